@@ -1,0 +1,56 @@
+//! The numbers by which a session names things. Wire ids are counted by the peers
+//! (protocol: 0 is main, positive ids are counted by the importer, negative ones by the
+//! exporter); the others never leave the process.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident($int:ty)) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(pub $int);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+id! {
+    /// Names something of the peer's that we hold. The peer calls the same number an [`ExportId`].
+    ImportId(i64)
+}
+id! {
+    /// Names something of ours that the peer holds.
+    ExportId(i64)
+}
+id! {
+    /// Names a local object. What it stands for is known to the peer layer only.
+    TargetId(u64)
+}
+id! {
+    /// Names a local result that may not have arrived yet.
+    PromiseId(u64)
+}
+id! {
+    /// Names one wait of the application for a result.
+    WaitId(u64)
+}
+
+impl ImportId {
+    /// The peer's main object.
+    pub const MAIN: Self = Self(0);
+}
+
+impl ExportId {
+    /// Our main object.
+    pub const MAIN: Self = Self(0);
+}
+
+/// The largest magnitude of a wire id: what a JavaScript number holds exactly.
+pub const ID_MAX: i64 = 1 << 53;

@@ -1,0 +1,61 @@
+//! Every bound on what a peer can make us hold, with its default and the reason for it.
+
+/// The bounds of one session. Each field says what it bounds and what happens beyond it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Bytes of one message. Beyond: the session is aborted (a WebSocket closes with 1009 before
+    /// the whole message was read). Default 8 MiB; Cap'n Web itself allows 32 Mi UTF-16 units.
+    pub message_bytes: usize,
+    /// Levels of nesting of a value, counted as Cap'n Web counts: the root is 0. Beyond: abort.
+    /// Default 256, Cap'n Web's own; more is refused by official peers.
+    pub value_depth: usize,
+    /// JSON values in one message. Small values cost far more memory than text, so bytes alone
+    /// are no bound. Beyond: abort. Default 1,000,000.
+    pub message_nodes: usize,
+    /// Characters of a bigint, sign included. Beyond: abort. Default 16,384, Cap'n Web's own.
+    pub bigint_chars: usize,
+    /// Bytes of one object key. Beyond: abort. Default 64 KiB.
+    pub key_bytes: usize,
+    /// Steps of a property path. Beyond: that call is rejected. Default 64.
+    pub path_steps: usize,
+    /// Entries of each table, exports and imports. Beyond: a new call is rejected; at twice the
+    /// number the session is aborted. Default 65,536.
+    pub table_entries: usize,
+    /// Bytes of settled results and waiting calls that a session keeps. Beyond: a new call is
+    /// rejected; at twice the number the session is aborted. Default 64 MiB.
+    pub held_bytes: usize,
+    /// Calls that run at the same time; further ones wait in order. Default 1,024.
+    pub running_calls: usize,
+    /// Bytes of messages waiting to be sent. Beyond: the session is closed, because the peer
+    /// does not read. Default 32 MiB.
+    pub outbound_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            message_bytes: 8 << 20,
+            value_depth: 256,
+            message_nodes: 1_000_000,
+            bigint_chars: 16_384,
+            key_bytes: 64 << 10,
+            path_steps: 64,
+            table_entries: 65_536,
+            held_bytes: 64 << 20,
+            running_calls: 1_024,
+            outbound_bytes: 32 << 20,
+        }
+    }
+}
+
+impl Limits {
+    /// Tighter bounds for peers nobody vouches for: 1 MiB messages of at most 100,000 values.
+    pub fn public() -> Self {
+        Self {
+            message_bytes: 1 << 20,
+            message_nodes: 100_000,
+            ..Self::default()
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! What goes into a session beside messages, and what comes out.
+
+use crate::id::{ImportId, PromiseId, TargetId, WaitId};
+use crate::value::Payload;
+
+/// Something a session can call, pass on or wait for. Plain data: the session counts how many
+/// of each are held (`Session::retain`, `Session::release`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Ref {
+    /// Something of the peer's: a stub, or the result of a call to the peer.
+    Import(ImportId),
+    /// An object of ours.
+    Target(TargetId),
+    /// A result made on this side that may not have arrived yet.
+    Promise(PromiseId),
+}
+
+/// One step of a property path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// A property or method.
+    Name(String),
+    /// An element of an array.
+    Index(u64),
+}
+
+/// The way from a value to one of its parts; empty is the value itself.
+pub type Path = Vec<Step>;
+
+/// A capability that an application writes into a message: something it holds, or a property of
+/// it that has not been asked for yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outgoing {
+    /// What is held.
+    pub of: Ref,
+    /// The property, empty for the thing itself.
+    pub path: Path,
+}
+
+/// What a session asks of the layer above. Every [`Ref`] in a payload handed out here is held
+/// once by the receiver, who owes a `Session::release` for it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// Call a local object, or read a property of it. Owed: one `Session::settle`.
+    Deliver(Delivery),
+    /// A wait ended.
+    Settled {
+        /// As returned by `Session::pull`.
+        wait: WaitId,
+        /// What it ended with.
+        outcome: Outcome,
+    },
+    /// Nobody refers to this object any more.
+    DropTarget(TargetId),
+    /// Nobody can see the result of this delivery any more, and somebody had waited for it: the
+    /// work may stop. Still owed: one `Session::settle`.
+    Cancel(PromiseId),
+    /// The session is over; it will ask for nothing more.
+    Closed(Closed),
+}
+
+/// A call or a property read on a local object.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Delivery {
+    /// Where the answer goes.
+    pub call: PromiseId,
+    /// The object.
+    pub target: TargetId,
+    /// The method or property, more than one step when the caller reached through properties.
+    pub path: Path,
+    /// The argument list; `None` reads the property. Holds no promises: those were awaited.
+    pub args: Option<Payload<Ref>>,
+}
+
+/// How a wait or a call ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// A value; every promise in it has been replaced by its result.
+    Resolved(Payload<Ref>),
+    /// The call failed with this value, usually an error.
+    Rejected(Payload<Ref>),
+    /// The session ended first.
+    Lost(Closed),
+}
+
+/// Why a session ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Closed {
+    /// Who ended it.
+    pub by: ClosedBy,
+    /// Class of the error, as JavaScript names it.
+    pub name: String,
+    /// What happened, for people.
+    pub message: String,
+}
+
+/// Who ended a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClosedBy {
+    /// The peer sent `abort`.
+    Peer,
+    /// The peer broke the protocol or a limit, and we sent `abort`.
+    Protocol,
+    /// The application on this side.
+    Us,
+    /// The transport ended or failed.
+    Transport,
+}
+
+/// How many entries the tables hold, mains included; an idle session has one of each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stats {
+    /// Things of the peer's we hold.
+    pub imports: usize,
+    /// Things of ours the peer holds.
+    pub exports: usize,
+}

@@ -1,0 +1,3 @@
+//! The session machine: plain data, text in and text out.
+mod io;
+pub use io::*;

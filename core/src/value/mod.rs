@@ -1,0 +1,3 @@
+//! The value model: what can cross the wire, its serde bridge, and the text it is written as.
+mod payload;
+pub use payload::{HOLE, Payload};

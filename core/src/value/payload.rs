@@ -1,0 +1,48 @@
+//! Wire text with holes: what calls, arguments and results are made of inside Bowline.
+
+/// How a hole is written in the text of a [`Payload`].
+///
+/// No peer can write one (as an expression it is an unknown tag, which is refused), and the
+/// five bytes cannot occur inside a JSON string, where the quotes would be escaped. So a plain
+/// substring search finds exactly the holes.
+pub const HOLE: &str = "[\"@\"]";
+
+/// A wire expression in which every capability is a [`HOLE`]; `refs` says, in the order of the
+/// text, what each hole stands for.
+///
+/// Inside a session `R` is a [`Ref`](crate::session::Ref), plain data; in the hands of an
+/// application it is a [`Cap`](crate::value::Cap), a live handle.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Payload<R> {
+    /// A complete expression, or for arguments the list of expressions (`[a,b]`).
+    pub text: String,
+    /// One for each hole.
+    pub refs: Vec<R>,
+}
+
+impl<R> Payload<R> {
+    /// A payload without capabilities.
+    pub fn plain(text: impl Into<String>) -> Self {
+        Self {
+            text: text.into(),
+            refs: Vec::new(),
+        }
+    }
+
+    /// A payload that is one capability and nothing else.
+    pub fn hole(of: R) -> Self {
+        Self {
+            text: HOLE.to_owned(),
+            refs: vec![of],
+        }
+    }
+
+    /// The capability, when the whole payload is one.
+    pub fn as_hole(&self) -> Option<&R> {
+        if self.text == HOLE {
+            self.refs.first()
+        } else {
+            None
+        }
+    }
+}
