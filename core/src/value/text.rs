@@ -1,0 +1,400 @@
+//! A cursor over JSON text.
+//!
+//! Bowline keeps values as text until somebody asks for them, so it needs to know where in a
+//! message a value begins and ends; parsers that build or visit values do not tell. Escapes are
+//! left to serde_json, doubles to the standard library. `check` is what makes text of a peer
+//! trustworthy; the cursor itself never panics, whatever it is given.
+
+use std::borrow::Cow;
+
+/// Text that is not JSON, or not the JSON that is due.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what} at byte {at}")]
+pub(crate) struct TextError {
+    pub(crate) what: &'static str,
+    pub(crate) at: usize,
+}
+
+/// Told what a [`Cursor::walk`] meets.
+pub(crate) trait Watch<'a> {
+    type Error: From<TextError>;
+    /// A value begins inside `depth` brackets.
+    fn value(&mut self, depth: usize) -> Result<(), Self::Error>;
+    /// An object that is not empty begins.
+    fn object(&mut self);
+    /// A key of the innermost object, with its quotes.
+    fn key(&mut self, raw: &'a str, escaped: bool) -> Result<(), Self::Error>;
+    /// The innermost object ends.
+    fn object_end(&mut self);
+}
+
+/// Sees nothing.
+struct Blind;
+
+impl Watch<'_> for Blind {
+    type Error = TextError;
+    fn value(&mut self, _: usize) -> Result<(), TextError> {
+        Ok(())
+    }
+    fn object(&mut self) {}
+    fn key(&mut self, _: &str, _: bool) -> Result<(), TextError> {
+        Ok(())
+    }
+    fn object_end(&mut self) {}
+}
+
+/// A position in JSON text. Reading moves it forward; white space before a token is skipped.
+#[derive(Clone, Debug)]
+pub(crate) struct Cursor<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl<'a> Cursor<'a> {
+    pub(crate) fn new(text: &'a str) -> Self {
+        Self { text, at: 0 }
+    }
+
+    /// The next byte that is not white space, which is where the cursor then stands.
+    pub(crate) fn peek(&mut self) -> Option<u8> {
+        let bytes = self.text.as_bytes();
+        while let Some(&byte) = bytes.get(self.at) {
+            if !matches!(byte, b' ' | b'\t' | b'\n' | b'\r') {
+                return Some(byte);
+            }
+            self.at += 1;
+        }
+        None
+    }
+
+    /// Steps over `byte` if it comes next.
+    pub(crate) fn take(&mut self, byte: u8) -> bool {
+        let found = self.peek() == Some(byte);
+        self.at += usize::from(found);
+        found
+    }
+
+    /// Steps over `byte`, which must come next.
+    pub(crate) fn expect(&mut self, byte: u8) -> Result<(), TextError> {
+        if self.take(byte) { Ok(()) } else { Err(self.error("unexpected character")) }
+    }
+
+    /// Where the cursor stands, in bytes.
+    pub(crate) fn at(&self) -> usize {
+        self.at
+    }
+
+    /// The text from `start` to here.
+    pub(crate) fn since(&self, start: usize) -> &'a str {
+        self.text.get(start..self.at).unwrap_or_default()
+    }
+
+    /// The whole text.
+    pub(crate) fn text(&self) -> &'a str {
+        self.text
+    }
+
+    /// Nothing but white space may follow.
+    pub(crate) fn end(&mut self) -> Result<(), TextError> {
+        if self.peek().is_none() { Ok(()) } else { Err(self.error("unexpected text after the value")) }
+    }
+
+    /// Steps over `true`, `false` or `null` if it comes next.
+    pub(crate) fn literal(&mut self, word: &str) -> bool {
+        self.peek();
+        let found = self.text.as_bytes()[self.at..].starts_with(word.as_bytes());
+        if found {
+            self.at += word.len();
+        }
+        found
+    }
+
+    /// Reads a string. Surrogates without a partner become U+FFFD.
+    pub(crate) fn string(&mut self) -> Result<Cow<'a, str>, TextError> {
+        self.peek();
+        let start = self.at;
+        let (raw, escaped) = self.raw_string()?;
+        if !escaped {
+            return Ok(Cow::Borrowed(&raw[1..raw.len() - 1]));
+        }
+        match serde_json::from_str(raw) {
+            Ok(text) => Ok(Cow::Owned(text)),
+            Err(_) => lossy_string(raw).map(Cow::Owned).ok_or(TextError { what: "bad escape in a string", at: start }),
+        }
+    }
+
+    /// Steps over a string, returning it with its quotes, and whether it holds an escape.
+    pub(crate) fn raw_string(&mut self) -> Result<(&'a str, bool), TextError> {
+        self.expect(b'"').map_err(|e| TextError { what: "expected a string", ..e })?;
+        let start = self.at - 1;
+        let bytes = self.text.as_bytes();
+        let mut escaped = false;
+        loop {
+            match bytes.get(self.at) {
+                Some(b'"') => break,
+                Some(b'\\') => {
+                    escaped = true;
+                    self.escape()?;
+                }
+                Some(0..0x20) => return Err(self.error("control character in a string")),
+                Some(_) => self.at += 1,
+                None => return Err(self.error("unfinished string")),
+            }
+        }
+        self.at += 1;
+        Ok((self.since(start), escaped))
+    }
+
+    fn escape(&mut self) -> Result<(), TextError> {
+        let rest = &self.text.as_bytes()[self.at + 1..];
+        let len = match rest.first() {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => 1,
+            Some(b'u') if rest.len() >= 5 && rest[1..5].iter().all(u8::is_ascii_hexdigit) => 5,
+            _ => return Err(self.error("bad escape in a string")),
+        };
+        self.at += 1 + len;
+        Ok(())
+    }
+
+    /// Steps over a number.
+    pub(crate) fn number(&mut self) -> Result<&'a str, TextError> {
+        self.peek();
+        let start = self.at;
+        self.at += usize::from(self.byte() == Some(b'-'));
+        let leading_zero = self.byte() == Some(b'0');
+        let digits = self.digits();
+        if digits == 0 || (leading_zero && digits > 1) {
+            return Err(TextError { what: "expected a number", at: start });
+        }
+        if self.byte() == Some(b'.') {
+            self.at += 1;
+            if self.digits() == 0 {
+                return Err(self.error("expected a digit"));
+            }
+        }
+        if matches!(self.byte(), Some(b'e' | b'E')) {
+            self.at += 1;
+            self.at += usize::from(matches!(self.byte(), Some(b'+' | b'-')));
+            if self.digits() == 0 {
+                return Err(self.error("expected a digit"));
+            }
+        }
+        Ok(self.since(start))
+    }
+
+    /// Steps over a whole value, which must be JSON, and returns its text.
+    pub(crate) fn skip(&mut self) -> Result<&'a str, TextError> {
+        self.walk(&mut Blind)
+    }
+
+    /// As `skip`, telling `watch` what is met on the way. Needs no stack, however deep the value.
+    pub(crate) fn walk<W: Watch<'a>>(&mut self, watch: &mut W) -> Result<&'a str, W::Error> {
+        self.peek();
+        let start = self.at;
+        let mut open: Vec<u8> = Vec::new();
+        loop {
+            watch.value(open.len())?;
+            match self.peek() {
+                Some(b'"') => {
+                    self.raw_string()?;
+                }
+                Some(b'[') => {
+                    self.at += 1;
+                    if !self.take(b']') {
+                        open.push(b']');
+                        continue;
+                    }
+                }
+                Some(b'{') => {
+                    self.at += 1;
+                    if !self.take(b'}') {
+                        open.push(b'}');
+                        watch.object();
+                        self.key(watch)?;
+                        continue;
+                    }
+                }
+                _ => self.scalar()?,
+            }
+            if self.close(&mut open, watch)? {
+                return Ok(self.since(start));
+            }
+        }
+    }
+
+    /// After a value: closes what ends here and steps to the next value. True at the very end.
+    fn close<W: Watch<'a>>(&mut self, open: &mut Vec<u8>, watch: &mut W) -> Result<bool, W::Error> {
+        while let Some(&closer) = open.last() {
+            if self.take(b',') {
+                if closer == b'}' {
+                    self.key(watch)?;
+                }
+                return Ok(false);
+            }
+            self.expect(closer).map_err(|e| TextError { what: "expected a comma or a bracket", ..e })?;
+            if closer == b'}' {
+                watch.object_end();
+            }
+            open.pop();
+        }
+        Ok(true)
+    }
+
+    fn key<W: Watch<'a>>(&mut self, watch: &mut W) -> Result<(), W::Error> {
+        let (raw, escaped) = self.raw_string()?;
+        watch.key(raw, escaped)?;
+        Ok(self.expect(b':')?)
+    }
+
+    /// Steps over null, true, false or a number.
+    pub(crate) fn scalar(&mut self) -> Result<(), TextError> {
+        match self.peek() {
+            Some(b'-' | b'0'..=b'9') => self.number().map(drop),
+            Some(_) if self.literal("null") || self.literal("true") || self.literal("false") => Ok(()),
+            Some(_) => Err(self.error("expected a value")),
+            None => Err(self.error("unexpected end")),
+        }
+    }
+
+    fn digits(&mut self) -> usize {
+        let start = self.at;
+        while self.byte().is_some_and(|b| b.is_ascii_digit()) {
+            self.at += 1;
+        }
+        self.at - start
+    }
+
+    fn byte(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    pub(crate) fn error(&self, what: &'static str) -> TextError {
+        TextError { what, at: self.at }
+    }
+}
+
+/// Unescapes a string that serde_json refuses because of a surrogate without its partner.
+fn lossy_string(raw: &str) -> Option<String> {
+    let mut units = Vec::with_capacity(raw.len());
+    let mut chars = raw.get(1..raw.len() - 1)?.chars();
+    while let Some(c) = chars.next() {
+        if c != '\\' {
+            units.extend(c.encode_utf16(&mut [0; 2]).iter());
+            continue;
+        }
+        units.push(match chars.next()? {
+            'b' => 8,
+            'f' => 12,
+            'n' => 10,
+            'r' => 13,
+            't' => 9,
+            'u' => u16::from_str_radix(chars.as_str().get(..4)?, 16).ok().inspect(|_| {
+                chars.nth(3);
+            })?,
+            other => u16::try_from(u32::from(other)).ok()?,
+        });
+    }
+    Some(String::from_utf16_lossy(&units))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn accepts(text: &str) -> bool {
+        let mut cursor = Cursor::new(text);
+        cursor.skip().is_ok() && cursor.end().is_ok()
+    }
+
+    #[test]
+    fn accepts_what_serde_json_accepts() {
+        for text in [
+            "1",
+            "-0",
+            "0.5",
+            "1e9",
+            "-1.5E-3",
+            "01",
+            "1.",
+            ".5",
+            "1e",
+            "+1",
+            "--1",
+            "-",
+            "null",
+            "nul",
+            "true",
+            "truefalse",
+            "\"a\"",
+            "\"\\n\\u00e9\"",
+            "\"\\x\"",
+            "\"\\u12\"",
+            "\"\u{1}\"",
+            "\"",
+            "[]",
+            "[1]",
+            "[1,]",
+            "[,1]",
+            "[1 2]",
+            "[[],{}]",
+            "{}",
+            "{\"a\":1}",
+            "{\"a\":1,}",
+            "{\"a\"}",
+            "{a:1}",
+            "{\"a\":1 \"b\":2}",
+            "{\"a\":[{\"b\":[]}]}",
+            " [ 1 , 2 ] ",
+            "[1]]",
+            "",
+            " ",
+            "]",
+            "{]",
+            "[}",
+            "\u{feff}1",
+            "[\"\\\"]\"]",
+            "[1}",
+            "{\"a\":1]",
+        ] {
+            let expected = serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
+            assert_eq!(accepts(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn takes_what_javascript_takes_and_serde_json_does_not() {
+        for text in ["\"\\ud800\"", "1e400", &"[".repeat(10_000).add_close()] {
+            assert!(accepts(text), "{text:.40}");
+        }
+    }
+
+    trait AddClose {
+        fn add_close(self) -> String;
+    }
+
+    impl AddClose for String {
+        fn add_close(self) -> String {
+            let close = "]".repeat(self.len());
+            self + &close
+        }
+    }
+
+    #[test]
+    fn strings_are_unescaped_and_lone_surrogates_replaced() {
+        for (text, expected) in [
+            ("\"plain\"", "plain"),
+            ("\"a\\n\\\"\\u00e9\\ud83d\\udea3\"", "a\n\"\u{e9}\u{1f6a3}"),
+            ("\"x\\ud800y\\n\\/\"", "x\u{fffd}y\n/"),
+            ("\"\\udc00\\ud83d\\udea3\"", "\u{fffd}\u{1f6a3}"),
+        ] {
+            assert_eq!(Cursor::new(text).string().as_deref(), Ok(expected));
+        }
+        assert!(matches!(Cursor::new("\"plain\"").string(), Ok(Cow::Borrowed(_))));
+    }
+
+    #[test]
+    fn a_position_is_where_the_trouble_is() {
+        let mut cursor = Cursor::new("[1, x]");
+        assert_eq!(cursor.skip(), Err(TextError { what: "expected a value", at: 4 }));
+    }
+}
