@@ -33,20 +33,12 @@ pub(crate) struct Lowered {
 
 impl Shared {
     pub(crate) fn lowering<'a>(self: &'a Arc<Self>, state: &'a mut State) -> Lowering<'a> {
-        Lowering {
-            shared: self,
-            state,
-            lowered: Lowered::default(),
-        }
+        Lowering { shared: self, state, lowered: Lowered::default() }
     }
 
     /// Ends an input: gives back what was lent, carries out what the session asks for, follows
     /// promises of other sessions, and drops the handles.
-    pub(crate) fn finish_lowering<'a>(
-        self: &'a Arc<Self>,
-        mut state: MutexGuard<'a, State>,
-        lowered: Lowered,
-    ) {
+    pub(crate) fn finish_lowering<'a>(self: &'a Arc<Self>, mut state: MutexGuard<'a, State>, lowered: Lowered) {
         for of in lowered.lent {
             state.session.release(of);
         }
@@ -64,10 +56,7 @@ impl Lowering<'_> {
         let Payload { text, refs } = payload;
         let outgoing = refs.iter().map(|cap| self.lower_one(cap)).collect();
         self.lowered.handles.extend(refs);
-        Payload {
-            text,
-            refs: outgoing,
-        }
+        Payload { text, refs: outgoing }
     }
 
     /// A payload that came out of this session and goes back with one hold for each mention.
@@ -96,10 +85,7 @@ impl Lowering<'_> {
             }
             _ => return self.promise(stub),
         };
-        Outgoing {
-            of,
-            path: path.to_vec(),
-        }
+        Outgoing { of, path: path.to_vec() }
     }
 
     fn lend(&mut self, entry: Entry) -> Ref {
@@ -113,10 +99,7 @@ impl Lowering<'_> {
         let promise = self.state.session.new_promise();
         self.lowered.lent.push(Ref::Promise(promise));
         self.lowered.follow.push((promise, stub));
-        Outgoing {
-            of: Ref::Promise(promise),
-            path: Path::new(),
-        }
+        Outgoing { of: Ref::Promise(promise), path: Path::new() }
     }
 }
 
@@ -124,10 +107,7 @@ impl State {
     /// A payload as the application takes it. Every hold of its references is now a handle's.
     pub(crate) fn lift(&mut self, shared: &Arc<Shared>, payload: Payload<Ref>) -> Payload<Cap> {
         let Payload { text, refs } = payload;
-        let refs = refs
-            .into_iter()
-            .map(|of| self.lift_one(shared, of).into_cap())
-            .collect();
+        let refs = refs.into_iter().map(|of| self.lift_one(shared, of).into_cap()).collect();
         Payload { text, refs }
     }
 
@@ -147,10 +127,6 @@ impl State {
             Ref::Import(_) => Kind::Stub,
             Ref::Promise(_) => Kind::Result,
         };
-        Stub::from_remote(Remote {
-            shared: Arc::clone(shared),
-            of,
-            kind,
-        })
+        Stub::from_remote(Remote { shared: Arc::clone(shared), of, kind })
     }
 }

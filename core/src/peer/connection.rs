@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use crate::limits::Limits;
 use crate::peer::driver;
+use crate::peer::reference::Reference;
 use crate::peer::shared::Shared;
-use crate::peer::stub::{Kind, Reference, Remote, Stub};
+use crate::peer::stub::{Kind, Remote, Stub};
 use crate::peer::transport::Transport;
 use crate::session::{Closed, ClosedBy, Stats};
 

@@ -9,9 +9,7 @@ use std::task::{Context, Poll, Waker};
 
 use crate::id::PromiseId;
 use crate::peer::local::{Body, Local};
-use crate::peer::object::{
-    Answer, Args, MemberKind, Object, Reply, error_payload, rejection, reply,
-};
+use crate::peer::object::{Answer, Args, MemberKind, Object, Reply, error_payload, rejection, reply};
 use crate::peer::runtime;
 use crate::peer::shared::{Entry, Shared};
 use crate::peer::stub::Stub;
@@ -92,18 +90,8 @@ pub(crate) fn follow(shared: &Arc<Shared>, promise: PromiseId, stub: Stub) {
 }
 
 /// Lets a promise of ours end as `reply` does.
-pub(crate) fn run(
-    shared: &Arc<Shared>,
-    promise: PromiseId,
-    interface: &'static str,
-    reply: Reply,
-) {
-    let running = Running {
-        call: promise,
-        rest: None,
-        interface,
-        member: String::new(),
-    };
+pub(crate) fn run(shared: &Arc<Shared>, promise: PromiseId, interface: &'static str, reply: Reply) {
+    let running = Running { call: promise, rest: None, interface, member: String::new() };
     start(shared, running, reply);
 }
 
@@ -126,12 +114,7 @@ pub(crate) fn drop_quietly<T>(value: T) {
     }
 }
 
-fn enter(
-    local: &Arc<Local>,
-    path: Path,
-    args: Option<Payload<Cap>>,
-    rest: &mut Option<Rest>,
-) -> First {
+fn enter(local: &Arc<Local>, path: Path, args: Option<Payload<Cap>>, rest: &mut Option<Rest>) -> First {
     match &local.body {
         Body::Gate(gate) => match gate.admit(&path) {
             Ok(stub) => First::Reply(forward(&stub, path, args)),
@@ -143,9 +126,7 @@ fn enter(
             First::Answer(Ok(Payload::hole(this.into_cap())))
         }
         Body::Object(object) => enter_object(object, path, args, rest),
-        Body::Function(function) if path.is_empty() => {
-            First::Reply(function(Args::new(args.unwrap_or_default())))
-        }
+        Body::Function(function) if path.is_empty() => First::Reply(function(Args::new(args.unwrap_or_default()))),
         Body::Bound(object, method) if path.is_empty() => {
             let args = Args::new(args.unwrap_or_default());
             match Arc::clone(object).call(method, args) {
@@ -158,12 +139,7 @@ fn enter(
     }
 }
 
-fn enter_object(
-    object: &Arc<dyn Object>,
-    path: Path,
-    args: Option<Payload<Cap>>,
-    rest: &mut Option<Rest>,
-) -> First {
+fn enter_object(object: &Arc<dyn Object>, path: Path, args: Option<Payload<Cap>>, rest: &mut Option<Rest>) -> First {
     let kind = match path.first() {
         Some(step @ Step::Name(name)) if !is_blocked(step) => {
             let members = object.members().iter();
@@ -200,11 +176,7 @@ fn enter_object(
 
 /// The first step leads to nothing. Calling nothing is an error, reading it is not, and walking
 /// on from it is for the session to refuse.
-fn nothing_there(
-    path: Path,
-    args: Option<Payload<Cap>>,
-    rest: &mut Option<Rest>,
-) -> First {
+fn nothing_there(path: Path, args: Option<Payload<Cap>>, rest: &mut Option<Rest>) -> First {
     if path.len() <= 1 {
         return First::Answer(match args {
             Some(_) => Err(not_a_function(&path)),
@@ -301,11 +273,7 @@ impl Running {
     }
 
     fn panicked(&self) -> Answer {
-        tracing::error!(
-            interface = self.interface,
-            method = self.member,
-            "panic in a method"
-        );
+        tracing::error!(interface = self.interface, method = self.member, "panic in a method");
         Err(error_payload("Error", "internal error"))
     }
 

@@ -35,10 +35,7 @@ const NORMAL: u16 = 1000;
 const REASON_BYTES: usize = 123;
 
 /// Runs a session over a transport until it ends.
-pub(crate) fn drive<T: Transport>(
-    shared: Arc<Shared>,
-    transport: T,
-) -> impl Future<Output = Closed> + Send + 'static {
+pub(crate) fn drive<T: Transport>(shared: Arc<Shared>, transport: T) -> impl Future<Output = Closed> + Send + 'static {
     let guard = EndOnDrop(shared);
     async move {
         let shared = &guard.0;

@@ -268,17 +268,12 @@ fn error_value(name: &str, message: String) -> Value {
 }
 
 fn named(name: &str, message: String) -> ErrorValue {
-    ErrorValue {
-        name: name.to_owned(),
-        message,
-        stack: None,
-        props: Object::default(),
-    }
+    ErrorValue { name: name.to_owned(), message, stack: None, props: Object::default() }
 }
 
 fn describe(value: &Value, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match value {
-        Value::Error(error) => error.fmt(f),
+        Value::Error(error) => fmt::Display::fmt(error, f),
         Value::String(text) => f.write_str(text),
         other => write!(f, "{other:?}"),
     }

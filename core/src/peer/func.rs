@@ -11,7 +11,8 @@ use crate::peer::error::{Never, RpcError};
 use crate::peer::object::{Reply, reply};
 use crate::peer::pipeline::{FromPromise, Pipeline};
 use crate::peer::promise::Promise;
-use crate::peer::stub::{Reference, Stub};
+use crate::peer::reference::Reference;
+use crate::peer::stub::Stub;
 
 /// A reference to a function. `A` is the argument: a tuple for several, `()` for none.
 pub struct Func<A, R, E = Never> {

@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::peer::local::{Body, Local};
 use crate::peer::object::error_payload;
-use crate::peer::stub::{Reference, Stub};
+use crate::peer::reference::Reference;
+use crate::peer::stub::Stub;
 use crate::session::Step;
 use crate::value::{Cap, Payload};
 
@@ -83,4 +84,3 @@ pub trait Attenuate: Reference {
 }
 
 impl<R: Reference> Attenuate for R {}
-

@@ -32,10 +32,7 @@ pub(crate) enum Body {
 
 impl Local {
     pub(crate) fn new(body: Body) -> Arc<Self> {
-        Arc::new(Self {
-            body,
-            private: Mutex::new(Weak::new()),
-        })
+        Arc::new(Self { body, private: Mutex::new(Weak::new()) })
     }
 
     /// The session through which local handles call the object; its main object is this one.

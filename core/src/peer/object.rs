@@ -95,8 +95,7 @@ impl Args {
 
     /// How many arguments were sent.
     pub fn len(&self) -> usize {
-        value::decode::<Vec<IgnoredAny>>(Self(self.0.clone()).into_array())
-            .map_or(0, |list| list.len())
+        value::decode::<Vec<IgnoredAny>>(Self(self.0.clone()).into_array()).map_or(0, |list| list.len())
     }
 
     /// Whether no arguments were sent.
@@ -104,16 +103,9 @@ impl Args {
         self.len() == 0
     }
 
-    pub(crate) fn into_payload(self) -> Payload<Cap> {
-        self.0
-    }
-
     /// An argument list is the inner part of an array, which the wire writes in two brackets.
     fn into_array(self) -> Payload<Cap> {
-        Payload {
-            text: format!("[{}]", self.0.text),
-            refs: self.0.refs,
-        }
+        Payload { text: format!("[{}]", self.0.text), refs: self.0.refs }
     }
 }
 

@@ -8,7 +8,8 @@ use serde::{Serialize, Serializer};
 
 use crate::peer::error::Never;
 use crate::peer::promise::Promise;
-use crate::peer::stub::{Reference, Stub};
+use crate::peer::reference::Reference;
+use crate::peer::stub::Stub;
 use crate::value::Value;
 
 /// A type whose results can be used before they arrive. References have it, and data with

@@ -132,12 +132,7 @@ impl Shared {
     ///
     /// # Errors
     /// The session is over.
-    pub(crate) fn call(
-        self: &Arc<Self>,
-        of: Ref,
-        path: &[Step],
-        args: Option<Payload<Cap>>,
-    ) -> Result<Ref, Closed> {
+    pub(crate) fn call(self: &Arc<Self>, of: Ref, path: &[Step], args: Option<Payload<Cap>>) -> Result<Ref, Closed> {
         let mut state = self.lock();
         if let Some(closed) = &state.closed {
             return Err(closed.clone());
@@ -373,10 +368,7 @@ impl State {
     /// Ends a session whose peer does not read.
     fn bound_outbound(&mut self) {
         let limit = self.session.limits().outbound_bytes;
-        if self.closed.is_none()
-            && !self.session.is_closed()
-            && self.session.transmit_bytes() > limit
-        {
+        if self.closed.is_none() && !self.session.is_closed() && self.session.transmit_bytes() > limit {
             let closed = Closed {
                 by: ClosedBy::Protocol,
                 name: "Error".to_owned(),

@@ -5,15 +5,15 @@ use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::sync::Arc;
 
-use serde::de::{DeserializeOwned, Error as _};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::Serialize;
 
 use crate::id::ImportId;
-use crate::peer::error::{CallError, CodecError, Never, RemoteError, RpcError, SessionError};
 use crate::peer::deliver;
+use crate::peer::error::{CallError, CodecError, Never, SessionError};
 use crate::peer::local::{Body, Local};
 use crate::peer::object::{Answer, Args, DynTarget, Object, Reply, error_payload, rejection, reply};
 use crate::peer::promise::{Promise, Waiting};
+use crate::peer::reference::IntoStep;
 use crate::peer::shared::Shared;
 use crate::peer::wait::{Ending, Wait};
 use crate::session::{Closed, Path, Ref, Step};
@@ -99,9 +99,7 @@ impl Stub {
         })
     }
 
-    pub(crate) fn raw_function(
-        function: impl Fn(Args) -> Reply + Send + Sync + 'static,
-    ) -> Self {
+    pub(crate) fn raw_function(function: impl Fn(Args) -> Reply + Send + Sync + 'static) -> Self {
         Self::from_local(Local::new(Body::Function(Box::new(function))))
     }
 
@@ -135,9 +133,7 @@ impl Stub {
         loop {
             let (base, _) = stub.parts();
             let shared = match base.inner() {
-                Inner::Remote(remote) if !remote.shared.is_private() => {
-                    Some(Arc::clone(&remote.shared))
-                }
+                Inner::Remote(remote) if !remote.shared.is_private() => Some(Arc::clone(&remote.shared)),
                 _ => None,
             };
             if !stub.is_object() {
@@ -164,9 +160,7 @@ impl Stub {
     pub fn ptr_eq(&self, other: &Self) -> bool {
         match (self.inner(), other.inner()) {
             (Inner::Local(a), Inner::Local(b)) => Arc::ptr_eq(a, b),
-            (Inner::Remote(a), Inner::Remote(b)) => {
-                Arc::ptr_eq(&a.shared, &b.shared) && a.of == b.of
-            }
+            (Inner::Remote(a), Inner::Remote(b)) => Arc::ptr_eq(&a.shared, &b.shared) && a.of == b.of,
             _ => Arc::ptr_eq(&self.0, &other.0),
         }
     }
@@ -270,10 +264,7 @@ impl Stub {
         if !start.is_empty() {
             path = [start, &path].concat();
         }
-        Self::from_inner(Inner::Property {
-            base: base.clone(),
-            path,
-        })
+        Self::from_inner(Inner::Property { base: base.clone(), path })
     }
 
     /// Calls the thing itself, at once.
@@ -326,11 +317,7 @@ impl Stub {
             Err(broken) => return Self::broken_by(broken),
         };
         match shared.call(of, path, Some(args)) {
-            Ok(of) => Self::from_remote(Remote {
-                shared,
-                of,
-                kind: Kind::Result,
-            }),
+            Ok(of) => Self::from_remote(Remote { shared, of, kind: Kind::Result }),
             Err(closed) => Self::broken_by(Broken::Lost(closed)),
         }
     }
@@ -359,78 +346,7 @@ impl IntoFuture for Stub {
     type IntoFuture = Waiting<Value, Never>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Promise::from_stub(self).into_future()
-    }
-}
-
-impl Serialize for Stub {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.clone().into_cap().serialize(serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for Stub {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let cap = Cap::deserialize(deserializer)?;
-        match cap.downcast::<Inner>() {
-            Some(inner) => Ok(Self(inner)),
-            None => Err(D::Error::custom("not a reference of Bowline's")),
-        }
-    }
-}
-
-/// A reference type: [`Stub`] itself, those that `#[bowline::interface]` makes, and `Func`.
-pub trait Reference: Clone + Serialize + DeserializeOwned + Send + Sync + 'static {
-    /// Gives a reference a type. Nothing is checked: a peer's types are its own affair.
-    fn from_stub(stub: Stub) -> Self;
-
-    /// The reference without its type.
-    fn stub(&self) -> &Stub;
-}
-
-impl Reference for Stub {
-    fn from_stub(stub: Stub) -> Self {
-        stub
-    }
-
-    fn stub(&self) -> &Stub {
-        self
-    }
-}
-
-/// What can be a step of a property path: names and array indexes.
-pub trait IntoStep {
-    /// The step.
-    fn into_step(self) -> Step;
-}
-
-impl IntoStep for Step {
-    fn into_step(self) -> Step {
-        self
-    }
-}
-
-impl IntoStep for &str {
-    fn into_step(self) -> Step {
-        Step::Name(self.to_owned())
-    }
-}
-
-impl IntoStep for String {
-    fn into_step(self) -> Step {
-        Step::Name(self)
-    }
-}
-
-impl IntoStep for u64 {
-    fn into_step(self) -> Step {
-        Step::Index(self)
-    }
-}
-
-impl IntoStep for usize {
-    fn into_step(self) -> Step {
-        Step::Index(self as u64)
+        Promise::<Value, Never>::from_stub(self).into_future()
     }
 }
 

@@ -73,11 +73,7 @@ pub enum TransportEnd {
 impl TransportEnd {
     /// The end of the session that follows from this end.
     pub(crate) fn into_closed(self) -> Closed {
-        Closed {
-            by: ClosedBy::Transport,
-            name: "Error".to_owned(),
-            message: self.to_string(),
-        }
+        Closed { by: ClosedBy::Transport, name: "Error".to_owned(), message: self.to_string() }
     }
 }
 

@@ -42,11 +42,7 @@ pub(crate) struct Wait(State);
 #[derive(Debug)]
 enum State {
     Ready(Ending),
-    Pulled {
-        shared: Arc<Shared>,
-        wait: WaitId,
-        receiver: oneshot::Receiver<Ending>,
-    },
+    Pulled { shared: Arc<Shared>, wait: WaitId, receiver: oneshot::Receiver<Ending> },
     Done,
 }
 
@@ -55,16 +51,8 @@ impl Wait {
         Self(State::Ready(ending))
     }
 
-    pub(crate) fn pulled(
-        shared: Arc<Shared>,
-        wait: WaitId,
-        receiver: oneshot::Receiver<Ending>,
-    ) -> Self {
-        Self(State::Pulled {
-            shared,
-            wait,
-            receiver,
-        })
+    pub(crate) fn pulled(shared: Arc<Shared>, wait: WaitId, receiver: oneshot::Receiver<Ending>) -> Self {
+        Self(State::Pulled { shared, wait, receiver })
     }
 }
 
@@ -96,9 +84,5 @@ impl Drop for Wait {
 
 /// A session that went away without ending; only an unwinding session can do that.
 pub(crate) fn dropped() -> Closed {
-    Closed {
-        by: ClosedBy::Us,
-        name: "Error".to_owned(),
-        message: "The session was dropped.".to_owned(),
-    }
+    Closed { by: ClosedBy::Us, name: "Error".to_owned(), message: "The session was dropped.".to_owned() }
 }
