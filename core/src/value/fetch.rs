@@ -176,10 +176,10 @@ impl Request {
 
     fn check(&self) -> Result<(), InvalidFetch> {
         let is = |method: &&str| self.method.eq_ignore_ascii_case(method);
-        if !is_token(&self.method) || ["CONNECT", "TRACE", "TRACK"].iter().any(|m| is(m)) {
+        if !is_token(&self.method) || ["CONNECT", "TRACE", "TRACK"].iter().any(is) {
             return Err(InvalidFetch("this request method is not allowed"));
         }
-        if self.body != Body::None && ["GET", "HEAD"].iter().any(|m| is(m)) {
+        if self.body != Body::None && ["GET", "HEAD"].iter().any(is) {
             return Err(InvalidFetch("a GET or HEAD request has no body"));
         }
         if !self.url.0.username().is_empty() || self.url.0.password().is_some() {
