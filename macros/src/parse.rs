@@ -1,6 +1,7 @@
 //! From a trait to an [`Interface`]. Every rule on what a trait may contain is checked here, so
 //! that rendering can not fail.
 
+use proc_macro2::TokenStream;
 use syn::ext::IdentExt;
 use syn::{
     Attribute, FnArg, GenericArgument, Ident, ItemTrait, Pat, PatType, PathArguments, ReturnType,
@@ -14,8 +15,11 @@ use crate::names::{camel_case, member_refused};
 use crate::signature::check_type;
 
 /// Reads the trait, or says everything that is wrong with it.
-pub(crate) fn interface(item: ItemTrait) -> syn::Result<Interface> {
+pub(crate) fn interface(options: TokenStream, item: ItemTrait) -> syn::Result<Interface> {
     let mut faults = Faults::default();
+    if !options.is_empty() {
+        faults.at(options, "`#[bowline::interface]` takes no options");
+    }
     check_trait(&item, &mut faults);
     let mut members = Vec::new();
     for item in item.items {
