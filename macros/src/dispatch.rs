@@ -134,7 +134,7 @@ fn arm(interface: &Interface, member: &Member) -> TokenStream {
     let (pattern, decode) = match rest {
         None => (
             quote!((#(#locals,)*)),
-            quote!(args.decode::<(#(#types,)*)>()),
+            quote_spanned!(name.span()=> decode::<(#(#types,)*)>()),
         ),
         Some(rest) => {
             let ty = &rest.ty;
@@ -151,7 +151,7 @@ fn arm(interface: &Interface, member: &Member) -> TokenStream {
                 .fold(quote!(rest), |after, local| quote!((#local, #after)));
             (
                 quote!(#path::Spread(#nested)),
-                quote!(args.decode::<#path::Spread<#ty>>()),
+                quote_spanned!(name.span()=> decode::<#path::Spread<#ty>>()),
             )
         }
     };
@@ -173,7 +173,7 @@ fn arm(interface: &Interface, member: &Member) -> TokenStream {
         run
     } else {
         quote! {
-            match #decode {
+            match args.#decode {
                 ::core::result::Result::Ok(#pattern) => #run,
                 ::core::result::Result::Err(error) => #path::refuse(error),
             }

@@ -1,7 +1,7 @@
 //! The trait itself as it goes back to the compiler, put together with what is made from it.
 
 use proc_macro2::TokenStream;
-use quote::quote;
+use quote::{quote, quote_spanned};
 
 use crate::model::{Interface, Member, Receiver};
 use crate::{dispatch, reference};
@@ -68,10 +68,12 @@ fn render_method(member: &Member) -> TokenStream {
             quote!({ async move { #(let #owned = #owned;)* #body } })
         },
     );
+    // An implementation whose future is not `Send` is told so at this name.
+    let future = quote_spanned! {name.span()=>
+        impl ::core::future::Future<Output = #whole> + ::core::marker::Send
+    };
     quote! {
         #(#attrs)*
-        fn #name(#receiver #(, #args)* #(, #rest)*)
-            -> impl ::core::future::Future<Output = #whole> + ::core::marker::Send
-        #body
+        fn #name(#receiver #(, #args)* #(, #rest)*) -> #future #body
     }
 }

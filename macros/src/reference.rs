@@ -2,12 +2,13 @@
 //! sends at once and returns a promise. How a call is answered is in `dispatch`.
 
 use proc_macro2::TokenStream;
-use quote::{format_ident, quote};
+use quote::{format_ident, quote, quote_spanned};
 use syn::Ident;
+use syn::spanned::Spanned;
 
 use crate::attributes::{conditions, docs, has, only};
 use crate::generics::{marker, sendable};
-use crate::model::{Interface, Kind, Member};
+use crate::model::{Argument, Interface, Kind, Member};
 
 /// `DirectoryRef` for `Directory`.
 pub(crate) fn name(interface: &Interface) -> Ident {
@@ -74,7 +75,9 @@ fn method(interface: &Interface, member: &Member) -> TokenStream {
     let ok = &output.ok;
     let err = error(member);
     let names: Vec<_> = args.iter().map(|arg| &arg.name).collect();
-    let types = args.iter().map(|arg| &arg.ty);
+    let types = args
+        .iter()
+        .map(|Argument { ty, .. }| quote_spanned!(ty.span()=> impl ::bowline::IntoArg<#ty>));
     let sent = quote!((#(::bowline::IntoArg::into_arg(#names),)*));
     let (rest_arg, body) = match (kind, rest) {
         (Kind::Property, _) => (None, quote!(::bowline::Stub::get_typed(&self.stub, #wire))),
@@ -106,7 +109,7 @@ fn method(interface: &Interface, member: &Member) -> TokenStream {
     quote! {
         #docs
         #(#kept)*
-        #vis fn #name(&self #(, #names: impl ::bowline::IntoArg<#types>)* #(, #rest_arg)*)
+        #vis fn #name(&self #(, #names: #types)* #(, #rest_arg)*)
             -> ::bowline::Promise<#ok, #err>
         {
             #body
