@@ -26,9 +26,8 @@ impl ErrorParts {
     /// must not fail to be reported for want of a detail.
     #[must_use]
     pub fn property<T: Serialize + ?Sized>(mut self, key: &'static str, of: &T) -> Self {
-        let value = value::encode(of).ok().and_then(|payload| value::decode(payload).ok());
-        if let Some(value) = value {
-            self.props.insert(key.to_owned(), value);
+        if let Ok(value) = value::to_value(of) {
+            self.props.insert(key, value);
         }
         self
     }
@@ -36,7 +35,7 @@ impl ErrorParts {
     /// Adds the cause.
     #[must_use]
     pub fn cause(mut self, cause: &impl RpcError) -> Self {
-        self.props.insert("cause".to_owned(), cause.to_value());
+        self.props.insert("cause", cause.to_value());
         self
     }
 
@@ -73,8 +72,7 @@ impl<'v> ErrorView<'v> {
 
     /// A property; one that is not there reads as undefined. `None` if it is of another type.
     pub fn property<T: DeserializeOwned>(&self, key: &str) -> Option<T> {
-        let payload = value::encode(self.0.props.get(key).unwrap_or(&Value::Undefined)).ok()?;
-        value::decode(payload).ok()
+        value::from_value(self.0.props.get(key).unwrap_or(&Value::Undefined)).ok()
     }
 
     /// The cause, if there is one and it is of this type.
