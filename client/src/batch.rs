@@ -45,7 +45,14 @@ pub fn batch(url: impl AsRef<str>) -> Result<Batch, ConnectError> {
     let (connection, driver) = Connection::start(lines, None, Limits::default());
     // It waits for nothing of the runtime's, and is polled until it rests: it needs no budget.
     let driver = Box::pin(tokio::task::unconstrained(driver));
-    Ok(Batch { request: Request::post(address.http()), connection, control, driver: Some(driver) })
+    Ok(Batch {
+        request: Request::post(address.http()),
+        connection,
+        control,
+        driver: Some(driver),
+        #[cfg(feature = "tls")]
+        tls: crate::tls::config(),
+    })
 }
 
 /// Calls that will be sent as one HTTP request.
@@ -65,6 +72,8 @@ pub struct Batch {
     control: LinesControl,
     /// `None` once it is sent.
     driver: Option<Driver>,
+    #[cfg(feature = "tls")]
+    tls: Arc<rustls::ClientConfig>,
 }
 
 type Driver = Pin<Box<dyn Future<Output = Closed> + Send>>;
@@ -90,6 +99,13 @@ impl Batch {
         self
     }
 
+    /// Sets whom to trust on `https:`. Without, the certificate authorities that browsers trust.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, config: Arc<rustls::ClientConfig>) -> Self {
+        self.tls = config;
+        self
+    }
+
     /// Sends the batch and runs `future` to its end. Everything that was asked for until
     /// `future` waits for the first time is one request; what it asks for later, and what the
     /// answer leaves open, fails with `Batch RPC request ended.`
@@ -103,7 +119,7 @@ impl Batch {
         let mut driver = self.driver.take().expect("only `send` takes it, and takes the batch");
         let mut over = run_until_idle(&mut driver);
         let request = std::mem::take(&mut self.request);
-        let mut exchange = pin!(maybe_done(exchange(request, self.control.clone())));
+        let mut exchange = pin!(maybe_done(exchange(request, self.connector(), self.control.clone())));
         poll_fn(|cx| {
             let exchanged = exchange.as_mut().poll(cx).is_ready();
             over = over || driver.as_mut().poll(cx).is_ready();
@@ -112,6 +128,27 @@ impl Batch {
         })
         .await;
         future.take_output().expect("it has just ended")
+    }
+}
+
+#[cfg(feature = "tls")]
+type Connector = hyper_rustls::HttpsConnector<HttpConnector>;
+#[cfg(not(feature = "tls"))]
+type Connector = HttpConnector;
+
+impl Batch {
+    #[cfg(feature = "tls")]
+    fn connector(&self) -> Connector {
+        let mut tls = (*self.tls).clone();
+        // The connector negotiates protocols itself, and refuses a config that does, too.
+        tls.alpn_protocols.clear();
+        let https = hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
+        https.enable_http1().wrap_connector(tcp())
+    }
+
+    #[cfg(not(feature = "tls"))]
+    fn connector(&self) -> Connector {
+        tcp()
     }
 }
 
@@ -150,11 +187,11 @@ fn run_until_idle(driver: &mut Driver) -> bool {
 }
 
 /// Sends what the session has written and hands it the answer, then its end.
-async fn exchange(request: request::Builder, control: LinesControl) {
+async fn exchange(request: request::Builder, connector: Connector, control: LinesControl) {
     let body = control.take();
     let mut end = ENDED.to_owned();
     if !body.is_empty() {
-        match post(request, body).await {
+        match post(request, connector, body).await {
             Ok(answer) => answer.lines().for_each(|line| control.push(line.to_owned())),
             Err(error) => end = error,
         }
@@ -163,11 +200,11 @@ async fn exchange(request: request::Builder, control: LinesControl) {
 }
 
 /// The text of the answer, or what the calls fail with.
-async fn post(request: request::Builder, body: String) -> Result<String, String> {
+async fn post(request: request::Builder, connector: Connector, body: String) -> Result<String, String> {
     let failed = |error: &dyn fmt::Display| format!("RPC request failed: {error}");
     let mut request = request.body(Full::new(Bytes::from(body))).map_err(|error| failed(&error))?;
     request.headers_mut().entry(CONTENT_TYPE).or_insert(TEXT);
-    let client = Client::builder(TokioExecutor::new()).build(connector());
+    let client = Client::builder(TokioExecutor::new()).build(connector);
     let answer = client.request(request).await.map_err(|error| failed(&Chain(&error)))?;
     let status = answer.status();
     if !status.is_success() {
@@ -175,20 +212,6 @@ async fn post(request: request::Builder, body: String) -> Result<String, String>
     }
     let body = Limited::new(answer.into_body(), BYTES_MAX).collect().await.map_err(|error| failed(&error))?;
     String::from_utf8(body.to_bytes().into()).map_err(|_invalid| failed(&"the answer is not UTF-8"))
-}
-
-#[cfg(feature = "tls")]
-fn connector() -> hyper_rustls::HttpsConnector<HttpConnector> {
-    hyper_rustls::HttpsConnectorBuilder::new()
-        .with_tls_config((*crate::tls::config()).clone())
-        .https_or_http()
-        .enable_http1()
-        .wrap_connector(tcp())
-}
-
-#[cfg(not(feature = "tls"))]
-fn connector() -> HttpConnector {
-    tcp()
 }
 
 fn tcp() -> HttpConnector {

@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::io;
+#[cfg(feature = "tls")]
+use std::sync::Arc;
 use std::time::Duration;
 
 use bowline_core::limits::Limits;
@@ -38,6 +40,8 @@ pub struct Connect {
     limits: Limits,
     keep_alive: KeepAlive,
     within: Duration,
+    #[cfg(feature = "tls")]
+    tls: Arc<rustls::ClientConfig>,
 }
 
 impl Connect {
@@ -50,6 +54,8 @@ impl Connect {
             limits: Limits::default(),
             keep_alive: KeepAlive::default(),
             within: WITHIN,
+            #[cfg(feature = "tls")]
+            tls: crate::tls::config(),
         }
     }
 
@@ -87,6 +93,13 @@ impl Connect {
         self
     }
 
+    /// Sets whom to trust on `wss:`. Without, the certificate authorities that browsers trust.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, config: Arc<rustls::ClientConfig>) -> Self {
+        self.tls = config;
+        self
+    }
+
     /// Opens the session. Dropping the future closes the connection.
     ///
     /// # Errors
@@ -102,7 +115,7 @@ impl Connect {
         let tcp = dial(&address).await.map_err(unreachable)?;
         #[cfg(feature = "tls")]
         if address.secure {
-            let tls = secure(&address, tcp).await.map_err(unreachable)?;
+            let tls = secure(&self.tls, &address, tcp).await.map_err(unreachable)?;
             return self.shake_hands(&address, tls).await;
         }
         self.shake_hands(&address, tcp).await
@@ -154,9 +167,13 @@ async fn dial(address: &Address) -> io::Result<TcpStream> {
 }
 
 #[cfg(feature = "tls")]
-async fn secure(address: &Address, tcp: TcpStream) -> io::Result<impl AsyncRead + AsyncWrite + Send + Unpin + 'static> {
+async fn secure(
+    config: &Arc<rustls::ClientConfig>,
+    address: &Address,
+    tcp: TcpStream,
+) -> io::Result<impl AsyncRead + AsyncWrite + Send + Unpin + 'static> {
     let name = address.host().to_owned().try_into().map_err(io::Error::other)?;
-    tokio_rustls::TlsConnector::from(crate::tls::config()).connect(name, tcp).await
+    tokio_rustls::TlsConnector::from(config.clone()).connect(name, tcp).await
 }
 
 fn refused(error: Error) -> ConnectError {

@@ -21,4 +21,6 @@ pub use batch::{Batch, batch};
 pub use bowline_transport::KeepAlive;
 pub use connect::{Connect, connect};
 pub use error::ConnectError;
+#[cfg(feature = "tls")]
+pub use rustls;
 pub use session::Session;

@@ -7,3 +7,5 @@ mod batch;
 mod harness;
 /// Sessions on a WebSocket.
 mod session;
+/// The same over TLS, with a certificate of the test's own.
+mod tls;

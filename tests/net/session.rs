@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use bowline_client::{Connect, ConnectError, KeepAlive, connect};
-use bowline_core::limits::Limits;
 use bowline_core::peer::Stub;
 use bowline_core::session::ClosedBy;
 use bowline_server::{Refusal, Service};
 use http::StatusCode;
+use tokio::net::TcpListener;
 
 use crate::harness::{Api, canned, serve, service, within};
 
@@ -83,19 +83,35 @@ async fn headers_reach_the_server_and_refusals_the_client() {
     session.root_dyn().call("add", (1, 2)).await.unwrap();
 }
 
+const QUICK: KeepAlive = KeepAlive { ping_after: Duration::from_millis(30), pong_within: Duration::from_millis(100) };
+
 #[tokio::test]
 async fn a_silent_server_is_noticed() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("ws://{}", listener.local_addr().unwrap());
+    let accept = async {
+        let (stream, _peer) = listener.accept().await.unwrap();
+        tokio_tungstenite::accept_async(stream).await.unwrap()
+    };
+    let (session, _socket) = tokio::join!(Connect::new(url).keep_alive(QUICK).connect(), accept);
+    let closed = within(session.unwrap().closed()).await;
+    assert_eq!((closed.by, closed.message.as_str()), (ClosedBy::Transport, "The peer answered no ping."));
+}
+
+#[tokio::test]
+async fn a_quiet_session_stays_open() {
+    let url = format!("ws://{}", serve(service()).await);
+    let session = Connect::new(url).keep_alive(QUICK).connect().await.unwrap();
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    session.root_dyn().call("add", (1, 2)).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_answer_that_is_no_handshake_is_refused() {
     let answer = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
     let (address, _requests) = canned(answer).await;
     let refused = connect(format!("ws://{address}")).await.unwrap_err();
     assert!(matches!(refused, ConnectError::Handshake(_)), "{refused}");
-    let mut limits = Limits::default();
-    limits.message_bytes = 1 << 10;
-    let quick = KeepAlive { ping_after: Duration::from_millis(30), pong_within: Duration::from_millis(100) };
-    let session = Connect::new(format!("ws://{}", serve(service()).await)).limits(limits).keep_alive(quick);
-    let session = session.connect().await.unwrap();
-    tokio::time::sleep(Duration::from_millis(400)).await;
-    session.root_dyn().call("add", (1, 2)).await.unwrap();
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use bowline_core::peer::{Receiving, TransportEnd};
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_tungstenite::tungstenite::error::ProtocolError;
+use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Bytes, Error, Message, Utf8Bytes};
 
@@ -113,13 +113,15 @@ fn closed(frame: Option<CloseFrame>) -> TransportEnd {
 
 /// Says how the socket is to be closed when the peer is at fault.
 fn failed<S>(error: Error, socket: &mut Socket<S>) -> TransportEnd {
-    let code = match &error {
+    let (code, message) = match error {
         Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => return TransportEnd::Ended,
-        Error::Capacity(_) => 1009,
-        Error::Utf8(_) => 1007,
-        Error::Protocol(_) => 1002,
-        _ => return TransportEnd::Failed(error.to_string()),
+        Error::Capacity(CapacityError::MessageTooLong { size, max_size }) => {
+            (1009, format!("a message may have {max_size} bytes, not {size}"))
+        }
+        Error::Utf8(_) => (1007, "a text frame is not UTF-8".to_owned()),
+        Error::Protocol(broken) => (1002, broken.to_string()),
+        error => return TransportEnd::Failed(error.to_string()),
     };
-    socket.parting.set(code, &error.to_string());
-    TransportEnd::Failed(error.to_string())
+    socket.parting.set(code, &message);
+    TransportEnd::Failed(message)
 }
