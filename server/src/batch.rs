@@ -4,7 +4,7 @@ use std::fmt;
 
 use bowline_core::peer::{Connection, Stub};
 use bowline_transport::{Lines, LinesControl};
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, BufMut, BytesMut};
 use http::StatusCode;
 use http_body::Body;
 use http_body_util::BodyExt;
@@ -15,6 +15,10 @@ use crate::drain::{GOING_AWAY, Ticket};
 use crate::http_limits::HttpLimits;
 use crate::reply::{self, Answer};
 use crate::service::Service;
+
+/// Bytes beyond the limit that are read and forgotten, because a peer that sends everything
+/// before it reads gets to see the refusal only then.
+const DISCARDED_BYTES_MAX: usize = 32 << 20;
 
 /// Runs one batch. Dropping the future, as servers do when the peer hangs up, drops the session.
 pub(crate) async fn answer<B>(service: &Service, root: Stub, body: B, ticket: &Ticket) -> Answer
@@ -47,21 +51,26 @@ where
 {
     let too_large = || reply::text(StatusCode::PAYLOAD_TOO_LARGE, format!("a batch may have {bytes_max} bytes"));
     let bad = |why: String| reply::text(StatusCode::BAD_REQUEST, why);
-    if body.size_hint().lower() > bytes_max as u64 {
+    if body.size_hint().lower() > (bytes_max + DISCARDED_BYTES_MAX) as u64 {
         return Err(too_large());
     }
     let mut body = std::pin::pin!(body);
-    let mut read = BytesMut::new();
+    let mut text = BytesMut::new();
+    let mut read_bytes = 0;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| bad(format!("the request could not be read: {error}")))?;
-        if let Ok(data) = frame.into_data() {
-            if read.len() + data.remaining() > bytes_max {
-                return Err(too_large());
-            }
-            bytes::BufMut::put(&mut read, data);
+        let Ok(data) = frame.into_data() else { continue };
+        read_bytes += data.remaining();
+        if read_bytes <= bytes_max {
+            text.put(data);
+        } else if read_bytes > bytes_max + DISCARDED_BYTES_MAX {
+            break;
         }
     }
-    String::from_utf8(read.into()).map_err(|_invalid| bad("a batch is UTF-8 text".to_owned()))
+    if read_bytes > bytes_max {
+        return Err(too_large());
+    }
+    String::from_utf8(text.into()).map_err(|_invalid| bad("a batch is UTF-8 text".to_owned()))
 }
 
 fn late(status: StatusCode, what: &str, http: &HttpLimits) -> Answer {

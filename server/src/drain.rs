@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 /// Close code and reason of a WebSocket whose server stops.
 pub(crate) const GOING_AWAY: (u16, &str) = (1001, "server is draining");
@@ -91,19 +91,15 @@ impl Sessions {
         }
     }
 
-    /// Waits until no session is open, or until `deadline`. Cancel-safe.
-    pub(crate) async fn emptied(&self, deadline: Instant) {
-        let empty = async {
-            loop {
-                let closed_one = self.shared.closed_one.notified();
-                if self.shared.open.load(Ordering::SeqCst) == 0 {
-                    return;
-                }
-                closed_one.await;
+    /// Waits until no session is open. Cancel-safe.
+    pub(crate) async fn emptied(&self) {
+        loop {
+            let closed_one = self.shared.closed_one.notified();
+            if self.shared.open.load(Ordering::SeqCst) == 0 {
+                return;
             }
-        };
-        // Whoever is left at the deadline ends by the same deadline.
-        drop(timeout_at(deadline, empty).await);
+            closed_one.await;
+        }
     }
 }
 

@@ -52,7 +52,7 @@ impl Service {
     pub async fn serve(self, listener: TcpListener) {
         let drained = async {
             let deadlines = self.sessions.draining().await;
-            self.sessions.emptied(deadlines.all).await;
+            self.emptied(deadlines).await;
         };
         tokio::select! {
             () = drained => {}
@@ -104,12 +104,13 @@ impl Service {
         let service = self.clone();
         let respond = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(PeerAddress(address));
+            permit.mark_used();
             request.extensions_mut().insert(permit.clone());
             let service = service.clone();
             async move { Ok::<_, Infallible>(service.respond(request).await) }
         });
         let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), respond).with_upgrades());
-        // A connection that came while draining has a request to be refused: let it be read.
+        // A connection that comes while draining has a request to be refused: let it be read.
         let came_late = self.sessions.is_draining();
         let served = tokio::select! {
             served = &mut connection => served,

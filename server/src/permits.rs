@@ -1,8 +1,14 @@
 //! Counting connections, in all and by address. A permit is given back when it is dropped.
+//!
+//! A ticket of `drain` ends with the answer; whether the answer was written, the connection knows.
+//! So a drain waits for connections too, but not for those on which nothing was ever asked.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
 
 use crate::http_limits::HttpLimits;
 
@@ -10,11 +16,13 @@ use crate::http_limits::HttpLimits;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Connections {
     open: Arc<Mutex<Open>>,
+    closed_one: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
 struct Open {
     all: usize,
+    used: usize,
     by_address: HashMap<IpAddr, usize>,
 }
 
@@ -22,13 +30,14 @@ struct Open {
 /// WebSocket counts for as long as its session lasts.
 #[derive(Clone, Debug)]
 pub(crate) struct ConnectionPermit {
-    _held: Arc<Held>,
+    held: Arc<Held>,
 }
 
 #[derive(Debug)]
 struct Held {
     connections: Connections,
     address: IpAddr,
+    used: AtomicBool,
 }
 
 impl Connections {
@@ -46,7 +55,19 @@ impl Connections {
         }
         *of_address += 1;
         open.all += 1;
-        Ok(ConnectionPermit { _held: Arc::new(Held { connections: self.clone(), address }) })
+        let held = Held { connections: self.clone(), address, used: AtomicBool::new(false) };
+        Ok(ConnectionPermit { held: Arc::new(held) })
+    }
+
+    /// Waits until every connection on which something was asked is closed. Cancel-safe.
+    pub(crate) async fn emptied(&self) {
+        loop {
+            let closed_one = self.closed_one.notified();
+            if self.lock().used == 0 {
+                return;
+            }
+            closed_one.await;
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Open> {
@@ -54,15 +75,27 @@ impl Connections {
     }
 }
 
+impl ConnectionPermit {
+    /// Something was asked on the connection.
+    pub(crate) fn mark_used(&self) {
+        if !self.held.used.swap(true, Ordering::SeqCst) {
+            self.held.connections.lock().used += 1;
+        }
+    }
+}
+
 impl Drop for Held {
     fn drop(&mut self) {
         let mut open = self.connections.lock();
         open.all -= 1;
+        open.used -= usize::from(*self.used.get_mut());
         if let Some(of_address) = open.by_address.get_mut(&self.address) {
             *of_address -= 1;
             if *of_address == 0 {
                 open.by_address.remove(&self.address);
             }
         }
+        drop(open);
+        self.connections.closed_one.notify_waiters();
     }
 }

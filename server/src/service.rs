@@ -14,8 +14,9 @@ use http::header::{ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, A
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, StatusCode};
 use http_body::Body;
+use tokio::time::{timeout, timeout_at};
 
-use crate::drain::{Sessions, Ticket};
+use crate::drain::{Deadlines, Sessions, Ticket};
 use crate::error::Refusal;
 use crate::http_limits::HttpLimits;
 use crate::peer_info::{Peer, Via};
@@ -109,7 +110,17 @@ impl Service {
     /// future is dropped the service stops all the same.
     pub async fn drain(&self, within: Duration) {
         let deadlines = self.sessions.start_drain(within);
-        self.sessions.emptied(deadlines.all).await;
+        self.emptied(deadlines).await;
+    }
+
+    /// Waits until all that a drain waits for is over, or until its deadline. Cancel-safe.
+    pub(crate) async fn emptied(&self, deadlines: Deadlines) {
+        let empty = async {
+            self.sessions.emptied().await;
+            self.connections.emptied().await;
+        };
+        // Whoever is left at the deadline ends by the same deadline.
+        drop(timeout_at(deadlines.all, empty).await);
     }
 
     pub(crate) async fn respond<B>(self, request: Request<B>) -> Answer
@@ -148,7 +159,7 @@ impl Service {
     /// Asks for a root object. An `Err` is the answer to give.
     pub(crate) async fn root(&self, peer: Peer) -> Result<Stub, Answer> {
         let late = || reply::text(StatusCode::GATEWAY_TIMEOUT, format!("no session within {:?}", self.http.handshake));
-        tokio::time::timeout(self.http.handshake, (self.root)(peer))
+        timeout(self.http.handshake, (self.root)(peer))
             .await
             .map_err(|_elapsed| late())?
             .map_err(|refusal| reply::text(refusal.status, refusal.message))

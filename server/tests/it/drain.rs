@@ -56,6 +56,18 @@ async fn a_peer_that_does_not_hang_up_does_not_hold_it_up() {
 }
 
 #[tokio::test]
+async fn a_connection_without_a_request_does_not_hold_it_up() {
+    let service = service();
+    let address = serve(service.clone()).await;
+    let idle = tokio::net::TcpStream::connect(address).await.unwrap();
+    post(address, "").await;
+    let began = Instant::now();
+    service.drain(Duration::from_secs(8)).await;
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    drop(idle);
+}
+
+#[tokio::test]
 async fn new_requests_are_refused_and_serving_ends() {
     let service = service();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -14,7 +14,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
 /// No test waits for anything longer than this.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// `add(a, b)`; `repeat(text, times)`; `nap(ms)` answers `"rested"`; `hang()` never answers.
 pub(crate) struct Api;

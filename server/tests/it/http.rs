@@ -70,6 +70,12 @@ async fn a_large_batch_is_a_413() {
 }
 
 #[tokio::test]
+async fn a_413_reaches_a_peer_that_sends_all_before_it_reads() {
+    let address = serve(service()).await;
+    assert_eq!(body(&post(address, &"x".repeat(20 << 20)).await), ("413", "a batch may have 8388608 bytes"));
+}
+
+#[tokio::test]
 async fn a_batch_of_many_messages_is_a_429() {
     let mut http = HttpLimits::default();
     http.batch_messages = 2;
