@@ -31,15 +31,15 @@ id! {
 }
 id! {
     /// Names a local object. What it stands for is known to the peer layer only.
-    TargetId(u64)
+    TargetId(i64)
 }
 id! {
     /// Names a local result that may not have arrived yet.
-    PromiseId(u64)
+    PromiseId(i64)
 }
 id! {
     /// Names one wait of the application for a result.
-    WaitId(u64)
+    WaitId(i64)
 }
 
 impl ImportId {

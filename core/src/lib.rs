@@ -3,3 +3,4 @@ pub mod id;
 pub mod limits;
 pub mod session;
 pub mod value;
+mod wire;

@@ -52,10 +52,6 @@ impl Default for Limits {
 impl Limits {
     /// Tighter bounds for peers nobody vouches for: 1 MiB messages of at most 100,000 values.
     pub fn public() -> Self {
-        Self {
-            message_bytes: 1 << 20,
-            message_nodes: 100_000,
-            ..Self::default()
-        }
+        Self { message_bytes: 1 << 20, message_nodes: 100_000, ..Self::default() }
     }
 }

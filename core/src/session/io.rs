@@ -1,5 +1,7 @@
 //! What goes into a session beside messages, and what comes out.
 
+use std::fmt;
+
 use crate::id::{ImportId, PromiseId, TargetId, WaitId};
 use crate::value::Payload;
 
@@ -22,6 +24,15 @@ pub enum Step {
     Name(String),
     /// An element of an array.
     Index(u64),
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => name.fmt(f),
+            Self::Index(index) => index.fmt(f),
+        }
+    }
 }
 
 /// The way from a value to one of its parts; empty is the value itself.

@@ -1,3 +1,313 @@
 //! The session machine: plain data, text in and text out.
+//!
+//! Inputs are `handle_*` (what the transport brings) and the commands (what the application
+//! wants). After any of them the caller takes `poll_output` and `poll_transmit` until both are
+//! empty. Nothing here waits, locks, reads a clock or knows an object: a session is its tables,
+//! and those are ids, counts and text.
+
+mod answer;
+mod call;
+mod close;
+mod eval;
+mod gather;
 mod io;
-pub use io::*;
+mod message;
+mod promise;
+mod reference;
+mod table;
+mod walk;
+mod write;
+
+use std::collections::VecDeque;
+
+pub use io::{Closed, ClosedBy, Delivery, Outcome, Outgoing, Output, Path, Ref, Stats, Step};
+
+use crate::id::{ExportId, ImportId, PromiseId, TargetId, WaitId};
+use crate::limits::Limits;
+use crate::value::Payload;
+use gather::{Gather, GatherId};
+use promise::{Promise, Settled, Waiter, Work};
+use table::Table;
+
+/// One end of a Cap'n Web session.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Session {
+    limits: Limits,
+    exports: Table<ExportId, Export>,
+    imports: Table<ImportId, Import>,
+    promises: Table<PromiseId, Promise>,
+    /// How often each local object is held.
+    targets: Table<TargetId, u32>,
+    gathers: Table<GatherId, Gather>,
+    /// What the application waits for; each holds its result.
+    waits: Table<WaitId, Ref>,
+    next: Counters,
+    /// Consequences still to be drawn; empty between inputs.
+    work: VecDeque<Work>,
+    /// Holds still to be given back; empty between inputs.
+    garbage: Vec<Ref>,
+    /// Deliveries beyond `limits.running_calls`.
+    ready: VecDeque<Delivery>,
+    /// Deliveries handed out and not settled.
+    running: usize,
+    /// Answers that were asked for and are not written.
+    answers_owed: usize,
+    /// Bytes of settled results and of arguments of calls that have not begun.
+    held_bytes: usize,
+    outputs: VecDeque<Output>,
+    transmit: VecDeque<String>,
+    transmit_bytes: usize,
+    closed: Option<Closed>,
+}
+
+/// The ids given next. They only ever move away from 0.
+#[derive(Clone, Debug, PartialEq)]
+struct Counters {
+    /// Ours for the next thing we export.
+    export: i64,
+    /// The peer's for its next push; counted here as there.
+    answer: i64,
+    /// Ours for our next push.
+    import: i64,
+    promise: i64,
+    target: i64,
+    gather: i64,
+    wait: i64,
+}
+
+/// Something of ours that the peer holds.
+#[derive(Clone, Debug, PartialEq)]
+struct Export {
+    /// How often the peer was told of it; a push counts one.
+    mentions: u64,
+    what: Ref,
+    answer: Answer,
+    /// Goes when it is answered, without a release.
+    transient: bool,
+}
+
+/// How far the answer to an export has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    Unasked,
+    Owed,
+    Given,
+}
+
+/// Something of the peer's that we hold.
+#[derive(Clone, Debug, PartialEq)]
+struct Import {
+    /// Handles and references on this side.
+    holds: u32,
+    /// How often the peer mentioned it, which is what a release gives back; 0 once it has.
+    mentions: u64,
+    state: ImportState,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum ImportState {
+    /// Something that can be called and is no promise.
+    Stub,
+    /// A result that has not arrived.
+    Pending {
+        /// The peer knows that we want it.
+        pulled: bool,
+        waiters: Vec<Waiter>,
+    },
+    /// A result that has.
+    Settled(Settled),
+}
+
+impl Session {
+    /// The main object of this side, when there is one.
+    pub const MAIN: TargetId = TargetId(0);
+
+    /// A session in its first moment. Without a main object, the peer's calls on it are rejected.
+    pub fn new(limits: Limits, has_main: bool) -> Self {
+        let mut session = Self {
+            limits,
+            exports: Table::default(),
+            imports: Table::default(),
+            promises: Table::default(),
+            targets: Table::default(),
+            gathers: Table::default(),
+            waits: Table::default(),
+            next: Counters { export: -1, answer: 1, import: 1, promise: 1, target: 1, gather: 1, wait: 1 },
+            work: VecDeque::new(),
+            garbage: Vec::new(),
+            ready: VecDeque::new(),
+            running: 0,
+            answers_owed: 0,
+            held_bytes: 0,
+            outputs: VecDeque::new(),
+            transmit: VecDeque::new(),
+            transmit_bytes: 0,
+            closed: None,
+        };
+        let what = if has_main {
+            session.targets.insert(Self::MAIN, 1);
+            Ref::Target(Self::MAIN)
+        } else {
+            session.rejected("Error", "This connection has no main object.")
+        };
+        session.exports.insert(ExportId::MAIN, Export { mentions: 1, what, answer: Answer::Unasked, transient: false });
+        session.imports.insert(ImportId::MAIN, Import { holds: 1, mentions: 1, state: ImportState::Stub });
+        session
+    }
+
+    /// The peer's main object. Needs no `retain` and no `release`.
+    pub fn main(&self) -> Ref {
+        Ref::Import(ImportId::MAIN)
+    }
+
+    /// Calls something (`args`) or reads a property of it (`None`), at once and in order. The
+    /// references in `args` stay the caller's. The result is held once.
+    pub fn call(&mut self, on: Ref, path: &[Step], args: Option<Payload<Outgoing>>) -> Ref {
+        let result = self.invoke_outgoing(on, path, args);
+        self.run();
+        result
+    }
+
+    /// Asks for a result, every promise in it awaited. Ends in exactly one [`Output::Settled`],
+    /// unless the wait is forgotten first.
+    pub fn pull(&mut self, of: Ref, path: &[Step]) -> WaitId {
+        let wait = WaitId(self.next.wait);
+        self.next.wait += 1;
+        if let Some(closed) = &self.closed {
+            self.outputs.push_back(Output::Settled { wait, outcome: Outcome::Lost(closed.clone()) });
+            return wait;
+        }
+        let result = if path.is_empty() { self.held(of) } else { self.invoke_outgoing(of, path, None) };
+        self.waits.insert(wait, result);
+        self.subscribe(result, Waiter::Wait(wait));
+        self.run();
+        wait
+    }
+
+    /// Nobody waits any more.
+    pub fn forget(&mut self, wait: WaitId) {
+        if let Some(result) = self.waits.remove(wait) {
+            self.release(result);
+        }
+    }
+
+    /// A new local object, held once.
+    pub fn new_target(&mut self) -> TargetId {
+        let target = TargetId(self.next.target);
+        self.next.target += 1;
+        if self.closed.is_none() {
+            self.targets.insert(target, 1);
+        } else {
+            self.outputs.push_back(Output::DropTarget(target));
+        }
+        target
+    }
+
+    /// A new local result, held once, for which one [`settle`](Self::settle) is owed.
+    pub fn new_promise(&mut self) -> PromiseId {
+        self.pending(1)
+    }
+
+    /// Ends a delivery or a promise of the application: `Err` is a rejection. The references in
+    /// `result` stay the caller's.
+    pub fn settle(&mut self, call: PromiseId, result: Result<Payload<Outgoing>, Payload<Outgoing>>) {
+        if !self.is_pending(call) {
+            return;
+        }
+        let result = match result {
+            Ok(value) => Ok(self.own(value)),
+            Err(reason) => Err(self.own(reason)),
+        };
+        self.no_longer_running(call);
+        self.finish(call, result);
+        self.run();
+    }
+
+    /// Goes on with a delivery whose first `walked` steps lead to `value`: the rest of the path
+    /// is walked from there, and what it ends at is called if there are `args`.
+    pub fn settle_from(
+        &mut self,
+        call: PromiseId,
+        value: Payload<Outgoing>,
+        path: Path,
+        walked: usize,
+        args: Option<Payload<Ref>>,
+    ) {
+        if !self.is_pending(call) {
+            return;
+        }
+        let value = self.own(value);
+        let on = match value.as_hole() {
+            Some(&of) => of,
+            None => Ref::Promise(self.settled(Ok(value))),
+        };
+        self.no_longer_running(call);
+        if let Some(args) = &args {
+            self.held_bytes += args.text.len();
+        }
+        self.work.push_back(Work::Perform { result: call, on, call: promise::Call { path, walked, args } });
+        self.run();
+    }
+
+    /// Holds `of` once more.
+    pub fn retain(&mut self, of: Ref) {
+        self.hold(of);
+    }
+
+    /// Gives one hold back.
+    pub fn release(&mut self, of: Ref) {
+        self.let_go(of);
+        self.admit();
+    }
+
+    /// What the layer above should do next.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// The next message to send.
+    pub fn poll_transmit(&mut self) -> Option<String> {
+        let text = self.transmit.pop_front()?;
+        self.transmit_bytes -= text.len();
+        Some(text)
+    }
+
+    /// Bytes of messages waiting to be sent.
+    pub fn transmit_bytes(&self) -> usize {
+        self.transmit_bytes
+    }
+
+    /// Answers that the peer has asked for and that are not written yet.
+    pub fn answers_owed(&self) -> usize {
+        self.answers_owed
+    }
+
+    /// How many entries the tables hold.
+    pub fn stats(&self) -> Stats {
+        let released = self.imports.iter().filter(|(_, import)| import.mentions == 0).count();
+        Stats { imports: self.imports.len() - released, exports: self.exports.len() }
+    }
+
+    /// Nothing is held, waited for or running: what is left are the mains.
+    pub fn is_idle(&self) -> bool {
+        let Stats { imports, exports } = self.stats();
+        let mains = self.exports.get(ExportId::MAIN).map(|main| main.what);
+        let of_main = |id| mains == Some(Ref::Promise(id));
+        imports <= 1
+            && exports <= 1
+            && self.imports.len() <= 1
+            && self.targets.len() <= 1
+            && self.promises.iter().all(|(id, _)| of_main(id))
+            && self.gathers.len() + self.waits.len() + self.ready.len() + self.running + self.answers_owed == 0
+    }
+
+    /// The session has ended.
+    pub fn is_closed(&self) -> bool {
+        self.closed.is_some()
+    }
+
+    /// The bounds it was made with.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+}

@@ -12,7 +12,7 @@ pub const HOLE: &str = "[\"@\"]";
 ///
 /// Inside a session `R` is a [`Ref`](crate::session::Ref), plain data; in the hands of an
 /// application it is a [`Cap`](crate::value::Cap), a live handle.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Payload<R> {
     /// A complete expression, or for arguments the list of expressions (`[a,b]`).
     pub text: String,
@@ -23,26 +23,22 @@ pub struct Payload<R> {
 impl<R> Payload<R> {
     /// A payload without capabilities.
     pub fn plain(text: impl Into<String>) -> Self {
-        Self {
-            text: text.into(),
-            refs: Vec::new(),
-        }
+        Self { text: text.into(), refs: Vec::new() }
     }
 
     /// A payload that is one capability and nothing else.
     pub fn hole(of: R) -> Self {
-        Self {
-            text: HOLE.to_owned(),
-            refs: vec![of],
-        }
+        Self { text: HOLE.to_owned(), refs: vec![of] }
     }
 
     /// The capability, when the whole payload is one.
     pub fn as_hole(&self) -> Option<&R> {
-        if self.text == HOLE {
-            self.refs.first()
-        } else {
-            None
-        }
+        if self.text == HOLE { self.refs.first() } else { None }
+    }
+}
+
+impl<R> Default for Payload<R> {
+    fn default() -> Self {
+        Self::plain("")
     }
 }

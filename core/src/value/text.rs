@@ -76,11 +76,7 @@ impl<'a> Cursor<'a> {
 
     /// Steps over `byte`, which must come next.
     pub(crate) fn expect(&mut self, byte: u8) -> Result<(), TextError> {
-        if self.take(byte) {
-            Ok(())
-        } else {
-            Err(self.error("unexpected character"))
-        }
+        if self.take(byte) { Ok(()) } else { Err(self.error("unexpected character")) }
     }
 
     /// Where the cursor stands, in bytes.
@@ -100,11 +96,7 @@ impl<'a> Cursor<'a> {
 
     /// Nothing but white space may follow.
     pub(crate) fn end(&mut self) -> Result<(), TextError> {
-        if self.peek().is_none() {
-            Ok(())
-        } else {
-            Err(self.error("unexpected text after the value"))
-        }
+        if self.peek().is_none() { Ok(()) } else { Err(self.error("unexpected text after the value")) }
     }
 
     /// Steps over `true`, `false` or `null` if it comes next.
@@ -127,19 +119,13 @@ impl<'a> Cursor<'a> {
         }
         match serde_json::from_str(raw) {
             Ok(text) => Ok(Cow::Owned(text)),
-            Err(_) => lossy_string(raw).map(Cow::Owned).ok_or(TextError {
-                what: "bad escape in a string",
-                at: start,
-            }),
+            Err(_) => lossy_string(raw).map(Cow::Owned).ok_or(TextError { what: "bad escape in a string", at: start }),
         }
     }
 
     /// Steps over a string, returning it with its quotes, and whether it holds an escape.
     pub(crate) fn raw_string(&mut self) -> Result<(&'a str, bool), TextError> {
-        self.expect(b'"').map_err(|e| TextError {
-            what: "expected a string",
-            ..e
-        })?;
+        self.expect(b'"').map_err(|e| TextError { what: "expected a string", ..e })?;
         let start = self.at - 1;
         let bytes = self.text.as_bytes();
         let mut escaped = false;
@@ -178,10 +164,7 @@ impl<'a> Cursor<'a> {
         let leading_zero = self.byte() == Some(b'0');
         let digits = self.digits();
         if digits == 0 || (leading_zero && digits > 1) {
-            return Err(TextError {
-                what: "expected a number",
-                at: start,
-            });
+            return Err(TextError { what: "expected a number", at: start });
         }
         if self.byte() == Some(b'.') {
             self.at += 1;
@@ -248,10 +231,7 @@ impl<'a> Cursor<'a> {
                 }
                 return Ok(false);
             }
-            self.expect(closer).map_err(|e| TextError {
-                what: "expected a comma or a bracket",
-                ..e
-            })?;
+            self.expect(closer).map_err(|e| TextError { what: "expected a comma or a bracket", ..e })?;
             if closer == b'}' {
                 watch.object_end();
             }
@@ -270,9 +250,7 @@ impl<'a> Cursor<'a> {
     pub(crate) fn scalar(&mut self) -> Result<(), TextError> {
         match self.peek() {
             Some(b'-' | b'0'..=b'9') => self.number().map(drop),
-            Some(_) if self.literal("null") || self.literal("true") || self.literal("false") => {
-                Ok(())
-            }
+            Some(_) if self.literal("null") || self.literal("true") || self.literal("false") => Ok(()),
             Some(_) => Err(self.error("expected a value")),
             None => Err(self.error("unexpected end")),
         }
@@ -310,11 +288,9 @@ fn lossy_string(raw: &str) -> Option<String> {
             'n' => 10,
             'r' => 13,
             't' => 9,
-            'u' => u16::from_str_radix(chars.as_str().get(..4)?, 16)
-                .ok()
-                .inspect(|_| {
-                    chars.nth(3);
-                })?,
+            'u' => u16::from_str_radix(chars.as_str().get(..4)?, 16).ok().inspect(|_| {
+                chars.nth(3);
+            })?,
             other => u16::try_from(u32::from(other)).ok()?,
         });
     }
@@ -413,21 +389,12 @@ mod tests {
         ] {
             assert_eq!(Cursor::new(text).string().as_deref(), Ok(expected));
         }
-        assert!(matches!(
-            Cursor::new("\"plain\"").string(),
-            Ok(Cow::Borrowed(_))
-        ));
+        assert!(matches!(Cursor::new("\"plain\"").string(), Ok(Cow::Borrowed(_))));
     }
 
     #[test]
     fn a_position_is_where_the_trouble_is() {
         let mut cursor = Cursor::new("[1, x]");
-        assert_eq!(
-            cursor.skip(),
-            Err(TextError {
-                what: "expected a value",
-                at: 4
-            })
-        );
+        assert_eq!(cursor.skip(), Err(TextError { what: "expected a value", at: 4 }));
     }
 }

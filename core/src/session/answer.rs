@@ -1,0 +1,114 @@
+//! What the peer holds of ours: its pulls, the answers to them, its releases.
+
+use std::fmt::Write as _;
+
+use super::promise::{Found, Settled, Waiter, gone};
+use super::{Answer, Export, Ref, Session};
+use crate::id::ExportId;
+use crate::value::Payload;
+use crate::wire::{WireError, error_text};
+
+impl Session {
+    /// The peer pushed something; what came of it is its next import.
+    pub(super) fn add_answer(&mut self, what: Ref, transient: bool) -> ExportId {
+        let id = ExportId(self.next.answer);
+        self.next.answer += 1;
+        self.exports.insert(id, Export { mentions: 1, what, answer: Answer::Unasked, transient });
+        id
+    }
+
+    pub(super) fn handle_pull(&mut self, id: ExportId) -> Result<(), WireError> {
+        let export = self.exports.get_mut(id).ok_or_else(|| no_such_export(id))?;
+        if export.answer == Answer::Unasked {
+            export.answer = Answer::Owed;
+            let what = export.what;
+            self.answers_owed += 1;
+            self.subscribe(what, Waiter::Answer(id));
+        }
+        Ok(())
+    }
+
+    pub(super) fn handle_release(&mut self, id: ExportId, count: u64) -> Result<(), WireError> {
+        let export = self.exports.get_mut(id).ok_or_else(|| no_such_export(id))?;
+        if count > export.mentions {
+            let message = format!("refcount would go negative: {} < {count}", export.mentions);
+            return Err(WireError::error(message));
+        }
+        export.mentions -= count;
+        if export.mentions == 0 {
+            self.drop_export(id);
+        }
+        Ok(())
+    }
+
+    fn drop_export(&mut self, id: ExportId) {
+        if let Some(export) = self.exports.remove(id) {
+            self.answers_owed -= usize::from(export.answer == Answer::Owed);
+            self.let_go(export.what);
+        }
+    }
+
+    /// Promises that were exported in the message just sent are answered unasked.
+    pub(super) fn answer_promised(&mut self, promised: Vec<ExportId>) {
+        for id in promised {
+            if let Some(what) = self.exports.get(id).map(|export| export.what) {
+                self.subscribe(what, Waiter::Answer(id));
+            }
+        }
+    }
+
+    /// Writes the one answer to an export, if it is still owed.
+    pub(super) fn answer(&mut self, id: ExportId, with: Ref) {
+        let Some(export) = self.exports.get_mut(id) else { return };
+        if export.answer != Answer::Owed {
+            return;
+        }
+        export.answer = Answer::Given;
+        self.answers_owed -= 1;
+        let transient = export.transient;
+        let is_stub = id.0 < 0 && matches!(export.what, Ref::Target(_));
+        let (text, promised) = match self.follow(with) {
+            Found::Target(_) | Found::Stub(_) if is_stub => {
+                let error = error_text("Error", "Tried to resolve a non-promise stub.");
+                self.answer_text(id, &Err(Payload::plain(error)))
+            }
+            Found::Target(target) => self.answer_text(id, &Ok(Payload::hole(Ref::Target(target)))),
+            Found::Stub(import) => self.answer_text(id, &Ok(Payload::hole(Ref::Import(import)))),
+            Found::Value(at) | Found::Failed(at) => self.answer_from(id, at),
+            Found::Awaited(_) | Found::Pending(_) | Found::Gone => self.answer_text(id, &Err(gone())),
+        };
+        self.send(text);
+        self.answer_promised(promised);
+        if transient {
+            self.drop_export(id);
+        }
+    }
+
+    /// The answer that is in the entry of `at`, without copying it.
+    fn answer_from(&mut self, id: ExportId, at: Ref) -> (String, Vec<ExportId>) {
+        let taken = self.settled_at_mut(at).map(|settled| std::mem::replace(settled, Ok(Payload::default())));
+        let settled = taken.unwrap_or_else(|| Err(gone()));
+        let answer = self.answer_text(id, &settled);
+        if let Some(place) = self.settled_at_mut(at) {
+            *place = settled;
+        }
+        answer
+    }
+
+    fn answer_text(&mut self, id: ExportId, settled: &Settled) -> (String, Vec<ExportId>) {
+        let (tag, payload) = match settled {
+            Ok(payload) => ("resolve", payload),
+            Err(payload) => ("reject", payload),
+        };
+        let mut text = String::with_capacity(payload.text.len() + 24);
+        let _ = write!(text, "[\"{tag}\",{id},");
+        let mut promised = Vec::new();
+        self.fill(&mut text, payload, &mut promised);
+        text.push(']');
+        (text, promised)
+    }
+}
+
+fn no_such_export(id: ExportId) -> WireError {
+    WireError::error(format!("no such export ID: {id}"))
+}

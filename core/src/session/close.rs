@@ -1,0 +1,72 @@
+//! The end of a session, whoever ends it.
+
+use super::promise::PromiseState;
+use super::{Closed, ClosedBy, Outcome, Output, Session};
+use crate::wire::{WireError, error_text};
+
+impl Session {
+    /// The transport is gone.
+    pub fn handle_disconnect(&mut self, closed: Closed) {
+        self.end(closed);
+    }
+
+    /// The transport carried something that is no message, a binary frame for instance. Ends the
+    /// session as a malformed message does.
+    pub fn handle_invalid(&mut self, name: &str, message: &str) {
+        if self.closed.is_none() {
+            self.abort(Closed { by: ClosedBy::Protocol, name: name.to_owned(), message: message.to_owned() });
+        }
+    }
+
+    /// This side ends the session, telling the peer why if `abort`.
+    pub fn close(&mut self, closed: Closed, abort: bool) {
+        if self.closed.is_some() {
+            return;
+        }
+        if abort { self.abort(closed) } else { self.end(closed) }
+    }
+
+    /// The peer broke the protocol or a bound.
+    pub(super) fn fail(&mut self, error: WireError) {
+        self.abort(Closed { by: ClosedBy::Protocol, name: error.name.to_owned(), message: error.message });
+    }
+
+    fn abort(&mut self, closed: Closed) {
+        self.send(format!("[\"abort\",{}]", error_text(&closed.name, &closed.message)));
+        self.end(closed);
+    }
+
+    /// Ends every wait, lets go of every object, and empties the tables.
+    pub(super) fn end(&mut self, closed: Closed) {
+        if self.closed.is_some() {
+            return;
+        }
+        self.work.clear();
+        self.garbage.clear();
+        // What nobody has begun is not begun any more.
+        self.ready.clear();
+        self.outputs.retain(|output| !matches!(output, Output::Deliver(_)));
+        let waits = std::mem::take(&mut self.waits);
+        for (wait, _) in waits.iter() {
+            self.outputs.push_back(Output::Settled { wait, outcome: Outcome::Lost(closed.clone()) });
+        }
+        let promises = std::mem::take(&mut self.promises);
+        for (id, promise) in promises.iter() {
+            if promise.awaited && matches!(promise.state, PromiseState::Pending { running: true, .. }) {
+                self.outputs.push_back(Output::Cancel(id));
+            }
+        }
+        let targets = std::mem::take(&mut self.targets);
+        for (target, _) in targets.iter() {
+            self.outputs.push_back(Output::DropTarget(target));
+        }
+        self.imports = Default::default();
+        self.exports = Default::default();
+        self.gathers = Default::default();
+        self.answers_owed = 0;
+        self.held_bytes = 0;
+        self.running = 0;
+        self.outputs.push_back(Output::Closed(closed.clone()));
+        self.closed = Some(closed);
+    }
+}

@@ -1,0 +1,132 @@
+//! Incoming messages.
+
+use super::promise::{Found, Settled};
+use super::{Closed, ClosedBy, ImportState, Ref, Session};
+use crate::id::{ExportId, ImportId};
+use crate::value::Payload;
+use crate::value::text::Cursor;
+use crate::wire::{Message, WireError, check, error_text, parse};
+
+impl Session {
+    /// Takes in one message. What breaks the protocol or a bound ends the session with an
+    /// `abort`; after the end, messages are ignored.
+    pub fn handle_message(&mut self, text: &str) {
+        if self.closed.is_some() {
+            return;
+        }
+        match self.read(text) {
+            Ok(()) => self.run(),
+            Err(error) => self.fail(error),
+        }
+    }
+
+    fn read(&mut self, text: &str) -> Result<(), WireError> {
+        let text = check(text, &self.limits)?;
+        match parse(&text)? {
+            Message::Push(mut expr) => {
+                let what = self.evaluate(&mut expr)?;
+                self.add_answer(what, false);
+                self.check_room()
+            }
+            Message::Stream(mut expr) => {
+                let what = self.evaluate(&mut expr)?;
+                let id = self.add_answer(what, true);
+                self.check_room()?;
+                self.handle_pull(id)
+            }
+            Message::Pull(id) => self.handle_pull(ExportId(id)),
+            Message::Resolve(id, expr) => self.handle_answer(ImportId(id), expr, true),
+            Message::Reject(id, expr) => self.handle_answer(ImportId(id), expr, false),
+            Message::Release(id, count) => self.handle_release(ExportId(id), count),
+            Message::Pipe => Err(WireError::error("streams are not supported by this peer")),
+            Message::Abort(reason) => {
+                self.handle_abort(reason);
+                Ok(())
+            }
+        }
+    }
+
+    /// Calls beyond a bound are rejected one by one; a peer that goes on regardless is cut off.
+    pub(super) fn check_room(&self) -> Result<(), WireError> {
+        let entries = self.exports.len().max(self.imports.len());
+        if entries > 2 * self.limits.table_entries {
+            return Err(WireError::limit("table entries of a session", self.limits.table_entries));
+        }
+        if self.held_bytes > 2 * self.limits.held_bytes {
+            return Err(WireError::limit("bytes held by a session", self.limits.held_bytes));
+        }
+        Ok(())
+    }
+
+    /// The result of a push: the thing itself if it is one call or reference, else a settled promise.
+    fn evaluate(&mut self, expr: &mut Cursor<'_>) -> Result<Ref, WireError> {
+        let value = self.value_of(expr)?;
+        Ok(match value.as_hole() {
+            Some(&of) => of,
+            None => Ref::Promise(self.settled(Ok(value))),
+        })
+    }
+
+    fn handle_answer(&mut self, id: ImportId, mut expr: Cursor<'_>, resolved: bool) -> Result<(), WireError> {
+        let known = self.imports.get(id).is_some_and(|import| import.mentions > 0);
+        if !known {
+            // Released meanwhile. What came with it is given back.
+            if resolved {
+                let value = self.value_of(&mut expr)?;
+                self.let_go_all(value);
+            }
+            return Ok(());
+        }
+        let value = self.value_of(&mut expr)?;
+        self.settle_import(id, if resolved { Ok(value) } else { Err(value) });
+        self.check_room()
+    }
+
+    fn settle_import(&mut self, id: ImportId, mut settled: Settled) {
+        if let Ok(value) = &settled
+            && let Some(&to) = value.as_hole()
+            && matches!(self.follow(to), Found::Awaited(own) | Found::Stub(own) if own == id)
+        {
+            self.let_go(to);
+            let message = "Chaining cycle detected: a promise resolves to itself.";
+            settled = Err(Payload::plain(error_text("TypeError", message)));
+        }
+        let (Ok(payload) | Err(payload)) = &settled;
+        self.held_bytes += payload.text.len();
+        let Some(import) = self.imports.get_mut(id) else { return };
+        let mentions = std::mem::take(&mut import.mentions);
+        let before = std::mem::replace(&mut import.state, ImportState::Settled(settled));
+        self.send(format!("[\"release\",{id},{mentions}]"));
+        if let ImportState::Pending { waiters, .. } = before {
+            for waiter in waiters {
+                self.subscribe(Ref::Import(id), waiter);
+            }
+        }
+    }
+
+    fn handle_abort(&mut self, reason: Option<Cursor<'_>>) {
+        let (name, message) = reason.and_then(abort_reason).unwrap_or_else(|| ("Error".into(), "undefined".into()));
+        self.end(Closed { by: ClosedBy::Peer, name, message });
+    }
+}
+
+/// Class and text of the error of an `abort`, or the text of whatever stands there instead.
+fn abort_reason(reason: Cursor<'_>) -> Option<(String, String)> {
+    let mut cursor = reason.clone();
+    let error = (|| {
+        cursor.expect(b'[')?;
+        let tag = cursor.string()?;
+        cursor.expect(b',')?;
+        let name = cursor.string()?;
+        cursor.expect(b',')?;
+        Ok::<_, crate::value::text::TextError>((tag, name.into_owned(), cursor.string()?.into_owned()))
+    })();
+    match error {
+        Ok((tag, name, message)) if tag == "error" => Some((name, message)),
+        _ => {
+            let mut cursor = reason;
+            let text = cursor.clone().string().map(|text| text.into_owned());
+            Some(("Error".to_owned(), text.or_else(|_| cursor.skip().map(str::to_owned)).ok()?))
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! Local results: pending, forwarded to another one, or settled. Calls on a pending one wait in
+//! its queue in the order in which they came; that queue is what keeps e-order.
+
+use super::gather::GatherId;
+use super::{ImportState, Path, Ref, Session};
+use crate::id::{ExportId, ImportId, PromiseId, TargetId, WaitId};
+use crate::value::Payload;
+use crate::wire::error_text;
+
+/// A result: a value, or what a call was rejected with.
+pub(super) type Settled = Result<Payload<Ref>, Payload<Ref>>;
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Promise {
+    pub(super) holds: u32,
+    /// Somebody waits for it, or did.
+    pub(super) awaited: bool,
+    pub(super) state: PromiseState,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum PromiseState {
+    Pending {
+        /// Handed out as a delivery; a settle is owed.
+        running: bool,
+        calls: Vec<(PromiseId, Call)>,
+        waiters: Vec<Waiter>,
+    },
+    /// Whatever that one is or becomes.
+    Forwarded(Ref),
+    Settled(Settled),
+}
+
+/// A call or a property read on its way to what it is for.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Call {
+    /// The whole path, as the caller wrote it.
+    pub(super) path: Path,
+    /// Steps of it that are done.
+    pub(super) walked: usize,
+    /// `None` reads the property.
+    pub(super) args: Option<Payload<Ref>>,
+}
+
+/// Who is told when a result is there.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Waiter {
+    /// The peer, by the answer to an export.
+    Answer(ExportId),
+    /// The application.
+    Wait(WaitId),
+    /// A value that needs it as a part.
+    Gather(GatherId),
+}
+
+/// A consequence of something that has happened. Kept in a queue instead of recursing, so that a
+/// long chain of promises costs no stack.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Work {
+    /// Do `call` on `on` (held by this entry); its result is `result`.
+    Perform { result: PromiseId, on: Ref, call: Call },
+    /// Tell `waiter` of `with` (held by this entry).
+    Tell { waiter: Waiter, with: Ref },
+}
+
+/// Where following a reference ends.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Found {
+    Target(TargetId),
+    /// Something of the peer's that is no promise.
+    Stub(ImportId),
+    /// A result of the peer's that has not arrived.
+    Awaited(ImportId),
+    /// A result of ours that has not arrived.
+    Pending(PromiseId),
+    /// A value that is no capability; it lives in the entry of this reference.
+    Value(Ref),
+    /// A rejection; it lives in the entry of this reference.
+    Failed(Ref),
+    /// Nothing: the session has ended.
+    Gone,
+}
+
+impl Session {
+    /// Follows forwards and results that are a single reference to where they lead.
+    pub(super) fn follow(&self, mut of: Ref) -> Found {
+        loop {
+            let settled = match of {
+                Ref::Target(target) => {
+                    return if self.targets.get(target).is_some() { Found::Target(target) } else { Found::Gone };
+                }
+                Ref::Import(id) => match self.imports.get(id).map(|import| &import.state) {
+                    None => return Found::Gone,
+                    Some(ImportState::Stub) => return Found::Stub(id),
+                    Some(ImportState::Pending { .. }) => return Found::Awaited(id),
+                    Some(ImportState::Settled(settled)) => settled,
+                },
+                Ref::Promise(id) => match self.promises.get(id).map(|promise| &promise.state) {
+                    None => return Found::Gone,
+                    Some(PromiseState::Pending { .. }) => return Found::Pending(id),
+                    Some(&PromiseState::Forwarded(to)) => {
+                        of = to;
+                        continue;
+                    }
+                    Some(PromiseState::Settled(settled)) => settled,
+                },
+            };
+            match settled {
+                Err(_) => return Found::Failed(of),
+                Ok(value) => match value.as_hole() {
+                    Some(&to) => of = to,
+                    None => return Found::Value(of),
+                },
+            }
+        }
+    }
+
+    /// The result in the entry of `at`, as [`Session::follow`] found it.
+    pub(super) fn settled_at(&self, at: Ref) -> Option<&Settled> {
+        match at {
+            Ref::Import(id) => match &self.imports.get(id)?.state {
+                ImportState::Settled(settled) => Some(settled),
+                _ => None,
+            },
+            Ref::Promise(id) => match &self.promises.get(id)?.state {
+                PromiseState::Settled(settled) => Some(settled),
+                _ => None,
+            },
+            Ref::Target(_) => None,
+        }
+    }
+
+    pub(super) fn settled_at_mut(&mut self, at: Ref) -> Option<&mut Settled> {
+        match at {
+            Ref::Import(id) => match &mut self.imports.get_mut(id)?.state {
+                ImportState::Settled(settled) => Some(settled),
+                _ => None,
+            },
+            Ref::Promise(id) => match &mut self.promises.get_mut(id)?.state {
+                PromiseState::Settled(settled) => Some(settled),
+                _ => None,
+            },
+            Ref::Target(_) => None,
+        }
+    }
+
+    /// A copy of a result that has arrived, its references held.
+    pub(super) fn copy_of(&mut self, of: Ref) -> Settled {
+        let copy = match self.follow(of) {
+            Found::Target(target) => Ok(Payload::hole(Ref::Target(target))),
+            Found::Stub(id) => Ok(Payload::hole(Ref::Import(id))),
+            Found::Value(at) | Found::Failed(at) => match self.settled_at(at) {
+                Some(settled) => settled.clone(),
+                None => Err(gone()),
+            },
+            Found::Awaited(_) | Found::Pending(_) | Found::Gone => Err(gone()),
+        };
+        let (Ok(payload) | Err(payload)) = &copy;
+        for &of in &payload.refs {
+            self.hold(of);
+        }
+        copy
+    }
+
+    /// A promise that nothing has happened to.
+    pub(super) fn pending(&mut self, holds: u32) -> PromiseId {
+        self.insert_promise(holds, PromiseState::Pending { running: false, calls: Vec::new(), waiters: Vec::new() })
+    }
+
+    /// A promise that is settled from the start, held once.
+    pub(super) fn settled(&mut self, settled: Settled) -> PromiseId {
+        let (Ok(payload) | Err(payload)) = &settled;
+        self.held_bytes += payload.text.len();
+        self.insert_promise(1, PromiseState::Settled(settled))
+    }
+
+    /// A result that is an error of our own making, held once.
+    pub(super) fn rejected(&mut self, name: &str, message: &str) -> Ref {
+        Ref::Promise(self.settled(Err(Payload::plain(error_text(name, message)))))
+    }
+
+    fn insert_promise(&mut self, holds: u32, state: PromiseState) -> PromiseId {
+        let id = PromiseId(self.next.promise);
+        self.next.promise += 1;
+        self.promises.insert(id, Promise { holds, awaited: false, state });
+        id
+    }
+
+    pub(super) fn is_pending(&self, id: PromiseId) -> bool {
+        matches!(self.promises.get(id), Some(Promise { state: PromiseState::Pending { .. }, .. }))
+    }
+
+    /// Gives a pending promise its result, whose references it takes over.
+    pub(super) fn finish(&mut self, id: PromiseId, settled: Settled) {
+        if let Ok(value) = &settled
+            && let Some(&to) = value.as_hole()
+        {
+            return self.forward(id, to);
+        }
+        let (Ok(payload) | Err(payload)) = &settled;
+        self.held_bytes += payload.text.len();
+        let (calls, waiters) = self.replace_state(id, PromiseState::Settled(settled));
+        for (result, call) in calls {
+            let on = self.held(Ref::Promise(id));
+            self.work.push_back(Work::Perform { result, on, call });
+        }
+        for waiter in waiters {
+            let with = self.held(Ref::Promise(id));
+            self.work.push_back(Work::Tell { waiter, with });
+        }
+        self.drop_if_unheld(id);
+    }
+
+    /// Makes a pending promise be whatever `to` is; takes over the hold on `to`.
+    pub(super) fn forward(&mut self, id: PromiseId, to: Ref) {
+        if self.follow(to) == Found::Pending(id) {
+            let error = error_text("TypeError", "Chaining cycle detected: a promise resolves to itself.");
+            self.let_go(to);
+            return self.finish(id, Err(Payload::plain(error)));
+        }
+        let (calls, waiters) = self.replace_state(id, PromiseState::Forwarded(to));
+        for (result, call) in calls {
+            let on = self.held(to);
+            self.work.push_back(Work::Perform { result, on, call });
+        }
+        for waiter in waiters {
+            self.subscribe(to, waiter);
+        }
+        self.drop_if_unheld(id);
+    }
+
+    fn replace_state(&mut self, id: PromiseId, state: PromiseState) -> (Vec<(PromiseId, Call)>, Vec<Waiter>) {
+        match self.promises.get_mut(id).map(|promise| std::mem::replace(&mut promise.state, state)) {
+            Some(PromiseState::Pending { calls, waiters, .. }) => (calls, waiters),
+            _ => (Vec::new(), Vec::new()),
+        }
+    }
+
+    /// A promise that ran to its end after everybody had let go of it.
+    fn drop_if_unheld(&mut self, id: PromiseId) {
+        if self.promises.get(id).is_some_and(|promise| promise.holds == 0) {
+            self.hold(Ref::Promise(id));
+            self.let_go(Ref::Promise(id));
+        }
+    }
+
+    /// Has `waiter` told when `of` is there, which may be at once. Asks the peer for it if need be.
+    pub(super) fn subscribe(&mut self, of: Ref, waiter: Waiter) {
+        match self.follow(of) {
+            Found::Pending(id) => {
+                if let Some(promise) = self.promises.get_mut(id) {
+                    promise.awaited = true;
+                    if let PromiseState::Pending { waiters, .. } = &mut promise.state {
+                        waiters.push(waiter);
+                    }
+                }
+            }
+            Found::Awaited(id) => {
+                if let Some(ImportState::Pending { pulled, waiters }) =
+                    self.imports.get_mut(id).map(|import| &mut import.state)
+                {
+                    waiters.push(waiter);
+                    if !std::mem::replace(pulled, true) {
+                        self.send(format!("[\"pull\",{id}]"));
+                    }
+                }
+            }
+            _ => {
+                let with = self.held(of);
+                self.work.push_back(Work::Tell { waiter, with });
+            }
+        }
+    }
+
+    /// Draws all consequences.
+    pub(super) fn run(&mut self) {
+        while let Some(work) = self.work.pop_front() {
+            match work {
+                Work::Perform { result, on, call } => {
+                    self.perform(result, on, call);
+                    self.let_go(on);
+                }
+                Work::Tell { waiter, with } => {
+                    match waiter {
+                        Waiter::Answer(id) => self.answer(id, with),
+                        Waiter::Wait(wait) => self.tell_application(wait, with),
+                        Waiter::Gather(id) => self.tell_gather(id, with),
+                    }
+                    self.let_go(with);
+                }
+            }
+            if let Err(error) = self.check_room() {
+                return self.fail(error);
+            }
+        }
+        self.admit();
+    }
+}
+
+/// What is left of a reference when its session has ended.
+pub(super) fn gone() -> Payload<Ref> {
+    Payload::plain(error_text("Error", "RPC session is closed."))
+}

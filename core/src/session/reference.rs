@@ -1,0 +1,102 @@
+//! Counting who holds what.
+
+use super::promise::PromiseState;
+use super::{ImportState, Output, Ref, Session};
+use crate::id::ImportId;
+use crate::value::Payload;
+
+impl Session {
+    /// Holds `of` once more and returns it.
+    pub(super) fn held(&mut self, of: Ref) -> Ref {
+        self.hold(of);
+        of
+    }
+
+    pub(super) fn hold(&mut self, of: Ref) {
+        match of {
+            Ref::Import(id) => {
+                if let Some(import) = self.imports.get_mut(id) {
+                    import.holds += 1;
+                }
+            }
+            Ref::Target(id) => {
+                if let Some(holds) = self.targets.get_mut(id) {
+                    *holds += 1;
+                }
+            }
+            Ref::Promise(id) => {
+                if let Some(promise) = self.promises.get_mut(id) {
+                    promise.holds += 1;
+                }
+            }
+        }
+    }
+
+    /// Gives one hold back, and whatever nobody holds any more because of it.
+    pub(super) fn let_go(&mut self, of: Ref) {
+        self.garbage.push(of);
+        while let Some(of) = self.garbage.pop() {
+            match of {
+                Ref::Import(id) => self.let_go_import(id),
+                Ref::Target(id) => {
+                    let Some(holds) = self.targets.get_mut(id) else { continue };
+                    *holds -= 1;
+                    if *holds == 0 {
+                        self.targets.remove(id);
+                        self.outputs.push_back(Output::DropTarget(id));
+                    }
+                }
+                Ref::Promise(id) => {
+                    let Some(promise) = self.promises.get_mut(id) else { continue };
+                    promise.holds = promise.holds.saturating_sub(1);
+                    if promise.holds > 0 {
+                        continue;
+                    }
+                    if let PromiseState::Pending { running, .. } = promise.state {
+                        // The work goes on; only if its result was wanted, and by nobody else
+                        // any more, may it stop.
+                        if running && promise.awaited {
+                            self.outputs.push_back(Output::Cancel(id));
+                        }
+                        continue;
+                    }
+                    match self.promises.remove(id).map(|promise| promise.state) {
+                        Some(PromiseState::Forwarded(to)) => self.garbage.push(to),
+                        Some(PromiseState::Settled(Ok(payload) | Err(payload))) => self.discard(payload),
+                        _ => {}
+                    }
+                }
+            }
+        }
+    }
+
+    fn let_go_import(&mut self, id: ImportId) {
+        let Some(import) = self.imports.get_mut(id) else { return };
+        import.holds = import.holds.saturating_sub(1);
+        if import.holds > 0 || id == ImportId::MAIN {
+            import.holds = import.holds.max(u32::from(id == ImportId::MAIN));
+            return;
+        }
+        let Some(import) = self.imports.remove(id) else { return };
+        if import.mentions > 0 {
+            self.send(format!("[\"release\",{id},{}]", import.mentions));
+        }
+        if let ImportState::Settled(Ok(payload) | Err(payload)) = import.state {
+            self.discard(payload);
+        }
+    }
+
+    /// Forgets a payload that was counted in `held_bytes`; its references go with the garbage
+    /// that is being let go.
+    fn discard(&mut self, payload: Payload<Ref>) {
+        self.held_bytes -= payload.text.len();
+        self.garbage.extend(payload.refs);
+    }
+
+    /// Gives back the references of a payload that is not counted.
+    pub(super) fn let_go_all(&mut self, payload: Payload<Ref>) {
+        for of in payload.refs {
+            self.let_go(of);
+        }
+    }
+}

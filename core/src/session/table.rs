@@ -1,0 +1,234 @@
+//! Tables indexed by id.
+//!
+//! Ids are counters, so a table is a ring over a range of them and a look-up is one index. Entries
+//! that outlive their neighbours would keep the range from shrinking: those move to a tree, as do
+//! ids of a peer that does not count.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::marker::PhantomData;
+
+use crate::id::{ExportId, ImportId, PromiseId, TargetId, WaitId};
+
+/// An id as a number of a table.
+pub(super) trait Key: Copy {
+    fn number(self) -> i64;
+    fn of(number: i64) -> Self;
+}
+
+macro_rules! keys {
+    ($($name:ident),*) => {$(
+        impl Key for $name {
+            fn number(self) -> i64 {
+                self.0
+            }
+            fn of(number: i64) -> Self {
+                Self(number)
+            }
+        }
+    )*};
+}
+
+keys!(ImportId, ExportId, TargetId, PromiseId, WaitId);
+
+/// Entries by id, of both signs.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Table<K, T> {
+    /// Ids from 0 upwards.
+    up: Side<T>,
+    /// Ids below 0, by magnitude.
+    down: Side<T>,
+    key: PhantomData<K>,
+}
+
+impl<K, T> Default for Table<K, T> {
+    fn default() -> Self {
+        Self { up: Side::default(), down: Side::default(), key: PhantomData }
+    }
+}
+
+impl<K: Key, T> Table<K, T> {
+    pub(super) fn insert(&mut self, id: K, entry: T) {
+        let (side, key) = self.side_mut(id);
+        side.insert(key, entry);
+    }
+
+    pub(super) fn get(&self, id: K) -> Option<&T> {
+        let side = if id.number() < 0 { &self.down } else { &self.up };
+        side.get(id.number().unsigned_abs())
+    }
+
+    pub(super) fn get_mut(&mut self, id: K) -> Option<&mut T> {
+        let (side, key) = self.side_mut(id);
+        side.get_mut(key)
+    }
+
+    pub(super) fn remove(&mut self, id: K) -> Option<T> {
+        let (side, key) = self.side_mut(id);
+        side.remove(key)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.up.len + self.down.len
+    }
+
+    /// Entries in the order of their ids, those below 0 last.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (K, &T)> {
+        let down = self.down.iter().map(|(key, entry)| (K::of(0i64.wrapping_sub_unsigned(key)), entry));
+        self.up.iter().map(|(key, entry)| (K::of(0i64.wrapping_add_unsigned(key)), entry)).chain(down)
+    }
+
+    fn side_mut(&mut self, id: K) -> (&mut Side<T>, u64) {
+        let side = if id.number() < 0 { &mut self.down } else { &mut self.up };
+        (side, id.number().unsigned_abs())
+    }
+}
+
+/// A gap of at most this many ids is kept in the ring, a longer one goes to the tree.
+const GAP_MAX: u64 = 64;
+
+/// A ring is not searched for room below this length.
+const RING_MIN: usize = 64;
+
+#[derive(Clone, Debug, PartialEq)]
+struct Side<T> {
+    /// The id of `ring[0]`.
+    base: u64,
+    ring: VecDeque<Option<T>>,
+    /// Entries below `base`, and ids far beyond the ring.
+    stray: BTreeMap<u64, T>,
+    /// Entries in both.
+    len: usize,
+}
+
+impl<T> Default for Side<T> {
+    fn default() -> Self {
+        Self { base: 0, ring: VecDeque::new(), stray: BTreeMap::new(), len: 0 }
+    }
+}
+
+impl<T> Side<T> {
+    fn insert(&mut self, key: u64, entry: T) {
+        if let Some(place) = self.get_mut(key) {
+            *place = entry;
+            return;
+        }
+        if self.ring.is_empty() {
+            self.base = key;
+        }
+        let end = self.base + self.ring.len() as u64;
+        if (self.base..end).contains(&key) {
+            self.ring[(key - self.base) as usize] = Some(entry);
+        } else if key >= end && key - end <= GAP_MAX {
+            self.ring.extend((end..key).map(|_| None));
+            self.ring.push_back(Some(entry));
+        } else {
+            self.stray.insert(key, entry);
+        }
+        self.len += 1;
+        self.make_room();
+    }
+
+    fn get(&self, key: u64) -> Option<&T> {
+        match key.checked_sub(self.base).and_then(|at| self.ring.get(at as usize)) {
+            Some(Some(entry)) => Some(entry),
+            _ if self.stray.is_empty() => None,
+            _ => self.stray.get(&key),
+        }
+    }
+
+    fn get_mut(&mut self, key: u64) -> Option<&mut T> {
+        match key.checked_sub(self.base).and_then(|at| self.ring.get_mut(at as usize)) {
+            Some(Some(entry)) => Some(entry),
+            _ if self.stray.is_empty() => None,
+            _ => self.stray.get_mut(&key),
+        }
+    }
+
+    fn remove(&mut self, key: u64) -> Option<T> {
+        let place = key.checked_sub(self.base).and_then(|at| self.ring.get_mut(at as usize));
+        let entry = match place.and_then(Option::take) {
+            Some(entry) => entry,
+            None => self.stray.remove(&key)?,
+        };
+        self.len -= 1;
+        self.trim();
+        Some(entry)
+    }
+
+    fn trim(&mut self) {
+        while let Some(None) = self.ring.front() {
+            self.ring.pop_front();
+            self.base += 1;
+        }
+        if self.ring.capacity() > RING_MIN && self.ring.len() < self.ring.capacity() / 4 {
+            self.ring.shrink_to(self.ring.len() * 2);
+        }
+    }
+
+    /// Moves the oldest entries out of a ring that is mostly empty.
+    fn make_room(&mut self) {
+        while self.ring.len() > RING_MIN && self.ring.len() > 4 * (self.len - self.stray.len()) {
+            if let Some(Some(entry)) = self.ring.pop_front() {
+                self.stray.insert(self.base, entry);
+            }
+            self.base += 1;
+            self.trim();
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (u64, &T)> {
+        let ring = self.ring.iter().enumerate();
+        let ring = ring.filter_map(|(at, entry)| Some((self.base + at as u64, entry.as_ref()?)));
+        self.stray.iter().map(|(&key, entry)| (key, entry)).chain(ring)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_lived_entry_does_not_hold_the_range_open() {
+        let mut table = Table::default();
+        table.insert(ImportId(1), "old");
+        for id in (2..100_000).map(ImportId) {
+            table.insert(id, "call");
+            assert_eq!(table.remove(id), Some("call"));
+        }
+        assert_eq!((table.get(ImportId(1)), table.len()), (Some(&"old"), 1));
+        assert!(table.up.ring.capacity() <= 4 * RING_MIN, "{}", table.up.ring.capacity());
+    }
+
+    #[test]
+    fn ids_of_a_peer_that_does_not_count_cost_one_entry_each() {
+        let mut table = Table::default();
+        let ids = [-1, -(1 << 53), -7, 1 << 53, 0].map(ImportId);
+        for id in ids {
+            table.insert(id, id);
+        }
+        assert_eq!(table.len(), 5);
+        assert!(table.down.ring.len() <= 8 && table.up.ring.len() <= 1);
+        for id in ids {
+            assert_eq!(table.remove(id), Some(id));
+            assert_eq!(table.get(id), None);
+        }
+        assert_eq!(table.iter().count(), 0);
+    }
+
+    #[test]
+    fn behaves_as_a_map_does() {
+        let (mut table, mut model, mut state) = (Table::default(), BTreeMap::new(), 1u64);
+        for step in 0..20_000u64 {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let id = ImportId(((state >> 33) % 600 + step / 8) as i64 - 700);
+            if state >> 63 == 0 {
+                table.insert(id, step);
+                model.insert(id, step);
+            } else {
+                assert_eq!(table.remove(id), model.remove(&id));
+            }
+            assert_eq!((table.get(id), table.len()), (model.get(&id), model.len()));
+        }
+        assert_eq!(table.iter().collect::<BTreeMap<_, _>>(), model.iter().map(|(&id, step)| (id, step)).collect());
+    }
+}

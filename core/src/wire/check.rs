@@ -1,0 +1,192 @@
+//! The first look at a message: is it JSON, and within the bounds, before any work is done.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use super::WireError;
+use crate::limits::Limits;
+use crate::value::text::{Cursor, TextError, Watch};
+
+/// Checks that `text` is one JSON value within `limits`. What comes back is the text to read:
+/// the same, or a copy in which of several members with one name only the last is left, as
+/// JavaScript reads it.
+pub(crate) fn check<'a>(text: &'a str, limits: &Limits) -> Result<Cow<'a, str>, WireError> {
+    if text.len() > limits.message_bytes {
+        return Err(WireError::limit("bytes of a message", limits.message_bytes));
+    }
+    let mut bounds = Bounds { limits, nodes: 0, keys: Vec::new(), objects: Vec::new(), repeats: false };
+    let mut cursor = Cursor::new(text);
+    cursor.walk(&mut bounds)?;
+    cursor.end()?;
+    if bounds.repeats { Ok(Cow::Owned(without_repeats(text)?)) } else { Ok(Cow::Borrowed(text)) }
+}
+
+/// An array is two brackets on the wire, and a message wraps a value in a few more.
+fn brackets_max(value_depth: usize) -> usize {
+    2 * value_depth + 8
+}
+
+/// Objects with more members than this are searched for repeated names by sorting.
+const PAIRWISE_MAX: usize = 16;
+
+struct Bounds<'a, 'l> {
+    limits: &'l Limits,
+    nodes: usize,
+    /// Names of the objects being read, innermost last.
+    keys: Vec<&'a str>,
+    /// Where in `keys` each of these objects begins.
+    objects: Vec<usize>,
+    repeats: bool,
+}
+
+impl<'a> Watch<'a> for Bounds<'a, '_> {
+    type Error = WireError;
+
+    fn value(&mut self, depth: usize) -> Result<(), WireError> {
+        self.nodes += 1;
+        if self.nodes > self.limits.message_nodes {
+            return Err(WireError::limit("values in a message", self.limits.message_nodes));
+        }
+        if depth > brackets_max(self.limits.value_depth) {
+            return Err(WireError::too_deep(self.limits.value_depth));
+        }
+        Ok(())
+    }
+
+    fn object(&mut self) {
+        self.objects.push(self.keys.len());
+    }
+
+    fn key(&mut self, raw: &'a str, escaped: bool) -> Result<(), WireError> {
+        if raw.len() > self.limits.key_bytes {
+            return Err(WireError::limit("bytes of an object key", self.limits.key_bytes));
+        }
+        let own = &self.keys[self.objects.last().copied().unwrap_or_default()..];
+        // A name that is written with an escape may equal one that is not.
+        self.repeats |= escaped || (own.len() <= PAIRWISE_MAX && own.contains(&raw));
+        self.keys.push(raw);
+        Ok(())
+    }
+
+    fn object_end(&mut self) {
+        let start = self.objects.pop().unwrap_or_default();
+        let own = &mut self.keys[start..];
+        if own.len() > PAIRWISE_MAX && !self.repeats {
+            own.sort_unstable();
+            self.repeats = own.windows(2).any(|pair| pair[0] == pair[1]);
+        }
+        self.keys.truncate(start);
+    }
+}
+
+/// Copies checked text, keeping of members with the same name the last value at the first place.
+fn without_repeats(text: &str) -> Result<String, TextError> {
+    let mut out = String::with_capacity(text.len());
+    copy_value(&mut Cursor::new(text), &mut out)?;
+    Ok(out)
+}
+
+fn copy_value(cursor: &mut Cursor<'_>, out: &mut String) -> Result<(), TextError> {
+    match cursor.peek() {
+        Some(b'[') => copy_array(cursor, out),
+        Some(b'{') => copy_object(cursor, out),
+        _ => {
+            out.push_str(cursor.skip()?);
+            Ok(())
+        }
+    }
+}
+
+fn copy_array(cursor: &mut Cursor<'_>, out: &mut String) -> Result<(), TextError> {
+    cursor.expect(b'[')?;
+    out.push('[');
+    if !cursor.take(b']') {
+        loop {
+            copy_value(cursor, out)?;
+            if !cursor.take(b',') {
+                break;
+            }
+            out.push(',');
+        }
+        cursor.expect(b']')?;
+    }
+    out.push(']');
+    Ok(())
+}
+
+fn copy_object(cursor: &mut Cursor<'_>, out: &mut String) -> Result<(), TextError> {
+    let mut members: Vec<(&str, String)> = Vec::new();
+    let mut places: HashMap<Cow<'_, str>, usize> = HashMap::new();
+    cursor.expect(b'{')?;
+    if !cursor.take(b'}') {
+        loop {
+            let key = cursor.clone().string()?;
+            let (raw, _) = cursor.raw_string()?;
+            cursor.expect(b':')?;
+            let mut value = String::new();
+            copy_value(cursor, &mut value)?;
+            let place = *places.entry(key).or_insert(members.len());
+            match members.get_mut(place) {
+                Some(member) => member.1 = value,
+                None => members.push((raw, value)),
+            }
+            if !cursor.take(b',') {
+                break;
+            }
+        }
+        cursor.expect(b'}')?;
+    }
+    out.push('{');
+    for (n, (raw, value)) in members.iter().enumerate() {
+        if n > 0 {
+            out.push(',');
+        }
+        out.push_str(raw);
+        out.push(':');
+        out.push_str(value);
+    }
+    out.push('}');
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<String, WireError> {
+        check(text, &Limits::default()).map(Cow::into_owned)
+    }
+
+    #[test]
+    fn the_last_of_several_members_wins_at_the_first_place() {
+        let read = |text| read(text).expect("valid JSON");
+        assert_eq!(read(r#"{"a":1,"b":2,"a":[3,{"c":1,"c":2}]}"#), r#"{"a":[3,{"c":2}],"b":2}"#);
+        assert_eq!(read(r#"{"a":1,"\u0061":2}"#), r#"{"a":2}"#);
+        assert_eq!(read(r#"[ {"a":1}, {"a":2} ]"#), r#"[ {"a":1}, {"a":2} ]"#);
+    }
+
+    #[test]
+    fn repeats_are_found_among_many_members() {
+        let members: Vec<String> = (0..100).chain([50]).map(|n| format!("\"k{n}\":{n}")).collect();
+        let text = format!("{{{}}}", members.join(","));
+        assert_eq!(read(&text).expect("valid JSON").matches("\"k50\"").count(), 1);
+    }
+
+    #[test]
+    fn each_bound_holds_at_its_limit_and_not_beyond() {
+        let limits = Limits { message_nodes: 5, key_bytes: 4, message_bytes: 40, value_depth: 2, ..Limits::default() };
+        let ok = |text: &str| check(text, &limits).is_ok();
+        assert!(ok("[1,2,3,4]") && !ok("[1,2,3,4,5]"), "nodes");
+        assert!(ok(r#"{"ab":1}"#) && !ok(r#"{"abc":1}"#), "key bytes, quotes counted");
+        assert!(ok(&format!("\"{}\"", "x".repeat(38))) && !ok(&format!("\"{}\"", "x".repeat(39))), "bytes");
+        let limits = Limits { value_depth: 2, ..Limits::default() };
+        let nested = |n: usize| "[".repeat(n) + &"]".repeat(n);
+        assert!(check(&nested(13), &limits).is_ok() && check(&nested(14), &limits).is_err(), "depth");
+    }
+
+    #[test]
+    fn a_deep_message_costs_no_stack_and_names_the_limit() {
+        let error = check(&"[".repeat(1_000_000), &Limits::default()).expect_err("too deep");
+        assert!(error.message.contains("depth of 256"), "{error}");
+    }
+}

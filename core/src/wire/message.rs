@@ -1,0 +1,92 @@
+//! The eight messages, read up to their expression.
+
+use super::WireError;
+use crate::id::ID_MAX;
+use crate::session::{Path, Step};
+use crate::value::text::{Cursor, TextError};
+
+/// A message. Where it carries an expression, the cursor stands before it.
+#[derive(Debug)]
+pub(crate) enum Message<'a> {
+    Push(Cursor<'a>),
+    Pull(i64),
+    Resolve(i64, Cursor<'a>),
+    Reject(i64, Cursor<'a>),
+    Release(i64, u64),
+    Stream(Cursor<'a>),
+    Pipe,
+    Abort(Option<Cursor<'a>>),
+}
+
+/// Reads a message from text that [`check`](super::check) has passed. Elements beyond those that
+/// are due are ignored, as the official package does.
+pub(crate) fn parse(text: &str) -> Result<Message<'_>, WireError> {
+    read(text).map_err(|_| WireError::bad_message(text))
+}
+
+fn read(text: &str) -> Result<Message<'_>, TextError> {
+    let mut cursor = Cursor::new(text);
+    cursor.expect(b'[')?;
+    let tag = cursor.string()?;
+    Ok(match &*tag {
+        "push" => Message::Push(field(cursor)?),
+        "pull" => Message::Pull(id_field(&mut cursor)?),
+        "resolve" => Message::Resolve(id_field(&mut cursor)?, field(cursor)?),
+        "reject" => Message::Reject(id_field(&mut cursor)?, field(cursor)?),
+        "release" => Message::Release(id_field(&mut cursor)?, count_field(&mut cursor)?),
+        "stream" => Message::Stream(field(cursor)?),
+        "pipe" => Message::Pipe,
+        "abort" => Message::Abort(field(cursor).ok()),
+        _ => return Err(cursor.error("unknown message")),
+    })
+}
+
+fn field(mut cursor: Cursor<'_>) -> Result<Cursor<'_>, TextError> {
+    cursor.expect(b',')?;
+    Ok(cursor)
+}
+
+fn id_field(cursor: &mut Cursor<'_>) -> Result<i64, TextError> {
+    cursor.expect(b',')?;
+    integer(cursor)
+}
+
+fn count_field(cursor: &mut Cursor<'_>) -> Result<u64, TextError> {
+    cursor.expect(b',')?;
+    match u64::try_from(integer(cursor)?) {
+        Ok(count) if count > 0 => Ok(count),
+        _ => Err(cursor.error("expected a count of at least 1")),
+    }
+}
+
+/// Reads an integer that JavaScript holds exactly. `5.0` and `5e0` are none: no peer writes them.
+pub(crate) fn integer(cursor: &mut Cursor<'_>) -> Result<i64, TextError> {
+    let text = cursor.number()?;
+    match text.parse::<i64>() {
+        Ok(id) if (-ID_MAX..=ID_MAX).contains(&id) => Ok(id),
+        _ => Err(cursor.error("expected an integer")),
+    }
+}
+
+/// Reads a property path: a list of names and indexes.
+pub(crate) fn path(cursor: &mut Cursor<'_>) -> Result<Path, TextError> {
+    let mut path = Path::new();
+    cursor.expect(b'[')?;
+    if cursor.take(b']') {
+        return Ok(path);
+    }
+    loop {
+        path.push(match cursor.peek() {
+            Some(b'"') => Step::Name(cursor.string()?.into_owned()),
+            _ => {
+                let text = cursor.number()?;
+                // -1 and 1.5 name no element, but may name a member of an object.
+                text.parse().map_or_else(|_| Step::Name(text.to_owned()), Step::Index)
+            }
+        });
+        if !cursor.take(b',') {
+            cursor.expect(b']')?;
+            return Ok(path);
+        }
+    }
+}

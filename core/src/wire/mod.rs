@@ -1,0 +1,66 @@
+//! The wire: Cap'n Web messages as text. What is here knows the grammar and nothing of sessions;
+//! docs/wire.md states what is spoken.
+
+mod check;
+mod data;
+mod message;
+mod write;
+
+pub(crate) use check::check;
+pub(crate) use data::{DataError, check_data, check_url, header_pairs, is_blocked_name};
+pub(crate) use message::{Message, integer, parse, path};
+pub(crate) use write::{error_text, push_path};
+
+use crate::value::text::TextError;
+
+/// Why a message ends the session. Becomes the error of the `abort` we send.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{name}: {message}")]
+pub(crate) struct WireError {
+    pub(crate) name: &'static str,
+    pub(crate) message: String,
+}
+
+impl WireError {
+    pub(crate) fn error(message: impl Into<String>) -> Self {
+        Self { name: "Error", message: message.into() }
+    }
+
+    pub(crate) fn type_error(message: impl Into<String>) -> Self {
+        Self { name: "TypeError", message: message.into() }
+    }
+
+    /// A message of a known shape whose fields are missing or of the wrong kind.
+    pub(crate) fn bad_message(text: &str) -> Self {
+        Self::error(format!("bad RPC message: {}", excerpt(text)))
+    }
+
+    /// An array that is no known expression.
+    pub(crate) fn unknown_value(text: &str) -> Self {
+        Self::type_error(format!("unknown special value: {}", excerpt(text)))
+    }
+
+    /// A value nested too deep, in the words of the official package.
+    pub(crate) fn too_deep(depth_max: usize) -> Self {
+        Self::type_error(format!("Deserialization exceeded maximum allowed message depth of {depth_max}."))
+    }
+
+    pub(crate) fn limit(what: &str, most: usize) -> Self {
+        Self { name: "RangeError", message: format!("limit: {what} (at most {most})") }
+    }
+}
+
+impl From<TextError> for WireError {
+    fn from(error: TextError) -> Self {
+        Self { name: "SyntaxError", message: error.to_string() }
+    }
+}
+
+/// As much of a peer's text as an error message should repeat.
+fn excerpt(text: &str) -> String {
+    const CHARS_MAX: usize = 200;
+    match text.char_indices().nth(CHARS_MAX) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
+    }
+}

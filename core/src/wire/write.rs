@@ -1,0 +1,40 @@
+//! Pieces of outgoing text.
+
+use crate::session::Step;
+
+/// Appends a JSON string.
+pub(crate) fn push_string(out: &mut String, text: &str) {
+    if text.bytes().all(|b| b >= 0x20 && b != b'"' && b != b'\\') {
+        out.push('"');
+        out.push_str(text);
+        out.push('"');
+    } else {
+        out.push_str(&serde_json::Value::from(text).to_string());
+    }
+}
+
+/// Appends a property path as a list.
+pub(crate) fn push_path(out: &mut String, path: &[Step]) {
+    out.push('[');
+    for (n, step) in path.iter().enumerate() {
+        if n > 0 {
+            out.push(',');
+        }
+        match step {
+            Step::Name(name) => push_string(out, name),
+            Step::Index(index) => out.push_str(&index.to_string()),
+        }
+    }
+    out.push(']');
+}
+
+/// An `error` expression.
+pub(crate) fn error_text(name: &str, message: &str) -> String {
+    let mut out = String::with_capacity(name.len() + message.len() + 16);
+    out.push_str("[\"error\",");
+    push_string(&mut out, name);
+    out.push(',');
+    push_string(&mut out, message);
+    out.push(']');
+    out
+}
