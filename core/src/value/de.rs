@@ -130,20 +130,31 @@ impl<'de> Decoder<'de> {
         let value = match tag {
             Tag::Undefined => visitor.visit_unit(),
             Tag::Double(n) => visitor.visit_f64(n),
-            Tag::Bytes => {
-                let (data, marked) = self.bytes()?;
-                match marked {
-                    false => visitor.visit_byte_buf(data),
-                    true => visitor.visit_newtype_struct(Special::new(self, tag, data)),
-                }
-            }
+            Tag::Bytes => self.visit_bytes(visitor),
             _ => visitor.visit_newtype_struct(Special::new(self, tag, Vec::new())),
         }?;
         self.end_special()?;
         Ok(value)
     }
 
+<<<<<<< HEAD
     fn visit_shape<V: Visitor<'de>>(&mut self, shape: Shape<'de>, visitor: V) -> Result<V::Value, DecodeError> {
+=======
+    fn visit_bytes<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, DecodeError> {
+        let (data, marked) = self.bytes()?;
+        if marked {
+            visitor.visit_newtype_struct(Special::new(self, Tag::Bytes, data))
+        } else {
+            visitor.visit_byte_buf(data)
+        }
+    }
+
+    fn visit_shape<V: Visitor<'de>>(
+        &mut self,
+        shape: Shape<'de>,
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+>>>>>>> value
         match shape {
             Shape::Null => visitor.visit_none(),
             Shape::Bool(b) => visitor.visit_bool(b),

@@ -58,6 +58,11 @@ impl<'a, 'de> Entries<'a, 'de> {
         Self { decoder, first: true, init: false, key: 0 }
     }
 
+    fn plain_value<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, DecodeError> {
+        let value = self.decoder.plain(|inner| seed.deserialize(inner));
+        value.map_err(|e| e.in_key(self.key()))
+    }
+
     /// The key once more, for the rare case that needs it twice.
     fn key(&self) -> Cow<'de, str> {
         let mut cursor = super::text::Cursor::new(&self.decoder.cursor.text()[self.key..]);
@@ -83,6 +88,7 @@ impl<'de> MapAccess<'de> for Entries<'_, 'de> {
         seed.deserialize(Key(key)).map(Some)
     }
 
+<<<<<<< HEAD
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, DecodeError> {
         let json = self.init && self.key() != "body";
         let value = if json {
@@ -90,6 +96,16 @@ impl<'de> MapAccess<'de> for Entries<'_, 'de> {
         } else {
             self.decoder.deeper(|inner| seed.deserialize(inner))
         };
+=======
+    fn next_value_seed<V: DeserializeSeed<'de>>(
+        &mut self,
+        seed: V,
+    ) -> Result<V::Value, DecodeError> {
+        if self.init && self.key() != "body" {
+            return self.plain_value(seed);
+        }
+        let value = self.decoder.deeper(|inner| seed.deserialize(inner));
+>>>>>>> value
         value.map_err(|e| e.in_key(self.key()))
     }
 }
@@ -248,35 +264,59 @@ impl<'de> Deserializer<'de> for Special<'_, 'de> {
     }
 }
 
+impl<'de> Special<'_, 'de> {
+    fn head<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, DecodeError> {
+        seed.deserialize(self.tag.letter().into_deserializer())
+    }
+
+    fn ticket<T: DeserializeSeed<'de>>(
+        &mut self,
+        hole: usize,
+        seed: T,
+    ) -> Result<T::Value, DecodeError> {
+        seed.deserialize(self.decoder.ticket(hole)?.into_deserializer())
+    }
+
+    fn data<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, DecodeError> {
+        seed.deserialize(ByteBuf(std::mem::take(&mut self.data)))
+    }
+
+    /// Anything but a string says that there is no stack.
+    fn stack<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, DecodeError> {
+        if self.decoder.cursor.peek() == Some(b'"') {
+            return self.plain(seed);
+        }
+        self.decoder.skip()?;
+        seed.deserialize(().into_deserializer())
+    }
+
+    fn plain<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, DecodeError> {
+        self.decoder.plain(|inner| seed.deserialize(inner))
+    }
+
+    fn body<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, DecodeError> {
+        self.decoder.deeper(|inner| seed.deserialize(inner))
+    }
+}
+
 impl<'de> SeqAccess<'de> for Special<'_, 'de> {
     type Error = DecodeError;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, DecodeError> {
         let field = self.read;
         self.read += 1;
-        let decoder = &mut *self.decoder;
-        match (self.tag, field) {
-            (tag, 0) => return seed.deserialize(tag.letter().into_deserializer()).map(Some),
-            (Tag::Hole(hole), 1) => {
-                let ticket = decoder.ticket(hole)?;
-                return seed.deserialize(ticket.into_deserializer()).map(Some);
-            }
-            (Tag::Bytes, 1) => {
-                let data = std::mem::take(&mut self.data);
-                return seed.deserialize(ByteBuf(data)).map(Some);
-            }
-            _ if !decoder.cursor.take(b',') => return Ok(None),
-            (Tag::Response, 1) => decoder.deeper(|inner| seed.deserialize(inner)),
-            // Anything but a string says that there is no stack.
-            (Tag::Error, 3) if decoder.cursor.peek() != Some(b'"') => {
-                decoder.skip()?;
-                seed.deserialize(().into_deserializer())
-            }
-            (Tag::Error, 4) => seed.deserialize(Members(decoder, false)),
-            (Tag::Request | Tag::Response, 2) => seed.deserialize(Members(decoder, true)),
-            _ => decoder.plain(|inner| seed.deserialize(inner)),
-        }
-        .map(Some)
+        let value = match (self.tag, field) {
+            (_, 0) => self.head(seed),
+            (Tag::Hole(hole), 1) => self.ticket(hole, seed),
+            (Tag::Bytes, 1) => self.data(seed),
+            _ if !self.decoder.cursor.take(b',') => return Ok(None),
+            (Tag::Response, 1) => self.body(seed),
+            (Tag::Error, 3) => self.stack(seed),
+            (Tag::Error, 4) => seed.deserialize(Members(self.decoder, false)),
+            (Tag::Request | Tag::Response, 2) => seed.deserialize(Members(self.decoder, true)),
+            _ => self.plain(seed),
+        };
+        value.map(Some)
     }
 }
 

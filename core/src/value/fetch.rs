@@ -13,7 +13,7 @@ use super::{Bytes, BytesKind, Headers, Object, Value, scope, special};
 
 /// An absolute URL.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Url(url::Url);
+pub struct Url(Box<url::Url>);
 
 /// Text that is not an absolute URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -26,7 +26,7 @@ impl Url {
     /// # Errors
     /// If `text` is not an absolute URL.
     pub fn parse(text: &str) -> Result<Self, InvalidUrl> {
-        Ok(Self(url::Url::parse(text)?))
+        Ok(Self(Box::new(url::Url::parse(text)?)))
     }
 
     /// The normalised text.
@@ -51,13 +51,13 @@ impl fmt::Display for Url {
 
 impl From<url::Url> for Url {
     fn from(url: url::Url) -> Self {
-        Self(url)
+        Self(Box::new(url))
     }
 }
 
 impl From<Url> for url::Url {
     fn from(url: Url) -> Self {
-        url.0
+        *url.0
     }
 }
 

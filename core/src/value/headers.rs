@@ -36,8 +36,7 @@ impl Headers {
         let end = self.0.partition_point(|(n, _)| *n <= name);
         match self.0[..end].last_mut() {
             Some((last, joined)) if *last == name && name != "set-cookie" => {
-                joined.push_str(", ");
-                joined.push_str(&value);
+                join(joined, &value);
             }
             _ => self.0.insert(end, (name, value)),
         }
@@ -58,6 +57,12 @@ impl Headers {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+}
+
+/// Joins a repeated header. A value never ends in a space, which would not survive the wire.
+fn join(joined: &mut String, value: &str) {
+    joined.push_str(if value.is_empty() { "," } else { ", " });
+    joined.push_str(value);
 }
 
 fn checked(name: &str, value: &str) -> Result<(String, String), InvalidHeader> {
@@ -86,8 +91,7 @@ impl TryFrom<Vec<(String, String)>> for Headers {
         pairs.dedup_by(|next, kept| {
             let joins = next.0 == kept.0 && kept.0 != "set-cookie";
             if joins {
-                kept.1.push_str(", ");
-                kept.1.push_str(&next.1);
+                join(&mut kept.1, &next.1);
             }
             joins
         });

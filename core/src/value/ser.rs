@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use serde::ser::{self, Serialize};
 
+use super::bigint::EXACT_MAX;
 use super::scope::{Journal, Scope};
 use super::ser_parts::{Items, Map};
 use super::{Cap, DEPTH_MAX, EncodeError, HOLE, Payload, special};
@@ -88,8 +89,16 @@ impl Writer {
 
     /// A string as `JSON.stringify` writes it.
     pub(super) fn string(&mut self, text: &str) -> Result<(), EncodeError> {
+<<<<<<< HEAD
         if text.bytes().any(|b| b < 0x20 || b == b'"' || b == b'\\') {
             let escaped = serde_json::to_string(text).map_err(|e| EncodeError::Custom(e.to_string().into()))?;
+=======
+        // Without an early end, so that the compiler can look at many bytes at a time.
+        let plain = |plain, b| plain & (b >= 0x20) & (b != b'"') & (b != b'\\');
+        if !text.bytes().fold(true, plain) {
+            let escaped = serde_json::to_string(text)
+                .map_err(|e| EncodeError::Custom(e.to_string().into()))?;
+>>>>>>> value
             self.text.push_str(&escaped);
         } else {
             self.text.push('"');
@@ -216,8 +225,10 @@ impl<'w> ser::Serializer for Serializer<'w> {
     }
 
     fn serialize_f64(self, n: f64) -> Result<(), EncodeError> {
-        if n.is_finite() {
-            // Prints -0 as 0, as JavaScript does.
+        if n.fract() == 0.0 && n.abs() <= EXACT_MAX {
+            // Most numbers are integers, which print faster as such.
+            self.literal(itoa::Buffer::new().format(n as i64))
+        } else if n.is_finite() {
             self.literal(ryu_js::Buffer::new().format_finite(n))
         } else if self.plain() {
             self.literal("null")

@@ -152,17 +152,11 @@ impl<'de> Visitor<'de> for ValueVisitor<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
         let mut tag = None;
         let head = ValueVisitor { tag: Some(&mut tag) };
-        let Some(first) = seq.next_element_seed(head)? else {
-            return Ok(Value::Array(Vec::new()));
-        };
-        if let Some(tag) = tag {
-            return special::read_fields(tag, seq);
+        let first = seq.next_element_seed(head)?;
+        match tag {
+            Some(tag) => special::read_fields(tag, &mut seq),
+            None => visit_items(first, &mut seq),
         }
-        let mut items = vec![first];
-        while let Some(item) = seq.next_element()? {
-            items.push(item);
-        }
-        Ok(Value::Array(items))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
@@ -172,4 +166,15 @@ impl<'de> Visitor<'de> for ValueVisitor<'_> {
         }
         Ok(Value::Object(entries.into_iter().collect()))
     }
+}
+
+/// Reads what follows the `first` item of an array.
+fn visit_items<'de, A: SeqAccess<'de>>(first: Option<Value>, seq: &mut A) -> Result<Value, A::Error> {
+    let mut items = Vec::from_iter(first);
+    if !items.is_empty() {
+        while let Some(item) = seq.next_element()? {
+            items.push(item);
+        }
+    }
+    Ok(Value::Array(items))
 }
