@@ -5,6 +5,7 @@
 
 use serde::de::{self, DeserializeOwned, Expected, Visitor};
 
+use super::de_numbers::{double, visit_integer, visit_number};
 use super::de_parts::{Elements, Entries, Special, Variant};
 use super::scope::Scope;
 use super::shape::{Shape, Tag};
@@ -137,9 +138,6 @@ impl<'de> Decoder<'de> {
         Ok(value)
     }
 
-<<<<<<< HEAD
-    fn visit_shape<V: Visitor<'de>>(&mut self, shape: Shape<'de>, visitor: V) -> Result<V::Value, DecodeError> {
-=======
     fn visit_bytes<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, DecodeError> {
         let (data, marked) = self.bytes()?;
         if marked {
@@ -149,12 +147,7 @@ impl<'de> Decoder<'de> {
         }
     }
 
-    fn visit_shape<V: Visitor<'de>>(
-        &mut self,
-        shape: Shape<'de>,
-        visitor: V,
-    ) -> Result<V::Value, DecodeError> {
->>>>>>> value
+    fn visit_shape<V: Visitor<'de>>(&mut self, shape: Shape<'de>, visitor: V) -> Result<V::Value, DecodeError> {
         match shape {
             Shape::Null => visitor.visit_none(),
             Shape::Bool(b) => visitor.visit_bool(b),
@@ -188,50 +181,10 @@ impl<'de> Decoder<'de> {
     }
 }
 
-/// The number as JavaScript reads it: correctly rounded, infinite when too large.
-fn double(text: &str) -> Result<f64, DecodeError> {
-    text.parse().map_err(|_| DecodeError::new(format_args!("not a number: {text}")))
-}
-
 fn visit_text<'de, V: Visitor<'de>>(text: std::borrow::Cow<'de, str>, visitor: V) -> Result<V::Value, DecodeError> {
     match text {
         std::borrow::Cow::Borrowed(text) => visitor.visit_borrowed_str(text),
         std::borrow::Cow::Owned(text) => visitor.visit_string(text),
-    }
-}
-
-/// Integers are visited as such, however they are written; the rest as doubles.
-fn visit_number<'de, V: Visitor<'de>>(text: &str, visitor: V) -> Result<V::Value, DecodeError> {
-    if let Ok(n) = text.parse::<u64>() {
-        return visitor.visit_u64(n);
-    }
-    let n = double(text)?;
-    let is_integer = n.fract() == 0.0 && n.abs() <= super::bigint::EXACT_MAX;
-    if !is_integer || (n == 0.0 && n.is_sign_negative()) {
-        visitor.visit_f64(n)
-    } else if n < 0.0 {
-        visitor.visit_i64(n as i64)
-    } else {
-        visitor.visit_u64(n as u64)
-    }
-}
-
-/// Visits the narrowest type that serde's integers all accept.
-fn visit_integer<'de, V: Visitor<'de>>(text: &str, visitor: V) -> Result<V::Value, DecodeError> {
-    if let Ok(n) = text.parse::<u64>() {
-        visitor.visit_u64(n)
-    } else if let Ok(n) = text.parse::<i64>() {
-        visitor.visit_i64(n)
-    } else if let Ok(n) = text.parse::<i128>() {
-        visitor.visit_i128(n)
-    } else if let Ok(n) = text.parse::<u128>() {
-        visitor.visit_u128(n)
-    } else {
-        match double(text) {
-            // Written with a point or an exponent, such as 25.0 or 1e3.
-            Ok(n) if n.fract() == 0.0 && n.abs() <= super::bigint::EXACT_MAX => visit_number(text, visitor),
-            _ => Err(Shape::Number(text).mismatch(&visitor)),
-        }
     }
 }
 

@@ -88,24 +88,11 @@ impl<'de> MapAccess<'de> for Entries<'_, 'de> {
         seed.deserialize(Key(key)).map(Some)
     }
 
-<<<<<<< HEAD
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, DecodeError> {
-        let json = self.init && self.key() != "body";
-        let value = if json {
-            self.decoder.plain(|inner| seed.deserialize(inner))
-        } else {
-            self.decoder.deeper(|inner| seed.deserialize(inner))
-        };
-=======
-    fn next_value_seed<V: DeserializeSeed<'de>>(
-        &mut self,
-        seed: V,
-    ) -> Result<V::Value, DecodeError> {
         if self.init && self.key() != "body" {
             return self.plain_value(seed);
         }
         let value = self.decoder.deeper(|inner| seed.deserialize(inner));
->>>>>>> value
         value.map_err(|e| e.in_key(self.key()))
     }
 }
@@ -269,11 +256,7 @@ impl<'de> Special<'_, 'de> {
         seed.deserialize(self.tag.letter().into_deserializer())
     }
 
-    fn ticket<T: DeserializeSeed<'de>>(
-        &mut self,
-        hole: usize,
-        seed: T,
-    ) -> Result<T::Value, DecodeError> {
+    fn ticket<T: DeserializeSeed<'de>>(&mut self, hole: usize, seed: T) -> Result<T::Value, DecodeError> {
         seed.deserialize(self.decoder.ticket(hole)?.into_deserializer())
     }
 

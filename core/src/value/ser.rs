@@ -7,8 +7,9 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use serde::ser::{self, Serialize};
 
 use super::bigint::EXACT_MAX;
-use super::scope::{Journal, Scope};
+use super::scope::Scope;
 use super::ser_parts::{Items, Map};
+use super::writer::Writer;
 use super::{Cap, DEPTH_MAX, EncodeError, HOLE, Payload, special};
 
 /// Integers beyond this are no longer all different as doubles.
@@ -50,63 +51,6 @@ fn run<T: Serialize + ?Sized>(value: &T, mode: Mode) -> Result<Payload<Cap>, Enc
     }
     let refs = out.refs(scope.journal())?;
     Ok(Payload { text: out.text, refs })
-}
-
-/// What has been written so far.
-#[derive(Debug, Default)]
-pub(super) struct Writer {
-    pub(super) text: String,
-    /// The tickets of the holes, in the order of the text.
-    holes: Vec<u32>,
-    /// Inside the properties of an error, which carry no capabilities.
-    pub(super) in_error: bool,
-    /// A property of an error was left out, perhaps with capabilities in it.
-    pub(super) left_out: bool,
-}
-
-impl Writer {
-    /// What the holes stand for. Holes need not come in the order of the journal: a type may
-    /// serialize its parts into a buffer first and emit them later.
-    fn refs(&self, journal: Journal) -> Result<Vec<Cap>, EncodeError> {
-        let in_order = journal.iter().map(|(ticket, _)| ticket).eq(&self.holes);
-        if in_order {
-            return Ok(journal.into_iter().map(|(_, cap)| cap).collect());
-        }
-        let mut unused: std::collections::BTreeMap<_, _> =
-            journal.into_iter().map(|(ticket, cap)| (ticket, (cap, false))).collect();
-        let mut refs = Vec::with_capacity(self.holes.len());
-        for hole in &self.holes {
-            let (cap, used) = unused.get_mut(hole).ok_or(EncodeError::LostCapability)?;
-            *used = true;
-            refs.push(cap.clone());
-        }
-        if self.left_out || unused.values().all(|(_, used)| *used) {
-            Ok(refs)
-        } else {
-            Err(EncodeError::LostCapability)
-        }
-    }
-
-    /// A string as `JSON.stringify` writes it.
-    pub(super) fn string(&mut self, text: &str) -> Result<(), EncodeError> {
-<<<<<<< HEAD
-        if text.bytes().any(|b| b < 0x20 || b == b'"' || b == b'\\') {
-            let escaped = serde_json::to_string(text).map_err(|e| EncodeError::Custom(e.to_string().into()))?;
-=======
-        // Without an early end, so that the compiler can look at many bytes at a time.
-        let plain = |plain, b| plain & (b >= 0x20) & (b != b'"') & (b != b'\\');
-        if !text.bytes().fold(true, plain) {
-            let escaped = serde_json::to_string(text)
-                .map_err(|e| EncodeError::Custom(e.to_string().into()))?;
->>>>>>> value
-            self.text.push_str(&escaped);
-        } else {
-            self.text.push('"');
-            self.text.push_str(text);
-            self.text.push('"');
-        }
-        Ok(())
-    }
 }
 
 /// How the place that is written reads its value.
@@ -246,6 +190,10 @@ impl<'w> ser::Serializer for Serializer<'w> {
     }
 
     fn serialize_str(self, text: &str) -> Result<(), EncodeError> {
+        if text == "@" && self.plain() {
+            // A plain array of just this string would be taken for a hole.
+            return self.literal("\"\\u0040\"");
+        }
         self.out.string(text)
     }
 

@@ -2,7 +2,8 @@
 
 use serde::ser::{self, Impossible, Serialize};
 
-use super::ser::{JSON_DEPTH_MAX, Mode, Serializer, Writer};
+use super::ser::{JSON_DEPTH_MAX, Mode, Serializer};
+use super::writer::Writer;
 use super::{DEPTH_MAX, EncodeError};
 
 /// Properties that an error has besides `props`.
@@ -124,6 +125,7 @@ impl<'w> Map<'w> {
         let key = &self.out.text[self.key..];
         if self.mode == Mode::Props {
             if ERROR_FIELDS.contains(&key) {
+                self.out.left_out = true;
                 self.out.text.truncate(self.entry);
                 return Ok(());
             }

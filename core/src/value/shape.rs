@@ -124,6 +124,11 @@ impl<'de> Decoder<'de> {
         let cursor = &mut self.cursor;
         let start = cursor.at();
         cursor.expect(b'[')?;
+        let is_hole = cursor.text()[start..].starts_with(HOLE);
+        if self.json && is_hole {
+            // A session escapes the string in plain JSON of a peer, so that this is no hole.
+            return Err(DecodeError::new("a capability cannot stand in plain JSON"));
+        }
         if self.json || cursor.take(b'[') {
             return Ok(Shape::Array);
         }
@@ -133,7 +138,7 @@ impl<'de> Decoder<'de> {
         let name = cursor.string()?;
         if name == "@" {
             // `skip` finds holes by their text, so no other spelling may count as one.
-            if !cursor.text()[start..].starts_with(HOLE) {
+            if !is_hole {
                 return Err(DecodeError::new("malformed capability"));
             }
             self.holes += 1;

@@ -96,10 +96,7 @@ impl<'de, A: SeqAccess<'de>> Fields<A> {
     }
 
     fn error_without_props(&mut self) -> Result<Box<ErrorValue>, A::Error> {
-        let mut error = Box::new(ErrorValue::new(
-            self.next::<String>()?,
-            self.next::<String>()?,
-        ));
+        let mut error = Box::new(ErrorValue::new(self.next::<String>()?, self.next::<String>()?));
         error.stack = self.optional()?.flatten();
         Ok(error)
     }

@@ -88,7 +88,7 @@ fn plain_json_has_its_own_levels() {
 #[serde(untagged)]
 enum Tree {
     Leaf(u8),
-    Node { children: Vec<Tree> },
+    Node { children: Vec<Self> },
 }
 
 #[test]

@@ -207,3 +207,14 @@ fn a_capability_is_not_plain_json() {
     request.options.insert("cf", Value::Cap(cap(1)));
     assert_eq!(encode(&request), Err(EncodeError::LostCapability));
 }
+
+#[test]
+fn plain_json_never_looks_like_a_hole() {
+    use bowline_core::value::{HOLE, Request, Url};
+    let mut request = Request::get(Url::parse("https://ex.com").unwrap());
+    request.options.insert("cf", vec![Value::from("@")]);
+    let written = encode(&(request.clone(), cap(1))).unwrap();
+    assert_eq!(written.text.matches(HOLE).count(), 1);
+    assert_eq!(decode::<(Request, Cap)>(written).unwrap().0, request);
+    assert!(error::<Value>(r#"["request","https://ex.com",{"cf":["@"]}]"#).contains("plain JSON"));
+}

@@ -36,10 +36,15 @@ struct Struct<T> {
 }
 
 #[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
+struct Wrapped<T> {
+    wrapped: T,
+}
+
+#[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
 #[serde(tag = "kind", rename_all = "snake_case", bound = "T: Part")]
 enum Tagged<T> {
     Push { to: T, list: Vec<T> },
-    Wrap(Struct<T>),
+    Wrap(Wrapped<T>),
     Poll,
 }
 
@@ -64,9 +69,9 @@ enum External<T> {
 #[serde(untagged)]
 enum Untagged<T> {
     Number(u64),
-    It(T),
     Pair(T, T),
-    Named { it: Option<T> },
+    Named { it: T },
+    It(T),
 }
 
 #[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
@@ -102,7 +107,8 @@ fn all_shapes<T: Part>(x: &T, y: &T) {
     round(Pair(x(), y()));
     round(Box::new(x()));
     round(named());
-    for tagged in [Tagged::Push { to: x(), list: vec![y(), x()] }, Tagged::Wrap(named()), Tagged::Poll] {
+    for tagged in [Tagged::Push { to: x(), list: vec![y(), x()] }, Tagged::Wrap(Wrapped { wrapped: x() }), Tagged::Poll]
+    {
         round(tagged.clone());
         round(Flat { before: 1, inner: Struct { it: y(), other: String::new() }, tagged });
     }
@@ -112,16 +118,10 @@ fn all_shapes<T: Part>(x: &T, y: &T) {
     for external in [External::One(x()), External::Two(x(), 1), External::Named { it: x() }, External::Nothing] {
         round(external);
     }
-    for untagged in [
-        Untagged::Number(3),
-        Untagged::It(x()),
-        Untagged::Pair(x(), y()),
-        Untagged::Named { it: Some(x()) },
-        Untagged::Named { it: None },
-    ] {
+    for untagged in [Untagged::Number(3), Untagged::It(x()), Untagged::Pair(x(), y()), Untagged::Named { it: x() }] {
         round(untagged);
     }
-    round(Tagged::Wrap(Struct { it: Untagged::It(Newtype(Some(x()))), other: String::new() }));
+    round(Tagged::Wrap(Wrapped { wrapped: Untagged::It(Newtype(Some(x()))) }));
     let arc: Arc<T> = decode(encode(&*Arc::new(x())).unwrap()).map(Arc::new).unwrap();
     assert_eq!(*arc, x());
     let args = encode_args(&(x(), y())).unwrap();
@@ -190,6 +190,19 @@ fn fields_can_choose_their_form() {
     let text = r#"{"a":7,"b":-3e2,"at":["date",5],"raw":["bytes","AQI","Int16Array"]}"#;
     let read: Numbers = read(text).unwrap();
     assert_eq!((read.a, read.b, read.raw), (7, Some(-300), vec![1, 2]));
+}
+
+#[test]
+fn flattened_fields_can_choose_their_form_too() {
+    #[derive(Serialize, Deserialize, PartialEq, Debug)]
+    struct Outer {
+        #[serde(flatten)]
+        numbers: Numbers,
+    }
+    let text = r#"{"a":["bigint","18446744073709551615"],"b":["bigint","-3"],"at":["date",5],"raw":["bytes","AQI"]}"#;
+    let outer: Outer = read(text).unwrap();
+    assert_eq!((outer.numbers.a, outer.numbers.b), (u64::MAX, Some(-3)));
+    assert_eq!(encode(&outer).unwrap().text, text);
 }
 
 #[test]
