@@ -1,4 +1,250 @@
 //! The value model: what can cross the wire, its serde bridge, and the text it is written as.
+//!
+//! [`encode`] and [`decode`] turn any serde type into wire text and back; [`Value`] is the type
+//! for data whose shape is not known. Who refers to which capability is the session's business.
+
+mod args;
+pub mod bigint;
+mod bytes;
+mod cap;
+pub mod date;
+mod de;
+mod de_numbers;
+mod de_parts;
+mod error_value;
+mod errors;
+mod fetch;
+mod headers;
+mod object;
 mod payload;
+mod scope;
+mod ser;
+mod ser_parts;
+mod shape;
+mod special;
 pub(crate) mod text;
+mod value_serde;
+mod writer;
+
+pub use bigint::{BIGINT_CHARS_MAX, BigInt, BigIntOutOfRange, InvalidBigInt};
+pub use bytes::{Bytes, BytesKind, InvalidBytes};
+pub use cap::{Cap, Capability};
+pub use date::{Date, InvalidDate};
+pub use de::{decode, decode_args};
+pub use error_value::ErrorValue;
+pub use errors::{DecodeError, EncodeError};
+pub use fetch::{Body, InvalidFetch, InvalidUrl, Request, Response, Url};
+pub use headers::{Headers, InvalidHeader};
+pub use object::Object;
 pub use payload::{HOLE, Payload};
+pub use ser::{encode, encode_args};
+pub use value_serde::{from_value, to_value};
+
+/// Levels of nesting of a value, counted as Cap'n Web counts: the root is 0, each array item or
+/// object value one more. Deeper values are neither written nor read.
+pub const DEPTH_MAX: usize = 256;
+
+/// Anything that can cross the wire.
+///
+/// Numbers compare as in JavaScript's `SameValueZero`: a NaN equals itself.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub enum Value {
+    /// JavaScript's `undefined`; `()` in Rust.
+    #[default]
+    Undefined,
+    /// JavaScript's `null`; `None` in Rust.
+    Null,
+    /// A boolean.
+    Bool(bool),
+    /// A number. Integers are exact up to 2^53.
+    Number(f64),
+    /// A string.
+    String(String),
+    /// An integer of any size.
+    BigInt(BigInt),
+    /// A point in time.
+    Date(Date),
+    /// Binary data.
+    Bytes(Bytes),
+    /// An error.
+    Error(Box<ErrorValue>),
+    /// A URL.
+    Url(Url),
+    /// HTTP headers.
+    Headers(Headers),
+    /// An HTTP request.
+    Request(Box<Request>),
+    /// An HTTP response.
+    Response(Box<Response>),
+    /// A list.
+    Array(Vec<Self>),
+    /// Values by name.
+    Object(Object),
+    /// Something live.
+    Cap(Cap),
+}
+
+impl Value {
+    /// What it is, with an article, for messages.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Undefined => "undefined",
+            Self::Null => "null",
+            Self::Bool(_) => "a boolean",
+            Self::Number(_) => "a number",
+            Self::String(_) => "a string",
+            Self::BigInt(_) => "a bigint",
+            Self::Date(_) => "a date",
+            Self::Bytes(_) => "bytes",
+            Self::Error(_) => "an error",
+            Self::Url(_) => "a URL",
+            Self::Headers(_) => "headers",
+            Self::Request(_) => "a request",
+            Self::Response(_) => "a response",
+            Self::Array(_) => "an array",
+            Self::Object(_) => "an object",
+            Self::Cap(_) => "a capability",
+        }
+    }
+
+    /// True for `null` and `undefined`.
+    pub fn is_nullish(&self) -> bool {
+        matches!(self, Self::Undefined | Self::Null)
+    }
+
+    /// The boolean, if it is one.
+    pub fn as_bool(&self) -> Option<bool> {
+        match self {
+            Self::Bool(b) => Some(*b),
+            _ => None,
+        }
+    }
+
+    /// The number, if it is one.
+    pub fn as_f64(&self) -> Option<f64> {
+        match self {
+            Self::Number(n) => Some(*n),
+            _ => None,
+        }
+    }
+
+    /// The text, if it is a string.
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Self::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The data, if it is binary.
+    pub fn as_bytes(&self) -> Option<&Bytes> {
+        match self {
+            Self::Bytes(bytes) => Some(bytes),
+            _ => None,
+        }
+    }
+
+    /// The error, if it is one.
+    pub fn as_error(&self) -> Option<&ErrorValue> {
+        match self {
+            Self::Error(error) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// The items, if it is an array.
+    pub fn as_array(&self) -> Option<&[Self]> {
+        match self {
+            Self::Array(items) => Some(items),
+            _ => None,
+        }
+    }
+
+    /// The entries, if it is an object.
+    pub fn as_object(&self) -> Option<&Object> {
+        match self {
+            Self::Object(object) => Some(object),
+            _ => None,
+        }
+    }
+
+    /// The capability, if it is one.
+    pub fn as_cap(&self) -> Option<&Cap> {
+        match self {
+            Self::Cap(cap) => Some(cap),
+            _ => None,
+        }
+    }
+
+    /// The entry `key` of an object.
+    pub fn get(&self, key: &str) -> Option<&Self> {
+        self.as_object()?.get(key)
+    }
+
+    /// The item at `index` of an array.
+    pub fn at(&self, index: usize) -> Option<&Self> {
+        self.as_array()?.get(index)
+    }
+}
+
+impl PartialEq for Value {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Undefined, Self::Undefined) | (Self::Null, Self::Null) => true,
+            (Self::Bool(a), Self::Bool(b)) => a == b,
+            (Self::Number(a), Self::Number(b)) => a == b || (a.is_nan() && b.is_nan()),
+            (Self::String(a), Self::String(b)) => a == b,
+            (Self::BigInt(a), Self::BigInt(b)) => a == b,
+            (Self::Date(a), Self::Date(b)) => a == b,
+            (Self::Bytes(a), Self::Bytes(b)) => a == b,
+            (Self::Error(a), Self::Error(b)) => a == b,
+            (Self::Url(a), Self::Url(b)) => a == b,
+            (Self::Headers(a), Self::Headers(b)) => a == b,
+            (Self::Request(a), Self::Request(b)) => a == b,
+            (Self::Response(a), Self::Response(b)) => a == b,
+            (Self::Array(a), Self::Array(b)) => a == b,
+            (Self::Object(a), Self::Object(b)) => a == b,
+            (Self::Cap(a), Self::Cap(b)) => a == b,
+            _ => false,
+        }
+    }
+}
+
+macro_rules! from {
+    ($($variant:ident: $($ty:ty)*;)*) => {$($(
+        impl From<$ty> for Value {
+            fn from(value: $ty) -> Self {
+                Self::$variant(value.into())
+            }
+        }
+    )*)*};
+}
+from! {
+    Bool: bool;
+    Number: i8 i16 i32 u8 u16 u32 f32 f64;
+    String: String &str;
+    BigInt: BigInt;
+    Date: Date std::time::SystemTime;
+    Bytes: Bytes;
+    Error: ErrorValue Box<ErrorValue>;
+    Url: Url;
+    Headers: Headers;
+    Request: Request Box<Request>;
+    Response: Response Box<Response>;
+    Array: Vec<Value>;
+    Object: Object;
+    Cap: Cap;
+}
+
+impl From<()> for Value {
+    fn from((): ()) -> Self {
+        Self::Undefined
+    }
+}
+
+impl<T: Into<Self>> From<Option<T>> for Value {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Null, Into::into)
+    }
+}

@@ -1,0 +1,237 @@
+//! Binary data with the kind of array that JavaScript sees.
+
+use std::str::FromStr;
+
+use serde::de::{Deserialize, Deserializer, Error as _};
+use serde::ser::{Serialize, SerializeTupleStruct, Serializer};
+
+use super::{Value, scope, special};
+
+/// Binary data. On the wire it is base64; a peer in JavaScript sees the array its kind names.
+///
+/// A bare `Vec<u8>` is an array of numbers to serde, in Bowline too: use this or `serde_bytes`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Bytes {
+    kind: BytesKind,
+    data: Vec<u8>,
+}
+
+/// Data whose length does not divide into elements of its kind, or an unknown kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidBytes {
+    /// The length is no multiple of the element's size.
+    #[error("{len} bytes are no whole number of elements of {kind:?}")]
+    Length {
+        /// Of the data, in bytes.
+        len: usize,
+        /// The kind asked for.
+        kind: BytesKind,
+    },
+    /// No kind has this name.
+    #[error("unknown kind of bytes")]
+    UnknownKind,
+}
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $kind:ident $size:literal)*) => {
+        /// What JavaScript sees [`Bytes`] as. Elements are little-endian.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+        pub enum BytesKind {
+            $($(#[$doc])* $kind,)*
+        }
+
+        impl BytesKind {
+            /// JavaScript's name for it.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$kind => stringify!($kind),)*
+                }
+            }
+
+            /// Bytes of one element.
+            pub fn element_size(self) -> usize {
+                match self {
+                    $(Self::$kind => $size,)*
+                }
+            }
+        }
+
+        impl FromStr for BytesKind {
+            type Err = InvalidBytes;
+
+            fn from_str(name: &str) -> Result<Self, InvalidBytes> {
+                match name {
+                    $(stringify!($kind) => Ok(Self::$kind),)*
+                    _ => Err(InvalidBytes::UnknownKind),
+                }
+            }
+        }
+
+        #[cfg(test)]
+        const KINDS: &[BytesKind] = &[$(BytesKind::$kind),*];
+    };
+}
+
+kinds! {
+    /// Plain bytes.
+    #[default]
+    Uint8Array 1
+    /// A buffer without a view.
+    ArrayBuffer 1
+    /// A view on raw bytes.
+    DataView 1
+    /// Elements are `i8`.
+    Int8Array 1
+    /// Elements are `u8`, clamped on writing.
+    Uint8ClampedArray 1
+    /// Elements are `i16`.
+    Int16Array 2
+    /// Elements are `u16`.
+    Uint16Array 2
+    /// Elements are `i32`.
+    Int32Array 4
+    /// Elements are `u32`.
+    Uint32Array 4
+    /// Elements are `i64`.
+    BigInt64Array 8
+    /// Elements are `u64`.
+    BigUint64Array 8
+    /// Elements are `f32`.
+    Float32Array 4
+    /// Elements are `f64`.
+    Float64Array 8
+}
+
+impl Bytes {
+    /// Plain bytes.
+    pub fn new(data: impl Into<Vec<u8>>) -> Self {
+        Self { kind: BytesKind::Uint8Array, data: data.into() }
+    }
+
+    /// The elements of a typed array, each little-endian.
+    ///
+    /// # Errors
+    /// If the last element is incomplete.
+    pub fn with_kind(kind: BytesKind, data: impl Into<Vec<u8>>) -> Result<Self, InvalidBytes> {
+        let data = data.into();
+        let len = data.len();
+        if len % kind.element_size() != 0 {
+            return Err(InvalidBytes::Length { len, kind });
+        }
+        Ok(Self { kind, data })
+    }
+
+    /// What JavaScript sees.
+    pub fn kind(&self) -> BytesKind {
+        self.kind
+    }
+
+    /// The data.
+    pub fn as_slice(&self) -> &[u8] {
+        &self.data
+    }
+
+    /// The data, without its kind.
+    pub fn into_vec(self) -> Vec<u8> {
+        self.data
+    }
+}
+
+impl std::ops::Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.data
+    }
+}
+
+impl AsRef<[u8]> for Bytes {
+    fn as_ref(&self) -> &[u8] {
+        &self.data
+    }
+}
+
+impl From<Vec<u8>> for Bytes {
+    fn from(data: Vec<u8>) -> Self {
+        Self::new(data)
+    }
+}
+
+impl From<&[u8]> for Bytes {
+    fn from(data: &[u8]) -> Self {
+        Self::new(data)
+    }
+}
+
+impl<const N: usize> From<&[u8; N]> for Bytes {
+    fn from(data: &[u8; N]) -> Self {
+        Self::new(data)
+    }
+}
+
+impl From<Bytes> for Vec<u8> {
+    fn from(bytes: Bytes) -> Self {
+        bytes.data
+    }
+}
+
+impl Serialize for Bytes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.kind == BytesKind::Uint8Array || !scope::is_writing() {
+            return serializer.serialize_bytes(&self.data);
+        }
+        let mut fields = serializer.serialize_tuple_struct(special::BYTES, 2)?;
+        fields.serialize_field(&Raw(&self.data))?;
+        fields.serialize_field(self.kind.as_str())?;
+        fields.end()
+    }
+}
+
+/// Bytes as serde's bytes, not as a sequence.
+struct Raw<'a>(&'a [u8]);
+
+impl Serialize for Raw<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match special::read(deserializer)? {
+            Value::Bytes(bytes) => Ok(bytes),
+            Value::Array(items) if special::takes_plain_forms() => items
+                .iter()
+                .map(|item| match item.as_f64() {
+                    Some(n) if (0.0..=255.0).contains(&n) && n.fract() == 0.0 => Ok(n as u8),
+                    _ => Err(D::Error::custom("expected a byte")),
+                })
+                .collect::<Result<Vec<u8>, _>>()
+                .map(Self::new),
+            other => Err(special::unexpected(&other, "bytes")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_are_named_as_in_javascript() {
+        assert_eq!(KINDS.len(), 13);
+        for kind in KINDS {
+            assert_eq!(kind.as_str().parse(), Ok(*kind));
+        }
+        assert_eq!("Nope".parse::<BytesKind>(), Err(InvalidBytes::UnknownKind));
+    }
+
+    #[test]
+    fn elements_are_whole() {
+        assert!(Bytes::with_kind(BytesKind::Int16Array, [1, 2]).is_ok());
+        assert_eq!(
+            Bytes::with_kind(BytesKind::Int16Array, [1, 2, 3]),
+            Err(InvalidBytes::Length { len: 3, kind: BytesKind::Int16Array })
+        );
+    }
+}

@@ -1,0 +1,110 @@
+//! Where capabilities wait while serde runs.
+//!
+//! Serde has no room for live handles, so during one synchronous encode or decode they wait in
+//! a thread-local frame and the serializer sees tickets. A ticket is never issued twice, so one
+//! that outlives its frame in somebody's buffer is refused instead of naming a stranger.
+//! Frames nest; the guard removes its frame however the scope ends, a panic included.
+
+use std::cell::RefCell;
+use std::marker::PhantomData;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+
+use super::Cap;
+
+/// What an encode has met, in the order in which it was met.
+pub(super) type Journal = Vec<(u32, Cap)>;
+
+#[derive(Debug)]
+enum Frame {
+    Writing(Journal),
+    Reading { base: u64, caps: Vec<Cap> },
+}
+
+thread_local! {
+    static FRAMES: RefCell<Vec<Frame>> = const { RefCell::new(Vec::new()) };
+}
+
+static WRITTEN: AtomicU32 = AtomicU32::new(0);
+static READ: AtomicU64 = AtomicU64::new(0);
+
+/// The innermost frame, while it lives.
+#[derive(Debug)]
+pub(super) struct Scope {
+    on_this_thread: PhantomData<*const ()>,
+}
+
+impl Scope {
+    /// Opens a frame that collects the capabilities an encode meets.
+    pub(super) fn writing() -> Self {
+        Self::open(Frame::Writing(Vec::new()))
+    }
+
+    /// Opens a frame that hands out `caps`. Also returns the ticket of the first one.
+    pub(super) fn reading(caps: Vec<Cap>) -> (Self, u64) {
+        // Most messages carry none and need not touch what all threads share.
+        let base = match caps.len() {
+            0 => 0,
+            len => READ.fetch_add(len as u64, Relaxed),
+        };
+        (Self::open(Frame::Reading { base, caps }), base)
+    }
+
+    fn open(frame: Frame) -> Self {
+        FRAMES.with_borrow_mut(|frames| frames.push(frame));
+        Self { on_this_thread: PhantomData }
+    }
+
+    /// Ends an encode and returns what it met.
+    pub(super) fn journal(self) -> Journal {
+        FRAMES.with_borrow_mut(|frames| match frames.last_mut() {
+            Some(Frame::Writing(journal)) => std::mem::take(journal),
+            _ => Vec::new(),
+        })
+    }
+}
+
+impl Drop for Scope {
+    fn drop(&mut self) {
+        // The frame's capabilities are dropped after the borrow: a drop may run anything, an
+        // encode included.
+        let ended = FRAMES.try_with(|frames| frames.borrow_mut().pop());
+        drop(ended);
+    }
+}
+
+/// Enters a capability into the journal of the encode that is running.
+pub(super) fn note(cap: &Cap) -> Option<u32> {
+    with_innermost(|frame| match frame {
+        Frame::Writing(journal) => {
+            let ticket = WRITTEN.fetch_add(1, Relaxed);
+            journal.push((ticket, cap.clone()));
+            Some(ticket)
+        }
+        Frame::Reading { .. } => None,
+    })
+}
+
+/// The capability for which the decode that is running issued `ticket`.
+pub(super) fn redeem(ticket: u64) -> Option<Cap> {
+    with_innermost(|frame| match frame {
+        Frame::Reading { base, caps } => {
+            let index = usize::try_from(ticket.checked_sub(*base)?).ok()?;
+            caps.get(index).cloned()
+        }
+        Frame::Writing(_) => None,
+    })
+}
+
+/// True inside an encode.
+pub(super) fn is_writing() -> bool {
+    with_innermost(|frame| matches!(frame, Frame::Writing(_)).then_some(())).is_some()
+}
+
+/// True inside a decode.
+pub(super) fn is_reading() -> bool {
+    with_innermost(|frame| matches!(frame, Frame::Reading { .. }).then_some(())).is_some()
+}
+
+fn with_innermost<T>(f: impl FnOnce(&mut Frame) -> Option<T>) -> Option<T> {
+    FRAMES.try_with(|frames| frames.borrow_mut().last_mut().and_then(f)).ok().flatten()
+}
