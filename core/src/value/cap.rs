@@ -39,6 +39,12 @@ impl Cap {
         any.downcast_ref()
     }
 
+    /// The handle to share, if it is a `C`.
+    pub fn downcast<C: Capability>(&self) -> Option<Arc<C>> {
+        let any: Arc<dyn Any + Send + Sync> = self.0.clone();
+        any.downcast().ok()
+    }
+
     /// True if both are one and the same.
     pub fn ptr_eq(&self, other: &Self) -> bool {
         std::ptr::addr_eq(Arc::as_ptr(&self.0), Arc::as_ptr(&other.0))

@@ -1,0 +1,319 @@
+//! Carrying out deliveries: which code of the user's a path leads to, running it, and handing
+//! its answer back to the session exactly once.
+
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use crate::id::PromiseId;
+use crate::peer::local::{Body, Local};
+use crate::peer::object::{Answer, Args, MemberKind, Object, Reply, error_payload, rejection, reply};
+use crate::peer::runtime;
+use crate::peer::shared::{Entry, Shared};
+use crate::peer::stub::Stub;
+use crate::session::{Path, Step};
+use crate::value::{Cap, Payload};
+
+/// Names that every JavaScript object has, which are nobody's members.
+const BLOCKED: [&str; 12] = [
+    "constructor",
+    "__defineGetter__",
+    "__defineSetter__",
+    "hasOwnProperty",
+    "__lookupGetter__",
+    "__lookupSetter__",
+    "isPrototypeOf",
+    "propertyIsEnumerable",
+    "toString",
+    "valueOf",
+    "__proto__",
+    "toLocaleString",
+];
+
+/// What the writer of a stream is told.
+pub(crate) const UNREAD: &str = "Streams are not read on this side.";
+
+/// A delivery with its target looked up and its references lifted.
+pub(crate) struct Call {
+    pub(crate) entry: Option<Entry>,
+    pub(crate) call: PromiseId,
+    pub(crate) path: Path,
+    pub(crate) args: Option<Payload<Cap>>,
+}
+
+/// What the first step of a delivery came to.
+enum First {
+    Answer(Answer),
+    Reply(Reply),
+    /// Passed on to another session, where this will be its result.
+    Passed(Stub, Reply),
+}
+
+/// The whole path of a delivery whose first step is being taken, and the arguments for its end.
+type Rest = (Path, Option<Payload<Cap>>);
+
+/// A delivery on its way: what to do with the answer, and how to speak of it in logs.
+struct Running {
+    call: PromiseId,
+    /// When the answer is that of the first step only.
+    rest: Option<Rest>,
+    interface: &'static str,
+    member: String,
+}
+
+/// Starts a delivery; everything before its first await happens here.
+pub(crate) fn deliver(shared: &Arc<Shared>, call: Call) {
+    let mut running = Running {
+        call: call.call,
+        rest: None,
+        interface: "",
+        member: call.path.first().map(Step::to_string).unwrap_or_default(),
+    };
+    let entered = catch_unwind(AssertUnwindSafe(|| match call.entry {
+        Some(Entry::Local(local)) => {
+            running.interface = local.body.interface();
+            enter(&local, call.path, call.args, &mut running.rest)
+        }
+        Some(Entry::Foreign(stub)) => forward(&stub, call.path, call.args),
+        None => First::Answer(Err(error_payload("Error", "This object is gone."))),
+    }));
+    let first = entered.unwrap_or_else(|_| First::Answer(running.panicked()));
+    running.go_on(shared, first);
+}
+
+/// Lets a promise of ours end as `stub` does.
+pub(crate) fn follow(shared: &Arc<Shared>, promise: PromiseId, stub: Stub) {
+    let first = forward(&stub, Path::new(), None);
+    Running::promise(promise).go_on(shared, first);
+}
+
+/// Lets a promise of ours end as `reply` does.
+pub(crate) fn run(shared: &Arc<Shared>, promise: PromiseId, reply: Reply) {
+    Running::promise(promise).go_on(shared, First::Reply(reply));
+}
+
+/// Stops a delivery. Its answer is still owed, and given here.
+pub(crate) fn cancel(shared: &Arc<Shared>, call: PromiseId) {
+    let Some(task) = shared.lock().running.remove(&call) else {
+        return;
+    };
+    if let Some(task) = task {
+        task.abort();
+    }
+    let message = "RPC was canceled because the RpcPromise was disposed.";
+    shared.settle(call, Err(error_payload("Error", message)));
+}
+
+/// Drops something of the user's, whose `Drop` may panic.
+pub(crate) fn drop_quietly<T>(value: T) {
+    if catch_unwind(AssertUnwindSafe(|| drop(value))).is_err() {
+        tracing::error!("panic while an object or a call was dropped");
+    }
+}
+
+fn enter(local: &Arc<Local>, path: Path, args: Option<Payload<Cap>>, rest: &mut Option<Rest>) -> First {
+    match &local.body {
+        Body::Gate(gate) => match gate.admit(&path) {
+            Ok(stub) => forward(&stub, path, args),
+            Err(None) => nothing_there(path, args, rest),
+            Err(Some(error)) => First::Answer(Err(error)),
+        },
+        _ if path.is_empty() && args.is_none() => {
+            let this = Stub::from_local(Arc::clone(local));
+            First::Answer(Ok(Payload::hole(this.into_cap())))
+        }
+        Body::UnreadSink | Body::UnreadSource => First::Answer(Err(error_payload("Error", UNREAD))),
+        Body::Object(object) => enter_object(object, path, args, rest),
+        Body::Function(function) if path.is_empty() => First::Reply(function(Args::new(args.unwrap_or_default()))),
+        Body::Bound(object, method) if path.is_empty() => {
+            let args = Args::new(args.unwrap_or_default());
+            match Arc::clone(object).call(method, args) {
+                Some(reply) => First::Reply(reply),
+                None => First::Answer(Err(not_a_function(&path))),
+            }
+        }
+        Body::Dynamic(_) if !path.iter().any(is_blocked) => enter_dynamic(local, path, args),
+        Body::Function(_) | Body::Bound(..) | Body::Dynamic(_) => nothing_there(path, args, rest),
+    }
+}
+
+fn enter_object(object: &Arc<dyn Object>, path: Path, args: Option<Payload<Cap>>, rest: &mut Option<Rest>) -> First {
+    let kind = match path.first() {
+        Some(step @ Step::Name(name)) if !is_blocked(step) => {
+            let members = object.members().iter();
+            members.clone().find(|m| m.name == name).map(|m| m.kind)
+        }
+        _ => None,
+    };
+    let (Some(kind), Some(Step::Name(name))) = (kind, path.first()) else {
+        return nothing_there(path, args, rest);
+    };
+    let first = match (kind, path.len(), args) {
+        (MemberKind::Method, 1, Some(args)) => {
+            return match Arc::clone(object).call(name, Args::new(args)) {
+                Some(reply) => First::Reply(reply),
+                None => First::Answer(Err(not_a_function(&path))),
+            };
+        }
+        (MemberKind::Method, _, args) => {
+            let bound = Body::Bound(Arc::clone(object), name.clone());
+            let bound = Stub::from_local(Local::new(bound));
+            (First::Answer(Ok(Payload::hole(bound.into_cap()))), args)
+        }
+        (MemberKind::Property, _, args) => match Arc::clone(object).get(name) {
+            Some(reply) => (First::Reply(reply), args),
+            None => return nothing_there(path, args, rest),
+        },
+    };
+    let (first, args) = first;
+    if path.len() > 1 || args.is_some() {
+        *rest = Some((path, args));
+    }
+    first
+}
+
+/// The first step leads to nothing. Calling nothing is an error, reading it is not, and walking
+/// on from it is for the session to refuse.
+fn nothing_there(path: Path, args: Option<Payload<Cap>>, rest: &mut Option<Rest>) -> First {
+    if path.len() <= 1 {
+        return First::Answer(match args {
+            Some(_) => Err(not_a_function(&path)),
+            None => Ok(undefined()),
+        });
+    }
+    *rest = Some((path, args));
+    First::Answer(Ok(undefined()))
+}
+
+fn enter_dynamic(local: &Arc<Local>, path: Path, args: Option<Payload<Cap>>) -> First {
+    let local = Arc::clone(local);
+    First::Reply(Box::pin(async move {
+        let Body::Dynamic(target) = &local.body else {
+            return Ok(undefined());
+        };
+        let result = match args.map(|args| Args::new(args).values()) {
+            Some(Ok(values)) => target.call(path, values).await,
+            Some(Err(error)) => return reply(Err::<(), _>(error)),
+            None => target.get(path).await,
+        };
+        match result {
+            Ok(value) => reply(Ok::<_, crate::peer::Never>(value)),
+            Err(error) => Err(rejection(&error)),
+        }
+    }))
+}
+
+/// Passes a delivery on to another session, at once, and waits for its result.
+fn forward(stub: &Stub, path: Path, args: Option<Payload<Cap>>) -> First {
+    let stub = stub.at(path);
+    let (stub, wait) = match args {
+        Some(args) => {
+            let result = stub.call_payload(args);
+            let wait = result.wait();
+            (result, wait)
+        }
+        None => {
+            let wait = stub.wait();
+            (stub, wait)
+        }
+    };
+    let held = stub.clone();
+    let reply = Box::pin(async move {
+        // Declared first, dropped last: a wait is taken back before its result is released.
+        let _held = held;
+        wait.await.into_answer()
+    });
+    First::Passed(stub, reply)
+}
+
+fn park(shared: &Arc<Shared>, running: Running, mut reply: Reply) {
+    if !runtime::can_spawn() {
+        drop_quietly(reply);
+        let message = "A method that waits needs an async runtime.";
+        return running.finish(shared, Err(error_payload("Error", message)));
+    }
+    let call = running.call;
+    shared.lock().running.insert(call, None);
+    let owner = Arc::clone(shared);
+    let task = runtime::spawn(async move {
+        let answer = poll_fn(|cx| running.poll(&mut reply, cx)).await;
+        drop_quietly(reply);
+        // Whoever takes the entry settles: the task, or the cancel that came first.
+        let entry = owner.lock().running.remove(&call);
+        if entry.is_some() {
+            running.finish(&owner, answer);
+        }
+    });
+    let mut state = shared.lock();
+    match state.running.get_mut(&call) {
+        Some(entry) => *entry = task,
+        // Ended, cancelled or closed meanwhile; stopping a task that has ended does nothing,
+        // and what runs when a session closes may go on.
+        None => drop(state),
+    }
+}
+
+impl Running {
+    fn promise(promise: PromiseId) -> Self {
+        Self { call: promise, rest: None, interface: "promise", member: String::new() }
+    }
+
+    /// Polls once; what is not ready becomes a task.
+    fn go_on(self, shared: &Arc<Shared>, first: First) {
+        let (via, mut reply) = match first {
+            First::Answer(answer) => return self.finish(shared, answer),
+            First::Reply(reply) => (None, reply),
+            First::Passed(stub, reply) => (Some(stub), reply),
+        };
+        match self.poll(&mut reply, &mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(answer) => {
+                // Arguments are released before the answer.
+                drop_quietly(reply);
+                drop(via);
+                self.finish(shared, answer);
+            }
+            Poll::Pending => {
+                if let Some(via) = via {
+                    shared.redirect(self.call, via);
+                }
+                park(shared, self, reply);
+            }
+        }
+    }
+
+    fn poll(&self, reply: &mut Reply, cx: &mut Context<'_>) -> Poll<Answer> {
+        let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(reply).poll(cx)));
+        polled.unwrap_or_else(|_| Poll::Ready(self.panicked()))
+    }
+
+    fn panicked(&self) -> Answer {
+        tracing::error!(interface = self.interface, method = self.member, "panic in a method");
+        Err(error_payload("Error", "internal error"))
+    }
+
+    fn finish(self, shared: &Arc<Shared>, answer: Answer) {
+        match (answer, self.rest) {
+            (Ok(value), Some((path, args))) => shared.settle_from(self.call, value, path, args),
+            (answer, rest) => {
+                drop(rest);
+                shared.settle(self.call, answer);
+            }
+        }
+    }
+}
+
+fn not_a_function(path: &[Step]) -> Payload<Cap> {
+    let names: Vec<String> = path.iter().map(Step::to_string).collect();
+    let message = format!("'{}' is not a function.", names.join("."));
+    error_payload("TypeError", &message)
+}
+
+fn undefined() -> Payload<Cap> {
+    Payload::plain("[\"undefined\"]")
+}
+
+fn is_blocked(step: &Step) -> bool {
+    matches!(step, Step::Name(name) if BLOCKED.contains(&name.as_str()))
+}

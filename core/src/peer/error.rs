@@ -1,0 +1,280 @@
+//! How a call fails, sorted by who can do something about it, and what makes a type an error
+//! that can cross the wire.
+
+use std::fmt;
+
+use crate::peer::object::error_payload;
+use crate::session::Closed;
+use crate::value::{self, Cap, DecodeError, EncodeError, ErrorValue, Object, Payload, Value};
+
+/// An error type that can cross the wire; see `#[derive(RpcError)]`.
+pub trait RpcError: Send + 'static {
+    /// What the peer gets to see.
+    fn to_value(&self) -> Value;
+
+    /// The error again, `None` when the value is some other error.
+    fn from_value(value: &Value) -> Option<Self>
+    where
+        Self: Sized;
+}
+
+/// The error of a method that declares none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Never {}
+
+impl RpcError for Never {
+    fn to_value(&self) -> Value {
+        match *self {}
+    }
+
+    fn from_value(_: &Value) -> Option<Self> {
+        None
+    }
+}
+
+impl fmt::Display for Never {
+    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {}
+    }
+}
+
+impl std::error::Error for Never {}
+
+/// Any value as an error: JavaScript can throw strings.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Thrown(pub Value);
+
+impl RpcError for Thrown {
+    fn to_value(&self) -> Value {
+        self.0.clone()
+    }
+
+    fn from_value(value: &Value) -> Option<Self> {
+        Some(Self(value.clone()))
+    }
+}
+
+impl fmt::Display for Thrown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        describe(&self.0, f)
+    }
+}
+
+impl std::error::Error for Thrown {}
+
+impl RpcError for ErrorValue {
+    fn to_value(&self) -> Value {
+        Value::Error(Box::new(self.clone()))
+    }
+
+    fn from_value(value: &Value) -> Option<Self> {
+        match value {
+            Value::Error(error) => Some((**error).clone()),
+            _ => None,
+        }
+    }
+}
+
+/// Why a call gave no result.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum CallError<E = Never> {
+    /// The method failed with an error it declares.
+    App(E),
+    /// The method, or a call that this one was chained to, failed with some other error.
+    Remote(RemoteError),
+    /// The session ended, or the caller's patience did.
+    Session(SessionError),
+    /// The arguments could not be written, or the result is not of the expected type.
+    Codec(CodecError),
+}
+
+impl<E: RpcError> CallError<E> {
+    pub(crate) fn from_rejection(payload: Payload<Cap>) -> Self {
+        match value::decode::<Value>(payload) {
+            Ok(value) => match E::from_value(&value) {
+                Some(error) => Self::App(error),
+                None => Self::Remote(RemoteError::new(value)),
+            },
+            Err(error) => Self::Codec(CodecError::Decode(error)),
+        }
+    }
+}
+
+impl<E> CallError<E> {
+    /// The error that the peer sent, when it is not of the declared type.
+    pub fn remote(&self) -> Option<&RemoteError> {
+        match self {
+            Self::Remote(error) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// Whether the session ended before the answer came.
+    pub fn is_lost(&self) -> bool {
+        matches!(self, Self::Session(SessionError::Closed(_)))
+    }
+}
+
+impl<E: RpcError> RpcError for CallError<E> {
+    /// Passes on what a call of ours failed with, as proxies do.
+    fn to_value(&self) -> Value {
+        match self {
+            Self::App(error) => error.to_value(),
+            Self::Remote(error) => error.value().clone(),
+            Self::Session(error) => error_value("Error", error.to_string()),
+            Self::Codec(error) => error_value("TypeError", error.to_string()),
+        }
+    }
+
+    fn from_value(value: &Value) -> Option<Self> {
+        Some(match E::from_value(value) {
+            Some(error) => Self::App(error),
+            None => Self::Remote(RemoteError::new(value.clone())),
+        })
+    }
+}
+
+impl<E: fmt::Display> fmt::Display for CallError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::App(error) => error.fmt(f),
+            Self::Remote(error) => error.fmt(f),
+            Self::Session(error) => error.fmt(f),
+            Self::Codec(error) => error.fmt(f),
+        }
+    }
+}
+
+impl<E: std::error::Error> std::error::Error for CallError<E> {}
+
+/// An error of the peer's that the method does not declare.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RemoteError(Box<Value>);
+
+impl RemoteError {
+    pub(crate) fn new(value: Value) -> Self {
+        Self(Box::new(value))
+    }
+
+    /// What the peer threw.
+    pub fn value(&self) -> &Value {
+        &self.0
+    }
+
+    /// Its class, such as `TypeError`; `Error` when the peer threw something else.
+    pub fn name(&self) -> &str {
+        match &*self.0 {
+            Value::Error(error) => &error.name,
+            _ => "Error",
+        }
+    }
+
+    /// Its message; a thrown string is its own message.
+    pub fn message(&self) -> &str {
+        match &*self.0 {
+            Value::Error(error) => &error.message,
+            Value::String(text) => text,
+            _ => "",
+        }
+    }
+
+    /// Its further properties.
+    pub fn props(&self) -> Option<&Object> {
+        match &*self.0 {
+            Value::Error(error) => Some(&error.props),
+            _ => None,
+        }
+    }
+
+    /// The error as a declared type: that of an earlier call of a chain, most often.
+    pub fn downcast<E: RpcError>(&self) -> Option<E> {
+        E::from_value(&self.0)
+    }
+}
+
+impl RpcError for RemoteError {
+    fn to_value(&self) -> Value {
+        self.value().clone()
+    }
+
+    fn from_value(value: &Value) -> Option<Self> {
+        Some(Self::new(value.clone()))
+    }
+}
+
+impl fmt::Display for RemoteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        describe(&self.0, f)
+    }
+}
+
+impl std::error::Error for RemoteError {}
+
+/// The session could not carry a call to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SessionError {
+    /// The session is over. Whether a call in flight was carried out is unknown.
+    Closed(Closed),
+    /// The caller's own deadline passed.
+    TimedOut,
+}
+
+impl fmt::Display for SessionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed(closed) => f.write_str(&closed.message),
+            Self::TimedOut => f.write_str("The call timed out."),
+        }
+    }
+}
+
+impl std::error::Error for SessionError {}
+
+/// A value and a type do not go together.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum CodecError {
+    /// An argument has no form on the wire.
+    Encode(EncodeError),
+    /// The result is not of the expected type.
+    Decode(DecodeError),
+}
+
+impl fmt::Display for CodecError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Encode(error) => error.fmt(f),
+            Self::Decode(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for CodecError {}
+
+/// A `TypeError` with this message.
+pub(crate) fn type_error(message: String) -> ErrorValue {
+    named("TypeError", message)
+}
+
+/// What the end of a session looks like to somebody who waits for a value.
+pub(crate) fn closed_payload(closed: &Closed) -> Payload<Cap> {
+    error_payload(&closed.name, &closed.message)
+}
+
+fn error_value(name: &str, message: String) -> Value {
+    Value::Error(Box::new(named(name, message)))
+}
+
+fn named(name: &str, message: String) -> ErrorValue {
+    ErrorValue { name: name.to_owned(), message, stack: None, props: Object::default() }
+}
+
+fn describe(value: &Value, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match value {
+        Value::Error(error) => fmt::Display::fmt(error, f),
+        Value::String(text) => f.write_str(text),
+        other => write!(f, "{other:?}"),
+    }
+}

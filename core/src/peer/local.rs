@@ -1,0 +1,81 @@
+//! Objects of ours as handles know them: the object, and the private session through which
+//! local handles call it, so that local calls, pipelining and order are those of any session.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use crate::peer::guard::Gate;
+use crate::peer::object::{Args, DynTarget, Object, Reply};
+use crate::peer::shared::{Entry, Shared};
+use crate::session::Kind;
+
+/// An object of ours.
+pub(crate) struct Local {
+    pub(crate) body: Body,
+    /// Alive while a call or a result of one is: the session holds the object, not the other
+    /// way round.
+    private: Mutex<Weak<Shared>>,
+}
+
+/// What there is to call.
+pub(crate) enum Body {
+    /// Methods and properties.
+    Object(Arc<dyn Object>),
+    /// One method of an object, read without being called.
+    Bound(Arc<dyn Object>, String),
+    /// Whatever is asked for.
+    Dynamic(Arc<dyn DynTarget>),
+    /// Callable, and nothing else.
+    Function(Box<dyn Fn(Args) -> Reply + Send + Sync>),
+    /// Another reference behind a condition.
+    Gate(Arc<Gate>),
+    /// One end of a stream that the peer opened and nobody here reads: writes are refused.
+    UnreadSink,
+    /// What the peer's mention of such a stream stands for.
+    UnreadSource,
+}
+
+impl Local {
+    pub(crate) fn new(body: Body) -> Arc<Self> {
+        Arc::new(Self { body, private: Mutex::new(Weak::new()) })
+    }
+
+    /// The session through which local handles call the object; its main object is this one.
+    pub(crate) fn private(self: &Arc<Self>) -> Arc<Shared> {
+        let mut private = self.private.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(shared) = private.upgrade() {
+            return shared;
+        }
+        let shared = Shared::private(Some(Entry::Local(Arc::clone(self))));
+        *private = Arc::downgrade(&shared);
+        shared
+    }
+}
+
+impl Body {
+    /// What logs call it.
+    pub(crate) fn interface(&self) -> &'static str {
+        match self {
+            Self::Object(object) | Self::Bound(object, _) => object.interface(),
+            Self::Dynamic(_) => "dynamic target",
+            Self::Function(_) => "function",
+            Self::Gate(_) => "guarded reference",
+            Self::UnreadSink | Self::UnreadSource => "stream",
+        }
+    }
+
+    /// How it goes into a message.
+    pub(crate) fn kind(&self) -> Kind {
+        match self {
+            Self::UnreadSink => Kind::Writable,
+            Self::UnreadSource => Kind::Readable,
+            _ => Kind::Object,
+        }
+    }
+}
+
+impl fmt::Debug for Local {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Local").field(&self.body.interface()).finish()
+    }
+}

@@ -1,0 +1,33 @@
+//! Objects, references and promises: what applications hold, and the driver that runs a session
+//! under them. The only async part of the crate.
+
+mod caps;
+mod connection;
+mod deliver;
+mod driver;
+mod error;
+mod func;
+mod guard;
+mod local;
+mod object;
+mod pipeline;
+mod promise;
+mod reference;
+mod runtime;
+mod shared;
+mod stage;
+mod stub;
+pub mod testing;
+mod transport;
+mod wait;
+
+pub use connection::Connection;
+pub use error::{CallError, CodecError, Never, RemoteError, RpcError, SessionError, Thrown};
+pub use func::Func;
+pub use guard::{Attenuate, Revoke};
+pub use object::{Answer, Args, DynTarget, Member, MemberKind, Object, Reply, reply};
+pub use pipeline::{Arg, Elements, FromPromise, IntoArg, Pipeline};
+pub use promise::{Promise, Waiting};
+pub use reference::{IntoStep, Reference};
+pub use stub::Stub;
+pub use transport::{Receiving, Sending, Transport, TransportEnd};

@@ -1,0 +1,339 @@
+//! One running session and everything that refers to it: the machine behind a short lock, the
+//! objects and waiters that its numbers stand for, and the pump that carries out what it asks.
+//!
+//! No user code runs, no user object is dropped and nothing is awaited while the lock is held.
+//! What the session asks for is read in `stage`, what a delivery does lives in `deliver`, how
+//! handles become numbers in `caps`.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, oneshot, watch};
+
+use crate::id::{PromiseId, TargetId, WaitId};
+use crate::limits::Limits;
+use crate::peer::deliver;
+use crate::peer::local::Local;
+use crate::peer::object::Answer;
+use crate::peer::runtime::Task;
+use crate::peer::stage::{Job, Leftovers};
+use crate::peer::stub::Stub;
+use crate::peer::wait::{Ending, Wait};
+use crate::session::{Closed, Kind, Path, Ref, Session, Step};
+use crate::value::{Cap, Payload};
+
+/// A session and its surroundings.
+pub(crate) struct Shared {
+    state: Mutex<State>,
+    /// Tells the driver that there is something to send or to carry out.
+    pub(crate) wake: Notify,
+    /// How the session ended, once everything that ends with it has ended.
+    pub(crate) ended: watch::Sender<Option<Closed>>,
+    /// Without a transport: the session of a local object or promise, run by its callers.
+    private: bool,
+}
+
+/// What the lock guards.
+pub(crate) struct State {
+    pub(crate) session: Session,
+    pub(crate) targets: HashMap<TargetId, Entry>,
+    /// Deliveries that did not end at their first poll. Whoever removes one settles it. The
+    /// task is missing for the instant between its start and its entry.
+    pub(crate) running: HashMap<PromiseId, Option<Task>>,
+    pub(crate) closed: Option<Closed>,
+    pub(crate) waiters: HashMap<WaitId, oneshot::Sender<Ending>>,
+    /// Told, by being dropped, when no answer is owed any more.
+    answered: Vec<oneshot::Sender<()>>,
+    /// The list of jobs between its uses.
+    pub(crate) spare: Vec<Job>,
+    /// Somebody carries out outputs. Only one does at a time, or calls could overtake.
+    pumping: bool,
+}
+
+/// What a [`TargetId`] stands for.
+#[derive(Clone, Debug)]
+pub(crate) enum Entry {
+    /// An object of ours.
+    Local(Arc<Local>),
+    /// Something of another session: calls are forwarded.
+    Foreign(Stub),
+}
+
+impl From<Stub> for Entry {
+    fn from(stub: Stub) -> Self {
+        match stub.as_local() {
+            Some(local) => Self::Local(Arc::clone(local)),
+            None => Self::Foreign(stub),
+        }
+    }
+}
+
+impl Shared {
+    /// The session of a connection.
+    pub(crate) fn wired(limits: Limits, main: Option<Stub>) -> Arc<Self> {
+        Self::new(limits, main.map(Entry::from), false)
+    }
+
+    /// A session that has no transport. Its peer is its own caller, so nothing is bounded.
+    pub(crate) fn private(main: Option<Entry>) -> Arc<Self> {
+        let limits = Limits {
+            running_calls: usize::MAX / 4,
+            table_entries: usize::MAX / 4,
+            held_bytes: usize::MAX / 4,
+            ..Limits::default()
+        };
+        Self::new(limits, main, true)
+    }
+
+    fn new(limits: Limits, main: Option<Entry>, private: bool) -> Arc<Self> {
+        let session = Session::new(limits, main.is_some());
+        let targets = main.map(|entry| (Session::MAIN, entry));
+        Arc::new(Self {
+            state: Mutex::new(State {
+                session,
+                targets: targets.into_iter().collect(),
+                running: HashMap::new(),
+                closed: None,
+                waiters: HashMap::new(),
+                answered: Vec::new(),
+                spare: Vec::new(),
+                pumping: false,
+            }),
+            wake: Notify::new(),
+            ended: watch::Sender::new(None),
+            private,
+        })
+    }
+
+    pub(crate) fn is_private(&self) -> bool {
+        self.private
+    }
+
+    /// The state, for a moment.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Calls (`args: Some`) or reads (`None`); the result is held once.
+    ///
+    /// # Errors
+    /// The session is over.
+    pub(crate) fn call(self: &Arc<Self>, of: Ref, path: &[Step], args: Option<Payload<Cap>>) -> Result<Ref, Closed> {
+        let mut state = self.lock();
+        if let Some(closed) = &state.closed {
+            return Err(closed.clone());
+        }
+        let mut lowering = self.lowering(&mut state);
+        let args = args.map(|args| lowering.lower(args));
+        let lowered = lowering.done();
+        let result = state.session.call(of, path, args);
+        self.finish_lowering(state, lowered);
+        Ok(result)
+    }
+
+    /// Waits for a result or a property of one.
+    pub(crate) fn pull(self: &Arc<Self>, of: Ref, path: &[Step]) -> Wait {
+        let mut state = self.lock();
+        if let Some(closed) = &state.closed {
+            return Wait::ready(Ending::Lost(closed.clone()));
+        }
+        let (sender, receiver) = oneshot::channel();
+        let wait = state.session.pull(of, path);
+        state.waiters.insert(wait, sender);
+        self.pump(state);
+        Wait::pulled(Arc::clone(self), wait, receiver)
+    }
+
+    /// Gives up a wait. Safe to call while dropping.
+    pub(crate) fn forget(self: &Arc<Self>, wait: WaitId) {
+        let mut state = self.lock();
+        let waiter = state.waiters.remove(&wait);
+        if waiter.is_some() && state.closed.is_none() {
+            state.session.forget(wait);
+        }
+        self.leave(state);
+        drop(waiter);
+    }
+
+    /// Gives back one hold. Safe to call while dropping.
+    pub(crate) fn release(self: &Arc<Self>, of: Ref) {
+        let mut state = self.lock();
+        if state.closed.is_none() {
+            state.session.release(of);
+        }
+        self.leave(state);
+    }
+
+    /// A promise of ours, held once, that `settle` ends.
+    pub(crate) fn new_promise(&self) -> PromiseId {
+        self.lock().session.new_promise()
+    }
+
+    /// Ends a delivery or a promise of ours.
+    pub(crate) fn settle(self: &Arc<Self>, call: PromiseId, answer: Answer) {
+        let mut state = self.lock();
+        if state.closed.is_some() {
+            // The answer may hold the last handle on something: unlock, then drop.
+            drop(state);
+            return;
+        }
+        let mut lowering = self.lowering(&mut state);
+        let result = match answer {
+            Ok(value) => Ok(lowering.lower(value)),
+            Err(error) => Err(lowering.lower(error)),
+        };
+        let lowered = lowering.done();
+        state.session.settle(call, result);
+        self.finish_lowering(state, lowered);
+    }
+
+    /// While `call` is pending, calls on its result go on to `via`, which will be that result.
+    pub(crate) fn redirect(self: &Arc<Self>, call: PromiseId, via: Stub) {
+        let mut state = self.lock();
+        if state.closed.is_some() {
+            drop(state);
+            return;
+        }
+        let target = state.session.new_target(Kind::Object);
+        state.targets.insert(target, Entry::Foreign(via));
+        state.session.redirect(call, target);
+        state.session.release(Ref::Target(target));
+        self.pump(state);
+    }
+
+    /// Ends the first step of a delivery, which gave `value`; the session walks the rest.
+    pub(crate) fn settle_from(
+        self: &Arc<Self>,
+        call: PromiseId,
+        value: Payload<Cap>,
+        path: Path,
+        args: Option<Payload<Cap>>,
+    ) {
+        let mut state = self.lock();
+        if state.closed.is_some() {
+            drop(state);
+            return;
+        }
+        let mut lowering = self.lowering(&mut state);
+        let value = lowering.lower(value);
+        let args = args.map(|args| lowering.lower_held(args));
+        let lowered = lowering.done();
+        state.session.settle_from(call, value, path, 1, args);
+        self.finish_lowering(state, lowered);
+    }
+
+    /// How the session ends, once it has. Cancel-safe.
+    pub(crate) async fn until_closed(&self) -> Closed {
+        let mut ended = self.ended.subscribe();
+        // The sender is `self.ended`, so it cannot go away while this waits.
+        let seen = ended.wait_for(Option::is_some).await;
+        seen.ok().and_then(|closed| closed.clone()).unwrap_or_else(crate::peer::wait::dropped)
+    }
+
+    /// Waits until no answer is owed. Cancel-safe.
+    pub(crate) async fn until_answered(&self) {
+        let receiver = {
+            let mut state = self.lock();
+            if state.session.answers_owed() == 0 {
+                return;
+            }
+            let (sender, receiver) = oneshot::channel();
+            state.answered.push(sender);
+            receiver
+        };
+        // The sender is dropped, never used.
+        let _ = receiver.await;
+    }
+
+    /// One message or other event, and all that follows from it; false once the session is over.
+    pub(crate) fn input(self: &Arc<Self>, input: impl FnOnce(&mut Session)) -> bool {
+        let mut state = self.lock();
+        input(&mut state.session);
+        let is_open = !state.session.is_closed();
+        self.pump(state);
+        is_open
+    }
+
+    /// After something that may not run user code: the driver does what is to be done. A
+    /// private session has no driver; there, it is the caller's own objects that are called.
+    fn leave(self: &Arc<Self>, state: MutexGuard<'_, State>) {
+        if self.private {
+            self.pump(state);
+        } else {
+            drop(state);
+            self.wake.notify_one();
+        }
+    }
+
+    /// Carries out everything the session asks for, in order, unless somebody already does: then
+    /// they will.
+    pub(crate) fn pump<'a>(self: &'a Arc<Self>, mut state: MutexGuard<'a, State>) {
+        if state.pumping {
+            let to_send = state.session.transmit_bytes() > 0;
+            drop(state);
+            if to_send {
+                self.wake.notify_one();
+            }
+            return;
+        }
+        loop {
+            state.bound_outbound();
+            let mut jobs = state.stage(self);
+            if jobs.is_empty() {
+                state.spare = jobs;
+                break;
+            }
+            state.pumping = true;
+            drop(state);
+            for job in jobs.drain(..) {
+                self.run(job);
+            }
+            state = self.lock();
+            state.spare = jobs;
+        }
+        state.pumping = false;
+        let to_send = state.session.transmit_bytes() > 0;
+        let all_answered = state.session.answers_owed() == 0;
+        let answered = if all_answered { std::mem::take(&mut state.answered) } else { Vec::new() };
+        drop(state);
+        drop(answered);
+        if to_send {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Does one job. Nothing that unwinds may get past, or `pumping` would stay set for ever.
+    fn run(self: &Arc<Self>, job: Job) {
+        let ran = catch_unwind(AssertUnwindSafe(|| match job {
+            Job::Deliver(call) => deliver::deliver(self, call),
+            Job::Wake(waiter, ending) => drop(waiter.send(ending)),
+            Job::Discard(ending) => drop(ending),
+            Job::Drop(entry) => drop(entry),
+            Job::Cancel(call) => deliver::cancel(self, call),
+            Job::Close(closed, leftovers) => self.end(closed, leftovers),
+        }));
+        if ran.is_err() {
+            tracing::error!("panic while an object or a value was dropped");
+        }
+    }
+
+    fn end(&self, closed: Closed, leftovers: Leftovers) {
+        for (_, waiter) in leftovers.waiters {
+            drop(waiter.send(Ending::Lost(closed.clone())));
+        }
+        for (_, entry) in leftovers.targets {
+            deliver::drop_quietly(entry);
+        }
+        self.ended.send_replace(Some(closed));
+        self.wake.notify_one();
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = if self.private { "private" } else { "wired" };
+        write!(f, "Shared({kind})")
+    }
+}

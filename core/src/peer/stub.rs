@@ -1,0 +1,372 @@
+//! References: one handle type for objects of ours, of the peer's and of other sessions, for
+//! results that have not arrived, and for properties of all these.
+
+use std::fmt;
+use std::future::{Future, IntoFuture};
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::id::ImportId;
+use crate::peer::deliver;
+use crate::peer::error::{CallError, CodecError, Never, SessionError};
+use crate::peer::local::{Body, Local};
+use crate::peer::object::{Answer, Args, DynTarget, Object, Reply, error_payload, rejection, reply};
+use crate::peer::promise::{Promise, Waiting};
+use crate::peer::reference::IntoStep;
+use crate::peer::shared::Shared;
+use crate::peer::wait::{Ending, Wait};
+use crate::session::{Closed, Path, Ref, Step};
+use crate::value::{self, Cap, Capability, Payload, Value};
+
+/// A reference without a type. Clones refer to the same thing; the last one to be dropped
+/// releases it.
+///
+/// A call is sent when it is made, not when its promise is awaited, so calls through one
+/// reference arrive in the order in which they were made. A reference outlives its session: its
+/// calls then fail with [`CallError::Session`].
+#[derive(Clone)]
+pub struct Stub(Arc<Inner>);
+
+/// What a reference refers to.
+pub(crate) enum Inner {
+    /// An object of ours.
+    Local(Arc<Local>),
+    /// Something of a session's.
+    Remote(Remote),
+    /// A property of a reference that is itself none of these. Nothing is sent before it is used.
+    Property { base: Stub, path: Path },
+    /// Something that failed before a session knew of it.
+    Broken(Broken),
+}
+
+/// Something of a session's, held once.
+pub(crate) struct Remote {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) of: Ref,
+    pub(crate) kind: Kind,
+}
+
+/// Whether there is something to wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// An object: awaiting it gives itself.
+    Stub,
+    /// A result, which may turn out to be anything.
+    Result,
+}
+
+/// Why a reference is broken.
+#[derive(Clone)]
+pub(crate) enum Broken {
+    Lost(Closed),
+    Codec(CodecError),
+    Rejected(Payload<Cap>),
+}
+
+impl Capability for Inner {}
+
+impl Stub {
+    /// A reference to an object of ours.
+    pub fn new<O: Object>(object: O) -> Self {
+        Self::from_local(Local::new(Body::Object(Arc::new(object))))
+    }
+
+    /// A reference to a target that takes whatever is asked of it.
+    pub fn dynamic(target: impl DynTarget) -> Self {
+        Self::from_local(Local::new(Body::Dynamic(Arc::new(target))))
+    }
+
+    /// A reference to a function of ours.
+    pub fn function<F, Fut>(function: F) -> Self
+    where
+        F: Fn(Vec<Value>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Value, Value>> + Send + 'static,
+    {
+        let function = Arc::new(function);
+        Self::raw_function(move |args| {
+            let function = Arc::clone(&function);
+            Box::pin(async move {
+                let values = match args.values() {
+                    Ok(values) => values,
+                    Err(error) => return reply(Err::<(), _>(error)),
+                };
+                match function(values).await {
+                    Ok(value) => reply(Ok::<_, Never>(value)),
+                    Err(error) => Err(rejection(&error)),
+                }
+            })
+        })
+    }
+
+    pub(crate) fn raw_function(function: impl Fn(Args) -> Reply + Send + Sync + 'static) -> Self {
+        Self::from_local(Local::new(Body::Function(Box::new(function))))
+    }
+
+    /// A property. Nothing is sent before it is awaited, called or passed on.
+    pub fn get(&self, property: impl IntoStep) -> Self {
+        self.at(vec![property.into_step()])
+    }
+
+    /// Calls a method, at once; an empty name calls the thing itself. `args` as in
+    /// [`call_typed`](Self::call_typed).
+    pub fn call(&self, method: &str, args: impl Serialize) -> Promise<Value, Never> {
+        Promise::from_stub(self.send(method, &args))
+    }
+
+    /// Calls a method, at once; an empty name calls the thing itself. `args` is a tuple for
+    /// several arguments, `()` for none, anything else for one. Arguments that cannot be encoded
+    /// fail the promise, and nothing is sent.
+    pub fn call_typed<T, E>(&self, method: &'static str, args: &impl Serialize) -> Promise<T, E> {
+        Promise::from_stub(self.send(method, args))
+    }
+
+    /// A property as a promise. Nothing is sent before it is used.
+    pub fn get_typed<T, E>(&self, property: &'static str) -> Promise<T, E> {
+        Promise::from_stub(self.get(property))
+    }
+
+    /// Ends when the reference will never work again, and says why: the session ended, or what
+    /// was promised failed. Never ends for an object of ours. Cancel-safe.
+    pub async fn broken(&self) -> CallError {
+        let mut stub = self.clone();
+        loop {
+            let (base, _) = stub.parts();
+            let shared = match base.inner() {
+                Inner::Remote(remote) if !remote.shared.is_private() => Some(Arc::clone(&remote.shared)),
+                _ => None,
+            };
+            if !stub.is_object() {
+                match stub.wait().await {
+                    Ending::Lost(closed) => return lost(closed),
+                    Ending::Unsent(error) => return CallError::Codec(error),
+                    Ending::Answer(Err(error)) => return CallError::from_rejection(error),
+                    Ending::Answer(Ok(value)) => {
+                        if let Some(cap) = value.as_hole() {
+                            stub = Self::from_cap(cap);
+                            continue;
+                        }
+                    }
+                }
+            }
+            return match shared {
+                Some(shared) => lost(shared.until_closed().await),
+                None => std::future::pending().await,
+            };
+        }
+    }
+
+    /// Whether both refer to the same object, or to the same mention of the peer's.
+    pub fn ptr_eq(&self, other: &Self) -> bool {
+        match (self.inner(), other.inner()) {
+            (Inner::Local(a), Inner::Local(b)) => Arc::ptr_eq(a, b),
+            (Inner::Remote(a), Inner::Remote(b)) => Arc::ptr_eq(&a.shared, &b.shared) && a.of == b.of,
+            _ => Arc::ptr_eq(&self.0, &other.0),
+        }
+    }
+
+    /// Whether it refers to an object of ours, so that calls never leave the process.
+    pub fn is_local(&self) -> bool {
+        match self.parts().0.inner() {
+            Inner::Local(_) => true,
+            Inner::Remote(remote) => remote.shared.is_private(),
+            _ => false,
+        }
+    }
+
+    /// The capability in a value, if it is one.
+    pub fn from_value(value: &Value) -> Option<Self> {
+        match value {
+            Value::Cap(cap) => Some(Self::from_cap(cap)),
+            _ => None,
+        }
+    }
+
+    /// The reference as a value, to go among other values.
+    pub fn into_value(self) -> Value {
+        Value::Cap(self.into_cap())
+    }
+}
+
+/// What the rest of the layer builds on.
+impl Stub {
+    pub(crate) fn from_inner(inner: Inner) -> Self {
+        Self(Arc::new(inner))
+    }
+
+    pub(crate) fn from_local(local: Arc<Local>) -> Self {
+        Self::from_inner(Inner::Local(local))
+    }
+
+    pub(crate) fn from_remote(remote: Remote) -> Self {
+        Self::from_inner(Inner::Remote(remote))
+    }
+
+    pub(crate) fn broken_by(broken: Broken) -> Self {
+        Self::from_inner(Inner::Broken(broken))
+    }
+
+    /// A result that is there already.
+    pub(crate) fn settled(answer: Answer) -> Self {
+        let shared = Shared::private(None);
+        let promise = shared.new_promise();
+        shared.settle(promise, answer);
+        Self::from_remote(Remote { shared, of: Ref::Promise(promise), kind: Kind::Result })
+    }
+
+    /// A result that `reply` will give.
+    pub(crate) fn promised(reply: Reply) -> Self {
+        let shared = Shared::private(None);
+        let promise = shared.new_promise();
+        deliver::run(&shared, promise, reply);
+        Self::from_remote(Remote { shared, of: Ref::Promise(promise), kind: Kind::Result })
+    }
+
+    pub(crate) fn from_cap(cap: &Cap) -> Self {
+        match cap.downcast::<Inner>() {
+            Some(inner) => Self(inner),
+            None => {
+                let error = error_payload("TypeError", "Not a reference of Bowline's.");
+                Self::broken_by(Broken::Rejected(error))
+            }
+        }
+    }
+
+    pub(crate) fn into_cap(self) -> Cap {
+        Cap::from_arc(self.0)
+    }
+
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.0
+    }
+
+    pub(crate) fn as_local(&self) -> Option<&Arc<Local>> {
+        match self.inner() {
+            Inner::Local(local) => Some(local),
+            _ => None,
+        }
+    }
+
+    /// The reference that is no property, and the way from there.
+    pub(crate) fn parts(&self) -> (&Self, &[Step]) {
+        match self.inner() {
+            Inner::Property { base, path } => (base, path),
+            _ => (self, &[]),
+        }
+    }
+
+    /// The property at `path`.
+    pub(crate) fn at(&self, mut path: Path) -> Self {
+        if path.is_empty() {
+            return self.clone();
+        }
+        let (base, start) = self.parts();
+        if !start.is_empty() {
+            path = [start, &path].concat();
+        }
+        Self::from_inner(Inner::Property { base: base.clone(), path })
+    }
+
+    /// Calls the thing itself, at once.
+    pub(crate) fn call_payload(&self, args: Payload<Cap>) -> Self {
+        let (base, path) = self.parts();
+        base.call_at(path, args)
+    }
+
+    /// Waits for the thing itself, from now on.
+    pub(crate) fn wait(&self) -> Wait {
+        let (base, path) = self.parts();
+        if base.is_object() && path.is_empty() {
+            let this = Payload::hole(self.clone().into_cap());
+            return Wait::ready(Ending::Answer(Ok(this)));
+        }
+        match base.session() {
+            Ok((shared, of)) => shared.pull(of, path),
+            Err(Broken::Lost(closed)) => Wait::ready(Ending::Lost(closed)),
+            Err(Broken::Codec(error)) => Wait::ready(Ending::Unsent(error)),
+            Err(Broken::Rejected(error)) => Wait::ready(Ending::Answer(Err(error))),
+        }
+    }
+
+    /// Whether it is known to be an object, not a result.
+    fn is_object(&self) -> bool {
+        match self.inner() {
+            Inner::Local(_) => true,
+            Inner::Remote(remote) => remote.kind == Kind::Stub,
+            Inner::Property { .. } | Inner::Broken(_) => false,
+        }
+    }
+
+    fn send(&self, method: &str, args: &(impl Serialize + ?Sized)) -> Self {
+        let args = match value::encode_args(args) {
+            Ok(args) => args,
+            Err(error) => return Self::broken_by(Broken::Codec(CodecError::Encode(error))),
+        };
+        let (base, start) = self.parts();
+        if method.is_empty() {
+            return base.call_at(start, args);
+        }
+        let mut path = start.to_vec();
+        path.push(Step::Name(method.to_owned()));
+        base.call_at(&path, args)
+    }
+
+    fn call_at(&self, path: &[Step], args: Payload<Cap>) -> Self {
+        let (shared, of) = match self.session() {
+            Ok(found) => found,
+            Err(broken) => return Self::broken_by(broken),
+        };
+        match shared.call(of, path, Some(args)) {
+            Ok(of) => Self::from_remote(Remote { shared, of, kind: Kind::Result }),
+            Err(closed) => Self::broken_by(Broken::Lost(closed)),
+        }
+    }
+
+    /// The session through which a reference that is no property is called.
+    fn session(&self) -> Result<(Arc<Shared>, Ref), Broken> {
+        match self.inner() {
+            Inner::Local(local) => Ok((local.private(), Ref::Target(crate::session::Session::MAIN))),
+            Inner::Remote(remote) => Ok((Arc::clone(&remote.shared), remote.of)),
+            Inner::Property { base, .. } => base.session(),
+            Inner::Broken(broken) => Err(broken.clone()),
+        }
+    }
+}
+
+impl Drop for Remote {
+    fn drop(&mut self) {
+        if self.of != Ref::Import(ImportId::MAIN) {
+            self.shared.release(self.of);
+        }
+    }
+}
+
+impl IntoFuture for Stub {
+    type Output = Result<Value, CallError>;
+    type IntoFuture = Waiting<Value, Never>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Promise::<Value, Never>::from_stub(self).into_future()
+    }
+}
+
+impl fmt::Debug for Stub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Stub").field(&self.0).finish()
+    }
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Local(local) => local.fmt(f),
+            Self::Remote(remote) => remote.of.fmt(f),
+            Self::Property { base, path } => write!(f, "{:?}{path:?}", base.inner()),
+            Self::Broken(_) => f.write_str("Broken"),
+        }
+    }
+}
+
+fn lost<E>(closed: Closed) -> CallError<E> {
+    CallError::Session(SessionError::Closed(closed))
+}
