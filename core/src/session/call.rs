@@ -48,11 +48,11 @@ impl Session {
 
     /// A call that goes beyond a bound is rejected instead of made.
     fn refuse_call(&mut self, path: &[Step]) -> Option<Ref> {
-        let tables = self.imports.len() + self.exports.len() + self.promises.len();
+        let fullest = self.imports.len().max(self.exports.len()).max(self.promises.len());
         let message = if path.len() > self.limits.path_steps {
             format!("limit: steps of a property path (at most {})", self.limits.path_steps)
-        } else if tables > 2 * self.limits.table_entries {
-            format!("limit: table entries of a session (at most {})", 2 * self.limits.table_entries)
+        } else if fullest > self.limits.table_entries {
+            format!("limit: table entries of a session (at most {})", self.limits.table_entries)
         } else if self.held_bytes > self.limits.held_bytes {
             format!("limit: bytes held by a session (at most {})", self.limits.held_bytes)
         } else {

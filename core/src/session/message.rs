@@ -47,7 +47,7 @@ impl Session {
     }
 
     /// Calls beyond a bound are rejected one by one; a peer that goes on regardless is cut off.
-    fn check_room(&self) -> Result<(), WireError> {
+    pub(super) fn check_room(&self) -> Result<(), WireError> {
         let entries = self.exports.len().max(self.imports.len());
         if entries > 2 * self.limits.table_entries {
             return Err(WireError::limit("table entries of a session", self.limits.table_entries));

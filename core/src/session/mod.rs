@@ -288,6 +288,19 @@ impl Session {
         Stats { imports: self.imports.len() - released, exports: self.exports.len() }
     }
 
+    /// Nothing is held, waited for or running: what is left are the mains.
+    pub fn is_idle(&self) -> bool {
+        let Stats { imports, exports } = self.stats();
+        let mains = self.exports.get(ExportId::MAIN).map(|main| main.what);
+        let of_main = |id| mains == Some(Ref::Promise(id));
+        imports <= 1
+            && exports <= 1
+            && self.imports.len() <= 1
+            && self.targets.len() <= 1
+            && self.promises.iter().all(|(id, _)| of_main(id))
+            && self.gathers.len() + self.waits.len() + self.ready.len() + self.running + self.answers_owed == 0
+    }
+
     /// The session has ended.
     pub fn is_closed(&self) -> bool {
         self.closed.is_some()

@@ -289,6 +289,9 @@ impl Session {
                     self.let_go(with);
                 }
             }
+            if let Err(error) = self.check_room() {
+                return self.fail(error);
+            }
         }
         self.admit();
     }

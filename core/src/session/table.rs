@@ -108,20 +108,23 @@ impl<T> Default for Side<T> {
 
 impl<T> Side<T> {
     fn insert(&mut self, key: u64, entry: T) {
-        if self.ring.is_empty() && !self.stray.contains_key(&key) {
+        if let Some(place) = self.get_mut(key) {
+            *place = entry;
+            return;
+        }
+        if self.ring.is_empty() {
             self.base = key;
         }
         let end = self.base + self.ring.len() as u64;
-        let old = if (self.base..end).contains(&key) {
-            self.ring[(key - self.base) as usize].replace(entry)
-        } else if key >= end && key - end <= GAP_MAX && !self.stray.contains_key(&key) {
+        if (self.base..end).contains(&key) {
+            self.ring[(key - self.base) as usize] = Some(entry);
+        } else if key >= end && key - end <= GAP_MAX {
             self.ring.extend((end..key).map(|_| None));
             self.ring.push_back(Some(entry));
-            None
         } else {
-            self.stray.insert(key, entry)
-        };
-        self.len += usize::from(old.is_none());
+            self.stray.insert(key, entry);
+        }
+        self.len += 1;
         self.make_room();
     }
 
@@ -206,7 +209,8 @@ mod tests {
         assert_eq!(table.len(), 5);
         assert!(table.down.ring.len() <= 8 && table.up.ring.len() <= 1);
         for id in ids {
-            assert_eq!((table.get(id), table.remove(id), table.get(id)), (Some(&id), Some(id), None));
+            assert_eq!(table.remove(id), Some(id));
+            assert_eq!(table.get(id), None);
         }
         assert_eq!(table.iter().count(), 0);
     }

@@ -1,0 +1,224 @@
+//! A small application on the commands of a session: what the peer layer does, without tasks.
+
+use std::collections::BTreeMap;
+
+use bowline_core::id::{PromiseId, TargetId, WaitId};
+use bowline_core::session::{Closed, Delivery, Outcome, Outgoing, Output, Ref, Session, Step};
+use bowline_core::value::{HOLE, Payload};
+
+/// One end of a session and its objects.
+#[derive(Debug)]
+pub(crate) struct App {
+    pub(crate) session: Session,
+    objects: BTreeMap<TargetId, Object>,
+    /// Calls of `slow`, and promises of `later`, that wait for `finish`.
+    pub(crate) unfinished: Vec<PromiseId>,
+    /// What `take` has kept.
+    kept: Vec<Ref>,
+    /// What each wait ended with: text, or text behind `!` for a rejection.
+    pub(crate) settled: BTreeMap<WaitId, String>,
+    /// References that came with what waits ended with.
+    pub(crate) received: Vec<Ref>,
+    pub(crate) cancelled: Vec<PromiseId>,
+    /// Methods entered, with their arguments.
+    pub(crate) entered: Vec<String>,
+    pub(crate) closed: Option<Closed>,
+}
+
+#[derive(Clone, Debug)]
+enum Object {
+    Main,
+    Counter(i64),
+    /// A function that returns its argument plus this.
+    Adder(i64),
+}
+
+pub(crate) fn hole(of: Ref) -> Payload<Outgoing> {
+    Payload::hole(Outgoing { of, path: Vec::new() })
+}
+
+/// A payload with a hole for every `$` in `text`.
+pub(crate) fn payload(text: &str, refs: &[Ref]) -> Payload<Outgoing> {
+    let refs = refs.iter().map(|&of| Outgoing { of, path: Vec::new() }).collect();
+    Payload { text: text.replace('$', HOLE), refs }
+}
+
+pub(crate) fn path(dotted: &str) -> Vec<Step> {
+    let steps = dotted.split('.').filter(|step| !step.is_empty());
+    steps.map(|step| step.parse().map_or_else(|_| Step::Name(step.into()), Step::Index)).collect()
+}
+
+impl App {
+    pub(crate) fn new(session: Session) -> Self {
+        Self {
+            session,
+            objects: BTreeMap::from([(Session::MAIN, Object::Main)]),
+            unfinished: Vec::new(),
+            kept: Vec::new(),
+            settled: BTreeMap::new(),
+            received: Vec::new(),
+            cancelled: Vec::new(),
+            entered: Vec::new(),
+            closed: None,
+        }
+    }
+
+    /// A function of this side, held by the caller.
+    pub(crate) fn adder(&mut self, n: i64) -> Ref {
+        self.add(Object::Adder(n))
+    }
+
+    /// Objects alive, main not counted.
+    pub(crate) fn objects(&self) -> usize {
+        self.objects.len() - usize::from(self.objects.contains_key(&Session::MAIN))
+    }
+
+    /// Does what the session asks for until it asks for nothing more.
+    pub(crate) fn react(&mut self) {
+        while let Some(output) = self.session.poll_output() {
+            match output {
+                Output::Deliver(delivery) => self.deliver(delivery),
+                Output::Settled { wait, outcome } => self.end_wait(wait, outcome),
+                Output::DropTarget(target) => drop(self.objects.remove(&target)),
+                Output::Cancel(call) => self.cancelled.push(call),
+                Output::Closed(closed) => self.closed = Some(closed),
+            }
+        }
+    }
+
+    /// Ends the oldest unfinished call or promise.
+    pub(crate) fn finish(&mut self, text: &str) {
+        let call = self.unfinished.remove(0);
+        self.session.settle(call, Ok(Payload::plain(text)));
+        self.react();
+    }
+
+    pub(crate) fn release_received(&mut self) {
+        for of in std::mem::take(&mut self.received) {
+            self.session.release(of);
+        }
+        self.react();
+    }
+
+    fn add(&mut self, object: Object) -> Ref {
+        let target = self.session.new_target();
+        self.objects.insert(target, object);
+        Ref::Target(target)
+    }
+
+    fn end_wait(&mut self, wait: WaitId, outcome: Outcome) {
+        let text = match outcome {
+            Outcome::Resolved(value) => {
+                self.received.extend(&value.refs);
+                value.text.replace(HOLE, "$")
+            }
+            Outcome::Rejected(reason) => {
+                self.received.extend(&reason.refs);
+                format!("!{}", reason.text)
+            }
+            Outcome::Lost(closed) => format!("lost: {}", closed.message),
+        };
+        self.settled.insert(wait, text);
+    }
+
+    fn deliver(&mut self, delivery: Delivery) {
+        let object = self.objects.get(&delivery.target).cloned().expect("deliveries name live objects");
+        let name = delivery.path.iter().map(Step::to_string).collect::<Vec<_>>().join(".");
+        let args = delivery.args.clone().unwrap_or_else(|| Payload::plain("[]"));
+        self.entered.push(format!("{name}{}", args.text.replace(HOLE, "$")));
+        let call = delivery.call;
+        match (object, name.as_str(), &delivery.args) {
+            (Object::Main, "tools.add", Some(_)) => {
+                let adder = self.add(Object::Adder(1));
+                let tools = payload(r#"{"add":$}"#, &[adder]);
+                self.session.settle_from(call, tools, delivery.path, 1, delivery.args);
+                self.session.release(adder);
+                return;
+            }
+            (Object::Main, method, Some(_)) => self.call_main(call, method, &args),
+            (Object::Main, "answer", None) => self.session.settle(call, Ok(Payload::plain("42"))),
+            (Object::Counter(value), "inc", Some(_)) => {
+                let value = value + number(&args, 0);
+                self.objects.insert(delivery.target, Object::Counter(value));
+                self.session.settle(call, Ok(Payload::plain(value.to_string())));
+            }
+            (Object::Adder(n), "", Some(_)) => {
+                let sum = n + number(&args, 0);
+                self.session.settle(call, Ok(Payload::plain(sum.to_string())));
+            }
+            (_, _, None) => self.session.settle(call, Ok(Payload::plain("[\"undefined\"]"))),
+            _ => {
+                let text = format!(r#"["error","TypeError","'{name}' is not a function."]"#);
+                self.session.settle(call, Err(Payload::plain(text)));
+            }
+        }
+        for of in args.refs {
+            self.session.release(of);
+        }
+    }
+
+    fn call_main(&mut self, call: PromiseId, method: &str, args: &Payload<Ref>) {
+        let result = match method {
+            "sq" => Ok(Payload::plain((number(args, 0) * number(args, 0)).to_string())),
+            "echo" => Ok(first(args)),
+            "err" => {
+                let text = r#"["error","TypeError","bad",null,{"code":"E1","details":{"a":[[1]]}}]"#;
+                Err(Payload::plain(text))
+            }
+            "boo" => Err(Payload::plain("\"boo\"")),
+            "lst" => Ok(Payload::plain("[[1,2]]")),
+            "take" => {
+                args.refs.iter().for_each(|&of| self.session.retain(of));
+                self.kept.extend(&args.refs);
+                Ok(Payload::plain("[\"undefined\"]"))
+            }
+            "drop" => {
+                self.kept.drain(..).for_each(|of| self.session.release(of));
+                Ok(Payload::plain("[\"undefined\"]"))
+            }
+            "give" => Ok(payload(r#"{"cap":$}"#, &self.kept)),
+            "takeP" => Ok(Payload::plain("\"ok\"")),
+            "slow" => return self.unfinished.push(call),
+            "mk" => return self.settle_with_new(call, Object::Counter(number(args, 0)), "$"),
+            "mkIn" => return self.settle_with_new(call, Object::Counter(number(args, 0)), r#"{"a":[[0,$]]}"#),
+            "later" => {
+                let promise = self.session.new_promise();
+                self.unfinished.push(promise);
+                self.session.settle(call, Ok(payload(r#"{"p":$}"#, &[Ref::Promise(promise)])));
+                return self.session.release(Ref::Promise(promise));
+            }
+            "cb" => {
+                let call_args = Payload::plain(format!("[{}]", number(args, 1)));
+                let answer = self.session.call(args.refs[0], &[], Some(call_args));
+                for &of in &args.refs {
+                    self.session.retain(of);
+                }
+                self.session.release(args.refs[0]);
+                self.session.settle(call, Ok(hole(answer)));
+                return self.session.release(answer);
+            }
+            _ => Err(Payload::plain(format!(r#"["error","TypeError","'{method}' is not a function."]"#))),
+        };
+        self.session.settle(call, result);
+    }
+
+    fn settle_with_new(&mut self, call: PromiseId, object: Object, text: &str) {
+        let of = self.add(object);
+        self.session.settle(call, Ok(payload(text, &[of])));
+        self.session.release(of);
+    }
+}
+
+fn values(args: &Payload<Ref>) -> Vec<serde_json::Value> {
+    serde_json::from_str(&args.text).expect("arguments are JSON")
+}
+
+fn number(args: &Payload<Ref>, at: usize) -> i64 {
+    values(args).get(at).and_then(serde_json::Value::as_i64).unwrap_or_default()
+}
+
+/// The first argument as a result, its references those of the arguments.
+fn first(args: &Payload<Ref>) -> Payload<Outgoing> {
+    let text = values(args).first().map_or_else(|| "[\"undefined\"]".to_owned(), ToString::to_string);
+    Payload { text, refs: args.refs.iter().map(|&of| Outgoing { of, path: Vec::new() }).collect() }
+}

@@ -1,0 +1,187 @@
+//! What a peer cannot make us hold, however it goes about it.
+
+use bowline_core::limits::Limits;
+
+use super::pair::{Scripted, assert_idle};
+
+fn small() -> Limits {
+    let mut limits = Limits::default();
+    limits.table_entries = 10;
+    limits.held_bytes = 1_000;
+    limits.running_calls = 3;
+    limits.path_steps = 4;
+    limits
+}
+
+#[test]
+fn depth_costs_no_stack_and_no_more_time_than_length() {
+    for text in ["[", "[[", "{\"a\":", "[\"push\",[\"pipeline\",0,[\"sq\"],["] {
+        let mut server = Scripted::new(Limits::default());
+        server.send(&text.repeat(1_000_000));
+        assert!(server.app.closed.is_some());
+    }
+    // Within the limit, on a thread no larger than tokio's.
+    let deep = |n: usize| format!(r#"["push",["pipeline",0,["echo"],[{}1{}]]]"#, "[[".repeat(n), "]]".repeat(n));
+    let thread = std::thread::Builder::new().stack_size(2 << 20).spawn(move || {
+        let mut server = Scripted::new(Limits::default());
+        server.app.session.handle_message(&deep(254));
+        assert!(server.app.session.poll_output().is_some() && !server.app.session.is_closed());
+        server.app.session.handle_message(&deep(255));
+        assert!(server.app.session.is_closed());
+    });
+    thread.expect("a thread").join().expect("no overflow");
+}
+
+#[test]
+fn many_small_values_are_refused_by_their_number() {
+    let mut server = Scripted::new(Limits::default());
+    server.send(&format!("[\"push\",[[{}0]]]", "{\"\":0},".repeat(600_000)));
+    server.assert_aborted("limit: values in a message (at most 1000000)");
+}
+
+#[test]
+fn a_message_that_is_too_long_is_refused_unread() {
+    let mut server = Scripted::new(Limits::default());
+    server.send(&format!("[\"push\",\"{}\"]", "x".repeat(8 << 20)));
+    server.assert_aborted("limit: bytes of a message (at most 8388608)");
+}
+
+#[test]
+fn keys_that_would_collide_cost_no_more_than_others() {
+    let members: Vec<String> = (0..200_000).map(|n| format!("\"k{n}\":0")).collect();
+    let text = format!("[\"push\",{{{},\"k7\":1}}]", members.join(","));
+    let start = std::time::Instant::now();
+    let mut server = Scripted::new(Limits::default());
+    server.send(&text);
+    assert!(server.app.closed.is_none());
+    assert!(start.elapsed().as_secs() < 10, "{:?}", start.elapsed());
+}
+
+#[test]
+fn pushes_that_are_never_released() {
+    let mut server = Scripted::new(small());
+    let mut rejected = 0;
+    for n in 1..=100 {
+        server.send(r#"["push",["pipeline",0,["sq"],[2]]]"#);
+        let answers = server.send(&format!("[\"pull\",{n}]"));
+        rejected += usize::from(answers.iter().any(|answer| answer.contains("limit: table entries")));
+        if server.app.closed.is_some() {
+            break;
+        }
+    }
+    assert!(rejected > 0, "first the calls are rejected");
+    server.assert_aborted("limit: table entries of a session (at most 10)");
+}
+
+#[test]
+fn stubs_that_are_kept_for_ever() {
+    let mut server = Scripted::new(small());
+    for n in 1..=100 {
+        server.send(&format!(r#"["push",["pipeline",0,["take"],[["export",-{n}]]]]"#));
+        server.send(&format!(r#"["release",{n},1]"#));
+    }
+    assert_eq!(server.app.session.stats().imports, 10, "beyond them the calls are rejected and the stubs given back");
+}
+
+#[test]
+fn results_that_are_never_pulled() {
+    let mut server = Scripted::new(small());
+    for _ in 0..20 {
+        server.send(&format!(r#"["push",["pipeline",0,["echo"],["{}"]]]"#, "x".repeat(300)));
+    }
+    assert!(server.app.closed.is_some() || server.app.entered.len() <= 4, "{:?}", server.app.entered.len());
+}
+
+#[test]
+fn calls_beyond_those_that_may_run_wait_in_order() {
+    let mut server = Scripted::new(small());
+    for n in 1..=6 {
+        server.send(&format!(r#"["push",["pipeline",0,["slow"],[{n}]]]"#));
+        server.send(&format!("[\"release\",{n},1]"));
+    }
+    assert_eq!(server.app.entered, ["slow[1]", "slow[2]", "slow[3]"], "a release does not make room");
+    server.app.finish("1");
+    assert_eq!(server.app.entered.last().map(String::as_str), Some("slow[4]"));
+    (0..5).for_each(|_| server.app.finish("1"));
+    assert_eq!(server.app.entered.len(), 6);
+    assert_idle("server", &server.app);
+}
+
+#[test]
+fn push_and_release_over_and_over_leaves_nothing() {
+    let mut server = Scripted::new(small());
+    for n in 1..=10_000 {
+        server.send(r#"["push",["pipeline",0,["mk"],[2]]]"#);
+        server.send(&format!("[\"release\",{n},1]"));
+    }
+    assert_idle("server", &server.app);
+}
+
+#[test]
+fn a_path_has_so_many_steps() {
+    let mut server = Scripted::new(small());
+    server.says(
+        r#"c> ["push",["pipeline",0,["a","b","c","d","e"]]]
+           c> ["pull",1]
+           s> ["reject",1,["error","RangeError","limit: steps of a property path (at most 4)"]]
+           c> ["release",1,1]"#,
+    );
+    assert_idle("server", &server.app);
+}
+
+#[test]
+fn values_that_double_with_every_level_are_refused() {
+    let mut limits = Limits::default();
+    limits.message_bytes = 10_000;
+    let mut server = Scripted::new(limits);
+    server.send(r#"["push",["pipeline",0,["echo"],["0123456789"]]]"#);
+    for n in 1..40 {
+        server.send(&format!(r#"["push",["pipeline",0,["echo"],[[[["pipeline",{n}],["pipeline",{n}]]]]]]"#));
+    }
+    let answers = server.send("[\"pull\",40]");
+    assert_eq!(answers, [r#"["reject",40,["error","RangeError","limit: bytes of a value (at most 10000)"]]"#]);
+}
+
+#[test]
+fn a_long_chain_on_a_pending_result_costs_no_stack() {
+    let mut server = Scripted::new(Limits::default());
+    server.send(r#"["push",["pipeline",0,["slow"],[]]]"#);
+    for n in 1..30_000 {
+        server.send(&format!(r#"["push",["pipeline",{n},["a"]]]"#));
+    }
+    server.send("[\"pull\",30000]");
+    server.app.finish("{}");
+    let error = server.app.session.poll_transmit().expect("the answer");
+    assert_eq!(error, r#"["reject",30000,["error","TypeError","Cannot read properties of undefined (reading 'a')"]]"#);
+    (1..=30_000).for_each(|id| drop(server.send(&format!(r#"["release",{id},1]"#))));
+    assert_idle("server", &server.app);
+}
+
+#[test]
+fn a_value_that_holds_itself_through_the_wire_ends_with_an_error() {
+    let mut limits = Limits::default();
+    limits.table_entries = 1_000;
+    let mut server = Scripted::new(limits);
+    server.send(r#"["push",{"x":["promise",-1]}]"#);
+    server.send(r#"["resolve",-1,{"y":["pipeline",1]}]"#);
+    let answers = server.send(r#"["push",["pipeline",0,["echo"],[["pipeline",1]]]]"#);
+    assert!(answers.is_empty());
+    let answers = server.send("[\"pull\",2]");
+    assert!(answers[0].contains("limit: promises inside of promises"), "{answers:?}");
+    server.send("[\"pull\",1]");
+    assert!(server.app.session.transmit_bytes() < 1 << 20);
+}
+
+#[test]
+fn a_promise_that_resolves_to_itself_is_rejected() {
+    let mut server = Scripted::new(Limits::default());
+    server.says(
+        r#"c> ["push",["promise",-1]]
+           c> ["resolve",-1,["pipeline",1]]
+           s> ["release",-1,1]
+           c> ["pull",1]
+           s> ["reject",1,["error","TypeError","Chaining cycle detected: a promise resolves to itself."]]
+           c> ["release",1,1]"#,
+    );
+    assert_idle("server", &server.app);
+}

@@ -1,0 +1,13 @@
+//! The session machine, driven without a socket, a task or a sleep.
+//!
+//! - `app`: the objects both ends of a test serve
+//! - `pair`: two sessions joined by a list of messages; what crossed is compared line by line
+//! - `transcripts`: what peers say to each other when all goes well
+//! - `refusals`: what ends a session and what only rejects a call
+//! - `bounds`: what a peer cannot make us hold
+
+mod app;
+mod bounds;
+mod pair;
+mod refusals;
+mod transcripts;

@@ -1,0 +1,252 @@
+//! What ends a session with an `abort`, and what only rejects the call: docs/wire.md, "Errors".
+
+use bowline_core::limits::Limits;
+use bowline_core::session::ClosedBy;
+
+use super::pair::{Scripted, assert_idle};
+
+fn scripted() -> Scripted {
+    Scripted::new(Limits::default())
+}
+
+/// Every line ends a fresh session; the error is as given.
+#[test]
+fn messages_that_break_the_protocol() {
+    for (text, name, message) in [
+        ("{nope", "SyntaxError", "expected a string at byte 1"),
+        ("", "SyntaxError", "unexpected end at byte 0"),
+        ("[\"pull\",0] 1", "SyntaxError", "unexpected text after the value at byte 11"),
+        ("{}", "Error", "bad RPC message: {}"),
+        ("5", "Error", "bad RPC message: 5"),
+        ("null", "Error", "bad RPC message: null"),
+        ("[]", "Error", "bad RPC message: []"),
+        (r#"["frobnicate",1]"#, "Error", r#"bad RPC message: ["frobnicate",1]"#),
+        (r#"["push"]"#, "Error", r#"bad RPC message: ["push"]"#),
+        (r#"["pull"]"#, "Error", r#"bad RPC message: ["pull"]"#),
+        (r#"["pull","1"]"#, "Error", r#"bad RPC message: ["pull","1"]"#),
+        (r#"["pull",1.5]"#, "Error", r#"bad RPC message: ["pull",1.5]"#),
+        (r#"["pull",9007199254740993]"#, "Error", r#"bad RPC message: ["pull",9007199254740993]"#),
+        (r#"["pull",7]"#, "Error", "no such export ID: 7"),
+        (r#"["pull",-5]"#, "Error", "no such export ID: -5"),
+        (r#"["release",9,1]"#, "Error", "no such export ID: 9"),
+        (r#"["release",0]"#, "Error", r#"bad RPC message: ["release",0]"#),
+        (r#"["release",0,0]"#, "Error", r#"bad RPC message: ["release",0,0]"#),
+        (r#"["release",0,-1]"#, "Error", r#"bad RPC message: ["release",0,-1]"#),
+        (r#"["release",0,2]"#, "Error", "refcount would go negative: 1 < 2"),
+        (r#"["resolve",1]"#, "Error", r#"bad RPC message: ["resolve",1]"#),
+        (r#"["reject","1",2]"#, "Error", r#"bad RPC message: ["reject","1",2]"#),
+        (r#"["resolve",99,["mystery"]]"#, "TypeError", r#"unknown special value: ["mystery"]"#),
+        (r#"["push",["pipeline",33,["sq"],[1]]]"#, "Error", "no such entry on exports table: 33"),
+        (r#"["push",["pipeline",1,["sq"],[1]]]"#, "Error", "no such entry on exports table: 1"),
+        (r#"["push",["import",4]]"#, "Error", "no such entry on exports table: 4"),
+    ] {
+        let mut server = scripted();
+        let answer = server.send(text);
+        let error = serde_json::json!(["abort", ["error", name, message]]).to_string();
+        assert_eq!(answer, [error], "{text}");
+        server.assert_aborted(message);
+        assert!(server.send(r#"["pull",0]"#).is_empty(), "nothing is heard after the end");
+    }
+}
+
+#[test]
+fn expressions_that_are_none() {
+    for expr in [
+        "[]",
+        "[1]",
+        "[[1],2]",
+        "[null]",
+        r#"["x"]"#,
+        r#"["@"]"#,
+        r#"["undefined",1]"#,
+        r#"["bigint",5]"#,
+        r#"["date"]"#,
+        r#"["date","x"]"#,
+        r#"["bytes"]"#,
+        r#"["bytes",5]"#,
+        r#"["bytes","aGk",{}]"#,
+        r#"["error","Error"]"#,
+        r#"["error",1,"m"]"#,
+        r#"["error","E","m",null,5]"#,
+        r#"["url"]"#,
+        r#"["url","https://a/",1]"#,
+        r#"["headers",{}]"#,
+        r#"["headers",[["a"]]]"#,
+        r#"["headers",[["@"]]]"#,
+        r#"["headers",[],1]"#,
+        r#"["export"]"#,
+        r#"["export","x"]"#,
+        r#"["export",1.5]"#,
+        r#"["pipeline"]"#,
+        r#"["pipeline",0,"sq"]"#,
+        r#"["pipeline",0,[null]]"#,
+        r#"["pipeline",0,["sq"],1]"#,
+        r#"["pipeline",0,["sq"],null]"#,
+        r#"["request","https://a/"]"#,
+        r#"["request","https://a/",{"cf":["@"]}]"#,
+        r#"["request","https://a/",{"signal":1}]"#,
+        r#"["response",null]"#,
+        r#"["response",null,{"webSocket":1}]"#,
+    ] {
+        for message in [format!(r#"["push",{expr}]"#), format!(r#"["push",["pipeline",0,["echo"],[{{"a":{expr}}}]]]"#)]
+        {
+            let mut server = scripted();
+            server.send(&message);
+            server.assert_aborted(&format!("unknown special value: {expr}"));
+        }
+    }
+}
+
+#[test]
+fn values_that_cannot_be() {
+    for (expr, message) in [
+        (r#"["bigint","abc"]"#.to_owned(), "Cannot convert abc to a BigInt"),
+        (r#"["bigint",""]"#.into(), "Cannot convert  to a BigInt"),
+        (r#"["bytes","!!"]"#.into(), "bytes are not base64"),
+        (r#"["bytes","aGk","Bogus"]"#.into(), "Unknown bytes type marker: Bogus"),
+        (
+            r#"["bytes","aGk","Float64Array"]"#.into(),
+            "Invalid byte length 2 for Float64Array; expected a multiple of 8",
+        ),
+        (r#"["url","not a url"]"#.into(), "Invalid URL: relative URL without a base"),
+        (r#"["headers",[["a b","1"]]]"#.into(), "Invalid header: a b"),
+        (r#"["export",5]"#.into(), "not an id an exporter may give out: 5"),
+        (r#"["export",0]"#.into(), "not an id an exporter may give out: 0"),
+        (r#"["promise",0]"#.into(), "not an id an exporter may give out: 0"),
+        (
+            format!(r#"["bigint","{}"]"#, "7".repeat(16_385)),
+            "Deserialized bigint exceeds maximum length of 16384 digits.",
+        ),
+        (
+            format!("{}1{}", "[[".repeat(256), "]]".repeat(256)),
+            "Deserialization exceeded maximum allowed message depth of 256.",
+        ),
+    ] {
+        let mut server = scripted();
+        server.send(&format!(r#"["push",{expr}]"#));
+        server.assert_aborted(message);
+    }
+}
+
+#[test]
+fn what_only_rejects_the_call() {
+    let mut server = scripted();
+    for (n, (call, error)) in [
+        (r#"["pipeline",0,["nope"],[]]"#, r#"["error","TypeError","'nope' is not a function."]"#),
+        (r#"["pipeline",0,["tools","nope"],[1]]"#, r#"["error","TypeError","'tools.nope' is not a function."]"#),
+        (r#"["pipeline",0,["err"],[]]"#, r#"["error","TypeError","bad",null,{"code":"E1","details":{"a":[[1]]}}]"#),
+        (r#"["pipeline",1,["err"],[]]"#, r#"["error","TypeError","'nope' is not a function."]"#),
+        (r#"["pipeline",0,["sq"],[["pipeline",1]]]"#, r#"["error","TypeError","'nope' is not a function."]"#),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let id = n + 1;
+        server.says(&format!("c> [\"push\",{call}]\nc> [\"pull\",{id}]\ns> [\"reject\",{id},{error}]"));
+    }
+    assert!(server.app.closed.is_none());
+    // Reaching through what is not there.
+    server.says(
+        r#"c> ["push",{"a":null}]
+           c> ["push",["pipeline",6,["x","y"]]]
+           c> ["pull",7]
+           s> ["reject",7,["error","TypeError","Cannot read properties of undefined (reading 'y')"]]
+           c> ["push",["pipeline",6,["a","y"],[]]]
+           c> ["pull",8]
+           s> ["reject",8,["error","TypeError","Cannot read properties of null (reading 'y')"]]
+           c> ["push",["pipeline",6,["toString"]]]
+           c> ["pull",9]
+           s> ["resolve",9,["undefined"]]"#,
+    );
+    (1..=9).for_each(|id| drop(server.send(&format!(r#"["release",{id},1]"#))));
+    assert_idle("server", &server.app);
+}
+
+#[test]
+fn pulls_that_have_no_result() {
+    let mut server = scripted();
+    server.says(
+        r#"c> ["push",["pipeline",0,["mk"],[1]]]
+           c> ["pull",1]
+           s> ["resolve",1,["export",-1]]
+           c> ["pull",-1]
+           s> ["reject",-1,["error","Error","Tried to resolve a non-promise stub."]]
+           c> ["pull",1]
+           c> ["pull",-1]
+           c> ["release",1,1]
+           c> ["release",-1,1]"#,
+    );
+    assert_idle("server", &server.app);
+}
+
+#[test]
+fn a_promise_id_that_is_in_use_rejects_the_call_that_names_it() {
+    let mut server = scripted();
+    server.says(
+        r#"c> ["push",["pipeline",0,["sq"],[["promise",-1]]]]
+           c> ["push",["pipeline",0,["sq"],[["promise",-1]]]]
+           c> ["pull",2]
+           s> ["reject",2,["error","Error","Bug in RPC system: The peer sent a promise reusing an existing export ID."]]
+           c> ["resolve",-1,2]
+           s> ["release",-1,1]
+           c> ["pull",1]
+           s> ["resolve",1,4]
+           c> ["release",1,1]
+           c> ["release",2,1]"#,
+    );
+    assert_idle("server", &server.app);
+}
+
+#[test]
+fn members_that_javascript_objects_inherit_are_dropped() {
+    let mut server = scripted();
+    server.says(
+        r#"c> ["push",{"toString":1,"a":2,"__proto__":["export",-1],"b":{"toJSON":3},"constructor":4}]
+           s> ["release",-1,1]
+           c> ["pull",1]
+           s> ["resolve",1,{"a":2,"b":{}}]
+           c> ["push",{"valueOf":1,"hasOwnProperty":2}]
+           c> ["pull",2]
+           s> ["resolve",2,{}]
+           c> ["push",["error","E","m",7,{"x":1,"toString":2},["mystery"]]]
+           c> ["pull",3]
+           s> ["resolve",3,["error","E","m",null,{"x":1}]]
+           c> ["push",{"a":1,"b":2,"a":3}]
+           c> ["pull",4]
+           s> ["resolve",4,{"a":3,"b":2}]"#,
+    );
+    let mut server = scripted();
+    server.send(r#"["push",{"toString":["mystery"]}]"#);
+    server.assert_aborted(r#"unknown special value: ["mystery"]"#);
+}
+
+#[test]
+fn an_abort_is_not_answered() {
+    for (text, name, message) in [
+        (r#"["abort",["error","RangeError","bye"]]"#, "RangeError", "bye"),
+        (r#"["abort","bye"]"#, "Error", "bye"),
+        (r#"["abort"]"#, "Error", "undefined"),
+        (r#"["abort",{"a":1}]"#, "Error", r#"{"a":1}"#),
+        (r#"["abort",["mystery"]]"#, "Error", r#"["mystery"]"#),
+    ] {
+        let mut server = scripted();
+        server.send(r#"["push",["pipeline",0,["mk"],[1]]]"#);
+        assert!(server.send(text).is_empty());
+        let closed = server.app.closed.clone().expect("the session has ended");
+        assert_eq!((closed.by, closed.name.as_str(), closed.message.as_str()), (ClosedBy::Peer, name, message));
+        assert_eq!(server.app.objects(), 0);
+    }
+}
+
+#[test]
+fn odd_texts_and_numbers_are_carried_as_they_are() {
+    let mut server = scripted();
+    server.says(
+        "c> [\"push\",[[\"\\ud800\",-0,1e400,18446744073709551616,0.1,\"\\u0000\"]]]\n\
+         c> [\"pull\",1]\n\
+         s> [\"resolve\",1,[[\"\\ud800\",-0,1e400,18446744073709551616,0.1,\"\\u0000\"]]]\n\
+         c> [\"push\",[[[\"nan\",1,[\"x\"]],[\"inf\"],[\"date\",null]]]]\n\
+         c> [\"pull\",2]\n\
+         s> [\"resolve\",2,[[[\"nan\"],[\"inf\"],[\"date\",null]]]]",
+    );
+}
