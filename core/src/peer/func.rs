@@ -32,7 +32,7 @@ where
         F: Fn(A) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = R> + Send + 'static,
     {
-        Func::from_replies(move |args| {
+        Self::from_replies(move |args| {
             let running = function(args);
             Box::pin(async move { reply(Ok::<R, Never>(running.await)) })
         })

@@ -259,8 +259,11 @@ impl Shared {
     /// they will.
     pub(crate) fn pump<'a>(self: &'a Arc<Self>, mut state: MutexGuard<'a, State>) {
         if state.pumping {
+            let to_send = state.session.transmit_bytes() > 0;
             drop(state);
-            self.wake.notify_one();
+            if to_send {
+                self.wake.notify_one();
+            }
             return;
         }
         loop {
@@ -346,7 +349,7 @@ impl State {
             Output::Cancel(call) => Job::Cancel(call),
             Output::Closed(closed) => {
                 self.closed = Some(closed.clone());
-                // Calls that run go on, as with other peers; their results go nowhere.
+                // Calls that still run go on, as with other peers; their results go nowhere.
                 self.running.clear();
                 let leftovers = Leftovers {
                     targets: std::mem::take(&mut self.targets),

@@ -77,7 +77,7 @@ pub enum Value {
     /// An HTTP response.
     Response(Box<Response>),
     /// A list.
-    Array(Vec<Value>),
+    Array(Vec<Self>),
     /// Values by name.
     Object(Object),
     /// Something live.

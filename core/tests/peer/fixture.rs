@@ -15,14 +15,14 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-pub struct Profile {
-    pub name: String,
-    pub boss: u32,
+pub(crate) struct Profile {
+    pub(crate) name: String,
+    pub(crate) boss: u32,
 }
 
 #[derive(Debug, PartialEq)]
-pub struct NoUser {
-    pub id: u32,
+pub(crate) struct NoUser {
+    pub(crate) id: u32,
 }
 
 impl RpcError for NoUser {
@@ -46,26 +46,26 @@ impl RpcError for NoUser {
 
 /// What the tests look at from outside.
 #[derive(Default)]
-pub struct Seen {
-    pub held: Mutex<Vec<Stub>>,
-    pub order: Mutex<Vec<String>>,
-    pub cancelled: AtomicUsize,
-    pub dropped: AtomicUsize,
-    pub started: Notify,
-    pub go_on: Notify,
+pub(crate) struct Seen {
+    pub(crate) held: Mutex<Vec<Stub>>,
+    pub(crate) order: Mutex<Vec<String>>,
+    pub(crate) cancelled: AtomicUsize,
+    pub(crate) dropped: AtomicUsize,
+    pub(crate) started: Notify,
+    pub(crate) go_on: Notify,
 }
 
 impl Seen {
-    pub fn held(&self) -> MutexGuard<'_, Vec<Stub>> {
+    pub(crate) fn held(&self) -> MutexGuard<'_, Vec<Stub>> {
         self.held.lock().unwrap()
     }
 
-    pub fn order(&self) -> Vec<String> {
+    pub(crate) fn order(&self) -> Vec<String> {
         self.order.lock().unwrap().clone()
     }
 }
 
-pub struct Api(pub Arc<Seen>);
+pub(crate) struct Api(pub(crate) Arc<Seen>);
 
 const fn method(name: &'static str) -> Member {
     Member { name, kind: MemberKind::Method }
@@ -75,11 +75,11 @@ const fn property(name: &'static str) -> Member {
     Member { name, kind: MemberKind::Property }
 }
 
-pub fn now<T: Serialize>(value: T) -> Option<Reply> {
+pub(crate) fn now<T: Serialize>(value: T) -> Option<Reply> {
     Some(Box::pin(ready(reply(Ok::<T, Never>(value)))))
 }
 
-pub fn later<T, E, F>(future: F) -> Option<Reply>
+pub(crate) fn later<T, E, F>(future: F) -> Option<Reply>
 where
     T: Serialize,
     E: RpcError,
@@ -192,8 +192,8 @@ impl Object for Api {
 }
 
 #[derive(Serialize, Deserialize)]
-pub struct Later {
-    pub counter: Promise<Stub>,
+pub(crate) struct Later {
+    pub(crate) counter: Promise<Stub>,
 }
 
 struct Cancelled(Arc<Seen>);
@@ -228,12 +228,12 @@ impl Object for Authed {
     }
 }
 
-pub struct Counter {
+pub(crate) struct Counter {
     count: AtomicUsize,
     seen: Arc<Seen>,
 }
 
-pub fn counter(start: usize, seen: &Arc<Seen>) -> Stub {
+pub(crate) fn counter(start: usize, seen: &Arc<Seen>) -> Stub {
     Stub::new(Counter { count: start.into(), seen: Arc::clone(seen) })
 }
 
@@ -272,20 +272,20 @@ impl Drop for Counter {
 }
 
 /// A client on the left, an `Api` on the right.
-pub fn client() -> (Stub, Pair, Arc<Seen>) {
+pub(crate) fn client() -> (Stub, Pair, Arc<Seen>) {
     let seen = Arc::new(Seen::default());
     let pair = pair(None, Some(Stub::new(Api(Arc::clone(&seen)))));
     (pair.left.root_dyn(), pair, seen)
 }
 
 /// Lets everything under way arrive.
-pub async fn settle() {
+pub(crate) async fn settle() {
     for _ in 0..50 {
         tokio::task::yield_now().await;
     }
 }
 
-pub async fn assert_idle(pair: &Pair) {
+pub(crate) async fn assert_idle(pair: &Pair) {
     settle().await;
     let idle = Stats { imports: 1, exports: 1 };
     assert_eq!((pair.left.stats(), pair.right.stats()), (idle, idle));

@@ -1,9 +1,11 @@
 //! The peer layer as its users see it: two sessions over an in-memory link, objects written by
 //! hand. What crosses the link is compared message by message where order is the point.
+#![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 
 mod calls; // calls, pipelining, errors, properties
 mod dropping; // release accounting, cancellation, lost sessions
 mod fixture; // the objects the others call
+mod load; // many threads, many calls
 mod local; // references and promises without a connection
 mod passing; // capabilities as arguments and results, proxies, attenuation
 mod shape; // what must be Send, Sync and nameable

@@ -63,10 +63,11 @@ async fn a_promise_in_a_result_follows_by_itself() {
     let later = api.call_typed::<Later, Never>("counterLater", &());
     let counter = later.stub().get("counter");
     let early = counter.call_typed::<u32, Never>("add", &1).into_future();
+    let whole = later.into_future();
     settle().await;
     seen.go_on.notify_one();
     assert_eq!(early.await.unwrap(), 6);
-    assert_eq!(later.await.unwrap().counter.call_typed::<u32, Never>("add", &1).await.unwrap(), 7);
+    assert_eq!(whole.await.unwrap().counter.call_typed::<u32, Never>("add", &1).await.unwrap(), 7);
     drop(counter);
     assert_idle(&pair).await;
     assert!(pair.wire.log().iter().any(|line| line.contains(r#"{"counter":["promise",-"#)), "{:#?}", pair.wire.log());
@@ -168,6 +169,7 @@ async fn attenuated_references() {
     assert_eq!(error.to_string(), "Error: This reference was revoked.");
     assert_eq!(seen.dropped.load(Ordering::SeqCst), 1, "what it led to is gone");
     seen.held().clear();
+    drop(held);
 
     api.call("hold", api.only(["version", "add"])).await.unwrap();
     let held = seen.held()[0].clone();

@@ -1,0 +1,111 @@
+//! Many threads at once: nothing is lost, reordered per reference, or left behind.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bowline_core::peer::{Func, Never, Stub};
+
+use crate::fixture::*;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_callers() {
+    let (api, pair, seen) = client();
+    let tasks: Vec<_> = (0..8)
+        .map(|task| {
+            let api = api.clone();
+            tokio::spawn(async move {
+                for n in 0..200_u32 {
+                    match (n + task) % 5 {
+                        0 => assert_eq!(api.call_typed::<u32, Never>("add", &(n, 1)).await.unwrap(), n + 1),
+                        1 => {
+                            let counter = api.call_typed::<Stub, Never>("counter", &n);
+                            assert_eq!(counter.call_typed::<u32, Never>("add", &1).await.unwrap(), n + 1);
+                        }
+                        2 => {
+                            let double = Func::new(|n: u32| async move {
+                                tokio::task::yield_now().await;
+                                n * 2
+                            });
+                            assert_eq!(api.call_typed::<u32, Never>("callBack", &(double, n)).await.unwrap(), n * 2);
+                        }
+                        3 => drop(api.call("forever", ()).into_future()),
+                        _ => drop(api.call("echo", api.clone())),
+                    }
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    // Everything was asked for; wait until the last release has arrived.
+    api.call("add", (1, 1)).await.unwrap();
+    drop(api);
+    for _ in 0..100 {
+        if seen.cancelled.load(Ordering::SeqCst) == 8 * 40 && pair.right.stats().exports == 1 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    assert_idle(&pair).await;
+    assert_eq!(seen.dropped.load(Ordering::SeqCst), 8 * 40);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn local_objects_from_many_threads() {
+    let count = Arc::new(AtomicUsize::new(0));
+    let function = Func::<(), usize>::new({
+        let count = Arc::clone(&count);
+        move |()| {
+            let before = count.fetch_add(1, Ordering::SeqCst);
+            async move {
+                tokio::task::yield_now().await;
+                before
+            }
+        }
+    });
+    let tasks: Vec<_> = (0..8)
+        .map(|_| {
+            let function = function.clone();
+            tokio::spawn(async move {
+                for _ in 0..200 {
+                    function.call(()).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    assert_eq!(count.load(Ordering::SeqCst), 1600);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn cuts_in_the_middle_of_everything() {
+    for round in 0..30 {
+        let (api, pair, _) = client();
+        let tasks: Vec<_> = (0..4)
+            .map(|_| {
+                let api = api.clone();
+                tokio::spawn(async move {
+                    loop {
+                        let double = Func::new(|n: u32| async move { n * 2 });
+                        if let Err(error) = api.call_typed::<u32, Never>("callBack", &(double, 2)).await {
+                            // Seen from here, or from the callee on its way back.
+                            assert!(error.is_lost() || error.remote().is_some(), "{error:?}");
+                            if error.is_lost() {
+                                return;
+                            }
+                        }
+                    }
+                })
+            })
+            .collect();
+        tokio::time::sleep(std::time::Duration::from_micros(200 * round)).await;
+        pair.wire.cut();
+        for task in tasks {
+            task.await.unwrap();
+        }
+        pair.right.closed().await;
+    }
+}

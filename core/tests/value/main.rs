@@ -1,0 +1,31 @@
+//! Values through their public face: what is written, what is read, and what is refused.
+mod corpus;
+mod depth;
+mod golden;
+mod property;
+mod refused;
+mod scopes;
+mod shapes;
+
+use bowline_core::value::{Cap, Capability, DecodeError, Payload, decode};
+use serde::de::DeserializeOwned;
+
+/// A capability that is nothing but itself.
+#[derive(Debug)]
+pub struct Thing(pub u32);
+
+impl Capability for Thing {}
+
+pub fn cap(id: u32) -> Cap {
+    Cap::new(Thing(id))
+}
+
+/// Reads text that has no capabilities.
+pub fn read<T: DeserializeOwned>(text: &str) -> Result<T, DecodeError> {
+    decode(Payload::plain(text))
+}
+
+/// What reading `text` as a `T` fails with.
+pub fn error<T: DeserializeOwned + std::fmt::Debug>(text: &str) -> String {
+    read::<T>(text).unwrap_err().to_string()
+}

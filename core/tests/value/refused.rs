@@ -1,0 +1,136 @@
+//! What is refused, in which words.
+
+use std::collections::BTreeMap;
+
+use bowline_core::value::{BigInt, Body, Date, EncodeError, Request, Response, Url, Value, encode};
+
+use crate::{error, read};
+
+#[test]
+fn text_that_is_no_expression() {
+    for text in [
+        "",
+        " ",
+        "nul",
+        "[",
+        "[[",
+        "[[1]",
+        "[[1,]]",
+        "[[1 2]]",
+        "[]",
+        "[1]",
+        "[[1],2]",
+        "[null]",
+        r#"["x"]"#,
+        r#"["undefined""#,
+        r#"{"a"}"#,
+        r#"{"a":}"#,
+        r#"{"a":1,}"#,
+        r#"{a:1}"#,
+        "1 2",
+        r#"["date"]"#,
+        r#"["date","x"]"#,
+        r#"["bigint",1]"#,
+        r#"["bigint",""]"#,
+        r#"["bytes"]"#,
+        r#"["bytes",1]"#,
+        r#"["bytes","A!"]"#,
+        r#"["bytes","AQI","Nope"]"#,
+        r#"["bytes","AQI",5]"#,
+        r#"["bytes","AQID","Int16Array"]"#,
+        r#"["error","E"]"#,
+        r#"["error",1,"m"]"#,
+        r#"["error","E","m",null,null]"#,
+        r#"["error","E","m",null,[[]]]"#,
+        r#"["url","nope"]"#,
+        r#"["headers",{}]"#,
+        r#"["headers",[["a"]]]"#,
+        r#"["headers",[["a b","c"]]]"#,
+        r#"["headers",[["B","2",3]]]"#,
+        r#"["request","https://e.com"]"#,
+        r#"["request","https://e.com",{"body":"x"}]"#,
+        r#"["request","/x",{}]"#,
+        r#"["request","https://e.com",{"headers":{}}]"#,
+        r#"["response",1,{}]"#,
+        r#"["response",null,{"status":99}]"#,
+        r#"["response",null]"#,
+        "\"\u{1}\"",
+        "01",
+        "+1",
+        "NaN",
+        "[[\"a\"",
+        r#"["readable",1]"#,
+        r#"["export",-1]"#,
+    ] {
+        assert!(read::<Value>(text).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn integers_that_javascript_cannot_hold() {
+    let limit = 1_u64 << 53;
+    assert_eq!(encode(&limit).unwrap().text, "9007199254740992");
+    assert_eq!(
+        encode(&(limit + 1)).unwrap_err().to_string(),
+        "the u64 9007199254740993 is beyond 2^53 and would lose digits as a JavaScript number; \
+         mark the field with #[serde(with = \"bowline::bigint\")]"
+    );
+    assert!(encode(&i64::MIN).is_err());
+    assert!(encode(&i128::MAX).is_err());
+    assert_eq!(encode(&-5_i128).unwrap().text, "-5");
+}
+
+#[test]
+fn keys_that_are_not_text() {
+    assert_eq!(
+        encode(&BTreeMap::from([((1, 2), 3)])),
+        Err(EncodeError::Key("a tuple"))
+    );
+    assert_eq!(
+        error::<BTreeMap<u8, u8>>(r#"{"x":1}"#),
+        "invalid value: string \"x\", expected u8"
+    );
+}
+
+#[test]
+fn specials_of_another_kind() {
+    assert_eq!(error::<Date>("5"), "expected a date, found a number");
+    assert_eq!(
+        error::<BigInt>(r#""5""#),
+        "expected a bigint, found a string"
+    );
+    assert_eq!(
+        error::<Url>(r#""https://e.com""#),
+        "expected a URL, found a string"
+    );
+    assert_eq!(
+        error::<String>(r#"["date",5]"#),
+        "expected a string, found a date"
+    );
+    assert_eq!(
+        error::<Vec<u8>>(r#"["bytes","AQI"]"#),
+        "expected a sequence, found bytes"
+    );
+    assert_eq!(
+        error::<(u8, u8)>("[[1,2,3]]"),
+        "the array has more elements than expected"
+    );
+}
+
+#[test]
+fn requests_and_responses_that_fetch_refuses() {
+    let mut request = Request::get(Url::parse("https://e.com").unwrap());
+    request.body = Body::Text("x".to_owned());
+    assert!(encode(&request).is_err());
+    request.method = "POST".to_owned();
+    assert!(encode(&request).is_ok());
+    request.url = Url::parse("https://me:pw@e.com").unwrap();
+    assert!(encode(&request).is_err());
+    for status in [0, 101, 199, 600] {
+        let response = Response {
+            status,
+            ..Response::default()
+        };
+        assert!(encode(&response).is_err(), "{status}");
+    }
+}
