@@ -9,7 +9,7 @@ use syn::{Generics, Ident, parse_quote};
 
 use crate::attributes::conditions;
 use crate::generics::{marker, preceded, sendable};
-use crate::model::{Interface, Kind, Member, Receiver};
+use crate::model::{Interface, Kind, Member};
 use crate::reference;
 
 pub(crate) fn render(interface: &Interface) -> TokenStream {
@@ -125,10 +125,7 @@ fn arm(interface: &Interface, member: &Member) -> TokenStream {
         }
     };
     let rest = rest.iter().map(|_| quote!(rest));
-    let receiver = match member.receiver {
-        Receiver::Borrowed => quote!(&self.object),
-        Receiver::Shared(_) => quote!(#path::Arc::clone(&self.object)),
-    };
+    let receiver = if member.receiver.shared { quote!(#path::Arc::clone(&self.object)) } else { quote!(&self.object) };
     let call = quote!(<#object as #of #of_interface>::#name(#receiver #(, #locals)* #(, #rest)*).await);
     let result = if output.err.is_some() { call } else { quote!(::core::result::Result::Ok(#call)) };
     let reply = quote_spanned!(output.whole.span()=> ::bowline::__private::reply::<#ok, #err>);

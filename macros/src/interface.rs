@@ -3,7 +3,7 @@
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
 
-use crate::model::{Interface, Member, Receiver};
+use crate::model::{Interface, Member};
 use crate::{dispatch, reference};
 
 /// Everything that `#[bowline::interface]` stands for.
@@ -35,10 +35,7 @@ fn render_trait(interface: &Interface) -> TokenStream {
 fn render_method(member: &Member) -> TokenStream {
     let Member { attrs, name, receiver, output, .. } = member;
     let whole = &output.whole;
-    let receiver = match receiver {
-        Receiver::Borrowed => quote!(&self),
-        Receiver::Shared(ty) => quote!(self: #ty),
-    };
+    let receiver = &receiver.written;
     let args = member.args.iter().map(|arg| {
         let (name, ty) = (&arg.name, &arg.ty);
         quote!(#name: #ty)

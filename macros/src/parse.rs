@@ -133,8 +133,8 @@ fn receiver(first: Option<FnArg>, method: &Ident, faults: &mut Faults) -> Option
         return None;
     };
     match &receiver.reference {
-        Some((_, None)) if receiver.mutability.is_none() => Some(Receiver::Borrowed),
-        None if is_shared(&receiver.ty) => Some(Receiver::Shared(receiver.ty)),
+        Some((_, None)) if receiver.mutability.is_none() => Some(Receiver { written: receiver, shared: false }),
+        None if is_shared(&receiver.ty) => Some(Receiver { written: receiver, shared: true }),
         Some((_, Some(lifetime))) => {
             faults.at(lifetime, "write `&self`: the borrow lasts as long as the call");
             None

@@ -78,19 +78,20 @@ fn send(member: &Member) -> TokenStream {
         return quote!(::bowline::Stub::get_typed(&self.stub, #wire));
     }
     let names = args.iter().map(|arg| &arg.name);
+    // An argument that has no form on the wire is reported at the method's name.
     let args = match rest {
-        None => quote!((#(::bowline::IntoArg::into_arg(#names),)*)),
-        Some(Argument { name, ty }) => {
+        None => quote_spanned!(name.span()=> (#(::bowline::IntoArg::into_arg(#names),)*)),
+        Some(rest) => {
+            let (last, ty) = (&rest.name, &rest.ty);
             let last = quote!(::core::iter::Iterator::collect::<::std::vec::Vec<#ty>>(
-                ::core::iter::IntoIterator::into_iter(#name)
+                ::core::iter::IntoIterator::into_iter(#last)
             ));
             let nested = names.rev().fold(last, |after, name| quote!((::bowline::IntoArg::into_arg(#name), #after)));
-            quote!(::bowline::__private::Spread(#nested))
+            quote_spanned!(name.span()=> ::bowline::__private::Spread(#nested))
         }
     };
-    // An argument that has no form on the wire is reported at this name.
-    let send = quote_spanned!(name.span()=> ::bowline::Stub::call_typed);
-    quote!(#send(&self.stub, #wire, &#args))
+    let args = quote_spanned!(name.span()=> &#args);
+    quote!(::bowline::Stub::call_typed(&self.stub, #wire, #args))
 }
 
 /// The documentation of the trait's method, or a sentence in its place.

@@ -380,6 +380,29 @@ fn a_reference_is_what_its_stub_is() {
     assert!(DirectoryRef::from_stub(stub.clone()).stub().ptr_eq(&stub));
 }
 
+macro_rules! doubling {
+    ($trait:ident, $method:ident) => {
+        #[bowline::interface]
+        trait $trait {
+            async fn $method(&self, n: u64) -> u64 {
+                self.factor().await * n
+            }
+            async fn factor(&self) -> u64 {
+                2
+            }
+        }
+    };
+}
+
+doubling!(Doubling, double);
+
+#[tokio::test]
+async fn macro_rules_can_make_interfaces() {
+    struct Twice;
+    impl Doubling for Twice {}
+    assert_eq!(DoublingRef::new(Twice).double(4).await.expect("it has a body"), 8);
+}
+
 /// Everything that generated code might take for granted means something else here.
 mod hygiene {
     #![allow(dead_code, non_camel_case_types, clippy::upper_case_acronyms, reason = "that is the point")]
