@@ -23,8 +23,10 @@ pub(super) enum PromiseState {
     Pending {
         /// Handed out as a delivery; a settle is owed.
         running: bool,
-        calls: Vec<(PromiseId, Call)>,
+        calls: Vec<Queued>,
         waiters: Vec<Waiter>,
+        /// Where calls go instead of waiting; held.
+        via: Option<TargetId>,
     },
     /// Whatever that one is or becomes.
     Forwarded(Ref),
@@ -42,6 +44,15 @@ pub(super) struct Call {
     pub(super) args: Option<Payload<Ref>>,
 }
 
+/// What waits for a result in order to be done on it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Queued {
+    /// The call, and its own result.
+    Call(PromiseId, Call),
+    /// A map, by its result.
+    Map(PromiseId),
+}
+
 /// Who is told when a result is there.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Waiter {
@@ -51,6 +62,8 @@ pub(super) enum Waiter {
     Wait(WaitId),
     /// A value that needs it as a part.
     Gather(GatherId),
+    /// A map whose input it is.
+    Map(PromiseId),
 }
 
 /// A consequence of something that has happened. Kept in a queue instead of recursing, so that a
@@ -59,6 +72,8 @@ pub(super) enum Waiter {
 pub(super) enum Work {
     /// Do `call` on `on` (held by this entry); its result is `result`.
     Perform { result: PromiseId, on: Ref, call: Call },
+    /// Apply the map `result` to `on` (held by this entry).
+    Map { result: PromiseId, on: Ref },
     /// Tell `waiter` of `with` (held by this entry).
     Tell { waiter: Waiter, with: Ref },
 }
@@ -164,7 +179,10 @@ impl Session {
 
     /// A promise that nothing has happened to.
     pub(super) fn pending(&mut self, holds: u32) -> PromiseId {
-        self.insert_promise(holds, PromiseState::Pending { running: false, calls: Vec::new(), waiters: Vec::new() })
+        self.insert_promise(
+            holds,
+            PromiseState::Pending { running: false, calls: Vec::new(), waiters: Vec::new(), via: None },
+        )
     }
 
     /// A promise that is settled from the start, held once.
@@ -186,6 +204,17 @@ impl Session {
         id
     }
 
+    /// Sends the calls that wait for `id`, and later ones, on to `to` until it is settled.
+    pub(super) fn redirect_calls(&mut self, id: PromiseId, to: TargetId) {
+        self.hold(Ref::Target(to));
+        let (waiting, before) = match self.promises.get_mut(id).map(|promise| &mut promise.state) {
+            Some(PromiseState::Pending { calls, via, .. }) => (std::mem::take(calls), via.replace(to)),
+            _ => (Vec::new(), Some(to)),
+        };
+        before.into_iter().for_each(|before| self.let_go(Ref::Target(before)));
+        self.resume(waiting, Ref::Promise(id));
+    }
+
     pub(super) fn is_pending(&self, id: PromiseId) -> bool {
         matches!(self.promises.get(id), Some(Promise { state: PromiseState::Pending { .. }, .. }))
     }
@@ -200,10 +229,7 @@ impl Session {
         let (Ok(payload) | Err(payload)) = &settled;
         self.held_bytes += payload.text.len();
         let (calls, waiters) = self.replace_state(id, PromiseState::Settled(settled));
-        for (result, call) in calls {
-            let on = self.held(Ref::Promise(id));
-            self.work.push_back(Work::Perform { result, on, call });
-        }
+        self.resume(calls, Ref::Promise(id));
         for waiter in waiters {
             let with = self.held(Ref::Promise(id));
             self.work.push_back(Work::Tell { waiter, with });
@@ -219,19 +245,30 @@ impl Session {
             return self.finish(id, Err(Payload::plain(error)));
         }
         let (calls, waiters) = self.replace_state(id, PromiseState::Forwarded(to));
-        for (result, call) in calls {
-            let on = self.held(to);
-            self.work.push_back(Work::Perform { result, on, call });
-        }
+        self.resume(calls, to);
         for waiter in waiters {
             self.subscribe(to, waiter);
         }
         self.drop_if_unheld(id);
     }
 
-    fn replace_state(&mut self, id: PromiseId, state: PromiseState) -> (Vec<(PromiseId, Call)>, Vec<Waiter>) {
+    /// What waited goes on, in its order.
+    fn resume(&mut self, queue: Vec<Queued>, on: Ref) {
+        for queued in queue {
+            let on = self.held(on);
+            self.work.push_back(match queued {
+                Queued::Call(result, call) => Work::Perform { result, on, call },
+                Queued::Map(result) => Work::Map { result, on },
+            });
+        }
+    }
+
+    fn replace_state(&mut self, id: PromiseId, state: PromiseState) -> (Vec<Queued>, Vec<Waiter>) {
         match self.promises.get_mut(id).map(|promise| std::mem::replace(&mut promise.state, state)) {
-            Some(PromiseState::Pending { calls, waiters, .. }) => (calls, waiters),
+            Some(PromiseState::Pending { calls, waiters, via, .. }) => {
+                via.into_iter().for_each(|via| self.let_go(Ref::Target(via)));
+                (calls, waiters)
+            }
             _ => (Vec::new(), Vec::new()),
         }
     }
@@ -280,8 +317,13 @@ impl Session {
                     self.perform(result, on, call);
                     self.let_go(on);
                 }
+                Work::Map { result, on } => {
+                    self.apply_map(result, on);
+                    self.let_go(on);
+                }
                 Work::Tell { waiter, with } => {
                     match waiter {
+                        Waiter::Map(result) => self.apply_map(result, with),
                         Waiter::Answer(id) => self.answer(id, with),
                         Waiter::Wait(wait) => self.tell_application(wait, with),
                         Waiter::Gather(id) => self.tell_gather(id, with),
