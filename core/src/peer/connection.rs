@@ -70,13 +70,7 @@ impl Connection {
     /// Waits until every answer the peer has asked for is written, or the session has ended.
     /// Cancel-safe.
     pub async fn answered(&self) {
-        loop {
-            let changed = self.shared.settled.notified();
-            if self.shared.lock().session.answers_owed() == 0 {
-                return;
-            }
-            changed.await;
-        }
+        self.shared.until_answered().await;
     }
 
     fn end(&self, name: &str, message: &str, abort: bool) {

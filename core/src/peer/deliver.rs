@@ -44,6 +44,8 @@ pub(crate) struct Call {
 enum First {
     Answer(Answer),
     Reply(Reply),
+    /// Passed on to another session, where this will be its result.
+    Passed(Stub, Reply),
 }
 
 /// The whole path of a delivery whose first step is being taken, and the arguments for its end.
@@ -71,28 +73,22 @@ pub(crate) fn deliver(shared: &Arc<Shared>, call: Call) {
             running.interface = local.body.interface();
             enter(&local, call.path, call.args, &mut running.rest)
         }
-        Some(Entry::Foreign(stub)) => First::Reply(forward(&stub, call.path, call.args)),
+        Some(Entry::Foreign(stub)) => forward(&stub, call.path, call.args),
         None => First::Answer(Err(error_payload("Error", "This object is gone."))),
     }));
-    match entered {
-        Ok(First::Answer(answer)) => running.finish(shared, answer),
-        Ok(First::Reply(reply)) => start(shared, running, reply),
-        Err(_) => {
-            let answer = running.panicked();
-            running.finish(shared, answer);
-        }
-    }
+    let first = entered.unwrap_or_else(|_| First::Answer(running.panicked()));
+    running.go_on(shared, first);
 }
 
 /// Lets a promise of ours end as `stub` does.
 pub(crate) fn follow(shared: &Arc<Shared>, promise: PromiseId, stub: Stub) {
-    run(shared, promise, "promise", forward(&stub, Path::new(), None));
+    let first = forward(&stub, Path::new(), None);
+    Running::promise(promise).go_on(shared, first);
 }
 
 /// Lets a promise of ours end as `reply` does.
-pub(crate) fn run(shared: &Arc<Shared>, promise: PromiseId, interface: &'static str, reply: Reply) {
-    let running = Running { call: promise, rest: None, interface, member: String::new() };
-    start(shared, running, reply);
+pub(crate) fn run(shared: &Arc<Shared>, promise: PromiseId, reply: Reply) {
+    Running::promise(promise).go_on(shared, First::Reply(reply));
 }
 
 /// Stops a delivery. Its answer is still owed, and given here.
@@ -117,7 +113,7 @@ pub(crate) fn drop_quietly<T>(value: T) {
 fn enter(local: &Arc<Local>, path: Path, args: Option<Payload<Cap>>, rest: &mut Option<Rest>) -> First {
     match &local.body {
         Body::Gate(gate) => match gate.admit(&path) {
-            Ok(stub) => First::Reply(forward(&stub, path, args)),
+            Ok(stub) => forward(&stub, path, args),
             Err(None) => nothing_there(path, args, rest),
             Err(Some(error)) => First::Answer(Err(error)),
         },
@@ -206,7 +202,7 @@ fn enter_dynamic(local: &Arc<Local>, path: Path, args: Option<Payload<Cap>>) -> 
 }
 
 /// Passes a delivery on to another session, at once, and waits for its result.
-fn forward(stub: &Stub, path: Path, args: Option<Payload<Cap>>) -> Reply {
+fn forward(stub: &Stub, path: Path, args: Option<Payload<Cap>>) -> First {
     let stub = stub.at(path);
     let (stub, wait) = match args {
         Some(args) => {
@@ -219,24 +215,13 @@ fn forward(stub: &Stub, path: Path, args: Option<Payload<Cap>>) -> Reply {
             (stub, wait)
         }
     };
-    Box::pin(async move {
+    let held = stub.clone();
+    let reply = Box::pin(async move {
         // Declared first, dropped last: a wait is taken back before its result is released.
-        let _held = stub;
+        let _held = held;
         wait.await.into_answer()
-    })
-}
-
-/// Polls once; what is not ready becomes a task.
-fn start(shared: &Arc<Shared>, running: Running, mut reply: Reply) {
-    let mut context = Context::from_waker(Waker::noop());
-    match running.poll(&mut reply, &mut context) {
-        Poll::Ready(answer) => {
-            // Arguments are released before the answer.
-            drop_quietly(reply);
-            running.finish(shared, answer);
-        }
-        Poll::Pending => park(shared, running, reply),
-    }
+    });
+    First::Passed(stub, reply)
 }
 
 fn park(shared: &Arc<Shared>, running: Running, mut reply: Reply) {
@@ -267,6 +252,33 @@ fn park(shared: &Arc<Shared>, running: Running, mut reply: Reply) {
 }
 
 impl Running {
+    fn promise(promise: PromiseId) -> Self {
+        Self { call: promise, rest: None, interface: "promise", member: String::new() }
+    }
+
+    /// Polls once; what is not ready becomes a task.
+    fn go_on(self, shared: &Arc<Shared>, first: First) {
+        let (via, mut reply) = match first {
+            First::Answer(answer) => return self.finish(shared, answer),
+            First::Reply(reply) => (None, reply),
+            First::Passed(stub, reply) => (Some(stub), reply),
+        };
+        match self.poll(&mut reply, &mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(answer) => {
+                // Arguments are released before the answer.
+                drop_quietly(reply);
+                drop(via);
+                self.finish(shared, answer);
+            }
+            Poll::Pending => {
+                if let Some(via) = via {
+                    shared.redirect(self.call, via);
+                }
+                park(shared, self, reply);
+            }
+        }
+    }
+
     fn poll(&self, reply: &mut Reply, cx: &mut Context<'_>) -> Poll<Answer> {
         let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(reply).poll(cx)));
         polled.unwrap_or_else(|_| Poll::Ready(self.panicked()))

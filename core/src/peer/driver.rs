@@ -75,23 +75,21 @@ async fn linger(shared: &Shared) {
 async fn read<R: Receiving>(shared: &Arc<Shared>, mut receiver: R) {
     let mut turn = 0;
     loop {
-        // Not cancelled: the future that runs this is dropped only with the whole driver.
+        // Nothing here is cancelled: this future is dropped only with the whole driver.
         let received = match receiver.try_receive() {
-            Some(received) if turn < TURN => received,
-            Some(received) => {
-                turn = 0;
-                take(shared, received);
-                yield_once().await;
-                continue;
-            }
+            Some(received) => received,
             None => {
                 turn = 0;
                 receiver.receive().await
             }
         };
-        turn += 1;
         if !take(shared, received) {
             return;
+        }
+        turn += 1;
+        if turn == TURN {
+            turn = 0;
+            yield_once().await;
         }
     }
 }
@@ -99,13 +97,10 @@ async fn read<R: Receiving>(shared: &Arc<Shared>, mut receiver: R) {
 /// One thing received; false when nothing more is to be read.
 fn take(shared: &Arc<Shared>, received: Result<impl AsRef<str>, TransportEnd>) -> bool {
     match received {
-        Ok(text) => shared.receive(text.as_ref()),
-        Err(TransportEnd::Invalid { name, message }) => {
-            shared.input(|session| session.handle_invalid(&name, &message));
-        }
+        Ok(text) => shared.input(|session| session.handle_message(text.as_ref())),
+        Err(TransportEnd::Invalid { name, message }) => shared.input(|session| session.handle_invalid(&name, &message)),
         Err(end) => shared.input(|session| session.handle_disconnect(end.into_closed())),
     }
-    !shared.lock().session.is_closed()
 }
 
 /// Sends what the session has to say, and says good-bye when it is over.
@@ -114,9 +109,9 @@ async fn write<S: Sending>(shared: &Arc<Shared>, mut sender: S) {
         shared.pump(shared.lock());
         // Looked at first: what a session says last is queued before it ends.
         let ended = shared.ended.borrow().clone();
-        match send_all(shared, &mut sender).await {
-            Ok(()) => {}
-            Err(end) => return shared.input(|session| session.handle_disconnect(end.into_closed())),
+        if let Err(end) = send_all(shared, &mut sender).await {
+            shared.input(|session| session.handle_disconnect(end.into_closed()));
+            return;
         }
         if let Some(closed) = ended {
             // Not resumed when the linger time is over, and not needed then.

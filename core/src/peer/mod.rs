@@ -15,6 +15,7 @@ mod promise;
 mod reference;
 mod runtime;
 mod shared;
+mod stage;
 mod stub;
 pub mod testing;
 mod transport;

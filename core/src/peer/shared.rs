@@ -2,7 +2,8 @@
 //! objects and waiters that its numbers stand for, and the pump that carries out what it asks.
 //!
 //! No user code runs, no user object is dropped and nothing is awaited while the lock is held.
-//! What a job does lives in `deliver`; how handles become numbers in `caps`.
+//! What the session asks for is read in `stage`, what a delivery does lives in `deliver`, how
+//! handles become numbers in `caps`.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -17,9 +18,10 @@ use crate::peer::deliver;
 use crate::peer::local::Local;
 use crate::peer::object::Answer;
 use crate::peer::runtime::Task;
+use crate::peer::stage::{Job, Leftovers};
 use crate::peer::stub::Stub;
 use crate::peer::wait::{Ending, Wait};
-use crate::session::{Closed, ClosedBy, Outcome, Output, Path, Ref, Session, Step};
+use crate::session::{Closed, Path, Ref, Session, Step};
 use crate::value::{Cap, Payload};
 
 /// A session and its surroundings.
@@ -27,8 +29,6 @@ pub(crate) struct Shared {
     state: Mutex<State>,
     /// Tells the driver that there is something to send or to carry out.
     pub(crate) wake: Notify,
-    /// Tells whoever waits for `answered` to look again.
-    pub(crate) settled: Notify,
     /// How the session ended, once everything that ends with it has ended.
     pub(crate) ended: watch::Sender<Option<Closed>>,
     /// Without a transport: the session of a local object or promise, run by its callers.
@@ -43,7 +43,11 @@ pub(crate) struct State {
     /// task is missing for the instant between its start and its entry.
     pub(crate) running: HashMap<PromiseId, Option<Task>>,
     pub(crate) closed: Option<Closed>,
-    waiters: HashMap<WaitId, oneshot::Sender<Ending>>,
+    pub(crate) waiters: HashMap<WaitId, oneshot::Sender<Ending>>,
+    /// Told, by being dropped, when no answer is owed any more.
+    answered: Vec<oneshot::Sender<()>>,
+    /// The list of jobs between its uses.
+    pub(crate) spare: Vec<Job>,
     /// Somebody carries out outputs. Only one does at a time, or calls could overtake.
     pumping: bool,
 }
@@ -64,23 +68,6 @@ impl From<Stub> for Entry {
             None => Self::Foreign(stub),
         }
     }
-}
-
-/// An output with everything looked up that needs the lock.
-pub(crate) enum Job {
-    Deliver(deliver::Call),
-    Wake(oneshot::Sender<Ending>, Ending),
-    /// Nobody waits any more; dropped outside of the lock all the same.
-    Discard(Ending),
-    Drop(Option<Entry>),
-    Cancel(PromiseId),
-    Close(Closed, Leftovers),
-}
-
-/// What ends with a session.
-pub(crate) struct Leftovers {
-    targets: HashMap<TargetId, Entry>,
-    waiters: HashMap<WaitId, oneshot::Sender<Ending>>,
 }
 
 impl Shared {
@@ -110,10 +97,11 @@ impl Shared {
                 running: HashMap::new(),
                 closed: None,
                 waiters: HashMap::new(),
+                answered: Vec::new(),
+                spare: Vec::new(),
                 pumping: false,
             }),
             wake: Notify::new(),
-            settled: Notify::new(),
             ended: watch::Sender::new(None),
             private,
         })
@@ -201,6 +189,20 @@ impl Shared {
         self.finish_lowering(state, lowered);
     }
 
+    /// While `call` is pending, calls on its result go on to `via`, which will be that result.
+    pub(crate) fn redirect(self: &Arc<Self>, call: PromiseId, via: Stub) {
+        let mut state = self.lock();
+        if state.closed.is_some() {
+            drop(state);
+            return;
+        }
+        let target = state.session.new_target();
+        state.targets.insert(target, Entry::Foreign(via));
+        state.session.redirect(call, target);
+        state.session.release(Ref::Target(target));
+        self.pump(state);
+    }
+
     /// Ends the first step of a delivery, which gave `value`; the session walks the rest.
     pub(crate) fn settle_from(
         self: &Arc<Self>,
@@ -230,18 +232,28 @@ impl Shared {
         seen.ok().and_then(|closed| closed.clone()).unwrap_or_else(crate::peer::wait::dropped)
     }
 
-    /// One message from the peer, and all that follows from it.
-    pub(crate) fn receive(self: &Arc<Self>, text: &str) {
-        let mut state = self.lock();
-        state.session.handle_message(text);
-        self.pump(state);
+    /// Waits until no answer is owed. Cancel-safe.
+    pub(crate) async fn until_answered(&self) {
+        let receiver = {
+            let mut state = self.lock();
+            if state.session.answers_owed() == 0 {
+                return;
+            }
+            let (sender, receiver) = oneshot::channel();
+            state.answered.push(sender);
+            receiver
+        };
+        // The sender is dropped, never used.
+        let _ = receiver.await;
     }
 
-    /// Any other input, and all that follows from it.
-    pub(crate) fn input(self: &Arc<Self>, input: impl FnOnce(&mut Session)) {
+    /// One message or other event, and all that follows from it; false once the session is over.
+    pub(crate) fn input(self: &Arc<Self>, input: impl FnOnce(&mut Session)) -> bool {
         let mut state = self.lock();
         input(&mut state.session);
+        let is_open = !state.session.is_closed();
         self.pump(state);
+        is_open
     }
 
     /// After something that may not run user code: the driver does what is to be done. A
@@ -268,26 +280,27 @@ impl Shared {
         }
         loop {
             state.bound_outbound();
-            let jobs = state.stage(self);
+            let mut jobs = state.stage(self);
             if jobs.is_empty() {
+                state.spare = jobs;
                 break;
             }
             state.pumping = true;
             drop(state);
-            for job in jobs {
+            for job in jobs.drain(..) {
                 self.run(job);
             }
             state = self.lock();
+            state.spare = jobs;
         }
         state.pumping = false;
         let to_send = state.session.transmit_bytes() > 0;
         let all_answered = state.session.answers_owed() == 0;
+        let answered = if all_answered { std::mem::take(&mut state.answered) } else { Vec::new() };
         drop(state);
+        drop(answered);
         if to_send {
             self.wake.notify_one();
-        }
-        if all_answered {
-            self.settled.notify_waiters();
         }
     }
 
@@ -314,71 +327,7 @@ impl Shared {
             deliver::drop_quietly(entry);
         }
         self.ended.send_replace(Some(closed));
-        self.settled.notify_waiters();
         self.wake.notify_one();
-    }
-}
-
-impl State {
-    /// Takes every output, with what its numbers stand for.
-    fn stage(&mut self, shared: &Arc<Shared>) -> Vec<Job> {
-        let mut jobs = Vec::new();
-        while let Some(output) = self.session.poll_output() {
-            let job = self.job(shared, output);
-            jobs.push(job);
-        }
-        jobs
-    }
-
-    fn job(&mut self, shared: &Arc<Shared>, output: Output) -> Job {
-        match output {
-            Output::Deliver(delivery) => Job::Deliver(deliver::Call {
-                entry: self.targets.get(&delivery.target).cloned(),
-                call: delivery.call,
-                path: delivery.path,
-                args: delivery.args.map(|args| self.lift(shared, args)),
-            }),
-            Output::Settled { wait, outcome } => {
-                let ending = self.ending(shared, outcome);
-                match self.waiters.remove(&wait) {
-                    Some(waiter) => Job::Wake(waiter, ending),
-                    None => Job::Discard(ending),
-                }
-            }
-            Output::DropTarget(target) => Job::Drop(self.targets.remove(&target)),
-            Output::Cancel(call) => Job::Cancel(call),
-            Output::Closed(closed) => {
-                self.closed = Some(closed.clone());
-                // Calls that still run go on, as with other peers; their results go nowhere.
-                self.running.clear();
-                let leftovers = Leftovers {
-                    targets: std::mem::take(&mut self.targets),
-                    waiters: std::mem::take(&mut self.waiters),
-                };
-                Job::Close(closed, leftovers)
-            }
-        }
-    }
-
-    fn ending(&mut self, shared: &Arc<Shared>, outcome: Outcome) -> Ending {
-        match outcome {
-            Outcome::Resolved(value) => Ending::Answer(Ok(self.lift(shared, value))),
-            Outcome::Rejected(error) => Ending::Answer(Err(self.lift(shared, error))),
-            Outcome::Lost(closed) => Ending::Lost(closed),
-        }
-    }
-
-    /// Ends a session whose peer does not read.
-    fn bound_outbound(&mut self) {
-        let limit = self.session.limits().outbound_bytes;
-        if self.closed.is_none() && !self.session.is_closed() && self.session.transmit_bytes() > limit {
-            let closed = Closed {
-                by: ClosedBy::Protocol,
-                name: "Error".to_owned(),
-                message: format!("More than {limit} bytes wait to be sent; the peer does not read."),
-            };
-            self.session.close(closed, true);
-        }
     }
 }
 

@@ -218,7 +218,7 @@ impl Stub {
     pub(crate) fn promised(reply: Reply) -> Self {
         let shared = Shared::private(None);
         let promise = shared.new_promise();
-        deliver::run(&shared, promise, "promise", reply);
+        deliver::run(&shared, promise, reply);
         Self::from_remote(Remote { shared, of: Ref::Promise(promise), kind: Kind::Result })
     }
 

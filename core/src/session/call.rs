@@ -82,10 +82,12 @@ impl Session {
                     return self.forward(result, to);
                 }
                 Found::Pending(id) => {
-                    if let Some(PromiseState::Pending { calls, .. }) =
-                        self.promises.get_mut(id).map(|promise| &mut promise.state)
-                    {
-                        calls.push((result, call));
+                    match self.promises.get_mut(id).map(|promise| &mut promise.state) {
+                        Some(&mut PromiseState::Pending { via: Some(to), .. }) if !call.is_done() => {
+                            self.deliver(result, to, call);
+                        }
+                        Some(PromiseState::Pending { calls, .. }) => calls.push((result, call)),
+                        _ => {}
                     }
                     return;
                 }

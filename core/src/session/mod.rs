@@ -249,6 +249,14 @@ impl Session {
         self.run();
     }
 
+    /// Until `call` is settled, calls on its result are delivered to `to` instead of waiting,
+    /// those that wait already first. For proxies that have passed `call` on: `to` stands for the
+    /// result there, so a chain of calls crosses them without a stop.
+    pub fn redirect(&mut self, call: PromiseId, to: TargetId) {
+        self.redirect_calls(call, to);
+        self.run();
+    }
+
     /// Holds `of` once more.
     pub fn retain(&mut self, of: Ref) {
         self.hold(of);

@@ -25,6 +25,8 @@ pub(super) enum PromiseState {
         running: bool,
         calls: Vec<(PromiseId, Call)>,
         waiters: Vec<Waiter>,
+        /// Where calls go instead of waiting; held.
+        via: Option<TargetId>,
     },
     /// Whatever that one is or becomes.
     Forwarded(Ref),
@@ -164,7 +166,10 @@ impl Session {
 
     /// A promise that nothing has happened to.
     pub(super) fn pending(&mut self, holds: u32) -> PromiseId {
-        self.insert_promise(holds, PromiseState::Pending { running: false, calls: Vec::new(), waiters: Vec::new() })
+        self.insert_promise(
+            holds,
+            PromiseState::Pending { running: false, calls: Vec::new(), waiters: Vec::new(), via: None },
+        )
     }
 
     /// A promise that is settled from the start, held once.
@@ -184,6 +189,20 @@ impl Session {
         self.next.promise += 1;
         self.promises.insert(id, Promise { holds, awaited: false, state });
         id
+    }
+
+    /// Sends the calls that wait for `id`, and later ones, on to `to` until it is settled.
+    pub(super) fn redirect_calls(&mut self, id: PromiseId, to: TargetId) {
+        self.hold(Ref::Target(to));
+        let (waiting, before) = match self.promises.get_mut(id).map(|promise| &mut promise.state) {
+            Some(PromiseState::Pending { calls, via, .. }) => (std::mem::take(calls), via.replace(to)),
+            _ => (Vec::new(), Some(to)),
+        };
+        before.into_iter().for_each(|before| self.let_go(Ref::Target(before)));
+        for (result, call) in waiting {
+            let on = self.held(Ref::Promise(id));
+            self.work.push_back(Work::Perform { result, on, call });
+        }
     }
 
     pub(super) fn is_pending(&self, id: PromiseId) -> bool {
@@ -231,7 +250,10 @@ impl Session {
 
     fn replace_state(&mut self, id: PromiseId, state: PromiseState) -> (Vec<(PromiseId, Call)>, Vec<Waiter>) {
         match self.promises.get_mut(id).map(|promise| std::mem::replace(&mut promise.state, state)) {
-            Some(PromiseState::Pending { calls, waiters, .. }) => (calls, waiters),
+            Some(PromiseState::Pending { calls, waiters, via, .. }) => {
+                via.into_iter().for_each(|via| self.let_go(Ref::Target(via)));
+                (calls, waiters)
+            }
             _ => (Vec::new(), Vec::new()),
         }
     }

@@ -12,10 +12,16 @@ pub(super) struct Args<'a, 'de>(pub(super) &'a mut Decoder<'de>);
 
 impl<'de> Args<'_, 'de> {
     /// Reads the first argument.
-    fn first<T>(self, read: impl FnOnce(&mut Decoder<'de>) -> Result<T, DecodeError>) -> Result<T, DecodeError> {
+    fn first<T>(
+        self,
+        read: impl FnOnce(&mut Decoder<'de>) -> Result<T, DecodeError>,
+    ) -> Result<T, DecodeError> {
         self.0.cursor.expect(b'[')?;
-        let value =
-            if self.0.cursor.peek() == Some(b']') { read(&mut Decoder::undefined()) } else { self.0.deeper(read) };
+        let value = if self.0.cursor.peek() == Some(b']') {
+            read(&mut Decoder::undefined())
+        } else {
+            self.0.deeper(read)
+        };
         let value = value.map_err(|e| e.in_index(0))?;
         self.0.end_special()?;
         Ok(value)
@@ -37,9 +43,17 @@ macro_rules! first {
 impl<'de> Deserializer<'de> for Args<'_, 'de> {
     type Error = DecodeError;
 
-    fn deserialize_tuple<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, DecodeError> {
+    fn deserialize_tuple<V: Visitor<'de>>(
+        self,
+        len: usize,
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
         self.0.cursor.expect(b'[')?;
-        let mut list = List { decoder: &mut *self.0, read: 0, len };
+        let mut list = List {
+            decoder: &mut *self.0,
+            read: 0,
+            len,
+        };
         let value = visitor.visit_seq(&mut list)?;
         list.end()?;
         Ok(value)
@@ -112,7 +126,10 @@ impl List<'_, '_> {
 impl<'de> SeqAccess<'de> for &mut List<'_, 'de> {
     type Error = DecodeError;
 
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, DecodeError> {
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, DecodeError> {
         let index = self.read;
         if index == self.len {
             return Ok(None);

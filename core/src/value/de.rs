@@ -27,7 +27,9 @@ pub fn decode<T: DeserializeOwned>(payload: Payload<Cap>) -> Result<T, DecodeErr
 /// # Errors
 /// Those of [`decode`].
 pub fn decode_args<T: DeserializeOwned>(payload: Payload<Cap>) -> Result<T, DecodeError> {
-    run(payload, |decoder| T::deserialize(super::args::Args(decoder)).map_err(DecodeError::in_args))
+    run(payload, |decoder| {
+        T::deserialize(super::args::Args(decoder)).map_err(DecodeError::in_args)
+    })
 }
 
 fn run<T>(
@@ -36,8 +38,14 @@ fn run<T>(
 ) -> Result<T, DecodeError> {
     let caps = payload.refs.len();
     let (_scope, first_ticket) = Scope::reading(payload.refs);
-    let mut decoder =
-        Decoder { cursor: Cursor::new(&payload.text), depth: 0, json: false, caps, first_ticket, holes: 0 };
+    let mut decoder = Decoder {
+        cursor: Cursor::new(&payload.text),
+        depth: 0,
+        json: false,
+        caps,
+        first_ticket,
+        holes: 0,
+    };
     let value = read(&mut decoder)?;
     decoder.cursor.end()?;
     Ok(value)
@@ -60,7 +68,14 @@ pub(super) struct Decoder<'de> {
 impl<'de> Decoder<'de> {
     /// A decoder of `undefined`, for arguments that are missing.
     pub(super) fn undefined() -> Self {
-        Self { cursor: Cursor::new("[\"undefined\"]"), depth: 0, json: false, caps: 0, first_ticket: 0, holes: 0 }
+        Self {
+            cursor: Cursor::new("[\"undefined\"]"),
+            depth: 0,
+            json: false,
+            caps: 0,
+            first_ticket: 0,
+            holes: 0,
+        }
     }
 
     /// Runs `read` on a part, one level deeper.
@@ -69,7 +84,9 @@ impl<'de> Decoder<'de> {
         read: impl FnOnce(&mut Self) -> Result<T, DecodeError>,
     ) -> Result<T, DecodeError> {
         if self.depth + 1 >= DEPTH_MAX {
-            return Err(DecodeError::new("Deserialization exceeded maximum allowed message depth of 256."));
+            return Err(DecodeError::new(
+                "Deserialization exceeded maximum allowed message depth of 256.",
+            ));
         }
         self.depth += 1;
         let value = read(self);
@@ -91,7 +108,9 @@ impl<'de> Decoder<'de> {
         if hole < self.caps {
             Ok(self.first_ticket + hole as u64)
         } else {
-            Err(DecodeError::new("the text has more capabilities than the payload"))
+            Err(DecodeError::new(
+                "the text has more capabilities than the payload",
+            ))
         }
     }
 
@@ -103,7 +122,9 @@ impl<'de> Decoder<'de> {
 
     fn end_array(&mut self) -> Result<(), DecodeError> {
         if self.cursor.peek() == Some(b',') {
-            return Err(DecodeError::new("the array has more elements than expected"));
+            return Err(DecodeError::new(
+                "the array has more elements than expected",
+            ));
         }
         self.cursor.expect(b']')?;
         if !self.json {
@@ -126,24 +147,35 @@ impl<'de> Decoder<'de> {
         Ok(self.cursor.expect(b']')?)
     }
 
-    fn visit_special<V: Visitor<'de>>(&mut self, tag: Tag, visitor: V) -> Result<V::Value, DecodeError> {
+    fn visit_special<V: Visitor<'de>>(
+        &mut self,
+        tag: Tag,
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
         let value = match tag {
             Tag::Undefined => visitor.visit_unit(),
             Tag::Double(n) => visitor.visit_f64(n),
-            Tag::Bytes => {
-                let (data, marked) = self.bytes()?;
-                match marked {
-                    false => visitor.visit_byte_buf(data),
-                    true => visitor.visit_newtype_struct(Special::new(self, tag, data)),
-                }
-            }
+            Tag::Bytes => self.visit_bytes(visitor),
             _ => visitor.visit_newtype_struct(Special::new(self, tag, Vec::new())),
         }?;
         self.end_special()?;
         Ok(value)
     }
 
-    fn visit_shape<V: Visitor<'de>>(&mut self, shape: Shape<'de>, visitor: V) -> Result<V::Value, DecodeError> {
+    fn visit_bytes<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, DecodeError> {
+        let (data, marked) = self.bytes()?;
+        if marked {
+            visitor.visit_newtype_struct(Special::new(self, Tag::Bytes, data))
+        } else {
+            visitor.visit_byte_buf(data)
+        }
+    }
+
+    fn visit_shape<V: Visitor<'de>>(
+        &mut self,
+        shape: Shape<'de>,
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
         match shape {
             Shape::Null => visitor.visit_none(),
             Shape::Bool(b) => visitor.visit_bool(b),
@@ -179,10 +211,14 @@ impl<'de> Decoder<'de> {
 
 /// The number as JavaScript reads it: correctly rounded, infinite when too large.
 fn double(text: &str) -> Result<f64, DecodeError> {
-    text.parse().map_err(|_| DecodeError::new(format_args!("not a number: {text}")))
+    text.parse()
+        .map_err(|_| DecodeError::new(format_args!("not a number: {text}")))
 }
 
-fn visit_text<'de, V: Visitor<'de>>(text: std::borrow::Cow<'de, str>, visitor: V) -> Result<V::Value, DecodeError> {
+fn visit_text<'de, V: Visitor<'de>>(
+    text: std::borrow::Cow<'de, str>,
+    visitor: V,
+) -> Result<V::Value, DecodeError> {
     match text {
         std::borrow::Cow::Borrowed(text) => visitor.visit_borrowed_str(text),
         std::borrow::Cow::Owned(text) => visitor.visit_string(text),
@@ -218,7 +254,9 @@ fn visit_integer<'de, V: Visitor<'de>>(text: &str, visitor: V) -> Result<V::Valu
     } else {
         match double(text) {
             // Written with a point or an exponent, such as 25.0 or 1e3.
-            Ok(n) if n.fract() == 0.0 && n.abs() <= super::bigint::EXACT_MAX => visit_number(text, visitor),
+            Ok(n) if n.fract() == 0.0 && n.abs() <= super::bigint::EXACT_MAX => {
+                visit_number(text, visitor)
+            }
             _ => Err(Shape::Number(text).mismatch(&visitor)),
         }
     }
@@ -272,14 +310,26 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
-        if self.take_nullish()? { visitor.visit_none() } else { visitor.visit_some(self) }
+        if self.take_nullish()? {
+            visitor.visit_none()
+        } else {
+            visitor.visit_some(self)
+        }
     }
 
     fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
-        if self.take_nullish()? { visitor.visit_unit() } else { Err(self.open()?.mismatch(&visitor)) }
+        if self.take_nullish()? {
+            visitor.visit_unit()
+        } else {
+            Err(self.open()?.mismatch(&visitor))
+        }
     }
 
-    fn deserialize_unit_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, DecodeError> {
+    fn deserialize_unit_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
         self.deserialize_unit(visitor)
     }
 
@@ -288,7 +338,11 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
         name: &'static str,
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
-        if name == special::ANY { self.deserialize_any(visitor) } else { visitor.visit_newtype_struct(self) }
+        if name == special::ANY {
+            self.deserialize_any(visitor)
+        } else {
+            visitor.visit_newtype_struct(self)
+        }
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
@@ -298,7 +352,11 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
         }
     }
 
-    fn deserialize_tuple<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, DecodeError> {
+    fn deserialize_tuple<V: Visitor<'de>>(
+        self,
+        _: usize,
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
         self.deserialize_seq(visitor)
     }
 

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use serde::de::value::CowStrDeserializer;
 use serde::de::{
-    self, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess, Unexpected, VariantAccess,
-    Visitor,
+    self, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess,
+    Unexpected, VariantAccess, Visitor,
 };
 
 use super::de::Decoder;
@@ -29,7 +29,10 @@ impl<'a, 'de> Elements<'a, 'de> {
 impl<'de> SeqAccess<'de> for Elements<'_, 'de> {
     type Error = DecodeError;
 
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, DecodeError> {
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, DecodeError> {
         if self.decoder.cursor.peek() == Some(b']') {
             return Ok(None);
         }
@@ -38,7 +41,10 @@ impl<'de> SeqAccess<'de> for Elements<'_, 'de> {
         }
         let index = self.read;
         self.read += 1;
-        self.decoder.deeper(|inner| seed.deserialize(inner)).map(Some).map_err(|e| e.in_index(index))
+        self.decoder
+            .deeper(|inner| seed.deserialize(inner))
+            .map(Some)
+            .map_err(|e| e.in_index(index))
     }
 }
 
@@ -55,7 +61,17 @@ pub(super) struct Entries<'a, 'de> {
 
 impl<'a, 'de> Entries<'a, 'de> {
     pub(super) fn new(decoder: &'a mut Decoder<'de>) -> Self {
-        Self { decoder, first: true, init: false, key: 0 }
+        Self {
+            decoder,
+            first: true,
+            init: false,
+            key: 0,
+        }
+    }
+
+    fn plain_value<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, DecodeError> {
+        let value = self.decoder.plain(|inner| seed.deserialize(inner));
+        value.map_err(|e| e.in_key(self.key()))
     }
 
     /// The key once more, for the rare case that needs it twice.
@@ -68,7 +84,10 @@ impl<'a, 'de> Entries<'a, 'de> {
 impl<'de> MapAccess<'de> for Entries<'_, 'de> {
     type Error = DecodeError;
 
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, DecodeError> {
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, DecodeError> {
         let cursor = &mut self.decoder.cursor;
         if cursor.peek() == Some(b'}') {
             return Ok(None);
@@ -83,20 +102,24 @@ impl<'de> MapAccess<'de> for Entries<'_, 'de> {
         seed.deserialize(Key(key)).map(Some)
     }
 
-    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, DecodeError> {
-        let json = self.init && self.key() != "body";
-        let value = if json {
-            self.decoder.plain(|inner| seed.deserialize(inner))
-        } else {
-            self.decoder.deeper(|inner| seed.deserialize(inner))
-        };
+    fn next_value_seed<V: DeserializeSeed<'de>>(
+        &mut self,
+        seed: V,
+    ) -> Result<V::Value, DecodeError> {
+        if self.init && self.key() != "body" {
+            return self.plain_value(seed);
+        }
+        let value = self.decoder.deeper(|inner| seed.deserialize(inner));
         value.map_err(|e| e.in_key(self.key()))
     }
 }
 
 impl<'de> Decoder<'de> {
     /// Runs `read` on plain JSON, which has a few levels of its own wherever it stands.
-    fn plain<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, DecodeError>) -> Result<T, DecodeError> {
+    fn plain<T>(
+        &mut self,
+        read: impl FnOnce(&mut Self) -> Result<T, DecodeError>,
+    ) -> Result<T, DecodeError> {
         let outer = (self.depth, self.json);
         self.depth = self.depth.min(DEPTH_MAX - JSON_DEPTH_MAX);
         self.json = true;
@@ -142,7 +165,11 @@ impl<'de> Deserializer<'de> for Key<'de> {
         visitor.visit_some(self)
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, DecodeError> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
         visitor.visit_newtype_struct(self)
     }
 
@@ -174,7 +201,10 @@ impl<'a, 'de> Variant<'a, 'de> {
     }
 
     pub(super) fn new(name: Cow<'de, str>, data: &'a mut Decoder<'de>) -> Self {
-        Self { name, data: Some(data) }
+        Self {
+            name,
+            data: Some(data),
+        }
     }
 }
 
@@ -182,7 +212,10 @@ impl<'a, 'de> EnumAccess<'de> for Variant<'a, 'de> {
     type Error = DecodeError;
     type Variant = Data<'a, 'de>;
 
-    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Data<'a, 'de>), DecodeError> {
+    fn variant_seed<V: DeserializeSeed<'de>>(
+        self,
+        seed: V,
+    ) -> Result<(V::Value, Data<'a, 'de>), DecodeError> {
         let name: CowStrDeserializer<'_, DecodeError> = self.name.into_deserializer();
         Ok((seed.deserialize(name)?, Data(self.data)))
     }
@@ -194,7 +227,8 @@ pub(super) struct Data<'a, 'de>(Option<&'a mut Decoder<'de>>);
 
 impl<'a, 'de> Data<'a, 'de> {
     fn due(self) -> Result<&'a mut Decoder<'de>, DecodeError> {
-        self.0.ok_or_else(|| DecodeError::new("this enum variant has data, found its name alone"))
+        self.0
+            .ok_or_else(|| DecodeError::new("this enum variant has data, found its name alone"))
     }
 }
 
@@ -205,7 +239,10 @@ impl<'de> VariantAccess<'de> for Data<'_, 'de> {
         self.0.map_or(Ok(()), de::Deserialize::deserialize)
     }
 
-    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, DecodeError> {
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(
+        self,
+        seed: T,
+    ) -> Result<T::Value, DecodeError> {
         seed.deserialize(self.due()?)
     }
 
@@ -213,7 +250,11 @@ impl<'de> VariantAccess<'de> for Data<'_, 'de> {
         self.due()?.deserialize_seq(visitor)
     }
 
-    fn struct_variant<V: Visitor<'de>>(self, _: &'static [&'static str], visitor: V) -> Result<V::Value, DecodeError> {
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
         self.due()?.deserialize_map(visitor)
     }
 }
@@ -230,7 +271,12 @@ pub(super) struct Special<'a, 'de> {
 
 impl<'a, 'de> Special<'a, 'de> {
     pub(super) fn new(decoder: &'a mut Decoder<'de>, tag: Tag, data: Vec<u8>) -> Self {
-        Self { decoder, tag, read: 0, data }
+        Self {
+            decoder,
+            tag,
+            read: 0,
+            data,
+        }
     }
 }
 
@@ -248,35 +294,62 @@ impl<'de> Deserializer<'de> for Special<'_, 'de> {
     }
 }
 
+impl<'de> Special<'_, 'de> {
+    fn head<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, DecodeError> {
+        seed.deserialize(self.tag.letter().into_deserializer())
+    }
+
+    fn ticket<T: DeserializeSeed<'de>>(
+        &mut self,
+        hole: usize,
+        seed: T,
+    ) -> Result<T::Value, DecodeError> {
+        seed.deserialize(self.decoder.ticket(hole)?.into_deserializer())
+    }
+
+    fn data<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, DecodeError> {
+        seed.deserialize(ByteBuf(std::mem::take(&mut self.data)))
+    }
+
+    /// Anything but a string says that there is no stack.
+    fn stack<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, DecodeError> {
+        if self.decoder.cursor.peek() == Some(b'"') {
+            return self.plain(seed);
+        }
+        self.decoder.skip()?;
+        seed.deserialize(().into_deserializer())
+    }
+
+    fn plain<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, DecodeError> {
+        self.decoder.plain(|inner| seed.deserialize(inner))
+    }
+
+    fn body<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, DecodeError> {
+        self.decoder.deeper(|inner| seed.deserialize(inner))
+    }
+}
+
 impl<'de> SeqAccess<'de> for Special<'_, 'de> {
     type Error = DecodeError;
 
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, DecodeError> {
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, DecodeError> {
         let field = self.read;
         self.read += 1;
-        let decoder = &mut *self.decoder;
-        match (self.tag, field) {
-            (tag, 0) => return seed.deserialize(tag.letter().into_deserializer()).map(Some),
-            (Tag::Hole(hole), 1) => {
-                let ticket = decoder.ticket(hole)?;
-                return seed.deserialize(ticket.into_deserializer()).map(Some);
-            }
-            (Tag::Bytes, 1) => {
-                let data = std::mem::take(&mut self.data);
-                return seed.deserialize(ByteBuf(data)).map(Some);
-            }
-            _ if !decoder.cursor.take(b',') => return Ok(None),
-            (Tag::Response, 1) => decoder.deeper(|inner| seed.deserialize(inner)),
-            // Anything but a string says that there is no stack.
-            (Tag::Error, 3) if decoder.cursor.peek() != Some(b'"') => {
-                decoder.skip()?;
-                seed.deserialize(().into_deserializer())
-            }
-            (Tag::Error, 4) => seed.deserialize(Members(decoder, false)),
-            (Tag::Request | Tag::Response, 2) => seed.deserialize(Members(decoder, true)),
-            _ => decoder.plain(|inner| seed.deserialize(inner)),
-        }
-        .map(Some)
+        let value = match (self.tag, field) {
+            (_, 0) => self.head(seed),
+            (Tag::Hole(hole), 1) => self.ticket(hole, seed),
+            (Tag::Bytes, 1) => self.data(seed),
+            _ if !self.decoder.cursor.take(b',') => return Ok(None),
+            (Tag::Response, 1) => self.body(seed),
+            (Tag::Error, 3) => self.stack(seed),
+            (Tag::Error, 4) => seed.deserialize(Members(self.decoder, false)),
+            (Tag::Request | Tag::Response, 2) => seed.deserialize(Members(self.decoder, true)),
+            _ => self.plain(seed),
+        };
+        value.map(Some)
     }
 }
 

@@ -36,8 +36,7 @@ impl Headers {
         let end = self.0.partition_point(|(n, _)| *n <= name);
         match self.0[..end].last_mut() {
             Some((last, joined)) if *last == name && name != "set-cookie" => {
-                joined.push_str(", ");
-                joined.push_str(&value);
+                join(joined, &value);
             }
             _ => self.0.insert(end, (name, value)),
         }
@@ -46,7 +45,9 @@ impl Headers {
 
     /// The value under `name`, whatever its case; of several `set-cookie` the first.
     pub fn value(&self, name: &str) -> Option<&str> {
-        self.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        self.iter()
+            .find(|(n, _)| n.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
     }
 
     /// Names and values, sorted.
@@ -58,6 +59,12 @@ impl Headers {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+}
+
+/// Joins a repeated header. A value never ends in a space, which would not survive the wire.
+fn join(joined: &mut String, value: &str) {
+    joined.push_str(if value.is_empty() { "," } else { ", " });
+    joined.push_str(value);
 }
 
 fn checked(name: &str, value: &str) -> Result<(String, String), InvalidHeader> {
@@ -73,7 +80,10 @@ fn checked(name: &str, value: &str) -> Result<(String, String), InvalidHeader> {
 
 /// True for what HTTP calls a token: header names and methods.
 pub(super) fn is_token(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
 }
 
 impl TryFrom<Vec<(String, String)>> for Headers {
@@ -81,13 +91,15 @@ impl TryFrom<Vec<(String, String)>> for Headers {
 
     /// Sorts once, so that many headers of a peer cost no more than that.
     fn try_from(pairs: Vec<(String, String)>) -> Result<Self, InvalidHeader> {
-        let mut pairs = pairs.iter().map(|(name, value)| checked(name, value)).collect::<Result<Vec<_>, _>>()?;
+        let mut pairs = pairs
+            .iter()
+            .map(|(name, value)| checked(name, value))
+            .collect::<Result<Vec<_>, _>>()?;
         pairs.sort_by(|a, b| a.0.cmp(&b.0));
         pairs.dedup_by(|next, kept| {
             let joins = next.0 == kept.0 && kept.0 != "set-cookie";
             if joins {
-                kept.1.push_str(", ");
-                kept.1.push_str(&next.1);
+                join(&mut kept.1, &next.1);
             }
             joins
         });
@@ -119,7 +131,9 @@ impl<'de> Deserialize<'de> for Headers {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match special::read(deserializer)? {
             Value::Headers(headers) => Ok(headers),
-            Value::Array(pairs) if special::takes_plain_forms() => from_plain(pairs).map_err(D::Error::custom),
+            Value::Array(pairs) if special::takes_plain_forms() => {
+                from_plain(pairs).map_err(D::Error::custom)
+            }
             other => Err(special::unexpected(&other, "headers")),
         }
     }
@@ -146,8 +160,19 @@ mod tests {
 
     #[test]
     fn headers_are_normalised_as_javascript_does() {
-        let pairs = [("B", "2"), ("Set-Cookie", "x"), ("a", " 1\t"), ("b", "3"), ("set-cookie", "y")];
-        let expected = [("a", "1"), ("b", "2, 3"), ("set-cookie", "x"), ("set-cookie", "y")];
+        let pairs = [
+            ("B", "2"),
+            ("Set-Cookie", "x"),
+            ("a", " 1\t"),
+            ("b", "3"),
+            ("set-cookie", "y"),
+        ];
+        let expected = [
+            ("a", "1"),
+            ("b", "2, 3"),
+            ("set-cookie", "x"),
+            ("set-cookie", "y"),
+        ];
         let mut appended = Headers::new();
         for (name, value) in pairs {
             appended.append(name, value).unwrap();
@@ -161,10 +186,16 @@ mod tests {
     fn what_would_end_a_session_is_refused() {
         let mut headers = Headers::new();
         for (name, value) in [("", "x"), ("a b", "x"), ("\u{e9}", "x")] {
-            assert_eq!(headers.append(name, value), Err(InvalidHeader::Name(name.into())));
+            assert_eq!(
+                headers.append(name, value),
+                Err(InvalidHeader::Name(name.into()))
+            );
         }
         for value in ["a\nb", "\0", "\u{20ac}"] {
-            assert_eq!(headers.append("a", value), Err(InvalidHeader::Value("a".into())));
+            assert_eq!(
+                headers.append("a", value),
+                Err(InvalidHeader::Value("a".into()))
+            );
         }
         assert!(headers.append("a", "\u{e9}").is_ok());
     }

@@ -47,7 +47,9 @@ impl Scope {
 
     fn open(frame: Frame) -> Self {
         FRAMES.with_borrow_mut(|frames| frames.push(frame));
-        Self { on_this_thread: PhantomData }
+        Self {
+            on_this_thread: PhantomData,
+        }
     }
 
     /// Ends an encode and returns what it met.
@@ -102,5 +104,8 @@ pub(super) fn is_reading() -> bool {
 }
 
 fn with_innermost<T>(f: impl FnOnce(&mut Frame) -> Option<T>) -> Option<T> {
-    FRAMES.try_with(|frames| frames.borrow_mut().last_mut().and_then(f)).ok().flatten()
+    FRAMES
+        .try_with(|frames| frames.borrow_mut().last_mut().and_then(f))
+        .ok()
+        .flatten()
 }

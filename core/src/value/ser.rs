@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use serde::ser::{self, Serialize};
 
+use super::bigint::EXACT_MAX;
 use super::scope::{Journal, Scope};
 use super::ser_parts::{Items, Map};
 use super::{Cap, DEPTH_MAX, EncodeError, HOLE, Payload, special};
@@ -43,12 +44,19 @@ fn run<T: Serialize + ?Sized>(value: &T, mode: Mode) -> Result<Payload<Cap>, Enc
         out.text.push('[');
     }
     let depth = usize::from(args);
-    value.serialize(Serializer { out: &mut out, depth, mode })?;
+    value.serialize(Serializer {
+        out: &mut out,
+        depth,
+        mode,
+    })?;
     if args {
         out.text.push(']');
     }
     let refs = out.refs(scope.journal())?;
-    Ok(Payload { text: out.text, refs })
+    Ok(Payload {
+        text: out.text,
+        refs,
+    })
 }
 
 /// What has been written so far.
@@ -71,8 +79,10 @@ impl Writer {
         if in_order {
             return Ok(journal.into_iter().map(|(_, cap)| cap).collect());
         }
-        let mut unused: std::collections::BTreeMap<_, _> =
-            journal.into_iter().map(|(ticket, cap)| (ticket, (cap, false))).collect();
+        let mut unused: std::collections::BTreeMap<_, _> = journal
+            .into_iter()
+            .map(|(ticket, cap)| (ticket, (cap, false)))
+            .collect();
         let mut refs = Vec::with_capacity(self.holes.len());
         for hole in &self.holes {
             let (cap, used) = unused.get_mut(hole).ok_or(EncodeError::LostCapability)?;
@@ -88,8 +98,11 @@ impl Writer {
 
     /// A string as `JSON.stringify` writes it.
     pub(super) fn string(&mut self, text: &str) -> Result<(), EncodeError> {
-        if text.bytes().any(|b| b < 0x20 || b == b'"' || b == b'\\') {
-            let escaped = serde_json::to_string(text).map_err(|e| EncodeError::Custom(e.to_string().into()))?;
+        // Without an early end, so that the compiler can look at many bytes at a time.
+        let plain = |plain, b| plain & (b >= 0x20) & (b != b'"') & (b != b'\\');
+        if !text.bytes().fold(true, plain) {
+            let escaped = serde_json::to_string(text)
+                .map_err(|e| EncodeError::Custom(e.to_string().into()))?;
             self.text.push_str(&escaped);
         } else {
             self.text.push('"');
@@ -133,11 +146,19 @@ impl<'w> Serializer<'w> {
         Ok(())
     }
 
-    fn integer(self, magnitude: u128, kind: &'static str, n: impl itoa::Integer) -> Result<(), EncodeError> {
+    fn integer(
+        self,
+        magnitude: u128,
+        kind: &'static str,
+        n: impl itoa::Integer,
+    ) -> Result<(), EncodeError> {
         let mut buffer = itoa::Buffer::new();
         let text = buffer.format(n);
         if magnitude > INTEGER_MAX {
-            return Err(EncodeError::IntegerTooLarge { kind, value: text.into() });
+            return Err(EncodeError::IntegerTooLarge {
+                kind,
+                value: text.into(),
+            });
         }
         self.literal(text)
     }
@@ -157,7 +178,11 @@ impl<'w> Serializer<'w> {
     }
 
     fn array(self) -> Items<'w> {
-        if self.plain() { self.items("[", "]") } else { self.items("[[", "]]") }
+        if self.plain() {
+            self.items("[", "]")
+        } else {
+            self.items("[[", "]]")
+        }
     }
 
     /// Opens `{"variant":` and returns a serializer for what follows, one level deeper.
@@ -170,7 +195,11 @@ impl<'w> Serializer<'w> {
             return Err(EncodeError::TooDeep);
         }
         let mode = if self.plain() { Mode::Json } else { Mode::Wire };
-        Ok(Self { depth, mode, ..self })
+        Ok(Self {
+            depth,
+            mode,
+            ..self
+        })
     }
 }
 
@@ -216,8 +245,10 @@ impl<'w> ser::Serializer for Serializer<'w> {
     }
 
     fn serialize_f64(self, n: f64) -> Result<(), EncodeError> {
-        if n.is_finite() {
-            // Prints -0 as 0, as JavaScript does.
+        if n.fract() == 0.0 && n.abs() <= EXACT_MAX {
+            // Most numbers are integers, which print faster as such.
+            self.literal(itoa::Buffer::new().format(n as i64))
+        } else if n.is_finite() {
             self.literal(ryu_js::Buffer::new().format_finite(n))
         } else if self.plain() {
             self.literal("null")
@@ -239,7 +270,11 @@ impl<'w> ser::Serializer for Serializer<'w> {
     }
 
     fn serialize_bytes(self, data: &[u8]) -> Result<(), EncodeError> {
-        let (open, close) = if self.plain() { ("\"", "\"") } else { ("[\"bytes\",\"", "\"]") };
+        let (open, close) = if self.plain() {
+            ("\"", "\"")
+        } else {
+            ("[\"bytes\",\"", "\"]")
+        };
         let text = &mut self.out.text;
         text.push_str(open);
         STANDARD_NO_PAD.encode_string(data, text);
@@ -273,11 +308,24 @@ impl<'w> ser::Serializer for Serializer<'w> {
         self.serialize_unit()
     }
 
-    fn serialize_unit_variant(self, name: &'static str, index: u32, variant: &'static str) -> Result<(), EncodeError> {
-        if name == special::CAP { self.capability(index) } else { self.out.string(variant) }
+    fn serialize_unit_variant(
+        self,
+        name: &'static str,
+        index: u32,
+        variant: &'static str,
+    ) -> Result<(), EncodeError> {
+        if name == special::CAP {
+            self.capability(index)
+        } else {
+            self.out.string(variant)
+        }
     }
 
-    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _: &'static str, value: &T) -> Result<(), EncodeError> {
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        value: &T,
+    ) -> Result<(), EncodeError> {
         self.serialize_some(value)
     }
 
@@ -289,7 +337,11 @@ impl<'w> ser::Serializer for Serializer<'w> {
         value: &T,
     ) -> Result<(), EncodeError> {
         let Serializer { out, depth, mode } = self.variant(variant)?;
-        value.serialize(Serializer { out: &mut *out, depth, mode })?;
+        value.serialize(Serializer {
+            out: &mut *out,
+            depth,
+            mode,
+        })?;
         out.text.push('}');
         Ok(())
     }
@@ -306,12 +358,19 @@ impl<'w> ser::Serializer for Serializer<'w> {
         })
     }
 
-    fn serialize_tuple_struct(self, name: &'static str, _: usize) -> Result<Items<'w>, EncodeError> {
+    fn serialize_tuple_struct(
+        self,
+        name: &'static str,
+        _: usize,
+    ) -> Result<Items<'w>, EncodeError> {
         let Some(tag) = name.strip_prefix(special::PREFIX) else {
             return Ok(self.array());
         };
         if self.plain() {
-            return Err(EncodeError::Misplaced { what: tag, place: "in the plain JSON of a request or response" });
+            return Err(EncodeError::Misplaced {
+                what: tag,
+                place: "in the plain JSON of a request or response",
+            });
         }
         Ok(Items::special(self.out, self.depth, tag))
     }
@@ -324,7 +383,11 @@ impl<'w> ser::Serializer for Serializer<'w> {
         _: usize,
     ) -> Result<Items<'w>, EncodeError> {
         let inner = self.variant(variant)?;
-        Ok(if inner.plain() { inner.items("[", "]}") } else { inner.items("[[", "]]}") })
+        Ok(if inner.plain() {
+            inner.items("[", "]}")
+        } else {
+            inner.items("[[", "]]}")
+        })
     }
 
     fn serialize_map(self, _: Option<usize>) -> Result<Map<'w>, EncodeError> {

@@ -43,53 +43,94 @@ pub(super) fn takes_plain_forms() -> bool {
     !scope::is_reading()
 }
 
-/// Reads the fields that follow `tag`.
+/// Reads the fields that follow `tag`. One function for each, because errors and responses nest
+/// and what a function keeps for one tag would be on the stack for all.
 pub(super) fn read_fields<'de, A: SeqAccess<'de>>(tag: char, seq: A) -> Result<Value, A::Error> {
     let mut fields = Fields(seq);
-    Ok(match tag {
-        'c' => Value::Cap(
-            scope::redeem(fields.next()?)
-                .ok_or_else(|| A::Error::custom("this capability belongs to another message"))?,
-        ),
-        'n' => Value::BigInt(BigInt::parse(&fields.next::<String>()?).map_err(A::Error::custom)?),
-        'd' => Value::Date(Date::from_ms_or_invalid(fields.next()?)),
-        'b' => {
-            let data: Bytes = fields.next()?;
-            let kind = fields.next::<String>()?.parse().map_err(A::Error::custom)?;
-            Value::Bytes(Bytes::with_kind(kind, data.into_vec()).map_err(A::Error::custom)?)
-        }
-        'e' => {
-            let mut error = ErrorValue::new(fields.next::<String>()?, fields.next::<String>()?);
-            error.stack = fields.optional()?.flatten();
-            error.props = fields.optional()?.unwrap_or_default();
-            for key in ["name", "message", "stack"] {
-                error.props.remove(key);
-            }
-            Value::Error(Box::new(error))
-        }
-        'u' => Value::Url(Url::parse(&fields.next::<String>()?).map_err(A::Error::custom)?),
-        'h' => {
-            let pairs = fields.next::<Vec<(String, String)>>()?;
-            Value::Headers(Headers::try_from(pairs).map_err(A::Error::custom)?)
-        }
-        'q' => {
-            let url = Url::parse(&fields.next::<String>()?).map_err(A::Error::custom)?;
-            let request = Request::from_init(url, fields.next()?).map_err(A::Error::custom)?;
-            Value::Request(Box::new(request))
-        }
-        'r' => {
-            let response = Response::from_init(fields.next()?, fields.next()?);
-            Value::Response(Box::new(response.map_err(A::Error::custom)?))
-        }
-        _ => return Err(A::Error::custom("unknown special value")),
-    })
+    match tag {
+        'c' => fields.cap(),
+        'n' => fields.bigint(),
+        'd' => fields.date(),
+        'b' => fields.bytes(),
+        'e' => fields.error(),
+        'u' => fields.only_url(),
+        'h' => fields.headers(),
+        'q' => fields.request(),
+        'r' => fields.response(),
+        _ => Err(A::Error::custom("unknown special value")),
+    }
 }
 
 struct Fields<A>(A);
 
 impl<'de, A: SeqAccess<'de>> Fields<A> {
+    fn cap(&mut self) -> Result<Value, A::Error> {
+        scope::redeem(self.next()?)
+            .map(Value::Cap)
+            .ok_or_else(|| A::Error::custom("this capability belongs to another message"))
+    }
+
+    fn bigint(&mut self) -> Result<Value, A::Error> {
+        let n = BigInt::parse(&self.next::<String>()?).map_err(A::Error::custom)?;
+        Ok(Value::BigInt(n))
+    }
+
+    fn date(&mut self) -> Result<Value, A::Error> {
+        Ok(Value::Date(Date::from_ms_or_invalid(self.next()?)))
+    }
+
+    fn bytes(&mut self) -> Result<Value, A::Error> {
+        let data: Bytes = self.next()?;
+        let kind = self.next::<String>()?.parse().map_err(A::Error::custom)?;
+        let bytes = Bytes::with_kind(kind, data.into_vec()).map_err(A::Error::custom)?;
+        Ok(Value::Bytes(bytes))
+    }
+
+    fn error(&mut self) -> Result<Value, A::Error> {
+        let mut error = self.error_without_props()?;
+        error.props = self.optional()?.unwrap_or_default();
+        for key in ["name", "message", "stack"] {
+            error.props.remove(key);
+        }
+        Ok(Value::Error(error))
+    }
+
+    fn error_without_props(&mut self) -> Result<Box<ErrorValue>, A::Error> {
+        let mut error = Box::new(ErrorValue::new(
+            self.next::<String>()?,
+            self.next::<String>()?,
+        ));
+        error.stack = self.optional()?.flatten();
+        Ok(error)
+    }
+
+    fn url(&mut self) -> Result<Url, A::Error> {
+        Url::parse(&self.next::<String>()?).map_err(A::Error::custom)
+    }
+
+    fn only_url(&mut self) -> Result<Value, A::Error> {
+        self.url().map(Value::Url)
+    }
+
+    fn headers(&mut self) -> Result<Value, A::Error> {
+        let pairs = self.next::<Vec<(String, String)>>()?;
+        let headers = Headers::try_from(pairs).map_err(A::Error::custom)?;
+        Ok(Value::Headers(headers))
+    }
+
+    fn request(&mut self) -> Result<Value, A::Error> {
+        let request = Request::from_init(self.url()?, self.next()?).map_err(A::Error::custom)?;
+        Ok(Value::Request(Box::new(request)))
+    }
+
+    fn response(&mut self) -> Result<Value, A::Error> {
+        let response = Response::from_init(self.next()?, self.next()?).map_err(A::Error::custom)?;
+        Ok(Value::Response(Box::new(response)))
+    }
+
     fn next<T: serde::Deserialize<'de>>(&mut self) -> Result<T, A::Error> {
-        self.optional()?.ok_or_else(|| A::Error::custom("a special value lacks a part"))
+        self.optional()?
+            .ok_or_else(|| A::Error::custom("a special value lacks a part"))
     }
 
     fn optional<T: serde::Deserialize<'de>>(&mut self) -> Result<Option<T>, A::Error> {

@@ -111,6 +111,28 @@ async fn three_parties() {
     assert_idle(&right).await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_chain_crosses_a_proxy_without_a_stop() {
+    let (far, right, _) = client();
+    let middle = pair(None, Some(far));
+    for wire in [&middle.wire, &right.wire] {
+        wire.delay(std::time::Duration::from_millis(100));
+    }
+    let start = tokio::time::Instant::now();
+    let api = middle.left.root_dyn();
+    let authed = api.call_typed::<Stub, Never>("authenticate", &());
+    let me = authed.call_typed::<Profile, Never>("me", &());
+    let boss = api.call_typed::<Profile, NoUser>("profile", &(me.stub().get("boss"),));
+    assert_eq!(me.await.unwrap().name, "Ann");
+    assert_eq!(start.elapsed().as_millis() / 10, 40, "two links, there and back");
+    // An argument that is a result is awaited before the call is passed on.
+    assert_eq!(boss.await.unwrap().boss, 8);
+    drop(authed);
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    assert_idle(&middle).await;
+    assert_idle(&right).await;
+}
+
 #[tokio::test]
 async fn cancelling_crosses_a_proxy() {
     let (far, right, seen) = client();

@@ -16,6 +16,7 @@ pub struct Thing(pub u32);
 
 impl Capability for Thing {}
 
+/// A new capability.
 pub fn cap(id: u32) -> Cap {
     Cap::new(Thing(id))
 }

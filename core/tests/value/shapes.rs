@@ -36,10 +36,15 @@ struct Struct<T> {
 }
 
 #[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
+struct Wrapped<T> {
+    wrapped: T,
+}
+
+#[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
 #[serde(tag = "kind", rename_all = "snake_case", bound = "T: Part")]
 enum Tagged<T> {
     Push { to: T, list: Vec<T> },
-    Wrap(Struct<T>),
+    Wrap(Wrapped<T>),
     Poll,
 }
 
@@ -64,9 +69,9 @@ enum External<T> {
 #[serde(untagged)]
 enum Untagged<T> {
     Number(u64),
-    It(T),
     Pair(T, T),
-    Named { it: Option<T> },
+    Named { it: T },
+    It(T),
 }
 
 #[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
@@ -110,7 +115,7 @@ fn all_shapes<T: Part>(x: &T, y: &T) {
             to: x(),
             list: vec![y(), x()],
         },
-        Tagged::Wrap(named()),
+        Tagged::Wrap(Wrapped { wrapped: x() }),
         Tagged::Poll,
     ] {
         round(tagged.clone());
@@ -143,14 +148,12 @@ fn all_shapes<T: Part>(x: &T, y: &T) {
         Untagged::Number(3),
         Untagged::It(x()),
         Untagged::Pair(x(), y()),
-        Untagged::Named { it: Some(x()) },
-        Untagged::Named { it: None },
+        Untagged::Named { it: x() },
     ] {
         round(untagged);
     }
-    round(Tagged::Wrap(Struct {
-        it: Untagged::It(Newtype(Some(x()))),
-        other: String::new(),
+    round(Tagged::Wrap(Wrapped {
+        wrapped: Untagged::It(Newtype(Some(x()))),
     }));
     let arc: Arc<T> = decode(encode(&*Arc::new(x())).unwrap())
         .map(Arc::new)

@@ -1,0 +1,92 @@
+//! What a session asks for, as jobs that need the lock no more.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use crate::id::{PromiseId, TargetId, WaitId};
+use crate::peer::deliver;
+use crate::peer::shared::{Entry, Shared, State};
+use crate::peer::wait::Ending;
+use crate::session::{Closed, ClosedBy, Outcome, Output};
+
+/// An output with everything looked up that needs the lock.
+pub(crate) enum Job {
+    Deliver(deliver::Call),
+    Wake(oneshot::Sender<Ending>, Ending),
+    /// Nobody waits any more; dropped outside of the lock all the same.
+    Discard(Ending),
+    Drop(Option<Entry>),
+    Cancel(PromiseId),
+    Close(Closed, Leftovers),
+}
+
+/// What ends with a session.
+pub(crate) struct Leftovers {
+    pub(crate) targets: HashMap<TargetId, Entry>,
+    pub(crate) waiters: HashMap<WaitId, oneshot::Sender<Ending>>,
+}
+
+impl State {
+    /// Takes every output, with what its numbers stand for.
+    pub(crate) fn stage(&mut self, shared: &Arc<Shared>) -> Vec<Job> {
+        let mut jobs = std::mem::take(&mut self.spare);
+        while let Some(output) = self.session.poll_output() {
+            let job = self.job(shared, output);
+            jobs.push(job);
+        }
+        jobs
+    }
+
+    fn job(&mut self, shared: &Arc<Shared>, output: Output) -> Job {
+        match output {
+            Output::Deliver(delivery) => Job::Deliver(deliver::Call {
+                entry: self.targets.get(&delivery.target).cloned(),
+                call: delivery.call,
+                path: delivery.path,
+                args: delivery.args.map(|args| self.lift(shared, args)),
+            }),
+            Output::Settled { wait, outcome } => {
+                let ending = self.ending(shared, outcome);
+                match self.waiters.remove(&wait) {
+                    Some(waiter) => Job::Wake(waiter, ending),
+                    None => Job::Discard(ending),
+                }
+            }
+            Output::DropTarget(target) => Job::Drop(self.targets.remove(&target)),
+            Output::Cancel(call) => Job::Cancel(call),
+            Output::Closed(closed) => {
+                self.closed = Some(closed.clone());
+                // Calls that still run go on, as with other peers; their results go nowhere.
+                self.running.clear();
+                let leftovers = Leftovers {
+                    targets: std::mem::take(&mut self.targets),
+                    waiters: std::mem::take(&mut self.waiters),
+                };
+                Job::Close(closed, leftovers)
+            }
+        }
+    }
+
+    fn ending(&mut self, shared: &Arc<Shared>, outcome: Outcome) -> Ending {
+        match outcome {
+            Outcome::Resolved(value) => Ending::Answer(Ok(self.lift(shared, value))),
+            Outcome::Rejected(error) => Ending::Answer(Err(self.lift(shared, error))),
+            Outcome::Lost(closed) => Ending::Lost(closed),
+        }
+    }
+
+    /// Ends a session whose peer does not read.
+    pub(crate) fn bound_outbound(&mut self) {
+        let limit = self.session.limits().outbound_bytes;
+        if self.closed.is_none() && !self.session.is_closed() && self.session.transmit_bytes() > limit {
+            let closed = Closed {
+                by: ClosedBy::Protocol,
+                name: "Error".to_owned(),
+                message: format!("More than {limit} bytes wait to be sent; the peer does not read."),
+            };
+            self.session.close(closed, true);
+        }
+    }
+}
