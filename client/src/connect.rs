@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bowline_core::limits::Limits;
-use bowline_core::peer::{Connection, Stub};
+use bowline_core::peer::{Connection, Reference, Stub};
 use bowline_transport::{KeepAlive, Metered, WebSocket};
 use http::{HeaderName, HeaderValue, Request, request};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -70,8 +70,8 @@ impl Connect {
     }
 
     /// Gives the server an object of ours as its peer's root; without, it has none.
-    pub fn main(mut self, main: Stub) -> Self {
-        self.main = Some(main);
+    pub fn main(mut self, main: impl Reference) -> Self {
+        self.main = Some(main.stub().clone());
         self
     }
 

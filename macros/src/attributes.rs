@@ -48,11 +48,7 @@ impl Rpc {
             "name" => {
                 let repeated = self.name.is_some();
                 self.name = Some(meta.value()?.parse()?);
-                return if repeated {
-                    Err(meta.error("said twice"))
-                } else {
-                    Ok(())
-                };
+                return if repeated { Err(meta.error("said twice")) } else { Ok(()) };
             }
             "get" => (&mut self.get, option),
             "rest" => (&mut self.rest, option),
@@ -166,10 +162,7 @@ fn outgoing(meta: &ParseNestedMeta<'_>) -> syn::Result<Option<LitStr>> {
 
 fn string(value: Expr) -> Option<LitStr> {
     match value {
-        Expr::Lit(ExprLit {
-            lit: Lit::Str(text),
-            ..
-        }) => Some(text),
+        Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => Some(text),
         _ => None,
     }
 }

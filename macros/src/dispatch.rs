@@ -9,7 +9,7 @@ use syn::{Generics, Ident, parse_quote};
 
 use crate::attributes::conditions;
 use crate::generics::{marker, preceded, sendable};
-use crate::model::{Interface, Kind, Member, Receiver};
+use crate::model::{Interface, Kind, Member};
 use crate::reference;
 
 pub(crate) fn render(interface: &Interface) -> TokenStream {
@@ -38,29 +38,20 @@ fn object() -> Ident {
 }
 
 fn dispatcher(interface: &Interface) -> TokenStream {
-    let Interface {
-        name,
-        generics,
-        members,
-        ..
-    } = interface;
+    let Interface { name, generics, members, .. } = interface;
     let text = reference::name(interface);
     let (_, of_interface, _) = generics.split_for_impl();
     let object = object();
     let declared = declared(generics);
     let marker = marker(generics).map(|ty| quote!(types: #ty,));
     let mut bounded = preceded(parse_quote!(#object), &sendable(generics));
-    bounded
-        .make_where_clause()
-        .predicates
-        .push(parse_quote!(#object: #name #of_interface));
+    bounded.make_where_clause().predicates.push(parse_quote!(#object: #name #of_interface));
     let (on, of_type, bounds) = bounded.split_for_impl();
     let (_, of_reference, _) = generics.split_for_impl();
     let reference = quote!(#text #of_reference);
     let arms = |kind| {
         let arms = members.iter().filter(move |member| member.kind == kind);
-        arms.map(|member| arm(interface, member))
-            .collect::<Vec<_>>()
+        arms.map(|member| arm(interface, member)).collect::<Vec<_>>()
     };
     let (methods, properties) = (arms(Kind::Method), arms(Kind::Property));
     let path = quote!(::bowline::__private);
@@ -113,60 +104,30 @@ fn declared(generics: &Generics) -> TokenStream {
 
 /// `"wire" => Some(the call, started)`.
 fn arm(interface: &Interface, member: &Member) -> TokenStream {
-    let Member {
-        attrs,
-        name,
-        wire,
-        args,
-        rest,
-        output,
-        ..
-    } = member;
+    let Member { attrs, name, wire, args, rest, output, .. } = member;
     let conditions = conditions(attrs);
     let path = quote!(::bowline::__private);
     let (_, of_interface, _) = interface.generics.split_for_impl();
     let (of, object) = (&interface.name, object());
     let (ok, err) = (&output.ok, reference::error(member));
-    let locals: Vec<_> = (0..args.len())
-        .map(|at| format_ident!("arg{at}", span = Span::mixed_site()))
-        .collect();
+    let locals: Vec<_> = (0..args.len()).map(|at| format_ident!("arg{at}", span = Span::mixed_site())).collect();
     let types = args.iter().map(|arg| &arg.ty);
     let (pattern, decode) = match rest {
-        None => (
-            quote!((#(#locals,)*)),
-            quote_spanned!(name.span()=> decode::<(#(#types,)*)>()),
-        ),
+        None => (quote!((#(#locals,)*)), quote_spanned!(name.span()=> decode::<(#(#types,)*)>())),
         Some(rest) => {
             let ty = &rest.ty;
-            let ty = args
-                .iter()
-                .rev()
-                .fold(quote!(::std::vec::Vec<#ty>), |after, arg| {
-                    let ty = &arg.ty;
-                    quote!((#ty, #after))
-                });
-            let nested = locals
-                .iter()
-                .rev()
-                .fold(quote!(rest), |after, local| quote!((#local, #after)));
-            (
-                quote!(#path::Spread(#nested)),
-                quote_spanned!(name.span()=> decode::<#path::Spread<#ty>>()),
-            )
+            let ty = args.iter().rev().fold(quote!(::std::vec::Vec<#ty>), |after, arg| {
+                let ty = &arg.ty;
+                quote!((#ty, #after))
+            });
+            let nested = locals.iter().rev().fold(quote!(rest), |after, local| quote!((#local, #after)));
+            (quote!(#path::Spread(#nested)), quote_spanned!(name.span()=> decode::<#path::Spread<#ty>>()))
         }
     };
     let rest = rest.iter().map(|_| quote!(rest));
-    let receiver = match member.receiver {
-        Receiver::Borrowed => quote!(&self.object),
-        Receiver::Shared(_) => quote!(#path::Arc::clone(&self.object)),
-    };
-    let call =
-        quote!(<#object as #of #of_interface>::#name(#receiver #(, #locals)* #(, #rest)*).await);
-    let result = if output.err.is_some() {
-        call
-    } else {
-        quote!(::core::result::Result::Ok(#call))
-    };
+    let receiver = if member.receiver.shared { quote!(#path::Arc::clone(&self.object)) } else { quote!(&self.object) };
+    let call = quote!(<#object as #of #of_interface>::#name(#receiver #(, #locals)* #(, #rest)*).await);
+    let result = if output.err.is_some() { call } else { quote!(::core::result::Result::Ok(#call)) };
     let reply = quote_spanned!(output.whole.span()=> ::bowline::__private::reply::<#ok, #err>);
     let run = quote!(::std::boxed::Box::pin(async move { #reply(#result) }));
     let started = if member.kind == Kind::Property || (args.is_empty() && member.rest.is_none()) {
@@ -187,12 +148,7 @@ fn arm(interface: &Interface, member: &Member) -> TokenStream {
 
 /// Where an object of ours becomes a reference, and what the interface tells about itself.
 fn constructors(interface: &Interface) -> TokenStream {
-    let Interface {
-        vis,
-        name: of,
-        generics,
-        ..
-    } = interface;
+    let Interface { vis, name: of, generics, .. } = interface;
     let name = reference::name(interface);
     let bounded = sendable(generics);
     let (on, of_type, bounds) = bounded.split_for_impl();
@@ -221,14 +177,7 @@ fn constructors(interface: &Interface) -> TokenStream {
 fn description(interface: &Interface) -> TokenStream {
     let name = interface.name.to_string();
     let members = interface.members.iter().map(|member| {
-        let Member {
-            attrs,
-            wire,
-            kind,
-            args,
-            rest,
-            ..
-        } = member;
+        let Member { attrs, wire, kind, args, rest, .. } = member;
         let conditions = conditions(attrs);
         let kind = match kind {
             Kind::Method => quote!(Method),

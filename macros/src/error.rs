@@ -65,48 +65,22 @@ fn cases(input: &DeriveInput, faults: &mut Faults) -> syn::Result<Vec<Case>> {
     match &input.data {
         Data::Struct(data) => {
             let rule = container.rename_all.as_ref();
-            Ok(case(
-                &input.attrs,
-                &input.ident,
-                quote!(Self),
-                &data.fields,
-                rule,
-                faults,
-            )
-            .into_iter()
-            .collect())
+            Ok(case(&input.attrs, &input.ident, quote!(Self), &data.fields, rule, faults).into_iter().collect())
         }
         Data::Enum(data) => {
-            for attr in input
-                .attrs
-                .iter()
-                .filter(|attr| crate::attributes::is_rpc(attr))
-            {
+            for attr in input.attrs.iter().filter(|attr| crate::attributes::is_rpc(attr)) {
                 faults.at(attr, "on an enum, `#[rpc]` belongs on the variants");
             }
             let mut cases = Vec::new();
             for variant in &data.variants {
                 let name = &variant.ident;
                 let own = Serde::read(&variant.attrs)?;
-                let rule = own
-                    .rename_all
-                    .as_ref()
-                    .or(container.rename_all_fields.as_ref());
-                cases.extend(case(
-                    &variant.attrs,
-                    name,
-                    quote!(Self::#name),
-                    &variant.fields,
-                    rule,
-                    faults,
-                ));
+                let rule = own.rename_all.as_ref().or(container.rename_all_fields.as_ref());
+                cases.extend(case(&variant.attrs, name, quote!(Self::#name), &variant.fields, rule, faults));
             }
             Ok(cases)
         }
-        Data::Union(_) => Err(syn::Error::new_spanned(
-            &input.ident,
-            "a union can not be an error on the wire",
-        )),
+        Data::Union(_) => Err(syn::Error::new_spanned(&input.ident, "a union can not be an error on the wire")),
     }
 }
 
@@ -122,9 +96,7 @@ fn case(
     if let Some(empty) = rpc.name.as_ref().filter(|name| name.value().is_empty()) {
         faults.at(empty, "the name of an error can not be empty");
     }
-    let wire = rpc
-        .name
-        .map_or_else(|| name.unraw().to_string(), |name| name.value());
+    let wire = rpc.name.map_or_else(|| name.unraw().to_string(), |name| name.value());
     let mut parts: Vec<Part> = Vec::new();
     for (at, field) in fields.iter().enumerate() {
         let Some(role) = role(field, rule, faults) else {
@@ -135,25 +107,11 @@ fn case(
         {
             faults.at(field, format!("the error has two properties `{key}`"));
         }
-        let member = field
-            .ident
-            .clone()
-            .map_or_else(|| at.into(), syn::Member::Named);
+        let member = field.ident.clone().map_or_else(|| at.into(), syn::Member::Named);
         let local = format_ident!("field{at}", span = Span::mixed_site());
-        parts.push(Part {
-            member,
-            local,
-            ty: field.ty.clone(),
-            role,
-        });
+        parts.push(Part { member, local, ty: field.ty.clone(), role });
     }
-    Some(Case {
-        name: name.clone(),
-        path,
-        wire,
-        conditions: conditions(attrs),
-        fields: parts,
-    })
+    Some(Case { name: name.clone(), path, wire, conditions: conditions(attrs), fields: parts })
 }
 
 impl Role {
@@ -168,10 +126,7 @@ impl Role {
 }
 
 fn role(field: &Field, rule: Option<&LitStr>, faults: &mut Faults) -> Option<Role> {
-    let rpc = faults.take(Rpc::read(
-        &field.attrs,
-        &["name", "cause", "message", "skip"],
-    ))?;
+    let rpc = faults.take(Rpc::read(&field.attrs, &["name", "cause", "message", "skip"]))?;
     let serde = faults.take(Serde::read(&field.attrs))?;
     // As thiserror sees it.
     let source = has(&field.attrs, "source")
@@ -202,11 +157,7 @@ fn role(field: &Field, rule: Option<&LitStr>, faults: &mut Faults) -> Option<Rol
     if let Some(why) = error_property_refused(&key) {
         let message = format!(
             "an error can not have a property `{key}`: {why}; rename it with `#[rpc(name = \"…\")]`{}",
-            if key == "message" {
-                ", or say `#[rpc(message)]` if it is the whole message"
-            } else {
-                ""
-            }
+            if key == "message" { ", or say `#[rpc(message)]` if it is the whole message" } else { "" }
         );
         faults.at(field, message);
         return None;
@@ -219,20 +170,22 @@ fn render(input: &DeriveInput, cases: &[Case]) -> TokenStream {
     let (on, of_type, bounds) = input.generics.split_for_impl();
     let written = cases.iter().map(write);
     let read = cases.iter().map(read);
-    let parts = if cases.is_empty() {
-        quote!(*self)
+    let to_value = if cases.is_empty() {
+        quote!(match *self {})
     } else {
-        quote!(self)
+        quote! {
+            let parts: ::bowline::__private::ErrorParts = match self {
+                #(#written)*
+            };
+            parts.into_value(self)
+        }
     };
     quote! {
         #[automatically_derived]
         #[allow(deprecated, unused_variables, clippy::all, reason = "the shape is the same for all errors")]
         impl #on ::bowline::RpcError for #name #of_type #bounds {
             fn to_value(&self) -> ::bowline::Value {
-                let parts: ::bowline::__private::ErrorParts = match #parts {
-                    #(#written)*
-                };
-                parts.into_value(self)
+                #to_value
             }
 
             fn from_value(value: &::bowline::Value) -> ::core::option::Option<Self> {
@@ -248,20 +201,13 @@ fn render(input: &DeriveInput, cases: &[Case]) -> TokenStream {
 
 /// The arm that takes a case apart.
 fn write(case: &Case) -> TokenStream {
-    let Case {
-        path,
-        wire,
-        conditions,
-        fields,
-        ..
-    } = case;
+    let Case { path, wire, conditions, fields, .. } = case;
     let sent = fields.iter().filter(|part| part.role.key().is_some());
-    let pattern = sent
-        .clone()
-        .map(|Part { member, local, .. }| quote!(#member: #local));
-    let parts = sent.map(|Part { local, role, .. }| match role.key() {
-        Some("cause") if matches!(role, Role::Cause) => quote!(.cause(#local)),
-        key => quote!(.property(#key, #local)),
+    let pattern = sent.map(|Part { member, local, .. }| quote!(#member: #local));
+    let parts = fields.iter().filter_map(|Part { local, role, .. }| match role {
+        Role::Property(key) => Some(quote!(.property(#key, #local))),
+        Role::Cause => Some(quote!(.cause(#local))),
+        Role::Message | Role::Skipped | Role::Kept => None,
     });
     quote! {
         #(#conditions)*
@@ -271,31 +217,21 @@ fn write(case: &Case) -> TokenStream {
 
 /// The arm that puts a case together again.
 fn read(case: &Case) -> TokenStream {
-    let Case {
-        path,
-        wire,
-        conditions,
-        fields,
-        ..
-    } = case;
+    let Case { path, wire, conditions, fields, .. } = case;
     if fields.iter().any(|part| matches!(part.role, Role::Kept)) {
         return TokenStream::new();
     }
-    let parts = fields.iter().map(
-        |Part {
-             member, ty, role, ..
-         }| {
-            let value = match role {
-                Role::Property(key) => quote!(error.property::<#ty>(#key)?),
-                Role::Cause => quote!(error.cause::<#ty>()?),
-                Role::Message => {
-                    quote!(<#ty as ::core::convert::From<&str>>::from(error.message()))
-                }
-                Role::Skipped | Role::Kept => quote!(<#ty as ::core::default::Default>::default()),
-            };
-            quote!(#member: #value)
-        },
-    );
+    let parts = fields.iter().map(|Part { member, ty, role, .. }| {
+        let value = match role {
+            Role::Property(key) => quote!(error.property::<#ty>(#key)?),
+            Role::Cause => quote!(error.cause::<#ty>()?),
+            Role::Message => {
+                quote!(<#ty as ::core::convert::From<&str>>::from(error.message()))
+            }
+            Role::Skipped | Role::Kept => quote!(<#ty as ::core::default::Default>::default()),
+        };
+        quote!(#member: #value)
+    });
     quote! {
         #(#conditions)*
         #wire => ::core::option::Option::Some(#path { #(#parts,)* }),

@@ -19,19 +19,14 @@ pub(crate) fn sendable(generics: &Generics) -> Generics {
 
 /// The same parameters, each type among them without borrows.
 pub(crate) fn owned(generics: &Generics) -> Generics {
-    bounded(generics, |clause, ty| {
-        clause.push(parse_quote!(#ty: 'static))
-    })
+    bounded(generics, |clause, ty| clause.push(parse_quote!(#ty: 'static)))
 }
 
 type Clause = syn::punctuated::Punctuated<syn::WherePredicate, syn::Token![,]>;
 
 fn bounded(generics: &Generics, bound: impl Fn(&mut Clause, &syn::Ident)) -> Generics {
     let mut generics = generics.clone();
-    let types: Vec<_> = generics
-        .type_params()
-        .map(|param| param.ident.clone())
-        .collect();
+    let types: Vec<_> = generics.type_params().map(|param| param.ident.clone()).collect();
     if !types.is_empty() {
         let clause = &mut generics.make_where_clause().predicates;
         types.iter().for_each(|ty| bound(clause, ty));

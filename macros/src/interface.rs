@@ -3,7 +3,7 @@
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
 
-use crate::model::{Interface, Member, Receiver};
+use crate::model::{Interface, Member};
 use crate::{dispatch, reference};
 
 /// Everything that `#[bowline::interface]` stands for.
@@ -15,14 +15,7 @@ pub(crate) fn render(interface: &Interface) -> TokenStream {
 }
 
 fn render_trait(interface: &Interface) -> TokenStream {
-    let Interface {
-        attrs,
-        vis,
-        name,
-        generics,
-        supertraits,
-        members,
-    } = interface;
+    let Interface { attrs, vis, name, generics, supertraits, members } = interface;
     let parameters = &generics.params;
     let parameters = (!parameters.is_empty()).then(|| quote!(<#parameters>));
     let condition = &generics.where_clause;
@@ -40,18 +33,9 @@ fn render_trait(interface: &Interface) -> TokenStream {
 
 /// `async fn f(…) -> T` without the `async`, so that the future can be required to be `Send`.
 fn render_method(member: &Member) -> TokenStream {
-    let Member {
-        attrs,
-        name,
-        receiver,
-        output,
-        ..
-    } = member;
+    let Member { attrs, name, receiver, output, .. } = member;
     let whole = &output.whole;
-    let receiver = match receiver {
-        Receiver::Borrowed => quote!(&self),
-        Receiver::Shared(ty) => quote!(self: #ty),
-    };
+    let receiver = &receiver.written;
     let args = member.args.iter().map(|arg| {
         let (name, ty) = (&arg.name, &arg.ty);
         quote!(#name: #ty)
@@ -65,7 +49,7 @@ fn render_method(member: &Member) -> TokenStream {
         |body| {
             // An `async fn` owns its arguments to its end, used or not.
             let owned = member.args.iter().chain(&member.rest).map(|arg| &arg.name);
-            quote!({ async move { #(let #owned = #owned;)* #body } })
+            quote!({ async move { #(let _ = &#owned;)* #body } })
         },
     );
     // An implementation whose future is not `Send` is told so at this name.

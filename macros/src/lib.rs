@@ -168,9 +168,7 @@ use syn::{DeriveInput, ItemTrait, parse_macro_input};
 pub fn interface(options: TokenStream, item: TokenStream) -> TokenStream {
     let item = parse_macro_input!(item as ItemTrait);
     parse::interface(options.into(), item)
-        .map_or_else(syn::Error::into_compile_error, |interface| {
-            interface::render(&interface)
-        })
+        .map_or_else(syn::Error::into_compile_error, |interface| interface::render(&interface))
         .into()
 }
 
@@ -212,9 +210,7 @@ pub fn interface(options: TokenStream, item: TokenStream) -> TokenStream {
 #[proc_macro_derive(Pipeline, attributes(rpc, serde))]
 pub fn derive_pipeline(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);
-    pipeline::derive(&input)
-        .unwrap_or_else(syn::Error::into_compile_error)
-        .into()
+    pipeline::derive(&input).unwrap_or_else(syn::Error::into_compile_error).into()
 }
 
 /// Makes an error type one that crosses the wire, as a JavaScript error, and is the same again at
@@ -265,7 +261,5 @@ pub fn derive_pipeline(input: TokenStream) -> TokenStream {
 #[proc_macro_derive(RpcError, attributes(rpc, serde))]
 pub fn derive_rpc_error(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);
-    error::derive(&input)
-        .unwrap_or_else(syn::Error::into_compile_error)
-        .into()
+    error::derive(&input).unwrap_or_else(syn::Error::into_compile_error).into()
 }

@@ -37,11 +37,12 @@ pub(crate) enum Kind {
     Property,
 }
 
-pub(crate) enum Receiver {
-    /// `&self`
-    Borrowed,
-    /// `self: Arc<Self>`, as the user spelled the type.
-    Shared(Box<Type>),
+/// `&self`, or `self: Arc<Self>`.
+pub(crate) struct Receiver {
+    /// As written: in what `macro_rules!` made, a `self` of ours would be another than the body's.
+    pub(crate) written: syn::Receiver,
+    /// Whether it takes the `Arc`.
+    pub(crate) shared: bool,
 }
 
 pub(crate) struct Argument {

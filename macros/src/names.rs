@@ -76,9 +76,7 @@ pub(crate) fn rename_field(rule: &str, field: &str) -> Option<String> {
         "camelCase" => {
             let pascal = pascal_case(field);
             let mut chars = pascal.chars();
-            chars.next().map_or_else(String::new, |first| {
-                first.to_lowercase().chain(chars).collect()
-            })
+            chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
         }
         "kebab-case" => field.replace('_', "-"),
         "SCREAMING-KEBAB-CASE" => field.to_ascii_uppercase().replace('_', "-"),

@@ -4,8 +4,8 @@
 use proc_macro2::TokenStream;
 use syn::ext::IdentExt;
 use syn::{
-    Attribute, FnArg, GenericArgument, Ident, ItemTrait, Pat, PatType, PathArguments, ReturnType,
-    TraitItem, TraitItemFn, Type, parse_quote,
+    Attribute, FnArg, GenericArgument, Ident, ItemTrait, Pat, PatType, PathArguments, ReturnType, Signature, TraitItem,
+    TraitItemFn, Type, parse_quote,
 };
 
 use crate::attributes::{Rpc, is_rpc};
@@ -42,16 +42,10 @@ pub(crate) fn interface(options: TokenStream, item: ItemTrait) -> syn::Result<In
 
 fn check_trait(item: &ItemTrait, faults: &mut Faults) {
     if let Some(token) = item.unsafety {
-        faults.at(
-            token,
-            "an interface can not be unsafe: its callers are elsewhere",
-        );
+        faults.at(token, "an interface can not be unsafe: its callers are elsewhere");
     }
     for lifetime in item.generics.lifetimes() {
-        faults.at(
-            lifetime,
-            "an interface has no lifetimes: everything it passes is owned",
-        );
+        faults.at(lifetime, "an interface has no lifetimes: everything it passes is owned");
     }
     for attr in item.attrs.iter().filter(|attr| is_rpc(attr)) {
         faults.at(attr, "`#[rpc]` belongs on a method");
@@ -62,58 +56,13 @@ fn check_trait(item: &ItemTrait, faults: &mut Faults) {
 const OF_THE_REFERENCE: [&str; 3] = ["new", "from_arc", "clone"];
 
 fn member(method: TraitItemFn, faults: &mut Faults) -> Option<Member> {
-    let TraitItemFn {
-        attrs,
-        sig,
-        default,
-        ..
-    } = method;
+    let TraitItemFn { attrs, sig, default, .. } = method;
     let rpc = faults.take(Rpc::read(&attrs, &["name", "get"]))?;
-    if sig.asyncness.is_none() {
-        faults.at(
-            sig.fn_token,
-            "methods of an interface are `async fn`: the caller may be elsewhere",
-        );
-    }
-    if !sig.generics.params.is_empty() {
-        faults.at(
-            &sig.generics,
-            "a method can not be generic: the peer knows it by name alone",
-        );
-    }
-    if let Some(clause) = &sig.generics.where_clause {
-        faults.at(
-            clause,
-            "a method can not have a where clause: peers call it on any object of the interface",
-        );
-    }
-    if let Some(token) = &sig.unsafety {
-        faults.at(
-            token,
-            "a method can not be unsafe: its callers are elsewhere",
-        );
-    }
-    if OF_THE_REFERENCE.iter().any(|taken| sig.ident == taken) {
-        let name = &sig.ident;
-        let message = format!(
-            "the reference type has a function `{name}` of its own: name this one differently, and add \
-             `#[rpc(name = \"{name}\")]` if peers should still see `{name}`"
-        );
-        faults.at(name, message);
-    }
-
+    check_signature(&sig, faults);
     let wire = wire_name(&sig.ident, &rpc, faults);
-    let kind = if rpc.get.is_some() {
-        Kind::Property
-    } else {
-        Kind::Method
-    };
+    let kind = if rpc.get.is_some() { Kind::Property } else { Kind::Method };
     let mut inputs = sig.inputs.into_iter().peekable();
-    let receiver = receiver(
-        inputs.next_if(|input| matches!(input, FnArg::Receiver(_))),
-        &sig.ident,
-        faults,
-    );
+    let receiver = receiver(inputs.next_if(|input| matches!(input, FnArg::Receiver(_))), &sig.ident, faults);
     let mut args = Vec::new();
     let mut rest = None;
     while let Some(input) = inputs.next() {
@@ -121,11 +70,9 @@ fn member(method: TraitItemFn, faults: &mut Faults) -> Option<Member> {
         if kind == Kind::Property {
             faults.at(&typed, "a property is read without arguments");
         }
-        let (argument, is_rest) = argument(typed, inputs.peek().is_none(), faults)?;
-        if is_rest {
-            rest = Some(argument);
-        } else {
-            args.push(argument);
+        match argument(typed, inputs.peek().is_none(), faults)? {
+            (argument, true) => rest = Some(argument),
+            (argument, false) => args.push(argument),
         }
     }
     Some(Member {
@@ -141,17 +88,37 @@ fn member(method: TraitItemFn, faults: &mut Faults) -> Option<Member> {
     })
 }
 
+fn check_signature(sig: &Signature, faults: &mut Faults) {
+    if sig.asyncness.is_none() {
+        faults.at(sig.fn_token, "methods of an interface are `async fn`: the caller may be elsewhere");
+    }
+    if !sig.generics.params.is_empty() {
+        faults.at(&sig.generics, "a method can not be generic: the peer knows it by name alone");
+    }
+    if let Some(clause) = &sig.generics.where_clause {
+        faults.at(clause, "a method can not have a where clause: peers call it on any object of the interface");
+    }
+    if let Some(token) = &sig.unsafety {
+        faults.at(token, "a method can not be unsafe: its callers are elsewhere");
+    }
+    if OF_THE_REFERENCE.iter().any(|taken| sig.ident == taken) {
+        let name = &sig.ident;
+        let message = format!(
+            "the reference type has a function `{name}` of its own: name this one differently, and add \
+             `#[rpc(name = \"{}\")]` if peers should still see it as that",
+            camel_case(&name.to_string())
+        );
+        faults.at(name, message);
+    }
+}
+
 fn wire_name(method: &Ident, rpc: &Rpc, faults: &mut Faults) -> String {
     let (wire, place) = match &rpc.name {
         Some(name) => (name.value(), name.span()),
         None => (camel_case(&method.unraw().to_string()), method.span()),
     };
     if let Some(why) = member_refused(&wire) {
-        let hint = if rpc.name.is_some() {
-            ""
-        } else {
-            "; choose another with `#[rpc(name = \"…\")]`"
-        };
+        let hint = if rpc.name.is_some() { "" } else { "; choose another with `#[rpc(name = \"…\")]`" };
         let message = format!("`{wire}` can not be a name on the wire: {why}{hint}");
         faults.add(syn::Error::new(place, message));
     }
@@ -162,20 +129,14 @@ fn receiver(first: Option<FnArg>, method: &Ident, faults: &mut Faults) -> Option
     const ADVICE: &str = "calls run at the same time and share the object: take `&self` (or `self: Arc<Self>`), and \
                           keep what changes behind a lock of your choice";
     let Some(FnArg::Receiver(receiver)) = first else {
-        faults.at(
-            method,
-            "a method of an interface is called on an object: its first parameter is `&self`",
-        );
+        faults.at(method, "a method of an interface is called on an object: its first parameter is `&self`");
         return None;
     };
     match &receiver.reference {
-        Some((_, None)) if receiver.mutability.is_none() => Some(Receiver::Borrowed),
-        None if is_shared(&receiver.ty) => Some(Receiver::Shared(receiver.ty)),
+        Some((_, None)) if receiver.mutability.is_none() => Some(Receiver { written: receiver, shared: false }),
+        None if is_shared(&receiver.ty) => Some(Receiver { written: receiver, shared: true }),
         Some((_, Some(lifetime))) => {
-            faults.at(
-                lifetime,
-                "write `&self`: the borrow lasts as long as the call",
-            );
+            faults.at(lifetime, "write `&self`: the borrow lasts as long as the call");
             None
         }
         _ => {
@@ -187,8 +148,7 @@ fn receiver(first: Option<FnArg>, method: &Ident, faults: &mut Faults) -> Option
 
 /// Whether the type is `Arc<Self>`, however the path to `Arc` is written.
 fn is_shared(ty: &Type) -> bool {
-    type_arguments(ty, "Arc")
-        .is_some_and(|of| matches!(of[..], [Type::Path(of)] if of.path.is_ident("Self")))
+    type_arguments(ty, "Arc").is_some_and(|of| matches!(of[..], [Type::Path(of)] if of.path.is_ident("Self")))
 }
 
 /// The argument, and whether it is the rest.
@@ -199,12 +159,9 @@ fn argument(typed: PatType, last: bool, faults: &mut Faults) -> Option<(Argument
         faults.at(attr, "arguments take no attribute but `#[rpc(rest)]`");
     }
     let name = match *pat {
-        Pat::Ident(pat) if pat.by_ref.is_none() && pat.subpat.is_none() => pat.ident,
+        Pat::Ident(pat) if pat.by_ref.is_none() && pat.mutability.is_none() && pat.subpat.is_none() => pat.ident,
         other => {
-            faults.at(
-                other,
-                "give the argument a plain name: it is part of the interface's description",
-            );
+            faults.at(other, "give the argument a plain name: it is part of the interface's description");
             return None;
         }
     };
@@ -220,13 +177,7 @@ fn argument(typed: PatType, last: bool, faults: &mut Faults) -> Option<(Argument
         return None;
     };
     check_type(element, faults);
-    Some((
-        Argument {
-            name,
-            ty: element.clone(),
-        },
-        true,
-    ))
+    Some((Argument { name, ty: element.clone() }, true))
 }
 
 fn foreign(attrs: &[Attribute]) -> impl Iterator<Item = &Attribute> {
@@ -256,11 +207,7 @@ fn output(written: ReturnType, faults: &mut Faults) -> Option<Output> {
 /// The type arguments when `ty` is a path that ends in `name`.
 fn type_arguments<'t>(ty: &'t Type, name: &str) -> Option<Vec<&'t Type>> {
     let Type::Path(path) = ty else { return None };
-    let last = path
-        .path
-        .segments
-        .last()
-        .filter(|last| path.qself.is_none() && last.ident == name)?;
+    let last = path.path.segments.last().filter(|last| path.qself.is_none() && last.ident == name)?;
     let PathArguments::AngleBracketed(arguments) = &last.arguments else {
         return Some(Vec::new());
     };
@@ -275,14 +222,9 @@ fn check_collisions(members: &[Member], faults: &mut Faults) {
     for (at, member) in members.iter().enumerate() {
         // Alternatives under `#[cfg]` are compared by the compiler, which knows which of them exist.
         let conditional = |member: &Member| crate::attributes::has(&member.attrs, "cfg");
-        let same = |other: &&Member| {
-            other.wire == member.wire && !(conditional(other) && conditional(member))
-        };
+        let same = |other: &&Member| other.wire == member.wire && !(conditional(other) && conditional(member));
         if let Some(first) = members[..at].iter().find(same) {
-            let message = format!(
-                "`{}` and `{}` are both `{}` on the wire",
-                first.name, member.name, member.wire
-            );
+            let message = format!("`{}` and `{}` are both `{}` on the wire", first.name, member.name, member.wire);
             faults.add(syn::Error::new(member.name.span(), message));
         }
     }

@@ -14,18 +14,11 @@ pub(crate) fn derive(input: &DeriveInput) -> syn::Result<TokenStream> {
     let fields = named_fields(input)?;
     let mut faults = Faults::default();
     for lifetime in input.generics.lifetimes() {
-        faults.at(
-            lifetime,
-            "a pipelined struct has no lifetimes: its fields are at the peer",
-        );
+        faults.at(lifetime, "a pipelined struct has no lifetimes: its fields are at the peer");
     }
     let container = Serde::read(&input.attrs)?;
     check_container(&container, &mut faults);
-    let properties: Vec<_> = fields
-        .named
-        .iter()
-        .filter_map(|field| property(field, &container, &mut faults))
-        .collect();
+    let properties: Vec<_> = fields.named.iter().filter_map(|field| property(field, &container, &mut faults)).collect();
     faults.finish()?;
     Ok(render(input, &properties))
 }
@@ -38,31 +31,18 @@ struct Property<'f> {
 
 fn named_fields(input: &DeriveInput) -> syn::Result<&FieldsNamed> {
     let why = match &input.data {
-        Data::Struct(DataStruct {
-            fields: Fields::Named(fields),
-            ..
-        }) => return Ok(fields),
-        Data::Struct(_) => {
-            "this struct has no named fields, so there is nothing to name on the way"
-        }
-        Data::Enum(_) => {
-            "which fields an enum has is known when it has arrived; await the promise and match on it"
-        }
+        Data::Struct(DataStruct { fields: Fields::Named(fields), .. }) => return Ok(fields),
+        Data::Struct(_) => "this struct has no named fields, so there is nothing to name on the way",
+        Data::Enum(_) => "which fields an enum has is known when it has arrived; await the promise and match on it",
         Data::Union(_) => "a union can not cross the wire",
     };
-    Err(syn::Error::new_spanned(
-        &input.ident,
-        format!("`Pipeline` can not be derived here: {why}"),
-    ))
+    Err(syn::Error::new_spanned(&input.ident, format!("`Pipeline` can not be derived here: {why}")))
 }
 
 /// Refuses serde options under which the struct is not an object with these fields.
 fn check_container(serde: &Serde, faults: &mut Faults) {
     for (option, _) in &serde.others {
-        if ["transparent", "into", "remote"]
-            .iter()
-            .any(|other| option == other)
-        {
+        if ["transparent", "into", "remote"].iter().any(|other| option == other) {
             faults.at(
                 option,
                 format!("`Pipeline` can not be derived under `serde({option})`: the wire carries another type's shape"),
@@ -90,10 +70,7 @@ fn property<'f>(field: &'f Field, container: &Serde, faults: &mut Faults) -> Opt
             continue;
         };
         // Its numbers read as plain ones do.
-        if with
-            .as_ref()
-            .is_none_or(|with| with.value() != "bowline::bigint")
-        {
+        if with.as_ref().is_none_or(|with| with.value() != "bowline::bigint") {
             faults.at(
                 option,
                 "`Pipeline` reads a field as its own type, which this one is not on the wire; leave it out with \
@@ -107,20 +84,13 @@ fn property<'f>(field: &'f Field, container: &Serde, faults: &mut Faults) -> Opt
 }
 
 fn render(input: &DeriveInput, properties: &[Property<'_>]) -> TokenStream {
-    let DeriveInput {
-        vis,
-        ident: of,
-        generics,
-        ..
-    } = input;
+    let DeriveInput { vis, ident: of, generics, .. } = input;
     let conditions = conditions(&input.attrs);
     let name = format_ident!("{of}Pipelined");
     let summary = format!("A [`{of}`] that may not have arrived yet: its fields, each a promise.");
     let marker_type = marker(generics);
     let marker = marker_type.iter();
-    let made = marker_type
-        .iter()
-        .map(|_| quote!(types: ::core::marker::PhantomData,));
+    let made = marker_type.iter().map(|_| quote!(types: ::core::marker::PhantomData,));
     let mut declared = generics.clone();
     let condition = declared.where_clause.take();
     let parameters = (!declared.params.is_empty()).then(|| {
@@ -162,17 +132,7 @@ fn render(input: &DeriveInput, properties: &[Property<'_>]) -> TokenStream {
 }
 
 fn method(property: &Property<'_>) -> TokenStream {
-    let Property {
-        field:
-            Field {
-                attrs,
-                vis,
-                ident,
-                ty,
-                ..
-            },
-        wire,
-    } = property;
+    let Property { field: Field { attrs, vis, ident, ty, .. }, wire } = property;
     let conditions = conditions(attrs);
     let docs = if has(attrs, "doc") {
         docs(attrs)

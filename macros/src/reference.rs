@@ -16,19 +16,11 @@ pub(crate) fn name(interface: &Interface) -> Ident {
 }
 
 pub(crate) fn render(interface: &Interface) -> TokenStream {
-    let Interface {
-        attrs,
-        vis,
-        name: of,
-        generics,
-        members,
-        ..
-    } = interface;
+    let Interface { attrs, vis, name: of, generics, members, .. } = interface;
     let name = name(interface);
     let (conditions, docs) = (conditions(attrs), docs(attrs));
     let deprecated = only(attrs, &["deprecated"]);
-    let summary =
-        format!("A reference to a [`{of}`], ours or the peer's; each method sends at once.");
+    let summary = format!("A reference to a [`{of}`], ours or the peer's; each method sends at once.");
     let parameters = &generics.params;
     let parameters = (!parameters.is_empty()).then(|| quote!(<#parameters>));
     let condition = &generics.where_clause;
@@ -59,62 +51,47 @@ pub(crate) fn render(interface: &Interface) -> TokenStream {
 }
 
 fn method(interface: &Interface, member: &Member) -> TokenStream {
-    let Member {
-        attrs,
-        name,
-        wire,
-        kind,
-        args,
-        rest,
-        output,
-        ..
-    } = member;
+    let Member { attrs, name, args, rest, output, .. } = member;
     let vis = &interface.vis;
     let docs = member_docs(member);
     let kept = only(attrs, &["cfg", "deprecated"]);
-    let ok = &output.ok;
-    let err = error(member);
-    let names: Vec<_> = args.iter().map(|arg| &arg.name).collect();
-    let types = args
-        .iter()
-        .map(|Argument { ty, .. }| quote_spanned!(ty.span()=> impl ::bowline::IntoArg<#ty>));
-    let sent = quote!((#(::bowline::IntoArg::into_arg(#names),)*));
-    let (rest_arg, body) = match (kind, rest) {
-        (Kind::Property, _) => (None, quote!(::bowline::Stub::get_typed(&self.stub, #wire))),
-        (Kind::Method, None) if names.is_empty() => (
-            None,
-            quote!(::bowline::Stub::call_typed(&self.stub, #wire, &())),
-        ),
-        (Kind::Method, None) => (
-            None,
-            quote!(::bowline::Stub::call_typed(&self.stub, #wire, &#sent)),
-        ),
-        (Kind::Method, Some(rest)) => {
-            let (name, ty) = (&rest.name, &rest.ty);
-            let last = quote!(::core::iter::Iterator::collect::<::std::vec::Vec<#ty>>(
-                ::core::iter::IntoIterator::into_iter(#name)
-            ));
-            let nested = names.iter().rev().fold(
-                last,
-                |after, name| quote!((::bowline::IntoArg::into_arg(#name), #after)),
-            );
-            let spread = quote!(::bowline::__private::Spread(#nested));
-            (
-                Some(quote!(#name: impl ::core::iter::IntoIterator<Item = #ty>)),
-                quote!(::bowline::Stub::call_typed(&self.stub, #wire, &#spread)),
-            )
-        }
-    };
-    let rest_arg = rest_arg.iter();
+    let (ok, err) = (&output.ok, error(member));
+    let args = args.iter().map(|Argument { name, ty }| {
+        let ty = quote_spanned!(ty.span()=> impl ::bowline::IntoArg<#ty>);
+        quote!(#name: #ty)
+    });
+    let rest = rest.iter().map(|Argument { name, ty }| quote!(#name: impl ::core::iter::IntoIterator<Item = #ty>));
+    let send = send(member);
     quote! {
         #docs
         #(#kept)*
-        #vis fn #name(&self #(, #names: #types)* #(, #rest_arg)*)
-            -> ::bowline::Promise<#ok, #err>
-        {
-            #body
+        #vis fn #name(&self #(, #args)* #(, #rest)*) -> ::bowline::Promise<#ok, #err> {
+            #send
         }
     }
+}
+
+/// What a method does: it sends its arguments, or reads the property.
+fn send(member: &Member) -> TokenStream {
+    let Member { name, wire, kind, args, rest, .. } = member;
+    if *kind == Kind::Property {
+        return quote!(::bowline::Stub::get_typed(&self.stub, #wire));
+    }
+    let names = args.iter().map(|arg| &arg.name);
+    // An argument that has no form on the wire is reported at the method's name.
+    let args = match rest {
+        None => quote_spanned!(name.span()=> (#(::bowline::IntoArg::into_arg(#names),)*)),
+        Some(rest) => {
+            let (last, ty) = (&rest.name, &rest.ty);
+            let last = quote!(::core::iter::Iterator::collect::<::std::vec::Vec<#ty>>(
+                ::core::iter::IntoIterator::into_iter(#last)
+            ));
+            let nested = names.rev().fold(last, |after, name| quote!((::bowline::IntoArg::into_arg(#name), #after)));
+            quote_spanned!(name.span()=> ::bowline::__private::Spread(#nested))
+        }
+    };
+    let args = quote_spanned!(name.span()=> &#args);
+    quote!(::bowline::Stub::call_typed(&self.stub, #wire, #args))
 }
 
 /// The documentation of the trait's method, or a sentence in its place.
@@ -133,18 +110,12 @@ fn member_docs(member: &Member) -> TokenStream {
 
 /// The error type that a caller sees declared.
 pub(crate) fn error(member: &Member) -> TokenStream {
-    member
-        .output
-        .err
-        .as_ref()
-        .map_or_else(|| quote!(::bowline::Never), |err| quote!(#err))
+    member.output.err.as_ref().map_or_else(|| quote!(::bowline::Never), |err| quote!(#err))
 }
 
 /// What makes the struct a reference: it is made from a stub, and travels as one.
 fn traits(interface: &Interface) -> TokenStream {
-    let Interface {
-        attrs, generics, ..
-    } = interface;
+    let Interface { attrs, generics, .. } = interface;
     let name = name(interface);
     let text = name.to_string();
     let conditions = conditions(attrs);

@@ -2,9 +2,7 @@
 //! type can be serialized, say) is left to the bounds of the generated code.
 
 use syn::visit::{self, Visit};
-use syn::{
-    GenericArgument, PathArguments, Type, TypeImplTrait, TypePath, TypeReference, TypeSlice,
-};
+use syn::{GenericArgument, PathArguments, Type, TypeImplTrait, TypePath, TypeReference, TypeSlice};
 
 use crate::faults::Faults;
 
@@ -28,10 +26,7 @@ impl<'t> Visit<'t> for Check<'_> {
     }
 
     fn visit_type_reference(&mut self, ty: &'t TypeReference) {
-        self.faults.at(
-            ty,
-            "use an owned type: what arrives from a peer can not be borrowed",
-        );
+        self.faults.at(ty, "use an owned type: what arrives from a peer can not be borrowed");
     }
 
     fn visit_type_slice(&mut self, ty: &'t TypeSlice) {
@@ -43,10 +38,7 @@ impl<'t> Visit<'t> for Check<'_> {
 
     fn visit_type_path(&mut self, ty: &'t TypePath) {
         if ty.qself.is_none() && ty.path.is_ident("Self") {
-            self.faults.at(
-                ty,
-                "the caller does not know `Self`: use the reference type of the interface",
-            );
+            self.faults.at(ty, "the caller does not know `Self`: use the reference type of the interface");
         }
         if let Some(last) = ty.path.segments.last()
             && last.ident == "Vec"

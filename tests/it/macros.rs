@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bowline::testing::{Pair, pair};
-use bowline::{CallError, MemberKind, Never, Promise, Reference, Stub, Value};
+use bowline::{CallError, MemberKind, Never, Promise, Reference, Value};
 
 /// Finds people.
 #[bowline::interface]
-pub trait Directory {
+pub(crate) trait Directory {
     async fn authenticate(&self, token: String) -> Result<AccountRef, TokenError>;
     async fn profile(&self, id: u64) -> Result<Profile, ProfileError>;
     #[rpc(get)]
@@ -30,23 +30,23 @@ pub trait Directory {
 
 /// An account that counts its uses.
 #[bowline::interface]
-pub trait Account {
+pub(crate) trait Account {
     async fn me(self: Arc<Self>) -> Result<u64, Never>;
-    async fn itself(self: std::sync::Arc<Self>) -> AccountRef;
+    async fn itself(self: Arc<Self>) -> AccountRef;
 }
 
 #[derive(serde::Serialize, serde::Deserialize, bowline::Pipeline)]
 #[serde(rename_all = "camelCase")]
-pub struct Profile {
-    pub id: u64,
-    pub first_name: String,
+pub(crate) struct Profile {
+    pub(crate) id: u64,
+    pub(crate) first_name: String,
     #[serde(rename = "chief")]
-    pub boss: u64,
-    pub account: Option<AccountRef>,
+    pub(crate) boss: u64,
+    pub(crate) account: Option<AccountRef>,
 }
 
 #[derive(serde::Serialize, serde::Deserialize)]
-pub struct Watch {
+pub(crate) struct Watch {
     topic: String,
     #[serde(flatten)]
     how: How,
@@ -54,13 +54,13 @@ pub struct Watch {
 
 #[derive(serde::Serialize, serde::Deserialize)]
 #[serde(tag = "kind")]
-pub enum How {
+pub(crate) enum How {
     Ask { account: AccountRef },
     Poll,
 }
 
 #[derive(Debug, PartialEq, thiserror::Error, bowline::RpcError)]
-pub enum ProfileError {
+pub(crate) enum ProfileError {
     #[error("there is no {user_id}")]
     #[serde(rename_all = "camelCase")]
     NoUser { user_id: u64, hint: Option<String> },
@@ -85,11 +85,11 @@ pub enum ProfileError {
 
 #[derive(Debug, PartialEq, thiserror::Error)]
 #[error("secret path /var/lib")]
-pub struct Opaque;
+pub(crate) struct Opaque;
 
 #[derive(Debug, PartialEq, thiserror::Error, bowline::RpcError)]
 #[error("bad token")]
-pub struct TokenError {
+pub(crate) struct TokenError {
     #[rpc(name = "why")]
     reason: String,
 }
@@ -180,10 +180,11 @@ async fn dependent_calls_take_one_round_trip() {
     let boss = api.profile(&me).await.expect("there is one");
     assert_eq!((boss.id, boss.first_name.as_str()), (1, "P1"));
     assert_eq!(
-        pair.wire.log()[..4],
+        pair.wire.log()[..5],
         [
             r#"> ["push",["pipeline",0,["authenticate"],["good"]]]"#,
             r#"> ["push",["pipeline",1,["me"],[]]]"#,
+            r#"> ["release",1,1]"#,
             r#"> ["push",["pipeline",0,["profile"],[["pipeline",2]]]]"#,
             r#"> ["pull",3]"#,
         ]
@@ -337,7 +338,7 @@ fn an_interface_describes_itself() {
 
 /// Keeps values.
 #[bowline::interface]
-pub trait Store<T> {
+pub(crate) trait Store<T> {
     async fn put(&self, key: String, value: T) -> Option<T>;
 }
 
@@ -377,6 +378,29 @@ fn everything_public_can_go_anywhere() {
 fn a_reference_is_what_its_stub_is() {
     let stub = DirectoryRef::new(Staff).stub().clone();
     assert!(DirectoryRef::from_stub(stub.clone()).stub().ptr_eq(&stub));
+}
+
+macro_rules! doubling {
+    ($trait:ident, $method:ident) => {
+        #[bowline::interface]
+        trait $trait {
+            async fn $method(&self, n: u64) -> u64 {
+                self.factor().await * n
+            }
+            async fn factor(&self) -> u64 {
+                2
+            }
+        }
+    };
+}
+
+doubling!(Doubling, double);
+
+#[tokio::test]
+async fn macro_rules_can_make_interfaces() {
+    struct Twice;
+    impl Doubling for Twice {}
+    assert_eq!(DoublingRef::new(Twice).double(4).await.expect("it has a body"), 8);
 }
 
 /// Everything that generated code might take for granted means something else here.

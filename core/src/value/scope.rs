@@ -51,9 +51,7 @@ impl Scope {
 
     fn open(frame: Frame) -> Self {
         FRAMES.with_borrow_mut(|frames| frames.push(frame));
-        Self {
-            on_this_thread: PhantomData,
-        }
+        Self { on_this_thread: PhantomData }
     }
 
     /// Ends an encode and returns what it met.
@@ -108,8 +106,5 @@ pub(super) fn is_reading() -> bool {
 }
 
 fn with_innermost<T>(f: impl FnOnce(&mut Frame) -> Option<T>) -> Option<T> {
-    FRAMES
-        .try_with(|frames| frames.borrow_mut().last_mut().and_then(f))
-        .ok()
-        .flatten()
+    FRAMES.try_with(|frames| frames.borrow_mut().last_mut().and_then(f)).ok().flatten()
 }

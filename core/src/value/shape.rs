@@ -146,9 +146,7 @@ impl<'de> Decoder<'de> {
         }
         match Tag::parse(&name) {
             Some(tag) => Ok(Shape::Special(tag)),
-            None => Err(DecodeError::new(format_args!(
-                "unknown special value {name:.40?}"
-            ))),
+            None => Err(DecodeError::new(format_args!("unknown special value {name:.40?}"))),
         }
     }
 
@@ -159,8 +157,8 @@ impl<'de> Decoder<'de> {
             Some(b'[') if !self.json => {
                 let start = self.cursor.clone();
                 self.cursor.expect(b'[')?;
-                let undefined = self.cursor.peek() == Some(b'"')
-                    && self.cursor.string().is_ok_and(|tag| tag == "undefined");
+                let undefined =
+                    self.cursor.peek() == Some(b'"') && self.cursor.string().is_ok_and(|tag| tag == "undefined");
                 if undefined {
                     self.end_special()?;
                 } else {

@@ -126,8 +126,7 @@ impl<'de, A: SeqAccess<'de>> Fields<A> {
     }
 
     fn next<T: serde::Deserialize<'de>>(&mut self) -> Result<T, A::Error> {
-        self.optional()?
-            .ok_or_else(|| A::Error::custom("a special value lacks a part"))
+        self.optional()?.ok_or_else(|| A::Error::custom("a special value lacks a part"))
     }
 
     fn optional<T: serde::Deserialize<'de>>(&mut self) -> Result<Option<T>, A::Error> {

@@ -1,6 +1,7 @@
 //! Where it can be mounted: axum, bare hyper.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
@@ -23,13 +24,18 @@ async fn serves_both(address: SocketAddr) {
 
 #[tokio::test]
 async fn in_an_axum_router() {
-    let app = Router::new().route("/healthz", get(async || "ok")).route_service("/rpc", service());
+    let rpc = service();
+    let app = Router::new().route("/healthz", get(async || "ok")).route_service("/rpc", rpc.clone());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async { axum::serve(listener, app).await.unwrap() });
     serves_both(address).await;
     let healthy = request(address, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await;
     assert_eq!(body(&healthy), ("200", "ok"));
+    let mut peer = Socket::open(address).await;
+    let (close, ()) = tokio::join!(peer.next(), rpc.drain(Duration::from_secs(8)));
+    assert_eq!(close, "close 1001 server is draining");
+    assert_eq!(body(&post(address, "").await), ("503", "server is draining"));
 }
 
 #[tokio::test]
