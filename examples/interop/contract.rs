@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use bowline::{CallError, ErrorValue, Func, Promise, Stub, Thrown, Value};
+use bowline::{ErrorValue, Func, Promise, Stub, Thrown, Value};
 use serde::{Deserialize, Serialize};
 
 /// Counts from the number it was made with.
 #[bowline::interface]
-pub trait Counter {
+pub(crate) trait Counter {
     /// Adds `amount`, or 1, and returns the new value.
     async fn increment(&self, amount: Option<f64>) -> f64;
     #[rpc(get)]
@@ -16,7 +16,7 @@ pub trait Counter {
 
 /// An object whose life is counted under its tag.
 #[bowline::interface]
-pub trait Tracked {
+pub(crate) trait Tracked {
     async fn ping(&self) -> String;
     #[rpc(get)]
     async fn tag(&self) -> String;
@@ -28,47 +28,45 @@ pub trait Tracked {
 
 /// A number to walk from.
 #[bowline::interface]
-pub trait Node {
+pub(crate) trait Node {
     #[rpc(get)]
     async fn value(&self) -> f64;
     async fn next(&self) -> NodeRef;
     #[rpc(get, name = "self")]
     async fn itself(self: Arc<Self>) -> NodeRef;
     async fn add(&self, amount: f64) -> NodeRef;
-    async fn sum_with(&self, other: NodeRef) -> Result<f64, CallError>;
+    async fn sum_with(&self, other: NodeRef) -> Result<f64, Thrown>;
     async fn fail(&self, message: String) -> Result<(), ErrorValue>;
 }
 
 /// A list that only grows.
 #[bowline::interface]
-pub trait Log {
+pub(crate) trait Log {
     async fn append(&self, entry: Value) -> usize;
     /// Appends after `ms` milliseconds, and holds up nobody meanwhile.
     async fn append_later(&self, ms: f64, entry: Value) -> usize;
     async fn entries(&self) -> Vec<Value>;
 }
 
-/// Somebody who can be introduced to somebody else.
+/// Somebody who can be introduced to anybody else.
 #[bowline::interface]
-pub trait Guest {
-    async fn meet(&self, other: Stub) -> Value;
-    #[rpc(get)]
-    async fn name(&self) -> String;
+pub(crate) trait Guest {
+    async fn meet(&self, other: Value) -> Result<Value, Thrown>;
 }
 
 /// A function of one argument; it may fail with anything.
-pub type Unary<A, R> = Func<(A,), R, Thrown>;
+pub(crate) type Unary<A, R> = Func<(A,), R, Thrown>;
 
 /// The main object of every session.
 #[bowline::interface]
-pub trait Interop {
+pub(crate) trait Interop {
     async fn square(&self, i: f64) -> f64;
     #[rpc(name = "callSquare")]
-    async fn call_square(&self, other: InteropRef, i: f64) -> Result<Outcome, CallError>;
-    async fn call_function(&self, func: Unary<f64, Value>, i: f64) -> Result<Outcome, CallError<Thrown>>;
+    async fn call_square(&self, other: InteropRef, i: f64) -> Result<Outcome, Thrown>;
+    async fn call_function(&self, func: Unary<f64, Value>, i: f64) -> Result<Outcome, Thrown>;
     async fn throw_error(&self) -> Result<(), ErrorValue>;
     async fn make_counter(&self, i: f64) -> CounterRef;
-    async fn increment_counter(&self, c: CounterRef, i: Option<f64>) -> Result<f64, CallError>;
+    async fn increment_counter(&self, c: CounterRef, i: Option<f64>) -> Result<f64, Thrown>;
     async fn generate_fibonacci(&self, n: u32) -> Vec<f64>;
     async fn return_null(&self) -> Option<f64>;
     async fn return_undefined(&self);
@@ -123,23 +121,19 @@ pub trait Interop {
     async fn itself(self: Arc<Self>) -> InteropRef;
     async fn repeat_cap(&self, tag: String, n: usize) -> Repeated;
     async fn hold(&self, key: String, cap: Stub);
-    async fn call_held(&self, key: String, #[rpc(rest)] args: Vec<Value>) -> Result<Value, CallError>;
-    async fn call_held_method(
-        &self,
-        key: String,
-        name: String,
-        #[rpc(rest)] args: Vec<Value>,
-    ) -> Result<Value, CallError>;
+    async fn call_held(&self, key: String, #[rpc(rest)] args: Vec<Value>) -> Result<Value, Thrown>;
+    async fn call_held_method(&self, key: String, name: String, #[rpc(rest)] args: Vec<Value>)
+    -> Result<Value, Thrown>;
     async fn get_held(&self, key: String) -> Result<Stub, ErrorValue>;
     async fn drop_held(&self, key: String) -> bool;
     async fn is_held(&self, key: String) -> bool;
-    async fn call_method(&self, cap: Value, name: String, args: Vec<Value>) -> Result<Value, CallError>;
-    async fn call_many(&self, func: Unary<f64, Value>, n: u32) -> Result<Vec<Value>, CallError<Thrown>>;
+    async fn call_method(&self, cap: Value, name: String, args: Vec<Value>) -> Result<Value, Thrown>;
+    async fn call_many(&self, func: Unary<f64, Value>, n: u32) -> Result<Vec<Value>, Thrown>;
     /// As [`call_many`](Self::call_many), all sent before the first answer.
-    async fn call_concurrent(&self, func: Unary<f64, Value>, n: u32) -> Result<Vec<Value>, CallError<Thrown>>;
-    async fn client_pipeline(&self, cap: InteropRef, i: f64, amount: f64) -> Result<f64, CallError>;
+    async fn call_concurrent(&self, func: Unary<f64, Value>, n: u32) -> Result<Vec<Value>, Thrown>;
+    async fn client_pipeline(&self, cap: InteropRef, i: f64, amount: f64) -> Result<f64, Thrown>;
     async fn compose(&self, f: Unary<Value, Value>, g: Unary<Value, Value>) -> Unary<Value, Value>;
-    async fn introduce(&self, a: GuestRef, b: Stub) -> Result<Value, CallError>;
+    async fn introduce(&self, a: GuestRef, b: Value) -> Result<Value, Thrown>;
 
     async fn make_tracked(&self, tag: String) -> TrackedRef;
     async fn make_tracked_tree(&self, tag: String) -> TrackedTree;
@@ -155,87 +149,87 @@ pub trait Interop {
 }
 
 #[derive(Serialize, Deserialize, bowline::Pipeline)]
-pub struct Outcome {
-    pub result: Value,
+pub(crate) struct Outcome {
+    pub(crate) result: Value,
 }
 
 #[derive(Serialize, Deserialize, bowline::Pipeline)]
-pub struct Config {
-    pub name: String,
-    pub nested: Nested,
+pub(crate) struct Config {
+    pub(crate) name: String,
+    pub(crate) nested: Nested,
 }
 
 #[derive(Serialize, Deserialize, bowline::Pipeline)]
-pub struct Nested {
-    pub list: Vec<f64>,
-    pub on: bool,
+pub(crate) struct Nested {
+    pub(crate) list: Vec<f64>,
+    pub(crate) on: bool,
 }
 
 #[derive(Serialize, Deserialize, bowline::Pipeline)]
-pub struct Tools {
-    pub add: Func<(f64, f64), f64>,
-    pub deep: DeepTools,
+pub(crate) struct Tools {
+    pub(crate) add: Func<(f64, f64), f64>,
+    pub(crate) deep: DeepTools,
 }
 
 #[derive(Serialize, Deserialize, bowline::Pipeline)]
-pub struct DeepTools {
-    pub mul: Func<(f64, f64), f64>,
+pub(crate) struct DeepTools {
+    pub(crate) mul: Func<(f64, f64), f64>,
 }
 
 #[derive(Serialize, Deserialize, bowline::Pipeline)]
-pub struct Caught {
-    pub message: String,
-    pub name: String,
+pub(crate) struct Caught {
+    pub(crate) message: String,
+    pub(crate) name: String,
 }
 
 #[derive(Serialize, Deserialize, bowline::Pipeline)]
-pub struct Deep {
-    pub level: DeepLevel,
-    pub plain: String,
+pub(crate) struct Deep {
+    pub(crate) level: DeepLevel,
+    pub(crate) plain: String,
 }
 
 #[derive(Serialize, Deserialize, bowline::Pipeline)]
-pub struct DeepLevel {
-    pub list: Vec<DeepEntry>,
+pub(crate) struct DeepLevel {
+    pub(crate) list: Vec<DeepEntry>,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
-pub enum DeepEntry {
+pub(crate) enum DeepEntry {
     Counter { counter: CounterRef },
     Func { func: Unary<Value, String> },
 }
 
 /// A counter that was promised, in a result that is there.
 #[derive(Serialize, Deserialize, bowline::Pipeline)]
-pub struct Promised {
-    pub counter: Promise<CounterRef, ErrorValue>,
-    pub now: bool,
+pub(crate) struct Promised {
+    pub(crate) counter: Promise<CounterRef, ErrorValue>,
+    pub(crate) now: bool,
 }
 
 #[derive(Serialize, Deserialize)]
-pub struct PromisedValue {
-    pub value: Promise<Value>,
+pub(crate) struct PromisedValue {
+    pub(crate) value: Promise<Value>,
 }
 
 #[derive(Serialize, Deserialize, bowline::Pipeline)]
-pub struct Record {
-    pub id: f64,
-    pub name: String,
+pub(crate) struct Record {
+    pub(crate) id: f64,
+    pub(crate) name: String,
 }
 
 #[derive(Serialize, Deserialize, bowline::Pipeline)]
-pub struct Repeated {
-    pub list: Vec<TrackedRef>,
+pub(crate) struct Repeated {
+    pub(crate) list: Vec<TrackedRef>,
 }
 
 #[derive(Serialize, Deserialize, bowline::Pipeline)]
-pub struct TrackedTree {
-    pub a: TrackedRef,
-    pub list: (TrackedRef, TrackedBranch),
+pub(crate) struct TrackedTree {
+    pub(crate) a: TrackedRef,
+    pub(crate) list: (TrackedRef, TrackedBranch),
 }
 
 #[derive(Serialize, Deserialize, bowline::Pipeline)]
-pub struct TrackedBranch {
-    pub b: TrackedRef,
+pub(crate) struct TrackedBranch {
+    pub(crate) b: TrackedRef,
 }

@@ -8,7 +8,7 @@ const CLASSES: [&str; 8] =
     ["Error", "EvalError", "RangeError", "ReferenceError", "SyntaxError", "TypeError", "URIError", "AggregateError"];
 
 /// Describes a value by the grammar of the contract.
-pub fn describe(value: &Value) -> String {
+pub(crate) fn describe(value: &Value) -> String {
     match value {
         Value::Undefined => "undefined".to_owned(),
         Value::Null => "null".to_owned(),
@@ -30,12 +30,12 @@ pub fn describe(value: &Value) -> String {
 }
 
 /// The class that JavaScript sees.
-pub fn class(error: &ErrorValue) -> &str {
+pub(crate) fn class(error: &ErrorValue) -> &str {
     CLASSES.into_iter().find(|class| *class == error.name).unwrap_or("Error")
 }
 
 /// Lower-case hexadecimal digits.
-pub fn hex(data: &[u8]) -> String {
+pub(crate) fn hex(data: &[u8]) -> String {
     data.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -4,9 +4,9 @@ use bowline::value::{Headers, Object, Url};
 use bowline::{BigInt, Bytes, BytesKind, Date, ErrorValue, Reference, Value};
 
 use crate::contract::CounterRef;
-use crate::objects::Count;
+use crate::counter::Count;
 
-pub fn range_error(message: impl Into<String>) -> ErrorValue {
+pub(crate) fn range_error(message: impl Into<String>) -> ErrorValue {
     ErrorValue::new("RangeError", message)
 }
 
@@ -14,7 +14,7 @@ pub fn range_error(message: impl Into<String>) -> ErrorValue {
 ///
 /// # Errors
 /// A `RangeError` if there is none.
-pub fn make(kind: &str) -> Result<Value, ErrorValue> {
+pub(crate) fn make(kind: &str) -> Result<Value, ErrorValue> {
     Ok(match kind {
         "null" => Value::Null,
         "undefined" => Value::Undefined,
@@ -82,7 +82,7 @@ fn headers(pairs: &[(&str, &str)]) -> Value {
 }
 
 /// An error with properties of several kinds.
-pub fn detailed() -> ErrorValue {
+pub(crate) fn detailed() -> ErrorValue {
     let list = Value::Array(vec![1.into(), 2.into(), 3.into()]);
     ErrorValue::new("Error", "detailed")
         .with_prop("big", BigInt::from(10))
@@ -93,20 +93,20 @@ pub fn detailed() -> ErrorValue {
 }
 
 /// An error with `depth` causes, one inside of the other.
-pub fn caused(depth: u32) -> ErrorValue {
+pub(crate) fn caused(depth: u32) -> ErrorValue {
     (1..=depth).fold(ErrorValue::new("TypeError", "cause 0"), |cause, level| {
         ErrorValue::new("Error", format!("cause {level}")).with_prop("cause", cause)
     })
 }
 
 /// Two errors in one.
-pub fn aggregate() -> ErrorValue {
+pub(crate) fn aggregate() -> ErrorValue {
     let errors = vec![range_error("one").into(), ErrorValue::new("TypeError", "two").into()];
     ErrorValue::new("AggregateError", "both failed").with_prop("errors", errors)
 }
 
 /// An error with a property that is left out on the way.
-pub fn with_capability() -> ErrorValue {
+pub(crate) fn with_capability() -> ErrorValue {
     let counter = CounterRef::new(Count::from(1.0));
     ErrorValue::new("Error", "has a capability")
         .with_prop("cap", counter.stub().clone().into_value())

@@ -4,6 +4,7 @@
 //! `contract` says what it offers, `service` does it.
 
 mod contract;
+mod counter;
 mod describe;
 mod made;
 mod objects;

@@ -3,41 +3,20 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bowline::{CallError, ErrorValue, Value};
+use bowline::{ErrorValue, Thrown, Value};
 
-use crate::contract::{Counter, Log, Node, NodeRef, Tracked, TrackedRef};
+use crate::contract::{Log, Node, NodeRef, Tracked, TrackedRef};
 use crate::tables::{LIVE, Life};
 
-/// A number behind a lock: calls come at the same time.
-pub struct Count(Mutex<f64>);
-
-impl Count {
-    pub fn from(start: f64) -> Self {
-        Self(Mutex::new(start))
-    }
-}
-
-impl Counter for Count {
-    async fn increment(&self, amount: Option<f64>) -> f64 {
-        let mut value = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *value += amount.unwrap_or(1.0);
-        *value
-    }
-
-    async fn value(&self) -> f64 {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// Counted from the moment it is made until the last reference to it is gone.
-pub struct Alive {
+pub(crate) struct Alive {
     tag: String,
     index: f64,
     _life: Life,
 }
 
 impl Alive {
-    pub fn make(tag: &str, index: f64) -> TrackedRef {
+    pub(crate) fn make(tag: &str, index: f64) -> TrackedRef {
         TrackedRef::new(Self { tag: tag.to_owned(), index, _life: LIVE.begin(tag) })
     }
 }
@@ -60,7 +39,7 @@ impl Tracked for Alive {
     }
 }
 
-pub struct Number(pub f64);
+pub(crate) struct Number(pub(crate) f64);
 
 impl Node for Number {
     async fn value(&self) -> f64 {
@@ -79,7 +58,7 @@ impl Node for Number {
         NodeRef::new(Self(self.0 + amount))
     }
 
-    async fn sum_with(&self, other: NodeRef) -> Result<f64, CallError> {
+    async fn sum_with(&self, other: NodeRef) -> Result<f64, Thrown> {
         Ok(self.0 + other.value().await?)
     }
 
@@ -89,7 +68,7 @@ impl Node for Number {
 }
 
 #[derive(Default)]
-pub struct Entries(Mutex<Vec<Value>>);
+pub(crate) struct Entries(Mutex<Vec<Value>>);
 
 impl Log for Entries {
     async fn append(&self, entry: Value) -> usize {
@@ -109,7 +88,7 @@ impl Log for Entries {
 }
 
 /// Waits for `ms` milliseconds; not at all if that is no time to wait for.
-pub async fn pause(ms: f64) {
+pub(crate) async fn pause(ms: f64) {
     if let Ok(time) = Duration::try_from_secs_f64(ms / 1000.0) {
         tokio::time::sleep(time).await;
     }

@@ -3,26 +3,27 @@
 use std::future::IntoFuture;
 use std::sync::Arc;
 
-use bowline::{CallError, ErrorValue, Func, Promise, RpcError, Stub, Thrown, Value};
+use bowline::{ErrorValue, Func, Promise, Stub, Thrown, Value};
 use futures_util::future::try_join_all;
 
 use crate::contract::{
     Caught, Config, CounterRef, Deep, DeepEntry, DeepLevel, DeepTools, GuestRef, Interop, InteropRef, LogRef, Nested,
     NodeRef, Outcome, Promised, PromisedValue, Record, Repeated, Tools, TrackedBranch, TrackedRef, TrackedTree, Unary,
 };
+use crate::counter::Count;
 use crate::describe::{class, describe};
 use crate::made::{self, range_error};
-use crate::objects::{Alive, Count, Entries, Number, pause};
+use crate::objects::{Alive, Entries, Number, pause};
 use crate::tables::{HELD, LIVE};
 use crate::text::text;
 
 /// One for each session.
-pub struct Main {
+pub(crate) struct Main {
     shared: CounterRef,
 }
 
 impl Main {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { shared: counter(0.0) }
     }
 }
@@ -37,7 +38,7 @@ fn numbers(n: u32) -> Vec<f64> {
 
 /// `target[name](...args)`, whether the target is an object of a peer's or plain data with
 /// functions in it.
-async fn call_property(target: &Value, name: &str, args: Vec<Value>) -> Result<Value, CallError> {
+async fn call_property(target: &Value, name: &str, args: Vec<Value>) -> Result<Value, Thrown> {
     let method = match (target, Stub::from_value(target)) {
         (_, Some(stub)) => stub.get(name),
         (Value::Object(object), None) => {
@@ -45,15 +46,11 @@ async fn call_property(target: &Value, name: &str, args: Vec<Value>) -> Result<V
         }
         _ => return Err(no_function(name)),
     };
-    method.apply(args).await
+    Ok(method.apply(args).await?)
 }
 
-fn no_function(name: &str) -> CallError {
-    rejected(ErrorValue::new("TypeError", format!("'{name}' is not a function.")))
-}
-
-fn rejected(error: ErrorValue) -> CallError {
-    CallError::from_value(&error.into()).expect("it takes any value")
+fn no_function(name: &str) -> Thrown {
+    ErrorValue::new("TypeError", format!("'{name}' is not a function.")).into()
 }
 
 impl Interop for Main {
@@ -61,11 +58,11 @@ impl Interop for Main {
         i * i
     }
 
-    async fn call_square(&self, other: InteropRef, i: f64) -> Result<Outcome, CallError> {
+    async fn call_square(&self, other: InteropRef, i: f64) -> Result<Outcome, Thrown> {
         Ok(Outcome { result: other.square(i).await?.into() })
     }
 
-    async fn call_function(&self, func: Unary<f64, Value>, i: f64) -> Result<Outcome, CallError<Thrown>> {
+    async fn call_function(&self, func: Unary<f64, Value>, i: f64) -> Result<Outcome, Thrown> {
         Ok(Outcome { result: func.call((i,)).await? })
     }
 
@@ -77,8 +74,8 @@ impl Interop for Main {
         counter(i)
     }
 
-    async fn increment_counter(&self, c: CounterRef, i: Option<f64>) -> Result<f64, CallError> {
-        c.increment(Some(i.unwrap_or(1.0))).await
+    async fn increment_counter(&self, c: CounterRef, i: Option<f64>) -> Result<f64, Thrown> {
+        Ok(c.increment(Some(i.unwrap_or(1.0))).await?)
     }
 
     async fn generate_fibonacci(&self, n: u32) -> Vec<f64> {
@@ -179,7 +176,7 @@ impl Interop for Main {
     async fn catch_from(&self, func: Func<(), Value, Thrown>) -> Caught {
         match func.call(()).await {
             Ok(_) => Caught { message: String::new(), name: "none".to_owned() },
-            Err(error) => match error.to_value() {
+            Err(error) => match Thrown::from(error).0 {
                 Value::Error(error) => Caught { message: error.message.clone(), name: class(&error).to_owned() },
                 other => Caught { message: text(&other), name: "value".to_owned() },
             },
@@ -267,12 +264,12 @@ impl Interop for Main {
         HELD.put(key, cap);
     }
 
-    async fn call_held(&self, key: String, args: Vec<Value>) -> Result<Value, CallError> {
-        HELD.get(&key).map_err(rejected)?.apply(args).await
+    async fn call_held(&self, key: String, args: Vec<Value>) -> Result<Value, Thrown> {
+        Ok(HELD.get(&key)?.apply(args).await?)
     }
 
-    async fn call_held_method(&self, key: String, name: String, args: Vec<Value>) -> Result<Value, CallError> {
-        HELD.get(&key).map_err(rejected)?.get(name).apply(args).await
+    async fn call_held_method(&self, key: String, name: String, args: Vec<Value>) -> Result<Value, Thrown> {
+        Ok(HELD.get(&key)?.get(name).apply(args).await?)
     }
 
     async fn get_held(&self, key: String) -> Result<Stub, ErrorValue> {
@@ -287,11 +284,11 @@ impl Interop for Main {
         HELD.contains(&key)
     }
 
-    async fn call_method(&self, cap: Value, name: String, args: Vec<Value>) -> Result<Value, CallError> {
+    async fn call_method(&self, cap: Value, name: String, args: Vec<Value>) -> Result<Value, Thrown> {
         call_property(&cap, &name, args).await
     }
 
-    async fn call_many(&self, func: Unary<f64, Value>, n: u32) -> Result<Vec<Value>, CallError<Thrown>> {
+    async fn call_many(&self, func: Unary<f64, Value>, n: u32) -> Result<Vec<Value>, Thrown> {
         let mut results = Vec::new();
         for i in numbers(n) {
             results.push(func.call((i,)).await?);
@@ -299,28 +296,25 @@ impl Interop for Main {
         Ok(results)
     }
 
-    async fn call_concurrent(&self, func: Unary<f64, Value>, n: u32) -> Result<Vec<Value>, CallError<Thrown>> {
+    async fn call_concurrent(&self, func: Unary<f64, Value>, n: u32) -> Result<Vec<Value>, Thrown> {
         let calls: Vec<_> = numbers(n).into_iter().map(|i| func.call((i,))).collect();
-        try_join_all(calls.into_iter().map(IntoFuture::into_future)).await
+        Ok(try_join_all(calls.into_iter().map(IntoFuture::into_future)).await?)
     }
 
-    async fn client_pipeline(&self, cap: InteropRef, i: f64, amount: f64) -> Result<f64, CallError> {
-        cap.make_counter(i).increment(Some(amount)).await
+    async fn client_pipeline(&self, cap: InteropRef, i: f64, amount: f64) -> Result<f64, Thrown> {
+        Ok(cap.make_counter(i).increment(Some(amount)).await?)
     }
 
     async fn compose(&self, f: Unary<Value, Value>, g: Unary<Value, Value>) -> Unary<Value, Value> {
         Func::try_new(move |(x,)| {
             let between = f.call((x,));
             let g = g.clone();
-            async move {
-                let composed = async { g.call((between.await?,)).await };
-                composed.await.map_err(|error: CallError<Thrown>| Thrown(error.to_value()))
-            }
+            async move { Ok(g.call((between.await?,)).await?) }
         })
     }
 
-    async fn introduce(&self, a: GuestRef, b: Stub) -> Result<Value, CallError> {
-        a.meet(b).await
+    async fn introduce(&self, a: GuestRef, b: Value) -> Result<Value, Thrown> {
+        Ok(a.meet(b).await?)
     }
 
     async fn make_tracked(&self, tag: String) -> TrackedRef {

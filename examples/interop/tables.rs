@@ -6,26 +6,26 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use bowline::{ErrorValue, Stub};
 
 /// Objects that exist, by tag.
-pub static LIVE: LazyLock<Lives> = LazyLock::new(Lives::default);
+pub(crate) static LIVE: LazyLock<Lives> = LazyLock::new(Lives::default);
 /// Capabilities kept beyond the call that brought them.
-pub static HELD: LazyLock<Held> = LazyLock::new(Held::default);
+pub(crate) static HELD: LazyLock<Held> = LazyLock::new(Held::default);
 
 #[derive(Default)]
-pub struct Lives(Mutex<HashMap<String, usize>>);
+pub(crate) struct Lives(Mutex<HashMap<String, usize>>);
 
 impl Lives {
     /// Counts one more until the `Life` is dropped.
-    pub fn begin(&'static self, tag: &str) -> Life {
+    pub(crate) fn begin(&'static self, tag: &str) -> Life {
         *locked(&self.0).entry(tag.to_owned()).or_default() += 1;
         Life { of: self, tag: tag.to_owned() }
     }
 
-    pub fn count(&self, tag: &str) -> usize {
+    pub(crate) fn count(&self, tag: &str) -> usize {
         locked(&self.0).get(tag).copied().unwrap_or_default()
     }
 }
 
-pub struct Life {
+pub(crate) struct Life {
     of: &'static Lives,
     tag: String,
 }
@@ -43,27 +43,27 @@ impl Drop for Life {
 }
 
 #[derive(Default)]
-pub struct Held(Mutex<HashMap<String, Stub>>);
+pub(crate) struct Held(Mutex<HashMap<String, Stub>>);
 
 impl Held {
     /// What was under the key before is released, outside of the lock.
-    pub fn put(&self, key: String, cap: Stub) {
+    pub(crate) fn put(&self, key: String, cap: Stub) {
         let before = locked(&self.0).insert(key, cap);
         drop(before);
     }
 
     /// # Errors
     /// A `RangeError` if there is nothing under this key.
-    pub fn get(&self, key: &str) -> Result<Stub, ErrorValue> {
+    pub(crate) fn get(&self, key: &str) -> Result<Stub, ErrorValue> {
         let found = locked(&self.0).get(key).cloned();
         found.ok_or_else(|| ErrorValue::new("RangeError", format!("no such held capability: {key}")))
     }
 
-    pub fn remove(&self, key: &str) -> Option<Stub> {
+    pub(crate) fn remove(&self, key: &str) -> Option<Stub> {
         locked(&self.0).remove(key)
     }
 
-    pub fn contains(&self, key: &str) -> bool {
+    pub(crate) fn contains(&self, key: &str) -> bool {
         locked(&self.0).contains_key(key)
     }
 }

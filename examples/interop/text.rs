@@ -3,7 +3,7 @@
 use bowline::Value;
 
 /// The text of a value.
-pub fn text(value: &Value) -> String {
+pub(crate) fn text(value: &Value) -> String {
     match value {
         Value::Undefined => "undefined".to_owned(),
         Value::Null => "null".to_owned(),
