@@ -16,16 +16,10 @@ pub(super) struct Args<'a, 'de>(pub(super) &'a mut Decoder<'de>);
 
 impl<'de> Args<'_, 'de> {
     /// Reads the first argument.
-    fn first<T>(
-        self,
-        read: impl FnOnce(&mut Decoder<'de>) -> Result<T, DecodeError>,
-    ) -> Result<T, DecodeError> {
+    fn first<T>(self, read: impl FnOnce(&mut Decoder<'de>) -> Result<T, DecodeError>) -> Result<T, DecodeError> {
         self.0.cursor.expect(b'[')?;
-        let value = if self.0.cursor.peek() == Some(b']') {
-            read(&mut Decoder::undefined())
-        } else {
-            self.0.deeper(read)
-        };
+        let value =
+            if self.0.cursor.peek() == Some(b']') { read(&mut Decoder::undefined()) } else { self.0.deeper(read) };
         let value = value.map_err(|e| e.in_index(0))?;
         self.0.end_special()?;
         Ok(value)
@@ -141,10 +135,7 @@ impl List<'_, '_> {
 impl<'de> SeqAccess<'de> for &mut List<'_, 'de> {
     type Error = DecodeError;
 
-    fn next_element_seed<T: DeserializeSeed<'de>>(
-        &mut self,
-        seed: T,
-    ) -> Result<Option<T::Value>, DecodeError> {
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, DecodeError> {
         let index = self.read;
         let more = self.open && self.decoder.cursor.peek() != Some(b']');
         if index >= self.len && !more {
