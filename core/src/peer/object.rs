@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::peer::error::{RpcError, type_error};
+use crate::peer::interface::Member;
 use crate::session::Path;
 use crate::value::{self, Cap, ErrorValue, Payload, Value};
 
@@ -29,24 +30,6 @@ pub trait Object: Send + Sync + 'static {
 
     /// Reads a property; `None` when there is no such property.
     fn get(self: Arc<Self>, property: &str) -> Option<Reply>;
-}
-
-/// A name that a peer can use on an object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Member {
-    /// The name on the wire.
-    pub name: &'static str,
-    /// What it names.
-    pub kind: MemberKind,
-}
-
-/// What a member is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MemberKind {
-    /// Called with arguments. Read without being called, it is a bound function.
-    Method,
-    /// Read.
-    Property,
 }
 
 /// A target that takes whatever is asked of it: gateways, proxies, scripts.

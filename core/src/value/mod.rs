@@ -24,6 +24,7 @@ mod special;
 pub(crate) mod text;
 mod value_serde;
 
+pub(crate) use args::ALL_ARGS;
 pub use bigint::{BIGINT_CHARS_MAX, BigInt, BigIntOutOfRange, InvalidBigInt};
 pub use bytes::{Bytes, BytesKind, InvalidBytes};
 pub use cap::{Cap, Capability};

@@ -68,11 +68,11 @@ impl Seen {
 pub(crate) struct Api(pub(crate) Arc<Seen>);
 
 const fn method(name: &'static str) -> Member {
-    Member { name, kind: MemberKind::Method }
+    Member { name, kind: MemberKind::Method, args: &[] }
 }
 
 const fn property(name: &'static str) -> Member {
-    Member { name, kind: MemberKind::Property }
+    Member { name, kind: MemberKind::Property, args: &[] }
 }
 
 pub(crate) fn now<T: Serialize>(value: T) -> Option<Reply> {

@@ -1,0 +1,19 @@
+//! What the code made by Bowline's macros names. No API: it changes with the macros.
+
+mod error;
+mod spread;
+
+pub use std::sync::Arc;
+
+pub use serde;
+
+pub use self::error::{ErrorParts, ErrorView};
+pub use self::spread::Spread;
+pub use crate::peer::{Args, Object, Reply, reply};
+
+use crate::value::ErrorValue;
+
+/// The answer of a call that was refused before the method was entered.
+pub fn refuse(error: ErrorValue) -> Reply {
+    Box::pin(std::future::ready(reply::<(), _>(Err(error))))
+}

@@ -1,0 +1,198 @@
+//! The answering side: a private type that owns the user's object and finds the method that a wire
+//! name means, and the description of the interface. Arguments are decoded before a call's future
+//! is made, straight into the types of the method.
+
+use proc_macro2::{Span, TokenStream};
+use quote::{format_ident, quote, quote_spanned};
+use syn::spanned::Spanned;
+use syn::{Generics, Ident, parse_quote};
+
+use crate::attributes::conditions;
+use crate::generics::{marker, preceded, sendable};
+use crate::model::{Interface, Kind, Member};
+use crate::reference;
+
+pub(crate) fn render(interface: &Interface) -> TokenStream {
+    let conditions = conditions(&interface.attrs);
+    let dispatcher = dispatcher(interface);
+    let constructors = constructors(interface);
+    quote! {
+        #(#conditions)*
+        #[allow(
+            dead_code,
+            deprecated,
+            unused_variables,
+            clippy::all,
+            reason = "the shape is the same for all interfaces, with or without methods and properties"
+        )]
+        const _: () = {
+            #dispatcher
+            #constructors
+        };
+    }
+}
+
+/// The type parameter that stands for the user's object.
+fn object() -> Ident {
+    Ident::new("__Object", Span::mixed_site())
+}
+
+fn dispatcher(interface: &Interface) -> TokenStream {
+    let Interface { name, generics, members, .. } = interface;
+    let text = reference::name(interface);
+    let (_, of_interface, _) = generics.split_for_impl();
+    let object = object();
+    let declared = declared(generics);
+    let marker = marker(generics).map(|ty| quote!(types: #ty,));
+    let mut bounded = preceded(parse_quote!(#object), &sendable(generics));
+    bounded.make_where_clause().predicates.push(parse_quote!(#object: #name #of_interface));
+    let (on, of_type, bounds) = bounded.split_for_impl();
+    let (_, of_reference, _) = generics.split_for_impl();
+    let reference = quote!(#text #of_reference);
+    let arms = |kind| {
+        let arms = members.iter().filter(move |member| member.kind == kind);
+        arms.map(|member| arm(interface, member)).collect::<Vec<_>>()
+    };
+    let (methods, properties) = (arms(Kind::Method), arms(Kind::Property));
+    let path = quote!(::bowline::__private);
+    quote! {
+        struct __Dispatch<#object, #declared> {
+            object: #path::Arc<#object>,
+            #marker
+        }
+
+        impl #on #path::Object for __Dispatch #of_type #bounds {
+            fn interface(&self) -> &'static str {
+                <#reference>::INTERFACE.name
+            }
+
+            fn members(&self) -> &'static [::bowline::Member] {
+                <#reference>::INTERFACE.members
+            }
+
+            fn call(
+                self: #path::Arc<Self>,
+                method: &str,
+                args: #path::Args,
+            ) -> ::core::option::Option<#path::Reply> {
+                match method {
+                    #(#methods)*
+                    _ => ::core::option::Option::None,
+                }
+            }
+
+            fn get(self: #path::Arc<Self>, property: &str) -> ::core::option::Option<#path::Reply> {
+                match property {
+                    #(#properties)*
+                    _ => ::core::option::Option::None,
+                }
+            }
+        }
+    }
+}
+
+/// The parameters as a declaration lists them: without defaults, which only the reference keeps.
+fn declared(generics: &Generics) -> TokenStream {
+    let mut generics = generics.clone();
+    for param in generics.type_params_mut() {
+        (param.eq_token, param.default) = (None, None);
+        param.bounds.clear();
+    }
+    let params = generics.params.iter();
+    quote!(#(#params),*)
+}
+
+/// `"wire" => Some(the call, started)`.
+fn arm(interface: &Interface, member: &Member) -> TokenStream {
+    let Member { attrs, name, wire, args, rest, output, .. } = member;
+    let conditions = conditions(attrs);
+    let path = quote!(::bowline::__private);
+    let (_, of_interface, _) = interface.generics.split_for_impl();
+    let (of, object) = (&interface.name, object());
+    let (ok, err) = (&output.ok, reference::error(member));
+    let locals: Vec<_> = (0..args.len()).map(|at| format_ident!("arg{at}", span = Span::mixed_site())).collect();
+    let types = args.iter().map(|arg| &arg.ty);
+    let (pattern, decode) = match rest {
+        None => (quote!((#(#locals,)*)), quote_spanned!(name.span()=> decode::<(#(#types,)*)>())),
+        Some(rest) => {
+            let ty = &rest.ty;
+            let ty = args.iter().rev().fold(quote!(::std::vec::Vec<#ty>), |after, arg| {
+                let ty = &arg.ty;
+                quote!((#ty, #after))
+            });
+            let nested = locals.iter().rev().fold(quote!(rest), |after, local| quote!((#local, #after)));
+            (quote!(#path::Spread(#nested)), quote_spanned!(name.span()=> decode::<#path::Spread<#ty>>()))
+        }
+    };
+    let rest = rest.iter().map(|_| quote!(rest));
+    let receiver = if member.receiver.shared { quote!(#path::Arc::clone(&self.object)) } else { quote!(&self.object) };
+    let call = quote!(<#object as #of #of_interface>::#name(#receiver #(, #locals)* #(, #rest)*).await);
+    let result = if output.err.is_some() { call } else { quote!(::core::result::Result::Ok(#call)) };
+    let reply = quote_spanned!(output.whole.span()=> ::bowline::__private::reply::<#ok, #err>);
+    let run = quote!(::std::boxed::Box::pin(async move { #reply(#result) }));
+    let started = if member.kind == Kind::Property || (args.is_empty() && member.rest.is_none()) {
+        run
+    } else {
+        quote! {
+            match args.#decode {
+                ::core::result::Result::Ok(#pattern) => #run,
+                ::core::result::Result::Err(error) => #path::refuse(error),
+            }
+        }
+    };
+    quote! {
+        #(#conditions)*
+        #wire => ::core::option::Option::Some(#started),
+    }
+}
+
+/// Where an object of ours becomes a reference, and what the interface tells about itself.
+fn constructors(interface: &Interface) -> TokenStream {
+    let Interface { vis, name: of, generics, .. } = interface;
+    let name = reference::name(interface);
+    let bounded = sendable(generics);
+    let (on, of_type, bounds) = bounded.split_for_impl();
+    let (_, of_interface, _) = generics.split_for_impl();
+    let made = marker(generics).map(|_| quote!(types: ::core::marker::PhantomData,));
+    let description = description(interface);
+    quote! {
+        impl #on #name #of_type #bounds {
+            /// What the interface looks like to a peer.
+            #vis const INTERFACE: ::bowline::Interface = #description;
+
+            /// A reference to an object of ours, which lives until nobody refers to it any more.
+            #vis fn new(object: impl #of #of_interface) -> Self {
+                Self::from_arc(::bowline::__private::Arc::new(object))
+            }
+
+            /// A reference to an object of ours that we go on using ourselves.
+            #vis fn from_arc(object: ::bowline::__private::Arc<impl #of #of_interface>) -> Self {
+                let stub = ::bowline::Stub::new(__Dispatch { object, #made });
+                <Self as ::bowline::Reference>::from_stub(stub)
+            }
+        }
+    }
+}
+
+fn description(interface: &Interface) -> TokenStream {
+    let name = interface.name.to_string();
+    let members = interface.members.iter().map(|member| {
+        let Member { attrs, wire, kind, args, rest, .. } = member;
+        let conditions = conditions(attrs);
+        let kind = match kind {
+            Kind::Method => quote!(Method),
+            Kind::Property => quote!(Property),
+        };
+        let names = args.iter().map(|arg| arg.name.to_string());
+        let rest = rest.iter().map(|arg| format!("...{}", arg.name));
+        quote! {
+            #(#conditions)*
+            ::bowline::Member {
+                name: #wire,
+                kind: ::bowline::MemberKind::#kind,
+                args: &[#(#names,)* #(#rest,)*],
+            }
+        }
+    });
+    quote!(::bowline::Interface { name: #name, members: &[#(#members),*] })
+}

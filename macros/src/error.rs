@@ -1,0 +1,239 @@
+//! `#[derive(RpcError)]`: an error type as the value that crosses the wire, and back. Each variant
+//! (a struct is its own single one) becomes a [`Case`] first.
+
+use proc_macro2::{Span, TokenStream};
+use quote::{format_ident, quote};
+use syn::ext::IdentExt;
+use syn::{Attribute, Data, DeriveInput, Field, Fields, Ident, LitStr, Type};
+
+use crate::attributes::{Rpc, Serde, conditions, has};
+use crate::faults::Faults;
+use crate::names::error_property_refused;
+
+/// Reads the type and renders its `RpcError`.
+pub(crate) fn derive(input: &DeriveInput) -> syn::Result<TokenStream> {
+    let mut faults = Faults::default();
+    let cases = cases(input, &mut faults)?;
+    for (at, case) in cases.iter().enumerate() {
+        if let Some(first) = cases[..at].iter().find(|other| other.wire == case.wire) {
+            let message = format!(
+                "`{}` and `{}` are both `{}` on the wire: a caller could not tell them apart",
+                first.name, case.name, case.wire
+            );
+            faults.add(syn::Error::new(case.name.span(), message));
+        }
+    }
+    faults.finish()?;
+    Ok(render(input, &cases))
+}
+
+/// One shape that the error can have.
+struct Case {
+    name: Ident,
+    /// `Self` or `Self::Name`.
+    path: TokenStream,
+    wire: String,
+    conditions: Vec<Attribute>,
+    fields: Vec<Part>,
+}
+
+/// A field of a case.
+struct Part {
+    /// How a pattern names it: the name, or the number.
+    member: syn::Member,
+    /// What the patterns bind it to.
+    local: Ident,
+    ty: Type,
+    role: Role,
+}
+
+enum Role {
+    Property(String),
+    /// An `RpcError` itself, and the error's `cause`.
+    Cause,
+    /// Not sent by itself: the message says it.
+    Message,
+    /// Not sent; the default at the receiver.
+    Skipped,
+    /// A source that stays where it is. The receiver can not make it up, so it is left with an
+    /// error that has the name and the message.
+    Kept,
+}
+
+fn cases(input: &DeriveInput, faults: &mut Faults) -> syn::Result<Vec<Case>> {
+    let container = Serde::read(&input.attrs)?;
+    match &input.data {
+        Data::Struct(data) => {
+            let rule = container.rename_all.as_ref();
+            Ok(case(&input.attrs, &input.ident, quote!(Self), &data.fields, rule, faults).into_iter().collect())
+        }
+        Data::Enum(data) => {
+            for attr in input.attrs.iter().filter(|attr| crate::attributes::is_rpc(attr)) {
+                faults.at(attr, "on an enum, `#[rpc]` belongs on the variants");
+            }
+            let mut cases = Vec::new();
+            for variant in &data.variants {
+                let name = &variant.ident;
+                let own = Serde::read(&variant.attrs)?;
+                let rule = own.rename_all.as_ref().or(container.rename_all_fields.as_ref());
+                cases.extend(case(&variant.attrs, name, quote!(Self::#name), &variant.fields, rule, faults));
+            }
+            Ok(cases)
+        }
+        Data::Union(_) => Err(syn::Error::new_spanned(&input.ident, "a union can not be an error on the wire")),
+    }
+}
+
+fn case(
+    attrs: &[Attribute],
+    name: &Ident,
+    path: TokenStream,
+    fields: &Fields,
+    rule: Option<&LitStr>,
+    faults: &mut Faults,
+) -> Option<Case> {
+    let rpc = faults.take(Rpc::read(attrs, &["name"]))?;
+    if let Some(empty) = rpc.name.as_ref().filter(|name| name.value().is_empty()) {
+        faults.at(empty, "the name of an error can not be empty");
+    }
+    let wire = rpc.name.map_or_else(|| name.unraw().to_string(), |name| name.value());
+    let mut parts: Vec<Part> = Vec::new();
+    for (at, field) in fields.iter().enumerate() {
+        let Some(role) = role(field, rule, faults) else {
+            continue;
+        };
+        if let Some(key) = role.key()
+            && parts.iter().any(|part| part.role.key() == Some(key))
+        {
+            faults.at(field, format!("the error has two properties `{key}`"));
+        }
+        let member = field.ident.clone().map_or_else(|| at.into(), syn::Member::Named);
+        let local = format_ident!("field{at}", span = Span::mixed_site());
+        parts.push(Part { member, local, ty: field.ty.clone(), role });
+    }
+    Some(Case { name: name.clone(), path, wire, conditions: conditions(attrs), fields: parts })
+}
+
+impl Role {
+    /// The name among the error's properties.
+    fn key(&self) -> Option<&str> {
+        match self {
+            Self::Property(name) => Some(name),
+            Self::Cause => Some("cause"),
+            _ => None,
+        }
+    }
+}
+
+fn role(field: &Field, rule: Option<&LitStr>, faults: &mut Faults) -> Option<Role> {
+    let rpc = faults.take(Rpc::read(&field.attrs, &["name", "cause", "message", "skip"]))?;
+    let serde = faults.take(Serde::read(&field.attrs))?;
+    // As thiserror sees it.
+    let source = has(&field.attrs, "source")
+        || has(&field.attrs, "from")
+        || field.ident.as_ref().is_some_and(|name| name == "source");
+    if rpc.cause.is_some() {
+        return Some(Role::Cause);
+    } else if rpc.message.is_some() {
+        return Some(Role::Message);
+    } else if rpc.skip.is_some() || serde.skipped {
+        return Some(Role::Skipped);
+    } else if source {
+        return Some(Role::Kept);
+    }
+    let key = match (&rpc.name, &field.ident) {
+        (Some(name), _) => name.value(),
+        (None, Some(name)) => faults.take(serde.field_name(rule, &name.unraw().to_string()))?,
+        (None, None) => {
+            faults.at(
+                field,
+                "this field has no name on the wire: give it one with `#[rpc(name = \"…\")]`, or say \
+                 `#[rpc(message)]` if it is the whole message, `#[rpc(cause)]` if it is an `RpcError` too, \
+                 `#[rpc(skip)]` if it stays here",
+            );
+            return None;
+        }
+    };
+    if let Some(why) = error_property_refused(&key) {
+        let message = format!(
+            "an error can not have a property `{key}`: {why}; rename it with `#[rpc(name = \"…\")]`{}",
+            if key == "message" { ", or say `#[rpc(message)]` if it is the whole message" } else { "" }
+        );
+        faults.at(field, message);
+        return None;
+    }
+    Some(Role::Property(key))
+}
+
+fn render(input: &DeriveInput, cases: &[Case]) -> TokenStream {
+    let name = &input.ident;
+    let (on, of_type, bounds) = input.generics.split_for_impl();
+    let written = cases.iter().map(write);
+    let read = cases.iter().map(read);
+    let to_value = if cases.is_empty() {
+        quote!(match *self {})
+    } else {
+        quote! {
+            let parts: ::bowline::__private::ErrorParts = match self {
+                #(#written)*
+            };
+            parts.into_value(self)
+        }
+    };
+    quote! {
+        #[automatically_derived]
+        #[allow(deprecated, unused_variables, clippy::all, reason = "the shape is the same for all errors")]
+        impl #on ::bowline::RpcError for #name #of_type #bounds {
+            fn to_value(&self) -> ::bowline::Value {
+                #to_value
+            }
+
+            fn from_value(value: &::bowline::Value) -> ::core::option::Option<Self> {
+                let error = ::bowline::__private::ErrorView::of(value)?;
+                match error.name() {
+                    #(#read)*
+                    _ => ::core::option::Option::None,
+                }
+            }
+        }
+    }
+}
+
+/// The arm that takes a case apart.
+fn write(case: &Case) -> TokenStream {
+    let Case { path, wire, conditions, fields, .. } = case;
+    let sent = fields.iter().filter(|part| part.role.key().is_some());
+    let pattern = sent.map(|Part { member, local, .. }| quote!(#member: #local));
+    let parts = fields.iter().filter_map(|Part { local, role, .. }| match role {
+        Role::Property(key) => Some(quote!(.property(#key, #local))),
+        Role::Cause => Some(quote!(.cause(#local))),
+        Role::Message | Role::Skipped | Role::Kept => None,
+    });
+    quote! {
+        #(#conditions)*
+        #path { #(#pattern,)* .. } => ::bowline::__private::ErrorParts::new(#wire) #(#parts)*,
+    }
+}
+
+/// The arm that puts a case together again.
+fn read(case: &Case) -> TokenStream {
+    let Case { path, wire, conditions, fields, .. } = case;
+    if fields.iter().any(|part| matches!(part.role, Role::Kept)) {
+        return TokenStream::new();
+    }
+    let parts = fields.iter().map(|Part { member, ty, role, .. }| {
+        let value = match role {
+            Role::Property(key) => quote!(error.property::<#ty>(#key)?),
+            Role::Cause => quote!(error.cause::<#ty>()?),
+            Role::Message => {
+                quote!(<#ty as ::core::convert::From<&str>>::from(error.message()))
+            }
+            Role::Skipped | Role::Kept => quote!(<#ty as ::core::default::Default>::default()),
+        };
+        quote!(#member: #value)
+    });
+    quote! {
+        #(#conditions)*
+        #wire => ::core::option::Option::Some(#path { #(#parts,)* }),
+    }
+}

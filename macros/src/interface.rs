@@ -1,0 +1,63 @@
+//! The trait itself as it goes back to the compiler, put together with what is made from it.
+
+use proc_macro2::TokenStream;
+use quote::{quote, quote_spanned};
+
+use crate::model::{Interface, Member};
+use crate::{dispatch, reference};
+
+/// Everything that `#[bowline::interface]` stands for.
+pub(crate) fn render(interface: &Interface) -> TokenStream {
+    let item = render_trait(interface);
+    let reference = reference::render(interface);
+    let dispatch = dispatch::render(interface);
+    quote!(#item #reference #dispatch)
+}
+
+fn render_trait(interface: &Interface) -> TokenStream {
+    let Interface { attrs, vis, name, generics, supertraits, members } = interface;
+    let parameters = &generics.params;
+    let parameters = (!parameters.is_empty()).then(|| quote!(<#parameters>));
+    let condition = &generics.where_clause;
+    let supertraits = supertraits.iter();
+    let methods = members.iter().map(render_method);
+    quote! {
+        #(#attrs)*
+        #vis trait #name #parameters: #(#supertraits +)* ::core::marker::Send + ::core::marker::Sync + 'static
+        #condition
+        {
+            #(#methods)*
+        }
+    }
+}
+
+/// `async fn f(…) -> T` without the `async`, so that the future can be required to be `Send`.
+fn render_method(member: &Member) -> TokenStream {
+    let Member { attrs, name, receiver, output, .. } = member;
+    let whole = &output.whole;
+    let receiver = &receiver.written;
+    let args = member.args.iter().map(|arg| {
+        let (name, ty) = (&arg.name, &arg.ty);
+        quote!(#name: #ty)
+    });
+    let rest = member.rest.iter().map(|arg| {
+        let (name, ty) = (&arg.name, &arg.ty);
+        quote!(#name: ::std::vec::Vec<#ty>)
+    });
+    let body = member.body.as_ref().map_or_else(
+        || quote!(;),
+        |body| {
+            // An `async fn` owns its arguments to its end, used or not.
+            let owned = member.args.iter().chain(&member.rest).map(|arg| &arg.name);
+            quote!({ async move { #(let _ = &#owned;)* #body } })
+        },
+    );
+    // An implementation whose future is not `Send` is told so at this name.
+    let future = quote_spanned! {name.span()=>
+        impl ::core::future::Future<Output = #whole> + ::core::marker::Send
+    };
+    quote! {
+        #(#attrs)*
+        fn #name(#receiver #(, #args)* #(, #rest)*) -> #future #body
+    }
+}

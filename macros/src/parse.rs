@@ -1,0 +1,231 @@
+//! From a trait to an [`Interface`]. Every rule on what a trait may contain is checked here, so
+//! that rendering can not fail.
+
+use proc_macro2::TokenStream;
+use syn::ext::IdentExt;
+use syn::{
+    Attribute, FnArg, GenericArgument, Ident, ItemTrait, Pat, PatType, PathArguments, ReturnType, Signature, TraitItem,
+    TraitItemFn, Type, parse_quote,
+};
+
+use crate::attributes::{Rpc, is_rpc};
+use crate::faults::Faults;
+use crate::model::{Argument, Interface, Kind, Member, Output, Receiver};
+use crate::names::{camel_case, member_refused};
+use crate::signature::check_type;
+
+/// Reads the trait, or says everything that is wrong with it.
+pub(crate) fn interface(options: TokenStream, item: ItemTrait) -> syn::Result<Interface> {
+    let mut faults = Faults::default();
+    if !options.is_empty() {
+        faults.at(options, "`#[bowline::interface]` takes no options");
+    }
+    check_trait(&item, &mut faults);
+    let mut members = Vec::new();
+    for item in item.items {
+        match item {
+            TraitItem::Fn(method) => members.extend(member(method, &mut faults)),
+            other => faults.at(other, "an interface consists of methods alone"),
+        }
+    }
+    check_collisions(&members, &mut faults);
+    faults.finish()?;
+    Ok(Interface {
+        attrs: item.attrs,
+        vis: item.vis,
+        name: item.ident,
+        generics: item.generics,
+        supertraits: item.supertraits,
+        members,
+    })
+}
+
+fn check_trait(item: &ItemTrait, faults: &mut Faults) {
+    if let Some(token) = item.unsafety {
+        faults.at(token, "an interface can not be unsafe: its callers are elsewhere");
+    }
+    for lifetime in item.generics.lifetimes() {
+        faults.at(lifetime, "an interface has no lifetimes: everything it passes is owned");
+    }
+    for attr in item.attrs.iter().filter(|attr| is_rpc(attr)) {
+        faults.at(attr, "`#[rpc]` belongs on a method");
+    }
+}
+
+/// Names that the reference type has for itself.
+const OF_THE_REFERENCE: [&str; 3] = ["new", "from_arc", "clone"];
+
+fn member(method: TraitItemFn, faults: &mut Faults) -> Option<Member> {
+    let TraitItemFn { attrs, sig, default, .. } = method;
+    let rpc = faults.take(Rpc::read(&attrs, &["name", "get"]))?;
+    check_signature(&sig, faults);
+    let wire = wire_name(&sig.ident, &rpc, faults);
+    let kind = if rpc.get.is_some() { Kind::Property } else { Kind::Method };
+    let mut inputs = sig.inputs.into_iter().peekable();
+    let receiver = receiver(inputs.next_if(|input| matches!(input, FnArg::Receiver(_))), &sig.ident, faults);
+    let mut args = Vec::new();
+    let mut rest = None;
+    while let Some(input) = inputs.next() {
+        let FnArg::Typed(typed) = input else { continue };
+        if kind == Kind::Property {
+            faults.at(&typed, "a property is read without arguments");
+        }
+        match argument(typed, inputs.peek().is_none(), faults)? {
+            (argument, true) => rest = Some(argument),
+            (argument, false) => args.push(argument),
+        }
+    }
+    Some(Member {
+        attrs: attrs.into_iter().filter(|attr| !is_rpc(attr)).collect(),
+        wire,
+        kind,
+        receiver: receiver?,
+        args,
+        rest,
+        output: output(sig.output, faults)?,
+        body: default,
+        name: sig.ident,
+    })
+}
+
+fn check_signature(sig: &Signature, faults: &mut Faults) {
+    if sig.asyncness.is_none() {
+        faults.at(sig.fn_token, "methods of an interface are `async fn`: the caller may be elsewhere");
+    }
+    if !sig.generics.params.is_empty() {
+        faults.at(&sig.generics, "a method can not be generic: the peer knows it by name alone");
+    }
+    if let Some(clause) = &sig.generics.where_clause {
+        faults.at(clause, "a method can not have a where clause: peers call it on any object of the interface");
+    }
+    if let Some(token) = &sig.unsafety {
+        faults.at(token, "a method can not be unsafe: its callers are elsewhere");
+    }
+    if OF_THE_REFERENCE.iter().any(|taken| sig.ident == taken) {
+        let name = &sig.ident;
+        let message = format!(
+            "the reference type has a function `{name}` of its own: name this one differently, and add \
+             `#[rpc(name = \"{}\")]` if peers should still see it as that",
+            camel_case(&name.to_string())
+        );
+        faults.at(name, message);
+    }
+}
+
+fn wire_name(method: &Ident, rpc: &Rpc, faults: &mut Faults) -> String {
+    let (wire, place) = match &rpc.name {
+        Some(name) => (name.value(), name.span()),
+        None => (camel_case(&method.unraw().to_string()), method.span()),
+    };
+    if let Some(why) = member_refused(&wire) {
+        let hint = if rpc.name.is_some() { "" } else { "; choose another with `#[rpc(name = \"…\")]`" };
+        let message = format!("`{wire}` can not be a name on the wire: {why}{hint}");
+        faults.add(syn::Error::new(place, message));
+    }
+    wire
+}
+
+fn receiver(first: Option<FnArg>, method: &Ident, faults: &mut Faults) -> Option<Receiver> {
+    const ADVICE: &str = "calls run at the same time and share the object: take `&self` (or `self: Arc<Self>`), and \
+                          keep what changes behind a lock of your choice";
+    let Some(FnArg::Receiver(receiver)) = first else {
+        faults.at(method, "a method of an interface is called on an object: its first parameter is `&self`");
+        return None;
+    };
+    match &receiver.reference {
+        Some((_, None)) if receiver.mutability.is_none() => Some(Receiver { written: receiver, shared: false }),
+        None if is_shared(&receiver.ty) => Some(Receiver { written: receiver, shared: true }),
+        Some((_, Some(lifetime))) => {
+            faults.at(lifetime, "write `&self`: the borrow lasts as long as the call");
+            None
+        }
+        _ => {
+            faults.at(&receiver, ADVICE);
+            None
+        }
+    }
+}
+
+/// Whether the type is `Arc<Self>`, however the path to `Arc` is written.
+fn is_shared(ty: &Type) -> bool {
+    type_arguments(ty, "Arc").is_some_and(|of| matches!(of[..], [Type::Path(of)] if of.path.is_ident("Self")))
+}
+
+/// The argument, and whether it is the rest.
+fn argument(typed: PatType, last: bool, faults: &mut Faults) -> Option<(Argument, bool)> {
+    let PatType { attrs, pat, ty, .. } = typed;
+    let rpc = faults.take(Rpc::read(&attrs, &["rest"]))?;
+    for attr in foreign(&attrs) {
+        faults.at(attr, "arguments take no attribute but `#[rpc(rest)]`");
+    }
+    let name = match *pat {
+        Pat::Ident(pat) if pat.by_ref.is_none() && pat.mutability.is_none() && pat.subpat.is_none() => pat.ident,
+        other => {
+            faults.at(other, "give the argument a plain name: it is part of the interface's description");
+            return None;
+        }
+    };
+    let Some(rest) = rpc.rest else {
+        check_type(&ty, faults);
+        return Some((Argument { name, ty: *ty }, false));
+    };
+    if !last {
+        faults.at(&rest, "only the last argument can collect the rest");
+    }
+    let Some(&[element]) = type_arguments(&ty, "Vec").as_deref() else {
+        faults.at(ty, "the rest of the arguments is a `Vec<T>`");
+        return None;
+    };
+    check_type(element, faults);
+    Some((Argument { name, ty: element.clone() }, true))
+}
+
+fn foreign(attrs: &[Attribute]) -> impl Iterator<Item = &Attribute> {
+    attrs.iter().filter(|attr| !is_rpc(attr))
+}
+
+fn output(written: ReturnType, faults: &mut Faults) -> Option<Output> {
+    let whole = match written {
+        ReturnType::Default => parse_quote!(()),
+        ReturnType::Type(_, ty) => *ty,
+    };
+    check_type(&whole, faults);
+    let (ok, err) = match type_arguments(&whole, "Result").as_deref() {
+        None => (whole.clone(), None),
+        Some(&[ok, err]) => (ok.clone(), Some(err.clone())),
+        Some(_) => {
+            faults.at(
+                whole,
+                "write out `Result<T, E>`: an alias hides the error type, which the reference's methods need",
+            );
+            return None;
+        }
+    };
+    Some(Output { whole, ok, err })
+}
+
+/// The type arguments when `ty` is a path that ends in `name`.
+fn type_arguments<'t>(ty: &'t Type, name: &str) -> Option<Vec<&'t Type>> {
+    let Type::Path(path) = ty else { return None };
+    let last = path.path.segments.last().filter(|last| path.qself.is_none() && last.ident == name)?;
+    let PathArguments::AngleBracketed(arguments) = &last.arguments else {
+        return Some(Vec::new());
+    };
+    let of_type = |argument: &'t GenericArgument| match argument {
+        GenericArgument::Type(ty) => Some(ty),
+        _ => None,
+    };
+    Some(arguments.args.iter().filter_map(of_type).collect())
+}
+
+fn check_collisions(members: &[Member], faults: &mut Faults) {
+    for (at, member) in members.iter().enumerate() {
+        // Alternatives under `#[cfg]` are compared by the compiler, which knows which of them exist.
+        let conditional = |member: &Member| crate::attributes::has(&member.attrs, "cfg");
+        let same = |other: &&Member| other.wire == member.wire && !(conditional(other) && conditional(member));
+        if let Some(first) = members[..at].iter().find(same) {
+            let message = format!("`{}` and `{}` are both `{}` on the wire", first.name, member.name, member.wire);
+            faults.add(syn::Error::new(member.name.span(), message));
+        }
+    }
+}

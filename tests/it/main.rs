@@ -1,0 +1,4 @@
+//! Tests of Bowline as its users see it, in one binary.
+
+mod macros; // what the macros generate, over a real session
+mod ui; // what the macros say when they are misused
