@@ -1,1 +1,26 @@
-//! Bowline.
+//! Connects to a Cap'n Web server: [`connect`] for a session on a WebSocket, [`batch`] for calls
+//! that fit one HTTP request.
+//!
+//! ```no_run
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let session = bowline_client::connect("wss://example.com/rpc").await?;
+//! let api = session.root_dyn();
+//! let greeting = api.call("hello", ("Ann",)).await?;
+//! # Ok(())
+//! # }
+//! ```
+mod batch;
+mod connect;
+mod error;
+mod session;
+#[cfg(feature = "tls")]
+mod tls;
+mod url;
+
+pub use batch::{Batch, batch};
+pub use bowline_transport::KeepAlive;
+pub use connect::{Connect, connect};
+pub use error::ConnectError;
+#[cfg(feature = "tls")]
+pub use rustls;
+pub use session::Session;

@@ -1,1 +1,30 @@
-//! Bowline.
+//! Serves Cap'n Web over HTTP: one route that takes WebSocket sessions and HTTP batches.
+//!
+//! [`Service`] is a tower service. Mount it in an application that has a router already, or let
+//! it [`listen`](Service::listen) alone. What the messages mean is `bowline_core`'s business.
+//!
+//! ```no_run
+//! # async fn run(root: bowline_core::peer::Stub) -> Result<(), bowline_server::ServerError> {
+//! use bowline_server::{Peer, Service};
+//!
+//! let service = Service::new(move |_peer: Peer| root.clone());
+//! service.listen("127.0.0.1:8080").await?;
+//! # Ok(())
+//! # }
+//! ```
+mod batch;
+mod drain;
+mod error;
+mod http_limits;
+mod listen;
+mod peer_info;
+mod permits;
+mod reply;
+mod service;
+mod ws;
+
+pub use bowline_transport::KeepAlive;
+pub use error::{Refusal, ServerError};
+pub use http_limits::HttpLimits;
+pub use peer_info::{Peer, PeerAddress, Via};
+pub use service::Service;

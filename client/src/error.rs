@@ -1,0 +1,46 @@
+//! Why there is no session.
+
+use std::io;
+use std::time::Duration;
+
+use http::StatusCode;
+
+/// Why a session could not be opened. Errors of a session that was open are `SessionError`s of
+/// the calls they end.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The address is none of `ws:`, `wss:`, `http:`, `https:`, or is malformed.
+    #[error("{url:?} is no address of a server: {reason}")]
+    Url {
+        /// As it was given.
+        url: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A header that was to be sent is malformed.
+    #[error("a header is malformed: {0}")]
+    Header(#[from] http::Error),
+    /// No connection to the server.
+    #[error("cannot connect to {authority}: {source}")]
+    Unreachable {
+        /// Host and port.
+        authority: String,
+        /// What the system, or TLS, said.
+        source: io::Error,
+    },
+    /// The server answered, and would not open a session.
+    #[error("the server refused: {status}{}{body}", if body.is_empty() { "" } else { ": " })]
+    Refused {
+        /// The HTTP status.
+        status: StatusCode,
+        /// What the server said, as far as it came with the head of the answer.
+        body: String,
+    },
+    /// What answered does not speak WebSocket.
+    #[error("the handshake failed: {0}")]
+    Handshake(String),
+    /// It took too long.
+    #[error("no session within {0:?}")]
+    TimedOut(Duration),
+}

@@ -1,0 +1,68 @@
+//! The addresses of servers. WebSocket and HTTP spellings name the same server.
+
+use http::Uri;
+use http::uri::{Authority, PathAndQuery, Scheme};
+
+use crate::error::ConnectError;
+
+/// Where a server is.
+#[derive(Clone, Debug)]
+pub(crate) struct Address {
+    pub(crate) secure: bool,
+    authority: Authority,
+    path: PathAndQuery,
+}
+
+impl Address {
+    pub(crate) fn parse(url: &str) -> Result<Self, ConnectError> {
+        let bad = |reason| ConnectError::Url { url: url.to_owned(), reason };
+        let uri: Uri = url.parse().map_err(|_invalid| bad("it is not a URL"))?;
+        let secure = match uri.scheme_str() {
+            Some("ws" | "http") => false,
+            Some("wss" | "https") if cfg!(feature = "tls") => true,
+            Some("wss" | "https") => return Err(bad("bowline-client was built without its feature `tls`")),
+            _ => return Err(bad("it must begin with ws:, wss:, http: or https:")),
+        };
+        let authority = uri.authority().ok_or_else(|| bad("it names no host"))?.clone();
+        if authority.as_str().contains('@') {
+            return Err(bad("credentials belong in a header, where logs do not show them"));
+        }
+        let path = uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+        Ok(Self { secure, authority, path })
+    }
+
+    /// The host, without the brackets of an IPv6 address.
+    pub(crate) fn host(&self) -> &str {
+        self.authority.host().trim_start_matches('[').trim_end_matches(']')
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.authority.port_u16().unwrap_or(if self.secure { 443 } else { 80 })
+    }
+
+    /// Host and port as they were given.
+    pub(crate) fn authority(&self) -> &str {
+        self.authority.as_str()
+    }
+
+    /// The address in the spelling of HTTP.
+    pub(crate) fn http(&self) -> Uri {
+        let scheme = if self.secure { Scheme::HTTPS } else { Scheme::HTTP };
+        self.uri(scheme)
+    }
+
+    /// The address in the spelling of WebSocket.
+    pub(crate) fn websocket(&self) -> Uri {
+        let scheme = if self.secure { "wss" } else { "ws" };
+        self.uri(scheme.parse().expect("both are schemes"))
+    }
+
+    fn uri(&self, scheme: Scheme) -> Uri {
+        Uri::builder()
+            .scheme(scheme)
+            .authority(self.authority.clone())
+            .path_and_query(self.path.clone())
+            .build()
+            .expect("its parts are those of a valid URL")
+    }
+}

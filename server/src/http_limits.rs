@@ -1,0 +1,53 @@
+//! The bounds on HTTP: connections, time and batches. Those of a session are `Limits`.
+
+use std::time::Duration;
+
+use bowline_transport::KeepAlive;
+
+/// What a server accepts of the network. Each field says what it bounds and what happens beyond.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HttpLimits {
+    /// Connections of [`serve`](crate::Service::serve), and beside it the sessions and running
+    /// batches of a service wherever it is mounted. Beyond: 503. Default 10,000.
+    pub connections: usize,
+    /// Connections of one address, which [`serve`](crate::Service::serve) alone can count.
+    /// Beyond: 503. Raise it behind a proxy, where all peers have one address. Default 256.
+    pub connections_per_address: usize,
+    /// Bytes of a request's head, for [`serve`](crate::Service::serve); 8 KiB at least. Beyond:
+    /// 431. Default 16 KiB.
+    pub header_bytes: usize,
+    /// Headers of a request, for [`serve`](crate::Service::serve). Beyond: 431. Default 64.
+    pub headers: usize,
+    /// How long each step before a session may take: a request's head, the root function, the
+    /// upgrade. Beyond: the connection is closed, or 504 if the root function is late. Default 10 s.
+    pub handshake: Duration,
+    /// How silence on a WebSocket is treated. Default: a ping after 25 s, given up 20 s later.
+    pub keep_alive: KeepAlive,
+    /// Bytes of a batch request. Beyond: 413. Default 8 MiB.
+    pub batch_bytes: usize,
+    /// Messages of a batch request. Beyond: 429. Default 1,000.
+    pub batch_messages: usize,
+    /// How long a batch may take, reading included. Beyond: 408 while the request is read, 504
+    /// while calls run. Default 30 s.
+    pub batch_time: Duration,
+    /// Bytes of a batch answer. Beyond: what fits, and an `abort` that says so. Default 25 MB.
+    pub batch_answer_bytes: usize,
+}
+
+impl Default for HttpLimits {
+    fn default() -> Self {
+        Self {
+            connections: 10_000,
+            connections_per_address: 256,
+            header_bytes: 16 << 10,
+            headers: 64,
+            handshake: Duration::from_secs(10),
+            keep_alive: KeepAlive::default(),
+            batch_bytes: 8 << 20,
+            batch_messages: 1_000,
+            batch_time: Duration::from_secs(30),
+            batch_answer_bytes: 25_000_000,
+        }
+    }
+}

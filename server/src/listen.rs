@@ -1,0 +1,148 @@
+//! A server of its own: accepts connections for a service and speaks HTTP/1.1 on them.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
+use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout, timeout_at};
+
+use crate::error::ServerError;
+use crate::peer_info::PeerAddress;
+use crate::permits::ConnectionPermit;
+use crate::reply::RETRY_AFTER_SECONDS;
+use crate::service::Service;
+
+/// After an `accept` that failed for want of file descriptors or memory: the first pause, doubled
+/// while it fails again, and the longest.
+const ACCEPT_PAUSE_MIN: Duration = Duration::from_millis(5);
+const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);
+/// Refused connections that are given time to read why; further ones are just closed.
+const REFUSALS_MAX: usize = 64;
+/// How long a refused connection may take to hang up.
+const REFUSAL_MAX: Duration = Duration::from_secs(1);
+/// The smallest buffer that hyper takes.
+const HEADER_BYTES_MIN: usize = 8 << 10;
+
+impl Service {
+    /// Listens on `address` and serves until drained.
+    ///
+    /// # Errors
+    /// The address cannot be listened on. Nothing that happens later is an error.
+    pub async fn listen(self, address: impl ToSocketAddrs + ToString) -> Result<(), ServerError> {
+        let name = address.to_string();
+        let listener =
+            TcpListener::bind(address).await.map_err(|source| ServerError::Listen { address: name, source })?;
+        self.serve(listener).await;
+        Ok(())
+    }
+
+    /// Serves the connections of `listener` until [drained](Self::drain), every path alike. While
+    /// it drains, new connections are answered with 503. Cancel-safe: dropped, it accepts no
+    /// more, and open sessions live on.
+    pub async fn serve(self, listener: TcpListener) {
+        let drained = async {
+            let deadlines = self.sessions.draining().await;
+            self.emptied(deadlines).await;
+        };
+        tokio::select! {
+            () = drained => {}
+            () = self.accept(&listener) => {}
+        }
+    }
+
+    /// Never ends: one connection's trouble is no other's.
+    async fn accept(&self, listener: &TcpListener) {
+        let refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
+        let mut pause = ACCEPT_PAUSE_MIN;
+        loop {
+            let (stream, address) = match listener.accept().await {
+                Ok(accepted) => accepted,
+                Err(error) if is_of_one_connection(&error) => continue,
+                Err(error) => {
+                    tracing::warn!(%error, ?pause, "cannot accept connections");
+                    sleep(pause).await;
+                    pause = (pause * 2).min(ACCEPT_PAUSE_MAX);
+                    continue;
+                }
+            };
+            pause = ACCEPT_PAUSE_MIN;
+            match self.connections.admit(address, &self.http) {
+                Ok(permit) => drop(tokio::spawn(self.clone().connection(stream, address, permit))),
+                Err(why) => {
+                    tracing::debug!(%address, why, "connection refused");
+                    if let Ok(permit) = refusals.clone().try_acquire_owned() {
+                        tokio::spawn(async move {
+                            // Out of time, it is closed like any other refused connection.
+                            drop(timeout(REFUSAL_MAX, refuse(stream, why)).await);
+                            drop(permit);
+                        });
+                    }
+                }
+            }
+        }
+    }
+
+    async fn connection(self, stream: TcpStream, address: SocketAddr, permit: ConnectionPermit) {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "no TCP_NODELAY");
+        }
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new())
+            .header_read_timeout(self.http.handshake)
+            .max_headers(self.http.headers)
+            .max_buf_size(self.http.header_bytes.max(HEADER_BYTES_MIN));
+        let service = self.clone();
+        let respond = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(PeerAddress(address));
+            permit.mark_used();
+            request.extensions_mut().insert(permit.clone());
+            let service = service.clone();
+            async move { Ok::<_, Infallible>(service.respond(request).await) }
+        });
+        let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), respond).with_upgrades());
+        // A connection that comes while draining has a request to be refused: let it be read.
+        let came_late = self.sessions.is_draining();
+        let served = tokio::select! {
+            served = &mut connection => served,
+            deadlines = self.sessions.draining() => {
+                if !came_late {
+                    connection.as_mut().graceful_shutdown();
+                }
+                timeout_at(deadlines.all, connection).await.unwrap_or(Ok(()))
+            }
+        };
+        if let Err(error) = served {
+            tracing::debug!(%address, %error, "connection failed");
+        }
+    }
+}
+
+/// Errors of a connection that was gone before it was accepted; all others are of this process.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+/// Answers without reading the request, and stays until the peer has hung up, since closing a
+/// socket with unread bytes would take the answer back.
+async fn refuse(mut stream: TcpStream, why: &'static str) -> io::Result<()> {
+    let length = why.len();
+    let answer = format!(
+        "HTTP/1.1 503 Service Unavailable\r\nretry-after: {RETRY_AFTER_SECONDS}\r\nconnection: close\r\n\
+         content-type: text/plain;charset=UTF-8\r\ncontent-length: {length}\r\n\r\n{why}"
+    );
+    stream.write_all(answer.as_bytes()).await?;
+    stream.shutdown().await?;
+    tokio::io::copy(&mut stream, &mut tokio::io::sink()).await?;
+    Ok(())
+}

@@ -1,0 +1,50 @@
+//! What is known of a peer when its session begins.
+
+use std::net::SocketAddr;
+
+use http::request::Parts;
+use http::{Extensions, HeaderMap, Uri};
+
+/// Who asks for a session, as far as HTTP tells. Nothing in it is proven but `address`.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Peer {
+    /// Where the connection comes from. `None` when the service is mounted in another server and
+    /// no layer there put a [`PeerAddress`] into the request's extensions.
+    pub address: Option<SocketAddr>,
+    /// What was asked for.
+    pub uri: Uri,
+    /// The request's headers: cookies, `authorization`, `origin`. A browser lets any site open a
+    /// WebSocket with the user's cookies, so a service that trusts cookies checks `origin`.
+    pub headers: HeaderMap,
+    /// How the session's messages travel.
+    pub via: Via,
+    /// What layers before the service added, such as axum's `ConnectInfo`.
+    pub extensions: Extensions,
+}
+
+/// How the messages of a session travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Via {
+    /// Both ways, until the socket is closed.
+    WebSocket,
+    /// One request, one answer.
+    Batch,
+}
+
+/// The address of a connection, as a request extension. [`serve`](crate::Service::serve) adds
+/// it; a layer may, when the service is mounted in another server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerAddress(pub SocketAddr);
+
+impl Peer {
+    pub(crate) fn new(request: &Parts, via: Via) -> Self {
+        Self {
+            address: request.extensions.get().map(|PeerAddress(address)| *address),
+            uri: request.uri.clone(),
+            headers: request.headers.clone(),
+            via,
+            extensions: request.extensions.clone(),
+        }
+    }
+}

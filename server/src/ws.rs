@@ -1,0 +1,192 @@
+//! WebSocket sessions: the handshake on hyper's side, and a session from its upgrade to its end.
+
+use bowline_core::peer::{Connection, Stub};
+use bowline_core::session::Closed;
+use bowline_transport::{Ending, KeepAlive, Metered, Parting, Traffic, WebSocket};
+use http::header::{CONNECTION, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::{timeout, timeout_at};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::Role;
+use tracing::Instrument;
+
+use crate::drain::{Deadlines, GOING_AWAY, Ticket};
+use crate::peer_info::{Peer, Via};
+use crate::permits::ConnectionPermit;
+use crate::reply::{self, Answer};
+use crate::service::Service;
+
+/// The one version there is (RFC 6455 4.1).
+const VERSION: HeaderValue = HeaderValue::from_static("13");
+/// A key is 16 bytes in base64.
+const KEY_CHARS: usize = 24;
+
+/// Whether a request wants to become a WebSocket, well-formed or not.
+pub(crate) fn asks_for_websocket(request: &Parts) -> bool {
+    request.method == Method::GET && lists(&request.headers, UPGRADE, "websocket")
+}
+
+/// Answers the handshake; the session begins when the connection has been handed over.
+/// Subprotocols and compression are declined by not being mentioned.
+pub(crate) async fn open(service: &Service, request: &mut Parts, ticket: Ticket) -> Answer {
+    let accept = match accept_key(request) {
+        Ok(accept) => accept,
+        Err(refused) => return *refused,
+    };
+    let Some(upgrade) = request.extensions.remove::<OnUpgrade>() else {
+        return reply::text(StatusCode::NOT_IMPLEMENTED, "this server cannot upgrade connections");
+    };
+    let permit = request.extensions.remove::<ConnectionPermit>();
+    let peer = Peer::new(request, Via::WebSocket);
+    let span = tracing::debug_span!("session", via = "websocket", peer = ?peer.address);
+    let root = match service.root(peer).await {
+        Ok(root) => root,
+        Err(refused) => return refused,
+    };
+    let opening = Opening { service: service.clone(), root, ticket };
+    let session = async move {
+        opening.run(upgrade).await;
+        drop(permit);
+    };
+    tokio::spawn(session.instrument(span));
+    switching(accept)
+}
+
+fn accept_key(request: &Parts) -> Result<HeaderValue, Box<Answer>> {
+    let headers = &request.headers;
+    let bad = |why: &'static str| Err(Box::new(reply::text(StatusCode::BAD_REQUEST, why)));
+    if request.version != Version::HTTP_11 || !lists(headers, CONNECTION, "upgrade") || !headers.contains_key(HOST) {
+        return bad("a WebSocket handshake is HTTP/1.1 with Host and Connection: Upgrade");
+    }
+    if headers.get(SEC_WEBSOCKET_VERSION) != Some(&VERSION) {
+        let mut answer = reply::text(StatusCode::UPGRADE_REQUIRED, "only WebSocket version 13 is spoken here");
+        answer.headers_mut().insert(SEC_WEBSOCKET_VERSION, VERSION);
+        answer.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
+        return Err(Box::new(answer));
+    }
+    let key = headers.get(SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes).unwrap_or_default();
+    if key.len() != KEY_CHARS || !key.ends_with(b"==") {
+        return bad("Sec-WebSocket-Key is missing or is no 16 bytes in base64");
+    }
+    HeaderValue::from_str(&derive_accept_key(key)).or_else(|_unprintable| bad("Sec-WebSocket-Key is invalid"))
+}
+
+fn switching(accept: HeaderValue) -> Answer {
+    let mut answer = Answer::default();
+    *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = answer.headers_mut();
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    answer
+}
+
+/// Whether a header whose value is a list, possibly in several lines, contains `token`.
+fn lists(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
+    let values = headers.get_all(name);
+    let mut tokens = values.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+    tokens.any(|listed| listed.trim().eq_ignore_ascii_case(token))
+}
+
+/// A session that was promised to a peer.
+struct Opening {
+    service: Service,
+    root: Stub,
+    ticket: Ticket,
+}
+
+impl Opening {
+    async fn run(self, upgrade: OnUpgrade) {
+        let io = match timeout(self.service.http.handshake, upgrade).await {
+            Ok(Ok(io)) => io,
+            Ok(Err(error)) => return tracing::debug!(%error, "upgrade failed"),
+            Err(_elapsed) => return tracing::debug!("upgrade took too long"),
+        };
+        match io.downcast::<TokioIo<TcpStream>>() {
+            Ok(parts) => {
+                let io = parts.io.into_inner();
+                // Messages are written when there are no more to join them; waiting for more is
+                // all that Nagle's algorithm would add. Whoever mounts us may not know.
+                if let Err(error) = io.set_nodelay(true) {
+                    tracing::debug!(%error, "no TCP_NODELAY");
+                }
+                self.serve(io, parts.read_buf.into()).await;
+            }
+            Err(io) => self.serve(TokioIo::<Upgraded>::new(io), Vec::new()).await,
+        }
+    }
+
+    async fn serve<S>(self, io: S, read: Vec<u8>)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let config = bowline_transport::config(&self.service.limits);
+        let stream = WebSocketStream::from_partially_read(Metered::new(io), read, Role::Server, Some(config)).await;
+        let keep_alive: KeepAlive = self.service.http.keep_alive;
+        let (transport, ending, parting) = WebSocket::new(stream, keep_alive);
+        let (connection, driver) = Connection::start(transport, Some(self.root), self.service.limits);
+        tracing::debug!("session opened");
+        let session = Session { connection, driver: Box::pin(driver), ending, parting };
+        session.run(&self.ticket).await;
+    }
+}
+
+/// A session that runs, and what is needed to end it.
+struct Session<S, D> {
+    connection: Connection,
+    driver: D,
+    ending: Ending<S>,
+    parting: Parting,
+}
+
+impl<S, D> Session<S, D>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    D: Future<Output = Closed> + Unpin,
+{
+    /// Runs the session to its end. Dropped early, the socket is cut.
+    async fn run(mut self, ticket: &Ticket) {
+        tokio::select! {
+            closed = &mut self.driver => self.ended(&closed).await,
+            deadlines = ticket.draining() => self.drain(deadlines).await,
+        }
+    }
+
+    async fn ended(self, closed: &Closed) {
+        let stats = self.connection.stats();
+        let Traffic { bytes_in, bytes_out, messages_in, messages_out } = self.ending.finish().await;
+        tracing::debug!(
+            by = ?closed.by, message = closed.message, imports = stats.imports, exports = stats.exports,
+            bytes_in, bytes_out, messages_in, messages_out, "session closed"
+        );
+    }
+
+    /// Lets running calls end, then says good-bye; all by the deadlines.
+    async fn drain(mut self, deadlines: Deadlines) {
+        let quiet = async { timeout_at(deadlines.calls, self.connection.answered()).await };
+        let mut closed = tokio::select! {
+            closed = &mut self.driver => Some(closed),
+            _ = quiet => None,
+        };
+        let goodbye = async move {
+            if closed.is_none() {
+                self.parting.set(GOING_AWAY.0, GOING_AWAY.1);
+                self.connection.close();
+            }
+            let closed = match closed.take() {
+                Some(closed) => closed,
+                None => (&mut self.driver).await,
+            };
+            self.ended(&closed).await;
+        };
+        if timeout_at(deadlines.all, goodbye).await.is_err() {
+            tracing::debug!("session cut off by the end of the drain");
+        }
+    }
+}

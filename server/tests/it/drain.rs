@@ -1,0 +1,102 @@
+//! How it stops.
+
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpListener;
+
+use crate::harness::{Socket, body, post, serve, service, within};
+
+const HANG: &str = r#"["push",["pipeline",0,["hang"],[]]]"#;
+
+#[tokio::test]
+async fn quiet_sessions_are_closed_at_once() {
+    let service = service();
+    let mut peer = Socket::open(serve(service.clone()).await).await;
+    let began = Instant::now();
+    let (close, ()) = tokio::join!(peer.next(), service.drain(Duration::from_secs(8)));
+    assert_eq!(close, "close 1001 server is draining");
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn a_running_call_may_end() {
+    let service = service();
+    let mut peer = Socket::open(serve(service.clone()).await).await;
+    peer.send(r#"["push",["pipeline",0,["nap"],[200]]]"#).await;
+    peer.send(r#"["pull",1]"#).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let reads = async { (peer.next().await, peer.next().await) };
+    let ((answer, close), ()) = tokio::join!(reads, service.drain(Duration::from_secs(8)));
+    assert_eq!(answer, r#"["resolve",1,"rested"]"#);
+    assert_eq!(close, "close 1001 server is draining");
+}
+
+#[tokio::test]
+async fn a_hanging_call_does_not_hold_it_up() {
+    let service = service();
+    let mut peer = Socket::open(serve(service.clone()).await).await;
+    peer.send(HANG).await;
+    peer.send(r#"["pull",1]"#).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let began = Instant::now();
+    let (close, ()) = tokio::join!(peer.next(), service.drain(Duration::from_millis(800)));
+    assert_eq!(close, "close 1001 server is draining");
+    let took = began.elapsed();
+    assert!((Duration::from_millis(500)..Duration::from_millis(1000)).contains(&took), "{took:?}");
+}
+
+#[tokio::test]
+async fn a_peer_that_does_not_hang_up_does_not_hold_it_up() {
+    let service = service();
+    let peer = Socket::open(serve(service.clone()).await).await;
+    let began = Instant::now();
+    service.drain(Duration::from_millis(500)).await;
+    assert!(began.elapsed() < Duration::from_millis(700), "{:?}", began.elapsed());
+    drop(peer);
+}
+
+#[tokio::test]
+async fn a_connection_without_a_request_does_not_hold_it_up() {
+    let service = service();
+    let address = serve(service.clone()).await;
+    let idle = tokio::net::TcpStream::connect(address).await.unwrap();
+    post(address, "").await;
+    let began = Instant::now();
+    service.drain(Duration::from_secs(8)).await;
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    drop(idle);
+}
+
+#[tokio::test]
+async fn new_requests_are_refused_and_serving_ends() {
+    let service = service();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let serving = tokio::spawn(service.clone().serve(listener));
+    let mut peer = Socket::open(address).await;
+    peer.send(HANG).await;
+    peer.send(r#"["pull",1]"#).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let refused = async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        post(address, "").await
+    };
+    let (refused, ()) = tokio::join!(refused, service.drain(Duration::from_millis(600)));
+    assert_eq!(body(&refused), ("503", "server is draining"));
+    assert!(refused.contains("retry-after: 1\r\n"), "{refused}");
+    within(serving).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_batch_that_hangs_says_that_it_was_cut_off() {
+    let service = service();
+    let address = serve(service.clone()).await;
+    let calls = format!("[\"push\",[\"pipeline\",0,[\"add\"],[2,3]]]\n[\"pull\",1]\n{HANG}\n[\"pull\",2]");
+    let drain = async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        service.drain(Duration::from_millis(600)).await;
+    };
+    let (answer, ()) = tokio::join!(post(address, &calls), drain);
+    let expected = "[\"resolve\",1,5]\n[\"abort\",[\"error\",\"Error\",\"server is draining\"]]";
+    assert_eq!(body(&answer), ("200", expected));
+}

@@ -1,0 +1,107 @@
+//! What breaks WebSocket's rules or tries to use up memory.
+
+use bowline_core::limits::Limits;
+use tokio::io::AsyncWriteExt;
+
+use crate::harness::{Socket, announce, frame, raw_socket, read_close, rss_bytes, serve, service};
+
+const TEXT: u8 = 0x81;
+const TEXT_BEGINS: u8 = 0x01;
+const GOES_ON: u8 = 0x00;
+
+#[tokio::test]
+async fn an_oversized_frame_closes_with_1009_by_its_head_alone() {
+    let mut peer = raw_socket(serve(service()).await).await;
+    peer.write_all(&announce(TEXT, (8 << 20) + 1)).await.unwrap();
+    let close = read_close(&mut peer).await;
+    assert!(close.starts_with("close 1009 "), "{close}");
+}
+
+#[tokio::test]
+async fn the_close_frame_reaches_a_peer_that_goes_on_sending() {
+    let mut peer = Socket::open(serve(service()).await).await;
+    // Refused after its head, while the rest of it is on its way.
+    peer.send(&"x".repeat((8 << 20) + 1)).await;
+    let close = peer.next().await;
+    assert!(close.starts_with("close 1009 "), "{close}");
+}
+
+#[tokio::test]
+async fn a_message_of_the_greatest_size_is_taken() {
+    let mut peer = Socket::open(serve(service()).await).await;
+    let call = |text: &str| format!(r#"["push",["pipeline",0,["repeat"],["{text}",0]]]"#);
+    let room = (8 << 20) - call("").len();
+    peer.send(&call(&"x".repeat(room))).await;
+    peer.send(r#"["pull",1]"#).await;
+    assert_eq!(peer.next().await, r#"["resolve",1,""]"#);
+}
+
+#[tokio::test]
+async fn text_that_is_not_utf_8_closes_with_1007() {
+    let mut peer = raw_socket(serve(service()).await).await;
+    peer.write_all(&frame(TEXT, b"[\"\xff\"]")).await.unwrap();
+    let close = read_close(&mut peer).await;
+    assert!(close.starts_with("close 1007 "), "{close}");
+}
+
+#[tokio::test]
+async fn frames_against_the_rules_close_with_1002() {
+    let address = serve(service()).await;
+    let unmasked = vec![TEXT, 2, b'[', b']'];
+    let reserved_bits = frame(0xF1, b"[]");
+    let reserved_opcode = frame(0x83, b"[]");
+    let nothing_to_go_on_with = frame(GOES_ON, b"[]");
+    let fragmented_ping = frame(0x09, b"");
+    for bad in [unmasked, reserved_bits, reserved_opcode, nothing_to_go_on_with, fragmented_ping] {
+        let mut peer = raw_socket(address).await;
+        peer.write_all(&bad).await.unwrap();
+        let close = read_close(&mut peer).await;
+        assert!(close.starts_with("close 1002 "), "{bad:?}: {close}");
+    }
+}
+
+#[tokio::test]
+async fn announced_frames_take_no_memory_before_they_come() {
+    let address = serve(service()).await;
+    let mut peers = Vec::new();
+    for _ in 0..20 {
+        peers.push(raw_socket(address).await);
+    }
+    let before = rss_bytes();
+    for _ in 0..200 {
+        let mut peer = raw_socket(address).await;
+        peer.write_all(&announce(TEXT, 8 << 20)).await.unwrap();
+        peer.write_all(b"[").await.unwrap();
+        peers.push(peer);
+    }
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    let grown = rss_bytes().saturating_sub(before);
+    // 1.6 GB were announced. Other tests run beside this one.
+    assert!(grown < 128 << 20, "grown by {grown} bytes");
+}
+
+#[tokio::test]
+async fn fragments_of_one_byte_are_bounded() {
+    let mut limits = Limits::default();
+    limits.message_bytes = 64 << 10;
+    let mut peer = raw_socket(serve(service().limits(limits)).await).await;
+    let before = rss_bytes();
+    let (mut read, mut write) = peer.split();
+    let send = async {
+        let mut first = TEXT_BEGINS;
+        let hundred = |first: u8| [frame(first, b"x"), frame(GOES_ON, b"x").repeat(99)].concat();
+        // The socket may be closed meanwhile; whether it was, `close` says.
+        while write.write_all(&hundred(first)).await.is_ok() {
+            first = GOES_ON;
+        }
+    };
+    let close = async {
+        use tokio::io::AsyncReadExt;
+        let mut head = [0; 4];
+        crate::harness::within(read.read_exact(&mut head)).await.unwrap();
+        u16::from_be_bytes([head[2], head[3]])
+    };
+    let code = tokio::select! { code = close => code, () = send => panic!("closed without a word") };
+    assert_eq!(code, 1009);
+    assert!(rss_bytes().saturating_sub(before) < 64 << 20);
+}

@@ -1,0 +1,19 @@
+//! A server on real sockets, port 0, spoken to in raw frames and raw HTTP so that no client of
+//! ours can hide a fault.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+/// How it stops.
+mod drain;
+/// The server under test, a hand-written object, and peers that speak raw WebSocket and HTTP.
+mod harness;
+/// What breaks WebSocket's rules or tries to use up memory.
+mod hostile;
+/// Batches, and everything answered without a session.
+mod http;
+/// How many connections and sessions there may be.
+mod limits;
+/// Where it can be mounted: axum, bare hyper.
+mod mounted;
+/// Sessions of peers that behave, and of peers that break Cap'n Web's rules only.
+mod session;

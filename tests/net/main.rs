@@ -1,0 +1,11 @@
+//! Client and server of ours over real sockets, port 0.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+/// Calls that share one request.
+mod batch;
+/// The objects under test and a server for them.
+mod harness;
+/// Sessions on a WebSocket.
+mod session;
+/// The same over TLS, with a certificate of the test's own.
+mod tls;

@@ -1,0 +1,21 @@
+//! How messages travel: [`websocket`] for a session on a socket, [`lines`] for an HTTP batch.
+//!
+//! Server and client share this crate and nothing else. It knows no HTTP, no TLS and no session;
+//! it turns frames or lines into the texts that `bowline_core::peer` runs on. docs/wire.md,
+//! "HTTP batch" and "WebSocket", says what is sent.
+mod ending;
+mod keep_alive;
+mod lines;
+mod metered;
+mod receiver;
+mod sender;
+mod websocket;
+
+pub use ending::{Ending, Parting};
+pub use keep_alive::KeepAlive;
+pub use lines::{Lines, LinesControl, LinesReceiver, LinesSender};
+pub use metered::{Metered, Traffic};
+pub use receiver::WebSocketReceiver;
+pub use sender::WebSocketSender;
+pub use tokio_tungstenite;
+pub use websocket::{WebSocket, config};

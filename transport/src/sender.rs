@@ -1,0 +1,92 @@
+//! The sending half of a WebSocket: queue many texts, flush once.
+
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bowline_core::peer::{Sending, TransportEnd};
+use futures_util::SinkExt;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+use crate::metered::Metered;
+use crate::websocket::{Socket, lock};
+
+/// A peer that takes not one byte for so long while bytes wait for it has gone, or wishes us to
+/// run out of memory.
+const STALL_MAX: Duration = Duration::from_secs(30);
+
+/// Sends the texts of a [`WebSocket`](crate::WebSocket).
+pub struct WebSocketSender<S> {
+    socket: Arc<Mutex<Socket<S>>>,
+}
+
+impl<S> WebSocketSender<S> {
+    pub(crate) fn new(socket: Arc<Mutex<Socket<S>>>) -> Self {
+        Self { socket }
+    }
+}
+
+impl<S> Sending for WebSocketSender<S>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    /// Waits while the write buffer is over its mark. Not cancel-safe: the text is lost when the
+    /// future is dropped before it is ready.
+    async fn feed(&mut self, text: String) -> Result<(), TransportEnd> {
+        self.unstalled(|stream, cx| stream.poll_ready_unpin(cx)).await?;
+        let mut socket = lock(&self.socket);
+        socket.messages_out += 1;
+        socket.stream.start_send_unpin(Message::text(text)).map_err(end)
+    }
+
+    /// Cancel-safe: what was not written stays queued.
+    async fn flush(&mut self) -> Result<(), TransportEnd> {
+        self.unstalled(|stream, cx| stream.poll_flush_unpin(cx)).await
+    }
+
+    /// Sends the close frame, or the one that was decided on before. Cancel-safe;
+    /// [`Ending::finish`](crate::Ending::finish) does what is left undone.
+    async fn close(&mut self, code: u16, reason: &str) {
+        lock(&self.socket).part(code, reason);
+        // Whoever hangs up learns nothing from a close frame that could not be sent.
+        drop(self.flush().await);
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketSender<S> {
+    /// Cancel-safe as far as `poll` is.
+    async fn unstalled(
+        &self,
+        mut poll: impl FnMut(&mut WebSocketStream<Metered<S>>, &mut Context<'_>) -> Poll<Result<(), Error>>,
+    ) -> Result<(), TransportEnd> {
+        let mut attempt = std::future::poll_fn(|cx| poll(&mut lock(&self.socket).stream, cx));
+        if let Some(done) = futures_util::future::FutureExt::now_or_never(&mut attempt) {
+            return done.map_err(end);
+        }
+        loop {
+            let before = lock(&self.socket).traffic().bytes_out;
+            if let Ok(done) = tokio::time::timeout(STALL_MAX, &mut attempt).await {
+                return done.map_err(end);
+            }
+            if lock(&self.socket).traffic().bytes_out == before {
+                return Err(TransportEnd::Failed(format!("The peer read nothing for {STALL_MAX:?}.")));
+            }
+        }
+    }
+}
+
+impl<S> fmt::Debug for WebSocketSender<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebSocketSender").finish_non_exhaustive()
+    }
+}
+
+fn end(error: Error) -> TransportEnd {
+    match error {
+        Error::ConnectionClosed | Error::AlreadyClosed => TransportEnd::Ended,
+        error => TransportEnd::Failed(error.to_string()),
+    }
+}
