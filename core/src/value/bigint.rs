@@ -42,9 +42,7 @@ impl BigInt {
             Some(b'+') => ("", &text[1..]),
             _ => ("", text),
         };
-        let valid = text.len() <= BIGINT_CHARS_MAX
-            && !digits.is_empty()
-            && digits.bytes().all(|b| b.is_ascii_digit());
+        let valid = text.len() <= BIGINT_CHARS_MAX && !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
         if !valid {
             return Err(InvalidBigInt);
         }
@@ -89,9 +87,7 @@ impl<'de> Deserialize<'de> for BigInt {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match special::read(deserializer)? {
             Value::BigInt(n) => Ok(n),
-            Value::String(text) if special::takes_plain_forms() => {
-                Self::parse(&text).map_err(D::Error::custom)
-            }
+            Value::String(text) if special::takes_plain_forms() => Self::parse(&text).map_err(D::Error::custom),
             other => Err(special::unexpected(&other, "a bigint")),
         }
     }
@@ -117,10 +113,7 @@ mod with {
     ///
     /// # Errors
     /// Those of the serializer.
-    pub fn serialize<T: Integer, S: Serializer>(
-        value: &T,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
+    pub fn serialize<T: Integer, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
         match value.write() {
             Some(n) => n.serialize(serializer),
             None => serializer.serialize_none(),
@@ -131,9 +124,7 @@ mod with {
     ///
     /// # Errors
     /// Anything else, and what does not fit `T`.
-    pub fn deserialize<'de, T: Integer, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<T, D::Error> {
+    pub fn deserialize<'de, T: Integer, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
         T::read(Value::deserialize(deserializer)?).map_err(D::Error::custom)
     }
 
@@ -147,12 +138,8 @@ mod with {
         fn read(value: Value) -> Result<Self, String> {
             match value {
                 Value::BigInt(n) => Ok(n),
-                Value::Number(n) if n.fract() == 0.0 && n.abs() <= super::EXACT_MAX => {
-                    Ok(Self::from(n as i64))
-                }
-                Value::String(text) if special::takes_plain_forms() => {
-                    Self::parse(&text).map_err(|e| e.to_string())
-                }
+                Value::Number(n) if n.fract() == 0.0 && n.abs() <= super::EXACT_MAX => Ok(Self::from(n as i64)),
+                Value::String(text) if special::takes_plain_forms() => Self::parse(&text).map_err(|e| e.to_string()),
                 other => Err(format!("expected a bigint, found {}", other.kind())),
             }
         }
@@ -219,13 +206,7 @@ mod tests {
 
     #[test]
     fn text_is_made_canonical() {
-        for (text, canonical) in [
-            ("0", "0"),
-            ("-0", "0"),
-            ("007", "7"),
-            ("+5", "5"),
-            ("-012", "-12"),
-        ] {
+        for (text, canonical) in [("0", "0"), ("-0", "0"), ("007", "7"), ("+5", "5"), ("-012", "-12")] {
             assert_eq!(BigInt::parse(text).map(|n| n.0), Ok(canonical.to_owned()));
         }
         for text in ["", "-", "+", " 7", "0x1F", "1n", "1.0", "--1", "\u{0661}"] {

@@ -105,10 +105,7 @@ kinds! {
 impl Bytes {
     /// Plain bytes.
     pub fn new(data: impl Into<Vec<u8>>) -> Self {
-        Self {
-            kind: BytesKind::Uint8Array,
-            data: data.into(),
-        }
+        Self { kind: BytesKind::Uint8Array, data: data.into() }
     }
 
     /// The elements of a typed array, each little-endian.
@@ -234,10 +231,7 @@ mod tests {
         assert!(Bytes::with_kind(BytesKind::Int16Array, [1, 2]).is_ok());
         assert_eq!(
             Bytes::with_kind(BytesKind::Int16Array, [1, 2, 3]),
-            Err(InvalidBytes::Length {
-                len: 3,
-                kind: BytesKind::Int16Array
-            })
+            Err(InvalidBytes::Length { len: 3, kind: BytesKind::Int16Array })
         );
     }
 }

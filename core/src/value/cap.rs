@@ -67,9 +67,8 @@ impl Eq for Cap {}
 
 impl Serialize for Cap {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let ticket = scope::note(self).ok_or_else(|| {
-            S::Error::custom("a capability can be serialized only inside a Bowline message")
-        })?;
+        let ticket = scope::note(self)
+            .ok_or_else(|| S::Error::custom("a capability can be serialized only inside a Bowline message"))?;
         serializer.serialize_unit_variant(special::CAP, ticket, "capability")
     }
 }

@@ -61,11 +61,7 @@ impl TryFrom<Date> for SystemTime {
     fn try_from(date: Date) -> Result<Self, InvalidDate> {
         let ms = date.0.ok_or(InvalidDate)?;
         let distance = Duration::from_millis(ms.abs() as u64);
-        let time = if ms < 0.0 {
-            UNIX_EPOCH.checked_sub(distance)
-        } else {
-            UNIX_EPOCH.checked_add(distance)
-        };
+        let time = if ms < 0.0 { UNIX_EPOCH.checked_sub(distance) } else { UNIX_EPOCH.checked_add(distance) };
         time.ok_or(InvalidDate)
     }
 }
@@ -109,9 +105,7 @@ mod with {
     /// # Errors
     /// Anything else, and a date that is invalid.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SystemTime, D::Error> {
-        Date::deserialize(deserializer)?
-            .try_into()
-            .map_err(D::Error::custom)
+        Date::deserialize(deserializer)?.try_into().map_err(D::Error::custom)
     }
 }
 
@@ -133,10 +127,7 @@ mod tests {
     #[test]
     fn system_time_and_back() {
         for ms in [0, 1, 1_749_342_170_815] {
-            for time in [
-                UNIX_EPOCH + Duration::from_millis(ms),
-                UNIX_EPOCH - Duration::from_millis(ms),
-            ] {
+            for time in [UNIX_EPOCH + Duration::from_millis(ms), UNIX_EPOCH - Duration::from_millis(ms)] {
                 assert_eq!(SystemTime::try_from(Date::from(time)), Ok(time));
             }
         }

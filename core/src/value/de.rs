@@ -5,6 +5,7 @@
 
 use serde::de::{self, DeserializeOwned, Expected, Visitor};
 
+use super::de_numbers::{double, visit_integer, visit_number};
 use super::de_parts::{Elements, Entries, Special, Variant};
 use super::scope::Scope;
 use super::shape::{Shape, Tag};
@@ -27,9 +28,7 @@ pub fn decode<T: DeserializeOwned>(payload: Payload<Cap>) -> Result<T, DecodeErr
 /// # Errors
 /// Those of [`decode`].
 pub fn decode_args<T: DeserializeOwned>(payload: Payload<Cap>) -> Result<T, DecodeError> {
-    run(payload, |decoder| {
-        T::deserialize(super::args::Args(decoder)).map_err(DecodeError::in_args)
-    })
+    run(payload, |decoder| T::deserialize(super::args::Args(decoder)).map_err(DecodeError::in_args))
 }
 
 fn run<T>(
@@ -38,14 +37,8 @@ fn run<T>(
 ) -> Result<T, DecodeError> {
     let caps = payload.refs.len();
     let (_scope, first_ticket) = Scope::reading(payload.refs);
-    let mut decoder = Decoder {
-        cursor: Cursor::new(&payload.text),
-        depth: 0,
-        json: false,
-        caps,
-        first_ticket,
-        holes: 0,
-    };
+    let mut decoder =
+        Decoder { cursor: Cursor::new(&payload.text), depth: 0, json: false, caps, first_ticket, holes: 0 };
     let value = read(&mut decoder)?;
     decoder.cursor.end()?;
     Ok(value)
@@ -68,14 +61,7 @@ pub(super) struct Decoder<'de> {
 impl<'de> Decoder<'de> {
     /// A decoder of `undefined`, for arguments that are missing.
     pub(super) fn undefined() -> Self {
-        Self {
-            cursor: Cursor::new("[\"undefined\"]"),
-            depth: 0,
-            json: false,
-            caps: 0,
-            first_ticket: 0,
-            holes: 0,
-        }
+        Self { cursor: Cursor::new("[\"undefined\"]"), depth: 0, json: false, caps: 0, first_ticket: 0, holes: 0 }
     }
 
     /// Runs `read` on a part, one level deeper.
@@ -84,9 +70,7 @@ impl<'de> Decoder<'de> {
         read: impl FnOnce(&mut Self) -> Result<T, DecodeError>,
     ) -> Result<T, DecodeError> {
         if self.depth + 1 >= DEPTH_MAX {
-            return Err(DecodeError::new(
-                "Deserialization exceeded maximum allowed message depth of 256.",
-            ));
+            return Err(DecodeError::new("Deserialization exceeded maximum allowed message depth of 256."));
         }
         self.depth += 1;
         let value = read(self);
@@ -108,9 +92,7 @@ impl<'de> Decoder<'de> {
         if hole < self.caps {
             Ok(self.first_ticket + hole as u64)
         } else {
-            Err(DecodeError::new(
-                "the text has more capabilities than the payload",
-            ))
+            Err(DecodeError::new("the text has more capabilities than the payload"))
         }
     }
 
@@ -122,9 +104,7 @@ impl<'de> Decoder<'de> {
 
     fn end_array(&mut self) -> Result<(), DecodeError> {
         if self.cursor.peek() == Some(b',') {
-            return Err(DecodeError::new(
-                "the array has more elements than expected",
-            ));
+            return Err(DecodeError::new("the array has more elements than expected"));
         }
         self.cursor.expect(b']')?;
         if !self.json {
@@ -147,11 +127,7 @@ impl<'de> Decoder<'de> {
         Ok(self.cursor.expect(b']')?)
     }
 
-    fn visit_special<V: Visitor<'de>>(
-        &mut self,
-        tag: Tag,
-        visitor: V,
-    ) -> Result<V::Value, DecodeError> {
+    fn visit_special<V: Visitor<'de>>(&mut self, tag: Tag, visitor: V) -> Result<V::Value, DecodeError> {
         let value = match tag {
             Tag::Undefined => visitor.visit_unit(),
             Tag::Double(n) => visitor.visit_f64(n),
@@ -171,11 +147,7 @@ impl<'de> Decoder<'de> {
         }
     }
 
-    fn visit_shape<V: Visitor<'de>>(
-        &mut self,
-        shape: Shape<'de>,
-        visitor: V,
-    ) -> Result<V::Value, DecodeError> {
+    fn visit_shape<V: Visitor<'de>>(&mut self, shape: Shape<'de>, visitor: V) -> Result<V::Value, DecodeError> {
         match shape {
             Shape::Null => visitor.visit_none(),
             Shape::Bool(b) => visitor.visit_bool(b),
@@ -209,56 +181,10 @@ impl<'de> Decoder<'de> {
     }
 }
 
-/// The number as JavaScript reads it: correctly rounded, infinite when too large.
-fn double(text: &str) -> Result<f64, DecodeError> {
-    text.parse()
-        .map_err(|_| DecodeError::new(format_args!("not a number: {text}")))
-}
-
-fn visit_text<'de, V: Visitor<'de>>(
-    text: std::borrow::Cow<'de, str>,
-    visitor: V,
-) -> Result<V::Value, DecodeError> {
+fn visit_text<'de, V: Visitor<'de>>(text: std::borrow::Cow<'de, str>, visitor: V) -> Result<V::Value, DecodeError> {
     match text {
         std::borrow::Cow::Borrowed(text) => visitor.visit_borrowed_str(text),
         std::borrow::Cow::Owned(text) => visitor.visit_string(text),
-    }
-}
-
-/// Integers are visited as such, however they are written; the rest as doubles.
-fn visit_number<'de, V: Visitor<'de>>(text: &str, visitor: V) -> Result<V::Value, DecodeError> {
-    if let Ok(n) = text.parse::<u64>() {
-        return visitor.visit_u64(n);
-    }
-    let n = double(text)?;
-    let is_integer = n.fract() == 0.0 && n.abs() <= super::bigint::EXACT_MAX;
-    if !is_integer || (n == 0.0 && n.is_sign_negative()) {
-        visitor.visit_f64(n)
-    } else if n < 0.0 {
-        visitor.visit_i64(n as i64)
-    } else {
-        visitor.visit_u64(n as u64)
-    }
-}
-
-/// Visits the narrowest type that serde's integers all accept.
-fn visit_integer<'de, V: Visitor<'de>>(text: &str, visitor: V) -> Result<V::Value, DecodeError> {
-    if let Ok(n) = text.parse::<u64>() {
-        visitor.visit_u64(n)
-    } else if let Ok(n) = text.parse::<i64>() {
-        visitor.visit_i64(n)
-    } else if let Ok(n) = text.parse::<i128>() {
-        visitor.visit_i128(n)
-    } else if let Ok(n) = text.parse::<u128>() {
-        visitor.visit_u128(n)
-    } else {
-        match double(text) {
-            // Written with a point or an exponent, such as 25.0 or 1e3.
-            Ok(n) if n.fract() == 0.0 && n.abs() <= super::bigint::EXACT_MAX => {
-                visit_number(text, visitor)
-            }
-            _ => Err(Shape::Number(text).mismatch(&visitor)),
-        }
     }
 }
 
@@ -310,26 +236,14 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
-        if self.take_nullish()? {
-            visitor.visit_none()
-        } else {
-            visitor.visit_some(self)
-        }
+        if self.take_nullish()? { visitor.visit_none() } else { visitor.visit_some(self) }
     }
 
     fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
-        if self.take_nullish()? {
-            visitor.visit_unit()
-        } else {
-            Err(self.open()?.mismatch(&visitor))
-        }
+        if self.take_nullish()? { visitor.visit_unit() } else { Err(self.open()?.mismatch(&visitor)) }
     }
 
-    fn deserialize_unit_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, DecodeError> {
+    fn deserialize_unit_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, DecodeError> {
         self.deserialize_unit(visitor)
     }
 
@@ -338,11 +252,7 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
         name: &'static str,
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
-        if name == special::ANY {
-            self.deserialize_any(visitor)
-        } else {
-            visitor.visit_newtype_struct(self)
-        }
+        if name == special::ANY { self.deserialize_any(visitor) } else { visitor.visit_newtype_struct(self) }
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
@@ -352,11 +262,7 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
         }
     }
 
-    fn deserialize_tuple<V: Visitor<'de>>(
-        self,
-        _: usize,
-        visitor: V,
-    ) -> Result<V::Value, DecodeError> {
+    fn deserialize_tuple<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, DecodeError> {
         self.deserialize_seq(visitor)
     }
 

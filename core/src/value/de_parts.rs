@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use serde::de::value::CowStrDeserializer;
 use serde::de::{
-    self, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess,
-    Unexpected, VariantAccess, Visitor,
+    self, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess, Unexpected, VariantAccess,
+    Visitor,
 };
 
 use super::de::Decoder;
@@ -29,10 +29,7 @@ impl<'a, 'de> Elements<'a, 'de> {
 impl<'de> SeqAccess<'de> for Elements<'_, 'de> {
     type Error = DecodeError;
 
-    fn next_element_seed<T: DeserializeSeed<'de>>(
-        &mut self,
-        seed: T,
-    ) -> Result<Option<T::Value>, DecodeError> {
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, DecodeError> {
         if self.decoder.cursor.peek() == Some(b']') {
             return Ok(None);
         }
@@ -41,10 +38,7 @@ impl<'de> SeqAccess<'de> for Elements<'_, 'de> {
         }
         let index = self.read;
         self.read += 1;
-        self.decoder
-            .deeper(|inner| seed.deserialize(inner))
-            .map(Some)
-            .map_err(|e| e.in_index(index))
+        self.decoder.deeper(|inner| seed.deserialize(inner)).map(Some).map_err(|e| e.in_index(index))
     }
 }
 
@@ -61,12 +55,7 @@ pub(super) struct Entries<'a, 'de> {
 
 impl<'a, 'de> Entries<'a, 'de> {
     pub(super) fn new(decoder: &'a mut Decoder<'de>) -> Self {
-        Self {
-            decoder,
-            first: true,
-            init: false,
-            key: 0,
-        }
+        Self { decoder, first: true, init: false, key: 0 }
     }
 
     fn plain_value<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, DecodeError> {
@@ -84,10 +73,7 @@ impl<'a, 'de> Entries<'a, 'de> {
 impl<'de> MapAccess<'de> for Entries<'_, 'de> {
     type Error = DecodeError;
 
-    fn next_key_seed<K: DeserializeSeed<'de>>(
-        &mut self,
-        seed: K,
-    ) -> Result<Option<K::Value>, DecodeError> {
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, DecodeError> {
         let cursor = &mut self.decoder.cursor;
         if cursor.peek() == Some(b'}') {
             return Ok(None);
@@ -102,10 +88,7 @@ impl<'de> MapAccess<'de> for Entries<'_, 'de> {
         seed.deserialize(Key(key)).map(Some)
     }
 
-    fn next_value_seed<V: DeserializeSeed<'de>>(
-        &mut self,
-        seed: V,
-    ) -> Result<V::Value, DecodeError> {
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, DecodeError> {
         if self.init && self.key() != "body" {
             return self.plain_value(seed);
         }
@@ -116,10 +99,7 @@ impl<'de> MapAccess<'de> for Entries<'_, 'de> {
 
 impl<'de> Decoder<'de> {
     /// Runs `read` on plain JSON, which has a few levels of its own wherever it stands.
-    fn plain<T>(
-        &mut self,
-        read: impl FnOnce(&mut Self) -> Result<T, DecodeError>,
-    ) -> Result<T, DecodeError> {
+    fn plain<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, DecodeError>) -> Result<T, DecodeError> {
         let outer = (self.depth, self.json);
         self.depth = self.depth.min(DEPTH_MAX - JSON_DEPTH_MAX);
         self.json = true;
@@ -165,11 +145,7 @@ impl<'de> Deserializer<'de> for Key<'de> {
         visitor.visit_some(self)
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, DecodeError> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, DecodeError> {
         visitor.visit_newtype_struct(self)
     }
 
@@ -201,10 +177,7 @@ impl<'a, 'de> Variant<'a, 'de> {
     }
 
     pub(super) fn new(name: Cow<'de, str>, data: &'a mut Decoder<'de>) -> Self {
-        Self {
-            name,
-            data: Some(data),
-        }
+        Self { name, data: Some(data) }
     }
 }
 
@@ -212,10 +185,7 @@ impl<'a, 'de> EnumAccess<'de> for Variant<'a, 'de> {
     type Error = DecodeError;
     type Variant = Data<'a, 'de>;
 
-    fn variant_seed<V: DeserializeSeed<'de>>(
-        self,
-        seed: V,
-    ) -> Result<(V::Value, Data<'a, 'de>), DecodeError> {
+    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Data<'a, 'de>), DecodeError> {
         let name: CowStrDeserializer<'_, DecodeError> = self.name.into_deserializer();
         Ok((seed.deserialize(name)?, Data(self.data)))
     }
@@ -227,8 +197,7 @@ pub(super) struct Data<'a, 'de>(Option<&'a mut Decoder<'de>>);
 
 impl<'a, 'de> Data<'a, 'de> {
     fn due(self) -> Result<&'a mut Decoder<'de>, DecodeError> {
-        self.0
-            .ok_or_else(|| DecodeError::new("this enum variant has data, found its name alone"))
+        self.0.ok_or_else(|| DecodeError::new("this enum variant has data, found its name alone"))
     }
 }
 
@@ -239,10 +208,7 @@ impl<'de> VariantAccess<'de> for Data<'_, 'de> {
         self.0.map_or(Ok(()), de::Deserialize::deserialize)
     }
 
-    fn newtype_variant_seed<T: DeserializeSeed<'de>>(
-        self,
-        seed: T,
-    ) -> Result<T::Value, DecodeError> {
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, DecodeError> {
         seed.deserialize(self.due()?)
     }
 
@@ -250,11 +216,7 @@ impl<'de> VariantAccess<'de> for Data<'_, 'de> {
         self.due()?.deserialize_seq(visitor)
     }
 
-    fn struct_variant<V: Visitor<'de>>(
-        self,
-        _: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, DecodeError> {
+    fn struct_variant<V: Visitor<'de>>(self, _: &'static [&'static str], visitor: V) -> Result<V::Value, DecodeError> {
         self.due()?.deserialize_map(visitor)
     }
 }
@@ -271,12 +233,7 @@ pub(super) struct Special<'a, 'de> {
 
 impl<'a, 'de> Special<'a, 'de> {
     pub(super) fn new(decoder: &'a mut Decoder<'de>, tag: Tag, data: Vec<u8>) -> Self {
-        Self {
-            decoder,
-            tag,
-            read: 0,
-            data,
-        }
+        Self { decoder, tag, read: 0, data }
     }
 }
 
@@ -299,11 +256,7 @@ impl<'de> Special<'_, 'de> {
         seed.deserialize(self.tag.letter().into_deserializer())
     }
 
-    fn ticket<T: DeserializeSeed<'de>>(
-        &mut self,
-        hole: usize,
-        seed: T,
-    ) -> Result<T::Value, DecodeError> {
+    fn ticket<T: DeserializeSeed<'de>>(&mut self, hole: usize, seed: T) -> Result<T::Value, DecodeError> {
         seed.deserialize(self.decoder.ticket(hole)?.into_deserializer())
     }
 
@@ -332,10 +285,7 @@ impl<'de> Special<'_, 'de> {
 impl<'de> SeqAccess<'de> for Special<'_, 'de> {
     type Error = DecodeError;
 
-    fn next_element_seed<T: DeserializeSeed<'de>>(
-        &mut self,
-        seed: T,
-    ) -> Result<Option<T::Value>, DecodeError> {
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, DecodeError> {
         let field = self.read;
         self.read += 1;
         let value = match (self.tag, field) {

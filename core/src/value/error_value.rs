@@ -28,11 +28,7 @@ pub struct ErrorValue {
 impl ErrorValue {
     /// An error without properties.
     pub fn new(name: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            message: message.into(),
-            ..Self::default()
-        }
+        Self { name: name.into(), message: message.into(), ..Self::default() }
     }
 
     /// Adds a property.

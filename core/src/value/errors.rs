@@ -70,11 +70,7 @@ enum Step {
 
 impl DecodeError {
     pub(super) fn new(message: impl fmt::Display) -> Self {
-        Self(Box::new(Detail {
-            message: message.to_string(),
-            path: Vec::new(),
-            root: "",
-        }))
+        Self(Box::new(Detail { message: message.to_string(), path: Vec::new(), root: "" }))
     }
 
     pub(super) fn in_key(mut self, key: impl Into<String>) -> Self {
@@ -133,10 +129,7 @@ impl fmt::Display for DecodeError {
 
 impl fmt::Debug for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DecodeError")
-            .field("path", &self.path())
-            .field("message", &self.0.message)
-            .finish()
+        f.debug_struct("DecodeError").field("path", &self.path()).field("message", &self.0.message).finish()
     }
 }
 

@@ -76,9 +76,7 @@ impl<'de> Deserialize<'de> for Url {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match special::read(deserializer)? {
             Value::Url(url) => Ok(url),
-            Value::String(text) if special::takes_plain_forms() => {
-                Self::parse(&text).map_err(D::Error::custom)
-            }
+            Value::String(text) if special::takes_plain_forms() => Self::parse(&text).map_err(D::Error::custom),
             other => Err(special::unexpected(&other, "a URL")),
         }
     }
@@ -156,13 +154,7 @@ pub struct Response {
 impl Request {
     /// A plain `GET`.
     pub fn get(url: Url) -> Self {
-        Self {
-            url,
-            method: "GET".to_owned(),
-            headers: Headers::new(),
-            body: Body::None,
-            options: Object::new(),
-        }
+        Self { url, method: "GET".to_owned(), headers: Headers::new(), body: Body::None, options: Object::new() }
     }
 
     pub(super) fn from_init(url: Url, mut init: Object) -> Result<Self, InvalidFetch> {
@@ -240,13 +232,8 @@ impl Response {
         if self.body != Body::None && matches!(self.status, 204 | 205 | 304) {
             return Err(InvalidFetch("a response of this status has no body"));
         }
-        if self
-            .status_text
-            .contains(|c| matches!(c, '\0'..='\u{8}' | '\n'..='\u{1f}' | '\u{7f}' | '\u{100}'..))
-        {
-            return Err(InvalidFetch(
-                "the status text holds a character that is not allowed",
-            ));
+        if self.status_text.contains(|c| matches!(c, '\0'..='\u{8}' | '\n'..='\u{1f}' | '\u{7f}' | '\u{100}'..)) {
+            return Err(InvalidFetch("the status text holds a character that is not allowed"));
         }
         Ok(())
     }
@@ -255,9 +242,7 @@ impl Response {
 fn take_headers(init: &mut Object) -> Result<Headers, InvalidFetch> {
     match init.remove("headers") {
         None => Ok(Headers::new()),
-        Some(Value::Array(pairs)) => {
-            from_plain(pairs).map_err(|_| InvalidFetch("a header is not allowed"))
-        }
+        Some(Value::Array(pairs)) => from_plain(pairs).map_err(|_| InvalidFetch("a header is not allowed")),
         Some(_) => Err(InvalidFetch("headers must be an array of pairs")),
     }
 }
@@ -298,31 +283,20 @@ impl Serialize for ResponseInit<'_> {
         if !response.headers.is_empty() {
             init.serialize_entry("headers", &Pairs(&response.headers))?;
         }
-        options(
-            &response.options,
-            &["status", "statusText", "headers"],
-            &mut init,
-        )?;
+        options(&response.options, &["status", "statusText", "headers"], &mut init)?;
         init.end()
     }
 }
 
 /// Writes `options` without the names that have a field of their own.
 fn options<M: SerializeMap>(options: &Object, fields: &[&str], to: &mut M) -> Result<(), M::Error> {
-    options
-        .iter()
-        .filter(|(key, _)| !fields.contains(key))
-        .try_for_each(|(key, value)| to.serialize_entry(key, value))
+    options.iter().filter(|(key, _)| !fields.contains(key)).try_for_each(|(key, value)| to.serialize_entry(key, value))
 }
 
 impl Serialize for Request {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.check().map_err(S::Error::custom)?;
-        let name = if scope::is_writing() {
-            special::REQUEST
-        } else {
-            "Request"
-        };
+        let name = if scope::is_writing() { special::REQUEST } else { "Request" };
         let mut fields = serializer.serialize_tuple_struct(name, 2)?;
         fields.serialize_field(self.url.as_str())?;
         fields.serialize_field(&RequestInit(self))?;
@@ -333,11 +307,7 @@ impl Serialize for Request {
 impl Serialize for Response {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.check().map_err(S::Error::custom)?;
-        let name = if scope::is_writing() {
-            special::RESPONSE
-        } else {
-            "Response"
-        };
+        let name = if scope::is_writing() { special::RESPONSE } else { "Response" };
         let mut fields = serializer.serialize_tuple_struct(name, 2)?;
         fields.serialize_field(&self.body)?;
         fields.serialize_field(&ResponseInit(self))?;

@@ -9,6 +9,7 @@ mod bytes;
 mod cap;
 pub mod date;
 mod de;
+mod de_numbers;
 mod de_parts;
 mod error_value;
 mod errors;
@@ -23,6 +24,7 @@ mod shape;
 mod special;
 pub(crate) mod text;
 mod value_serde;
+mod writer;
 
 pub(crate) use args::ALL_ARGS;
 pub use bigint::{BIGINT_CHARS_MAX, BigInt, BigIntOutOfRange, InvalidBigInt};

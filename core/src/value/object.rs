@@ -55,10 +55,7 @@ impl<K: Into<String>, V: Into<Value>> FromIterator<(K, V)> for Object {
     /// Of entries with the same key the last one wins and the first one gives the place, as in
     /// JavaScript. Takes n log n steps, since a peer may choose the keys.
     fn from_iter<I: IntoIterator<Item = (K, V)>>(entries: I) -> Self {
-        let mut entries: Vec<(String, Value)> = entries
-            .into_iter()
-            .map(|(k, v)| (k.into(), v.into()))
-            .collect();
+        let mut entries: Vec<(String, Value)> = entries.into_iter().map(|(k, v)| (k.into(), v.into())).collect();
         let doubles = doubles(&entries);
         if !doubles.is_empty() {
             for (first, later) in &doubles {
@@ -130,10 +127,7 @@ mod tests {
     fn the_last_of_equal_keys_wins_in_the_place_of_the_first() {
         let object = Object::from([("a", 1), ("b", 2), ("a", 3), ("c", 4), ("b", 5), ("a", 6)]);
         let entries: Vec<_> = object.iter().map(|(k, v)| (k, v.as_f64())).collect();
-        assert_eq!(
-            entries,
-            [("a", Some(6.0)), ("b", Some(5.0)), ("c", Some(4.0))]
-        );
+        assert_eq!(entries, [("a", Some(6.0)), ("b", Some(5.0)), ("c", Some(4.0))]);
     }
 
     #[test]

@@ -41,15 +41,17 @@ impl Scope {
 
     /// Opens a frame that hands out `caps`. Also returns the ticket of the first one.
     pub(super) fn reading(caps: Vec<Cap>) -> (Self, u64) {
-        let base = READ.fetch_add(caps.len() as u64, Relaxed);
+        // Most messages carry none and need not touch what all threads share.
+        let base = match caps.len() {
+            0 => 0,
+            len => READ.fetch_add(len as u64, Relaxed),
+        };
         (Self::open(Frame::Reading { base, caps }), base)
     }
 
     fn open(frame: Frame) -> Self {
         FRAMES.with_borrow_mut(|frames| frames.push(frame));
-        Self {
-            on_this_thread: PhantomData,
-        }
+        Self { on_this_thread: PhantomData }
     }
 
     /// Ends an encode and returns what it met.
@@ -104,8 +106,5 @@ pub(super) fn is_reading() -> bool {
 }
 
 fn with_innermost<T>(f: impl FnOnce(&mut Frame) -> Option<T>) -> Option<T> {
-    FRAMES
-        .try_with(|frames| frames.borrow_mut().last_mut().and_then(f))
-        .ok()
-        .flatten()
+    FRAMES.try_with(|frames| frames.borrow_mut().last_mut().and_then(f)).ok().flatten()
 }

@@ -7,8 +7,9 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use serde::ser::{self, Serialize};
 
 use super::bigint::EXACT_MAX;
-use super::scope::{Journal, Scope};
+use super::scope::Scope;
 use super::ser_parts::{Items, Map};
+use super::writer::Writer;
 use super::{Cap, DEPTH_MAX, EncodeError, HOLE, Payload, special};
 
 /// Integers beyond this are no longer all different as doubles.
@@ -44,73 +45,12 @@ fn run<T: Serialize + ?Sized>(value: &T, mode: Mode) -> Result<Payload<Cap>, Enc
         out.text.push('[');
     }
     let depth = usize::from(args);
-    value.serialize(Serializer {
-        out: &mut out,
-        depth,
-        mode,
-    })?;
+    value.serialize(Serializer { out: &mut out, depth, mode })?;
     if args {
         out.text.push(']');
     }
     let refs = out.refs(scope.journal())?;
-    Ok(Payload {
-        text: out.text,
-        refs,
-    })
-}
-
-/// What has been written so far.
-#[derive(Debug, Default)]
-pub(super) struct Writer {
-    pub(super) text: String,
-    /// The tickets of the holes, in the order of the text.
-    holes: Vec<u32>,
-    /// Inside the properties of an error, which carry no capabilities.
-    pub(super) in_error: bool,
-    /// A property of an error was left out, perhaps with capabilities in it.
-    pub(super) left_out: bool,
-}
-
-impl Writer {
-    /// What the holes stand for. Holes need not come in the order of the journal: a type may
-    /// serialize its parts into a buffer first and emit them later.
-    fn refs(&self, journal: Journal) -> Result<Vec<Cap>, EncodeError> {
-        let in_order = journal.iter().map(|(ticket, _)| ticket).eq(&self.holes);
-        if in_order {
-            return Ok(journal.into_iter().map(|(_, cap)| cap).collect());
-        }
-        let mut unused: std::collections::BTreeMap<_, _> = journal
-            .into_iter()
-            .map(|(ticket, cap)| (ticket, (cap, false)))
-            .collect();
-        let mut refs = Vec::with_capacity(self.holes.len());
-        for hole in &self.holes {
-            let (cap, used) = unused.get_mut(hole).ok_or(EncodeError::LostCapability)?;
-            *used = true;
-            refs.push(cap.clone());
-        }
-        if self.left_out || unused.values().all(|(_, used)| *used) {
-            Ok(refs)
-        } else {
-            Err(EncodeError::LostCapability)
-        }
-    }
-
-    /// A string as `JSON.stringify` writes it.
-    pub(super) fn string(&mut self, text: &str) -> Result<(), EncodeError> {
-        // Without an early end, so that the compiler can look at many bytes at a time.
-        let plain = |plain, b| plain & (b >= 0x20) & (b != b'"') & (b != b'\\');
-        if !text.bytes().fold(true, plain) {
-            let escaped = serde_json::to_string(text)
-                .map_err(|e| EncodeError::Custom(e.to_string().into()))?;
-            self.text.push_str(&escaped);
-        } else {
-            self.text.push('"');
-            self.text.push_str(text);
-            self.text.push('"');
-        }
-        Ok(())
-    }
+    Ok(Payload { text: out.text, refs })
 }
 
 /// How the place that is written reads its value.
@@ -146,19 +86,11 @@ impl<'w> Serializer<'w> {
         Ok(())
     }
 
-    fn integer(
-        self,
-        magnitude: u128,
-        kind: &'static str,
-        n: impl itoa::Integer,
-    ) -> Result<(), EncodeError> {
+    fn integer(self, magnitude: u128, kind: &'static str, n: impl itoa::Integer) -> Result<(), EncodeError> {
         let mut buffer = itoa::Buffer::new();
         let text = buffer.format(n);
         if magnitude > INTEGER_MAX {
-            return Err(EncodeError::IntegerTooLarge {
-                kind,
-                value: text.into(),
-            });
+            return Err(EncodeError::IntegerTooLarge { kind, value: text.into() });
         }
         self.literal(text)
     }
@@ -178,11 +110,7 @@ impl<'w> Serializer<'w> {
     }
 
     fn array(self) -> Items<'w> {
-        if self.plain() {
-            self.items("[", "]")
-        } else {
-            self.items("[[", "]]")
-        }
+        if self.plain() { self.items("[", "]") } else { self.items("[[", "]]") }
     }
 
     /// Opens `{"variant":` and returns a serializer for what follows, one level deeper.
@@ -195,11 +123,7 @@ impl<'w> Serializer<'w> {
             return Err(EncodeError::TooDeep);
         }
         let mode = if self.plain() { Mode::Json } else { Mode::Wire };
-        Ok(Self {
-            depth,
-            mode,
-            ..self
-        })
+        Ok(Self { depth, mode, ..self })
     }
 }
 
@@ -266,15 +190,15 @@ impl<'w> ser::Serializer for Serializer<'w> {
     }
 
     fn serialize_str(self, text: &str) -> Result<(), EncodeError> {
+        if text == "@" && self.plain() {
+            // A plain array of just this string would be taken for a hole.
+            return self.literal("\"\\u0040\"");
+        }
         self.out.string(text)
     }
 
     fn serialize_bytes(self, data: &[u8]) -> Result<(), EncodeError> {
-        let (open, close) = if self.plain() {
-            ("\"", "\"")
-        } else {
-            ("[\"bytes\",\"", "\"]")
-        };
+        let (open, close) = if self.plain() { ("\"", "\"") } else { ("[\"bytes\",\"", "\"]") };
         let text = &mut self.out.text;
         text.push_str(open);
         STANDARD_NO_PAD.encode_string(data, text);
@@ -308,24 +232,11 @@ impl<'w> ser::Serializer for Serializer<'w> {
         self.serialize_unit()
     }
 
-    fn serialize_unit_variant(
-        self,
-        name: &'static str,
-        index: u32,
-        variant: &'static str,
-    ) -> Result<(), EncodeError> {
-        if name == special::CAP {
-            self.capability(index)
-        } else {
-            self.out.string(variant)
-        }
+    fn serialize_unit_variant(self, name: &'static str, index: u32, variant: &'static str) -> Result<(), EncodeError> {
+        if name == special::CAP { self.capability(index) } else { self.out.string(variant) }
     }
 
-    fn serialize_newtype_struct<T: Serialize + ?Sized>(
-        self,
-        _: &'static str,
-        value: &T,
-    ) -> Result<(), EncodeError> {
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _: &'static str, value: &T) -> Result<(), EncodeError> {
         self.serialize_some(value)
     }
 
@@ -337,11 +248,7 @@ impl<'w> ser::Serializer for Serializer<'w> {
         value: &T,
     ) -> Result<(), EncodeError> {
         let Serializer { out, depth, mode } = self.variant(variant)?;
-        value.serialize(Serializer {
-            out: &mut *out,
-            depth,
-            mode,
-        })?;
+        value.serialize(Serializer { out: &mut *out, depth, mode })?;
         out.text.push('}');
         Ok(())
     }
@@ -358,19 +265,12 @@ impl<'w> ser::Serializer for Serializer<'w> {
         })
     }
 
-    fn serialize_tuple_struct(
-        self,
-        name: &'static str,
-        _: usize,
-    ) -> Result<Items<'w>, EncodeError> {
+    fn serialize_tuple_struct(self, name: &'static str, _: usize) -> Result<Items<'w>, EncodeError> {
         let Some(tag) = name.strip_prefix(special::PREFIX) else {
             return Ok(self.array());
         };
         if self.plain() {
-            return Err(EncodeError::Misplaced {
-                what: tag,
-                place: "in the plain JSON of a request or response",
-            });
+            return Err(EncodeError::Misplaced { what: tag, place: "in the plain JSON of a request or response" });
         }
         Ok(Items::special(self.out, self.depth, tag))
     }
@@ -383,11 +283,7 @@ impl<'w> ser::Serializer for Serializer<'w> {
         _: usize,
     ) -> Result<Items<'w>, EncodeError> {
         let inner = self.variant(variant)?;
-        Ok(if inner.plain() {
-            inner.items("[", "]}")
-        } else {
-            inner.items("[[", "]]}")
-        })
+        Ok(if inner.plain() { inner.items("[", "]}") } else { inner.items("[[", "]]}") })
     }
 
     fn serialize_map(self, _: Option<usize>) -> Result<Map<'w>, EncodeError> {

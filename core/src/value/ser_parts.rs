@@ -2,7 +2,8 @@
 
 use serde::ser::{self, Impossible, Serialize};
 
-use super::ser::{JSON_DEPTH_MAX, Mode, Serializer, Writer};
+use super::ser::{JSON_DEPTH_MAX, Mode, Serializer};
+use super::writer::Writer;
 use super::{DEPTH_MAX, EncodeError};
 
 /// Properties that an error has besides `props`.
@@ -22,28 +23,14 @@ pub(super) struct Items<'w> {
 
 impl<'w> Items<'w> {
     pub(super) fn new(out: &'w mut Writer, depth: usize, mode: Mode, close: &'static str) -> Self {
-        Self {
-            out,
-            depth,
-            mode,
-            written: 0,
-            close,
-            special: "",
-        }
+        Self { out, depth, mode, written: 0, close, special: "" }
     }
 
     pub(super) fn special(out: &'w mut Writer, depth: usize, tag: &'static str) -> Self {
         out.text.push_str("[\"");
         out.text.push_str(tag);
         out.text.push('"');
-        Self {
-            out,
-            depth,
-            mode: Mode::Json,
-            written: 1,
-            close: "]",
-            special: tag,
-        }
+        Self { out, depth, mode: Mode::Json, written: 1, close: "]", special: tag }
     }
 
     fn item<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), EncodeError> {
@@ -65,11 +52,7 @@ impl<'w> Items<'w> {
     }
 
     fn mode_of_items(&self) -> Mode {
-        if self.special.is_empty() {
-            self.mode
-        } else {
-            Mode::Wire
-        }
+        if self.special.is_empty() { self.mode } else { Mode::Wire }
     }
 
     fn finish(self) {
@@ -127,15 +110,7 @@ pub(super) struct Map<'w> {
 impl<'w> Map<'w> {
     pub(super) fn new(out: &'w mut Writer, depth: usize, mode: Mode, close: &'static str) -> Self {
         out.text.push('{');
-        Self {
-            out,
-            depth,
-            mode,
-            close,
-            empty: true,
-            entry: 0,
-            key: 0,
-        }
+        Self { out, depth, mode, close, empty: true, entry: 0, key: 0 }
     }
 
     fn begin_entry(&mut self) {
@@ -150,6 +125,7 @@ impl<'w> Map<'w> {
         let key = &self.out.text[self.key..];
         if self.mode == Mode::Props {
             if ERROR_FIELDS.contains(&key) {
+                self.out.left_out = true;
                 self.out.text.truncate(self.entry);
                 return Ok(());
             }
@@ -166,12 +142,7 @@ impl<'w> Map<'w> {
         Ok(())
     }
 
-    fn write<T: Serialize + ?Sized>(
-        &mut self,
-        value: &T,
-        depth: usize,
-        mode: Mode,
-    ) -> Result<(), EncodeError> {
+    fn write<T: Serialize + ?Sized>(&mut self, value: &T, depth: usize, mode: Mode) -> Result<(), EncodeError> {
         if depth >= DEPTH_MAX {
             return Err(EncodeError::TooDeep);
         }
@@ -282,23 +253,14 @@ impl ser::Serializer for Key<'_> {
         self.0.string(key)
     }
 
-    fn serialize_unit_variant(
-        self,
-        name: &'static str,
-        _: u32,
-        variant: &'static str,
-    ) -> Result<(), EncodeError> {
+    fn serialize_unit_variant(self, name: &'static str, _: u32, variant: &'static str) -> Result<(), EncodeError> {
         if name == super::special::CAP {
             return Err(EncodeError::Key("a capability"));
         }
         self.0.string(variant)
     }
 
-    fn serialize_newtype_struct<T: Serialize + ?Sized>(
-        self,
-        _: &'static str,
-        key: &T,
-    ) -> Result<(), EncodeError> {
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _: &'static str, key: &T) -> Result<(), EncodeError> {
         key.serialize(self)
     }
 

@@ -124,6 +124,11 @@ impl<'de> Decoder<'de> {
         let cursor = &mut self.cursor;
         let start = cursor.at();
         cursor.expect(b'[')?;
+        let is_hole = cursor.text()[start..].starts_with(HOLE);
+        if self.json && is_hole {
+            // A session escapes the string in plain JSON of a peer, so that this is no hole.
+            return Err(DecodeError::new("a capability cannot stand in plain JSON"));
+        }
         if self.json || cursor.take(b'[') {
             return Ok(Shape::Array);
         }
@@ -133,7 +138,7 @@ impl<'de> Decoder<'de> {
         let name = cursor.string()?;
         if name == "@" {
             // `skip` finds holes by their text, so no other spelling may count as one.
-            if !cursor.text()[start..].starts_with(HOLE) {
+            if !is_hole {
                 return Err(DecodeError::new("malformed capability"));
             }
             self.holes += 1;
@@ -141,9 +146,7 @@ impl<'de> Decoder<'de> {
         }
         match Tag::parse(&name) {
             Some(tag) => Ok(Shape::Special(tag)),
-            None => Err(DecodeError::new(format_args!(
-                "unknown special value {name:.40?}"
-            ))),
+            None => Err(DecodeError::new(format_args!("unknown special value {name:.40?}"))),
         }
     }
 
@@ -154,8 +157,8 @@ impl<'de> Decoder<'de> {
             Some(b'[') if !self.json => {
                 let start = self.cursor.clone();
                 self.cursor.expect(b'[')?;
-                let undefined = self.cursor.peek() == Some(b'"')
-                    && self.cursor.string().is_ok_and(|tag| tag == "undefined");
+                let undefined =
+                    self.cursor.peek() == Some(b'"') && self.cursor.string().is_ok_and(|tag| tag == "undefined");
                 if undefined {
                     self.end_special()?;
                 } else {

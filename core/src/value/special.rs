@@ -96,10 +96,7 @@ impl<'de, A: SeqAccess<'de>> Fields<A> {
     }
 
     fn error_without_props(&mut self) -> Result<Box<ErrorValue>, A::Error> {
-        let mut error = Box::new(ErrorValue::new(
-            self.next::<String>()?,
-            self.next::<String>()?,
-        ));
+        let mut error = Box::new(ErrorValue::new(self.next::<String>()?, self.next::<String>()?));
         error.stack = self.optional()?.flatten();
         Ok(error)
     }
@@ -129,8 +126,7 @@ impl<'de, A: SeqAccess<'de>> Fields<A> {
     }
 
     fn next<T: serde::Deserialize<'de>>(&mut self) -> Result<T, A::Error> {
-        self.optional()?
-            .ok_or_else(|| A::Error::custom("a special value lacks a part"))
+        self.optional()?.ok_or_else(|| A::Error::custom("a special value lacks a part"))
     }
 
     fn optional<T: serde::Deserialize<'de>>(&mut self) -> Result<Option<T>, A::Error> {

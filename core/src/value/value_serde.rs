@@ -2,10 +2,7 @@
 
 use std::fmt;
 
-use serde::de::{
-    Deserialize, DeserializeOwned, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess,
-    Visitor,
-};
+use serde::de::{Deserialize, DeserializeOwned, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
 
 use super::bigint::EXACT_MAX;
@@ -33,9 +30,7 @@ impl Serialize for Value {
             Self::Undefined => serializer.serialize_unit(),
             Self::Null => serializer.serialize_none(),
             Self::Bool(b) => serializer.serialize_bool(*b),
-            Self::Number(n) if n.fract() == 0.0 && n.abs() <= EXACT_MAX => {
-                serializer.serialize_i64(*n as i64)
-            }
+            Self::Number(n) if n.fract() == 0.0 && n.abs() <= EXACT_MAX => serializer.serialize_i64(*n as i64),
             Self::Number(n) => serializer.serialize_f64(*n),
             Self::String(text) => serializer.serialize_str(text),
             Self::BigInt(n) => n.serialize(serializer),
@@ -156,9 +151,7 @@ impl<'de> Visitor<'de> for ValueVisitor<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
         let mut tag = None;
-        let head = ValueVisitor {
-            tag: Some(&mut tag),
-        };
+        let head = ValueVisitor { tag: Some(&mut tag) };
         let first = seq.next_element_seed(head)?;
         match tag {
             Some(tag) => special::read_fields(tag, &mut seq),
@@ -176,10 +169,7 @@ impl<'de> Visitor<'de> for ValueVisitor<'_> {
 }
 
 /// Reads what follows the `first` item of an array.
-fn visit_items<'de, A: SeqAccess<'de>>(
-    first: Option<Value>,
-    seq: &mut A,
-) -> Result<Value, A::Error> {
+fn visit_items<'de, A: SeqAccess<'de>>(first: Option<Value>, seq: &mut A) -> Result<Value, A::Error> {
     let mut items = Vec::from_iter(first);
     if !items.is_empty() {
         while let Some(item) = seq.next_element()? {

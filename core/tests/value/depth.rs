@@ -1,8 +1,6 @@
 //! The depth limit, counted as official peers count, and the stack that it needs.
 
-use bowline_core::value::{
-    EncodeError, ErrorValue, Object, Payload, Value, decode, decode_args, encode, encode_args,
-};
+use bowline_core::value::{EncodeError, ErrorValue, Object, Payload, Value, decode, decode_args, encode, encode_args};
 use serde::{Deserialize, Serialize};
 
 use crate::read;
@@ -20,15 +18,11 @@ fn arrays(levels: usize) -> Value {
 }
 
 fn objects(levels: usize) -> Value {
-    (0..levels).fold(Value::Null, |inner, _| {
-        Value::Object(Object::from([("a", inner)]))
-    })
+    (0..levels).fold(Value::Null, |inner, _| Value::Object(Object::from([("a", inner)])))
 }
 
 fn errors(levels: usize) -> Value {
-    (0..levels).fold(Value::Null, |inner, _| {
-        ErrorValue::new("E", "m").with_prop("a", inner).into()
-    })
+    (0..levels).fold(Value::Null, |inner, _| ErrorValue::new("E", "m").with_prop("a", inner).into())
 }
 
 #[test]
@@ -56,10 +50,7 @@ fn deeper_values_are_refused() {
         assert!(read::<Value>(&text(255)).is_ok());
         for levels in [256, 300, 100_000] {
             let error = read::<Value>(&text(levels)).unwrap_err();
-            assert_eq!(
-                error.message(),
-                "Deserialization exceeded maximum allowed message depth of 256."
-            );
+            assert_eq!(error.message(), "Deserialization exceeded maximum allowed message depth of 256.");
         }
         let args = |levels| Payload::plain(format!("[{}]", text(levels)));
         assert!(decode_args::<Value>(args(254)).is_ok());
@@ -72,9 +63,7 @@ fn deeper_values_are_refused() {
 
 #[test]
 fn a_property_that_is_too_deep_is_left_out() {
-    let Value::Error(error) = errors(300) else {
-        unreachable!()
-    };
+    let Value::Error(error) = errors(300) else { unreachable!() };
     assert!(encode(&error).is_ok());
 }
 
@@ -99,7 +88,7 @@ fn plain_json_has_its_own_levels() {
 #[serde(untagged)]
 enum Tree {
     Leaf(u8),
-    Node { children: Vec<Tree> },
+    Node { children: Vec<Self> },
 }
 
 #[test]
@@ -107,9 +96,7 @@ fn buffers_of_serde_fit_the_stack_too() {
     on_small_stack(|| {
         // Each level of an untagged enum buffers all levels below; the nesting that serde can
         // do is its own, so only that nothing overflows is tested.
-        let tree = (0..100).fold(Tree::Leaf(1), |inner, _| Tree::Node {
-            children: vec![inner],
-        });
+        let tree = (0..100).fold(Tree::Leaf(1), |inner, _| Tree::Node { children: vec![inner] });
         let written = encode(&tree).unwrap();
         assert_eq!(decode::<Tree>(written).unwrap(), tree);
     });

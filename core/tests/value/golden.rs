@@ -1,8 +1,8 @@
 //! Exact wire text of values, as the official package writes it, both ways.
 
 use bowline_core::value::{
-    BigInt, Body, Bytes, BytesKind, Date, ErrorValue, Headers, Object, Request, Response, Url,
-    Value, encode, encode_args,
+    BigInt, Body, Bytes, BytesKind, Date, ErrorValue, Headers, Object, Request, Response, Url, Value, encode,
+    encode_args,
 };
 
 use crate::read;
@@ -40,10 +40,7 @@ fn table() -> Vec<(Value, &'static str)> {
         (25.0.into(), "25"),
         ((-1.5e-7).into(), "-1.5e-7"),
         (1e21.into(), "1e+21"),
-        (
-            123_456_789_012_345_680_000.0.into(),
-            "123456789012345680000",
-        ),
+        (123_456_789_012_345_680_000.0.into(), "123456789012345680000"),
         (5e-324.into(), "5e-324"),
         (f64::MAX.into(), "1.7976931348623157e+308"),
         (f64::INFINITY.into(), r#"["inf"]"#),
@@ -55,77 +52,38 @@ fn table() -> Vec<(Value, &'static str)> {
             "\"\u{2028}\u{7f}\u{e9}\\u0000\\b\\f\\n\\r\\t\\u001f\\\"\\\\/\u{1f600}\"",
         ),
         (BigInt::from(-12).into(), r#"["bigint","-12"]"#),
-        (
-            Date::from_ms(1_749_342_170_815.0).into(),
-            r#"["date",1749342170815]"#,
-        ),
-        (
-            Date::from_ms(-8.64e15).into(),
-            r#"["date",-8640000000000000]"#,
-        ),
+        (Date::from_ms(1_749_342_170_815.0).into(), r#"["date",1749342170815]"#),
+        (Date::from_ms(-8.64e15).into(), r#"["date",-8640000000000000]"#),
         (Date::INVALID.into(), r#"["date",null]"#),
         (Bytes::new([1, 2]).into(), r#"["bytes","AQI"]"#),
         (Bytes::default().into(), r#"["bytes",""]"#),
-        (
-            Bytes::with_kind(BytesKind::Uint16Array, [1, 0, 2, 0])
-                .unwrap()
-                .into(),
-            r#"["bytes","AQACAA","Uint16Array"]"#,
-        ),
-        (
-            Bytes::with_kind(BytesKind::ArrayBuffer, [0; 3])
-                .unwrap()
-                .into(),
-            r#"["bytes","AAAA","ArrayBuffer"]"#,
-        ),
+        (Bytes::with_kind(BytesKind::Uint16Array, [1, 0, 2, 0]).unwrap().into(), r#"["bytes","AQACAA","Uint16Array"]"#),
+        (Bytes::with_kind(BytesKind::ArrayBuffer, [0; 3]).unwrap().into(), r#"["bytes","AAAA","ArrayBuffer"]"#),
         (error.clone().into(), r#"["error","TypeError","m"]"#),
-        (
-            with_stack.clone().into(),
-            r#"["error","TypeError","m","at x"]"#,
-        ),
+        (with_stack.clone().into(), r#"["error","TypeError","m","at x"]"#),
         (
             error.clone().with_prop("code", 7).with_prop("u", ()).into(),
             r#"["error","TypeError","m",null,{"code":7,"u":["undefined"]}]"#,
         ),
         (
-            with_stack
-                .with_prop("cause", ErrorValue::new("E", "b"))
-                .into(),
+            with_stack.with_prop("cause", ErrorValue::new("E", "b")).into(),
             r#"["error","TypeError","m","at x",{"cause":["error","E","b"]}]"#,
         ),
-        (
-            error.with_prop("errors", vec![Value::from(1)]).into(),
-            r#"["error","TypeError","m",null,{"errors":[[1]]}]"#,
-        ),
+        (error.with_prop("errors", vec![Value::from(1)]).into(), r#"["error","TypeError","m",null,{"errors":[[1]]}]"#),
         (url.clone().into(), r#"["url","https://ex.com/a%20b"]"#),
-        (
-            headers(&[("B", "2"), ("a", "1"), ("b", "3")]).into(),
-            r#"["headers",[["a","1"],["b","2, 3"]]]"#,
-        ),
+        (headers(&[("B", "2"), ("a", "1"), ("b", "3")]).into(), r#"["headers",[["a","1"],["b","2, 3"]]]"#),
         (Headers::new().into(), r#"["headers",[]]"#),
-        (
-            Request::get(url).into(),
-            r#"["request","https://ex.com/a%20b",{}]"#,
-        ),
+        (Request::get(url).into(), r#"["request","https://ex.com/a%20b",{}]"#),
         (
             put.into(),
             r#"["request","https://ex.com/a%20b",{"method":"PUT","headers":[["a","b"]],"body":["bytes","AQI"],"redirect":"manual"}]"#,
         ),
         (Response::default().into(), r#"["response",null,{}]"#),
-        (
-            not_found.into(),
-            r#"["response","gone",{"status":404,"statusText":"no","headers":[["a","1"]],"cf":[1]}]"#,
-        ),
+        (not_found.into(), r#"["response","gone",{"status":404,"statusText":"no","headers":[["a","1"]],"cf":[1]}]"#),
         (vec![].into(), "[[]]"),
-        (
-            vec![vec![].into(), Value::Undefined].into(),
-            r#"[[[[]],["undefined"]]]"#,
-        ),
+        (vec![vec![].into(), Value::Undefined].into(), r#"[[[[]],["undefined"]]]"#),
         (Object::new().into(), "{}"),
-        (
-            Object::from([("b", Value::from(1)), ("a\"", vec![].into())]).into(),
-            r#"{"b":1,"a\"":[[]]}"#,
-        ),
+        (Object::from([("b", Value::from(1)), ("a\"", vec![].into())]).into(), r#"{"b":1,"a\"":[[]]}"#),
     ]
 }
 
@@ -154,26 +112,11 @@ fn other_spellings_are_read_too() {
         (r#"["bytes","_-"]"#, bytes.clone()),
         (r#"["bytes","/w","Uint8Array"]"#, bytes),
         (r#""\ud800x""#, "\u{fffd}x".into()),
-        (
-            r#"["error","E","m",5,{"name":1,"a":2}]"#,
-            ErrorValue::new("E", "m").with_prop("a", 2).into(),
-        ),
-        (
-            r#"["error","E","m",null]"#,
-            ErrorValue::new("E", "m").into(),
-        ),
-        (
-            r#"["headers",[["B","2"],["a"," 1 "]]]"#,
-            headers(&[("a", "1"), ("b", "2")]).into(),
-        ),
-        (
-            r#" [ [ 1 , [ "undefined" ] ] ] "#,
-            vec![Value::from(1), Value::Undefined].into(),
-        ),
-        (
-            r#"{"a":1,"b":2,"a":3}"#,
-            Object::from([("a", 3), ("b", 2)]).into(),
-        ),
+        (r#"["error","E","m",5,{"name":1,"a":2}]"#, ErrorValue::new("E", "m").with_prop("a", 2).into()),
+        (r#"["error","E","m",null]"#, ErrorValue::new("E", "m").into()),
+        (r#"["headers",[["B","2"],["a"," 1 "]]]"#, headers(&[("a", "1"), ("b", "2")]).into()),
+        (r#" [ [ 1 , [ "undefined" ] ] ] "#, vec![Value::from(1), Value::Undefined].into()),
+        (r#"{"a":1,"b":2,"a":3}"#, Object::from([("a", 3), ("b", 2)]).into()),
     ] {
         assert_eq!(read::<Value>(text).unwrap(), value, "{text}");
     }
@@ -186,17 +129,11 @@ fn other_spellings_are_read_too() {
 fn argument_lists_are_tuples() {
     assert_eq!(encode_args(&()).unwrap().text, "[]");
     assert_eq!(encode_args(&(1,)).unwrap().text, "[1]");
-    assert_eq!(
-        encode_args(&(1, "a", [2])).unwrap().text,
-        r#"[1,"a",[[2]]]"#
-    );
+    assert_eq!(encode_args(&(1, "a", [2])).unwrap().text, r#"[1,"a",[[2]]]"#);
     assert_eq!(encode_args(&7).unwrap().text, "[7]");
     assert_eq!(encode_args(&vec![1, 2]).unwrap().text, "[[[1,2]]]");
     assert_eq!(encode_args(&Some((1, 2))).unwrap().text, "[[[1,2]]]");
     assert_eq!(encode_args(&None::<u8>).unwrap().text, "[null]");
     assert_eq!(encode_args(&((),)).unwrap().text, r#"[["undefined"]]"#);
-    assert_eq!(
-        encode_args(&Date::from_ms(1.0)).unwrap().text,
-        r#"[["date",1]]"#
-    );
+    assert_eq!(encode_args(&Date::from_ms(1.0)).unwrap().text, r#"[["date",1]]"#);
 }

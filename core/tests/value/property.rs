@@ -1,8 +1,8 @@
 //! For any value: what is written is read back equal, and arbitrary text does no harm.
 
 use bowline_core::value::{
-    BigInt, Body, Bytes, BytesKind, Date, ErrorValue, Headers, Object, Payload, Request, Response,
-    Url, Value, decode, decode_args, encode, encode_args, from_value, to_value,
+    BigInt, Body, Bytes, BytesKind, Date, ErrorValue, Headers, Object, Payload, Request, Response, Url, Value, decode,
+    decode_args, encode, encode_args, from_value, to_value,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -10,20 +10,12 @@ use proptest::prelude::*;
 use crate::{cap, read};
 
 fn number() -> impl Strategy<Value = f64> {
-    prop_oneof![
-        any::<f64>(),
-        any::<i32>().prop_map(f64::from),
-        any::<u64>().prop_map(f64::from_bits)
-    ]
+    prop_oneof![any::<f64>(), any::<i32>().prop_map(f64::from), any::<u64>().prop_map(f64::from_bits)]
 }
 
 fn bytes() -> impl Strategy<Value = Bytes> {
     (vec(any::<[u8; 8]>(), 0..4), 0..3_usize).prop_map(|(data, kind)| {
-        let kinds = [
-            BytesKind::Uint8Array,
-            BytesKind::Float64Array,
-            BytesKind::DataView,
-        ];
+        let kinds = [BytesKind::Uint8Array, BytesKind::Float64Array, BytesKind::DataView];
         Bytes::with_kind(kinds[kind], data.concat()).unwrap()
     })
 }
@@ -55,14 +47,12 @@ fn request() -> impl Strategy<Value = Request> {
 }
 
 fn response() -> impl Strategy<Value = Response> {
-    (200..204_u16, headers(), body(), "[a-z ]{0,5}").prop_map(|(status, headers, body, text)| {
-        Response {
-            status,
-            headers,
-            body,
-            status_text: text,
-            options: Object::new(),
-        }
+    (200..204_u16, headers(), body(), "[a-z ]{0,5}").prop_map(|(status, headers, body, text)| Response {
+        status,
+        headers,
+        body,
+        status_text: text,
+        options: Object::new(),
     })
 }
 
@@ -90,31 +80,19 @@ fn object(value: impl Strategy<Value = Value>) -> impl Strategy<Value = Object> 
 
 fn value(caps: bool) -> impl Strategy<Value = Value> {
     leaf(caps).prop_recursive(5, 40, 5, move |inner| {
-        prop_oneof![
-            vec(inner.clone(), 0..5).prop_map(Value::from),
-            object(inner).prop_map(Value::from),
-        ]
+        prop_oneof![vec(inner.clone(), 0..5).prop_map(Value::from), object(inner).prop_map(Value::from),]
     })
 }
 
 fn error() -> impl Strategy<Value = ErrorValue> {
-    (
-        any::<String>(),
-        any::<String>(),
-        any::<Option<String>>(),
-        object(value(false)),
-    )
-        .prop_map(|(name, message, stack, mut props)| {
+    (any::<String>(), any::<String>(), any::<Option<String>>(), object(value(false))).prop_map(
+        |(name, message, stack, mut props)| {
             for key in ["name", "message", "stack"] {
                 props.remove(key);
             }
-            ErrorValue {
-                name,
-                message,
-                stack,
-                props,
-            }
-        })
+            ErrorValue { name, message, stack, props }
+        },
+    )
 }
 
 proptest! {

@@ -82,39 +82,18 @@ fn integers_that_javascript_cannot_hold() {
 
 #[test]
 fn keys_that_are_not_text() {
-    assert_eq!(
-        encode(&BTreeMap::from([((1, 2), 3)])),
-        Err(EncodeError::Key("a tuple"))
-    );
-    assert_eq!(
-        error::<BTreeMap<u8, u8>>(r#"{"x":1}"#),
-        "invalid value: string \"x\", expected u8"
-    );
+    assert_eq!(encode(&BTreeMap::from([((1, 2), 3)])), Err(EncodeError::Key("a tuple")));
+    assert_eq!(error::<BTreeMap<u8, u8>>(r#"{"x":1}"#), "invalid value: string \"x\", expected u8");
 }
 
 #[test]
 fn specials_of_another_kind() {
     assert_eq!(error::<Date>("5"), "expected a date, found a number");
-    assert_eq!(
-        error::<BigInt>(r#""5""#),
-        "expected a bigint, found a string"
-    );
-    assert_eq!(
-        error::<Url>(r#""https://e.com""#),
-        "expected a URL, found a string"
-    );
-    assert_eq!(
-        error::<String>(r#"["date",5]"#),
-        "expected a string, found a date"
-    );
-    assert_eq!(
-        error::<Vec<u8>>(r#"["bytes","AQI"]"#),
-        "expected a sequence, found bytes"
-    );
-    assert_eq!(
-        error::<(u8, u8)>("[[1,2,3]]"),
-        "the array has more elements than expected"
-    );
+    assert_eq!(error::<BigInt>(r#""5""#), "expected a bigint, found a string");
+    assert_eq!(error::<Url>(r#""https://e.com""#), "expected a URL, found a string");
+    assert_eq!(error::<String>(r#"["date",5]"#), "expected a string, found a date");
+    assert_eq!(error::<Vec<u8>>(r#"["bytes","AQI"]"#), "expected a sequence, found bytes");
+    assert_eq!(error::<(u8, u8)>("[[1,2,3]]"), "the array has more elements than expected");
 }
 
 #[test]
@@ -127,10 +106,7 @@ fn requests_and_responses_that_fetch_refuses() {
     request.url = Url::parse("https://me:pw@e.com").unwrap();
     assert!(encode(&request).is_err());
     for status in [0, 101, 199, 600] {
-        let response = Response {
-            status,
-            ..Response::default()
-        };
+        let response = Response { status, ..Response::default() };
         assert!(encode(&response).is_err(), "{status}");
     }
 }

@@ -5,9 +5,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use bowline_core::value::{
-    Cap, Capability, EncodeError, ErrorValue, Object, Payload, Value, decode, encode,
-};
+use bowline_core::value::{Cap, Capability, EncodeError, ErrorValue, Object, Payload, Value, decode, encode};
 use serde::ser::{Error as _, SerializeSeq};
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -51,10 +49,7 @@ impl Serialize for Panics {
 #[test]
 fn a_failed_encode_leaves_nothing_behind() {
     let (living, cap) = counted();
-    assert_eq!(
-        encode(&(cap, Fails)),
-        Err(EncodeError::Custom("boom".into()))
-    );
+    assert_eq!(encode(&(cap, Fails)), Err(EncodeError::Custom("boom".into())));
     assert_eq!(living.load(Relaxed), 0);
 
     let (living, cap) = counted();
@@ -70,10 +65,7 @@ fn a_failed_encode_leaves_nothing_behind() {
 #[test]
 fn a_failed_decode_leaves_nothing_behind() {
     let (living, cap) = counted();
-    let payload = Payload {
-        text: r#"[[["@"],"x"]]"#.to_owned(),
-        refs: vec![cap],
-    };
+    let payload = Payload { text: r#"[[["@"],"x"]]"#.to_owned(), refs: vec![cap] };
     assert!(decode::<(Cap, u8)>(payload).is_err());
     assert_eq!(living.load(Relaxed), 0);
 }
@@ -82,14 +74,8 @@ fn a_failed_decode_leaves_nothing_behind() {
 fn a_capability_exists_in_messages_only() {
     let message = "a capability can be serialized only inside a Bowline message";
     let value = Value::from(vec![Value::Cap(cap(1))]);
-    assert_eq!(
-        serde_json::to_string(&cap(1)).unwrap_err().to_string(),
-        message
-    );
-    assert_eq!(
-        serde_json::to_string(&value).unwrap_err().to_string(),
-        message
-    );
+    assert_eq!(serde_json::to_string(&cap(1)).unwrap_err().to_string(), message);
+    assert_eq!(serde_json::to_string(&value).unwrap_err().to_string(), message);
     assert!(serde_json::from_str::<Cap>("3").is_err());
     assert!(serde_json::from_str::<Cap>(r#"["c",0]"#).is_err());
 }
@@ -173,12 +159,7 @@ fn nothing_plain_is_taken_for_a_capability() {
         Number(u64),
         List(Vec<Value>),
     }
-    let read = |text: &str| {
-        decode::<Either>(Payload {
-            text: text.to_owned(),
-            refs: vec![cap(1)],
-        })
-    };
+    let read = |text: &str| decode::<Either>(Payload { text: text.to_owned(), refs: vec![cap(1)] });
     assert_eq!(read("3").unwrap(), Either::Number(3));
     for forged in [r#"[["c",0]]"#, r#"[["c",0,0]]"#] {
         assert!(matches!(read(forged), Ok(Either::List(_))), "{forged}");
@@ -201,10 +182,7 @@ fn nothing_plain_is_taken_for_a_capability() {
 fn holes_and_references_must_match() {
     assert!(error::<Value>(r#"["@"]"#).contains("more capabilities"));
     assert!(error::<Cap>(r#"["@"]"#).contains("more capabilities"));
-    let payload = |text: &str| Payload {
-        text: text.to_owned(),
-        refs: vec![cap(1)],
-    };
+    let payload = |text: &str| Payload { text: text.to_owned(), refs: vec![cap(1)] };
     for text in [r#"[ "@"]"#, r#"["\u0040"]"#, r#"["@" ]"#] {
         assert!(decode::<Cap>(payload(text)).is_err(), "{text}");
     }
@@ -213,10 +191,7 @@ fn holes_and_references_must_match() {
 #[test]
 fn an_error_leaves_out_what_it_cannot_carry() {
     let nested = Object::from([("deep", Value::Cap(cap(1))), ("n", 1.into())]);
-    let error = ErrorValue::new("E", "m")
-        .with_prop("cap", cap(2))
-        .with_prop("name", "no")
-        .with_prop("nested", nested);
+    let error = ErrorValue::new("E", "m").with_prop("cap", cap(2)).with_prop("name", "no").with_prop("nested", nested);
     let written = encode(&(error.clone(), cap(3))).unwrap();
     assert_eq!(written.text, r#"[[["error","E","m"],["@"]]]"#);
     assert_eq!(written.refs.len(), 1);
@@ -231,4 +206,15 @@ fn a_capability_is_not_plain_json() {
     let mut request = Request::get(Url::parse("https://ex.com").unwrap());
     request.options.insert("cf", Value::Cap(cap(1)));
     assert_eq!(encode(&request), Err(EncodeError::LostCapability));
+}
+
+#[test]
+fn plain_json_never_looks_like_a_hole() {
+    use bowline_core::value::{HOLE, Request, Url};
+    let mut request = Request::get(Url::parse("https://ex.com").unwrap());
+    request.options.insert("cf", vec![Value::from("@")]);
+    let written = encode(&(request.clone(), cap(1))).unwrap();
+    assert_eq!(written.text.matches(HOLE).count(), 1);
+    assert_eq!(decode::<(Request, Cap)>(written).unwrap().0, request);
+    assert!(error::<Value>(r#"["request","https://ex.com",{"cf":["@"]}]"#).contains("plain JSON"));
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bowline_core::value::{
-    BigInt, Bytes, BytesKind, Cap, Date, ErrorValue, HOLE, Object, Payload, Url, Value, bigint,
-    date, decode, decode_args, encode, encode_args,
+    BigInt, Bytes, BytesKind, Cap, Date, ErrorValue, HOLE, Object, Payload, Url, Value, bigint, date, decode,
+    decode_args, encode, encode_args,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -93,10 +93,7 @@ fn round<T: Part>(value: T) {
 fn all_shapes<T: Part>(x: &T, y: &T) {
     let x = || x.clone();
     let y = || y.clone();
-    let named = || Struct {
-        it: x(),
-        other: "o".to_owned(),
-    };
+    let named = || Struct { it: x(), other: "o".to_owned() };
     round(x());
     round(vec![x(), y(), x()]);
     round((x(), 3, [y(), x()]));
@@ -110,54 +107,22 @@ fn all_shapes<T: Part>(x: &T, y: &T) {
     round(Pair(x(), y()));
     round(Box::new(x()));
     round(named());
-    for tagged in [
-        Tagged::Push {
-            to: x(),
-            list: vec![y(), x()],
-        },
-        Tagged::Wrap(Wrapped { wrapped: x() }),
-        Tagged::Poll,
-    ] {
+    for tagged in [Tagged::Push { to: x(), list: vec![y(), x()] }, Tagged::Wrap(Wrapped { wrapped: x() }), Tagged::Poll]
+    {
         round(tagged.clone());
-        round(Flat {
-            before: 1,
-            inner: Struct {
-                it: y(),
-                other: String::new(),
-            },
-            tagged,
-        });
+        round(Flat { before: 1, inner: Struct { it: y(), other: String::new() }, tagged });
     }
-    for adjacent in [
-        Adjacent::One(x()),
-        Adjacent::Two(x(), 1),
-        Adjacent::Named { it: x() },
-        Adjacent::Nothing,
-    ] {
+    for adjacent in [Adjacent::One(x()), Adjacent::Two(x(), 1), Adjacent::Named { it: x() }, Adjacent::Nothing] {
         round(adjacent);
     }
-    for external in [
-        External::One(x()),
-        External::Two(x(), 1),
-        External::Named { it: x() },
-        External::Nothing,
-    ] {
+    for external in [External::One(x()), External::Two(x(), 1), External::Named { it: x() }, External::Nothing] {
         round(external);
     }
-    for untagged in [
-        Untagged::Number(3),
-        Untagged::It(x()),
-        Untagged::Pair(x(), y()),
-        Untagged::Named { it: x() },
-    ] {
+    for untagged in [Untagged::Number(3), Untagged::It(x()), Untagged::Pair(x(), y()), Untagged::Named { it: x() }] {
         round(untagged);
     }
-    round(Tagged::Wrap(Wrapped {
-        wrapped: Untagged::It(Newtype(Some(x()))),
-    }));
-    let arc: Arc<T> = decode(encode(&*Arc::new(x())).unwrap())
-        .map(Arc::new)
-        .unwrap();
+    round(Tagged::Wrap(Wrapped { wrapped: Untagged::It(Newtype(Some(x()))) }));
+    let arc: Arc<T> = decode(encode(&*Arc::new(x())).unwrap()).map(Arc::new).unwrap();
     assert_eq!(*arc, x());
     let args = encode_args(&(x(), y())).unwrap();
     assert_eq!(decode_args::<(T, T)>(args.clone()).unwrap(), (x(), y()));
@@ -180,15 +145,10 @@ fn specials_survive_every_shape() {
     let url = Url::parse("https://ex.com/").unwrap();
     all_shapes(&url, &url);
     let plain = ErrorValue::new("E", "m");
-    let rich = plain
-        .clone()
-        .with_prop("list", vec![Value::from(Date::from_ms(1.0))]);
+    let rich = plain.clone().with_prop("list", vec![Value::from(Date::from_ms(1.0))]);
     all_shapes(&rich, &plain);
     all_shapes(&Object::from([("a", Value::from(rich))]), &Object::new());
-    all_shapes(
-        &serde_bytes::ByteBuf::from([1, 2]),
-        &serde_bytes::ByteBuf::new(),
-    );
+    all_shapes(&serde_bytes::ByteBuf::from([1, 2]), &serde_bytes::ByteBuf::new());
 }
 
 #[test]
@@ -204,10 +164,7 @@ fn dynamic_values_survive_every_shape() {
     for x in &values {
         for y in &values {
             round(vec![x.clone(), y.clone()]);
-            round(Tagged::Push {
-                to: x.clone(),
-                list: vec![y.clone()],
-            });
+            round(Tagged::Push { to: x.clone(), list: vec![y.clone()] });
         }
     }
 }
@@ -226,14 +183,8 @@ struct Numbers {
 
 #[test]
 fn fields_can_choose_their_form() {
-    let numbers = Numbers {
-        a: u64::MAX,
-        b: None,
-        at: UNIX_EPOCH + Duration::from_millis(5),
-        raw: vec![1, 2],
-    };
-    let text =
-        r#"{"a":["bigint","18446744073709551615"],"b":null,"at":["date",5],"raw":["bytes","AQI"]}"#;
+    let numbers = Numbers { a: u64::MAX, b: None, at: UNIX_EPOCH + Duration::from_millis(5), raw: vec![1, 2] };
+    let text = r#"{"a":["bigint","18446744073709551615"],"b":null,"at":["date",5],"raw":["bytes","AQI"]}"#;
     assert_eq!(encode(&numbers).unwrap().text, text);
     assert_eq!(read::<Numbers>(text).unwrap(), numbers);
     let text = r#"{"a":7,"b":-3e2,"at":["date",5],"raw":["bytes","AQI","Int16Array"]}"#;
@@ -242,31 +193,32 @@ fn fields_can_choose_their_form() {
 }
 
 #[test]
+fn flattened_fields_can_choose_their_form_too() {
+    #[derive(Serialize, Deserialize, PartialEq, Debug)]
+    struct Outer {
+        #[serde(flatten)]
+        numbers: Numbers,
+    }
+    let text = r#"{"a":["bigint","18446744073709551615"],"b":["bigint","-3"],"at":["date",5],"raw":["bytes","AQI"]}"#;
+    let outer: Outer = read(text).unwrap();
+    assert_eq!((outer.numbers.a, outer.numbers.b), (u64::MAX, Some(-3)));
+    assert_eq!(encode(&outer).unwrap().text, text);
+}
+
+#[test]
 fn integers_are_read_from_numbers_and_bigints_that_fit() {
     assert_eq!(read::<u8>("25.0").unwrap(), 25);
     assert_eq!(read::<i16>("-1e3").unwrap(), -1000);
     assert_eq!(read::<u64>("18446744073709551615").unwrap(), u64::MAX);
-    assert_eq!(
-        read::<i64>(r#"["bigint","-9223372036854775808"]"#).unwrap(),
-        i64::MIN
-    );
-    assert_eq!(
-        read::<u128>(&format!(r#"["bigint","{}"]"#, u128::MAX)).unwrap(),
-        u128::MAX
-    );
+    assert_eq!(read::<i64>(r#"["bigint","-9223372036854775808"]"#).unwrap(), i64::MIN);
+    assert_eq!(read::<u128>(&format!(r#"["bigint","{}"]"#, u128::MAX)).unwrap(), u128::MAX);
     assert_eq!(read::<i128>("5").unwrap(), 5);
     assert_eq!(read::<f64>("3").unwrap(), 3.0);
     assert_eq!(read::<f32>("0.1").unwrap(), 0.1);
     assert_eq!(read::<i8>("-0").unwrap(), 0);
-    assert_eq!(
-        error::<u8>("300"),
-        "invalid value: integer `300`, expected u8"
-    );
+    assert_eq!(error::<u8>("300"), "invalid value: integer `300`, expected u8");
     assert_eq!(error::<u8>("1.5"), "expected u8, found the number 1.5");
-    assert_eq!(
-        error::<u8>(r#"["nan"]"#),
-        "expected u8, found the number NaN"
-    );
+    assert_eq!(error::<u8>(r#"["nan"]"#), "expected u8, found the number NaN");
     assert!(read::<i8>(r#"["bigint","200"]"#).is_err());
 }
 
@@ -277,12 +229,7 @@ fn none_and_unit_read_each_other() {
     for text in ["null", r#"["undefined"]"#, r#" [ "undefined" ] "#] {
         assert_eq!(read::<Option<u8>>(text).unwrap(), None);
         read::<()>(text).unwrap();
-        assert_eq!(
-            read::<Vec<Option<Vec<u8>>>>(&format!("[[{text},[[1]]]]"))
-                .unwrap()
-                .len(),
-            2
-        );
+        assert_eq!(read::<Vec<Option<Vec<u8>>>>(&format!("[[{text},[[1]]]]")).unwrap().len(), 2);
     }
     assert_eq!(error::<()>("5"), "expected unit, found the number 5");
 }
@@ -292,23 +239,14 @@ fn missing_arguments_are_undefined_and_extra_ones_ignored() {
     type Three = (u8, Option<String>, Option<u8>);
     let three = |text| decode_args::<Three>(Payload::plain(text));
     assert_eq!(three("[1]").unwrap(), (1, None, None));
-    assert_eq!(
-        three(r#"[1,"a",null,[[]],4]"#).unwrap(),
-        (1, Some("a".to_owned()), None)
-    );
+    assert_eq!(three(r#"[1,"a",null,[[]],4]"#).unwrap(), (1, Some("a".to_owned()), None));
     let message = three("[]").unwrap_err().to_string();
     assert_eq!(message, "at `args[0]`: expected u8, found undefined");
     decode_args::<()>(Payload::plain("[]")).unwrap();
     decode_args::<()>(Payload::plain("[1,2]")).unwrap();
     assert_eq!(decode_args::<u8>(Payload::plain("[1,2]")).unwrap(), 1);
-    assert_eq!(
-        decode_args::<Vec<u8>>(Payload::plain("[[[1,2]],3]")).unwrap(),
-        [1, 2]
-    );
-    assert_eq!(
-        decode_args::<Value>(Payload::plain("[]")).unwrap(),
-        Value::Undefined
-    );
+    assert_eq!(decode_args::<Vec<u8>>(Payload::plain("[[[1,2]],3]")).unwrap(), [1, 2]);
+    assert_eq!(decode_args::<Value>(Payload::plain("[]")).unwrap(), Value::Undefined);
     assert!(decode_args::<u8>(Payload::plain("1")).is_err());
     assert!(decode_args::<u8>(Payload::plain("[1]]")).is_err());
 }
@@ -326,10 +264,7 @@ fn errors_say_where() {
         users: Vec<User>,
     }
     let text = r#"[0,{"users":[[{"id":1},{"id":["@"]}]]}]"#;
-    let payload = Payload {
-        text: text.to_owned(),
-        refs: vec![cap(1)],
-    };
+    let payload = Payload { text: text.to_owned(), refs: vec![cap(1)] };
     let error = decode_args::<(u8, Call)>(payload).unwrap_err();
     assert_eq!(error.path(), "args[1].users[1].id");
     assert_eq!(error.message(), "expected u8, found a capability");
@@ -345,8 +280,7 @@ fn skipped_values_take_their_capabilities_with_them() {
     }
     let caps = [cap(0), cap(1), cap(2), cap(3)];
     let payload = Payload {
-        text: r#"{"a":[[["@"],"[\"@\"]"]],"b":["error","E","m",["@"],{"x":["@"]}],"last":["@"]}"#
-            .to_owned(),
+        text: r#"{"a":[[["@"],"[\"@\"]"]],"b":["error","E","m",["@"],{"x":["@"]}],"last":["@"]}"#.to_owned(),
         refs: caps.to_vec(),
     };
     assert_eq!(decode::<Last>(payload).unwrap().last, caps[3]);

@@ -1,0 +1,56 @@
+//! What an encode has written: text, and the tickets of the capabilities in it.
+
+use std::collections::BTreeMap;
+
+use super::scope::Journal;
+use super::{Cap, EncodeError};
+
+/// What has been written so far.
+#[derive(Debug, Default)]
+pub(super) struct Writer {
+    pub(super) text: String,
+    /// The tickets of the holes, in the order of the text.
+    pub(super) holes: Vec<u32>,
+    /// Inside the properties of an error, which carry no capabilities.
+    pub(super) in_error: bool,
+    /// A property of an error was left out, perhaps with capabilities in it.
+    pub(super) left_out: bool,
+}
+
+impl Writer {
+    /// What the holes stand for. Holes need not come in the order of the journal: a type may
+    /// serialize its parts into a buffer first and emit them later.
+    pub(super) fn refs(&self, journal: Journal) -> Result<Vec<Cap>, EncodeError> {
+        let in_order = journal.iter().map(|(ticket, _)| ticket).eq(&self.holes);
+        if in_order {
+            return Ok(journal.into_iter().map(|(_, cap)| cap).collect());
+        }
+        let mut unused: BTreeMap<_, _> = journal.into_iter().map(|(ticket, cap)| (ticket, (cap, false))).collect();
+        let mut refs = Vec::with_capacity(self.holes.len());
+        for hole in &self.holes {
+            let (cap, used) = unused.get_mut(hole).ok_or(EncodeError::LostCapability)?;
+            *used = true;
+            refs.push(cap.clone());
+        }
+        if self.left_out || unused.values().all(|(_, used)| *used) {
+            Ok(refs)
+        } else {
+            Err(EncodeError::LostCapability)
+        }
+    }
+
+    /// A string as `JSON.stringify` writes it.
+    pub(super) fn string(&mut self, text: &str) -> Result<(), EncodeError> {
+        // Without an early end, so that the compiler can look at many bytes at a time.
+        let plain = |plain, b| plain & (b >= 0x20) & (b != b'"') & (b != b'\\');
+        if !text.bytes().fold(true, plain) {
+            let escaped = serde_json::to_string(text).map_err(|e| EncodeError::Custom(e.to_string().into()))?;
+            self.text.push_str(&escaped);
+        } else {
+            self.text.push('"');
+            self.text.push_str(text);
+            self.text.push('"');
+        }
+        Ok(())
+    }
+}
