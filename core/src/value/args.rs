@@ -7,6 +7,10 @@ use serde::de::{DeserializeSeed, Deserializer, SeqAccess, Visitor};
 use super::DecodeError;
 use super::de::Decoder;
 
+/// The name of a tuple struct that, as a list of arguments, takes all of them, and those that were
+/// not sent as undefined.
+pub(crate) const ALL_ARGS: &str = "$bowline::args";
+
 /// A decoder that stands before an argument list, `[a,b]`.
 pub(super) struct Args<'a, 'de>(pub(super) &'a mut Decoder<'de>);
 
@@ -18,6 +22,15 @@ impl<'de> Args<'_, 'de> {
             if self.0.cursor.peek() == Some(b']') { read(&mut Decoder::undefined()) } else { self.0.deeper(read) };
         let value = value.map_err(|e| e.in_index(0))?;
         self.0.end_special()?;
+        Ok(value)
+    }
+
+    /// Reads `len` arguments, and with `open` all others too.
+    fn list<V: Visitor<'de>>(self, len: usize, open: bool, visitor: V) -> Result<V::Value, DecodeError> {
+        self.0.cursor.expect(b'[')?;
+        let mut list = List { decoder: &mut *self.0, read: 0, len, open };
+        let value = visitor.visit_seq(&mut list)?;
+        list.end()?;
         Ok(value)
     }
 }
@@ -38,11 +51,19 @@ impl<'de> Deserializer<'de> for Args<'_, 'de> {
     type Error = DecodeError;
 
     fn deserialize_tuple<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, DecodeError> {
-        self.0.cursor.expect(b'[')?;
-        let mut list = List { decoder: &mut *self.0, read: 0, len };
-        let value = visitor.visit_seq(&mut list)?;
-        list.end()?;
-        Ok(value)
+        self.list(len, false, visitor)
+    }
+
+    fn deserialize_tuple_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        len: usize,
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        if name == ALL_ARGS {
+            return self.list(len, true, visitor);
+        }
+        self.first(|argument| argument.deserialize_tuple_struct(name, len, visitor))
     }
 
     fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
@@ -61,7 +82,6 @@ impl<'de> Deserializer<'de> for Args<'_, 'de> {
         deserialize_identifier() deserialize_ignored_any()
         deserialize_unit_struct(name: &'static str)
         deserialize_newtype_struct(name: &'static str)
-        deserialize_tuple_struct(name: &'static str, len: usize)
         deserialize_struct(name: &'static str, fields: &'static [&'static str])
         deserialize_enum(name: &'static str, variants: &'static [&'static str])
     }
@@ -86,7 +106,10 @@ impl<'de> Visitor<'de> for Nothing {
 struct List<'a, 'de> {
     decoder: &'a mut Decoder<'de>,
     read: usize,
+    /// How many there are at least; what was not sent is undefined.
     len: usize,
+    /// Whether it takes those after them too.
+    open: bool,
 }
 
 impl List<'_, '_> {
@@ -114,7 +137,8 @@ impl<'de> SeqAccess<'de> for &mut List<'_, 'de> {
 
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, DecodeError> {
         let index = self.read;
-        if index == self.len {
+        let more = self.open && self.decoder.cursor.peek() != Some(b']');
+        if index >= self.len && !more {
             return Ok(None);
         }
         let value = if self.advance()? {
