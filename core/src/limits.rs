@@ -19,12 +19,21 @@ pub struct Limits {
     pub key_bytes: usize,
     /// Steps of a property path. Beyond: that call is rejected. Default 64.
     pub path_steps: usize,
+    /// Instructions of one mapper function. Beyond: the map is rejected. Default 1,024.
+    pub map_instructions: usize,
+    /// Elements of an array that is mapped. Beyond: the map is rejected. Default 10,000.
+    pub map_inputs: usize,
+    /// Instructions that one map may carry out, for all its elements and in maps inside of it.
+    /// Beyond: the map is rejected. Default 100,000.
+    pub map_steps: u64,
     /// Entries of each table, exports and imports. Beyond: a new call is rejected; at twice the
     /// number the session is aborted. Default 65,536.
     pub table_entries: usize,
     /// Bytes of settled results and waiting calls that a session keeps. Beyond: a new call is
     /// rejected; at twice the number the session is aborted. Default 64 MiB.
     pub held_bytes: usize,
+    /// Streams that the peer may have open towards us. Beyond: a new one fails. Default 256.
+    pub streams: usize,
     /// Calls that run at the same time; further ones wait in order. Default 1,024.
     pub running_calls: usize,
     /// Bytes of messages waiting to be sent. Beyond: the session is closed, because the peer
@@ -41,8 +50,12 @@ impl Default for Limits {
             bigint_chars: 16_384,
             key_bytes: 64 << 10,
             path_steps: 64,
+            map_instructions: 1_024,
+            map_inputs: 10_000,
+            map_steps: 100_000,
             table_entries: 65_536,
             held_bytes: 64 << 20,
+            streams: 256,
             running_calls: 1_024,
             outbound_bytes: 32 << 20,
         }

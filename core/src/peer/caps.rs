@@ -10,7 +10,7 @@ use crate::id::PromiseId;
 use crate::peer::deliver;
 use crate::peer::shared::{Entry, Shared, State};
 use crate::peer::stub::{Inner, Kind, Remote, Stub};
-use crate::session::{Outgoing, Path, Ref};
+use crate::session::{self, Outgoing, Path, Ref};
 use crate::value::{Cap, Payload};
 
 /// The capabilities of one input on their way into a session.
@@ -78,18 +78,18 @@ impl Lowering<'_> {
         let stub = Stub::from_cap(cap);
         let (base, path) = stub.parts();
         let of = match base.inner() {
-            Inner::Local(local) => self.lend(Entry::Local(Arc::clone(local))),
+            Inner::Local(local) => self.lend(Entry::Local(Arc::clone(local)), local.body.kind()),
             Inner::Remote(remote) if Arc::ptr_eq(&remote.shared, self.shared) => remote.of,
             Inner::Remote(remote) if remote.kind == Kind::Stub && path.is_empty() => {
-                self.lend(Entry::Foreign(base.clone()))
+                self.lend(Entry::Foreign(base.clone()), session::Kind::Object)
             }
             _ => return self.promise(stub),
         };
         Outgoing { of, path: path.to_vec() }
     }
 
-    fn lend(&mut self, entry: Entry) -> Ref {
-        let target = self.state.session.new_target();
+    fn lend(&mut self, entry: Entry, kind: session::Kind) -> Ref {
+        let target = self.state.session.new_target(kind);
         self.state.targets.insert(target, entry);
         self.lowered.lent.push(Ref::Target(target));
         Ref::Target(target)

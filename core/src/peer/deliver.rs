@@ -33,6 +33,9 @@ const BLOCKED: [&str; 12] = [
     "toLocaleString",
 ];
 
+/// What the writer of a stream is told.
+pub(crate) const UNREAD: &str = "Streams are not read on this side.";
+
 /// A delivery with its target looked up and its references lifted.
 pub(crate) struct Call {
     pub(crate) entry: Option<Entry>,
@@ -122,6 +125,7 @@ fn enter(local: &Arc<Local>, path: Path, args: Option<Payload<Cap>>, rest: &mut 
             let this = Stub::from_local(Arc::clone(local));
             First::Answer(Ok(Payload::hole(this.into_cap())))
         }
+        Body::UnreadSink | Body::UnreadSource => First::Answer(Err(error_payload("Error", UNREAD))),
         Body::Object(object) => enter_object(object, path, args, rest),
         Body::Function(function) if path.is_empty() => First::Reply(function(Args::new(args.unwrap_or_default()))),
         Body::Bound(object, method) if path.is_empty() => {

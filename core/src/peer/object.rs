@@ -112,7 +112,7 @@ pub(crate) fn rejection(value: &Value) -> Payload<Cap> {
 }
 
 /// The wire text of an error without properties.
-pub(crate) fn error_payload(name: &str, message: &str) -> Payload<Cap> {
+pub(crate) fn error_payload<R>(name: &str, message: &str) -> Payload<R> {
     let text = serde_json::json!(["error", name, message]).to_string();
     Payload::plain(text)
 }

@@ -21,7 +21,7 @@ use crate::peer::runtime::Task;
 use crate::peer::stage::{Job, Leftovers};
 use crate::peer::stub::Stub;
 use crate::peer::wait::{Ending, Wait};
-use crate::session::{Closed, Path, Ref, Session, Step};
+use crate::session::{Closed, Kind, Path, Ref, Session, Step};
 use crate::value::{Cap, Payload};
 
 /// A session and its surroundings.
@@ -196,7 +196,7 @@ impl Shared {
             drop(state);
             return;
         }
-        let target = state.session.new_target();
+        let target = state.session.new_target(Kind::Object);
         state.targets.insert(target, Entry::Foreign(via));
         state.session.redirect(call, target);
         state.session.release(Ref::Target(target));

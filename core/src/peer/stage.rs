@@ -7,9 +7,12 @@ use tokio::sync::oneshot;
 
 use crate::id::{PromiseId, TargetId, WaitId};
 use crate::peer::deliver;
+use crate::peer::local::{Body, Local};
+use crate::peer::object::error_payload;
 use crate::peer::shared::{Entry, Shared, State};
 use crate::peer::wait::Ending;
-use crate::session::{Closed, ClosedBy, Outcome, Output};
+use crate::session::{Closed, ClosedBy, Outcome, Outgoing, Output, Ref};
+use crate::value::Payload;
 
 /// An output with everything looked up that needs the lock.
 pub(crate) enum Job {
@@ -33,14 +36,15 @@ impl State {
     pub(crate) fn stage(&mut self, shared: &Arc<Shared>) -> Vec<Job> {
         let mut jobs = std::mem::take(&mut self.spare);
         while let Some(output) = self.session.poll_output() {
-            let job = self.job(shared, output);
-            jobs.push(job);
+            if let Some(job) = self.job(shared, output) {
+                jobs.push(job);
+            }
         }
         jobs
     }
 
-    fn job(&mut self, shared: &Arc<Shared>, output: Output) -> Job {
-        match output {
+    fn job(&mut self, shared: &Arc<Shared>, output: Output) -> Option<Job> {
+        Some(match output {
             Output::Deliver(delivery) => Job::Deliver(deliver::Call {
                 entry: self.targets.get(&delivery.target).cloned(),
                 call: delivery.call,
@@ -54,6 +58,15 @@ impl State {
                     None => Job::Discard(ending),
                 }
             }
+            Output::Pipe { sink, source } => {
+                self.targets.insert(sink, Entry::Local(Local::new(Body::UnreadSink)));
+                self.targets.insert(source, Entry::Local(Local::new(Body::UnreadSource)));
+                return None;
+            }
+            Output::Pump { into, .. } => {
+                self.refuse_pump(Ref::Import(into));
+                return None;
+            }
             Output::DropTarget(target) => Job::Drop(self.targets.remove(&target)),
             Output::Cancel(call) => Job::Cancel(call),
             Output::Closed(closed) => {
@@ -66,7 +79,15 @@ impl State {
                 };
                 Job::Close(closed, leftovers)
             }
-        }
+        })
+    }
+
+    /// A stream that nobody here reads was handed back: its end is an error.
+    fn refuse_pump(&mut self, into: Ref) {
+        let reason = error_payload::<Outgoing>("Error", deliver::UNREAD);
+        let (wait, _) = self.session.stream(into, "abort", Payload::plain(format!("[{}]", reason.text)));
+        self.session.forget(wait);
+        self.session.release(into);
     }
 
     fn ending(&mut self, shared: &Arc<Shared>, outcome: Outcome) -> Ending {

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::promise::{Found, Settled, Waiter, gone};
+use super::write::Writing;
 use super::{Answer, Export, Ref, Session};
 use crate::id::ExportId;
 use crate::value::Payload;
@@ -13,7 +14,7 @@ impl Session {
     pub(super) fn add_answer(&mut self, what: Ref, transient: bool) -> ExportId {
         let id = ExportId(self.next.answer);
         self.next.answer += 1;
-        self.exports.insert(id, Export { mentions: 1, what, answer: Answer::Unasked, transient });
+        self.exports.insert(id, Export { transient, ..Export::new(what) });
         id
     }
 
@@ -44,7 +45,9 @@ impl Session {
     fn drop_export(&mut self, id: ExportId) {
         if let Some(export) = self.exports.remove(id) {
             self.answers_owed -= usize::from(export.answer == Answer::Owed);
+            self.pipes -= usize::from(export.pipe);
             self.let_go(export.what);
+            export.unclaimed.into_iter().for_each(|source| self.let_go(source));
         }
     }
 
@@ -66,11 +69,11 @@ impl Session {
         export.answer = Answer::Given;
         self.answers_owed -= 1;
         let transient = export.transient;
-        let is_stub = id.0 < 0 && matches!(export.what, Ref::Target(_));
+        let (what, is_pipe) = (export.what, export.pipe);
         let (text, promised) = match self.follow(with) {
-            Found::Target(_) | Found::Stub(_) if is_stub => {
-                let error = error_text("Error", "Tried to resolve a non-promise stub.");
-                self.answer_text(id, &Err(Payload::plain(error)))
+            Found::Target(_) if is_pipe => self.answer_error(id, "Cannot pull a WritableStream stub"),
+            Found::Target(_) if id.0 < 0 && matches!(what, Ref::Target(_)) => {
+                self.answer_error(id, "Tried to resolve a non-promise stub.")
             }
             Found::Target(target) => self.answer_text(id, &Ok(Payload::hole(Ref::Target(target)))),
             Found::Stub(import) => self.answer_text(id, &Ok(Payload::hole(Ref::Import(import)))),
@@ -95,17 +98,20 @@ impl Session {
         answer
     }
 
+    fn answer_error(&mut self, id: ExportId, message: &str) -> (String, Vec<ExportId>) {
+        self.answer_text(id, &Err(Payload::plain(error_text("Error", message))))
+    }
+
     fn answer_text(&mut self, id: ExportId, settled: &Settled) -> (String, Vec<ExportId>) {
         let (tag, payload) = match settled {
             Ok(payload) => ("resolve", payload),
             Err(payload) => ("reject", payload),
         };
-        let mut text = String::with_capacity(payload.text.len() + 24);
-        let _ = write!(text, "[\"{tag}\",{id},");
-        let mut promised = Vec::new();
-        self.fill(&mut text, payload, &mut promised);
-        text.push(']');
-        (text, promised)
+        let mut message = Writing::results(payload.text.len() + 24);
+        let _ = write!(message.text, "[\"{tag}\",{id},");
+        self.fill(&mut message, payload);
+        message.text.push(']');
+        (message.text, message.promised)
     }
 }
 

@@ -1,9 +1,9 @@
 //! Calls, from either side: on to the peer, into a queue, through a value, or to a local object.
 
 use super::gather::Then;
-use super::promise::{Call, Found, PromiseState, gone};
+use super::promise::{Call, Found, PromiseState, Queued, gone};
 use super::walk::{Walk, walk};
-use super::{Delivery, Outgoing, Output, Path, Ref, Session, Step};
+use super::{Delivery, Kind, Outgoing, Output, Path, Ref, Session, Step};
 use crate::id::{PromiseId, TargetId};
 use crate::value::Payload;
 use crate::wire::error_text;
@@ -47,7 +47,7 @@ impl Session {
     }
 
     /// A call that goes beyond a bound is rejected instead of made.
-    fn refuse_call(&mut self, path: &[Step]) -> Option<Ref> {
+    pub(super) fn refuse_call(&mut self, path: &[Step]) -> Option<Ref> {
         let fullest = self.imports.len().max(self.exports.len()).max(self.promises.len());
         let message = if path.len() > self.limits.path_steps {
             format!("limit: steps of a property path (at most {})", self.limits.path_steps)
@@ -86,7 +86,7 @@ impl Session {
                         Some(&mut PromiseState::Pending { via: Some(to), .. }) if !call.is_done() => {
                             self.deliver(result, to, call);
                         }
-                        Some(PromiseState::Pending { calls, .. }) => calls.push((result, call)),
+                        Some(PromiseState::Pending { calls, .. }) => calls.push(Queued::Call(result, call)),
                         _ => {}
                     }
                     return;
@@ -151,9 +151,20 @@ impl Session {
 
     /// Lines a delivery up; its target is held until it is handed out.
     pub(super) fn enter(&mut self, call: PromiseId, target: TargetId, path: Path, args: Option<Payload<Ref>>) {
-        self.held_bytes += args.as_ref().map_or(0, |args| args.text.len());
-        self.ready.push_back(Delivery { call, target, path, args });
+        let delivery = Delivery { call, target, path, args };
+        if self.kind(Ref::Target(target)) != Kind::Object {
+            // Chunks wait for their reader; they must not take the room of calls.
+            return self.hand_out(delivery);
+        }
+        self.held_bytes += delivery.args.as_ref().map_or(0, |args| args.text.len());
+        self.ready.push_back(delivery);
         self.admit();
+    }
+
+    fn hand_out(&mut self, delivery: Delivery) {
+        let target = delivery.target;
+        self.outputs.push_back(Output::Deliver(delivery));
+        self.let_go(Ref::Target(target));
     }
 
     /// Hands out deliveries while there is room for them.
@@ -167,9 +178,7 @@ impl Session {
                 *running = true;
             }
             self.running += 1;
-            let target = delivery.target;
-            self.outputs.push_back(Output::Deliver(delivery));
-            self.let_go(Ref::Target(target));
+            self.hand_out(delivery);
         }
     }
 

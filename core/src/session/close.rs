@@ -63,6 +63,8 @@ impl Session {
         self.imports = Default::default();
         self.exports = Default::default();
         self.gathers = Default::default();
+        self.maps = Default::default();
+        self.pipes = 0;
         self.answers_owed = 0;
         self.held_bytes = 0;
         self.running = 0;

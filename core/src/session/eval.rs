@@ -1,25 +1,36 @@
 //! Evaluating the expressions of a peer: calls in them are made, references become holes, plain
 //! data stays the text it is.
 
+use super::map::Mapper;
 use super::{Import, ImportState, Path, Ref, Session};
 use crate::id::{ExportId, ImportId};
 use crate::value::text::{Cursor, TextError};
 use crate::value::{HOLE, Payload};
 use crate::wire::{DataError, WireError, check_data, check_url, header_pairs, integer, is_blocked_name, path};
 
+/// What ids in an expression stand for.
+#[derive(Clone, Copy)]
+pub(super) enum Names<'n> {
+    /// Entries of the export table.
+    Exports,
+    /// Inside a mapper function: 0 is the input, `k` the result of instruction `k`, `-k` capture `k`.
+    Mapper { results: &'n [Ref], captures: &'n [Ref], budget: u64 },
+}
+
 /// The payload being made of a part of a message: the text as it is, but for what is replaced or
 /// left out. What is kept is copied in runs.
-struct Builder<'a> {
+struct Evaluation<'a, 'n> {
     source: &'a str,
     /// Up to where the source is dealt with.
     done: usize,
     made: Payload<Ref>,
+    names: Names<'n>,
 }
 
-impl<'a> Builder<'a> {
-    fn new(cursor: &mut Cursor<'a>) -> Self {
+impl<'a, 'n> Evaluation<'a, 'n> {
+    fn new(cursor: &mut Cursor<'a>, names: Names<'n>) -> Self {
         cursor.peek();
-        Self { source: cursor.text(), done: cursor.at(), made: Payload::default() }
+        Self { source: cursor.text(), done: cursor.at(), made: Payload::default(), names }
     }
 
     fn hole(&mut self, from: usize, to: usize, of: Ref) {
@@ -41,13 +52,23 @@ impl<'a> Builder<'a> {
 
 impl Session {
     /// Evaluates the expression before the cursor. The references in the outcome are held.
-    pub(super) fn value_of(&mut self, cursor: &mut Cursor<'_>) -> Result<Payload<Ref>, WireError> {
-        let mut out = Builder::new(cursor);
-        self.value(cursor, 0, &mut out)?;
-        Ok(out.finish(cursor.at()))
+    pub(super) fn value_of(&mut self, cursor: &mut Cursor<'_>, names: Names<'_>) -> Result<Payload<Ref>, WireError> {
+        let mut out = Evaluation::new(cursor, names);
+        match self.value(cursor, 0, &mut out) {
+            Ok(()) => Ok(out.finish(cursor.at())),
+            Err(error) => {
+                self.let_go_all(out.made);
+                Err(error)
+            }
+        }
     }
 
-    fn value<'a>(&mut self, cursor: &mut Cursor<'a>, depth: usize, out: &mut Builder<'a>) -> Result<(), WireError> {
+    fn value<'a>(
+        &mut self,
+        cursor: &mut Cursor<'a>,
+        depth: usize,
+        out: &mut Evaluation<'a, '_>,
+    ) -> Result<(), WireError> {
         if depth >= self.limits.value_depth {
             return Err(WireError::too_deep(self.limits.value_depth));
         }
@@ -59,7 +80,12 @@ impl Session {
         }
     }
 
-    fn array<'a>(&mut self, cursor: &mut Cursor<'a>, depth: usize, out: &mut Builder<'a>) -> Result<(), WireError> {
+    fn array<'a>(
+        &mut self,
+        cursor: &mut Cursor<'a>,
+        depth: usize,
+        out: &mut Evaluation<'a, '_>,
+    ) -> Result<(), WireError> {
         let start = cursor.clone();
         cursor.expect(b'[')?;
         match cursor.peek() {
@@ -80,7 +106,12 @@ impl Session {
     }
 
     /// The list before the cursor: elements of an array, or arguments.
-    fn items<'a>(&mut self, cursor: &mut Cursor<'a>, depth: usize, out: &mut Builder<'a>) -> Result<(), WireError> {
+    fn items<'a>(
+        &mut self,
+        cursor: &mut Cursor<'a>,
+        depth: usize,
+        out: &mut Evaluation<'a, '_>,
+    ) -> Result<(), WireError> {
         cursor.expect(b'[')?;
         if cursor.take(b']') {
             return Ok(());
@@ -95,7 +126,12 @@ impl Session {
 
     /// The object before the cursor. Members with a name that JavaScript objects inherit are
     /// evaluated and left out.
-    fn object<'a>(&mut self, cursor: &mut Cursor<'a>, depth: usize, out: &mut Builder<'a>) -> Result<(), WireError> {
+    fn object<'a>(
+        &mut self,
+        cursor: &mut Cursor<'a>,
+        depth: usize,
+        out: &mut Evaluation<'a, '_>,
+    ) -> Result<(), WireError> {
         cursor.expect(b'{')?;
         if cursor.take(b'}') {
             return Ok(());
@@ -106,10 +142,10 @@ impl Session {
             let name = cursor.string()?;
             cursor.expect(b':')?;
             if is_blocked_name(&name) || name == "toJSON" {
-                let mut aside = Builder::new(cursor);
-                self.value(cursor, depth + 1, &mut aside)?;
-                let dropped = aside.finish(cursor.at());
-                self.let_go_all(dropped);
+                let mut aside = Evaluation::new(cursor, out.names);
+                let evaluated = self.value(cursor, depth + 1, &mut aside);
+                self.let_go_all(aside.made);
+                evaluated?;
                 // With the comma behind it if it is the first, else with the one before it.
                 let more = cursor.take(b',');
                 let end = cursor.at() - usize::from(more && kept_any);
@@ -137,16 +173,17 @@ impl Session {
         cursor: &mut Cursor<'a>,
         start: usize,
         depth: usize,
-        out: &mut Builder<'a>,
+        out: &mut Evaluation<'a, '_>,
     ) -> Result<(), DataError> {
-        if let Some(of) = self.reference(tag, cursor, depth)? {
-            let aside = cursor.at();
-            skip_rest(cursor, &mut Builder { source: cursor.text(), done: aside, made: Payload::default() })?;
+        if let Some(of) = self.reference(tag, cursor, depth, out.names)? {
+            let mut aside = Evaluation::new(cursor, out.names);
+            skip_rest(cursor, &mut aside)?;
             out.hole(start, cursor.at(), of);
             return Ok(());
         }
         match tag {
             "error" => self.error(cursor, depth, out)?,
+            "blob" => self.blob(cursor, out)?,
             "request" => self.request(cursor, depth, out)?,
             "response" => self.response(cursor, depth, out)?,
             _ if check_data(tag, cursor, &self.limits)? => {}
@@ -157,35 +194,122 @@ impl Session {
     }
 
     /// A form that stands for something in a table. Held once.
-    fn reference(&mut self, tag: &str, cursor: &mut Cursor<'_>, depth: usize) -> Result<Option<Ref>, DataError> {
+    fn reference(
+        &mut self,
+        tag: &str,
+        cursor: &mut Cursor<'_>,
+        depth: usize,
+        names: Names<'_>,
+    ) -> Result<Option<Ref>, DataError> {
         Ok(Some(match tag {
+            "export" | "promise" | "writable" | "readable" if matches!(names, Names::Mapper { .. }) => {
+                return Err(WireError::error("A mapper function cannot refer to exports.").into());
+            }
             "export" => self.import_stub(id(cursor)?)?,
+            "writable" => self.import_writable(id(cursor)?)?,
+            "readable" => self.claim_pipe(id(cursor)?)?,
             "promise" => self.import_promise(id(cursor)?)?,
             "import" | "pipeline" => {
-                let on = self.exported(id(cursor)?)?;
+                let on = self.named(id(cursor)?, names)?;
                 let path = if cursor.take(b',') { path(cursor)? } else { Path::new() };
-                let args = if cursor.take(b',') { Some(self.arguments(cursor, depth)?) } else { None };
+                let args = if cursor.take(b',') { Some(self.arguments(cursor, depth, names)?) } else { None };
                 if args.is_none() && path.is_empty() { self.held(on) } else { self.invoke(on, path, args) }
             }
+            "remap" => self.remap(cursor, names)?,
             _ => return Ok(None),
         }))
     }
 
-    fn arguments(&mut self, cursor: &mut Cursor<'_>, depth: usize) -> Result<Payload<Ref>, DataError> {
+    /// `id, path, captures, instructions`: the instructions stay text until there is an input.
+    fn remap(&mut self, cursor: &mut Cursor<'_>, names: Names<'_>) -> Result<Ref, DataError> {
+        let on = self.named(id(cursor)?, names)?;
+        cursor.expect(b',')?;
+        let path = path(cursor)?;
+        cursor.expect(b',')?;
+        let captures = self.captures(cursor, names)?;
+        cursor.expect(b',')?;
         if cursor.peek() != Some(b'[') {
             return Err(DataError::Shape);
         }
-        let mut out = Builder::new(cursor);
-        self.items(cursor, depth, &mut out)?;
-        Ok(out.finish(cursor.at()))
+        let instructions = cursor.skip()?.to_owned();
+        only_field(cursor)?;
+        let budget = match names {
+            Names::Exports => self.limits.map_steps,
+            Names::Mapper { budget, .. } => budget,
+        };
+        Ok(self.map_here(on, path, Mapper { captures, instructions, budget }))
     }
 
-    /// What the peer calls its import `id`.
-    fn exported(&self, id: i64) -> Result<Ref, WireError> {
-        match self.exports.get(ExportId(id)) {
-            Some(export) => Ok(export.what),
-            None => Err(WireError::error(format!("no such entry on exports table: {id}"))),
+    fn captures(&mut self, cursor: &mut Cursor<'_>, names: Names<'_>) -> Result<Vec<Ref>, DataError> {
+        let mut captures = Vec::new();
+        cursor.expect(b'[')?;
+        if cursor.take(b']') {
+            return Ok(captures);
         }
+        loop {
+            let mut start = cursor.clone();
+            match self.capture(cursor, names) {
+                Ok(capture) => captures.push(capture),
+                Err(error) => {
+                    captures.into_iter().for_each(|capture| self.let_go(capture));
+                    let text = start.skip()?;
+                    return Err(match error {
+                        DataError::Shape => WireError::type_error(format!("unknown map capture: {text:.200}")).into(),
+                        DataError::Value(_) => error,
+                    });
+                }
+            }
+            if !cursor.take(b',') {
+                cursor.expect(b']')?;
+                return Ok(captures);
+            }
+        }
+    }
+
+    fn capture(&mut self, cursor: &mut Cursor<'_>, names: Names<'_>) -> Result<Ref, DataError> {
+        cursor.expect(b'[')?;
+        let tag = cursor.string()?;
+        let number = id(cursor)?;
+        only_field(cursor)?;
+        cursor.expect(b']')?;
+        Ok(match (&*tag, names) {
+            ("import", _) => {
+                let of = self.named(number, names)?;
+                self.held(of)
+            }
+            ("export", Names::Exports) => self.import_stub(number)?,
+            _ => return Err(DataError::Shape),
+        })
+    }
+
+    fn arguments(
+        &mut self,
+        cursor: &mut Cursor<'_>,
+        depth: usize,
+        names: Names<'_>,
+    ) -> Result<Payload<Ref>, DataError> {
+        if cursor.peek() != Some(b'[') {
+            return Err(DataError::Shape);
+        }
+        let mut out = Evaluation::new(cursor, names);
+        match self.items(cursor, depth, &mut out) {
+            Ok(()) => Ok(out.finish(cursor.at())),
+            Err(error) => {
+                self.let_go_all(out.made);
+                Err(error.into())
+            }
+        }
+    }
+
+    /// What the peer names by `id`.
+    fn named(&self, id: i64, names: Names<'_>) -> Result<Ref, WireError> {
+        let at = |list: &[Ref], at: u64| list.get(usize::try_from(at).ok()?).copied();
+        let found = match names {
+            Names::Exports => self.exports.get(ExportId(id)).map(|export| export.what),
+            Names::Mapper { captures, .. } if id < 0 => at(captures, id.unsigned_abs() - 1),
+            Names::Mapper { results, .. } => at(results, id.unsigned_abs()),
+        };
+        found.ok_or_else(|| WireError::error(format!("no such entry on exports table: {id}")))
     }
 
     fn import_stub(&mut self, id: i64) -> Result<Ref, WireError> {
@@ -212,13 +336,26 @@ impl Session {
         Ok(self.import(id, ImportState::Pending { pulled: true, waiters: Vec::new() }))
     }
 
+    fn import_writable(&mut self, id: i64) -> Result<Ref, WireError> {
+        let of = self.import_stub(id)?;
+        if let Some(import) = self.imports.get_mut(ImportId(id)) {
+            import.writable = true;
+        }
+        Ok(of)
+    }
+
     fn import(&mut self, id: i64, state: ImportState) -> Ref {
-        self.imports.insert(ImportId(id), Import { holds: 1, mentions: 1, state });
+        self.imports.insert(ImportId(id), Import::new(state));
         Ref::Import(ImportId(id))
     }
 
     /// `name, message[, stack[, props]]`; the properties are expressions.
-    fn error<'a>(&mut self, cursor: &mut Cursor<'a>, depth: usize, out: &mut Builder<'a>) -> Result<(), DataError> {
+    fn error<'a>(
+        &mut self,
+        cursor: &mut Cursor<'a>,
+        depth: usize,
+        out: &mut Evaluation<'a, '_>,
+    ) -> Result<(), DataError> {
         for _ in 0..2 {
             cursor.expect(b',')?;
             cursor.raw_string()?;
@@ -243,8 +380,31 @@ impl Session {
         Ok(())
     }
 
+    /// `type, readable`: the bytes come as a stream.
+    fn blob<'a>(&mut self, cursor: &mut Cursor<'a>, out: &mut Evaluation<'a, '_>) -> Result<(), DataError> {
+        cursor.expect(b',')?;
+        cursor.raw_string()?;
+        cursor.expect(b',')?;
+        cursor.peek();
+        let start = cursor.at();
+        cursor.expect(b'[')?;
+        if cursor.string()? != "readable" || matches!(out.names, Names::Mapper { .. }) {
+            return Err(DataError::Shape);
+        }
+        let source = self.claim_pipe(id(cursor)?)?;
+        let closed = only_field(cursor).and_then(|()| Ok(cursor.expect(b']')?));
+        out.hole(start, cursor.at(), source);
+        closed?;
+        only_field(cursor)
+    }
+
     /// `url, init`: of the members of `init` only the body is an expression.
-    fn request<'a>(&mut self, cursor: &mut Cursor<'a>, depth: usize, out: &mut Builder<'a>) -> Result<(), DataError> {
+    fn request<'a>(
+        &mut self,
+        cursor: &mut Cursor<'a>,
+        depth: usize,
+        out: &mut Evaluation<'a, '_>,
+    ) -> Result<(), DataError> {
         cursor.expect(b',')?;
         check_url(&cursor.string()?)?;
         cursor.expect(b',')?;
@@ -253,7 +413,12 @@ impl Session {
     }
 
     /// `body, init`.
-    fn response<'a>(&mut self, cursor: &mut Cursor<'a>, depth: usize, out: &mut Builder<'a>) -> Result<(), DataError> {
+    fn response<'a>(
+        &mut self,
+        cursor: &mut Cursor<'a>,
+        depth: usize,
+        out: &mut Evaluation<'a, '_>,
+    ) -> Result<(), DataError> {
         cursor.expect(b',')?;
         self.value(cursor, depth + 1, out)?;
         cursor.expect(b',')?;
@@ -261,7 +426,12 @@ impl Session {
         only_field(cursor)
     }
 
-    fn init<'a>(&mut self, cursor: &mut Cursor<'a>, depth: usize, out: &mut Builder<'a>) -> Result<(), DataError> {
+    fn init<'a>(
+        &mut self,
+        cursor: &mut Cursor<'a>,
+        depth: usize,
+        out: &mut Evaluation<'a, '_>,
+    ) -> Result<(), DataError> {
         cursor.expect(b'{')?;
         if cursor.take(b'}') {
             return Ok(());
@@ -285,7 +455,7 @@ impl Session {
 }
 
 /// Leaves out what stands between the fields that count and the closing bracket.
-fn skip_rest<'a>(cursor: &mut Cursor<'a>, out: &mut Builder<'a>) -> Result<(), TextError> {
+fn skip_rest<'a>(cursor: &mut Cursor<'a>, out: &mut Evaluation<'a, '_>) -> Result<(), TextError> {
     cursor.peek();
     let from = cursor.at();
     while cursor.take(b',') {

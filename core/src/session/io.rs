@@ -17,6 +17,17 @@ pub enum Ref {
     Promise(PromiseId),
 }
 
+/// What a local object is on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Something with methods, or a function.
+    Object,
+    /// The end of a stream that is written to: it is called `write`, `close` and `abort`.
+    Writable,
+    /// The end of a stream that is read from. Never called; see [`Output::Pump`].
+    Readable,
+}
+
 /// One step of a property path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -60,6 +71,21 @@ pub enum Output {
         wait: WaitId,
         /// What it ended with.
         outcome: Outcome,
+    },
+    /// The peer opened a stream towards us: what arrives at `sink` is to be read at `source`.
+    Pipe {
+        /// Called by the peer, one `write` a chunk.
+        sink: TargetId,
+        /// What the peer's `readable` stands for.
+        source: TargetId,
+    },
+    /// A readable was sent to the peer: what `source` yields is to be written into `into`, which
+    /// is held once by the receiver.
+    Pump {
+        /// The readable.
+        source: TargetId,
+        /// The peer's end of the stream; [`Session::stream`](super::Session::stream) writes to it.
+        into: ImportId,
     },
     /// Nobody refers to this object any more.
     DropTarget(TargetId),

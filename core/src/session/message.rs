@@ -1,5 +1,6 @@
 //! Incoming messages.
 
+use super::eval::Names;
 use super::promise::{Found, Settled};
 use super::{Closed, ClosedBy, ImportState, Ref, Session};
 use crate::id::{ExportId, ImportId};
@@ -38,7 +39,10 @@ impl Session {
             Message::Resolve(id, expr) => self.handle_answer(ImportId(id), expr, true),
             Message::Reject(id, expr) => self.handle_answer(ImportId(id), expr, false),
             Message::Release(id, count) => self.handle_release(ExportId(id), count),
-            Message::Pipe => Err(WireError::error("streams are not supported by this peer")),
+            Message::Pipe => {
+                self.add_pipe();
+                self.check_room()
+            }
             Message::Abort(reason) => {
                 self.handle_abort(reason);
                 Ok(())
@@ -60,7 +64,7 @@ impl Session {
 
     /// The result of a push: the thing itself if it is one call or reference, else a settled promise.
     fn evaluate(&mut self, expr: &mut Cursor<'_>) -> Result<Ref, WireError> {
-        let value = self.value_of(expr)?;
+        let value = self.value_of(expr, Names::Exports)?;
         Ok(match value.as_hole() {
             Some(&of) => of,
             None => Ref::Promise(self.settled(Ok(value))),
@@ -68,16 +72,19 @@ impl Session {
     }
 
     fn handle_answer(&mut self, id: ImportId, mut expr: Cursor<'_>, resolved: bool) -> Result<(), WireError> {
-        let known = self.imports.get(id).is_some_and(|import| import.mentions > 0);
+        let known = self
+            .imports
+            .get(id)
+            .is_some_and(|import| import.mentions > 0 || matches!(import.state, ImportState::Pending { .. }));
         if !known {
             // Released meanwhile. What came with it is given back.
             if resolved {
-                let value = self.value_of(&mut expr)?;
+                let value = self.value_of(&mut expr, Names::Exports)?;
                 self.let_go_all(value);
             }
             return Ok(());
         }
-        let value = self.value_of(&mut expr)?;
+        let value = self.value_of(&mut expr, Names::Exports)?;
         self.settle_import(id, if resolved { Ok(value) } else { Err(value) });
         self.check_room()
     }
@@ -96,7 +103,9 @@ impl Session {
         let Some(import) = self.imports.get_mut(id) else { return };
         let mentions = std::mem::take(&mut import.mentions);
         let before = std::mem::replace(&mut import.state, ImportState::Settled(settled));
-        self.send(format!("[\"release\",{id},{mentions}]"));
+        if mentions > 0 {
+            self.send(format!("[\"release\",{id},{mentions}]"));
+        }
         if let ImportState::Pending { waiters, .. } = before {
             for waiter in waiters {
                 self.subscribe(Ref::Import(id), waiter);

@@ -11,21 +11,26 @@ mod close;
 mod eval;
 mod gather;
 mod io;
+mod map;
 mod message;
 mod promise;
 mod reference;
+mod stream;
 mod table;
 mod walk;
+mod window;
 mod write;
 
 use std::collections::VecDeque;
 
-pub use io::{Closed, ClosedBy, Delivery, Outcome, Outgoing, Output, Path, Ref, Stats, Step};
+pub use io::{Closed, ClosedBy, Delivery, Kind, Outcome, Outgoing, Output, Path, Ref, Stats, Step};
+pub use window::{Sent, Window};
 
 use crate::id::{ExportId, ImportId, PromiseId, TargetId, WaitId};
 use crate::limits::Limits;
 use crate::value::Payload;
 use gather::{Gather, GatherId};
+use map::Mapper;
 use promise::{Promise, Settled, Waiter, Work};
 use table::Table;
 
@@ -36,9 +41,10 @@ pub struct Session {
     exports: Table<ExportId, Export>,
     imports: Table<ImportId, Import>,
     promises: Table<PromiseId, Promise>,
-    /// How often each local object is held.
-    targets: Table<TargetId, u32>,
+    targets: Table<TargetId, Target>,
     gathers: Table<GatherId, Gather>,
+    /// Maps that wait for their input, by their result.
+    maps: Table<PromiseId, Mapper>,
     /// What the application waits for; each holds its result.
     waits: Table<WaitId, Ref>,
     next: Counters,
@@ -50,6 +56,8 @@ pub struct Session {
     ready: VecDeque<Delivery>,
     /// Deliveries handed out and not settled.
     running: usize,
+    /// Streams that the peer has open towards us.
+    pipes: usize,
     /// Answers that were asked for and are not written.
     answers_owed: usize,
     /// Bytes of settled results and of arguments of calls that have not begun.
@@ -75,6 +83,13 @@ struct Counters {
     wait: i64,
 }
 
+/// A local object.
+#[derive(Clone, Debug, PartialEq)]
+struct Target {
+    holds: u32,
+    kind: Kind,
+}
+
 /// Something of ours that the peer holds.
 #[derive(Clone, Debug, PartialEq)]
 struct Export {
@@ -84,6 +99,16 @@ struct Export {
     answer: Answer,
     /// Goes when it is answered, without a release.
     transient: bool,
+    /// A stream towards us.
+    pipe: bool,
+    /// The readable end of a pipe, held until the peer names it.
+    unclaimed: Option<Ref>,
+}
+
+impl Export {
+    fn new(what: Ref) -> Self {
+        Self { mentions: 1, what, answer: Answer::Unasked, transient: false, pipe: false, unclaimed: None }
+    }
 }
 
 /// How far the answer to an export has come.
@@ -101,7 +126,15 @@ struct Import {
     holds: u32,
     /// How often the peer mentioned it, which is what a release gives back; 0 once it has.
     mentions: u64,
+    /// The end of a stream.
+    writable: bool,
     state: ImportState,
+}
+
+impl Import {
+    fn new(state: ImportState) -> Self {
+        Self { holds: 1, mentions: 1, writable: false, state }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -131,12 +164,14 @@ impl Session {
             promises: Table::default(),
             targets: Table::default(),
             gathers: Table::default(),
+            maps: Table::default(),
             waits: Table::default(),
             next: Counters { export: -1, answer: 1, import: 1, promise: 1, target: 1, gather: 1, wait: 1 },
             work: VecDeque::new(),
             garbage: Vec::new(),
             ready: VecDeque::new(),
             running: 0,
+            pipes: 0,
             answers_owed: 0,
             held_bytes: 0,
             outputs: VecDeque::new(),
@@ -145,13 +180,13 @@ impl Session {
             closed: None,
         };
         let what = if has_main {
-            session.targets.insert(Self::MAIN, 1);
+            session.targets.insert(Self::MAIN, Target { holds: 1, kind: Kind::Object });
             Ref::Target(Self::MAIN)
         } else {
             session.rejected("Error", "This connection has no main object.")
         };
-        session.exports.insert(ExportId::MAIN, Export { mentions: 1, what, answer: Answer::Unasked, transient: false });
-        session.imports.insert(ImportId::MAIN, Import { holds: 1, mentions: 1, state: ImportState::Stub });
+        session.exports.insert(ExportId::MAIN, Export::new(what));
+        session.imports.insert(ImportId::MAIN, Import::new(ImportState::Stub));
         session
     }
 
@@ -164,6 +199,15 @@ impl Session {
     /// references in `args` stay the caller's. The result is held once.
     pub fn call(&mut self, on: Ref, path: &[Step], args: Option<Payload<Outgoing>>) -> Ref {
         let result = self.invoke_outgoing(on, path, args);
+        self.run();
+        result
+    }
+
+    /// Applies a recorded function to a result, or to each of its elements if it is an array:
+    /// `instructions` is the list of expressions of a `remap` message. The references in
+    /// `captures` stay the caller's. The result is held once.
+    pub fn map(&mut self, on: Ref, path: &[Step], captures: &[Outgoing], instructions: String) -> Ref {
+        let result = self.map_outgoing(on, path, captures, instructions);
         self.run();
         result
     }
@@ -192,11 +236,11 @@ impl Session {
     }
 
     /// A new local object, held once.
-    pub fn new_target(&mut self) -> TargetId {
+    pub fn new_target(&mut self, kind: Kind) -> TargetId {
         let target = TargetId(self.next.target);
         self.next.target += 1;
         if self.closed.is_none() {
-            self.targets.insert(target, 1);
+            self.targets.insert(target, Target { holds: 1, kind });
         } else {
             self.outputs.push_back(Output::DropTarget(target));
         }
@@ -257,6 +301,15 @@ impl Session {
         self.run();
     }
 
+    /// What `of` is when it is read as a value.
+    pub fn kind(&self, of: Ref) -> Kind {
+        match of {
+            Ref::Target(id) => self.targets.get(id).map_or(Kind::Object, |target| target.kind),
+            Ref::Import(id) if self.imports.get(id).is_some_and(|import| import.writable) => Kind::Writable,
+            _ => Kind::Object,
+        }
+    }
+
     /// Holds `of` once more.
     pub fn retain(&mut self, of: Ref) {
         self.hold(of);
@@ -306,7 +359,13 @@ impl Session {
             && self.imports.len() <= 1
             && self.targets.len() <= 1
             && self.promises.iter().all(|(id, _)| of_main(id))
-            && self.gathers.len() + self.waits.len() + self.ready.len() + self.running + self.answers_owed == 0
+            && self.gathers.len()
+                + self.maps.len()
+                + self.waits.len()
+                + self.ready.len()
+                + self.running
+                + self.answers_owed
+                == 0
     }
 
     /// The session has ended.

@@ -23,7 +23,7 @@ pub(super) enum PromiseState {
     Pending {
         /// Handed out as a delivery; a settle is owed.
         running: bool,
-        calls: Vec<(PromiseId, Call)>,
+        calls: Vec<Queued>,
         waiters: Vec<Waiter>,
         /// Where calls go instead of waiting; held.
         via: Option<TargetId>,
@@ -44,6 +44,15 @@ pub(super) struct Call {
     pub(super) args: Option<Payload<Ref>>,
 }
 
+/// What waits for a result in order to be done on it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Queued {
+    /// The call, and its own result.
+    Call(PromiseId, Call),
+    /// A map, by its result.
+    Map(PromiseId),
+}
+
 /// Who is told when a result is there.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Waiter {
@@ -53,6 +62,8 @@ pub(super) enum Waiter {
     Wait(WaitId),
     /// A value that needs it as a part.
     Gather(GatherId),
+    /// A map whose input it is.
+    Map(PromiseId),
 }
 
 /// A consequence of something that has happened. Kept in a queue instead of recursing, so that a
@@ -61,6 +72,8 @@ pub(super) enum Waiter {
 pub(super) enum Work {
     /// Do `call` on `on` (held by this entry); its result is `result`.
     Perform { result: PromiseId, on: Ref, call: Call },
+    /// Apply the map `result` to `on` (held by this entry).
+    Map { result: PromiseId, on: Ref },
     /// Tell `waiter` of `with` (held by this entry).
     Tell { waiter: Waiter, with: Ref },
 }
@@ -199,10 +212,7 @@ impl Session {
             _ => (Vec::new(), Some(to)),
         };
         before.into_iter().for_each(|before| self.let_go(Ref::Target(before)));
-        for (result, call) in waiting {
-            let on = self.held(Ref::Promise(id));
-            self.work.push_back(Work::Perform { result, on, call });
-        }
+        self.resume(waiting, Ref::Promise(id));
     }
 
     pub(super) fn is_pending(&self, id: PromiseId) -> bool {
@@ -219,10 +229,7 @@ impl Session {
         let (Ok(payload) | Err(payload)) = &settled;
         self.held_bytes += payload.text.len();
         let (calls, waiters) = self.replace_state(id, PromiseState::Settled(settled));
-        for (result, call) in calls {
-            let on = self.held(Ref::Promise(id));
-            self.work.push_back(Work::Perform { result, on, call });
-        }
+        self.resume(calls, Ref::Promise(id));
         for waiter in waiters {
             let with = self.held(Ref::Promise(id));
             self.work.push_back(Work::Tell { waiter, with });
@@ -238,17 +245,25 @@ impl Session {
             return self.finish(id, Err(Payload::plain(error)));
         }
         let (calls, waiters) = self.replace_state(id, PromiseState::Forwarded(to));
-        for (result, call) in calls {
-            let on = self.held(to);
-            self.work.push_back(Work::Perform { result, on, call });
-        }
+        self.resume(calls, to);
         for waiter in waiters {
             self.subscribe(to, waiter);
         }
         self.drop_if_unheld(id);
     }
 
-    fn replace_state(&mut self, id: PromiseId, state: PromiseState) -> (Vec<(PromiseId, Call)>, Vec<Waiter>) {
+    /// What waited goes on, in its order.
+    fn resume(&mut self, queue: Vec<Queued>, on: Ref) {
+        for queued in queue {
+            let on = self.held(on);
+            self.work.push_back(match queued {
+                Queued::Call(result, call) => Work::Perform { result, on, call },
+                Queued::Map(result) => Work::Map { result, on },
+            });
+        }
+    }
+
+    fn replace_state(&mut self, id: PromiseId, state: PromiseState) -> (Vec<Queued>, Vec<Waiter>) {
         match self.promises.get_mut(id).map(|promise| std::mem::replace(&mut promise.state, state)) {
             Some(PromiseState::Pending { calls, waiters, via, .. }) => {
                 via.into_iter().for_each(|via| self.let_go(Ref::Target(via)));
@@ -302,8 +317,13 @@ impl Session {
                     self.perform(result, on, call);
                     self.let_go(on);
                 }
+                Work::Map { result, on } => {
+                    self.apply_map(result, on);
+                    self.let_go(on);
+                }
                 Work::Tell { waiter, with } => {
                     match waiter {
+                        Waiter::Map(result) => self.apply_map(result, with),
                         Waiter::Answer(id) => self.answer(id, with),
                         Waiter::Wait(wait) => self.tell_application(wait, with),
                         Waiter::Gather(id) => self.tell_gather(id, with),

@@ -20,8 +20,8 @@ impl Session {
                 }
             }
             Ref::Target(id) => {
-                if let Some(holds) = self.targets.get_mut(id) {
-                    *holds += 1;
+                if let Some(target) = self.targets.get_mut(id) {
+                    target.holds += 1;
                 }
             }
             Ref::Promise(id) => {
@@ -39,9 +39,9 @@ impl Session {
             match of {
                 Ref::Import(id) => self.let_go_import(id),
                 Ref::Target(id) => {
-                    let Some(holds) = self.targets.get_mut(id) else { continue };
-                    *holds -= 1;
-                    if *holds == 0 {
+                    let Some(target) = self.targets.get_mut(id) else { continue };
+                    target.holds -= 1;
+                    if target.holds == 0 {
                         self.targets.remove(id);
                         self.outputs.push_back(Output::DropTarget(id));
                     }

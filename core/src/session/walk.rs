@@ -63,7 +63,8 @@ fn hole(value: &Payload<Ref>, cursor: &Cursor<'_>, steps: usize) -> Walk {
     }
 }
 
-fn holes(text: &str) -> usize {
+/// How many references the text of a payload has.
+pub(super) fn holes(text: &str) -> usize {
     text.matches(HOLE).count()
 }
 

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use super::promise::Found;
-use super::{Answer, Export, Import, ImportState, Outgoing, Ref, Session, Step};
-use crate::id::{ExportId, ImportId};
+use super::{Answer, Export, Import, ImportState, Kind, Outgoing, Ref, Session, Step};
+use crate::id::{ExportId, ImportId, TargetId};
 use crate::value::{HOLE, Payload};
 use crate::wire::push_path;
 
@@ -32,44 +32,91 @@ impl Mention for Outgoing {
     }
 }
 
+/// A message that is being written.
+pub(super) struct Writing {
+    pub(super) text: String,
+    /// Promises exported for it; once it is sent, they are to be answered.
+    pub(super) promised: Vec<ExportId>,
+    /// Results that have arrived are written as what they are. Inside of answers they go out as
+    /// promises that are resolved at once, which is what the official package does.
+    inline: bool,
+}
+
+impl Writing {
+    /// A message that answers.
+    pub(super) fn results(room: usize) -> Self {
+        Self { text: String::with_capacity(room), promised: Vec::new(), inline: false }
+    }
+
+    /// A message that calls.
+    fn arguments(room: usize) -> Self {
+        Self { inline: true, ..Self::results(room) }
+    }
+}
+
 impl Session {
     /// Sends a call on, or a read of, something of the peer's. The result is held once.
     pub(super) fn push<M: Mention>(&mut self, on: ImportId, path: &[Step], args: Option<&Payload<M>>) -> ImportId {
-        let room = args.map_or(0, |args| args.text.len()) + 48;
-        let mut text = String::with_capacity(room);
-        let _ = write!(text, "[\"push\",[\"pipeline\",{on},");
-        push_path(&mut text, path);
-        let mut promised = Vec::new();
-        if let Some(args) = args {
-            text.push(',');
-            self.fill(&mut text, args, &mut promised);
-        }
-        text.push_str("]]");
-        self.send(text);
-        let id = ImportId(self.next.import);
-        self.next.import += 1;
-        let state = ImportState::Pending { pulled: false, waiters: Vec::new() };
-        self.imports.insert(id, Import { holds: 1, mentions: 1, state });
-        self.answer_promised(promised);
+        let message = self.call_message("push", on, path, args);
+        let id = self.add_import(ImportState::Pending { pulled: false, waiters: Vec::new() });
+        self.send(message.text);
+        self.answer_promised(message.promised);
         id
     }
 
-    /// Appends `payload` with every hole filled in. Promises exported for it are added to
-    /// `promised`: once the message is sent, they are to be answered.
-    pub(super) fn fill<M: Mention>(&mut self, out: &mut String, payload: &Payload<M>, promised: &mut Vec<ExportId>) {
+    pub(super) fn call_message<M: Mention>(
+        &mut self,
+        tag: &str,
+        on: ImportId,
+        path: &[Step],
+        args: Option<&Payload<M>>,
+    ) -> Writing {
+        let mut message = Writing::arguments(args.map_or(0, |args| args.text.len()) + 48);
+        // Writing to a String cannot fail.
+        let _ = write!(message.text, "[\"{tag}\",[\"pipeline\",{on},");
+        push_path(&mut message.text, path);
+        if let Some(args) = args {
+            message.text.push(',');
+            self.fill(&mut message, args);
+        }
+        message.text.push_str("]]");
+        message
+    }
+
+    /// Our next import, held once: what the message that is sent next results in.
+    pub(super) fn add_import(&mut self, state: ImportState) -> ImportId {
+        let id = ImportId(self.next.import);
+        self.next.import += 1;
+        self.imports.insert(id, Import::new(state));
+        id
+    }
+
+    /// Appends what a mapper function uses from outside.
+    pub(super) fn write_capture(&mut self, out: &mut String, capture: Ref) {
+        let _ = match self.follow(capture) {
+            Found::Stub(id) | Found::Awaited(id) => write!(out, "[\"import\",{id}]"),
+            _ => {
+                let what = self.held(capture);
+                let id = self.export(what, Answer::Unasked);
+                write!(out, "[\"export\",{id}]")
+            }
+        };
+    }
+
+    /// Appends `payload` with every hole filled in.
+    pub(super) fn fill<M: Mention>(&mut self, message: &mut Writing, payload: &Payload<M>) {
         let mut rest = payload.text.as_str();
         for mention in &payload.refs {
             let (before, after) = rest.split_once(HOLE).unwrap_or((rest, ""));
-            out.push_str(before);
-            self.mention(out, mention, promised);
+            message.text.push_str(before);
+            self.mention(message, mention.of(), mention.path());
             rest = after;
         }
-        out.push_str(rest);
+        message.text.push_str(rest);
     }
 
-    fn mention<M: Mention>(&mut self, out: &mut String, mention: &M, promised: &mut Vec<ExportId>) {
-        let (of, path) = (mention.of(), mention.path());
-        // Writing to a String cannot fail.
+    fn mention(&mut self, message: &mut Writing, of: Ref, path: &[Step]) {
+        let out = &mut message.text;
         let _ = match self.follow(of) {
             Found::Awaited(id) | Found::Stub(id) if !path.is_empty() => {
                 let _ = write!(out, "[\"pipeline\",{id},");
@@ -78,25 +125,44 @@ impl Session {
             }
             Found::Awaited(id) => write!(out, "[\"pipeline\",{id}]"),
             Found::Stub(id) => write!(out, "[\"import\",{id}]"),
-            Found::Target(target) if path.is_empty() => {
-                let what = self.held(Ref::Target(target));
-                let id = self.export(what, Answer::Unasked);
-                write!(out, "[\"export\",{id}]")
+            Found::Target(target) if path.is_empty() => self.mention_target(out, target),
+            Found::Value(at) if message.inline && path.is_empty() && self.plain_at(at).is_some() => {
+                out.write_str(self.plain_at(at).unwrap_or_default())
             }
             _ => {
                 let what = self.own_one(&Outgoing { of, path: path.to_vec() });
                 let id = self.export(what, Answer::Owed);
-                promised.push(id);
+                message.promised.push(id);
                 write!(out, "[\"promise\",{id}]")
             }
         };
+    }
+
+    fn mention_target(&mut self, out: &mut String, target: TargetId) -> std::fmt::Result {
+        let kind = self.kind(Ref::Target(target));
+        if kind == Kind::Readable {
+            let pipe = self.open_pipe(target);
+            return write!(out, "[\"readable\",{pipe}]");
+        }
+        let what = self.held(Ref::Target(target));
+        let id = self.export(what, Answer::Unasked);
+        let tag = if kind == Kind::Writable { "writable" } else { "export" };
+        write!(out, "[\"{tag}\",{id}]")
+    }
+
+    /// The text of a value that mentions nothing.
+    fn plain_at(&self, at: Ref) -> Option<&str> {
+        match self.settled_at(at) {
+            Some(Ok(value)) if value.refs.is_empty() => Some(&value.text),
+            _ => None,
+        }
     }
 
     fn export(&mut self, what: Ref, answer: Answer) -> ExportId {
         let id = ExportId(self.next.export);
         self.next.export -= 1;
         self.answers_owed += usize::from(answer == Answer::Owed);
-        self.exports.insert(id, Export { mentions: 1, what, answer, transient: false });
+        self.exports.insert(id, Export { answer, ..Export::new(what) });
         id
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bowline_core::id::{PromiseId, TargetId, WaitId};
-use bowline_core::session::{Closed, Delivery, Outcome, Outgoing, Output, Ref, Session, Step};
+use bowline_core::session::{Closed, Delivery, Kind, Outcome, Outgoing, Output, Ref, Session, Step};
 use bowline_core::value::{HOLE, Payload};
 
 /// One end of a session and its objects.
@@ -20,6 +20,8 @@ pub(crate) struct App {
     /// References that came with what waits ended with.
     pub(crate) received: Vec<Ref>,
     pub(crate) cancelled: Vec<PromiseId>,
+    /// The peer's ends of streams we have sent.
+    pub(crate) pumps: Vec<Ref>,
     /// Methods entered, with their arguments.
     pub(crate) entered: Vec<String>,
     pub(crate) closed: Option<Closed>,
@@ -31,6 +33,10 @@ enum Object {
     Counter(i64),
     /// A function that returns its argument plus this.
     Adder(i64),
+    /// Takes chunks when `finish` is called.
+    Sink,
+    /// Yields what a test writes by hand.
+    Source,
 }
 
 pub(crate) fn hole(of: Ref) -> Payload<Outgoing> {
@@ -58,6 +64,7 @@ impl App {
             settled: BTreeMap::new(),
             received: Vec::new(),
             cancelled: Vec::new(),
+            pumps: Vec::new(),
             entered: Vec::new(),
             closed: None,
         }
@@ -81,6 +88,11 @@ impl App {
                 Output::Settled { wait, outcome } => self.end_wait(wait, outcome),
                 Output::DropTarget(target) => drop(self.objects.remove(&target)),
                 Output::Cancel(call) => self.cancelled.push(call),
+                Output::Pipe { sink, source } => {
+                    self.objects.insert(sink, Object::Sink);
+                    self.objects.insert(source, Object::Source);
+                }
+                Output::Pump { into, .. } => self.pumps.push(Ref::Import(into)),
                 Output::Closed(closed) => self.closed = Some(closed),
             }
         }
@@ -101,7 +113,12 @@ impl App {
     }
 
     fn add(&mut self, object: Object) -> Ref {
-        let target = self.session.new_target();
+        let kind = match object {
+            Object::Sink => Kind::Writable,
+            Object::Source => Kind::Readable,
+            _ => Kind::Object,
+        };
+        let target = self.session.new_target(kind);
         self.objects.insert(target, object);
         Ref::Target(target)
     }
@@ -146,6 +163,9 @@ impl App {
                 let sum = n + number(&args, 0);
                 self.session.settle(call, Ok(Payload::plain(sum.to_string())));
             }
+            (Object::Sink, _, Some(_)) => {
+                self.unfinished.push(call);
+            }
             (_, _, None) => self.session.settle(call, Ok(Payload::plain("[\"undefined\"]"))),
             _ => {
                 let text = format!(r#"["error","TypeError","'{name}' is not a function."]"#);
@@ -179,6 +199,8 @@ impl App {
             "give" => Ok(payload(r#"{"cap":$}"#, &self.kept)),
             "takeP" => Ok(Payload::plain("\"ok\"")),
             "slow" => return self.unfinished.push(call),
+            "sink" => return self.settle_with_new(call, Object::Sink, "$"),
+            "source" => return self.settle_with_new(call, Object::Source, r#"{"s":$}"#),
             "mk" => return self.settle_with_new(call, Object::Counter(number(args, 0)), "$"),
             "mkIn" => return self.settle_with_new(call, Object::Counter(number(args, 0)), r#"{"a":[[0,$]]}"#),
             "later" => {

@@ -1,13 +1,17 @@
 //! The session machine, driven without a socket, a task or a sleep.
 //!
 //! - `app`: the objects both ends of a test serve
+//! - `maps`: functions that are sent to where their input is
 //! - `pair`: two sessions joined by a list of messages; what crossed is compared line by line
+//! - `streams`: pipes, sinks, chunks and their ends
 //! - `transcripts`: what peers say to each other when all goes well
 //! - `refusals`: what ends a session and what only rejects a call
 //! - `bounds`: what a peer cannot make us hold
 
 mod app;
 mod bounds;
+mod maps;
 mod pair;
 mod refusals;
+mod streams;
 mod transcripts;

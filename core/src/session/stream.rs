@@ -1,0 +1,76 @@
+//! Streams: pipes opened by the peer, pipes opened by us, and the chunks we send.
+
+use super::promise::Found;
+use super::write::Mention;
+use super::{ImportState, Kind, Outgoing, Output, Ref, Session, Step};
+use crate::id::{ExportId, ImportId, TargetId, WaitId};
+use crate::value::Payload;
+use crate::wire::WireError;
+
+impl Session {
+    /// Sends a chunk, or the end, into a stream: `method` is `write`, `close` or `abort`. The
+    /// references in `args` stay the caller's. Returns the wait for the acknowledgement, and how
+    /// much the message counts for flow control: its length in UTF-16 units.
+    pub fn stream(&mut self, into: Ref, method: &str, args: Payload<Outgoing>) -> (WaitId, usize) {
+        let path = [Step::Name(method.to_owned())];
+        let (result, units) = match self.follow(into) {
+            Found::Stub(id) => self.send_chunk(id, &path, &args),
+            _ => {
+                let units = args.text.encode_utf16().count();
+                (self.invoke_outgoing(into, &path, Some(args)), units)
+            }
+        };
+        let wait = self.pull(result, &[]);
+        self.release(result);
+        (wait, units)
+    }
+
+    fn send_chunk<M: Mention>(&mut self, into: ImportId, path: &[Step], args: &Payload<M>) -> (Ref, usize) {
+        let message = self.call_message("stream", into, path, Some(args));
+        // Answered unasked, and gone on both sides with the answer.
+        let id = self.add_import(ImportState::Pending { pulled: true, waiters: Vec::new() });
+        if let Some(import) = self.imports.get_mut(id) {
+            import.mentions = 0;
+        }
+        let units = message.text.encode_utf16().count();
+        self.send(message.text);
+        self.answer_promised(message.promised);
+        (Ref::Import(id), units)
+    }
+
+    /// The peer opened a pipe.
+    pub(super) fn add_pipe(&mut self) {
+        if self.pipes >= self.limits.streams {
+            let message = format!("limit: open streams of a session (at most {})", self.limits.streams);
+            let refused = self.rejected("RangeError", &message);
+            let source = self.held(refused);
+            return self.add_pipe_export(refused, source);
+        }
+        let (sink, source) = (self.new_target(Kind::Writable), self.new_target(Kind::Readable));
+        self.add_pipe_export(Ref::Target(sink), Ref::Target(source));
+        self.outputs.push_back(Output::Pipe { sink, source });
+    }
+
+    fn add_pipe_export(&mut self, sink: Ref, source: Ref) {
+        let id = self.add_answer(sink, false);
+        if let Some(export) = self.exports.get_mut(id) {
+            (export.pipe, export.unclaimed) = (true, Some(source));
+            self.pipes += 1;
+        }
+    }
+
+    /// The peer names the readable end of a pipe, which it can do once.
+    pub(super) fn claim_pipe(&mut self, id: i64) -> Result<Ref, WireError> {
+        self.exports.get_mut(ExportId(id)).and_then(|export| export.unclaimed.take()).ok_or_else(|| {
+            WireError::error(format!("Export {id} is not a pipe or its readable end was already consumed."))
+        })
+    }
+
+    /// Opens a pipe for a readable that is being sent to the peer.
+    pub(super) fn open_pipe(&mut self, source: TargetId) -> ImportId {
+        let into = self.add_import(ImportState::Stub);
+        self.send("[\"pipe\"]".to_owned());
+        self.outputs.push_back(Output::Pump { source, into });
+        into
+    }
+}

@@ -1,0 +1,149 @@
+//! Pipes, sinks, chunks and their ends, as messages. What a reader or writer sees of them is
+//! tested where readers and writers are (core/tests/streams).
+
+use bowline_core::limits::Limits;
+use bowline_core::value::Payload;
+
+use super::app::path;
+use super::pair::{Pair, Scripted, assert_idle};
+
+#[test]
+fn a_stream_towards_us() {
+    let mut server = Scripted::new(Limits::default());
+    server.says(
+        r#"c> ["pipe"]
+           c> ["push",["pipeline",0,["take"],[["readable",1]]]]
+           c> ["stream",["pipeline",1,["write"],["a"]]]
+           c> ["pull",2]
+           s> ["resolve",2,["undefined"]]
+           c> ["stream",["pipeline",1,["close"],[]]]"#,
+    );
+    assert_eq!(server.app.entered, ["take[$]", "write[\"a\"]", "close[]"]);
+    server.app.finish("[\"undefined\"]");
+    server.app.finish("[\"undefined\"]");
+    let sent: Vec<_> = std::iter::from_fn(|| server.app.session.poll_transmit()).collect();
+    assert_eq!(sent, [r#"["resolve",3,["undefined"]]"#, r#"["resolve",4,["undefined"]]"#]);
+    server.says(
+        r#"c> ["release",2,1]
+           c> ["release",1,1]
+           c> ["push",["pipeline",0,["drop"],[]]]
+           c> ["release",5,1]"#,
+    );
+    assert_idle("server", &server.app);
+}
+
+#[test]
+fn a_readable_is_taken_once_and_only_from_a_pipe() {
+    for (messages, id) in [
+        (vec![r#"["pipe"]"#, r#"["push",[[["readable",1],["readable",1]]]]"#], 1),
+        (vec![r#"["push",["readable",0]]"#], 0),
+        (vec![r#"["push",["pipeline",0,["mk"],[1]]]"#, r#"["push",["blob","t/t",["readable",1]]]"#], 1),
+    ] {
+        let mut server = Scripted::new(Limits::default());
+        messages.iter().for_each(|message| drop(server.send(message)));
+        server.assert_aborted(&format!("Export {id} is not a pipe or its readable end was already consumed."));
+    }
+}
+
+#[test]
+fn a_pipe_that_nobody_claims_is_dropped_with_its_release() {
+    let mut server = Scripted::new(Limits::default());
+    server.says(
+        r#"c> ["pipe"]
+           c> ["pull",1]
+           s> ["reject",1,["error","Error","Cannot pull a WritableStream stub"]]
+           c> ["release",1,1]"#,
+    );
+    assert_idle("server", &server.app);
+}
+
+#[test]
+fn a_sink_of_ours() {
+    let mut server = Scripted::new(Limits::default());
+    server.says(
+        r#"c> ["push",["pipeline",0,["sink"],[]]]
+           c> ["pull",1]
+           s> ["resolve",1,["writable",-1]]
+           c> ["release",1,1]
+           c> ["stream",["pipeline",-1,["write"],[["bytes","aGk"]]]]"#,
+    );
+    server.app.finish("[\"undefined\"]");
+    assert_eq!(server.app.session.poll_transmit().as_deref(), Some(r#"["resolve",2,["undefined"]]"#));
+    server.says(r#"c> ["release",-1,1]"#);
+    assert_idle("server", &server.app);
+}
+
+#[test]
+fn a_stream_of_ours_opens_a_pipe_before_the_message_that_names_it() {
+    let mut pair = Pair::new();
+    let main = pair.client.session.main();
+    let source = pair.client.session.call(main, &path("source"), Some(Payload::plain("[]")));
+    let wait = pair.client.session.pull(source, &[]);
+    pair.client.session.release(source);
+    pair.crossed(
+        r#"c> ["push",["pipeline",0,["source"],[]]]
+           c> ["pull",1]
+           s> ["pipe"]
+           s> ["resolve",1,{"s":["readable",1]}]
+           c> ["release",1,1]"#,
+    );
+    assert_eq!(pair.client.settled[&wait], r#"{"s":$}"#);
+    let into = pair.server.pumps[0];
+    let (_, units) = pair.server.session.stream(into, "write", Payload::plain("[\"é\"]"));
+    assert_eq!(units, r#"["stream",["pipeline",1,["write"],["é"]]]"#.chars().count());
+    pair.server.session.stream(into, "close", Payload::plain("[]"));
+    pair.settle();
+    assert_eq!(pair.client.entered, ["write[\"é\"]", "close[]"]);
+    pair.client.finish("[\"undefined\"]");
+    pair.client.finish("[\"undefined\"]");
+    pair.settle();
+    assert_eq!(pair.server.settled.len(), 2, "both were acknowledged");
+    pair.server.session.release(into);
+    pair.client.release_received();
+    pair.crossed(
+        r#"s> ["stream",["pipeline",1,["write"],["é"]]]
+           s> ["stream",["pipeline",1,["close"],[]]]
+           c> ["resolve",2,["undefined"]]
+           c> ["resolve",3,["undefined"]]
+           s> ["release",1,1]"#,
+    );
+    pair.assert_idle();
+}
+
+#[test]
+fn chunks_take_no_room_from_calls() {
+    let mut limits = Limits::default();
+    limits.running_calls = 2;
+    let mut server = Scripted::new(limits);
+    server.send(r#"["pipe"]"#);
+    (0..10).for_each(|_| drop(server.send(r#"["stream",["pipeline",1,["write"],[1]]]"#)));
+    assert_eq!(server.app.unfinished.len(), 10, "chunks wait for their reader");
+    server.says(
+        r#"c> ["push",["pipeline",0,["sq"],[3]]]
+           c> ["pull",12]
+           s> ["resolve",12,9]"#,
+    );
+}
+
+#[test]
+fn so_many_streams_and_no_more() {
+    let mut limits = Limits::default();
+    limits.streams = 2;
+    let mut server = Scripted::new(limits);
+    (0..3).for_each(|_| drop(server.send(r#"["pipe"]"#)));
+    let error = r#"["error","RangeError","limit: open streams of a session (at most 2)"]"#;
+    server.says(&format!(
+        r#"c> ["stream",["pipeline",3,["write"],[1]]]
+           s> ["reject",4,{error}]
+           c> ["push",["pipeline",0,["take"],[["readable",3]]]]
+           c> ["pull",5]
+           s> ["reject",5,{error}]
+           c> ["release",5,1]
+           c> ["release",3,1]
+           c> ["release",2,1]
+           c> ["pipe"]
+           c> ["release",6,1]
+           c> ["release",1,1]"#
+    ));
+    assert_idle("server", &server.app);
+}
