@@ -131,6 +131,29 @@ async fn a_protocol_error_aborts_and_closes_with_its_text() {
 }
 
 #[tokio::test]
+async fn a_stream_nobody_reads_is_refused_and_the_session_goes_on() {
+    let (left, right, _) = link();
+    let main = Stub::new(Api(Default::default()));
+    let (connection, driver) = Connection::start(right, Some(main), Limits::default());
+    tokio::spawn(driver);
+    let (mut sender, mut receiver) = left.split();
+    for message in [
+        r#"["pipe"]"#,
+        r#"["push",["pipeline",0,["echo"],[["readable",1]]]]"#,
+        r#"["stream",["pipeline",1,["write"],["x"]]]"#,
+        r#"["release",2,1]"#,
+        r#"["release",1,1]"#,
+    ] {
+        sender.feed(message.to_owned()).await.unwrap();
+    }
+    let refused = receiver.receive().await.unwrap();
+    assert_eq!(refused, r#"["reject",3,["error","Error","Streams are not read on this side."]]"#);
+    settle().await;
+    assert_eq!(connection.stats().exports, 1);
+    assert!(!connection.is_closed());
+}
+
+#[tokio::test]
 async fn a_dropped_driver_ends_the_session() {
     let (_left, right, _) = link();
     let (connection, driver) = Connection::start(right, None, Limits::default());

@@ -134,6 +134,22 @@ async fn a_chain_crosses_a_proxy_without_a_stop() {
 }
 
 #[tokio::test]
+async fn calls_through_a_proxy_keep_their_order() {
+    let (far, right, _) = client();
+    let middle = pair(None, Some(far));
+    let counter = middle.left.root_dyn().call_typed::<Stub, Never>("counter", &0);
+    let mut adds: Vec<_> = (0..20).map(|_| counter.call_typed::<u32, Never>("add", &1).into_future()).collect();
+    let counter: Stub = counter.await.unwrap();
+    adds.extend((0..20).map(|_| counter.call_typed::<u32, Never>("add", &1).into_future()));
+    for (n, add) in adds.into_iter().enumerate() {
+        assert_eq!(add.await.unwrap() as usize, n + 1);
+    }
+    drop(counter);
+    assert_idle(&middle).await;
+    assert_idle(&right).await;
+}
+
+#[tokio::test]
 async fn cancelling_crosses_a_proxy() {
     let (far, right, seen) = client();
     let middle = pair(None, Some(far));
