@@ -1,4 +1,4 @@
-//! How messages travel: [`websocket`] for a session on a socket, [`lines`] for an HTTP batch.
+//! How messages travel: [`WebSocket`] for a session on a socket, [`Lines`] for an HTTP batch.
 //!
 //! Server and client share this crate and nothing else. It knows no HTTP, no TLS and no session;
 //! it turns frames or lines into the texts that `bowline_core::peer` runs on. docs/wire.md,
@@ -17,5 +17,4 @@ pub use lines::{Lines, LinesControl, LinesReceiver, LinesSender};
 pub use metered::{Metered, Traffic};
 pub use receiver::WebSocketReceiver;
 pub use sender::WebSocketSender;
-pub use tokio_tungstenite;
 pub use websocket::{WebSocket, config};
