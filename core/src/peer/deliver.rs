@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use crate::id::PromiseId;
-use crate::peer::local::{Body, Local};
 use crate::peer::interface::MemberKind;
+use crate::peer::local::{Body, Local};
 use crate::peer::object::{Answer, Args, Object, Reply, error_payload, rejection, reply};
 use crate::peer::runtime;
 use crate::peer::shared::{Entry, Shared};

@@ -27,10 +27,10 @@ impl Object for Api {
     fn members(&self) -> &'static [Member] {
         const METHOD: MemberKind = MemberKind::Method;
         &[
-            Member { name: "add", kind: METHOD },
-            Member { name: "repeat", kind: METHOD },
-            Member { name: "nap", kind: METHOD },
-            Member { name: "hang", kind: METHOD },
+            Member { name: "add", kind: METHOD, args: &[] },
+            Member { name: "repeat", kind: METHOD, args: &[] },
+            Member { name: "nap", kind: METHOD, args: &[] },
+            Member { name: "hang", kind: METHOD, args: &[] },
         ]
     }
 
