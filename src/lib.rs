@@ -65,11 +65,11 @@ pub use bowline_core::generated as __private;
 pub use bowline_core::limits::Limits;
 pub use bowline_core::peer::{
     Arg, Attenuate, CallError, CodecError, DynTarget, Elements, FromPromise, Func, Interface, IntoArg, IntoStep,
-    Member, MemberKind, Never, Pipeline, Promise, Reference, RemoteError, Revoke, RpcError, SessionError, Stub, Thrown,
-    testing,
+    Member, MemberKind, Never, Pipeline, Promise, Reference, RemoteError, Revoke, RpcError, SessionError, Stub,
+    Stub as Dyn, Thrown, testing,
 };
 pub use bowline_core::session::{Closed, ClosedBy, Path, Stats, Step};
-pub use bowline_core::value::{BigInt, Bytes, Date, ErrorValue, Value, bigint, date};
+pub use bowline_core::value::{self, BigInt, Bytes, BytesKind, Date, ErrorValue, Value, bigint, date};
 
 #[cfg(all(feature = "client", not(feature = "server")))]
 pub use bowline_client::KeepAlive;
@@ -79,16 +79,6 @@ pub use bowline_client::{Batch, Connect, ConnectError, Session, batch, connect};
 pub use bowline_macros::{Pipeline, RpcError, interface};
 #[cfg(feature = "server")]
 pub use bowline_server::{HttpLimits, KeepAlive, Peer, PeerAddress, Refusal, ServerError, Service, Via};
-
-/// A reference without a type, by the name that reads better in signatures.
-pub type Dyn = Stub;
-
-/// Values that a program rarely names: what JavaScript has and Rust has no type for.
-pub mod value {
-    pub use bowline_core::value::{
-        Body, BytesKind, DecodeError, EncodeError, Headers, Object, Request, Response, Url, from_value, to_value,
-    };
-}
 
 /// Running a session over a carrier of one's own.
 pub mod transport {
