@@ -209,6 +209,20 @@ fn manifests_keep_packages_where_they_belong() {
     assert_none(&faults);
 }
 
+/// Cargo is told what to test, so what it is not told of is never run.
+#[test]
+fn every_folder_of_tests_is_run() {
+    let manifest = read("Cargo.toml");
+    let folders = fs::read_dir(root().join("tests")).expect("there are tests");
+    let missing: Vec<_> = folders
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.join("main.rs").exists())
+        .map(|path| path.join("main.rs").strip_prefix(root()).expect("it is below the root").display().to_string())
+        .filter(|path| !manifest.contains(&format!("path = \"{path}\"")))
+        .collect();
+    assert_none(&missing);
+}
+
 #[test]
 fn every_member_says_what_its_code_may_not_call() {
     let missing: Vec<_> = members()
