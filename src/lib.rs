@@ -3,9 +3,10 @@
 #[doc(hidden)]
 pub use bowline_core::generated as __private;
 pub use bowline_core::limits::Limits;
+pub use bowline_core::peer::stream::{Reader, Writer};
 pub use bowline_core::peer::{
     CallError, FromPromise, Func, Interface, IntoArg, Member, MemberKind, Never, Pipeline, Promise, Reference,
-    RemoteError, RpcError, SessionError, Stub, testing,
+    RemoteError, RpcError, SessionError, Stub, stream, testing,
 };
 pub use bowline_core::value::{BigInt, Bytes, Date, ErrorValue, Value};
 #[cfg(feature = "macros")]
