@@ -1,13 +1,11 @@
 //! What the peer holds of ours: its pulls, the answers to them, its releases.
 
-use std::fmt::Write as _;
-
 use super::promise::{Found, Settled, Waiter, gone};
 use super::write::Writing;
 use super::{Answer, Export, Ref, Session};
 use crate::id::ExportId;
 use crate::value::Payload;
-use crate::wire::{WireError, error_text};
+use crate::wire::{WireError, error_text, push_integer};
 
 impl Session {
     /// The peer pushed something; what came of it is its next import.
@@ -104,11 +102,13 @@ impl Session {
 
     fn answer_text(&mut self, id: ExportId, settled: &Settled) -> (String, Vec<ExportId>) {
         let (tag, payload) = match settled {
-            Ok(payload) => ("resolve", payload),
-            Err(payload) => ("reject", payload),
+            Ok(payload) => ("[\"resolve\",", payload),
+            Err(payload) => ("[\"reject\",", payload),
         };
         let mut message = Writing::results(payload.text.len() + 24);
-        let _ = write!(message.text, "[\"{tag}\",{id},");
+        message.text.push_str(tag);
+        push_integer(&mut message.text, id.0);
+        message.text.push(',');
         self.fill(&mut message, payload);
         message.text.push(']');
         (message.text, message.promised)

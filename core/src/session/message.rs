@@ -6,7 +6,7 @@ use super::{Closed, ClosedBy, ImportState, Ref, Session};
 use crate::id::{ExportId, ImportId};
 use crate::value::Payload;
 use crate::value::text::Cursor;
-use crate::wire::{Message, WireError, check, error_text, parse};
+use crate::wire::{Message, WireError, check, error_text, integers_text, parse, parse_integers};
 
 impl Session {
     /// Takes in one message. What breaks the protocol or a bound ends the session with an
@@ -22,8 +22,16 @@ impl Session {
     }
 
     fn read(&mut self, text: &str) -> Result<(), WireError> {
+        // Half of all messages are pulls and releases; they are read in one go.
+        if let Some(message) = parse_integers(text) {
+            return self.act(message);
+        }
         let text = check(text, &self.limits)?;
-        match parse(&text)? {
+        self.act(parse(&text)?)
+    }
+
+    fn act(&mut self, message: Message<'_>) -> Result<(), WireError> {
+        match message {
             Message::Push(mut expr) => {
                 let what = self.evaluate(&mut expr)?;
                 self.add_answer(what, false);
@@ -104,7 +112,7 @@ impl Session {
         let mentions = std::mem::take(&mut import.mentions);
         let before = std::mem::replace(&mut import.state, ImportState::Settled(settled));
         if mentions > 0 {
-            self.send(format!("[\"release\",{id},{mentions}]"));
+            self.send(integers_text("release", [id.0, mentions]));
         }
         if let ImportState::Pending { waiters, .. } = before {
             for waiter in waiters {

@@ -125,7 +125,7 @@ struct Import {
     /// Handles and references on this side.
     holds: u32,
     /// How often the peer mentioned it, which is what a release gives back; 0 once it has.
-    mentions: u64,
+    mentions: i64,
     /// The end of a stream.
     writable: bool,
     state: ImportState,

@@ -5,7 +5,7 @@ use super::gather::GatherId;
 use super::{ImportState, Path, Ref, Session};
 use crate::id::{ExportId, ImportId, PromiseId, TargetId, WaitId};
 use crate::value::Payload;
-use crate::wire::error_text;
+use crate::wire::{error_text, integers_text};
 
 /// A result: a value, or what a call was rejected with.
 pub(super) type Settled = Result<Payload<Ref>, Payload<Ref>>;
@@ -298,7 +298,7 @@ impl Session {
                 {
                     waiters.push(waiter);
                     if !std::mem::replace(pulled, true) {
-                        self.send(format!("[\"pull\",{id}]"));
+                        self.send(integers_text("pull", [id.0]));
                     }
                 }
             }

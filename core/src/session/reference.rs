@@ -4,6 +4,7 @@ use super::promise::PromiseState;
 use super::{ImportState, Output, Ref, Session};
 use crate::id::ImportId;
 use crate::value::Payload;
+use crate::wire::integers_text;
 
 impl Session {
     /// Holds `of` once more and returns it.
@@ -79,7 +80,7 @@ impl Session {
         }
         let Some(import) = self.imports.remove(id) else { return };
         if import.mentions > 0 {
-            self.send(format!("[\"release\",{id},{}]", import.mentions));
+            self.send(integers_text("release", [id.0, import.mentions]));
         }
         if let ImportState::Settled(Ok(payload) | Err(payload)) = import.state {
             self.discard(payload);

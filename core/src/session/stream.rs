@@ -27,7 +27,7 @@ impl Session {
     }
 
     fn send_chunk<M: Mention>(&mut self, into: ImportId, path: &[Step], args: &Payload<M>) -> (Ref, usize) {
-        let message = self.call_message("stream", into, path, Some(args));
+        let message = self.call_message("[\"stream\",[\"pipeline\",", into, path, Some(args));
         // Answered unasked, and gone on both sides with the answer.
         let id = self.add_import(ImportState::Pending { pulled: true, waiters: Vec::new() });
         if let Some(import) = self.imports.get_mut(id) {

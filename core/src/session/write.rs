@@ -1,12 +1,10 @@
 //! Outgoing messages: payloads with their holes filled in.
 
-use std::fmt::Write as _;
-
 use super::promise::Found;
 use super::{Answer, Export, Import, ImportState, Kind, Outgoing, Ref, Session, Step};
 use crate::id::{ExportId, ImportId, TargetId};
 use crate::value::{HOLE, Payload};
-use crate::wire::push_path;
+use crate::wire::{integers_text, push_integer, push_path};
 
 /// A reference in a payload that is being written.
 pub(super) trait Mention {
@@ -57,7 +55,7 @@ impl Writing {
 impl Session {
     /// Sends a call on, or a read of, something of the peer's. The result is held once.
     pub(super) fn push<M: Mention>(&mut self, on: ImportId, path: &[Step], args: Option<&Payload<M>>) -> ImportId {
-        let message = self.call_message("push", on, path, args);
+        let message = self.call_message("[\"push\",[\"pipeline\",", on, path, args);
         let id = self.add_import(ImportState::Pending { pulled: false, waiters: Vec::new() });
         self.send(message.text);
         self.answer_promised(message.promised);
@@ -66,14 +64,15 @@ impl Session {
 
     pub(super) fn call_message<M: Mention>(
         &mut self,
-        tag: &str,
+        head: &str,
         on: ImportId,
         path: &[Step],
         args: Option<&Payload<M>>,
     ) -> Writing {
         let mut message = Writing::arguments(args.map_or(0, |args| args.text.len()) + 48);
-        // Writing to a String cannot fail.
-        let _ = write!(message.text, "[\"{tag}\",[\"pipeline\",{on},");
+        message.text.push_str(head);
+        push_integer(&mut message.text, on.0);
+        message.text.push(',');
         push_path(&mut message.text, path);
         if let Some(args) = args {
             message.text.push(',');
@@ -93,14 +92,14 @@ impl Session {
 
     /// Appends what a mapper function uses from outside.
     pub(super) fn write_capture(&mut self, out: &mut String, capture: Ref) {
-        let _ = match self.follow(capture) {
-            Found::Stub(id) | Found::Awaited(id) => write!(out, "[\"import\",{id}]"),
+        match self.follow(capture) {
+            Found::Stub(id) | Found::Awaited(id) => push_form(out, "import", id.0),
             _ => {
                 let what = self.held(capture);
                 let id = self.export(what, Answer::Unasked);
-                write!(out, "[\"export\",{id}]")
+                push_form(out, "export", id.0);
             }
-        };
+        }
     }
 
     /// Appends `payload` with every hole filled in.
@@ -117,37 +116,38 @@ impl Session {
 
     fn mention(&mut self, message: &mut Writing, of: Ref, path: &[Step]) {
         let out = &mut message.text;
-        let _ = match self.follow(of) {
+        match self.follow(of) {
             Found::Awaited(id) | Found::Stub(id) if !path.is_empty() => {
-                let _ = write!(out, "[\"pipeline\",{id},");
+                out.push_str("[\"pipeline\",");
+                push_integer(out, id.0);
+                out.push(',');
                 push_path(out, path);
-                out.write_str("]")
+                out.push(']');
             }
-            Found::Awaited(id) => write!(out, "[\"pipeline\",{id}]"),
-            Found::Stub(id) => write!(out, "[\"import\",{id}]"),
+            Found::Awaited(id) => push_form(out, "pipeline", id.0),
+            Found::Stub(id) => push_form(out, "import", id.0),
             Found::Target(target) if path.is_empty() => self.mention_target(out, target),
             Found::Value(at) if message.inline && path.is_empty() && self.plain_at(at).is_some() => {
-                out.write_str(self.plain_at(at).unwrap_or_default())
+                out.push_str(self.plain_at(at).unwrap_or_default());
             }
             _ => {
                 let what = self.own_one(&Outgoing { of, path: path.to_vec() });
                 let id = self.export(what, Answer::Owed);
                 message.promised.push(id);
-                write!(out, "[\"promise\",{id}]")
+                push_form(out, "promise", id.0);
             }
-        };
+        }
     }
 
-    fn mention_target(&mut self, out: &mut String, target: TargetId) -> std::fmt::Result {
+    fn mention_target(&mut self, out: &mut String, target: TargetId) {
         let kind = self.kind(Ref::Target(target));
         if kind == Kind::Readable {
             let pipe = self.open_pipe(target);
-            return write!(out, "[\"readable\",{pipe}]");
+            return push_form(out, "readable", pipe.0);
         }
         let what = self.held(Ref::Target(target));
         let id = self.export(what, Answer::Unasked);
-        let tag = if kind == Kind::Writable { "writable" } else { "export" };
-        write!(out, "[\"{tag}\",{id}]")
+        push_form(out, if kind == Kind::Writable { "writable" } else { "export" }, id.0);
     }
 
     /// The text of a value that mentions nothing.
@@ -170,4 +170,9 @@ impl Session {
         self.transmit_bytes += text.len();
         self.transmit.push_back(text);
     }
+}
+
+/// Appends an expression of a tag and an id.
+fn push_form(out: &mut String, tag: &str, id: i64) {
+    out.push_str(&integers_text(tag, [id]));
 }

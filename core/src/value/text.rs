@@ -43,6 +43,37 @@ impl Watch<'_> for Blind {
     fn object_end(&mut self) {}
 }
 
+/// The brackets that are open, a bit each: set for an object. The first 64 need no allocation.
+#[derive(Default)]
+struct Nesting {
+    depth: usize,
+    bits: u64,
+    /// The bits of every 64 levels that are full.
+    full: Vec<u64>,
+}
+
+impl Nesting {
+    fn push(&mut self, object: bool) {
+        if self.depth % 64 == 0 && self.depth > 0 {
+            self.full.push(self.bits);
+        }
+        self.bits = self.bits << 1 | u64::from(object);
+        self.depth += 1;
+    }
+
+    fn innermost(&self) -> Option<bool> {
+        (self.depth > 0).then_some(self.bits & 1 == 1)
+    }
+
+    fn pop(&mut self) {
+        self.depth -= 1;
+        self.bits >>= 1;
+        if self.depth % 64 == 0 && self.depth > 0 {
+            self.bits = self.full.pop().unwrap_or_default();
+        }
+    }
+}
+
 /// A position in JSON text. Reading moves it forward; white space before a token is skipped.
 #[derive(Clone, Debug)]
 pub(crate) struct Cursor<'a> {
@@ -127,22 +158,25 @@ impl<'a> Cursor<'a> {
     pub(crate) fn raw_string(&mut self) -> Result<(&'a str, bool), TextError> {
         self.expect(b'"').map_err(|e| TextError { what: "expected a string", ..e })?;
         let start = self.at - 1;
-        let bytes = self.text.as_bytes();
         let mut escaped = false;
         loop {
-            match bytes.get(self.at) {
-                Some(b'"') => break,
+            let rest = &self.text.as_bytes()[self.at..];
+            match rest.iter().position(|&b| b == b'"' || b == b'\\' || b < 0x20) {
+                Some(plain) => self.at += plain,
+                None => return Err(self.error("unfinished string")),
+            }
+            match self.byte() {
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok((self.since(start), escaped));
+                }
                 Some(b'\\') => {
                     escaped = true;
                     self.escape()?;
                 }
-                Some(0..0x20) => return Err(self.error("control character in a string")),
-                Some(_) => self.at += 1,
-                None => return Err(self.error("unfinished string")),
+                _ => return Err(self.error("control character in a string")),
             }
         }
-        self.at += 1;
-        Ok((self.since(start), escaped))
     }
 
     fn escape(&mut self) -> Result<(), TextError> {
@@ -191,9 +225,9 @@ impl<'a> Cursor<'a> {
     pub(crate) fn walk<W: Watch<'a>>(&mut self, watch: &mut W) -> Result<&'a str, W::Error> {
         self.peek();
         let start = self.at;
-        let mut open: Vec<u8> = Vec::new();
+        let mut open = Nesting::default();
         loop {
-            watch.value(open.len())?;
+            watch.value(open.depth)?;
             match self.peek() {
                 Some(b'"') => {
                     self.raw_string()?;
@@ -201,14 +235,14 @@ impl<'a> Cursor<'a> {
                 Some(b'[') => {
                     self.at += 1;
                     if !self.take(b']') {
-                        open.push(b']');
+                        open.push(false);
                         continue;
                     }
                 }
                 Some(b'{') => {
                     self.at += 1;
                     if !self.take(b'}') {
-                        open.push(b'}');
+                        open.push(true);
                         watch.object();
                         self.key(watch)?;
                         continue;
@@ -223,16 +257,18 @@ impl<'a> Cursor<'a> {
     }
 
     /// After a value: closes what ends here and steps to the next value. True at the very end.
-    fn close<W: Watch<'a>>(&mut self, open: &mut Vec<u8>, watch: &mut W) -> Result<bool, W::Error> {
-        while let Some(&closer) = open.last() {
+    fn close<W: Watch<'a>>(&mut self, open: &mut Nesting, watch: &mut W) -> Result<bool, W::Error> {
+        while let Some(in_object) = open.innermost() {
             if self.take(b',') {
-                if closer == b'}' {
+                if in_object {
                     self.key(watch)?;
                 }
                 return Ok(false);
             }
-            self.expect(closer).map_err(|e| TextError { what: "expected a comma or a bracket", ..e })?;
-            if closer == b'}' {
+            if !self.take(if in_object { b'}' } else { b']' }) {
+                return Err(self.error("expected a comma or a bracket").into());
+            }
+            if in_object {
                 watch.object_end();
             }
             open.pop();

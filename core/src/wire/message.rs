@@ -24,6 +24,22 @@ pub(crate) fn parse(text: &str) -> Result<Message<'_>, WireError> {
     read(text).map_err(|_| WireError::bad_message(text))
 }
 
+/// Reads a `pull` or a `release` written as peers write them. Its text is known to be sound when it
+/// has been read; anything else is left to [`check`](super::check) and [`parse`].
+pub(crate) fn parse_integers(text: &str) -> Option<Message<'static>> {
+    let integer = |digits: &str| {
+        let plain = digits.trim_start_matches('-');
+        let id = digits.parse().ok()?;
+        (digits.len() - plain.len() <= 1 && !plain.starts_with(['0', '+']) && in_range(id)).then_some(id)
+    };
+    let text = text.strip_suffix(']')?;
+    if let Some(id) = text.strip_prefix("[\"pull\",") {
+        return Some(Message::Pull(integer(id)?));
+    }
+    let (id, count) = text.strip_prefix("[\"release\",")?.split_once(',')?;
+    Some(Message::Release(integer(id)?, u64::try_from(integer(count)?).ok()?))
+}
+
 fn read(text: &str) -> Result<Message<'_>, TextError> {
     let mut cursor = Cursor::new(text);
     cursor.expect(b'[')?;
@@ -63,9 +79,13 @@ fn count_field(cursor: &mut Cursor<'_>) -> Result<u64, TextError> {
 pub(crate) fn integer(cursor: &mut Cursor<'_>) -> Result<i64, TextError> {
     let text = cursor.number()?;
     match text.parse::<i64>() {
-        Ok(id) if (-ID_MAX..=ID_MAX).contains(&id) => Ok(id),
+        Ok(id) if in_range(id) => Ok(id),
         _ => Err(cursor.error("expected an integer")),
     }
+}
+
+fn in_range(id: i64) -> bool {
+    (-ID_MAX..=ID_MAX).contains(&id)
 }
 
 /// Reads a property path: a list of names and indexes.
@@ -88,5 +108,39 @@ pub(crate) fn path(cursor: &mut Cursor<'_>) -> Result<Path, TextError> {
             cursor.expect(b']')?;
             return Ok(path);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_messages_are_read_as_long_ones_are() {
+        for text in [
+            "[\"pull\",1]",
+            "[\"pull\",-12]",
+            "[\"pull\",0]",
+            "[\"pull\",01]",
+            "[\"pull\",+1]",
+            "[\"pull\",--1]",
+            "[\"pull\",1.0]",
+            "[\"pull\",1,2]",
+            "[\"pull\", 1]",
+            "[\"pull\",9007199254740993]",
+            "[\"pull\",]",
+            "[\"release\",1,1]",
+            "[\"release\",-3,2]",
+            "[\"release\",1,0]",
+            "[\"release\",1,-1]",
+            "[\"release\",1]",
+            "[\"release\",1,1,1]",
+        ] {
+            if let Some(short) = parse_integers(text) {
+                let long = parse(text).map(|message| format!("{message:?}"));
+                assert_eq!(Ok(format!("{short:?}")), long, "{text}");
+            }
+        }
+        assert!(parse_integers("[\"pull\",1]").is_some() && parse_integers("[\"release\",-3,2]").is_some());
     }
 }

@@ -13,6 +13,25 @@ pub(crate) fn push_string(out: &mut String, text: &str) {
     }
 }
 
+/// Appends an integer.
+pub(crate) fn push_integer(out: &mut String, integer: i64) {
+    out.push_str(itoa::Buffer::new().format(integer));
+}
+
+/// A message of a tag and integers.
+pub(crate) fn integers_text<const N: usize>(tag: &str, integers: [i64; N]) -> String {
+    let mut out = String::with_capacity(tag.len() + 12 * N);
+    out.push_str("[\"");
+    out.push_str(tag);
+    out.push('"');
+    for integer in integers {
+        out.push(',');
+        push_integer(&mut out, integer);
+    }
+    out.push(']');
+    out
+}
+
 /// Appends a property path as a list.
 pub(crate) fn push_path(out: &mut String, path: &[Step]) {
     out.push('[');
@@ -22,7 +41,7 @@ pub(crate) fn push_path(out: &mut String, path: &[Step]) {
         }
         match step {
             Step::Name(name) => push_string(out, name),
-            Step::Index(index) => out.push_str(&index.to_string()),
+            Step::Index(index) => out.push_str(itoa::Buffer::new().format(*index)),
         }
     }
     out.push(']');

@@ -1,6 +1,7 @@
 //! The session machine, driven without a socket, a task or a sleep.
 //!
 //! - `app`: the objects both ends of a test serve
+//! - `hostile`: arbitrary lines, and the corpus of the fuzz target
 //! - `maps`: functions that are sent to where their input is
 //! - `pair`: two sessions joined by a list of messages; what crossed is compared line by line
 //! - `streams`: pipes, sinks, chunks and their ends
@@ -10,6 +11,7 @@
 
 mod app;
 mod bounds;
+mod hostile;
 mod maps;
 mod pair;
 mod refusals;

@@ -1,0 +1,109 @@
+//! A session fed with arbitrary lines. Whatever they are: no panic, no unbounded growth, one end,
+//! and nothing half-written goes out. The fuzz target `session_messages` runs `replay` on its
+//! inputs; here its corpus is.
+
+use bowline_core::id::PromiseId;
+use bowline_core::limits::Limits;
+use bowline_core::session::{Closed, ClosedBy, Delivery, Kind, Outgoing, Output, Ref, Session, Step};
+use bowline_core::value::{HOLE, Payload};
+
+/// An end that does odd but legal things with what it is asked.
+struct End {
+    session: Session,
+    slow: Vec<PromiseId>,
+    kept: Vec<Ref>,
+    ends: usize,
+}
+
+/// Feeds every line of `text` to a session as one message.
+pub(crate) fn replay(text: &str) {
+    let mut limits = Limits::default();
+    (limits.table_entries, limits.held_bytes, limits.running_calls) = (100, 100_000, 8);
+    (limits.message_nodes, limits.message_bytes) = (10_000, 100_000);
+    let mut end = End { session: Session::new(limits, true), slow: Vec::new(), kept: Vec::new(), ends: 0 };
+    for line in text.lines() {
+        end.session.handle_message(line);
+        end.react();
+    }
+    for call in std::mem::take(&mut end.slow) {
+        end.session.settle(call, Ok(Payload::plain(r#"{"a":[[1,2]]}"#)));
+        end.react();
+    }
+    for of in std::mem::take(&mut end.kept) {
+        end.session.release(of);
+        end.react();
+    }
+    let closed = Closed { by: ClosedBy::Us, name: "Error".into(), message: "done".into() };
+    end.session.close(closed, true);
+    end.react();
+    assert_eq!(end.ends, 1, "a session ends once");
+}
+
+impl End {
+    fn react(&mut self) {
+        while let Some(output) = self.session.poll_output() {
+            match output {
+                Output::Deliver(delivery) => self.deliver(delivery),
+                Output::Settled { outcome, .. } => {
+                    use bowline_core::session::Outcome::{Lost, Rejected, Resolved};
+                    match outcome {
+                        Resolved(payload) | Rejected(payload) => self.kept.extend(payload.refs),
+                        Lost(_) => {}
+                    }
+                }
+                Output::Pump { into, .. } => {
+                    self.session.stream(Ref::Import(into), "write", Payload::plain("[1]"));
+                    self.session.release(Ref::Import(into));
+                }
+                Output::Closed(_) => self.ends += 1,
+                Output::Pipe { .. } | Output::DropTarget(_) | Output::Cancel(_) => {}
+            }
+        }
+        while let Some(text) = self.session.poll_transmit() {
+            assert!(!text.contains(HOLE), "a hole goes out: {text}");
+            assert!(text.starts_with('[') && text.ends_with(']'), "{text}");
+        }
+    }
+
+    fn deliver(&mut self, delivery: Delivery) {
+        let Delivery { call, path, args, .. } = delivery;
+        let name = path.first().map(Step::to_string).unwrap_or_default();
+        if path.len() > 1 {
+            let value = Payload::plain(r#"{"a":{"b":[[1]]},"f":null}"#);
+            return self.session.settle_from(call, value, path, 1, args);
+        }
+        let args = args.unwrap_or_else(|| Payload::plain("[]"));
+        let refs: Vec<Outgoing> = args.refs.iter().map(|&of| Outgoing { of, path: path.clone() }).collect();
+        match (name.as_str(), args.refs.first()) {
+            ("slow", _) => self.slow.push(call),
+            ("cb", Some(&first)) => {
+                let answer = self.session.call(first, &path, Some(Payload { text: args.text, refs }));
+                self.session.pull(answer, &[]);
+                self.session.settle(call, Ok(Payload::hole(Outgoing { of: answer, path: Vec::new() })));
+                self.kept.push(answer);
+            }
+            ("mk", _) => {
+                let kinds = [Kind::Object, Kind::Writable, Kind::Readable];
+                let of = Ref::Target(self.session.new_target(kinds[args.text.len() % 3]));
+                self.session.settle(call, Ok(Payload::hole(Outgoing { of, path: Vec::new() })));
+                self.kept.push(of);
+            }
+            ("err", _) => self.session.settle(call, Err(Payload { text: format!("[{}]", args.text), refs })),
+            _ => self.session.settle(call, Ok(Payload { text: format!("[{}]", args.text), refs })),
+        }
+        self.kept.extend(args.refs);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_corpus_of_the_fuzz_target() {
+        let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus/session_messages");
+        let entries: Vec<_> = std::fs::read_dir(corpus).unwrap().collect();
+        assert!(entries.len() >= 20);
+        for entry in entries {
+            super::replay(&std::fs::read_to_string(entry.unwrap().path()).unwrap());
+        }
+    }
+}
