@@ -8,7 +8,7 @@ pub struct Limits {
     /// the whole message was read). Default 8 MiB; Cap'n Web itself allows 32 Mi UTF-16 units.
     pub message_bytes: usize,
     /// UTF-16 code units of one message, which is how JavaScript measures text. Beyond: abort.
-    /// Default 33,554,432, Cap'n Web's own; it matters only with a larger `message_bytes`.
+    /// Default 33,554,432, Cap'n Web's own, which matters only with a larger `message_bytes`.
     pub message_units: usize,
     /// Levels of nesting of a value, counted as Cap'n Web counts: the root is 0. Beyond: abort.
     /// Default 256, Cap'n Web's own; more is refused by official peers.

@@ -26,7 +26,23 @@ impl Connection {
         main: Option<Stub>,
         limits: Limits,
     ) -> (Self, impl Future<Output = Closed> + Send + 'static) {
-        let shared = Shared::wired(limits, main);
+        Self::run(transport, Shared::wired(limits, main, true))
+    }
+
+    /// As [`start`](Self::start), for a peer that has said all it will say: nothing waits for
+    /// acknowledgements, and [`answered`](Self::answered) waits for streams to be sent whole.
+    pub fn start_batch<T: Transport>(
+        transport: T,
+        main: Option<Stub>,
+        limits: Limits,
+    ) -> (Self, impl Future<Output = Closed> + Send + 'static) {
+        Self::run(transport, Shared::wired(limits, main, false))
+    }
+
+    fn run<T: Transport>(
+        transport: T,
+        shared: Arc<Shared>,
+    ) -> (Self, impl Future<Output = Closed> + Send + use<T> + 'static) {
         let driver = driver::drive(Arc::clone(&shared), transport);
         (Self { shared }, driver)
     }

@@ -22,11 +22,11 @@ mod ser;
 mod ser_parts;
 mod shape;
 mod special;
+mod spread;
 pub(crate) mod text;
 mod value_serde;
 mod writer;
 
-pub(crate) use args::ALL_ARGS;
 pub use bigint::{BIGINT_CHARS_MAX, BigInt, BigIntOutOfRange, InvalidBigInt};
 pub use bytes::{Bytes, BytesKind, InvalidBytes};
 pub use cap::{Cap, Capability};
@@ -39,6 +39,7 @@ pub use headers::{Headers, InvalidHeader};
 pub use object::Object;
 pub use payload::{HOLE, Payload};
 pub use ser::{encode, encode_args};
+pub use spread::Spread;
 pub use value_serde::{from_value, to_value};
 
 /// Levels of nesting of a value, counted as Cap'n Web counts: the root is 0, each array item or
