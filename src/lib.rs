@@ -72,7 +72,7 @@ pub use bowline_core::peer::{
     stream, testing,
 };
 pub use bowline_core::session::{Closed, ClosedBy, Path, Stats, Step};
-pub use bowline_core::value::{BigInt, Bytes, BytesKind, Date, ErrorValue, Value, bigint, date};
+pub use bowline_core::value::{BigInt, Blob, Bytes, BytesKind, Date, ErrorValue, Value, bigint, date};
 
 #[cfg(all(feature = "client", not(feature = "server")))]
 pub use bowline_client::KeepAlive;

@@ -1,7 +1,7 @@
 //! One line of text for any value, the same in every language: what did a peer actually decode?
 
-use bowline::value::{Headers, Object};
-use bowline::{ErrorValue, Value};
+use bowline::value::{Headers, Object, from_value};
+use bowline::{ErrorValue, Reader, Value, Writer};
 
 /// The classes that JavaScript knows; errors of any other are plain errors to it.
 const CLASSES: [&str; 8] =
@@ -25,7 +25,17 @@ pub(crate) fn describe(value: &Value) -> String {
         Value::Response(response) => format!("response:{}", response.status),
         Value::Array(items) => format!("[{}]", joined(items.iter().map(describe))),
         Value::Object(object) => describe_object(object),
-        _ => "cap".to_owned(),
+        _ => capability(value).to_owned(),
+    }
+}
+
+fn capability(value: &Value) -> &'static str {
+    if from_value::<Reader<Value>>(value).is_ok() {
+        "readable"
+    } else if from_value::<Writer<Value>>(value).is_ok() {
+        "writable"
+    } else {
+        "cap"
     }
 }
 

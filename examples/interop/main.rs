@@ -9,6 +9,7 @@ mod describe;
 mod made;
 mod objects;
 mod service;
+mod streams;
 mod tables;
 mod text;
 

@@ -2,6 +2,7 @@
 //! in-memory link. How they look as messages is tested in `core/tests/session/streams.rs`.
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 
+mod blobs; // blobs, bodies
 mod ends; // every way a stream can end, row by row
 mod fixture; // the objects the others call
 mod flow; // windows, backpressure, bounds, fairness
