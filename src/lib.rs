@@ -4,9 +4,9 @@
 pub use bowline_core::generated as __private;
 pub use bowline_core::limits::Limits;
 pub use bowline_core::peer::{
-    CallError, FromPromise, Func, Interface, IntoArg, Member, MemberKind, Never, Pipeline, Promise, Reference,
+    CallError, FromPromise, Func, Interface, IntoArg, Member, MemberKind, Never, Options, Pipeline, Promise, Reference,
     RemoteError, RpcError, SessionError, Stub, testing,
 };
-pub use bowline_core::value::{BigInt, Bytes, Date, ErrorValue, Value};
+pub use bowline_core::value::{BigInt, Bytes, Date, ErrorKind, ErrorValue, Value};
 #[cfg(feature = "macros")]
 pub use bowline_macros::{Pipeline, RpcError, interface};
