@@ -34,8 +34,7 @@ impl Leaving {
         if memmem::find(text.as_bytes(), ERROR.as_bytes()).is_none() {
             return text;
         }
-        let mut rewrite =
-            Rewrite { options: &self.options, cursor: Cursor::new(&text), out: String::new(), copied: 0 };
+        let mut rewrite = Rewrite { options: &self.options, cursor: Cursor::new(&text), out: String::new(), copied: 0 };
         let tag = rewrite.message();
         debug_assert!(tag.is_ok(), "a session writes well-formed messages");
         let sent = rewrite.finish();
@@ -157,9 +156,8 @@ impl<'a> Rewrite<'a> {
         self.cursor = start.clone();
         let from = self.cursor.at();
         let text = self.cursor.skip()?;
-        let error = value::decode::<ErrorValue>(Payload::plain(text)).or_else(|_| {
-            head(&mut start.clone()).map(|(name, message)| ErrorValue::new(name, message))
-        })?;
+        let error = value::decode::<ErrorValue>(Payload::plain(text))
+            .or_else(|_| head(&mut start.clone()).map(|(name, message)| ErrorValue::new(name, message)))?;
         let sent = catch_unwind(AssertUnwindSafe(|| hooked(error, hook))).unwrap_or_else(|_| {
             tracing::error!("panic in on_send_error");
             ErrorValue::new("Error", "internal error")
@@ -233,7 +231,7 @@ fn hooked_value(value: Value, hook: &dyn Fn(ErrorValue) -> ErrorValue) -> Value 
 /// The text of an error. Properties that go too deep for the place, at which official peers would
 /// end the session, are left out.
 fn write(mut error: ErrorValue, depth: usize) -> String {
-    if depth + levels(&error.props) >= DEPTH_MAX {
+    if depth + levels(&error.props) > DEPTH_MAX {
         error.props = Object::default();
     }
     match value::encode(&error) {
@@ -246,7 +244,7 @@ fn write(mut error: ErrorValue, depth: usize) -> String {
 fn levels(object: &Object) -> usize {
     fn below(value: &Value) -> usize {
         match value {
-            Value::Error(error) => 1 + levels(&error.props),
+            Value::Error(error) => levels(&error.props),
             Value::Array(items) => 1 + items.iter().map(below).max().unwrap_or_default(),
             Value::Object(object) => levels(object),
             Value::Response(_) => 2,

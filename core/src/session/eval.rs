@@ -385,7 +385,7 @@ impl Session {
             }
             let mut props = Evaluation::new(cursor, out.names);
             let from = cursor.at();
-            let evaluated = self.object(cursor, depth + 1, &mut props);
+            let evaluated = self.object(cursor, depth, &mut props);
             let props = props.finish(cursor.at());
             let plain = evaluated.and_then(|()| Ok(without_holes(&props)?));
             self.let_go_all(props);
