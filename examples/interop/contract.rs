@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use bowline::{Bytes, ErrorValue, Func, Promise, Reader, Stub, Thrown, Value, Writer};
+use bowline::value::{Request, Response};
+use bowline::{Blob, Bytes, ErrorValue, Func, Promise, Reader, Stub, Thrown, Value, Writer};
 use serde::{Deserialize, Serialize};
 
 /// Counts from the number it was made with.
@@ -81,8 +82,8 @@ pub(crate) trait Interop {
     async fn echo(&self, v: Value) -> Value {
         v
     }
-    async fn describe(&self, v: Value) -> String;
-    async fn describe_args(&self, #[rpc(rest)] args: Vec<Value>) -> Vec<String>;
+    async fn describe(&self, v: Value) -> Result<String, Thrown>;
+    async fn describe_args(&self, #[rpc(rest)] args: Vec<Value>) -> Result<Vec<String>, Thrown>;
     async fn make(&self, kind: String) -> Result<Value, ErrorValue>;
     async fn arg_count(&self, #[rpc(rest)] args: Vec<Value>) -> usize {
         args.len()
@@ -185,6 +186,28 @@ pub(crate) trait Interop {
     async fn write_to(&self, writable: Writer<Bytes>, n: u32, size: usize) -> Result<u32, Thrown>;
     async fn write_and_abort(&self, writable: Writer<Item>, n: u32, message: String) -> Result<u32, Thrown>;
     async fn write_until_error(&self, writable: Writer<Item>, n: u32) -> Written;
+
+    async fn echo_blob(&self, blob: Blob) -> Blob {
+        blob
+    }
+    async fn make_blob(&self, text: String, mime: String) -> Blob;
+    async fn make_blobs(&self, n: u32) -> Vec<Blob>;
+    async fn blob_info(&self, blob: Blob) -> Result<BlobInfo, Thrown>;
+    async fn inspect_request(&self, req: Request) -> Result<RequestInfo, Thrown>;
+    async fn inspect_response(&self, resp: Response) -> Result<ResponseInfo, Thrown>;
+    async fn make_request(
+        &self,
+        url: String,
+        method: String,
+        headers: Vec<(String, String)>,
+        body: Option<String>,
+    ) -> Result<Request, ErrorValue>;
+    async fn make_response(
+        &self,
+        status: u16,
+        headers: Vec<(String, String)>,
+        body: Option<String>,
+    ) -> Result<Response, ErrorValue>;
 
     async fn mark(&self, label: String) -> String {
         label
@@ -327,4 +350,30 @@ pub(crate) enum SinkState {
     Closed,
     Aborted,
     Failed,
+}
+
+#[derive(Serialize, Deserialize, bowline::Pipeline)]
+pub(crate) struct BlobInfo {
+    /// In lower-case hexadecimal digits.
+    pub(crate) sha256: String,
+    pub(crate) size: usize,
+    #[serde(rename = "type")]
+    pub(crate) mime: String,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct RequestInfo {
+    pub(crate) body: String,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) method: String,
+    pub(crate) url: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ResponseInfo {
+    pub(crate) body: String,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) status: u16,
+    pub(crate) status_text: String,
 }

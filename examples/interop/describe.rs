@@ -1,7 +1,8 @@
 //! One line of text for any value, the same in every language: what did a peer actually decode?
 
 use bowline::value::{Headers, Object, from_value};
-use bowline::{ErrorValue, Reader, Value, Writer};
+use bowline::{Blob, ErrorValue, Reader, Value, Writer};
+use futures_util::FutureExt;
 
 /// The classes that JavaScript knows; errors of any other are plain errors to it.
 const CLASSES: [&str; 8] =
@@ -23,9 +24,18 @@ pub(crate) fn describe(value: &Value) -> String {
         Value::Headers(headers) => format!("headers:{}", describe_headers(headers)),
         Value::Request(request) => format!("request:{}:{}", request.method, request.url),
         Value::Response(response) => format!("response:{}", response.status),
+        Value::Blob(blob) => format!("blob:{}:{}", blob.mime(), size(blob)),
         Value::Array(items) => format!("[{}]", joined(items.iter().map(describe))),
         Value::Object(object) => describe_object(object),
         _ => capability(value).to_owned(),
+    }
+}
+
+/// The size of a blob whose bytes have been read, and a question mark for others.
+fn size(blob: &Blob) -> String {
+    match blob.bytes().now_or_never() {
+        Some(Ok(bytes)) => bytes.len().to_string(),
+        _ => "?".to_owned(),
     }
 }
 

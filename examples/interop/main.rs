@@ -6,6 +6,7 @@
 mod contract;
 mod counter;
 mod describe;
+mod fetch;
 mod made;
 mod objects;
 mod service;

@@ -3,17 +3,19 @@
 use std::future::IntoFuture;
 use std::sync::Arc;
 
-use bowline::{Bytes, ErrorValue, Func, Promise, Reader, Stub, Thrown, Value, Writer};
+use bowline::value::{Request, Response};
+use bowline::{Blob, Bytes, ErrorValue, Func, Promise, Reader, Stub, Thrown, Value, Writer};
 use futures_util::TryStreamExt;
 use futures_util::future::try_join_all;
 
 use crate::contract::{
-    Caught, Config, CounterRef, Deep, DeepEntry, DeepLevel, DeepTools, Ended, GuestRef, Interop, InteropRef, Item,
-    Labelled, LogRef, Nested, NodeRef, Outcome, Promised, PromisedValue, Record, Repeated, SinkStatus, Tools,
-    TrackedBranch, TrackedRef, TrackedTree, Unary, Uploaded, Written,
+    BlobInfo, Caught, Config, CounterRef, Deep, DeepEntry, DeepLevel, DeepTools, Ended, GuestRef, Interop, InteropRef,
+    Item, Labelled, LogRef, Nested, NodeRef, Outcome, Promised, PromisedValue, Record, Repeated, RequestInfo,
+    ResponseInfo, SinkStatus, Tools, TrackedBranch, TrackedRef, TrackedTree, Unary, Uploaded, Written,
 };
 use crate::counter::Count;
 use crate::describe::describe;
+use crate::fetch;
 use crate::made::{self, range_error};
 use crate::objects::{Alive, Entries, Number, pause};
 use crate::streams::{self, Manner, caught};
@@ -82,12 +84,15 @@ impl Interop for Main {
         pairs.map(|(a, _)| a).take(n as usize).collect()
     }
 
-    async fn describe(&self, v: Value) -> String {
-        describe(&v)
+    async fn describe(&self, v: Value) -> Result<String, Thrown> {
+        fetch::arrived(&v).await?;
+        Ok(describe(&v))
     }
 
-    async fn describe_args(&self, args: Vec<Value>) -> Vec<String> {
-        args.iter().map(describe).collect()
+    async fn describe_args(&self, args: Vec<Value>) -> Result<Vec<String>, Thrown> {
+        let args = Value::Array(args);
+        fetch::arrived(&args).await?;
+        Ok(args.as_array().unwrap_or_default().iter().map(describe).collect())
     }
 
     async fn make(&self, kind: String) -> Result<Value, ErrorValue> {
@@ -380,5 +385,44 @@ impl Interop for Main {
 
     async fn write_until_error(&self, writable: Writer<Item>, n: u32) -> Written {
         Written { error: streams::write_items(writable, n).await.err().map(caught) }
+    }
+
+    async fn make_blob(&self, text: String, mime: String) -> Blob {
+        Blob::new(mime, text)
+    }
+
+    async fn make_blobs(&self, n: u32) -> Vec<Blob> {
+        (0..n).map(|i| Blob::new("text/plain", format!("blob {i}"))).collect()
+    }
+
+    async fn blob_info(&self, blob: Blob) -> Result<BlobInfo, Thrown> {
+        fetch::info(blob).await
+    }
+
+    async fn inspect_request(&self, req: Request) -> Result<RequestInfo, Thrown> {
+        fetch::inspect_request(req).await
+    }
+
+    async fn inspect_response(&self, resp: Response) -> Result<ResponseInfo, Thrown> {
+        fetch::inspect_response(resp).await
+    }
+
+    async fn make_request(
+        &self,
+        url: String,
+        method: String,
+        headers: Vec<(String, String)>,
+        body: Option<String>,
+    ) -> Result<Request, ErrorValue> {
+        fetch::request(&url, method, &headers, body)
+    }
+
+    async fn make_response(
+        &self,
+        status: u16,
+        headers: Vec<(String, String)>,
+        body: Option<String>,
+    ) -> Result<Response, ErrorValue> {
+        fetch::response(status, &headers, body)
     }
 }
