@@ -32,7 +32,7 @@ pub use bytes::{Bytes, BytesKind, InvalidBytes};
 pub use cap::{Cap, Capability};
 pub use date::{Date, InvalidDate};
 pub use de::{decode, decode_args};
-pub use error_value::ErrorValue;
+pub use error_value::{ErrorKind, ErrorValue, UnknownErrorKind};
 pub use errors::{DecodeError, EncodeError};
 pub use fetch::{Body, InvalidFetch, InvalidUrl, Request, Response, Url};
 pub use headers::{Headers, InvalidHeader};
