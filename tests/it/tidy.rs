@@ -16,8 +16,8 @@ const IMPORTS: &[(&str, &[&str], &[&str])] = &[
     ("session", &["id", "limits", "value", "wire"], &[]),
     (
         "peer",
-        &["id", "limits", "value", "session"],
-        &["async_trait", "futures_core", "serde", "serde_json", "tokio::sync", "tracing"],
+        &["id", "limits", "value", "wire", "session"],
+        &["async_trait", "futures_core", "memchr", "serde", "serde_json", "tokio::sync", "tracing"],
     ),
     ("generated", &["value", "peer"], &["serde"]),
 ];
