@@ -14,7 +14,7 @@ mod de_parts;
 mod error_value;
 mod errors;
 mod fetch;
-mod headers;
+pub(crate) mod headers;
 mod object;
 mod payload;
 mod scope;
