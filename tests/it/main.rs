@@ -1,5 +1,6 @@
 //! Tests of Bowline as its users see it, in one binary.
 
+mod differential; // random values through the official package and back
 mod macros; // what the macros generate, over a real session
 mod node; // the official JavaScript package on the other side
 mod tidy; // what no compiler checks: imports, manifests, heads, documents
