@@ -1,10 +1,11 @@
-//! The interfaces that both sides agree on, and the data in them.
+//! The interfaces that both sides agree on. The data in them is in `data`.
 
 use std::sync::Arc;
 
 use bowline::value::{Request, Response};
-use bowline::{Blob, Bytes, ErrorValue, Func, Promise, Reader, Stub, Thrown, Value, Writer};
-use serde::{Deserialize, Serialize};
+use bowline::{Blob, Bytes, ErrorValue, Func, Reader, Stub, Thrown, Value, Writer};
+
+pub(crate) use crate::data::*;
 
 /// Counts from the number it was made with.
 #[bowline::interface]
@@ -70,7 +71,10 @@ pub(crate) trait Interop {
     async fn throw_error(&self) -> Result<(), ErrorValue>;
     async fn make_counter(&self, i: f64) -> CounterRef;
     async fn increment_counter(&self, c: CounterRef, i: Option<f64>) -> Result<f64, Thrown>;
-    async fn generate_fibonacci(&self, n: u32) -> Vec<f64>;
+    async fn generate_fibonacci(&self, n: u32) -> Vec<f64> {
+        let pairs = std::iter::successors(Some((0.0, 1.0)), |&(a, b)| Some((b, a + b)));
+        pairs.map(|(a, _)| a).take(n as usize).collect()
+    }
     async fn return_null(&self) -> Option<f64> {
         None
     }
@@ -97,7 +101,9 @@ pub(crate) trait Interop {
         42
     }
     #[rpc(get)]
-    async fn config(&self) -> Config;
+    async fn config(&self) -> Config {
+        Config { name: "interop".to_owned(), nested: Nested { list: vec![10.0, 20.0, 30.0], on: true } }
+    }
     #[rpc(get)]
     async fn tools(&self) -> Tools;
     /// The same counter throughout the session.
@@ -106,14 +112,20 @@ pub(crate) trait Interop {
     #[rpc(get)]
     async fn failing_property(&self) -> Result<(), ErrorValue>;
 
-    async fn throw_named(&self, name: String, message: String) -> Result<(), ErrorValue>;
+    async fn throw_named(&self, name: String, message: String) -> Result<(), ErrorValue> {
+        Err(ErrorValue::new(name, message))
+    }
     async fn throw_detailed(&self) -> Result<(), ErrorValue>;
     async fn throw_cause(&self, depth: u32) -> Result<(), ErrorValue>;
     async fn throw_aggregate(&self) -> Result<(), ErrorValue>;
-    async fn throw_value(&self, v: Value) -> Result<(), Thrown>;
+    async fn throw_value(&self, v: Value) -> Result<(), Thrown> {
+        Err(Thrown(v))
+    }
     async fn throw_with_capability(&self) -> Result<(), ErrorValue>;
     async fn throw_later(&self, ms: f64, name: String, message: String) -> Result<(), ErrorValue>;
-    async fn return_error(&self, name: String, message: String) -> ErrorValue;
+    async fn return_error(&self, name: String, message: String) -> ErrorValue {
+        ErrorValue::new(name, message)
+    }
     async fn catch_from(&self, func: Func<(), Value, Thrown>) -> Caught;
 
     async fn delay(&self, ms: f64, v: Value) -> Value;
@@ -131,8 +143,12 @@ pub(crate) trait Interop {
         (0..n).map(f64::from).collect()
     }
     async fn list_counters(&self, n: u32) -> Vec<CounterRef>;
-    async fn list_records(&self, n: u32) -> Vec<Record>;
-    async fn matrix(&self, rows: u32, cols: u32) -> Vec<Vec<f64>>;
+    async fn list_records(&self, n: u32) -> Vec<Record> {
+        (0..n).map(f64::from).map(|id| Record { id, name: format!("item-{id}") }).collect()
+    }
+    async fn matrix(&self, rows: u32, cols: u32) -> Vec<Vec<f64>> {
+        (0..rows).map(|r| (0..cols).map(|c| f64::from(r) * f64::from(cols) + f64::from(c)).collect()).collect()
+    }
 
     #[rpc(name = "self")]
     async fn itself(self: Arc<Self>) -> InteropRef;
@@ -190,8 +206,12 @@ pub(crate) trait Interop {
     async fn echo_blob(&self, blob: Blob) -> Blob {
         blob
     }
-    async fn make_blob(&self, text: String, mime: String) -> Blob;
-    async fn make_blobs(&self, n: u32) -> Vec<Blob>;
+    async fn make_blob(&self, text: String, mime: String) -> Blob {
+        Blob::new(mime, text)
+    }
+    async fn make_blobs(&self, n: u32) -> Vec<Blob> {
+        (0..n).map(|i| Blob::new("text/plain", format!("blob {i}"))).collect()
+    }
     async fn blob_info(&self, blob: Blob) -> Result<BlobInfo, Thrown>;
     async fn inspect_request(&self, req: Request) -> Result<RequestInfo, Thrown>;
     async fn inspect_response(&self, resp: Response) -> Result<ResponseInfo, Thrown>;
@@ -212,168 +232,4 @@ pub(crate) trait Interop {
     async fn mark(&self, label: String) -> String {
         label
     }
-}
-
-#[derive(Serialize, Deserialize, bowline::Pipeline)]
-pub(crate) struct Outcome {
-    pub(crate) result: Value,
-}
-
-#[derive(Serialize, Deserialize, bowline::Pipeline)]
-pub(crate) struct Config {
-    pub(crate) name: String,
-    pub(crate) nested: Nested,
-}
-
-#[derive(Serialize, Deserialize, bowline::Pipeline)]
-pub(crate) struct Nested {
-    pub(crate) list: Vec<f64>,
-    pub(crate) on: bool,
-}
-
-#[derive(Serialize, Deserialize, bowline::Pipeline)]
-pub(crate) struct Tools {
-    pub(crate) add: Func<(f64, f64), f64>,
-    pub(crate) deep: DeepTools,
-}
-
-#[derive(Serialize, Deserialize, bowline::Pipeline)]
-pub(crate) struct DeepTools {
-    pub(crate) mul: Func<(f64, f64), f64>,
-}
-
-#[derive(Serialize, Deserialize, bowline::Pipeline)]
-pub(crate) struct Caught {
-    pub(crate) message: String,
-    pub(crate) name: String,
-}
-
-#[derive(Serialize, Deserialize, bowline::Pipeline)]
-pub(crate) struct Deep {
-    pub(crate) level: DeepLevel,
-    pub(crate) plain: String,
-}
-
-#[derive(Serialize, Deserialize, bowline::Pipeline)]
-pub(crate) struct DeepLevel {
-    pub(crate) list: Vec<DeepEntry>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(untagged)]
-pub(crate) enum DeepEntry {
-    Counter { counter: CounterRef },
-    Func { func: Unary<Value, String> },
-}
-
-/// A counter that was promised, in a result that is there.
-#[derive(Serialize, Deserialize, bowline::Pipeline)]
-pub(crate) struct Promised {
-    pub(crate) counter: Promise<CounterRef, ErrorValue>,
-    pub(crate) now: bool,
-}
-
-#[derive(Serialize, Deserialize)]
-pub(crate) struct PromisedValue {
-    pub(crate) value: Promise<Value>,
-}
-
-#[derive(Serialize, Deserialize, bowline::Pipeline)]
-pub(crate) struct Record {
-    pub(crate) id: f64,
-    pub(crate) name: String,
-}
-
-#[derive(Serialize, Deserialize, bowline::Pipeline)]
-pub(crate) struct Repeated {
-    pub(crate) list: Vec<TrackedRef>,
-}
-
-#[derive(Serialize, Deserialize, bowline::Pipeline)]
-pub(crate) struct TrackedTree {
-    pub(crate) a: TrackedRef,
-    pub(crate) list: (TrackedRef, TrackedBranch),
-}
-
-#[derive(Serialize, Deserialize, bowline::Pipeline)]
-pub(crate) struct TrackedBranch {
-    pub(crate) b: TrackedRef,
-}
-
-#[derive(Serialize, Deserialize)]
-pub(crate) struct Item {
-    pub(crate) i: u32,
-}
-
-#[derive(Serialize, Deserialize)]
-pub(crate) struct Labelled {
-    pub(crate) label: String,
-    pub(crate) stream: Reader<Bytes>,
-}
-
-#[derive(Serialize, Deserialize, bowline::Pipeline)]
-pub(crate) struct Uploaded {
-    pub(crate) bytes: usize,
-    pub(crate) chunks: usize,
-    /// In lower-case hexadecimal digits.
-    pub(crate) sha256: String,
-}
-
-/// How many chunks a stream had, and what ended it.
-#[derive(Serialize, Deserialize)]
-pub(crate) struct Ended {
-    pub(crate) chunks: usize,
-    pub(crate) error: Option<Caught>,
-}
-
-#[derive(Serialize, Deserialize)]
-pub(crate) struct Written {
-    pub(crate) error: Option<Caught>,
-}
-
-/// What a sink has seen.
-#[derive(Clone, Default, Serialize, Deserialize)]
-pub(crate) struct SinkStatus {
-    pub(crate) bytes: usize,
-    pub(crate) chunks: usize,
-    pub(crate) reason: Option<String>,
-    pub(crate) state: SinkState,
-    /// Chunks that were no bytes.
-    pub(crate) values: Vec<Value>,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum SinkState {
-    #[default]
-    Open,
-    Closed,
-    Aborted,
-    Failed,
-}
-
-#[derive(Serialize, Deserialize, bowline::Pipeline)]
-pub(crate) struct BlobInfo {
-    /// In lower-case hexadecimal digits.
-    pub(crate) sha256: String,
-    pub(crate) size: usize,
-    #[serde(rename = "type")]
-    pub(crate) mime: String,
-}
-
-#[derive(Serialize, Deserialize)]
-pub(crate) struct RequestInfo {
-    pub(crate) body: String,
-    pub(crate) headers: Vec<(String, String)>,
-    pub(crate) method: String,
-    pub(crate) url: String,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct ResponseInfo {
-    pub(crate) body: String,
-    pub(crate) headers: Vec<(String, String)>,
-    pub(crate) status: u16,
-    pub(crate) status_text: String,
 }

@@ -5,6 +5,7 @@
 
 mod contract;
 mod counter;
+mod data;
 mod describe;
 mod fetch;
 mod made;

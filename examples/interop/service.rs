@@ -9,9 +9,9 @@ use futures_util::TryStreamExt;
 use futures_util::future::try_join_all;
 
 use crate::contract::{
-    BlobInfo, Caught, Config, CounterRef, Deep, DeepEntry, DeepLevel, DeepTools, Ended, GuestRef, Interop, InteropRef,
-    Item, Labelled, LogRef, Nested, NodeRef, Outcome, Promised, PromisedValue, Record, Repeated, RequestInfo,
-    ResponseInfo, SinkStatus, Tools, TrackedBranch, TrackedRef, TrackedTree, Unary, Uploaded, Written,
+    BlobInfo, Caught, CounterRef, Deep, DeepEntry, DeepLevel, DeepTools, Ended, GuestRef, Interop, InteropRef, Item,
+    Labelled, LogRef, NodeRef, Outcome, Promised, PromisedValue, Repeated, RequestInfo, ResponseInfo, SinkStatus,
+    Tools, TrackedBranch, TrackedRef, TrackedTree, Unary, Uploaded, Written,
 };
 use crate::counter::Count;
 use crate::describe::describe;
@@ -79,11 +79,6 @@ impl Interop for Main {
         Ok(c.increment(Some(i.unwrap_or(1.0))).await?)
     }
 
-    async fn generate_fibonacci(&self, n: u32) -> Vec<f64> {
-        let pairs = std::iter::successors(Some((0.0, 1.0)), |&(a, b)| Some((b, a + b)));
-        pairs.map(|(a, _)| a).take(n as usize).collect()
-    }
-
     async fn describe(&self, v: Value) -> Result<String, Thrown> {
         fetch::arrived(&v).await?;
         Ok(describe(&v))
@@ -97,10 +92,6 @@ impl Interop for Main {
 
     async fn make(&self, kind: String) -> Result<Value, ErrorValue> {
         made::make(&kind)
-    }
-
-    async fn config(&self) -> Config {
-        Config { name: "interop".to_owned(), nested: Nested { list: vec![10.0, 20.0, 30.0], on: true } }
     }
 
     async fn tools(&self) -> Tools {
@@ -118,10 +109,6 @@ impl Interop for Main {
         Err(range_error("property error"))
     }
 
-    async fn throw_named(&self, name: String, message: String) -> Result<(), ErrorValue> {
-        Err(ErrorValue::new(name, message))
-    }
-
     async fn throw_detailed(&self) -> Result<(), ErrorValue> {
         Err(made::detailed())
     }
@@ -134,10 +121,6 @@ impl Interop for Main {
         Err(made::aggregate())
     }
 
-    async fn throw_value(&self, v: Value) -> Result<(), Thrown> {
-        Err(Thrown(v))
-    }
-
     async fn throw_with_capability(&self) -> Result<(), ErrorValue> {
         Err(made::with_capability())
     }
@@ -145,10 +128,6 @@ impl Interop for Main {
     async fn throw_later(&self, ms: f64, name: String, message: String) -> Result<(), ErrorValue> {
         pause(ms).await;
         Err(ErrorValue::new(name, message))
-    }
-
-    async fn return_error(&self, name: String, message: String) -> ErrorValue {
-        ErrorValue::new(name, message)
     }
 
     async fn catch_from(&self, func: Func<(), Value, Thrown>) -> Caught {
@@ -213,14 +192,6 @@ impl Interop for Main {
 
     async fn list_counters(&self, n: u32) -> Vec<CounterRef> {
         numbers(n).into_iter().map(counter).collect()
-    }
-
-    async fn list_records(&self, n: u32) -> Vec<Record> {
-        numbers(n).into_iter().map(|id| Record { id, name: format!("item-{id}") }).collect()
-    }
-
-    async fn matrix(&self, rows: u32, cols: u32) -> Vec<Vec<f64>> {
-        (0..rows).map(|r| (0..cols).map(|c| f64::from(r) * f64::from(cols) + f64::from(c)).collect()).collect()
     }
 
     async fn itself(self: Arc<Self>) -> InteropRef {
@@ -385,14 +356,6 @@ impl Interop for Main {
 
     async fn write_until_error(&self, writable: Writer<Item>, n: u32) -> Written {
         Written { error: streams::write_items(writable, n).await.err().map(caught) }
-    }
-
-    async fn make_blob(&self, text: String, mime: String) -> Blob {
-        Blob::new(mime, text)
-    }
-
-    async fn make_blobs(&self, n: u32) -> Vec<Blob> {
-        (0..n).map(|i| Blob::new("text/plain", format!("blob {i}"))).collect()
     }
 
     async fn blob_info(&self, blob: Blob) -> Result<BlobInfo, Thrown> {
