@@ -161,7 +161,7 @@ impl<'a> Cursor<'a> {
         let mut escaped = false;
         loop {
             let rest = &self.text.as_bytes()[self.at..];
-            match rest.iter().position(|&b| b == b'"' || b == b'\\' || b < 0x20) {
+            match plain_bytes(rest) {
                 Some(plain) => self.at += plain,
                 None => return Err(self.error("unfinished string")),
             }
@@ -309,6 +309,38 @@ impl<'a> Cursor<'a> {
     }
 }
 
+/// Most strings end within so many bytes, and are not worth a search that must warm up.
+const NEAR: usize = 24;
+
+fn is_special(byte: u8) -> bool {
+    (byte < 0x20) | (byte == b'"') | (byte == b'\\')
+}
+
+/// How many bytes stand before the first one that is special in a string.
+#[inline]
+pub(super) fn plain_bytes(text: &[u8]) -> Option<usize> {
+    match text.iter().take(NEAR).position(|&b| is_special(b)) {
+        Some(found) => Some(found),
+        None => plain_bytes_far(text),
+    }
+}
+
+/// The same, for text whose first bytes are known to be plain.
+#[inline(never)]
+fn plain_bytes_far(text: &[u8]) -> Option<usize> {
+    for (n, block) in text.get(NEAR..)?.chunks(BLOCK).enumerate() {
+        // Without an early end, so that the compiler can look at many bytes at a time.
+        if block.iter().fold(false, |any, &b| any | is_special(b)) {
+            let found = block.iter().position(|&b| is_special(b))?;
+            return Some(NEAR + n * BLOCK + found);
+        }
+    }
+    None
+}
+
+/// Bytes that are looked at together: enough to be fast, few enough to be looked at again.
+const BLOCK: usize = 256;
+
 /// Unescapes a string that serde_json refuses because of a surrogate without its partner.
 fn lossy_string(raw: &str) -> Option<String> {
     let mut units = Vec::with_capacity(raw.len());
@@ -426,6 +458,19 @@ mod tests {
             assert_eq!(Cursor::new(text).string().as_deref(), Ok(expected));
         }
         assert!(matches!(Cursor::new("\"plain\"").string(), Ok(Cow::Borrowed(_))));
+    }
+
+    #[test]
+    fn what_is_special_is_found_wherever_it_stands() {
+        for len in [0, 1, NEAR - 1, NEAR, NEAR + 1, NEAR + BLOCK - 1, NEAR + BLOCK, NEAR + 3 * BLOCK] {
+            let plain = vec![b'a'; len];
+            assert_eq!(plain_bytes(&plain), None);
+            for special in [b'"', b'\\', 0, 0x1f] {
+                let mut text = plain.clone();
+                text.extend([special, b'a', b'"', 0x1f]);
+                assert_eq!(plain_bytes(&text), Some(len), "{special}");
+            }
+        }
     }
 
     #[test]
