@@ -2,4 +2,6 @@
 
 mod differential; // random values through the official package and back
 mod macros; // what the macros generate, over a real session
+mod node; // the official JavaScript package on the other side
+mod tidy; // what no compiler checks: imports, manifests, heads, documents
 mod ui; // what the macros say when they are misused

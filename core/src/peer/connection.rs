@@ -27,8 +27,26 @@ impl Connection {
         main: Option<Stub>,
         options: impl Into<Options>,
     ) -> (Self, impl Future<Output = Closed> + Send + 'static) {
-        let options = options.into();
-        let shared = Shared::wired(options.limits.clone(), main);
+        Self::run(transport, main, options.into(), true)
+    }
+
+    /// As [`start`](Self::start), for a peer that has said all it will say: nothing waits for
+    /// acknowledgements, and [`answered`](Self::answered) waits for streams to be sent whole.
+    pub fn start_batch<T: Transport>(
+        transport: T,
+        main: Option<Stub>,
+        options: impl Into<Options>,
+    ) -> (Self, impl Future<Output = Closed> + Send + 'static) {
+        Self::run(transport, main, options.into(), false)
+    }
+
+    fn run<T: Transport>(
+        transport: T,
+        main: Option<Stub>,
+        options: Options,
+        acknowledged: bool,
+    ) -> (Self, impl Future<Output = Closed> + Send + use<T> + 'static) {
+        let shared = Shared::wired(options.limits.clone(), main, acknowledged);
         let driver = driver::drive(Arc::clone(&shared), transport, options);
         (Self { shared }, driver)
     }

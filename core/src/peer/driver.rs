@@ -95,7 +95,7 @@ async fn read<R: Receiving>(shared: &Arc<Shared>, mut receiver: R) {
         turn += 1;
         if turn == TURN {
             turn = 0;
-            yield_once().await;
+            runtime::yield_once().await;
         }
     }
 }
@@ -137,7 +137,11 @@ async fn send_all<S: Sending>(shared: &Shared, sender: &mut S, leaving: &mut Lea
         in_time(sender.feed(leaving.message(text))).await?;
         fed = true;
     }
-    if fed { in_time(sender.flush()).await } else { Ok(()) }
+    if fed {
+        in_time(sender.flush()).await?;
+        shared.room.notify_waiters();
+    }
+    Ok(())
 }
 
 /// The next message, unless the transport is gone.
@@ -154,19 +158,6 @@ async fn in_time(write: impl Future<Output = Result<(), TransportEnd>>) -> Resul
         let message = format!("The peer has not read for {} seconds.", STALL.as_secs());
         Err(TransportEnd::Failed(message))
     })
-}
-
-/// Lets the writer have its turn.
-async fn yield_once() {
-    let mut yielded = false;
-    poll_fn(|cx| {
-        if std::mem::replace(&mut yielded, true) {
-            return Poll::Ready(());
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }
 
 /// As much of `reason` as fits, in whole characters.

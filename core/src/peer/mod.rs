@@ -19,6 +19,7 @@ mod reference;
 mod runtime;
 mod shared;
 mod stage;
+pub mod stream;
 mod stub;
 pub mod testing;
 mod transport;

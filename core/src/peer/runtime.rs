@@ -2,6 +2,8 @@
 //!
 //! Everything else in `peer` is plain futures, so another runtime would be another file here.
 
+#![expect(clippy::disallowed_methods, reason = "this is where the runtime comes in")]
+
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
@@ -47,6 +49,19 @@ pub(crate) async fn sleep_until(at: Instant) {
 /// Waits for `time`. Cancel-safe.
 pub(crate) async fn sleep(time: Duration) {
     tokio::time::sleep(time).await;
+}
+
+/// Lets other tasks, or another part of this one, have their turn.
+pub(crate) async fn yield_once() {
+    let mut yielded = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// What `future` gives, or `None` when it takes longer than `limit`. As cancel-safe as `future`.

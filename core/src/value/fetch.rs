@@ -4,12 +4,13 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::de::{Deserialize, Deserializer, Error as _};
 use serde::ser::{Error as _, Serialize, SerializeMap, SerializeTupleStruct, Serializer};
 
 use super::headers::{Pairs, from_plain, is_token};
-use super::{Bytes, BytesKind, Headers, Object, Value, scope, special};
+use super::{Bytes, BytesKind, Cap, Content, Headers, Object, Value, scope, special};
 
 /// An absolute URL.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -93,6 +94,9 @@ pub enum Body {
     Text(String),
     /// Binary data; its kind does not cross.
     Bytes(Bytes),
+    /// A stream of bytes: what a peer sends, whatever it was there. `Body::bytes` and
+    /// `Body::text` read it; `Body::from` makes one of a `Reader`.
+    Stream(Cap),
 }
 
 impl Body {
@@ -101,17 +105,26 @@ impl Body {
             Value::Null | Value::Undefined => Ok(Self::None),
             Value::String(text) => Ok(Self::Text(text)),
             Value::Bytes(bytes) if bytes.kind() == BytesKind::Uint8Array => Ok(Self::Bytes(bytes)),
-            _ => Err(InvalidFetch("a body must be null, a string or bytes")),
+            Value::Cap(cap) => Ok(match cap.downcast_ref::<Content>() {
+                None => Self::Stream(cap),
+                Some(content) if content.is_text => Self::Text(String::from_utf8_lossy(&content.bytes).into_owned()),
+                Some(content) => Self::Bytes(Bytes::new(&content.bytes[..])),
+            }),
+            _ => Err(InvalidFetch("a body must be null, a string, bytes or a stream")),
         }
     }
 }
 
 impl Serialize for Body {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // Official peers take bodies as streams only.
         match self {
             Self::None => serializer.serialize_none(),
+            Self::Text(text) if scope::is_writing() => Content::text(text).serialize(serializer),
+            Self::Bytes(bytes) if scope::is_writing() => Content::cap(Arc::new(bytes.to_vec())).serialize(serializer),
             Self::Text(text) => serializer.serialize_str(text),
             Self::Bytes(bytes) => serializer.serialize_bytes(bytes),
+            Self::Stream(cap) => cap.serialize(serializer),
         }
     }
 }
@@ -158,6 +171,7 @@ impl Request {
     }
 
     pub(super) fn from_init(url: Url, mut init: Object) -> Result<Self, InvalidFetch> {
+        init.remove("duplex");
         without(&mut init, "signal")?;
         let method = match init.remove("method") {
             None => "GET".to_owned(),
@@ -281,8 +295,10 @@ impl Serialize for RequestInit<'_> {
         }
         if request.body != Body::None {
             init.serialize_entry("body", &request.body)?;
+            // Without it, `fetch` takes no stream.
+            init.serialize_entry("duplex", "half")?;
         }
-        options(&request.options, &["method", "headers", "body"], &mut init)?;
+        options(&request.options, &["method", "headers", "body", "duplex"], &mut init)?;
         init.end()
     }
 }
