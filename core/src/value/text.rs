@@ -309,37 +309,29 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// Most strings end within so many bytes, and are not worth a search that must warm up.
-const NEAR: usize = 24;
-
 fn is_special(byte: u8) -> bool {
-    (byte < 0x20) | (byte == b'"') | (byte == b'\\')
+    byte < 0x20 || byte == b'"' || byte == b'\\'
 }
 
-/// How many bytes stand before the first one that is special in a string.
-#[inline]
+/// How many bytes stand before the first one that is special in a string. Looks at eight bytes at
+/// a time, which pays for short strings and for long ones.
 pub(super) fn plain_bytes(text: &[u8]) -> Option<usize> {
-    match text.iter().take(NEAR).position(|&b| is_special(b)) {
-        Some(found) => Some(found),
-        None => plain_bytes_far(text),
-    }
-}
-
-/// The same, for text whose first bytes are known to be plain.
-#[inline(never)]
-fn plain_bytes_far(text: &[u8]) -> Option<usize> {
-    for (n, block) in text.get(NEAR..)?.chunks(BLOCK).enumerate() {
-        // Without an early end, so that the compiler can look at many bytes at a time.
-        if block.iter().fold(false, |any, &b| any | is_special(b)) {
-            let found = block.iter().position(|&b| is_special(b))?;
-            return Some(NEAR + n * BLOCK + found);
+    const ONES: u64 = u64::MAX / 0xff;
+    let (words, rest) = text.as_chunks::<8>();
+    for (n, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        // The top bit of each byte that is less than `below`, which is at most 0x80. A borrow can
+        // only set bits above the first that is rightly set, and the first is what counts.
+        let less = |bytes: u64, below: u64| bytes.wrapping_sub(ONES * below) & !bytes & (ONES << 7);
+        let is = |byte: u8| less(word ^ (ONES * u64::from(byte)), 1);
+        let special = less(word, 0x20) | is(b'"') | is(b'\\');
+        if special != 0 {
+            return Some(8 * n + special.trailing_zeros() as usize / 8);
         }
     }
-    None
+    let found = rest.iter().position(|&b| is_special(b))?;
+    Some(8 * words.len() + found)
 }
-
-/// Bytes that are looked at together: enough to be fast, few enough to be looked at again.
-const BLOCK: usize = 256;
 
 /// Unescapes a string that serde_json refuses because of a surrogate without its partner.
 fn lossy_string(raw: &str) -> Option<String> {
@@ -462,13 +454,15 @@ mod tests {
 
     #[test]
     fn what_is_special_is_found_wherever_it_stands() {
-        for len in [0, 1, NEAR - 1, NEAR, NEAR + 1, NEAR + BLOCK - 1, NEAR + BLOCK, NEAR + 3 * BLOCK] {
-            let plain = vec![b'a'; len];
-            assert_eq!(plain_bytes(&plain), None);
-            for special in [b'"', b'\\', 0, 0x1f] {
-                let mut text = plain.clone();
-                text.extend([special, b'a', b'"', 0x1f]);
-                assert_eq!(plain_bytes(&text), Some(len), "{special}");
+        for len in 0..40 {
+            for plain in [b'a', b' ', b'!', b'#', b'[', b']', 0x7f, 0x80, 0xa2, 0xdc, 0xff] {
+                let plain = vec![plain; len];
+                assert_eq!(plain_bytes(&plain), None);
+                for special in [b'"', b'\\', 0, 1, 0x1f] {
+                    let mut text = plain.clone();
+                    text.extend([special, b'!', b'#', b'"', 0x1f, b'a', b'a', b'a', b'a']);
+                    assert_eq!(plain_bytes(&text), Some(len), "{special} behind {plain:?}");
+                }
             }
         }
     }
