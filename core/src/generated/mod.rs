@@ -9,7 +9,8 @@ pub use serde;
 
 pub use self::error::{ErrorParts, ErrorView};
 pub use self::spread::Spread;
-pub use crate::peer::{Args, Object, Reply, reply};
+pub use crate::peer::{Args, ErrorCase, Object, Reply, reply};
+pub use crate::typescript;
 
 use crate::value::ErrorValue;
 
