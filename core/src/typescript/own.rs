@@ -1,7 +1,7 @@
 //! Bowline's own types in TypeScript.
 
 use super::{Declarations, Type, TypeScript};
-use crate::peer::{Func, Never, Promise, Stub};
+use crate::peer::{Func, Promise, Stub};
 use crate::value::{BigInt, Bytes, Date, ErrorValue, Headers, Object, Request, Response, Url, Value};
 
 macro_rules! spelled {
@@ -19,7 +19,6 @@ spelled! {
     Date: "Date";
     ErrorValue: "Error";
     Headers: "Headers";
-    Never: "never";
     Object: "Record<string, unknown>";
     Request: "Request";
     Response: "Response";
