@@ -1,5 +1,6 @@
 //! Tests of Bowline as its users see it, in one binary.
 
 mod macros; // what the macros generate, over a real session
+mod tidy; // what no compiler checks: imports, manifests, heads, documents
 mod typescript; // what TypeScript is told of an interface, and what its compiler says to that
 mod ui; // what the macros say when they are misused
