@@ -5,7 +5,7 @@ use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
-use syn::{Attribute, Expr, ExprLit, Lit, Meta};
+use syn::{Attribute, Expr, ExprLit, Ident, Lit, Meta};
 
 use crate::attributes::conditions;
 use crate::generics::{described, sendable};
@@ -40,17 +40,19 @@ fn member(member: &Member) -> TokenStream {
     let conditions = conditions(attrs);
     let docs = docs_text(attrs);
     let (ok, err) = (&output.ok, reference::error(member));
+    // A type without a description is reported where it stands.
     let call = match kind {
-        Kind::Method => quote!(method),
-        Kind::Property => quote!(property),
+        Kind::Method => Ident::new("method", ok.span()),
+        Kind::Property => Ident::new("property", ok.span()),
     };
     let declared = quote_spanned!(ok.span()=> it.#call::<#ok, #err>(#wire, #docs););
-    let argument = |Argument { name, ty }: &Argument, call| {
+    let argument = |Argument { name, ty }: &Argument, call: &str| {
+        let call = Ident::new(call, ty.span());
         let name = camel_case(&name.unraw().to_string());
         quote_spanned!(ty.span()=> it.#call::<#ty>(#name);)
     };
-    let args = args.iter().map(|arg| argument(arg, quote!(argument)));
-    let rest = rest.iter().map(|arg| argument(arg, quote!(rest)));
+    let args = args.iter().map(|arg| argument(arg, "argument"));
+    let rest = rest.iter().map(|arg| argument(arg, "rest"));
     quote! {
         #(#conditions)*
         {

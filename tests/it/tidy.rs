@@ -15,7 +15,8 @@ const IMPORTS: &[(&str, &[&str], &[&str])] = &[
     ("wire", &["id", "limits", "value", "session::Path", "session::Step"], &["serde_json", "thiserror", "url"]),
     ("session", &["id", "limits", "value", "wire"], &[]),
     ("peer", &["id", "limits", "value", "session"], &["async_trait", "serde", "serde_json", "tokio::sync", "tracing"]),
-    ("generated", &["value", "peer"], &["serde"]),
+    ("typescript", &["value", "peer"], &[]),
+    ("generated", &["value", "peer", "typescript"], &["serde"]),
 ];
 
 /// The file of `peer` that may name all of Tokio.

@@ -3,10 +3,11 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
-use std::process::Command;
 
 use bowline::{BigInt, Bytes, Date, Func, Stub, Value};
 use serde::{Deserialize, Serialize};
+
+use crate::node;
 
 /// Finds people.
 ///
@@ -53,6 +54,7 @@ trait Sink {
 /// Somebody.
 #[derive(Serialize, Deserialize, bowline::Pipeline, bowline::TypeScript)]
 #[serde(rename_all = "camelCase")]
+#[expect(dead_code, reason = "told to TypeScript, not used")]
 struct Profile {
     /// Never given twice.
     id: u64,
@@ -99,6 +101,7 @@ struct Plan {
 struct UserId(u32);
 
 #[derive(Serialize, Deserialize, bowline::TypeScript)]
+#[expect(dead_code, reason = "told to TypeScript, not used")]
 #[serde(rename_all = "kebab-case")]
 enum Level {
     VeryLow,
@@ -162,16 +165,61 @@ enum ProfileError {
     Range(#[rpc(message)] String),
 }
 
+/// Where the declarations are kept, as a `.ts`, since of a `.d.ts` the compiler overlooks mistakes.
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/typescript");
 
 #[test]
 fn declarations_are_as_they_were() {
     let text = bowline::typescript::<DirectoryRef>();
     assert_eq!(text, bowline::typescript::<DirectoryRef>());
-    let file = Path::new(FOLDER).join("directory.d.ts");
+    let file = Path::new(FOLDER).join("directory.ts");
     if std::env::var_os("BOWLINE_BLESS").is_some() {
         std::fs::write(&file, &text).expect("the file can be written");
     }
     let kept = std::fs::read_to_string(&file).expect("the file is there");
     assert_eq!(text, kept, "BOWLINE_BLESS=1 writes {} anew; read what changed", file.display());
+}
+
+#[test]
+fn the_compiler_takes_what_is_right_and_refuses_what_is_wrong() {
+    node::compile(FOLDER);
+}
+
+#[test]
+fn a_root_that_is_data_imports_nothing() {
+    let text = bowline::typescript::<Level>();
+    assert_eq!(
+        text,
+        "// Written by Bowline from Rust, for `Level`; changes belong there.\n\nexport type Level = \"very-low\" | \"high\";\n"
+    );
+}
+
+/// Names that mean something to TypeScript, and one name for two types.
+mod names {
+    #[derive(bowline::TypeScript)]
+    #[expect(dead_code, reason = "told to TypeScript, not used")]
+    pub(super) struct Request {
+        pub(super) other: other::Date,
+        pub(super) own: Date,
+    }
+
+    #[derive(bowline::TypeScript)]
+    #[expect(dead_code, reason = "told to TypeScript, not used")]
+    pub(super) struct Date(pub(super) bowline::Date);
+
+    pub(super) mod other {
+        #[derive(bowline::TypeScript)]
+        #[expect(dead_code, reason = "told to TypeScript, not used")]
+        pub(crate) struct Date {
+            pub(crate) at: bowline::Date,
+        }
+    }
+}
+
+#[test]
+fn types_of_one_name_are_told_apart() {
+    let text = bowline::typescript::<names::Request>();
+    assert!(text.contains("interface Request2 {\n  other: Date2;\n  own: Date3;\n}"), "{text}");
+    assert!(text.contains("interface Date2 {\n  at: Date;\n}"), "{text}");
+    assert!(text.contains("type Date3 = Date;"), "{text}");
 }

@@ -109,7 +109,9 @@ impl Declarations {
         let body: Vec<_> = self.items.into_iter().map(|item| item.text).collect();
         let body = body.join("\n");
         let imported: Vec<_> = ["RpcStub", "RpcTarget"].into_iter().filter(|name| mentions(&body, name)).collect();
-        let mut text = format!("// Written by Bowline from Rust, for `{}`; changes belong there.\n", root.whole());
+        let name = root.whole();
+        let name = name.strip_prefix("RpcStub<").and_then(|name| name.strip_suffix('>')).unwrap_or(&name);
+        let mut text = format!("// Written by Bowline from Rust, for `{name}`; changes belong there.\n");
         if !imported.is_empty() {
             writeln!(text, "import type {{ {} }} from \"capnweb\";", imported.join(", "))
                 .expect("a String takes all that is written");

@@ -61,9 +61,11 @@ impl Type {
     /// A function.
     pub fn function(arguments: &[Self], result: &Self) -> Self {
         let name = |at| if arguments.len() == 1 { "value".to_owned() } else { format!("value{}", at + 1) };
-        let arguments: Vec<_> = arguments.iter().enumerate().map(|(at, ty)| (name(at), ty.clone())).collect();
+        // None is optional: who calls it sends them all.
+        let arguments: Vec<_> =
+            arguments.iter().enumerate().map(|(at, ty)| format!("{}: {}", name(at), ty.whole())).collect();
         let result = if result.is_nothing() { "void".to_owned() } else { result.soon() };
-        Self::new(format!("({}) => {result}", parameters(&arguments)))
+        Self::new(format!("({}) => {result}", arguments.join(", ")))
     }
 
     /// The whole spelling.
