@@ -51,6 +51,8 @@
 //!   the two ways to be a client.
 //! - [`Func`] for callbacks, [`Stub`] for references without a type, [`DynTarget`] for objects
 //!   without one, [`Attenuate`] for handing on less than one has.
+//! - [`Reader`] and [`Writer`]: streams, as arguments, as results and inside of data; [`stream`]
+//!   says how they are made.
 //! - [`CallError`]: how calls fail, sorted by who can do something about it.
 //! - [`Limits`] and [`HttpLimits`]: the bounds on what a peer can make us hold.
 //! - [`typescript`]: a `.d.ts` of an interface for browsers.
@@ -64,14 +66,15 @@
 #[doc(hidden)]
 pub use bowline_core::generated as __private;
 pub use bowline_core::limits::Limits;
+pub use bowline_core::peer::stream::{Reader, Writer};
 pub use bowline_core::peer::{
     Arg, Attenuate, CallError, CodecError, DynTarget, Elements, ErrorCase, FromPromise, Func, Interface, IntoArg,
-    IntoStep, Member, MemberKind, Never, Pipeline, Promise, Reference, RemoteError, Revoke, RpcError, SessionError,
-    Stub, Thrown, testing,
+    IntoStep, Member, MemberKind, Never, Options, Pipeline, Promise, Reference, RemoteError, Revoke, RpcError,
+    SessionError, Stub, Thrown, stream, testing,
 };
 pub use bowline_core::session::{Closed, ClosedBy, Path, Stats, Step};
 pub use bowline_core::typescript::{TypeScript, typescript};
-pub use bowline_core::value::{BigInt, Bytes, BytesKind, Date, ErrorValue, Value, bigint, date};
+pub use bowline_core::value::{BigInt, Bytes, BytesKind, Date, ErrorKind, ErrorValue, Value, bigint, date};
 
 #[cfg(all(feature = "client", not(feature = "server")))]
 pub use bowline_client::KeepAlive;

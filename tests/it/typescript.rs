@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
-use bowline::{BigInt, Bytes, Date, Func, Stub, Value};
+use bowline::{BigInt, Bytes, Date, Func, Reader, Stub, Value, Writer};
 use serde::{Deserialize, Serialize};
 
 use crate::node;
@@ -28,6 +28,8 @@ trait Directory {
     async fn raw(&self, bytes: Bytes, when: Date, number: BigInt) -> HashMap<String, Bytes>;
     async fn anything(&self, value: Value) -> Value;
     async fn object(&self) -> Stub;
+    async fn upload(&self, bytes: Reader<Bytes>) -> Reader<Option<Event>>;
+    async fn log(&self) -> Writer<String>;
     async fn shapes(&self, level: Level, shape: Shape, plain: Plain) -> (Outside, Adjacent);
     #[rpc(get)]
     async fn version(&self) -> String;

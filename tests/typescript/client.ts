@@ -60,7 +60,10 @@ export async function capabilities() {
   await api.adopt(api.authenticate("secret"));
   const plan: Watch & How = { topic: "news", kind: "as", every: 1, in: "very-low" };
   const level: Level = "high";
-  return [sum, plan, level];
+  const events = await api.upload(new Blob(["text"]).stream());
+  const event: Event | null | undefined = (await events.getReader().read()).value;
+  await (await api.log()).getWriter().write("a line");
+  return [sum, plan, level, event];
 }
 
 export async function mistakes() {
@@ -84,6 +87,8 @@ export async function mistakes() {
   await api.shapes("low", 1, undefined);
   // @ts-expect-error: a property is not called
   await api.version();
+  // @ts-expect-error: a stream of something else
+  await api.upload(new ReadableStream<string>());
   // @ts-expect-error: a bigint is no number
   const balance: number = (await api.profile(7)).balance;
   // @ts-expect-error: it may not be there

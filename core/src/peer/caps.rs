@@ -8,7 +8,9 @@ use std::sync::{Arc, MutexGuard};
 
 use crate::id::PromiseId;
 use crate::peer::deliver;
+use crate::peer::local::{Body, Local};
 use crate::peer::shared::{Entry, Shared, State};
+use crate::peer::stream::{OutletEnd, Writable};
 use crate::peer::stub::{Inner, Kind, Remote, Stub};
 use crate::session::{self, Outgoing, Path, Ref};
 use crate::value::{Cap, Payload};
@@ -123,6 +125,10 @@ impl State {
                     return stub;
                 }
                 Kind::Stub
+            }
+            Ref::Import(_) if self.session.kind(of) == session::Kind::Writable => {
+                let outlet = Writable::Remote(OutletEnd::new(shared, of));
+                return Stub::from_local(Local::new(Body::Writable(outlet)));
             }
             Ref::Import(_) => Kind::Stub,
             Ref::Promise(_) => Kind::Result,

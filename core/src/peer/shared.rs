@@ -19,6 +19,7 @@ use crate::peer::local::Local;
 use crate::peer::object::Answer;
 use crate::peer::runtime::Task;
 use crate::peer::stage::{Job, Leftovers};
+use crate::peer::stream::Chunk;
 use crate::peer::stub::Stub;
 use crate::peer::wait::{Ending, Wait};
 use crate::session::{Closed, Kind, Path, Ref, Session, Step};
@@ -31,6 +32,10 @@ pub(crate) struct Shared {
     pub(crate) wake: Notify,
     /// How the session ended, once everything that ends with it has ended.
     pub(crate) ended: watch::Sender<Option<Closed>>,
+    /// Tells streams that messages were sent, or that the session is over.
+    pub(crate) room: Notify,
+    /// Whether the peer can acknowledge chunks: over a batch it cannot.
+    acknowledges: bool,
     /// Without a transport: the session of a local object or promise, run by its callers.
     private: bool,
 }
@@ -43,13 +48,31 @@ pub(crate) struct State {
     /// task is missing for the instant between its start and its entry.
     pub(crate) running: HashMap<PromiseId, Option<Task>>,
     pub(crate) closed: Option<Closed>,
-    pub(crate) waiters: HashMap<WaitId, oneshot::Sender<Ending>>,
+    pub(crate) waiters: HashMap<WaitId, Waiter>,
+    /// Streams that are being sent.
+    pub(crate) pumps: usize,
     /// Told, by being dropped, when no answer is owed any more.
     answered: Vec<oneshot::Sender<()>>,
     /// The list of jobs between its uses.
     pub(crate) spare: Vec<Job>,
     /// Somebody carries out outputs. Only one does at a time, or calls could overtake.
     pumping: bool,
+}
+
+/// Who is told how a wait ended.
+pub(crate) enum Waiter {
+    Task(oneshot::Sender<Ending>),
+    Chunk(Chunk),
+}
+
+impl Waiter {
+    fn tell(self, ending: Ending) {
+        match self {
+            // Who gave the wait up has dropped the other end.
+            Self::Task(sender) => drop(sender.send(ending)),
+            Self::Chunk(chunk) => chunk.end(ending),
+        }
+    }
 }
 
 /// What a [`TargetId`] stands for.
@@ -72,8 +95,8 @@ impl From<Stub> for Entry {
 
 impl Shared {
     /// The session of a connection.
-    pub(crate) fn wired(limits: Limits, main: Option<Stub>) -> Arc<Self> {
-        Self::new(limits, main.map(Entry::from), false)
+    pub(crate) fn wired(limits: Limits, main: Option<Stub>, acknowledges: bool) -> Arc<Self> {
+        Self::new(limits, main.map(Entry::from), acknowledges, false)
     }
 
     /// A session that has no transport. Its peer is its own caller, so nothing is bounded.
@@ -84,10 +107,10 @@ impl Shared {
             held_bytes: usize::MAX / 4,
             ..Limits::default()
         };
-        Self::new(limits, main, true)
+        Self::new(limits, main, true, true)
     }
 
-    fn new(limits: Limits, main: Option<Entry>, private: bool) -> Arc<Self> {
+    fn new(limits: Limits, main: Option<Entry>, acknowledges: bool, private: bool) -> Arc<Self> {
         let session = Session::new(limits, main.is_some());
         let targets = main.map(|entry| (Session::MAIN, entry));
         Arc::new(Self {
@@ -97,18 +120,39 @@ impl Shared {
                 running: HashMap::new(),
                 closed: None,
                 waiters: HashMap::new(),
+                pumps: 0,
                 answered: Vec::new(),
                 spare: Vec::new(),
                 pumping: false,
             }),
             wake: Notify::new(),
             ended: watch::Sender::new(None),
+            room: Notify::new(),
+            acknowledges,
             private,
         })
     }
 
     pub(crate) fn is_private(&self) -> bool {
         self.private
+    }
+
+    /// Whether the peer can acknowledge chunks.
+    pub(crate) fn acknowledges(&self) -> bool {
+        self.acknowledges
+    }
+
+    /// How the session ended, if it has, and how many bytes wait to be sent.
+    pub(crate) fn outbound(&self) -> (Option<Closed>, usize) {
+        let state = self.lock();
+        (state.closed.clone(), state.session.transmit_bytes())
+    }
+
+    /// A stream of ours was sent to its end.
+    pub(crate) fn pump_ended(self: &Arc<Self>) {
+        let mut state = self.lock();
+        state.pumps -= 1;
+        self.leave(state);
     }
 
     /// The state, for a moment.
@@ -141,7 +185,7 @@ impl Shared {
         }
         let (sender, receiver) = oneshot::channel();
         let wait = state.session.pull(of, path);
-        state.waiters.insert(wait, sender);
+        state.waiters.insert(wait, Waiter::Task(sender));
         self.pump(state);
         Wait::pulled(Arc::clone(self), wait, receiver)
     }
@@ -236,7 +280,7 @@ impl Shared {
     pub(crate) async fn until_answered(&self) {
         let receiver = {
             let mut state = self.lock();
-            if state.session.answers_owed() == 0 {
+            if self.all_answered(&state) {
                 return;
             }
             let (sender, receiver) = oneshot::channel();
@@ -245,6 +289,11 @@ impl Shared {
         };
         // The sender is dropped, never used.
         let _ = receiver.await;
+    }
+
+    /// Streams count where nothing can be sent once the answers are.
+    fn all_answered(&self, state: &State) -> bool {
+        state.session.answers_owed() == 0 && (self.acknowledges || state.pumps == 0)
     }
 
     /// One message or other event, and all that follows from it; false once the session is over.
@@ -295,7 +344,7 @@ impl Shared {
         }
         state.pumping = false;
         let to_send = state.session.transmit_bytes() > 0;
-        let all_answered = state.session.answers_owed() == 0;
+        let all_answered = self.all_answered(&state);
         let answered = if all_answered { std::mem::take(&mut state.answered) } else { Vec::new() };
         drop(state);
         drop(answered);
@@ -308,7 +357,8 @@ impl Shared {
     fn run(self: &Arc<Self>, job: Job) {
         let ran = catch_unwind(AssertUnwindSafe(|| match job {
             Job::Deliver(call) => deliver::deliver(self, call),
-            Job::Wake(waiter, ending) => drop(waiter.send(ending)),
+            Job::Wake(waiter, ending) => waiter.tell(ending),
+            Job::Pump(pumping) => pumping.start(),
             Job::Discard(ending) => drop(ending),
             Job::Drop(entry) => drop(entry),
             Job::Cancel(call) => deliver::cancel(self, call),
@@ -321,12 +371,13 @@ impl Shared {
 
     fn end(&self, closed: Closed, leftovers: Leftovers) {
         for (_, waiter) in leftovers.waiters {
-            drop(waiter.send(Ending::Lost(closed.clone())));
+            waiter.tell(Ending::Lost(closed.clone()));
         }
         for (_, entry) in leftovers.targets {
             deliver::drop_quietly(entry);
         }
         self.ended.send_replace(Some(closed));
+        self.room.notify_waiters();
         self.wake.notify_one();
     }
 }

@@ -121,7 +121,7 @@ impl Declarations {
 }
 
 /// Names that declarations of ours mean something else by.
-const GLOBALS: [&str; 20] = [
+const GLOBALS: [&str; 21] = [
     "Array",
     "Blob",
     "Date",
@@ -142,6 +142,7 @@ const GLOBALS: [&str; 20] = [
     "String",
     "URL",
     "Uint8Array",
+    "WritableStream",
 ];
 
 fn mentions(text: &str, name: &str) -> bool {

@@ -1,6 +1,7 @@
 //! Bowline's own types in TypeScript.
 
 use super::{Declarations, Type, TypeScript};
+use crate::peer::stream::{Reader, Writer};
 use crate::peer::{Func, Promise, Stub};
 use crate::value::{BigInt, Bytes, Date, ErrorValue, Headers, Object, Request, Response, Url, Value};
 
@@ -38,5 +39,17 @@ impl<A: TypeScript, R: TypeScript, E: 'static> TypeScript for Func<A, R, E> {
 impl<T: TypeScript, E: 'static> TypeScript for Promise<T, E> {
     fn describe(to: &mut Declarations) -> Type {
         T::describe(to)
+    }
+}
+
+impl<T: TypeScript> TypeScript for Reader<T> {
+    fn describe(to: &mut Declarations) -> Type {
+        T::describe(to).within("ReadableStream")
+    }
+}
+
+impl<T: TypeScript> TypeScript for Writer<T> {
+    fn describe(to: &mut Declarations) -> Type {
+        T::describe(to).within("WritableStream")
     }
 }

@@ -52,6 +52,12 @@ impl Type {
         Self::new(format!("[{}]", items.join(", ")))
     }
 
+    /// What `generic` is of it.
+    #[must_use]
+    pub fn within(&self, generic: &str) -> Self {
+        Self::new(format!("{generic}<{}>", self.whole()))
+    }
+
     /// Objects with any keys and values of this type.
     #[must_use]
     pub fn record(&self) -> Self {
