@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// A board of tasks that everybody sees.
 #[bowline::interface(typescript)]
-pub trait Board {
+pub(crate) trait Board {
     /// What the board is about.
     #[rpc(get)]
     async fn title(&self) -> String;
@@ -18,7 +18,7 @@ pub trait Board {
 
 /// What one person can do.
 #[bowline::interface(typescript)]
-pub trait Seat {
+pub(crate) trait Seat {
     /// All tasks, the oldest first.
     async fn tasks(&self) -> Vec<Task>;
 
@@ -35,23 +35,23 @@ pub trait Seat {
 
 /// Keeps a callback in use.
 #[bowline::interface(typescript)]
-pub trait Watch {}
+pub(crate) trait Watch {}
 
 /// Something to do.
 #[derive(Clone, Serialize, Deserialize, bowline::Pipeline, bowline::TypeScript)]
-pub struct Task {
-    pub id: u64,
-    pub title: String,
+pub(crate) struct Task {
+    pub(crate) id: u64,
+    pub(crate) title: String,
     /// Who put it there.
-    pub by: String,
-    pub since: Date,
-    pub colour: Option<Colour>,
-    pub done: bool,
+    pub(crate) by: String,
+    pub(crate) since: Date,
+    pub(crate) colour: Option<Colour>,
+    pub(crate) done: bool,
 }
 
 #[derive(Clone, Copy, Serialize, Deserialize, bowline::TypeScript)]
 #[serde(rename_all = "lowercase")]
-pub enum Colour {
+pub(crate) enum Colour {
     Amber,
     Blue,
     Green,
@@ -60,7 +60,7 @@ pub enum Colour {
 /// What happened.
 #[derive(Clone, Serialize, Deserialize, bowline::TypeScript)]
 #[serde(tag = "kind", rename_all = "camelCase")]
-pub enum Change {
+pub(crate) enum Change {
     /// A task is new, or no longer as it was.
     Task { task: Task },
     /// Somebody came or left.
@@ -69,9 +69,9 @@ pub enum Change {
 
 /// Why something was refused.
 #[derive(Debug, thiserror::Error, bowline::RpcError)]
-pub enum BoardError {
-    #[error("somebody called {name} is here already")]
-    NameTaken { name: String },
+pub(crate) enum BoardError {
+    #[error("somebody called {taken} is here already")]
+    NameTaken { taken: String },
     #[error("{what} has from 1 to {max} characters")]
     Length { what: String, max: usize },
     #[error("there is no task {id}")]

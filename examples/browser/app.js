@@ -20,7 +20,7 @@ board.onRpcBroken(() => problem("The connection is gone. Reload to try again."))
 on("enter", "submit", async () => {
   const name = input("name").value;
   // Three calls, the last two on a seat that has not arrived: they travel together.
-  using sitting = board.sitDown(name);
+  const sitting = board.sitDown(name);
   const [tasks, watch] = await Promise.all([sitting.tasks(), sitting.watch(changed)]);
   held = { seat: await sitting, watch };
   tasks.forEach(show);

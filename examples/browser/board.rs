@@ -7,14 +7,14 @@ use std::time::SystemTime;
 
 use bowline::Func;
 
-use crate::api::{Board, BoardError, Change, Colour, Seat, SeatRef, Task, Watch, WatchRef};
+use super::api::{Board, BoardError, Change, Colour, Seat, SeatRef, Task, Watch, WatchRef};
 
 const NAME_CHARS_MAX: usize = 20;
 const TITLE_CHARS_MAX: usize = 60;
 
 /// What everybody shares.
 #[derive(Default)]
-pub struct Hall(Mutex<State>);
+pub(crate) struct Hall(Mutex<State>);
 
 #[derive(Default)]
 struct State {
@@ -52,7 +52,7 @@ impl Board for Hall {
         let name = within("a name", &name, NAME_CHARS_MAX)?;
         let mut state = self.state();
         if state.names.contains(&name) {
-            return Err(BoardError::NameTaken { name });
+            return Err(BoardError::NameTaken { taken: name });
         }
         state.names.push(name.clone());
         state.tell(&state.here());

@@ -8,7 +8,7 @@
 //! object, a call on it before it has arrived, a callback that the server calls, an error with
 //! properties, and an object given back. `board.rs` is the server's side of each.
 
-mod api;
+pub(crate) mod api;
 mod board;
 
 use std::error::Error;
@@ -22,10 +22,11 @@ use axum::routing::get;
 use bowline::{Peer, Service};
 use tokio::net::TcpListener;
 
-use crate::api::BoardRef;
+use self::api::BoardRef;
 
 /// The package for browsers, as npm installs it.
-const CAPNWEB: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/typescript/node_modules/capnweb/dist/index.js");
+pub(crate) const CAPNWEB: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/tests/typescript/node_modules/capnweb/dist/index.js");
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -43,7 +44,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// The page and its parts, and the board under `/rpc`.
-fn app(capnweb: String) -> Router {
+pub(crate) fn app(capnweb: String) -> Router {
     let hall = Arc::new(board::Hall::default());
     let rpc = Service::new(move |_peer: Peer| BoardRef::from_arc(Arc::clone(&hall)));
     Router::new()

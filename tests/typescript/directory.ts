@@ -32,6 +32,8 @@ export interface Directory extends RpcTarget {
   raw(bytes: Uint8Array, when: Date, number: bigint): Promise<Record<string, Uint8Array>>;
   anything(value: unknown): Promise<unknown>;
   object(): Promise<RpcStub<any>>;
+  upload(bytes: ReadableStream<Uint8Array>): Promise<ReadableStream<Event | null>>;
+  log(): Promise<WritableStream<string>>;
   shapes(level: Level, shape: Shape, plain: Plain): Promise<[Outside, Adjacent]>;
   readonly version: string;
   /** @throws TokenError — bad token */

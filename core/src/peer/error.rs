@@ -164,6 +164,10 @@ impl<E> CallError<E> {
 }
 
 impl<E: RpcError> RpcError for CallError<E> {
+    fn cases() -> &'static [ErrorCase] {
+        E::cases()
+    }
+
     /// Passes on what a call of ours failed with, as proxies do.
     fn to_value(&self) -> Value {
         match self {
