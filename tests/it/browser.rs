@@ -14,7 +14,7 @@ use crate::node;
 #[expect(dead_code, reason = "its `main` is not called here")]
 mod example;
 
-use example::api::{BoardRef, Change, SeatRef};
+use example::api::{BoardRef, Change};
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/browser");
 
@@ -42,6 +42,7 @@ async fn a_page_is_a_peer() {
     let address = listener.local_addr().expect("an address");
     tokio::spawn(async move { axum::serve(listener, example::app(capnweb)).await });
 
+    let pictures = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let mut page = Page::open(&format!("http://{address}/")).await;
     page.until("'ready' in document.documentElement.dataset").await;
     assert_eq!(page.run("document.querySelector('h1').textContent").await, "Spring regatta");
@@ -50,6 +51,7 @@ async fn a_page_is_a_peer() {
     page.run("document.getElementById('name').value = 'x'.repeat(21); document.forms.enter.requestSubmit()").await;
     page.until("problem.textContent === 'a name has from 1 to 20 characters'").await;
     page.until("document.getElementById('name').maxLength === 20").await;
+    page.picture(&pictures.join("browser-refused.png")).await;
     assert_eq!(page.run("document.getElementById('board').hidden").await, true);
 
     page.run("document.getElementById('name').value = 'Ann'; document.forms.enter.requestSubmit()").await;
@@ -58,13 +60,14 @@ async fn a_page_is_a_peer() {
 
     // Somebody else comes, and what he does is on the page.
     let session = bowline::connect(format!("ws://{address}/rpc")).await.expect("a session");
-    let seat: SeatRef = session.root::<BoardRef>().sit_down("Bob").await.expect("nobody else is Bob");
+    let board: BoardRef = session.root();
+    let seat = board.sit_down("Bob").await.expect("nobody else is Bob");
     let (to, mut changes) = unbounded_channel();
-    let watch = seat.watch(Func::new(move |change: Change| {
+    let watching = seat.watch(Func::new(move |change: Change| {
         let told = to.send(change);
         async move { drop(told) }
     }));
-    let watch = watch.await.expect("the hall is open");
+    let _watch = watching.await.expect("the hall is open");
     page.until(&names_are(&["Ann", "Bob"])).await;
     let hull = seat.add("Sand the hull", Some(example::api::Colour::Amber)).await.expect("a good title");
     page.until("document.querySelector('#task-1.amber .title')?.textContent === 'Sand the hull'").await;
@@ -80,31 +83,17 @@ async fn a_page_is_a_peer() {
     page.until("document.querySelector('#task-1.done input').checked").await;
     page.run("document.querySelector('#task-2 input').click()").await;
     page.until("document.querySelector('#task-2.done') !== null").await;
-    page.picture(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("browser.png")).await;
+    page.picture(&pictures.join("browser.png")).await;
 
-    // A name that is taken: a second seat for the same page, refused.
-    drop(watch);
-    drop(seat);
-    page.until(&names_are(&["Ann"])).await;
-
-    // The page gives its seat back: that is how the server knows that Ann has left.
-    let seat: SeatRef = session.root::<BoardRef>().sit_down("Cyd").await.expect("nobody else is Cyd");
-    let (to, mut here) = unbounded_channel();
-    let _watch = seat
-        .watch(Func::new(move |change: Change| {
-            let told = to.send(change);
-            async move { drop(told) }
-        }))
-        .await
-        .expect("the hall is open");
+    // A seat that is given up is free, on either side.
+    let guest = board.sit_down("Cyd").await.expect("nobody else is Cyd");
+    page.until(&names_are(&["Ann", "Bob", "Cyd"])).await;
+    drop(guest);
+    page.until(&names_are(&["Ann", "Bob"])).await;
     page.run("leave.click()").await;
-    while let Some(change) = here.recv().await {
-        if matches!(&change, Change::Here { names } if names == &["Cyd"]) {
-            break;
-        }
-    }
     page.until("!document.getElementById('enter').hidden").await;
-    changes.close();
+    let alone = |change: &Change| matches!(change, Change::Here { names } if names == &["Bob"]);
+    while !alone(&changes.recv().await.expect("the server goes on")) {}
     page.close().await;
 }
 
