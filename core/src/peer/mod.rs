@@ -26,7 +26,7 @@ mod transport;
 mod wait;
 
 pub use connection::Connection;
-pub use error::{CallError, CodecError, Never, RemoteError, RpcError, SessionError, Thrown};
+pub use error::{CallError, CodecError, ErrorCase, Never, RemoteError, RpcError, SessionError, Thrown};
 pub use func::Func;
 pub use guard::{Attenuate, Revoke};
 pub use interface::{Interface, Member, MemberKind};
