@@ -8,5 +8,6 @@ mod dropping; // release accounting, cancellation, lost sessions
 mod fixture; // the objects the others call
 mod load; // many threads, many calls
 mod local; // references and promises without a connection
+mod maps; // map_each
 mod passing; // capabilities as arguments and results, proxies, attenuation
 mod shape; // what must be Send, Sync and nameable
