@@ -69,7 +69,7 @@ pub use bowline_core::limits::Limits;
 pub use bowline_core::peer::stream::{Reader, Writer};
 pub use bowline_core::peer::{
     Arg, Attenuate, CallError, CodecError, DynTarget, Elements, ErrorCase, FromPromise, Func, Interface, IntoArg,
-    IntoStep, Member, MemberKind, Never, Options, Pipeline, Promise, Reference, RemoteError, Revoke, RpcError,
+    IntoStep, Mapped, Member, MemberKind, Never, Options, Pipeline, Promise, Reference, RemoteError, Revoke, RpcError,
     SessionError, Stub, Thrown, stream, testing,
 };
 pub use bowline_core::session::{Closed, ClosedBy, Path, Stats, Step};
