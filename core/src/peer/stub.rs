@@ -16,8 +16,8 @@ use crate::peer::promise::{Promise, Waiting};
 use crate::peer::reference::IntoStep;
 use crate::peer::shared::Shared;
 use crate::peer::wait::{Ending, Wait};
-use crate::session::{Closed, Path, Ref, Step};
-use crate::value::{self, Cap, Capability, Payload, Spread, Value};
+use crate::session::{self, Closed, Path, Ref, Step};
+use crate::value::{self, Cap, Capability, Content, Payload, Spread, Value};
 
 /// A reference without a type. Clones refer to the same thing; the last one to be dropped
 /// releases it.
@@ -181,6 +181,16 @@ impl Stub {
         }
     }
 
+    /// Whether it is the end of a stream that a [`Reader`](super::stream::Reader) reads.
+    pub fn is_readable(&self) -> bool {
+        self.as_local().is_some_and(|local| local.body.kind() == session::Kind::Readable)
+    }
+
+    /// Whether it is the end of a stream that a [`Writer`](super::stream::Writer) writes to.
+    pub fn is_writable(&self) -> bool {
+        self.as_local().is_some_and(|local| local.body.kind() == session::Kind::Writable)
+    }
+
     /// The capability in a value, if it is one.
     pub fn from_value(value: &Value) -> Option<Self> {
         match value {
@@ -232,10 +242,13 @@ impl Stub {
     pub(crate) fn from_cap(cap: &Cap) -> Self {
         match cap.downcast::<Inner>() {
             Some(inner) => Self(inner),
-            None => {
-                let error = error_payload("TypeError", "Not a reference of Bowline's.");
-                Self::broken_by(Broken::Rejected(error))
-            }
+            None => match cap.downcast_ref::<Content>() {
+                Some(content) => Self::of_content(content),
+                None => {
+                    let error = error_payload("TypeError", "Not a reference of Bowline's.");
+                    Self::broken_by(Broken::Rejected(error))
+                }
+            },
         }
     }
 
@@ -332,7 +345,7 @@ impl Stub {
     /// The session through which a reference that is no property is called.
     fn session(&self) -> Result<(Arc<Shared>, Ref), Broken> {
         match self.inner() {
-            Inner::Local(local) => Ok((local.private(), Ref::Target(crate::session::Session::MAIN))),
+            Inner::Local(local) => Ok((local.private(), Ref::Target(session::Session::MAIN))),
             Inner::Remote(remote) => Ok((Arc::clone(&remote.shared), remote.of)),
             Inner::Property { base, .. } => base.session(),
             Inner::Broken(broken) => Err(broken.clone()),
