@@ -22,5 +22,6 @@ pub mod id;
 pub mod limits;
 pub mod peer;
 pub mod session;
+pub mod typescript;
 pub mod value;
 mod wire;

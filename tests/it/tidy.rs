@@ -19,7 +19,8 @@ const IMPORTS: &[(&str, &[&str], &[&str])] = &[
         &["id", "limits", "value", "wire", "session"],
         &["async_trait", "futures_core", "memchr", "serde", "serde_json", "tokio::sync", "tracing"],
     ),
-    ("generated", &["value", "peer"], &["serde"]),
+    ("typescript", &["value", "peer"], &[]),
+    ("generated", &["value", "peer", "typescript"], &["serde"]),
 ];
 
 /// The file of `peer` that may name all of Tokio.

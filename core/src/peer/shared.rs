@@ -19,9 +19,8 @@ use crate::peer::local::Local;
 use crate::peer::object::Answer;
 use crate::peer::runtime::Task;
 use crate::peer::stage::{Job, Leftovers};
-use crate::peer::stream::Chunk;
 use crate::peer::stub::Stub;
-use crate::peer::wait::{Ending, Wait};
+use crate::peer::wait::{Ending, Wait, Waiter};
 use crate::session::{Closed, Kind, Path, Ref, Session, Step};
 use crate::value::{Cap, Payload};
 
@@ -57,22 +56,6 @@ pub(crate) struct State {
     pub(crate) spare: Vec<Job>,
     /// Somebody carries out outputs. Only one does at a time, or calls could overtake.
     pumping: bool,
-}
-
-/// Who is told how a wait ended.
-pub(crate) enum Waiter {
-    Task(oneshot::Sender<Ending>),
-    Chunk(Chunk),
-}
-
-impl Waiter {
-    fn tell(self, ending: Ending) {
-        match self {
-            // Who gave the wait up has dropped the other end.
-            Self::Task(sender) => drop(sender.send(ending)),
-            Self::Chunk(chunk) => chunk.end(ending),
-        }
-    }
 }
 
 /// What a [`TargetId`] stands for.
@@ -173,6 +156,29 @@ impl Shared {
         let args = args.map(|args| lowering.lower(args));
         let lowered = lowering.done();
         let result = state.session.call(of, path, args);
+        self.finish_lowering(state, lowered);
+        Ok(result)
+    }
+
+    /// Applies a recorded function; the result is held once.
+    ///
+    /// # Errors
+    /// The session is over.
+    pub(crate) fn map(
+        self: &Arc<Self>,
+        of: Ref,
+        path: &[Step],
+        captures: Vec<Cap>,
+        instructions: String,
+    ) -> Result<Ref, Closed> {
+        let mut state = self.lock();
+        if let Some(closed) = &state.closed {
+            return Err(closed.clone());
+        }
+        let mut lowering = self.lowering(&mut state);
+        let captures = lowering.lower(Payload { text: String::new(), refs: captures }).refs;
+        let lowered = lowering.done();
+        let result = state.session.map(of, path, &captures, instructions);
         self.finish_lowering(state, lowered);
         Ok(result)
     }

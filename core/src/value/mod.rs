@@ -15,7 +15,7 @@ mod de_parts;
 mod error_value;
 mod errors;
 mod fetch;
-mod headers;
+pub(crate) mod headers;
 mod object;
 mod payload;
 mod scope;

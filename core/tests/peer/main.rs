@@ -10,5 +10,6 @@ mod fixture; // the objects the others call
 mod forwarding; // any number of arguments, errors passed on
 mod load; // many threads, many calls
 mod local; // references and promises without a connection
+mod maps; // map_each
 mod passing; // capabilities as arguments and results, proxies, attenuation
 mod shape; // what must be Send, Sync and nameable

@@ -17,6 +17,8 @@ mod source;
 mod writer;
 
 use crate::peer::object::error_payload;
+use crate::peer::stub::Stub;
+use crate::session::Kind;
 use crate::value::{Cap, Payload};
 
 pub(crate) use deliver::deliver;
@@ -34,6 +36,18 @@ pub use writer::Writer;
 pub fn channel<T>(chunks: usize) -> (Writer<T>, Reader<T>) {
     let (entry, exit) = Pipe::ends(Use::Read, chunks.max(1));
     (Writer::from_writable(Writable::Pipe(entry)), Reader::from_source(Box::new(exit)))
+}
+
+impl Stub {
+    /// Whether it is the end of a stream that a [`Reader`] reads.
+    pub fn is_readable(&self) -> bool {
+        self.as_local().is_some_and(|local| local.body.kind() == Kind::Readable)
+    }
+
+    /// Whether it is the end of a stream that a [`Writer`] writes to.
+    pub fn is_writable(&self) -> bool {
+        self.as_local().is_some_and(|local| local.body.kind() == Kind::Writable)
+    }
 }
 
 /// What writers are told when nobody will read.

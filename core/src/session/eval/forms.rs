@@ -116,6 +116,7 @@ impl Session {
             match &*name {
                 "body" => self.value(cursor, depth + 1, out)?,
                 "headers" => header_pairs(cursor)?,
+                "signal" | "webSocket" if cursor.literal("null") => {}
                 "signal" | "webSocket" => return Err(DataError::Shape),
                 // Raw JSON, in which nothing may look like a hole.
                 _ if cursor.skip()?.contains(HOLE) => return Err(DataError::Shape),
