@@ -1,7 +1,7 @@
 //! Streams and blobs, in both directions.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bowline::stream::Sink;
@@ -141,21 +141,34 @@ async fn sink_abort(m: &InteropRef) -> Outcome {
     Ok(json!([format!("{:?}", status.state).to_lowercase(), status.reason]))
 }
 
-/// First byte and length of each chunk, and whether the stream was closed.
+/// What was written to us.
 #[derive(Clone, Default)]
-struct Seen(Arc<Mutex<(Vec<(u8, usize)>, bool)>>);
+struct Seen(Arc<Mutex<Written>>);
+
+#[derive(Clone, Default)]
+struct Written {
+    /// First byte and length of each.
+    chunks: Vec<(u8, usize)>,
+    closed: bool,
+}
+
+impl Seen {
+    fn written(&self) -> MutexGuard<'_, Written> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl Sink<Bytes> for Seen {
     type Error = Never;
 
     async fn write(&mut self, chunk: Bytes) -> Result<(), Never> {
         let first = chunk.first().copied().unwrap_or_default();
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).0.push((first, chunk.len()));
+        self.written().chunks.push((first, chunk.len()));
         Ok(())
     }
 
     async fn close(self) -> Result<(), Never> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).1 = true;
+        self.written().closed = true;
         Ok(())
     }
 }
@@ -163,7 +176,7 @@ impl Sink<Bytes> for Seen {
 async fn server_writes(m: &InteropRef) -> Outcome {
     let seen = Seen::default();
     let written = m.write_to(Writer::to_sink(seen.clone()), 3_u32, 8_usize).await?;
-    let (chunks, closed) = seen.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let Written { chunks, closed } = seen.written().clone();
     Ok(json!([written, chunks, closed]))
 }
 

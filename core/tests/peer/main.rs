@@ -7,6 +7,7 @@ mod calls; // calls, pipelining, errors, properties
 mod dropping; // release accounting, cancellation, lost sessions
 mod errors; // errors on their way out: hooks, stacks, causes, aggregates
 mod fixture; // the objects the others call
+mod forwarding; // any number of arguments, errors passed on
 mod load; // many threads, many calls
 mod local; // references and promises without a connection
 mod maps; // map_each

@@ -1,7 +1,7 @@
 //! What is served and called: the same interfaces on both sides.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use bowline::{ErrorValue, Func, Promise, Thrown, Value};
@@ -82,13 +82,17 @@ impl Plot {
     }
 
     fn gate(&self, gate: &str) -> Result<VisitorRef, ErrorValue> {
-        let found = self.gates.lock().unwrap().get(gate).cloned();
+        let found = locked(&self.gates).get(gate).cloned();
         found.ok_or_else(|| ErrorValue::new("RangeError", "nobody is there"))
     }
 }
 
+fn locked<T>(table: &Mutex<T>) -> MutexGuard<'_, T> {
+    table.lock().expect("no test panics while it holds a table")
+}
+
 pub(crate) fn planted(beds: &Arc<Mutex<HashMap<String, usize>>>, kind: &str, level: f64) -> BedRef {
-    *beds.lock().unwrap().entry(kind.to_owned()).or_default() += 1;
+    *locked(beds).entry(kind.to_owned()).or_default() += 1;
     BedRef::new(Soil { kind: kind.to_owned(), level: Mutex::new(level), beds: Arc::clone(beds) })
 }
 
@@ -134,7 +138,7 @@ impl Garden for Plot {
 
     async fn welcome(&self, gate: String, visitor: VisitorRef) -> Result<String, Thrown> {
         let welcome = format!("Welcome, {}", visitor.name().await?);
-        self.gates.lock().unwrap().insert(gate, visitor);
+        locked(&self.gates).insert(gate, visitor);
         Ok(welcome)
     }
 
@@ -147,11 +151,11 @@ impl Garden for Plot {
     }
 
     async fn close(&self, gate: String) -> bool {
-        self.gates.lock().unwrap().remove(&gate).is_some()
+        locked(&self.gates).remove(&gate).is_some()
     }
 
     async fn beds_of(&self, kind: String) -> usize {
-        self.beds.lock().unwrap().get(&kind).copied().unwrap_or_default()
+        locked(&self.beds).get(&kind).copied().unwrap_or_default()
     }
 }
 
@@ -167,7 +171,7 @@ pub(crate) struct Soil {
 
 impl Bed for Soil {
     async fn water(&self, litres: f64) -> f64 {
-        let mut level = self.level.lock().unwrap();
+        let mut level = locked(&self.level);
         *level += litres;
         *level
     }
@@ -183,7 +187,7 @@ impl Bed for Soil {
 
 impl Drop for Soil {
     fn drop(&mut self) {
-        if let Some(count) = self.beds.lock().unwrap().get_mut(&self.kind) {
+        if let Some(count) = locked(&self.beds).get_mut(&self.kind) {
             *count -= 1;
         }
     }

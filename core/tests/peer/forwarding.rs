@@ -1,0 +1,72 @@
+//! What gateways need: as many arguments as there are, errors passed on, and promises of
+//! promises.
+
+use bowline_core::peer::testing::pair;
+use bowline_core::peer::{CallError, Never, Promise, RpcError, Stub, Thrown};
+use bowline_core::value::{ErrorValue, Object, Value};
+
+/// A function that returns its arguments as a list, on the other side.
+fn listing() -> (Stub, bowline_core::peer::testing::Pair) {
+    let function = Stub::function(|args| async { Ok(Value::Array(args)) });
+    let pair = pair(None, Some(function));
+    (pair.left.root_dyn(), pair)
+}
+
+#[tokio::test]
+async fn apply_sends_each_value_as_an_argument() {
+    let (function, pair) = listing();
+    for args in [vec![], vec![Value::Undefined], vec![Value::Array(vec![1.into()])], vec![1.into(), "x".into()]] {
+        assert_eq!(function.apply(args.clone()).await.unwrap(), Value::Array(args));
+    }
+    let pushes: Vec<_> = pair.wire.log().into_iter().filter(|line| line.contains("push")).collect();
+    assert_eq!(
+        pushes,
+        [
+            r#"> ["push",["pipeline",0,[],[]]]"#,
+            r#"> ["push",["pipeline",0,[],[["undefined"]]]]"#,
+            r#"> ["push",["pipeline",0,[],[[[1]]]]]"#,
+            r#"> ["push",["pipeline",0,[],[1,"x"]]]"#,
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_method_that_throws_what_it_caught_passes_any_error_on() {
+    async fn forward(function: &Stub) -> Result<Value, Thrown> {
+        Ok(function.apply([]).await?)
+    }
+    let error = ErrorValue::new("RangeError", "far").with_prop("code", 5);
+    let thrown = error.clone();
+    let function = Stub::function(move |_| {
+        let thrown = thrown.clone();
+        async move { Err(thrown.into()) }
+    });
+    let connected = pair(None, Some(function));
+    let failed = forward(&connected.left.root_dyn()).await.unwrap_err();
+    assert_eq!(failed, Thrown(error.into()));
+}
+
+#[tokio::test]
+async fn a_session_that_was_aborted_passes_on_why() {
+    let (function, pair) = listing();
+    pair.right.abort("RangeError", "server says no");
+    pair.left.closed().await;
+    let error: CallError = function.apply([]).await.unwrap_err();
+    assert!(error.is_lost());
+    assert_eq!(error.to_value(), ErrorValue::new("RangeError", "server says no").into());
+}
+
+#[tokio::test]
+async fn a_promise_in_a_result_that_has_not_arrived_is_called_through() {
+    let object = Stub::function(|_| async {
+        let late = Promise::<_, Never>::new(async {
+            tokio::task::yield_now().await;
+            Ok(Stub::function(|args| async { Ok(Value::Array(args)) }))
+        });
+        Ok(Object::from([("late", late.stub().clone().into_value())]).into())
+    });
+    let connected = pair(None, Some(object));
+    let result = connected.left.root_dyn().apply([]);
+    let late: Promise<Promise<Stub>> = Promise::from_stub(result.stub().get("late"));
+    assert_eq!(late.apply([7.into()]).await.unwrap(), Value::Array(vec![7.into()]));
+}
