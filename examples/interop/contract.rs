@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use bowline::{ErrorValue, Func, Promise, Stub, Thrown, Value};
+use bowline::value::{Request, Response};
+use bowline::{Blob, Bytes, ErrorValue, Func, Promise, Reader, Stub, Thrown, Value, Writer};
 use serde::{Deserialize, Serialize};
 
 /// Counts from the number it was made with.
@@ -57,10 +58,12 @@ pub(crate) trait Guest {
 /// A function of one argument; it may fail with anything.
 pub(crate) type Unary<A, R> = Func<(A,), R, Thrown>;
 
-/// The main object of every session.
+/// The main object of every session. What needs no state is done here, for every implementor.
 #[bowline::interface]
 pub(crate) trait Interop {
-    async fn square(&self, i: f64) -> f64;
+    async fn square(&self, i: f64) -> f64 {
+        i * i
+    }
     #[rpc(name = "callSquare")]
     async fn call_square(&self, other: InteropRef, i: f64) -> Result<Outcome, Thrown>;
     async fn call_function(&self, func: Unary<f64, Value>, i: f64) -> Result<Outcome, Thrown>;
@@ -68,19 +71,31 @@ pub(crate) trait Interop {
     async fn make_counter(&self, i: f64) -> CounterRef;
     async fn increment_counter(&self, c: CounterRef, i: Option<f64>) -> Result<f64, Thrown>;
     async fn generate_fibonacci(&self, n: u32) -> Vec<f64>;
-    async fn return_null(&self) -> Option<f64>;
-    async fn return_undefined(&self);
-    async fn return_number(&self, i: f64) -> f64;
+    async fn return_null(&self) -> Option<f64> {
+        None
+    }
+    async fn return_undefined(&self) {}
+    async fn return_number(&self, i: f64) -> f64 {
+        i
+    }
 
-    async fn echo(&self, v: Value) -> Value;
-    async fn describe(&self, v: Value) -> String;
-    async fn describe_args(&self, #[rpc(rest)] args: Vec<Value>) -> Vec<String>;
+    async fn echo(&self, v: Value) -> Value {
+        v
+    }
+    async fn describe(&self, v: Value) -> Result<String, Thrown>;
+    async fn describe_args(&self, #[rpc(rest)] args: Vec<Value>) -> Result<Vec<String>, Thrown>;
     async fn make(&self, kind: String) -> Result<Value, ErrorValue>;
-    async fn arg_count(&self, #[rpc(rest)] args: Vec<Value>) -> usize;
-    async fn sum(&self, #[rpc(rest)] numbers: Vec<f64>) -> f64;
+    async fn arg_count(&self, #[rpc(rest)] args: Vec<Value>) -> usize {
+        args.len()
+    }
+    async fn sum(&self, #[rpc(rest)] numbers: Vec<f64>) -> f64 {
+        numbers.iter().fold(0.0, |sum, n| sum + n)
+    }
 
     #[rpc(get)]
-    async fn answer(&self) -> u32;
+    async fn answer(&self) -> u32 {
+        42
+    }
     #[rpc(get)]
     async fn config(&self) -> Config;
     #[rpc(get)]
@@ -112,7 +127,9 @@ pub(crate) trait Interop {
     async fn broken_promise_in_result(&self, ms: f64, message: String) -> Promised;
     async fn late_failure(&self, ms: f64, message: String) -> Result<(), ErrorValue>;
 
-    async fn list_numbers(&self, n: u32) -> Vec<f64>;
+    async fn list_numbers(&self, n: u32) -> Vec<f64> {
+        (0..n).map(f64::from).collect()
+    }
     async fn list_counters(&self, n: u32) -> Vec<CounterRef>;
     async fn list_records(&self, n: u32) -> Vec<Record>;
     async fn matrix(&self, rows: u32, cols: u32) -> Vec<Vec<f64>>;
@@ -140,12 +157,61 @@ pub(crate) trait Interop {
     async fn late_tracked(&self, ms: f64, tag: String) -> TrackedRef;
     async fn live_count(&self, tag: String) -> usize;
     /// Does not keep it.
-    async fn take_cap(&self, cap: Value) -> String;
+    async fn take_cap(&self, cap: Value) -> String {
+        "taken".to_owned()
+    }
 
     async fn make_log(&self) -> LogRef;
     async fn late_log(&self, ms: f64) -> LogRef;
 
-    async fn mark(&self, label: String) -> String;
+    async fn download(&self, n: u32, size: usize) -> Reader<Bytes>;
+    async fn download_values(&self, n: u32) -> Reader<Item>;
+    async fn download_failing(&self, n: u32, message: String) -> Reader<Item>;
+    /// About one a millisecond, counted under the tag for as long as it is wanted.
+    async fn download_endless(&self, tag: String) -> Reader<Item>;
+    async fn stream_of_counters(&self, n: u32) -> Reader<CounterRef>;
+    async fn stream_in_object(&self, n: u32, size: usize) -> Labelled;
+    async fn upload(&self, readable: Reader<Bytes>) -> Result<Uploaded, Thrown>;
+    async fn upload_values(&self, readable: Reader<Value>) -> Result<Vec<Value>, Thrown>;
+    async fn upload_some(&self, readable: Reader<Value>, n: usize) -> Result<Vec<Value>, Thrown>;
+    async fn upload_until_error(&self, readable: Reader<Value>) -> Ended;
+    async fn upload_counters(&self, readable: Reader<CounterRef>) -> Result<f64, Thrown>;
+    async fn echo_stream(&self, readable: Reader<Value>) -> Reader<Value> {
+        readable
+    }
+    async fn open_sink(&self, key: String) -> Writer<Value>;
+    async fn open_slow_sink(&self, key: String, ms: f64) -> Writer<Value>;
+    async fn open_failing_sink(&self, key: String, fail_at: usize, message: String) -> Writer<Value>;
+    async fn sink_status(&self, key: String) -> Result<SinkStatus, ErrorValue>;
+    async fn write_to(&self, writable: Writer<Bytes>, n: u32, size: usize) -> Result<u32, Thrown>;
+    async fn write_and_abort(&self, writable: Writer<Item>, n: u32, message: String) -> Result<u32, Thrown>;
+    async fn write_until_error(&self, writable: Writer<Item>, n: u32) -> Written;
+
+    async fn echo_blob(&self, blob: Blob) -> Blob {
+        blob
+    }
+    async fn make_blob(&self, text: String, mime: String) -> Blob;
+    async fn make_blobs(&self, n: u32) -> Vec<Blob>;
+    async fn blob_info(&self, blob: Blob) -> Result<BlobInfo, Thrown>;
+    async fn inspect_request(&self, req: Request) -> Result<RequestInfo, Thrown>;
+    async fn inspect_response(&self, resp: Response) -> Result<ResponseInfo, Thrown>;
+    async fn make_request(
+        &self,
+        url: String,
+        method: String,
+        headers: Vec<(String, String)>,
+        body: Option<String>,
+    ) -> Result<Request, ErrorValue>;
+    async fn make_response(
+        &self,
+        status: u16,
+        headers: Vec<(String, String)>,
+        body: Option<String>,
+    ) -> Result<Response, ErrorValue>;
+
+    async fn mark(&self, label: String) -> String {
+        label
+    }
 }
 
 #[derive(Serialize, Deserialize, bowline::Pipeline)]
@@ -232,4 +298,82 @@ pub(crate) struct TrackedTree {
 #[derive(Serialize, Deserialize, bowline::Pipeline)]
 pub(crate) struct TrackedBranch {
     pub(crate) b: TrackedRef,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Item {
+    pub(crate) i: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Labelled {
+    pub(crate) label: String,
+    pub(crate) stream: Reader<Bytes>,
+}
+
+#[derive(Serialize, Deserialize, bowline::Pipeline)]
+pub(crate) struct Uploaded {
+    pub(crate) bytes: usize,
+    pub(crate) chunks: usize,
+    /// In lower-case hexadecimal digits.
+    pub(crate) sha256: String,
+}
+
+/// How many chunks a stream had, and what ended it.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Ended {
+    pub(crate) chunks: usize,
+    pub(crate) error: Option<Caught>,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Written {
+    pub(crate) error: Option<Caught>,
+}
+
+/// What a sink has seen.
+#[derive(Clone, Default, Serialize, Deserialize)]
+pub(crate) struct SinkStatus {
+    pub(crate) bytes: usize,
+    pub(crate) chunks: usize,
+    pub(crate) reason: Option<String>,
+    pub(crate) state: SinkState,
+    /// Chunks that were no bytes.
+    pub(crate) values: Vec<Value>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum SinkState {
+    #[default]
+    Open,
+    Closed,
+    Aborted,
+    Failed,
+}
+
+#[derive(Serialize, Deserialize, bowline::Pipeline)]
+pub(crate) struct BlobInfo {
+    /// In lower-case hexadecimal digits.
+    pub(crate) sha256: String,
+    pub(crate) size: usize,
+    #[serde(rename = "type")]
+    pub(crate) mime: String,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct RequestInfo {
+    pub(crate) body: String,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) method: String,
+    pub(crate) url: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ResponseInfo {
+    pub(crate) body: String,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) status: u16,
+    pub(crate) status_text: String,
 }

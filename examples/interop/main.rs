@@ -6,9 +6,11 @@
 mod contract;
 mod counter;
 mod describe;
+mod fetch;
 mod made;
 mod objects;
 mod service;
+mod streams;
 mod tables;
 mod text;
 

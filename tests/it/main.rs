@@ -1,6 +1,8 @@
 //! Tests of Bowline as its users see it, in one binary.
 
+mod differential; // random values through the official package and back
 mod macros; // what the macros generate, over a real session
+mod node; // the official JavaScript package on the other side
 mod streams_maps; // streams and maps through generated references
 mod tidy; // what no compiler checks: imports, manifests, heads, documents
 mod ui; // what the macros say when they are misused

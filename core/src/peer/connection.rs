@@ -3,8 +3,8 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use crate::limits::Limits;
 use crate::peer::driver;
+use crate::peer::options::Options;
 use crate::peer::reference::Reference;
 use crate::peer::shared::Shared;
 use crate::peer::stub::{Kind, Remote, Stub};
@@ -19,14 +19,15 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// A session over `transport` in which the peer finds `main`. The future runs it and must be
-    /// spawned; it ends when the session does, and dropping it ends the session.
+    /// A session over `transport` in which the peer finds `main`; [`Limits`](crate::limits::Limits)
+    /// alone will do for options. The future runs it and must be spawned; it ends when the session
+    /// does, and dropping it ends the session.
     pub fn start<T: Transport>(
         transport: T,
         main: Option<Stub>,
-        limits: Limits,
+        options: impl Into<Options>,
     ) -> (Self, impl Future<Output = Closed> + Send + 'static) {
-        Self::run(transport, Shared::wired(limits, main, true))
+        Self::run(transport, main, options.into(), true)
     }
 
     /// As [`start`](Self::start), for a peer that has said all it will say: nothing waits for
@@ -34,16 +35,19 @@ impl Connection {
     pub fn start_batch<T: Transport>(
         transport: T,
         main: Option<Stub>,
-        limits: Limits,
+        options: impl Into<Options>,
     ) -> (Self, impl Future<Output = Closed> + Send + 'static) {
-        Self::run(transport, Shared::wired(limits, main, false))
+        Self::run(transport, main, options.into(), false)
     }
 
     fn run<T: Transport>(
         transport: T,
-        shared: Arc<Shared>,
+        main: Option<Stub>,
+        options: Options,
+        acknowledged: bool,
     ) -> (Self, impl Future<Output = Closed> + Send + use<T> + 'static) {
-        let driver = driver::drive(Arc::clone(&shared), transport);
+        let shared = Shared::wired(options.limits.clone(), main, acknowledged);
+        let driver = driver::drive(Arc::clone(&shared), transport, options);
         (Self { shared }, driver)
     }
 

@@ -10,6 +10,8 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use crate::peer::leaving::Leaving;
+use crate::peer::options::Options;
 use crate::peer::runtime;
 use crate::peer::shared::Shared;
 use crate::peer::transport::{Receiving, Sending, Transport, TransportEnd};
@@ -35,12 +37,16 @@ const NORMAL: u16 = 1000;
 const REASON_BYTES: usize = 123;
 
 /// Runs a session over a transport until it ends.
-pub(crate) fn drive<T: Transport>(shared: Arc<Shared>, transport: T) -> impl Future<Output = Closed> + Send + 'static {
+pub(crate) fn drive<T: Transport>(
+    shared: Arc<Shared>,
+    transport: T,
+    options: Options,
+) -> impl Future<Output = Closed> + Send + 'static {
     let guard = EndOnDrop(shared);
     async move {
         let shared = &guard.0;
         let (sender, receiver) = transport.split();
-        join(shared, read(shared, receiver), write(shared, sender)).await;
+        join(shared, read(shared, receiver), write(shared, sender, Leaving::new(options))).await;
         guard.end();
         shared.until_closed().await
     }
@@ -104,12 +110,12 @@ fn take(shared: &Arc<Shared>, received: Result<impl AsRef<str>, TransportEnd>) -
 }
 
 /// Sends what the session has to say, and says good-bye when it is over.
-async fn write<S: Sending>(shared: &Arc<Shared>, mut sender: S) {
+async fn write<S: Sending>(shared: &Arc<Shared>, mut sender: S, mut leaving: Leaving) {
     loop {
         shared.pump(shared.lock());
         // Looked at first: what a session says last is queued before it ends.
         let ended = shared.ended.borrow().clone();
-        if let Err(end) = send_all(shared, &mut sender).await {
+        if let Err(end) = send_all(shared, &mut sender, &mut leaving).await {
             shared.input(|session| session.handle_disconnect(end.into_closed()));
             return;
         }
@@ -117,7 +123,7 @@ async fn write<S: Sending>(shared: &Arc<Shared>, mut sender: S) {
             // Not resumed when the linger time is over, and not needed then.
             return match closed.by {
                 ClosedBy::Transport => sender.close(NORMAL, "").await,
-                _ => sender.close(SESSION_OVER, cut(&closed.message)).await,
+                _ => sender.close(SESSION_OVER, cut(leaving.reason(&closed.message))).await,
             };
         }
         shared.wake.notified().await;
@@ -125,10 +131,10 @@ async fn write<S: Sending>(shared: &Arc<Shared>, mut sender: S) {
 }
 
 /// Sends every message there is, with one flush.
-async fn send_all<S: Sending>(shared: &Shared, sender: &mut S) -> Result<(), TransportEnd> {
+async fn send_all<S: Sending>(shared: &Shared, sender: &mut S, leaving: &mut Leaving) -> Result<(), TransportEnd> {
     let mut fed = false;
     while let Some(text) = next_message(shared) {
-        in_time(sender.feed(text)).await?;
+        in_time(sender.feed(leaving.message(text))).await?;
         fed = true;
     }
     if fed {

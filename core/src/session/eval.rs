@@ -1,12 +1,14 @@
 //! Evaluating the expressions of a peer: calls in them are made, references become holes, plain
 //! data stays the text it is.
 
+mod forms;
+
 use super::map::Mapper;
 use super::{Import, ImportState, Path, Ref, Session};
 use crate::id::{ExportId, ImportId};
 use crate::value::text::{Cursor, TextError};
 use crate::value::{HOLE, Payload};
-use crate::wire::{DataError, WireError, check_data, check_url, header_pairs, integer, is_blocked_name, path};
+use crate::wire::{DataError, WireError, check_data, integer, is_blocked_name, path};
 
 /// What ids in an expression stand for.
 #[derive(Clone, Copy)]
@@ -182,7 +184,7 @@ impl Session {
             return Ok(());
         }
         match tag {
-            "error" => self.error(cursor, depth, out)?,
+            "error" => self.error(cursor, start, depth, out)?,
             "blob" => self.blob(cursor, out)?,
             "request" => self.request(cursor, depth, out)?,
             "response" => self.response(cursor, depth, out)?,
@@ -347,110 +349,6 @@ impl Session {
     fn import(&mut self, id: i64, state: ImportState) -> Ref {
         self.imports.insert(ImportId(id), Import::new(state));
         Ref::Import(ImportId(id))
-    }
-
-    /// `name, message[, stack[, props]]`; the properties are expressions.
-    fn error<'a>(
-        &mut self,
-        cursor: &mut Cursor<'a>,
-        depth: usize,
-        out: &mut Evaluation<'a, '_>,
-    ) -> Result<(), DataError> {
-        for _ in 0..2 {
-            cursor.expect(b',')?;
-            cursor.raw_string()?;
-        }
-        if !cursor.take(b',') {
-            return Ok(());
-        }
-        // Only text is a stack; anything else there is no expression and must not be read as one.
-        cursor.peek();
-        let from = cursor.at();
-        let stack = cursor.skip()?;
-        if !stack.starts_with('"') && stack != "null" {
-            out.leave_out(from, cursor.at());
-            out.made.text.push_str("null");
-        }
-        if cursor.take(b',') {
-            if cursor.peek() != Some(b'{') {
-                return Err(DataError::Shape);
-            }
-            self.object(cursor, depth + 1, out)?;
-        }
-        Ok(())
-    }
-
-    /// `type, readable`: the bytes come as a stream.
-    fn blob<'a>(&mut self, cursor: &mut Cursor<'a>, out: &mut Evaluation<'a, '_>) -> Result<(), DataError> {
-        cursor.expect(b',')?;
-        cursor.raw_string()?;
-        cursor.expect(b',')?;
-        cursor.peek();
-        let start = cursor.at();
-        cursor.expect(b'[')?;
-        if cursor.string()? != "readable" || matches!(out.names, Names::Mapper { .. }) {
-            return Err(DataError::Shape);
-        }
-        let source = self.claim_pipe(id(cursor)?)?;
-        let closed = only_field(cursor).and_then(|()| Ok(cursor.expect(b']')?));
-        out.hole(start, cursor.at(), source);
-        closed?;
-        only_field(cursor)
-    }
-
-    /// `url, init`: of the members of `init` only the body is an expression.
-    fn request<'a>(
-        &mut self,
-        cursor: &mut Cursor<'a>,
-        depth: usize,
-        out: &mut Evaluation<'a, '_>,
-    ) -> Result<(), DataError> {
-        cursor.expect(b',')?;
-        check_url(&cursor.string()?)?;
-        cursor.expect(b',')?;
-        self.init(cursor, depth, out)?;
-        only_field(cursor)
-    }
-
-    /// `body, init`.
-    fn response<'a>(
-        &mut self,
-        cursor: &mut Cursor<'a>,
-        depth: usize,
-        out: &mut Evaluation<'a, '_>,
-    ) -> Result<(), DataError> {
-        cursor.expect(b',')?;
-        self.value(cursor, depth + 1, out)?;
-        cursor.expect(b',')?;
-        self.init(cursor, depth, out)?;
-        only_field(cursor)
-    }
-
-    fn init<'a>(
-        &mut self,
-        cursor: &mut Cursor<'a>,
-        depth: usize,
-        out: &mut Evaluation<'a, '_>,
-    ) -> Result<(), DataError> {
-        cursor.expect(b'{')?;
-        if cursor.take(b'}') {
-            return Ok(());
-        }
-        loop {
-            let name = cursor.string()?;
-            cursor.expect(b':')?;
-            match &*name {
-                "body" => self.value(cursor, depth + 1, out)?,
-                "headers" => header_pairs(cursor)?,
-                "signal" | "webSocket" => return Err(DataError::Shape),
-                // Raw JSON, in which nothing may look like a hole.
-                _ if cursor.skip()?.contains(HOLE) => return Err(DataError::Shape),
-                _ => {}
-            }
-            if !cursor.take(b',') {
-                return Ok(cursor.expect(b'}')?);
-            }
-        }
     }
 }
 

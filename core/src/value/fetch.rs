@@ -172,9 +172,10 @@ impl Request {
 
     pub(super) fn from_init(url: Url, mut init: Object) -> Result<Self, InvalidFetch> {
         init.remove("duplex");
+        without(&mut init, "signal")?;
         let method = match init.remove("method") {
             None => "GET".to_owned(),
-            Some(Value::String(method)) => method,
+            Some(Value::String(method)) => normal_method(method),
             Some(_) => return Err(InvalidFetch("the method must be a string")),
         };
         let request = Self {
@@ -203,6 +204,23 @@ impl Request {
     }
 }
 
+/// Takes out a member that cannot cross the wire but as `null`.
+fn without(init: &mut Object, member: &str) -> Result<(), InvalidFetch> {
+    match init.remove(member) {
+        None | Some(Value::Null) => Ok(()),
+        Some(_) => Err(InvalidFetch("a request has no signal, a response no socket")),
+    }
+}
+
+/// Six methods mean the same in any case; others are what they are.
+fn normal_method(method: String) -> String {
+    const ANY_CASE: [&str; 6] = ["DELETE", "GET", "HEAD", "OPTIONS", "POST", "PUT"];
+    match ANY_CASE.iter().find(|normal| method.eq_ignore_ascii_case(normal)) {
+        Some(normal) => (*normal).to_owned(),
+        None => method,
+    }
+}
+
 impl Default for Response {
     fn default() -> Self {
         Self {
@@ -217,6 +235,7 @@ impl Default for Response {
 
 impl Response {
     pub(super) fn from_init(body: Value, mut init: Object) -> Result<Self, InvalidFetch> {
+        without(&mut init, "webSocket")?;
         let status = match init.remove("status") {
             None => 200,
             // The cast saturates, and the check refuses what it saturates to.

@@ -1,8 +1,8 @@
 //! Streams of values: what an application reads from and writes to, and how both ends meet a
 //! session.
 //!
-//! A [`Pipe`] is what lies between two ends in this process: the peer's writes and our reader,
-//! or our writer and our reader. An [`Outlet`] is the way to a writable of the peer's, with the
+//! A pipe is what lies between two ends in this process: the peer's writes and our reader,
+//! or our writer and our reader. An outlet is the way to a writable of the peer's, with the
 //! window of its flow control. A pump carries what a reader of ours yields into an outlet. All
 //! chunks are argument lists of one argument, so that passing them on changes nothing.
 
