@@ -252,6 +252,7 @@ pub fn derive_pipeline(input: TokenStream) -> TokenStream {
 /// #[derive(serde::Serialize, serde::Deserialize, bowline::TypeScript)]
 /// #[serde(tag = "kind", rename_all = "camelCase")]
 /// enum Change {
+///     /// There is one more.
 ///     Added { id: u64, title: String, due: Option<bowline::Date> },
 ///     Cleared,
 /// }
@@ -260,6 +261,7 @@ pub fn derive_pipeline(input: TokenStream) -> TokenStream {
 ///     r#"
 /// /** What happened to a task. */
 /// export type Change =
+///   /** There is one more. */
 ///   | { kind: "added"; id: number; title: string; due?: Date | null }
 ///   | { kind: "cleared" };
 /// "#

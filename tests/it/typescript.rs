@@ -73,7 +73,7 @@ struct Profile {
     #[serde(skip)]
     cached: u64,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    likes: Vec<Profile>,
+    likes: Vec<Self>,
 }
 
 #[derive(Serialize, Deserialize, bowline::TypeScript)]
@@ -149,7 +149,7 @@ enum Adjacent {
 enum Shape {
     Number(f64),
     Named { a: bool },
-    List(Vec<Option<Shape>>),
+    List(Vec<Option<Self>>),
 }
 
 #[derive(Serialize, Deserialize, bowline::TypeScript)]
