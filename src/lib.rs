@@ -55,7 +55,7 @@
 //!   says how they are made.
 //! - [`CallError`]: how calls fail, sorted by who can do something about it.
 //! - [`Limits`] and [`HttpLimits`]: the bounds on what a peer can make us hold.
-//! - [`typescript`]: a `.d.ts` of an interface for browsers.
+//! - [`typescript`](fn@typescript): a `.d.ts` of an interface, for pages and scripts.
 //! - [`testing`]: two connected sessions in one process, and what crossed between them.
 //!
 //! # Features
@@ -73,7 +73,7 @@ pub use bowline_core::peer::{
     SessionError, Stub, Thrown, stream, testing,
 };
 pub use bowline_core::session::{Closed, ClosedBy, Path, Stats, Step};
-pub use bowline_core::typescript::{TypeScript, typescript};
+pub use bowline_core::typescript::{self, TypeScript, typescript};
 pub use bowline_core::value::{BigInt, Blob, Bytes, BytesKind, Date, ErrorKind, ErrorValue, Value, bigint, date};
 
 #[cfg(all(feature = "client", not(feature = "server")))]

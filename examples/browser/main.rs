@@ -1,7 +1,7 @@
 //! The point: a browser is a peer like any other. One trait gives the server's objects, the page's
 //! types (`api.d.ts`), and what the page may do; the page uses the official `capnweb` package.
 //!
-//! Run it with `(cd tests/typescript && npm ci) && cargo run --example browser`, and open the
+//! Run it with `npm ci --prefix tests/node && cargo run --example browser`, and open the
 //! address it prints in two windows. `cargo run --example browser -- --types` prints `api.d.ts`.
 //!
 //! Read `api.rs` first, then `app.js`, which is what a front end looks like: a sign-in that gives an
@@ -25,8 +25,7 @@ use tokio::net::TcpListener;
 use self::api::BoardRef;
 
 /// The package for browsers, as npm installs it.
-pub(crate) const CAPNWEB: &str =
-    concat!(env!("CARGO_MANIFEST_DIR"), "/tests/typescript/node_modules/capnweb/dist/index.js");
+pub(crate) const CAPNWEB: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/node/node_modules/capnweb/dist/index.js");
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -35,7 +34,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         return Ok(());
     }
     let capnweb = std::fs::read_to_string(Path::new(CAPNWEB))
-        .map_err(|error| format!("{CAPNWEB}: {error}; run `npm ci` in tests/typescript"))?;
+        .map_err(|error| format!("{CAPNWEB}: {error}; run `npm ci` in tests/node"))?;
     let port = std::env::var("PORT").unwrap_or_else(|_| "8080".to_owned());
     let listener = TcpListener::bind(format!("127.0.0.1:{port}")).await?;
     println!("http://{}", listener.local_addr()?);

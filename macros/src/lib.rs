@@ -110,8 +110,32 @@ use syn::{DeriveInput, ItemTrait, parse_macro_input};
 ///
 /// # TypeScript
 ///
-/// `#[bowline::interface(typescript)]` lets the interface describe itself to TypeScript: see
-/// `bowline::typescript`. All types it mentions must do so, too.
+/// With the option `typescript` the interface describes itself, and `bowline::typescript` writes the
+/// declarations that a browser's program imports. All types it mentions must do so, too: data by
+/// `#[derive(bowline::TypeScript)]`, other interfaces by the same option.
+///
+/// ```
+/// /// Counts.
+/// #[bowline::interface(typescript)]
+/// pub trait Counter {
+///     /// Adds to the count and gives the new one.
+///     async fn add(&self, by: Option<u64>) -> u64;
+///     async fn watch(&self, changed: bowline::Func<u64, ()>) -> CounterRef;
+/// }
+///
+/// assert!(bowline::typescript::<CounterRef>().ends_with(
+///     r#"
+/// import type { RpcStub, RpcTarget } from "capnweb";
+///
+/// /** Counts. */
+/// export interface Counter extends RpcTarget {
+///   /** Adds to the count and gives the new one. */
+///   add(by?: number | null): Promise<number>;
+///   watch(changed: (value: number) => void): Promise<RpcStub<Counter>>;
+/// }
+/// "#
+/// ));
+/// ```
 ///
 /// # Example
 ///
@@ -228,6 +252,7 @@ pub fn derive_pipeline(input: TokenStream) -> TokenStream {
 /// #[derive(serde::Serialize, serde::Deserialize, bowline::TypeScript)]
 /// #[serde(tag = "kind", rename_all = "camelCase")]
 /// enum Change {
+///     /// There is one more.
 ///     Added { id: u64, title: String, due: Option<bowline::Date> },
 ///     Cleared,
 /// }
@@ -236,6 +261,7 @@ pub fn derive_pipeline(input: TokenStream) -> TokenStream {
 ///     r#"
 /// /** What happened to a task. */
 /// export type Change =
+///   /** There is one more. */
 ///   | { kind: "added"; id: number; title: string; due?: Date | null }
 ///   | { kind: "cleared" };
 /// "#

@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc::unbounded_channel;
 
 use crate::chromium::Page;
-use crate::packages;
+use crate::tsc;
 
 #[path = "../../examples/browser/main.rs"]
 #[expect(dead_code, reason = "its `main` is not called here")]
@@ -28,16 +28,15 @@ fn the_declarations_are_those_of_the_traits() {
 
 #[test]
 fn the_page_fits_the_declarations() {
-    packages::compile(FOLDER);
+    tsc::compile(FOLDER);
 }
 
 #[tokio::test]
 async fn a_page_is_a_peer() {
-    if packages::skips("chromium") || packages::skips("node") {
+    if tsc::skips("chromium") || tsc::skips("node") {
         return;
     }
-    packages::install();
-    let capnweb = std::fs::read_to_string(example::CAPNWEB).expect("npm has put it there");
+    let capnweb = std::fs::read_to_string(example::CAPNWEB).expect(tsc::MISSING);
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     tokio::spawn(async move { axum::serve(listener, example::app(capnweb)).await });

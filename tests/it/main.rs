@@ -6,8 +6,8 @@ mod differential; // random values through the official package and back
 mod macros; // what the macros generate, over a real session
 #[allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 mod node; // the official JavaScript package on the other side
-mod packages; // TypeScript's compiler and the packages of npm, for tests that need them
 mod streams_maps; // streams and maps through generated references
 mod tidy; // what no compiler checks: imports, manifests, heads, documents
+mod tsc; // TypeScript's compiler
 mod typescript; // what TypeScript is told of an interface, and what its compiler says to that
 mod ui; // what the macros say when they are misused

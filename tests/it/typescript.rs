@@ -4,10 +4,10 @@
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
-use bowline::{BigInt, Bytes, Date, Func, Reader, Stub, Value, Writer};
+use bowline::{BigInt, Blob, Bytes, Date, Func, Reader, Stub, Value, Writer};
 use serde::{Deserialize, Serialize};
 
-use crate::packages;
+use crate::tsc;
 
 /// Finds people.
 ///
@@ -29,6 +29,7 @@ trait Directory {
     async fn anything(&self, value: Value) -> Value;
     async fn object(&self) -> Stub;
     async fn upload(&self, bytes: Reader<Bytes>) -> Reader<Option<Event>>;
+    async fn picture(&self, of: Blob) -> Option<Blob>;
     async fn log(&self) -> Writer<String>;
     async fn shapes(&self, level: Level, shape: Shape, plain: Plain) -> (Outside, Adjacent);
     #[rpc(get)]
@@ -72,7 +73,7 @@ struct Profile {
     #[serde(skip)]
     cached: u64,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    likes: Vec<Profile>,
+    likes: Vec<Self>,
 }
 
 #[derive(Serialize, Deserialize, bowline::TypeScript)]
@@ -148,7 +149,7 @@ enum Adjacent {
 enum Shape {
     Number(f64),
     Named { a: bool },
-    List(Vec<Option<Shape>>),
+    List(Vec<Option<Self>>),
 }
 
 #[derive(Serialize, Deserialize, bowline::TypeScript)]
@@ -184,7 +185,7 @@ fn declarations_are_as_they_were() {
 
 #[test]
 fn the_compiler_takes_what_is_right_and_refuses_what_is_wrong() {
-    packages::compile(FOLDER);
+    tsc::compile(FOLDER);
 }
 
 #[test]

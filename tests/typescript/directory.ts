@@ -33,6 +33,7 @@ export interface Directory extends RpcTarget {
   anything(value: unknown): Promise<unknown>;
   object(): Promise<RpcStub<any>>;
   upload(bytes: ReadableStream<Uint8Array>): Promise<ReadableStream<Event | null>>;
+  picture(of: Blob): Promise<Blob | null>;
   log(): Promise<WritableStream<string>>;
   shapes(level: Level, shape: Shape, plain: Plain): Promise<[Outside, Adjacent]>;
   readonly version: string;

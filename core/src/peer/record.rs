@@ -12,8 +12,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::peer::object::error_payload;
 use crate::peer::stub::{Inner, Stub};
 use crate::peer::wait::Broken;
-use crate::session::{Kind, Step, path_text};
+use crate::session::{Kind, Step};
 use crate::value::{Cap, HOLE, Payload};
+use crate::wire::push_path;
 
 thread_local! {
     static RECORDERS: RefCell<Vec<Arc<Recorder>>> = const { RefCell::new(Vec::new()) };
@@ -104,7 +105,7 @@ impl Recorder {
         let mut recording = self.lock();
         let mut text = String::from("[\"pipeline\",");
         let _ = write!(text, "{},", recording.variable(self, base));
-        text.push_str(&path_text(path));
+        push_path(&mut text, path);
         text.push(',');
         recording.fill(self, &mut text, args);
         text.push(']');
@@ -116,7 +117,7 @@ impl Recorder {
         let mut recording = self.lock();
         let mut text = String::from("[\"remap\",");
         let _ = write!(text, "{},", recording.variable(self, base));
-        text.push_str(&path_text(path));
+        push_path(&mut text, path);
         text.push_str(",[");
         for (n, capture) in inner.captures.iter().enumerate() {
             text.push_str(if n > 0 { "," } else { "" });
@@ -181,7 +182,7 @@ impl Recording {
             let _ = write!(out, "[\"{tag}\",{variable}");
             if !path.is_empty() {
                 out.push(',');
-                out.push_str(&path_text(path));
+                push_path(out, path);
             }
             out.push(']');
         }

@@ -3,7 +3,7 @@
 use super::{Declarations, Type, TypeScript};
 use crate::peer::stream::{Reader, Writer};
 use crate::peer::{Func, Promise, Stub};
-use crate::value::{BigInt, Bytes, Date, ErrorValue, Headers, Object, Request, Response, Url, Value};
+use crate::value::{BigInt, Blob, Bytes, Date, ErrorValue, Headers, Object, Request, Response, Url, Value};
 
 macro_rules! spelled {
     ($($ty:ty: $text:literal;)*) => {$(
@@ -16,6 +16,7 @@ macro_rules! spelled {
 }
 spelled! {
     BigInt: "bigint";
+    Blob: "Blob";
     Bytes: "Uint8Array";
     Date: "Date";
     ErrorValue: "Error";

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bowline_core::limits::Limits;
 use bowline_core::peer::stream::{Reader, Writer, channel};
-use bowline_core::peer::testing::{Side, pair};
-use bowline_core::peer::{CallError, Never, Stub};
+use bowline_core::peer::testing::{Side, link, pair};
+use bowline_core::peer::{CallError, Connection, Never, Receiving as _, Sending as _, Stub, Transport as _};
 use bowline_core::value::{Bytes, Value};
 
 use super::fixture::{Api, Seen, assert_idle, client, collect, settle};
@@ -146,4 +147,29 @@ async fn a_sink_of_ours_slows_its_writer_in_this_process_too() {
     assert!(seen.sink().len() >= 3, "one is being written, one waits");
     writer.close().await.unwrap();
     assert_eq!(seen.sink().len(), 6);
+}
+
+#[tokio::test]
+async fn nothing_waits_for_acknowledgements_in_a_batch() {
+    let (left, right, _) = link();
+    let seen = Arc::new(Seen::default());
+    let (connection, driver) =
+        Connection::start_batch(right, Some(Stub::new(Api(Arc::clone(&seen)))), Limits::default());
+    tokio::spawn(driver);
+    let (mut sender, mut receiver) = left.split();
+    for message in [r#"["push",["pipeline",0,["count"],[40000]]]"#, r#"["pull",1]"#] {
+        sender.feed(message.to_owned()).await.unwrap();
+    }
+    assert_eq!(receiver.receive().await.unwrap(), r#"["pipe"]"#);
+    assert_eq!(receiver.receive().await.unwrap(), r#"["resolve",1,["readable",1]]"#);
+    connection.answered().await;
+    connection.close();
+    let mut messages = Vec::new();
+    while let Ok(message) = receiver.receive().await {
+        messages.push(message);
+    }
+    assert_eq!(messages.len(), 40_002, "more than a window of chunks");
+    let ends = [r#"["stream",["pipeline",1,["close"],[]]]"#, r#"["release",1,1]"#];
+    assert_eq!(messages[40_000..], ends);
+    assert_eq!(seen.sources(), 0);
 }
