@@ -128,3 +128,12 @@ async fn bad_addresses_are_named() {
     let error = connect("ws://127.0.0.1:1").await.unwrap_err();
     assert!(matches!(error, ConnectError::Unreachable { .. }), "{error}");
 }
+
+#[tokio::test]
+async fn errors_leave_a_server_as_its_hook_says() {
+    use bowline_core::value::ErrorValue;
+    let service = service().on_send_error(|error| ErrorValue::new(error.name, "server's own"));
+    let session = connect(format!("ws://{}", serve(service).await)).await.unwrap();
+    let error = within(session.root_dyn().call("nothing", ()).into_future()).await.unwrap_err();
+    assert_eq!(error.remote().unwrap().message(), "server's own");
+}

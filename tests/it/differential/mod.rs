@@ -72,16 +72,13 @@ fn seed() -> u64 {
 
 #[test]
 fn values_go_through_the_official_package_unchanged() {
-    if node::skipped() {
-        return;
-    }
     let [mut from_rust, mut from_js, mut texts] = Allowed::tables();
     let seed = seed();
     let mut random = Random(seed);
     let ours: Vec<Value> = (0..VALUES).map(|n| random.nth_value(n)).collect();
     let odd = texts::texts(&mut random);
 
-    let node = Node::start(&from_js.ids, &from_rust.ids);
+    let Some(node) = Node::start(&from_js.ids, &from_rust.ids) else { return };
     let mut lines: Vec<String> = ours.iter().map(|value| format!("read {}", sent(value))).collect();
     lines.extend(odd.iter().map(|(text, _)| format!("read {text}")));
     lines.push(format!("make {} {VALUES}", seed % (1 << 32)));
@@ -105,7 +102,8 @@ fn values_go_through_the_official_package_unchanged() {
     }
     let made: Vec<Made> = made.iter().map(|answer| serde_json::from_str(answer).expect("an answer")).collect();
     let back = from_js_and_back(&mut receiver, &mut from_js, &made, seed);
-    let answers = Node::start(&from_js.ids, &from_rust.ids).exchange(back);
+    let again = Node::start(&from_js.ids, &from_rust.ids).expect("it was started before");
+    let answers = again.exchange(back);
     for (n, (made, answer)) in made.iter().zip(&answers).enumerate() {
         let Reading::Read { is, .. } = read(answer) else { panic!("seed {seed}, value {n} of JavaScript: {answer}") };
         assert_eq!(is, made.returns, "seed {seed}, value {n} of JavaScript came back as another: {}", made.wire);

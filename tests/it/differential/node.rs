@@ -1,8 +1,7 @@
 //! The official package in a process of Node's, a line in and a line out.
 
 use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use std::thread;
 
 use serde::Deserialize;
@@ -31,37 +30,17 @@ pub(super) struct Node {
     output: BufReader<ChildStdout>,
 }
 
-/// Whether the tests that need Node are to be left out.
-pub(super) fn skipped() -> bool {
-    std::env::var("BOWLINE_SKIP").is_ok_and(|skip| skip.split(',').any(|what| what.trim() == "node"))
-}
-
-fn directory() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/node")
-}
-
 impl Node {
-    /// Starts the package's side, which is told the differences of both directions.
-    pub(super) fn start(arriving: &[&str], returning: &[&str]) -> Self {
-        let directory = directory();
-        assert!(
-            directory.join("node_modules/capnweb").is_dir(),
-            "the official package is missing: run `npm ci` in tests/node, or set BOWLINE_SKIP=node"
-        );
+    /// Starts the package's side, which is told the differences of both directions; `None` if
+    /// tests that need Node are to be skipped.
+    pub(super) fn start(arriving: &[&str], returning: &[&str]) -> Option<Self> {
+        let mut command = crate::node::node("differential/peer.mjs")?.into_std();
         let differences = serde_json::to_string(&(arriving, returning)).expect("names are JSON");
-        let spawned = Command::new("node")
-            .arg(directory.join("differential/peer.mjs"))
-            .arg(differences)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn();
-        let mut child = match spawned {
-            Ok(child) => child,
-            Err(error) => panic!("`node` cannot be started ({error}): install Node 20, or set BOWLINE_SKIP=node"),
-        };
+        command.arg(differences).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("node runs");
         let input = child.stdin.take().expect("it is piped");
         let output = BufReader::new(child.stdout.take().expect("it is piped"));
-        Self { child, input, output }
+        Some(Self { child, input, output })
     }
 
     /// Sends all lines and reads all answers.

@@ -220,7 +220,7 @@ async fn started(mut node: Command) -> (Child, String) {
 }
 
 /// A run of a script of `tests/node`; `None` if these tests are to be skipped.
-fn node(script: &str) -> Option<Command> {
+pub(crate) fn node(script: &str) -> Option<Command> {
     let skipped = std::env::var("BOWLINE_SKIP").unwrap_or_default();
     if skipped.split([',', ' ']).any(|name| name == "node") {
         return None;
