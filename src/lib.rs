@@ -51,6 +51,7 @@
 //!   the two ways to be a client.
 //! - [`Func`] for callbacks, [`Stub`] for references without a type, [`DynTarget`] for objects
 //!   without one, [`Attenuate`] for handing on less than one has.
+//! - [`Elements::map_each`]: a function over a list that has not arrived, in the same round trip.
 //! - [`Reader`] and [`Writer`]: streams, as arguments, as results and inside of data; [`stream`]
 //!   says how they are made.
 //! - [`CallError`]: how calls fail, sorted by who can do something about it.
