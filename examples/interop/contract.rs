@@ -165,6 +165,7 @@ pub(crate) trait Interop {
     /// As [`call_many`](Self::call_many), all sent before the first answer.
     async fn call_concurrent(&self, func: Unary<f64, Value>, n: u32) -> Result<Vec<Value>, Thrown>;
     async fn client_pipeline(&self, cap: InteropRef, i: f64, amount: f64) -> Result<f64, Thrown>;
+    async fn client_map(&self, cap: InteropRef, n: u32) -> Result<Vec<f64>, Thrown>;
     async fn compose(&self, f: Unary<Value, Value>, g: Unary<Value, Value>) -> Unary<Value, Value>;
     async fn introduce(&self, a: GuestRef, b: Value) -> Result<Value, Thrown>;
 

@@ -247,6 +247,10 @@ impl Interop for Main {
         Ok(cap.make_counter(i).increment(Some(amount)).await?)
     }
 
+    async fn client_map(&self, cap: InteropRef, n: u32) -> Result<Vec<f64>, Thrown> {
+        Ok(cap.list_numbers(n).map_each(|x| cap.square(x)).await?)
+    }
+
     async fn compose(&self, f: Unary<Value, Value>, g: Unary<Value, Value>) -> Unary<Value, Value> {
         Func::try_new(move |(x,)| {
             let between = f.call((x,));

@@ -93,7 +93,10 @@ pub(crate) async fn run(step: &str, Context { m, .. }: &Context) -> Option<Outco
                 let local = InteropRef::from_stub(LocalRef::new(Here).stub().clone());
                 json!(m.client_pipeline(local, 10.0, 5.0).await?)
             }
-            "server-maps" => json(&m.stub().call("clientMap", (LocalRef::new(Here), 4)).await?),
+            "server-maps" => {
+                let local = InteropRef::from_stub(LocalRef::new(Here).stub().clone());
+                json!(m.client_map(local, 4_u32).await?)
+            }
             "introduce" => {
                 let bee = NamedRef::new(Bee).stub().clone().into_value();
                 json(&m.introduce(GuestRef::new(Ant), bee).await?)

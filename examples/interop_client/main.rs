@@ -18,6 +18,7 @@ mod capabilities;
 mod disposal;
 mod errors;
 mod kit;
+mod maps;
 mod pipelining;
 mod sessions;
 mod steps;
@@ -65,11 +66,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
 async fn run(step: &'static str, context: &Context) -> Outcome {
     let m: &InteropRef = &context.m;
     m.mark(step).await?;
-    let areas: [kit::Area<'_>; 7] = [
+    let areas: [kit::Area<'_>; 8] = [
         Box::pin(values::run(step, context)),
         Box::pin(errors::run(step, context)),
         Box::pin(calls::run(step, context)),
         Box::pin(pipelining::run(step, context)),
+        Box::pin(maps::run(step, context)),
         Box::pin(capabilities::run(step, context)),
         Box::pin(disposal::run(step, context)),
         Box::pin(streams::run(step, context)),
@@ -81,6 +83,6 @@ async fn run(step: &'static str, context: &Context) -> Outcome {
     }
     match sessions::run(step, context).await {
         Some(outcome) => outcome,
-        None => Err(failure("this client cannot do that yet")),
+        None => Err(failure("there is no such step")),
     }
 }
