@@ -227,10 +227,12 @@ impl Random {
             let method = (*self.pick(&["GET", "PUT", "POST", "DELETE"])).to_owned();
             return Request { method, headers: self.headers(), ..Request::get(self.url()) }.into();
         }
-        let mut response = Response::default();
-        response.status = *self.pick(&[200, 204, 304, 404, 599]);
-        response.status_text = (*self.pick(&["", "no"])).to_owned();
-        response.headers = self.headers();
+        let response = Response {
+            status: *self.pick(&[200, 204, 304, 404, 599]),
+            status_text: (*self.pick(&["", "no"])).to_owned(),
+            headers: self.headers(),
+            ..Response::default()
+        };
         response.into()
     }
 }
