@@ -1,12 +1,101 @@
-//! Bowline: capability RPC for Rust whose references outlive the connection.
+//! Capability RPC for Rust, on the wire of Cap'n Web.
+//!
+//! An attribute on a trait makes its implementors objects that other processes can hold: call
+//! them, pass them on, and chain calls on results that have not arrived, all in one round trip.
+//! Browsers and scripts do the same with the `capnweb` package from npm; Bowline is a server and a
+//! client for it.
+//!
+//! ```
+//! use bowline::{Peer, Service};
+//!
+//! /// An interface. The macro makes the reference type `GreeterRef` from it.
+//! #[bowline::interface]
+//! pub trait Greeter {
+//!     async fn named(&self, name: String) -> GreeterRef;
+//!     async fn greet(&self) -> String;
+//! }
+//!
+//! struct Polite(String);
+//!
+//! impl Greeter for Polite {
+//!     async fn named(&self, name: String) -> GreeterRef {
+//!         GreeterRef::new(Polite(name))
+//!     }
+//!     async fn greet(&self) -> String {
+//!         format!("Good day, {}.", self.0)
+//!     }
+//! }
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+//!     let address = listener.local_addr()?;
+//!     let service = Service::new(|_peer: Peer| GreeterRef::new(Polite("stranger".to_owned())));
+//!     tokio::spawn(service.serve(listener));
+//!
+//!     let session = bowline::connect(format!("ws://{address}")).await?;
+//!     let greeter: GreeterRef = session.root();
+//!     // Two calls, the second on the result of the first; one round trip.
+//!     assert_eq!(greeter.named("Ann").greet().await?, "Good day, Ann.");
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # Where to read on
+//!
+//! - [`interface`]: what an interface can have, how names, errors, cancellation and compatibility
+//!   work. [`Pipeline`](derive@Pipeline) and [`RpcError`](derive@RpcError) are the derives that go
+//!   with it.
+//! - [`Promise`]: **a call is sent when it is made**, awaited or not.
+//! - [`Service`]: serving alone or in an application that has a router. [`connect`] and [`batch`]:
+//!   the two ways to be a client.
+//! - [`Func`] for callbacks, [`Stub`] for references without a type, [`DynTarget`] for objects
+//!   without one, [`Attenuate`] for handing on less than one has.
+//! - [`CallError`]: how calls fail, sorted by who can do something about it.
+//! - [`Limits`] and [`HttpLimits`]: the bounds on what a peer can make us hold.
+//! - [`testing`]: two connected sessions in one process, and what crossed between them.
+//!
+//! # Features
+//!
+//! `server`, `client` and `macros`, and `tls` for `wss:` and `https:` in the client. All are on by
+//! default; none changes what is on the wire. A Tokio runtime is needed.
 
 #[doc(hidden)]
 pub use bowline_core::generated as __private;
 pub use bowline_core::limits::Limits;
 pub use bowline_core::peer::{
-    CallError, FromPromise, Func, Interface, IntoArg, Member, MemberKind, Never, Pipeline, Promise, Reference,
-    RemoteError, RpcError, SessionError, Stub, testing,
+    Arg, Attenuate, CallError, CodecError, DynTarget, Elements, FromPromise, Func, Interface, IntoArg, IntoStep,
+    Member, MemberKind, Never, Pipeline, Promise, Reference, RemoteError, Revoke, RpcError, SessionError, Stub, Thrown,
+    testing,
 };
-pub use bowline_core::value::{BigInt, Bytes, Date, ErrorValue, Value};
+pub use bowline_core::session::{Closed, ClosedBy, Path, Stats, Step};
+pub use bowline_core::value::{BigInt, Bytes, BytesKind, Date, ErrorValue, Value, bigint, date};
+
+#[cfg(all(feature = "client", not(feature = "server")))]
+pub use bowline_client::KeepAlive;
+#[cfg(feature = "client")]
+pub use bowline_client::{Batch, Connect, ConnectError, Session, batch, connect};
 #[cfg(feature = "macros")]
 pub use bowline_macros::{Pipeline, RpcError, interface};
+#[cfg(feature = "server")]
+pub use bowline_server::{HttpLimits, KeepAlive, Peer, PeerAddress, Refusal, ServerError, Service, Via};
+
+/// A reference without a type, by the name that reads better in signatures.
+pub type Dyn = Stub;
+
+/// Values that a program rarely names: what JavaScript has and Rust has no type for.
+pub mod value {
+    pub use bowline_core::value::{
+        Body, DecodeError, EncodeError, Headers, Object, Payload, Request, Response, Url, encode, from_value, to_value,
+    };
+}
+
+/// Running a session over a carrier of one's own.
+pub mod transport {
+    pub use bowline_core::peer::{Connection, Receiving, Sending, Transport, TransportEnd};
+}
+
+/// The code in README.md is compiled.
+#[cfg(all(doctest, feature = "client", feature = "macros", feature = "server"))]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -24,10 +24,10 @@ impl Object for Api {
 
     fn members(&self) -> &'static [Member] {
         &[
-            Member { name: "add", kind: METHOD },
-            Member { name: "hang", kind: METHOD },
-            Member { name: "counter", kind: METHOD },
-            Member { name: "ask", kind: METHOD },
+            Member { name: "add", kind: METHOD, args: &[] },
+            Member { name: "hang", kind: METHOD, args: &[] },
+            Member { name: "counter", kind: METHOD, args: &[] },
+            Member { name: "ask", kind: METHOD, args: &[] },
         ]
     }
 
@@ -56,7 +56,7 @@ impl Object for Counter {
     }
 
     fn members(&self) -> &'static [Member] {
-        &[Member { name: "next", kind: METHOD }]
+        &[Member { name: "next", kind: METHOD, args: &[] }]
     }
 
     fn call(self: Arc<Self>, method: &str, _args: Args) -> Option<Reply> {

@@ -62,6 +62,19 @@ impl fmt::Display for Thrown {
 
 impl std::error::Error for Thrown {}
 
+/// A method that calls others, and fails as they do, declares `Thrown` and uses `?`.
+impl<E: RpcError> From<CallError<E>> for Thrown {
+    fn from(error: CallError<E>) -> Self {
+        Self(error.to_value())
+    }
+}
+
+impl From<ErrorValue> for Thrown {
+    fn from(error: ErrorValue) -> Self {
+        Self(error.into())
+    }
+}
+
 impl RpcError for ErrorValue {
     fn to_value(&self) -> Value {
         Value::Error(Box::new(self.clone()))
@@ -122,6 +135,7 @@ impl<E: RpcError> RpcError for CallError<E> {
         match self {
             Self::App(error) => error.to_value(),
             Self::Remote(error) => error.value().clone(),
+            Self::Session(SessionError::Closed(closed)) => error_value(&closed.name, closed.message.clone()),
             Self::Session(error) => error_value("Error", error.to_string()),
             Self::Codec(error) => error_value("TypeError", error.to_string()),
         }

@@ -2,6 +2,8 @@
 //!
 //! Everything else in `peer` is plain futures, so another runtime would be another file here.
 
+#![expect(clippy::disallowed_methods, reason = "this is where the runtime comes in")]
+
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::Poll;

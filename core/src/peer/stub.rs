@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::generated::Spread;
 use crate::id::ImportId;
 use crate::peer::deliver;
 use crate::peer::error::{CallError, CodecError, Never, SessionError};
@@ -119,6 +120,13 @@ impl Stub {
     /// fail the promise, and nothing is sent.
     pub fn call_typed<T, E>(&self, method: &'static str, args: &impl Serialize) -> Promise<T, E> {
         Promise::from_stub(self.send(method, args))
+    }
+
+    /// Calls the thing itself, at once, with as many arguments as there are values: for proxies
+    /// and scripts, which learn the number of arguments when they run.
+    pub fn apply(&self, args: impl IntoIterator<Item = Value>) -> Promise<Value, Never> {
+        let args = Spread(Vec::from_iter(args));
+        Promise::from_stub(self.send("", &args))
     }
 
     /// A property as a promise. Nothing is sent before it is used.

@@ -1,6 +1,7 @@
 //! The peer layer as its users see it: two sessions over an in-memory link, objects written by
 //! hand. What crosses the link is compared message by message where order is the point.
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
+#![allow(clippy::disallowed_methods, reason = "tests have tasks and clocks; the library has none")]
 
 mod calls; // calls, pipelining, errors, properties
 mod dropping; // release accounting, cancellation, lost sessions

@@ -1,5 +1,7 @@
 //! What a peer cannot make us hold, however it goes about it.
 
+#![expect(clippy::disallowed_methods, reason = "measures how long a session takes")]
+
 use bowline_core::limits::Limits;
 
 use super::pair::{Scripted, assert_idle};

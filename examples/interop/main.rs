@@ -1,0 +1,61 @@
+//! A server that offers one method for everything a session can do, for tests against other
+//! implementations: `cargo run --release --example interop -- --port 4100`.
+//!
+//! `contract` says what it offers, `service` does it.
+
+mod contract;
+mod counter;
+mod describe;
+mod made;
+mod objects;
+mod service;
+mod tables;
+mod text;
+
+use bowline::{HttpLimits, Limits, Service};
+use clap::Parser;
+use contract::InteropRef;
+use tokio::net::TcpListener;
+
+/// Serves the interop interface on the loopback address.
+#[derive(Parser)]
+struct Options {
+    /// The port to listen on; 0 takes any.
+    #[arg(long, default_value_t = 0)]
+    port: u16,
+}
+
+/// As much as Cap'n Web allows: a tester may try all of it. A public server would keep the
+/// defaults.
+fn limits() -> Limits {
+    let mut limits = Limits::default();
+    // 32 Mi UTF-16 units, each of which can be three bytes.
+    limits.message_bytes = 96 << 20;
+    limits.key_bytes = 96 << 20;
+    limits.message_nodes = 64 << 20;
+    limits.path_steps = 10_000;
+    limits.table_entries = 1 << 20;
+    limits.held_bytes = 512 << 20;
+    limits.running_calls = 1 << 16;
+    limits.outbound_bytes = 512 << 20;
+    limits
+}
+
+fn http_limits() -> HttpLimits {
+    let mut limits = HttpLimits::default();
+    // All testers have one address.
+    limits.connections_per_address = limits.connections;
+    limits.batch_bytes = 96 << 20;
+    limits.batch_messages = 100_000;
+    limits
+}
+
+#[tokio::main]
+async fn main() -> std::io::Result<()> {
+    let options = Options::parse();
+    let service = Service::new(|_peer| InteropRef::new(service::Main::new()));
+    let listener = TcpListener::bind(("127.0.0.1", options.port)).await?;
+    println!("listening on http://{}", listener.local_addr()?);
+    service.limits(limits()).http_limits(http_limits()).serve(listener).await;
+    Ok(())
+}

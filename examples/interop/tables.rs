@@ -1,0 +1,73 @@
+//! What all sessions of the process share, under names that callers choose.
+
+use std::collections::HashMap;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+
+use bowline::{ErrorValue, Stub};
+
+/// Objects that exist, by tag.
+pub(crate) static LIVE: LazyLock<Lives> = LazyLock::new(Lives::default);
+/// Capabilities kept beyond the call that brought them.
+pub(crate) static HELD: LazyLock<Held> = LazyLock::new(Held::default);
+
+#[derive(Default)]
+pub(crate) struct Lives(Mutex<HashMap<String, usize>>);
+
+impl Lives {
+    /// Counts one more until the `Life` is dropped.
+    pub(crate) fn begin(&'static self, tag: &str) -> Life {
+        *locked(&self.0).entry(tag.to_owned()).or_default() += 1;
+        Life { of: self, tag: tag.to_owned() }
+    }
+
+    pub(crate) fn count(&self, tag: &str) -> usize {
+        locked(&self.0).get(tag).copied().unwrap_or_default()
+    }
+}
+
+pub(crate) struct Life {
+    of: &'static Lives,
+    tag: String,
+}
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        let mut lives = locked(&self.of.0);
+        if let Some(count) = lives.get_mut(&self.tag) {
+            *count -= 1;
+            if *count == 0 {
+                lives.remove(&self.tag);
+            }
+        }
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct Held(Mutex<HashMap<String, Stub>>);
+
+impl Held {
+    /// What was under the key before is released, outside of the lock.
+    pub(crate) fn put(&self, key: String, cap: Stub) {
+        let before = locked(&self.0).insert(key, cap);
+        drop(before);
+    }
+
+    /// # Errors
+    /// A `RangeError` if there is nothing under this key.
+    pub(crate) fn get(&self, key: &str) -> Result<Stub, ErrorValue> {
+        let found = locked(&self.0).get(key).cloned();
+        found.ok_or_else(|| ErrorValue::new("RangeError", format!("no such held capability: {key}")))
+    }
+
+    pub(crate) fn remove(&self, key: &str) -> Option<Stub> {
+        locked(&self.0).remove(key)
+    }
+
+    pub(crate) fn contains(&self, key: &str) -> bool {
+        locked(&self.0).contains_key(key)
+    }
+}
+
+fn locked<T>(table: &Mutex<T>) -> MutexGuard<'_, T> {
+    table.lock().unwrap_or_else(PoisonError::into_inner)
+}
