@@ -51,6 +51,8 @@
 //!   the two ways to be a client.
 //! - [`Func`] for callbacks, [`Stub`] for references without a type, [`DynTarget`] for objects
 //!   without one, [`Attenuate`] for handing on less than one has.
+//! - [`Reader`] and [`Writer`]: streams, as arguments, as results and inside of data; [`stream`]
+//!   says how they are made.
 //! - [`CallError`]: how calls fail, sorted by who can do something about it.
 //! - [`Limits`] and [`HttpLimits`]: the bounds on what a peer can make us hold.
 //! - [`testing`]: two connected sessions in one process, and what crossed between them.
@@ -63,10 +65,11 @@
 #[doc(hidden)]
 pub use bowline_core::generated as __private;
 pub use bowline_core::limits::Limits;
+pub use bowline_core::peer::stream::{Reader, Writer};
 pub use bowline_core::peer::{
     Arg, Attenuate, CallError, CodecError, DynTarget, Elements, FromPromise, Func, Interface, IntoArg, IntoStep,
     Member, MemberKind, Never, Pipeline, Promise, Reference, RemoteError, Revoke, RpcError, SessionError, Stub, Thrown,
-    testing,
+    stream, testing,
 };
 pub use bowline_core::session::{Closed, ClosedBy, Path, Stats, Step};
 pub use bowline_core::value::{BigInt, Bytes, BytesKind, Date, ErrorValue, Value, bigint, date};

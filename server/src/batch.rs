@@ -83,7 +83,7 @@ async fn run(service: &Service, root: Stub, text: &str, ticket: &Ticket) -> Stri
     for line in text.lines() {
         control.push(line.to_owned());
     }
-    let (connection, driver) = Connection::start(lines, Some(root), service.limits.clone());
+    let (connection, driver) = Connection::start_batch(lines, Some(root), service.limits.clone());
     let mut driver = std::pin::pin!(driver);
     let complete = async {
         control.starved().await;

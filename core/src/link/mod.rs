@@ -126,7 +126,11 @@ pub(crate) struct Link {
 pub(crate) enum Asked {
     Nothing,
     /// The peer ended the session.
-    End { code: Option<ErrorCode>, reason: String, answer: bool },
+    End {
+        code: Option<ErrorCode>,
+        reason: String,
+        answer: bool,
+    },
     /// The peer broke the rules of the link.
     Broken(ErrorCode, String),
 }

@@ -13,6 +13,7 @@ use crate::peer::local::{Body, Local};
 use crate::peer::object::{Answer, Args, Object, Reply, error_payload, rejection, reply};
 use crate::peer::runtime;
 use crate::peer::shared::{Entry, Shared};
+use crate::peer::stream;
 use crate::peer::stub::Stub;
 use crate::session::{Path, Step};
 use crate::value::{Cap, Payload};
@@ -32,9 +33,6 @@ const BLOCKED: [&str; 12] = [
     "__proto__",
     "toLocaleString",
 ];
-
-/// What the writer of a stream is told.
-pub(crate) const UNREAD: &str = "Streams are not read on this side.";
 
 /// A delivery with its target looked up and its references lifted.
 pub(crate) struct Call {
@@ -66,6 +64,12 @@ struct Running {
 
 /// Starts a delivery; everything before its first await happens here.
 pub(crate) fn deliver(shared: &Arc<Shared>, call: Call) {
+    if let Some(Entry::Local(local)) = &call.entry
+        && let Body::Writable(writable) = &local.body
+        && (call.args.is_some() || !call.path.is_empty())
+    {
+        return stream::deliver(shared, writable, call.call, &call.path, call.args);
+    }
     let mut running = Running {
         call: call.call,
         rest: None,
@@ -125,7 +129,10 @@ fn enter(local: &Arc<Local>, path: Path, args: Option<Payload<Cap>>, rest: &mut 
             let this = Stub::from_local(Arc::clone(local));
             First::Answer(Ok(Payload::hole(this.into_cap())))
         }
-        Body::UnreadSink | Body::UnreadSource => First::Answer(Err(error_payload("Error", UNREAD))),
+        Body::Writable(_) | Body::Readable(_) => {
+            let message = "Cannot access properties on a ReadableStream stub";
+            First::Answer(Err(error_payload("Error", message)))
+        }
         Body::Object(object) => enter_object(object, path, args, rest),
         Body::Function(function) if path.is_empty() => First::Reply(function(Args::new(args.unwrap_or_default()))),
         Body::Bound(object, method) if path.is_empty() => {

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use crate::peer::guard::Gate;
 use crate::peer::object::{Args, DynTarget, Object, Reply};
 use crate::peer::shared::{Entry, Shared};
+use crate::peer::stream::{Readable, Writable};
 use crate::session::Kind;
 
 /// An object of ours.
@@ -29,10 +30,10 @@ pub(crate) enum Body {
     Function(Box<dyn Fn(Args) -> Reply + Send + Sync>),
     /// Another reference behind a condition.
     Gate(Arc<Gate>),
-    /// One end of a stream that the peer opened and nobody here reads: writes are refused.
-    UnreadSink,
-    /// What the peer's mention of such a stream stands for.
-    UnreadSource,
+    /// The end of a stream that is written to.
+    Writable(Writable),
+    /// The end of a stream that is read.
+    Readable(Readable),
 }
 
 impl Local {
@@ -60,15 +61,15 @@ impl Body {
             Self::Dynamic(_) => "dynamic target",
             Self::Function(_) => "function",
             Self::Gate(_) => "guarded reference",
-            Self::UnreadSink | Self::UnreadSource => "stream",
+            Self::Writable(_) | Self::Readable(_) => "stream",
         }
     }
 
     /// How it goes into a message.
     pub(crate) fn kind(&self) -> Kind {
         match self {
-            Self::UnreadSink => Kind::Writable,
-            Self::UnreadSource => Kind::Readable,
+            Self::Writable(_) => Kind::Writable,
+            Self::Readable(_) => Kind::Readable,
             _ => Kind::Object,
         }
     }

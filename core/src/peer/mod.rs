@@ -17,12 +17,14 @@ mod reference;
 mod runtime;
 mod shared;
 mod stage;
+pub mod stream;
 mod stub;
 pub mod testing;
 mod transport;
 mod wait;
 
-pub use connection::Connection;
+pub use connection::{Connection, Events};
+pub use driver::Turn;
 pub use error::{CallError, CodecError, Never, RemoteError, RpcError, SessionError, Thrown};
 pub use func::Func;
 pub use guard::{Attenuate, Revoke};

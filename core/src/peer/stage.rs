@@ -3,21 +3,19 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
-
 use crate::id::{PromiseId, TargetId, WaitId};
 use crate::peer::deliver;
 use crate::peer::local::{Body, Local};
-use crate::peer::object::error_payload;
-use crate::peer::shared::{Entry, Shared, State};
+use crate::peer::shared::{Entry, Shared, State, Waiter};
+use crate::peer::stream::{Pipe, Pumping, Readable, Use, Writable};
 use crate::peer::wait::Ending;
-use crate::session::{Closed, ClosedBy, Outcome, Outgoing, Output, Ref};
-use crate::value::Payload;
+use crate::session::{Closed, ClosedBy, Outcome, Output, Ref};
 
 /// An output with everything looked up that needs the lock.
 pub(crate) enum Job {
     Deliver(deliver::Call),
-    Wake(oneshot::Sender<Ending>, Ending),
+    Wake(Waiter, Ending),
+    Pump(Pumping),
     /// Nobody waits any more; dropped outside of the lock all the same.
     Discard(Ending),
     Drop(Option<Entry>),
@@ -28,14 +26,14 @@ pub(crate) enum Job {
 /// What ends with a session.
 pub(crate) struct Leftovers {
     pub(crate) targets: HashMap<TargetId, Entry>,
-    pub(crate) waiters: HashMap<WaitId, oneshot::Sender<Ending>>,
+    pub(crate) waiters: HashMap<WaitId, Waiter>,
 }
 
 impl State {
     /// Takes every output, with what its numbers stand for.
     pub(crate) fn stage(&mut self, shared: &Arc<Shared>) -> Vec<Job> {
         let mut jobs = std::mem::take(&mut self.spare);
-        while let Some(output) = self.session.poll_output() {
+        while let Some(output) = self.endpoint.session.poll_output() {
             if let Some(job) = self.job(shared, output) {
                 jobs.push(job);
             }
@@ -59,13 +57,15 @@ impl State {
                 }
             }
             Output::Pipe { sink, source } => {
-                self.targets.insert(sink, Entry::Local(Local::new(Body::UnreadSink)));
-                self.targets.insert(source, Entry::Local(Local::new(Body::UnreadSource)));
+                let (entry, exit) = Pipe::ends(Use::Read, 1);
+                let (entry, exit) = (Writable::Pipe(entry), Readable::new(Box::new(exit)));
+                self.targets.insert(sink, Entry::Local(Local::new(Body::Writable(entry))));
+                self.targets.insert(source, Entry::Local(Local::new(Body::Readable(exit))));
                 return None;
             }
-            Output::Pump { into, .. } => {
-                self.refuse_pump(Ref::Import(into));
-                return None;
+            Output::Pump { source, into } => {
+                self.pumps += 1;
+                Job::Pump(Pumping::new(shared, self.targets.get(&source), Ref::Import(into)))
             }
             Output::DropTarget(target) => Job::Drop(self.targets.remove(&target)),
             Output::Cancel(call) => Job::Cancel(call),
@@ -82,14 +82,6 @@ impl State {
         })
     }
 
-    /// A stream that nobody here reads was handed back: its end is an error.
-    fn refuse_pump(&mut self, into: Ref) {
-        let reason = error_payload::<Outgoing>("Error", deliver::UNREAD);
-        let (wait, _) = self.session.stream(into, "abort", Payload::plain(format!("[{}]", reason.text)));
-        self.session.forget(wait);
-        self.session.release(into);
-    }
-
     fn ending(&mut self, shared: &Arc<Shared>, outcome: Outcome) -> Ending {
         match outcome {
             Outcome::Resolved(value) => Ending::Answer(Ok(self.lift(shared, value))),
@@ -100,14 +92,16 @@ impl State {
 
     /// Ends a session whose peer does not read.
     pub(crate) fn bound_outbound(&mut self) {
-        let limit = self.session.limits().outbound_bytes;
-        if self.closed.is_none() && !self.session.is_closed() && self.session.transmit_bytes() > limit {
+        self.endpoint.bound_retained();
+        let limit = self.endpoint.session.limits().outbound_bytes;
+        if self.closed.is_none() && !self.endpoint.session.is_closed() && self.endpoint.session.transmit_bytes() > limit
+        {
             let closed = Closed {
                 by: ClosedBy::Protocol,
                 name: "Error".to_owned(),
                 message: format!("More than {limit} bytes wait to be sent; the peer does not read."),
             };
-            self.session.close(closed, true);
+            self.endpoint.session.close(closed, true);
         }
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::eval::Names;
 use super::promise::{Found, PromiseState, Queued, Waiter};
 use super::walk::holes;
-use super::{ImportState, Outgoing, Path, Ref, Session, Step};
+use super::{ImportState, Kind, Outgoing, Path, Ref, Session, Step};
 use crate::id::PromiseId;
 use crate::value::text::{Cursor, TextError};
 use crate::value::{HOLE, Payload};
@@ -77,6 +77,11 @@ impl Session {
         }
         let Some(mapper) = self.maps.remove(result) else { return };
         self.held_bytes -= mapper.instructions.len();
+        if self.is_writable(input) {
+            mapper.captures.into_iter().for_each(|capture| self.let_go(capture));
+            let refused = error_text("Error", "Cannot use map() on a WritableStream");
+            return self.finish(result, Err(Payload::plain(refused)));
+        }
         let settled = match self.copy_of(input) {
             Ok(value) => {
                 self.map_value(value, &mapper).map_err(|error| Payload::plain(error_text(error.name, &error.message)))
@@ -85,6 +90,10 @@ impl Session {
         };
         mapper.captures.into_iter().for_each(|capture| self.let_go(capture));
         self.finish(result, settled);
+    }
+
+    fn is_writable(&self, of: Ref) -> bool {
+        matches!(self.follow(of), Found::Target(target) if self.kind(Ref::Target(target)) == Kind::Writable)
     }
 
     /// An array is mapped element by element, null and undefined are what they are, and anything

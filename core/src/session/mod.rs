@@ -24,7 +24,7 @@ mod write;
 use std::collections::VecDeque;
 
 pub use io::{Closed, ClosedBy, Delivery, Kind, Outcome, Outgoing, Output, Path, Ref, Stats, Step};
-pub use window::{Sent, Window};
+pub use window::{Sent, Window, units};
 
 use crate::id::{ExportId, ImportId, PromiseId, TargetId, WaitId};
 use crate::limits::Limits;

@@ -1,6 +1,7 @@
 //! Streams: pipes opened by the peer, pipes opened by us, and the chunks we send.
 
 use super::promise::Found;
+use super::window::units;
 use super::write::Mention;
 use super::{ImportState, Kind, Outgoing, Output, Ref, Session, Step};
 use crate::id::{ExportId, ImportId, TargetId, WaitId};
@@ -16,7 +17,7 @@ impl Session {
         let (result, units) = match self.follow(into) {
             Found::Stub(id) => self.send_chunk(id, &path, &args),
             _ => {
-                let units = args.text.encode_utf16().count();
+                let units = units(&args.text);
                 (self.invoke_outgoing(into, &path, Some(args)), units)
             }
         };
@@ -32,7 +33,7 @@ impl Session {
         if let Some(import) = self.imports.get_mut(id) {
             import.mentions = 0;
         }
-        let units = message.text.encode_utf16().count();
+        let units = units(&message.text);
         self.send(message.text);
         self.answer_promised(message.promised);
         (Ref::Import(id), units)

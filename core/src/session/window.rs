@@ -38,6 +38,11 @@ pub struct Sent {
     filled: bool,
 }
 
+/// What a text counts for: its length in UTF-16 units.
+pub fn units(text: &str) -> usize {
+    if text.is_ascii() { text.len() } else { text.encode_utf16().count() }
+}
+
 impl Default for Window {
     fn default() -> Self {
         Self {

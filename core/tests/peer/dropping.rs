@@ -147,7 +147,10 @@ async fn a_stream_nobody_reads_is_refused_and_the_session_goes_on() {
         sender.feed(message.to_owned()).await.unwrap();
     }
     let refused = receiver.receive().await.unwrap();
-    assert_eq!(refused, r#"["reject",3,["error","Error","Streams are not read on this side."]]"#);
+    assert_eq!(
+        refused,
+        r#"["reject",3,["error","Error","ReadableStream RPC stub was disposed without being consumed"]]"#
+    );
     settle().await;
     assert_eq!(connection.stats().exports, 1);
     assert!(!connection.is_closed());

@@ -1,0 +1,67 @@
+//! Calls on a writable of ours: `write`, `close` and `abort`, and nothing else.
+
+use std::sync::Arc;
+
+use super::pipe::Receipt;
+use super::{Writable, only_argument};
+use crate::id::PromiseId;
+use crate::peer::object::error_payload;
+use crate::peer::shared::Shared;
+use crate::session::Step;
+use crate::value::{self, Cap, Payload, Value};
+
+/// Carries out a call or a read of a property. Its answer is given when the chunk is taken.
+pub(crate) fn deliver(
+    shared: &Arc<Shared>,
+    writable: &Writable,
+    call: PromiseId,
+    path: &[Step],
+    args: Option<Payload<Cap>>,
+) {
+    let receipt = Receipt::Call(Arc::clone(shared), call);
+    let Some(args) = args else {
+        return refuse(receipt, "Cannot access properties on a WritableStream stub");
+    };
+    let [Step::Name(method)] = path else {
+        return refuse(receipt, "WritableStream stub only supports direct method calls");
+    };
+    match method.as_str() {
+        "write" => writable.write(args, receipt),
+        "close" => writable.close(receipt),
+        "abort" => writable.abort(reason(args), receipt),
+        _ => refuse(receipt, &format!("Unknown WritableStream method: {method:.200}")),
+    }
+}
+
+fn refuse(receipt: Receipt, message: &str) {
+    receipt.settle(Err(error_payload("Error", message)));
+}
+
+/// The first argument alone.
+fn reason(args: Payload<Cap>) -> Payload<Cap> {
+    let reason = value::decode_args::<(Value,)>(args).map_or(Value::Undefined, |(reason,)| reason);
+    value::encode(&reason).unwrap_or_else(|error| error_payload("TypeError", &error.to_string()))
+}
+
+impl Writable {
+    fn write(&self, args: Payload<Cap>, receipt: Receipt) {
+        match self {
+            Self::Pipe(entry) => entry.write(args, receipt),
+            Self::Remote(outlet) => outlet.send("write", args, receipt),
+        }
+    }
+
+    pub(super) fn close(&self, receipt: Receipt) {
+        match self {
+            Self::Pipe(entry) => entry.close(receipt),
+            Self::Remote(outlet) => outlet.send("close", Payload::plain("[]"), receipt),
+        }
+    }
+
+    pub(super) fn abort(&self, reason: Payload<Cap>, receipt: Receipt) {
+        match self {
+            Self::Pipe(entry) => entry.abort(reason, receipt),
+            Self::Remote(outlet) => outlet.send("abort", only_argument(reason), receipt),
+        }
+    }
+}

@@ -1,0 +1,363 @@
+//! What lies between the two ends of a stream in this process: chunks that wait for their
+//! reader, and how the stream ended.
+//!
+//! A chunk that waits is data: its text, its capabilities, and the call that is answered when it
+//! is taken. Nothing is settled, woken or dropped while the pipe is locked.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use tokio::sync::Notify;
+
+use super::{over, unclosed, undefined, unread};
+use crate::id::PromiseId;
+use crate::peer::object::{Answer, error_payload};
+use crate::peer::shared::Shared;
+use crate::session::units;
+use crate::value::{Cap, Payload};
+
+/// UTF-16 units that may wait in a pipe. A writer that heeds its window stays far below.
+const WAITING_MAX: usize = 16 << 20;
+
+/// Who is told what became of a write.
+pub(crate) enum Receipt {
+    /// The call of a session that it was.
+    Call(Arc<Shared>, PromiseId),
+    /// A writer that asks the pipe.
+    None,
+}
+
+impl Receipt {
+    pub(crate) fn settle(self, answer: Answer) {
+        if let Self::Call(shared, call) = self {
+            shared.settle(call, answer);
+        }
+    }
+}
+
+/// What the reading end is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// A reader: what it takes it has accepted.
+    Read,
+    /// A sink: it says of each chunk whether it accepts it.
+    Serve,
+}
+
+/// A pipe.
+pub(crate) struct Pipe {
+    state: Mutex<State>,
+    /// Something happened that a writer in this process may wait for.
+    changed: Notify,
+    used: Use,
+    /// Chunks that a writer in this process may leave waiting.
+    chunks: usize,
+}
+
+#[derive(Default)]
+struct State {
+    queue: VecDeque<Waiting>,
+    queued_units: usize,
+    /// Chunks written and not accepted.
+    unaccepted: usize,
+    /// Close was called, and is not answered.
+    closing: Option<Receipt>,
+    /// Nothing more will be written.
+    ended: bool,
+    /// Close was accepted.
+    finished: bool,
+    /// Why writes are refused.
+    refusal: Option<Payload<Cap>>,
+    /// How the stream ends for the reader, when it does not end well.
+    error: Option<Payload<Cap>>,
+    reader: Option<Waker>,
+}
+
+struct Waiting {
+    args: Payload<Cap>,
+    units: usize,
+    receipt: Receipt,
+}
+
+/// What the reading end finds.
+pub(crate) enum Taken {
+    /// A chunk; the receipt is for a sink, and settled already for a reader.
+    Chunk(Payload<Cap>, Receipt),
+    Closed,
+    Failed(Payload<Cap>),
+}
+
+/// What is to be done once the pipe is unlocked.
+#[derive(Default)]
+struct After {
+    settle: Vec<(Receipt, Answer)>,
+    dropped: Vec<Payload<Cap>>,
+    wake: Option<Waker>,
+}
+
+impl After {
+    fn refuse(&mut self, receipt: Receipt, reason: &Payload<Cap>) {
+        self.settle.push((receipt, Err(reason.clone())));
+    }
+
+    fn accept(&mut self, receipt: Receipt) {
+        self.settle.push((receipt, Ok(undefined())));
+    }
+}
+
+impl State {
+    /// Refuses what waits, and all that comes.
+    fn refuse_all(&mut self, reason: &Payload<Cap>, after: &mut After) {
+        self.queued_units = 0;
+        for waiting in std::mem::take(&mut self.queue) {
+            after.refuse(waiting.receipt, reason);
+            after.dropped.push(waiting.args);
+        }
+        if let Some(receipt) = self.closing.take() {
+            after.refuse(receipt, reason);
+        }
+        self.refusal.get_or_insert_with(|| reason.clone());
+    }
+
+    /// A reader has seen the end when nothing waits before it.
+    fn finish_reading(&mut self, after: &mut After) {
+        if self.queue.is_empty()
+            && let Some(receipt) = self.closing.take()
+        {
+            self.finished = true;
+            after.accept(receipt);
+        }
+    }
+}
+
+impl Pipe {
+    /// Both ends of a new pipe.
+    pub(crate) fn ends(used: Use, chunks: usize) -> (Entry, Exit) {
+        let pipe = Arc::new(Self { state: Mutex::default(), changed: Notify::new(), used, chunks });
+        (Entry(Arc::clone(&pipe)), Exit(pipe))
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut State, &mut After) -> T) -> T {
+        let mut after = After::default();
+        let given = act(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner), &mut after);
+        self.changed.notify_waiters();
+        if let Some(reader) = after.wake {
+            reader.wake();
+        }
+        for (receipt, answer) in after.settle {
+            receipt.settle(answer);
+        }
+        drop(after.dropped);
+        given
+    }
+
+    fn write(&self, args: Payload<Cap>, receipt: Receipt) {
+        let units = units(&args.text);
+        self.with(|state, after| {
+            if let Some(reason) = &state.refusal {
+                after.refuse(receipt, &reason.clone());
+                after.dropped.push(args);
+            } else if state.ended {
+                after.refuse(receipt, &over());
+                after.dropped.push(args);
+            } else if state.queued_units >= WAITING_MAX {
+                let message = format!("limit: UTF-16 units waiting in a stream (at most {WAITING_MAX})");
+                let reason = error_payload("RangeError", &message);
+                after.refuse(receipt, &reason);
+                after.dropped.push(args);
+                state.refuse_all(&reason, after);
+                state.error = Some(reason);
+                after.wake = state.reader.take();
+            } else {
+                state.queue.push_back(Waiting { args, units, receipt });
+                state.queued_units += units;
+                state.unaccepted += 1;
+                after.wake = state.reader.take();
+            }
+        });
+    }
+
+    fn close(&self, receipt: Receipt) {
+        self.with(|state, after| {
+            if let Some(reason) = &state.refusal {
+                after.refuse(receipt, &reason.clone());
+            } else if state.ended {
+                after.refuse(receipt, &over());
+            } else {
+                state.ended = true;
+                state.closing = Some(receipt);
+                after.wake = state.reader.take();
+                if self.used == Use::Read {
+                    state.finish_reading(after);
+                }
+            }
+        });
+    }
+
+    fn abort(&self, reason: Payload<Cap>, receipt: Receipt) {
+        self.with(|state, after| {
+            after.accept(receipt);
+            if state.refusal.is_some() || state.finished {
+                return;
+            }
+            state.ended = true;
+            if self.used == Use::Serve {
+                state.refuse_all(&reason, after);
+            }
+            if let Some(receipt) = state.closing.take() {
+                after.refuse(receipt, &reason);
+            }
+            state.refusal = Some(reason.clone());
+            state.error = Some(reason);
+            after.wake = state.reader.take();
+        });
+    }
+
+    fn read(&self, cx: &mut Context<'_>) -> Poll<Taken> {
+        self.with(|state, after| {
+            let Some(Waiting { args, units, mut receipt }) = state.queue.pop_front() else {
+                return match &state.error {
+                    Some(error) => Poll::Ready(Taken::Failed(error.clone())),
+                    None if state.finished || state.closing.is_some() => Poll::Ready(Taken::Closed),
+                    None => {
+                        state.reader = Some(cx.waker().clone());
+                        Poll::Pending
+                    }
+                };
+            };
+            state.queued_units -= units;
+            if self.used == Use::Read {
+                state.unaccepted -= 1;
+                after.accept(std::mem::replace(&mut receipt, Receipt::None));
+                state.finish_reading(after);
+            }
+            Poll::Ready(Taken::Chunk(args, receipt))
+        })
+    }
+}
+
+/// The end that is written to. Dropping it without a close aborts the stream.
+pub(crate) struct Entry(Arc<Pipe>);
+
+impl Entry {
+    pub(crate) fn write(&self, args: Payload<Cap>, receipt: Receipt) {
+        self.0.write(args, receipt);
+    }
+
+    pub(crate) fn close(&self, receipt: Receipt) {
+        self.0.close(receipt);
+    }
+
+    pub(crate) fn abort(&self, reason: Payload<Cap>, receipt: Receipt) {
+        self.0.abort(reason, receipt);
+    }
+
+    /// Waits for room. Cancel-safe, as are the other two.
+    pub(crate) async fn ready(&self) -> Result<(), Payload<Cap>> {
+        self.until(|state| match state.ended {
+            true => Some(Err(over())),
+            false => (state.queue.len() < self.0.chunks).then_some(Ok(())),
+        })
+        .await
+    }
+
+    /// Waits until all that was written is accepted.
+    pub(crate) async fn flushed(&self) -> Result<(), Payload<Cap>> {
+        self.until(|state| (state.unaccepted == 0).then_some(Ok(()))).await
+    }
+
+    /// Waits until the close is accepted.
+    pub(crate) async fn closed(&self) -> Result<(), Payload<Cap>> {
+        self.until(|state| state.finished.then_some(Ok(()))).await
+    }
+
+    async fn until(&self, look: impl Fn(&State) -> Option<Result<(), Payload<Cap>>>) -> Result<(), Payload<Cap>> {
+        loop {
+            let mut changed = std::pin::pin!(self.0.changed.notified());
+            changed.as_mut().enable();
+            let seen = {
+                let state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+                match &state.refusal {
+                    Some(reason) => Some(Err(reason.clone())),
+                    None => look(&state),
+                }
+            };
+            if let Some(seen) = seen {
+                return seen;
+            }
+            changed.await;
+        }
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let is_over = |state: &State| state.ended || state.refusal.is_some();
+        if !is_over(&self.0.state.lock().unwrap_or_else(PoisonError::into_inner)) {
+            self.0.abort(unclosed(), Receipt::None);
+        }
+    }
+}
+
+/// The end that is read. Dropping it refuses whatever was not taken.
+pub(crate) struct Exit(Arc<Pipe>);
+
+impl Exit {
+    /// What comes next. After an end it keeps being the end.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Taken> {
+        self.0.read(cx)
+    }
+
+    /// Nothing more is wanted.
+    pub(crate) fn refuse(&mut self, reason: &Payload<Cap>) {
+        self.0.with(|state, after| {
+            if !state.finished {
+                state.refuse_all(reason, after);
+            }
+        });
+    }
+
+    /// A sink has accepted a chunk.
+    pub(crate) fn accept(&mut self, receipt: Receipt) {
+        self.0.with(|state, after| {
+            state.unaccepted -= 1;
+            after.accept(receipt);
+        });
+    }
+
+    /// A sink has accepted the close.
+    pub(crate) fn accept_close(&mut self) {
+        self.0.with(|state, after| state.finish_reading(after));
+    }
+
+    /// How the writer ended the stream, when not well. Registers for more news.
+    pub(crate) fn poll_error(&mut self, cx: &mut Context<'_>) -> Poll<Payload<Cap>> {
+        self.0.with(|state, _| match &state.error {
+            Some(error) => Poll::Ready(error.clone()),
+            None => {
+                state.reader = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        })
+    }
+}
+
+impl Drop for Exit {
+    fn drop(&mut self) {
+        self.refuse(&unread());
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Entry")
+    }
+}
+
+impl fmt::Debug for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Exit")
+    }
+}

@@ -1,0 +1,94 @@
+//! Carrying what a reader of ours yields into the peer's end of the stream: one task a stream.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use super::outlet::{Failure, OutletEnd};
+use super::pipe::Receipt;
+use super::{Source, only_argument};
+use crate::peer::local::{Body, Local};
+use crate::peer::object::error_payload;
+use crate::peer::runtime;
+use crate::peer::shared::{Entry, Shared};
+use crate::session::Ref;
+use crate::value::{Cap, Payload};
+
+/// A stream of ours that is to be sent; counted until it is dropped.
+pub(crate) struct Pumping {
+    shared: Arc<Shared>,
+    outlet: OutletEnd,
+    source: Option<Arc<Local>>,
+}
+
+impl Pumping {
+    /// Takes over a hold on `into`, and one on the session's count of pumps.
+    pub(crate) fn new(shared: &Arc<Shared>, source: Option<&Entry>, into: Ref) -> Self {
+        let source = match source {
+            Some(Entry::Local(local)) => Some(Arc::clone(local)),
+            _ => None,
+        };
+        Self { shared: Arc::clone(shared), outlet: OutletEnd::new(shared, into), source }
+    }
+
+    /// Starts to read. What cannot be read is aborted.
+    pub(crate) fn start(mut self) {
+        let source = match self.source.take().as_deref() {
+            Some(Local { body: Body::Readable(readable), .. }) => readable.take(),
+            _ => None,
+        };
+        let why = match source {
+            None => error_payload("TypeError", "This ReadableStream is read elsewhere."),
+            Some(source) if runtime::can_spawn() => {
+                runtime::spawn(self.run(source));
+                return;
+            }
+            Some(_) => error_payload("Error", "A stream needs an async runtime."),
+        };
+        self.abort(why);
+    }
+
+    fn abort(&self, reason: Payload<Cap>) {
+        self.outlet.send("abort", only_argument(reason), Receipt::None);
+    }
+
+    async fn run(self, mut source: Box<dyn Source>) {
+        let failure = loop {
+            if let Err(failure) = self.outlet.ready().await {
+                break failure;
+            }
+            match self.next(&mut *source).await {
+                Ok(Some(Ok(args))) => self.outlet.send("write", args, Receipt::None),
+                Ok(Some(Err(error))) => return self.abort(error),
+                Ok(None) => {
+                    drop(source);
+                    self.outlet.send("close", Payload::plain("[]"), Receipt::None);
+                    // Of a refusal nobody is left to hear.
+                    let _ = self.outlet.flushed().await;
+                    return;
+                }
+                Err(failure) => break failure,
+            }
+            // A source that always has something must not keep others from their turn.
+            runtime::yield_once().await;
+        };
+        source.cancel(&failure.into_payload());
+    }
+
+    /// What the source yields next, unless the stream fails first.
+    async fn next(&self, source: &mut dyn Source) -> Result<Option<Result<Payload<Cap>, Payload<Cap>>>, Failure> {
+        let mut failed = pin!(self.outlet.failed());
+        poll_fn(|cx| match failed.as_mut().poll(cx) {
+            Poll::Ready(failure) => Poll::Ready(Err(failure)),
+            Poll::Pending => source.poll_chunk(cx).map(Ok),
+        })
+        .await
+    }
+}
+
+impl Drop for Pumping {
+    fn drop(&mut self) {
+        self.shared.pump_ended();
+    }
+}

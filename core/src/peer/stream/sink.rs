@@ -1,0 +1,111 @@
+//! Streams that are written into code of the application's.
+
+use std::future::{Future, poll_fn};
+use std::marker::PhantomData;
+use std::pin::pin;
+use std::task::Poll;
+
+use serde::de::DeserializeOwned;
+
+use super::pipe::{Entry, Exit, Pipe, Taken, Use};
+use crate::peer::error::{RemoteError, RpcError, type_error};
+use crate::peer::object::rejection;
+use crate::peer::runtime;
+use crate::value::{self, Cap, Payload, Value};
+
+/// What a [`Writer`](super::Writer) leads to. A chunk counts as accepted when its `write` is done,
+/// and one is written at a time, so a slow sink slows its writer down.
+pub trait Sink<T>: Send + 'static {
+    /// How it refuses.
+    type Error: RpcError;
+
+    /// Takes a chunk. An error ends the stream: this write and all later ones fail with it, and
+    /// the sink is dropped. Dropped before its end when the stream is aborted meanwhile.
+    fn write(&mut self, chunk: T) -> impl Future<Output = Result<(), Self::Error>> + Send;
+
+    /// The stream ended, and everything was written.
+    fn close(self) -> impl Future<Output = Result<(), Self::Error>> + Send
+    where
+        Self: Sized,
+    {
+        std::future::ready(Ok(()))
+    }
+
+    /// The stream ended with an error: the writer's, or that it was dropped without a close, as
+    /// happens when its session ends.
+    fn abort(self, reason: RemoteError) -> impl Future<Output = ()> + Send
+    where
+        Self: Sized,
+    {
+        drop(reason);
+        std::future::ready(())
+    }
+}
+
+/// Runs a sink; what is written to the entry arrives there.
+pub(super) fn serve<T: DeserializeOwned + Send + 'static>(sink: impl Sink<T>) -> Entry {
+    let (entry, exit) = Pipe::ends(Use::Serve, 1);
+    // Outside of a runtime the exit is dropped here, and with it goes the stream.
+    drop(runtime::spawn(Serving { exit, sink, types: PhantomData }.run()));
+    entry
+}
+
+struct Serving<T, S> {
+    exit: Exit,
+    sink: S,
+    types: PhantomData<fn() -> T>,
+}
+
+/// What stopped a write.
+enum Stop {
+    Refused(Payload<Cap>),
+    Aborted(Payload<Cap>),
+}
+
+impl<T: DeserializeOwned + Send, S: Sink<T>> Serving<T, S> {
+    async fn run(mut self) {
+        loop {
+            let stop = match poll_fn(|cx| self.exit.poll(cx)).await {
+                Taken::Chunk(args, receipt) => match self.write(args).await {
+                    Ok(()) => {
+                        self.exit.accept(receipt);
+                        continue;
+                    }
+                    Err(stop) => {
+                        let (Stop::Refused(reason) | Stop::Aborted(reason)) = &stop;
+                        receipt.settle(Err(reason.clone()));
+                        stop
+                    }
+                },
+                Taken::Closed => {
+                    match self.sink.close().await {
+                        Ok(()) => self.exit.accept_close(),
+                        Err(error) => self.exit.refuse(&rejection(&error.to_value())),
+                    }
+                    return;
+                }
+                Taken::Failed(reason) => Stop::Aborted(reason),
+            };
+            return match stop {
+                Stop::Refused(reason) => self.exit.refuse(&reason),
+                Stop::Aborted(reason) => {
+                    let reason = value::decode(reason).unwrap_or(Value::Undefined);
+                    self.sink.abort(RemoteError::new(reason)).await;
+                }
+            };
+        }
+    }
+
+    async fn write(&mut self, args: Payload<Cap>) -> Result<(), Stop> {
+        let (chunk,) = value::decode_args::<(T,)>(args)
+            .map_err(|error| Stop::Refused(rejection(&type_error(error.to_string()).to_value())))?;
+        let mut writing = pin!(self.sink.write(chunk));
+        let exit = &mut self.exit;
+        poll_fn(|cx| match writing.as_mut().poll(cx) {
+            Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(Stop::Refused(rejection(&error.to_value())))),
+            Poll::Pending => exit.poll_error(cx).map(|reason| Err(Stop::Aborted(reason))),
+        })
+        .await
+    }
+}

@@ -1,0 +1,88 @@
+//! Where chunks come from: the end of a pipe, or a stream of the application's. A [`Readable`]
+//! is such a source as an object of ours, until somebody takes it to read it elsewhere.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use futures_core::Stream;
+use serde::Serialize;
+
+use super::pipe::{Exit, Taken};
+use crate::peer::error::RpcError;
+use crate::peer::object::{error_payload, rejection};
+use crate::value::{self, Cap, Payload};
+
+/// Yields chunks, each an argument list.
+pub(crate) trait Source: Send {
+    /// The next chunk. Not asked again after an end or an error.
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Payload<Cap>, Payload<Cap>>>>;
+
+    /// No more chunks are wanted, for this reason. The source is dropped next.
+    fn cancel(&mut self, reason: &Payload<Cap>);
+}
+
+impl Source for Exit {
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Payload<Cap>, Payload<Cap>>>> {
+        Poll::Ready(match ready!(self.poll(cx)) {
+            Taken::Chunk(args, _) => Some(Ok(args)),
+            Taken::Closed => None,
+            Taken::Failed(error) => Some(Err(error)),
+        })
+    }
+
+    fn cancel(&mut self, reason: &Payload<Cap>) {
+        self.refuse(reason);
+    }
+}
+
+/// A stream of the application's.
+pub(crate) struct OfStream<S>(Pin<Box<S>>);
+
+impl<S> OfStream<S> {
+    pub(crate) fn new(stream: S) -> Self {
+        Self(Box::pin(stream))
+    }
+}
+
+impl<T, E, S> Source for OfStream<S>
+where
+    T: Serialize,
+    E: RpcError,
+    S: Stream<Item = Result<T, E>> + Send,
+{
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Payload<Cap>, Payload<Cap>>>> {
+        Poll::Ready(ready!(self.0.as_mut().poll_next(cx)).map(|item| match item {
+            Ok(chunk) => value::encode_args(&(chunk,)).map_err(|error| error_payload("TypeError", &error.to_string())),
+            Err(error) => Err(rejection(&error.to_value())),
+        }))
+    }
+
+    fn cancel(&mut self, _: &Payload<Cap>) {}
+}
+
+/// A source as an object of ours.
+pub(crate) struct Readable(Mutex<Option<Box<dyn Source>>>);
+
+impl Readable {
+    pub(crate) fn new(source: Box<dyn Source>) -> Self {
+        Self(Mutex::new(Some(source)))
+    }
+
+    /// The source, for one place that reads it.
+    pub(crate) fn take(&self) -> Option<Box<dyn Source>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Puts back what [`take`](Self::take) gave.
+    pub(crate) fn put_back(&self, source: Box<dyn Source>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(source);
+    }
+}
+
+impl fmt::Debug for Readable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Readable")
+    }
+}

@@ -1,0 +1,8 @@
+//! Streams as their users see them: readers, writers and sinks, through two sessions over an
+//! in-memory link. How they look as messages is tested in `core/tests/session/streams.rs`.
+#![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
+
+mod ends; // every way a stream can end, row by row
+mod fixture; // the objects the others call
+mod flow; // windows, backpressure, bounds, fairness
+mod passing; // streams passed on, capabilities in chunks, streams without a session
