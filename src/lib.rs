@@ -68,11 +68,11 @@ pub use bowline_core::limits::Limits;
 pub use bowline_core::peer::stream::{Reader, Writer};
 pub use bowline_core::peer::{
     Arg, Attenuate, CallError, CodecError, DynTarget, Elements, FromPromise, Func, Interface, IntoArg, IntoStep,
-    Member, MemberKind, Never, Pipeline, Promise, Reference, RemoteError, Revoke, RpcError, SessionError, Stub, Thrown,
-    stream, testing,
+    Member, MemberKind, Never, Options, Pipeline, Promise, Reference, RemoteError, Revoke, RpcError, SessionError,
+    Stub, Thrown, stream, testing,
 };
 pub use bowline_core::session::{Closed, ClosedBy, Path, Stats, Step};
-pub use bowline_core::value::{BigInt, Bytes, BytesKind, Date, ErrorValue, Value, bigint, date};
+pub use bowline_core::value::{BigInt, Bytes, BytesKind, Date, ErrorKind, ErrorValue, Value, bigint, date};
 
 #[cfg(all(feature = "client", not(feature = "server")))]
 pub use bowline_client::KeepAlive;

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bowline_core::limits::Limits;
-use bowline_core::peer::{Connection, Reference, Stub};
+use bowline_core::peer::{Connection, Options, Reference, Stub};
+use bowline_core::value::ErrorValue;
 use bowline_transport::{KeepAlive, Metered, WebSocket};
 use http::{HeaderName, HeaderValue, Request, request};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -37,7 +38,7 @@ pub struct Connect {
     url: String,
     headers: request::Builder,
     main: Option<Stub>,
-    limits: Limits,
+    options: Options,
     keep_alive: KeepAlive,
     within: Duration,
     #[cfg(feature = "tls")]
@@ -51,7 +52,7 @@ impl Connect {
             url: url.into(),
             headers: request::Builder::new(),
             main: None,
-            limits: Limits::default(),
+            options: Options::default(),
             keep_alive: KeepAlive::default(),
             within: WITHIN,
             #[cfg(feature = "tls")]
@@ -77,7 +78,13 @@ impl Connect {
 
     /// Sets the bounds of the session.
     pub fn limits(mut self, limits: Limits) -> Self {
-        self.limits = limits;
+        self.options.limits = limits;
+        self
+    }
+
+    /// Sets what is sent in place of each error; see [`Options::on_send_error`].
+    pub fn on_send_error(mut self, hook: impl Fn(ErrorValue) -> ErrorValue + Send + Sync + 'static) -> Self {
+        self.options = self.options.on_send_error(hook);
         self
     }
 
@@ -126,13 +133,13 @@ impl Connect {
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let request = self.request(address)?;
-        let config = bowline_transport::config(&self.limits);
+        let config = bowline_transport::config(&self.options.limits);
         let (stream, _answer) =
             tokio_tungstenite::client_async_with_config(request, Metered::new(stream), Some(config))
                 .await
                 .map_err(refused)?;
         let (transport, ending, _parting) = WebSocket::new(stream, self.keep_alive);
-        let (connection, driver) = Connection::start(transport, self.main, self.limits);
+        let (connection, driver) = Connection::start(transport, self.main, self.options);
         let span = tracing::debug_span!("session", server = address.authority());
         let session = async move {
             let closed = driver.await;

@@ -7,6 +7,9 @@ pub struct Limits {
     /// Bytes of one message. Beyond: the session is aborted (a WebSocket closes with 1009 before
     /// the whole message was read). Default 8 MiB; Cap'n Web itself allows 32 Mi UTF-16 units.
     pub message_bytes: usize,
+    /// UTF-16 code units of one message, which is how JavaScript measures text. Beyond: abort.
+    /// Default 33,554,432, Cap'n Web's own, which matters only with a larger `message_bytes`.
+    pub message_units: usize,
     /// Levels of nesting of a value, counted as Cap'n Web counts: the root is 0. Beyond: abort.
     /// Default 256, Cap'n Web's own; more is refused by official peers.
     pub value_depth: usize,
@@ -45,6 +48,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             message_bytes: 8 << 20,
+            message_units: 32 << 20,
             value_depth: 256,
             message_nodes: 1_000_000,
             bigint_chars: 16_384,

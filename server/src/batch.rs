@@ -83,7 +83,7 @@ async fn run(service: &Service, root: Stub, text: &str, ticket: &Ticket) -> Stri
     for line in text.lines() {
         control.push(line.to_owned());
     }
-    let (connection, driver) = Connection::start_batch(lines, Some(root), service.limits.clone());
+    let (connection, driver) = Connection::start_batch(lines, Some(root), service.options.clone());
     let mut driver = std::pin::pin!(driver);
     let complete = async {
         control.starved().await;
@@ -102,17 +102,19 @@ async fn run(service: &Service, root: Stub, text: &str, ticket: &Ticket) -> Stri
         }
     };
     tracing::debug!(by = ?closed.by, message = closed.message, "session closed");
-    produced(&control, service.http.batch_answer_bytes)
+    produced(&control, service)
 }
 
 /// The answer's text; when not all of it fitted, the session's end takes the place of the rest.
-fn produced(control: &LinesControl, bytes_max: usize) -> String {
+fn produced(control: &LinesControl, service: &Service) -> String {
+    let bytes_max = service.http.batch_answer_bytes;
     let mut produced = control.take();
     if control.overflowed() {
         if !produced.is_empty() {
             produced.push('\n');
         }
-        produced.push_str(&format!(r#"["abort",["error","RangeError","a batch answer may have {bytes_max} bytes"]]"#));
+        let abort = format!(r#"["abort",["error","RangeError","a batch answer may have {bytes_max} bytes"]]"#);
+        produced.push_str(&service.options.message_to_send(abort));
     }
     produced
 }

@@ -9,7 +9,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bowline_core::limits::Limits;
-use bowline_core::peer::{Reference, Stub};
+use bowline_core::peer::{Options, Reference, Stub};
+use bowline_core::value::ErrorValue;
 use http::header::{ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, StatusCode};
@@ -32,7 +33,7 @@ use crate::{batch, ws};
 #[derive(Clone)]
 pub struct Service {
     root: Root,
-    pub(crate) limits: Limits,
+    pub(crate) options: Options,
     pub(crate) http: HttpLimits,
     allowed_origin: Option<HeaderValue>,
     pub(crate) sessions: Sessions,
@@ -72,7 +73,7 @@ impl Service {
     fn opening(root: Root) -> Self {
         Self {
             root,
-            limits: Limits::default(),
+            options: Options::default(),
             http: HttpLimits::default(),
             allowed_origin: None,
             sessions: Sessions::default(),
@@ -83,7 +84,14 @@ impl Service {
     /// Sets the bounds of each session.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
-        self.limits = limits;
+        self.options.limits = limits;
+        self
+    }
+
+    /// Sets what is sent in place of each error; see [`Options::on_send_error`].
+    #[must_use]
+    pub fn on_send_error(mut self, hook: impl Fn(ErrorValue) -> ErrorValue + Send + Sync + 'static) -> Self {
+        self.options = self.options.on_send_error(hook);
         self
     }
 
@@ -198,6 +206,6 @@ where
 
 impl fmt::Debug for Service {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Service").field("limits", &self.limits).field("http", &self.http).finish_non_exhaustive()
+        f.debug_struct("Service").field("options", &self.options).field("http", &self.http).finish_non_exhaustive()
     }
 }

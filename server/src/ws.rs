@@ -126,11 +126,11 @@ impl Opening {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let config = bowline_transport::config(&self.service.limits);
+        let config = bowline_transport::config(&self.service.options.limits);
         let stream = WebSocketStream::from_partially_read(Metered::new(io), read, Role::Server, Some(config)).await;
         let keep_alive: KeepAlive = self.service.http.keep_alive;
         let (transport, ending, parting) = WebSocket::new(stream, keep_alive);
-        let (connection, driver) = Connection::start(transport, Some(self.root), self.service.limits);
+        let (connection, driver) = Connection::start(transport, Some(self.root), self.service.options);
         tracing::debug!("session opened");
         let session = Session { connection, driver: Box::pin(driver), ending, parting };
         session.run(&self.ticket).await;

@@ -12,7 +12,7 @@ const IMPORTS: &[(&str, &[&str], &[&str])] = &[
     ("id", &[], &["serde"]),
     ("limits", &[], &[]),
     ("value", &[], &["base64", "itoa", "ryu_js", "serde", "serde_json", "thiserror", "url"]),
-    ("wire", &["id", "limits", "value", "session::Path", "session::Step"], &["serde_json", "thiserror", "url"]),
+    ("wire", &["id", "limits", "value", "session::Path", "session::Step"], &["itoa", "serde_json", "thiserror", "url"]),
     ("session", &["id", "limits", "value", "wire"], &[]),
     ("peer", &["id", "limits", "value", "session"], &["async_trait", "serde", "serde_json", "tokio::sync", "tracing"]),
     ("generated", &["value", "peer"], &["serde"]),

@@ -1,15 +1,14 @@
 //! What the code made by Bowline's macros names. No API: it changes with the macros.
 
 mod error;
-mod spread;
 
 pub use std::sync::Arc;
 
 pub use serde;
 
 pub use self::error::{ErrorParts, ErrorView};
-pub use self::spread::Spread;
 pub use crate::peer::{Args, Object, Reply, reply};
+pub use crate::value::Spread;
 
 use crate::value::ErrorValue;
 

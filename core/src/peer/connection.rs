@@ -6,9 +6,9 @@ use std::sync::Arc;
 use tokio::sync::broadcast;
 
 use crate::endpoint::{Attached, Endpoint, LinkEvent};
-use crate::limits::Limits;
 use crate::link::{Joint, LinkRules, Refused, Role};
 use crate::peer::driver::{self, Turn};
+use crate::peer::options::Options;
 use crate::peer::reference::Reference;
 use crate::peer::shared::Shared;
 use crate::peer::stub::{Kind, Remote, Stub};
@@ -23,14 +23,15 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// A session over `transport` in which the peer finds `main`. The future runs it and must be
-    /// spawned; it ends when the session does, and dropping it ends the session.
+    /// A session over `transport` in which the peer finds `main`; [`Limits`](crate::limits::Limits)
+    /// alone will do for options. The future runs it and must be spawned; it ends when the session
+    /// does, and dropping it ends the session.
     pub fn start<T: Transport>(
         transport: T,
         main: Option<Stub>,
-        limits: Limits,
+        options: impl Into<Options>,
     ) -> (Self, impl Future<Output = Closed> + Send + 'static) {
-        Self::run(transport, Shared::wired(limits, main, true))
+        Self::run(transport, Shared::wired(options.into(), main, true))
     }
 
     /// As [`start`](Self::start), for a peer that has said all it will say: nothing waits for
@@ -38,9 +39,9 @@ impl Connection {
     pub fn start_batch<T: Transport>(
         transport: T,
         main: Option<Stub>,
-        limits: Limits,
+        options: impl Into<Options>,
     ) -> (Self, impl Future<Output = Closed> + Send + 'static) {
-        Self::run(transport, Shared::wired(limits, main, false))
+        Self::run(transport, Shared::wired(options.into(), main, false))
     }
 
     fn run<T: Transport>(
@@ -59,8 +60,8 @@ impl Connection {
 
     /// A session that outlives its transports, and has none yet; see [`attach`](Self::attach). It
     /// waits for one until it is ended.
-    pub fn linked(main: Option<Stub>, limits: Limits, role: Role, rules: LinkRules) -> Self {
-        Self { shared: Shared::linked(limits, main, role, rules) }
+    pub fn linked(main: Option<Stub>, options: impl Into<Options>, role: Role, rules: LinkRules) -> Self {
+        Self { shared: Shared::linked(options.into(), main, role, rules) }
     }
 
     /// Begins the turn of a new transport. When this returns, nothing that the transport before

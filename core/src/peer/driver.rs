@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use crate::endpoint::Endpoint;
 use crate::link::Attachment;
+use crate::peer::leaving::Leaving;
 use crate::peer::runtime::{self, Timer};
 use crate::peer::shared::Shared;
 use crate::peer::transport::{Receiving, Sending, Transport, TransportEnd};
@@ -65,7 +66,8 @@ pub(crate) fn drive<T: Transport>(
     let drive = Drive { shared, at, end: OnceLock::new() };
     async move {
         let (sender, receiver) = transport.split();
-        join(&drive.shared, drive.read(receiver), drive.write(sender, greeting)).await;
+        let leaving = Leaving::new(drive.shared.options().clone());
+        join(&drive.shared, drive.read(receiver), drive.write(sender, greeting, leaving)).await;
         drive.over()
     }
 }
@@ -153,15 +155,14 @@ impl Drive {
     }
 
     /// Sends what the session has to say, and says good-bye when it is over.
-    async fn write<S: Sending>(&self, mut sender: S, greeting: Option<String>) {
+    async fn write<S: Sending>(&self, mut sender: S, mut greeting: Option<String>, mut leaving: Leaving) {
         let shared = &self.shared;
-        let mut greeting = greeting;
         let mut timer = Timer::default();
         loop {
             shared.pump(shared.lock());
             // Looked at first: what a session says last is queued before it ends.
             let ended = shared.ended.borrow().clone();
-            let due = match self.send_all(&mut sender, greeting.take()).await {
+            let due = match self.send_all(&mut sender, greeting.take(), &mut leaving).await {
                 Ok(due) => due,
                 Err(end) => return self.detach(end),
             };
@@ -169,7 +170,7 @@ impl Drive {
                 // Not resumed when the linger time is over, and not needed then.
                 return match closed.by {
                     ClosedBy::Transport => sender.close(NORMAL, "").await,
-                    _ => sender.close(SESSION_OVER, cut(&closed.message)).await,
+                    _ => sender.close(SESSION_OVER, cut(leaving.reason(&closed.message))).await,
                 };
             }
             if shared.turn() != self.at {
@@ -192,6 +193,7 @@ impl Drive {
         &self,
         sender: &mut S,
         greeting: Option<String>,
+        leaving: &mut Leaving,
     ) -> Result<Option<Time>, TransportEnd> {
         let mut fed = greeting.is_some();
         if let Some(greeting) = greeting {
@@ -199,7 +201,7 @@ impl Drive {
         }
         let due = loop {
             match self.next_text() {
-                Ok(text) => in_time(sender.feed(text)).await?,
+                Ok(text) => in_time(sender.feed(leaving.message(text))).await?,
                 Err(due) => break due,
             }
             fed = true;

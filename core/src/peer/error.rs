@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::peer::object::error_payload;
 use crate::session::Closed;
-use crate::value::{self, Cap, DecodeError, EncodeError, ErrorValue, Object, Payload, Value};
+use crate::value::{self, Cap, DecodeError, EncodeError, ErrorKind, ErrorValue, Object, Payload, Value};
 
 /// An error type that can cross the wire; see `#[derive(RpcError)]`.
 pub trait RpcError: Send + 'static {
@@ -182,6 +182,11 @@ impl RemoteError {
             Value::Error(error) => &error.name,
             _ => "Error",
         }
+    }
+
+    /// Which of JavaScript's classes it is, if any; `None` also when the peer threw something else.
+    pub fn kind(&self) -> Option<ErrorKind> {
+        self.0.as_error()?.kind()
     }
 
     /// Its message; a thrown string is its own message.

@@ -21,6 +21,7 @@ use crate::link::{Attachment, Joint, LinkRules, Refused, Role};
 use crate::peer::deliver;
 use crate::peer::local::Local;
 use crate::peer::object::Answer;
+use crate::peer::options::Options;
 use crate::peer::runtime::{self, Instant, Task};
 use crate::peer::stage::{Job, Leftovers};
 use crate::peer::stream::Chunk;
@@ -46,6 +47,7 @@ pub(crate) struct Shared {
     turn: AtomicU64,
     /// What happens to the link.
     pub(crate) events: broadcast::Sender<LinkEvent>,
+    options: Options,
     /// From where the endpoint's time is counted.
     started: Instant,
     /// Whether the peer can acknowledge chunks: over a batch it cannot.
@@ -115,15 +117,15 @@ impl From<Stub> for Entry {
 
 impl Shared {
     /// The session of a connection.
-    pub(crate) fn wired(limits: Limits, main: Option<Stub>, acknowledges: bool) -> Arc<Self> {
-        let endpoint = Endpoint::plain(limits, main.is_some());
-        Self::new(endpoint, main.map(Entry::from), acknowledges, false)
+    pub(crate) fn wired(options: Options, main: Option<Stub>, acknowledges: bool) -> Arc<Self> {
+        let endpoint = Endpoint::plain(options.limits.clone(), main.is_some());
+        Self::new(endpoint, options, main.map(Entry::from), acknowledges, false)
     }
 
     /// A session that can change its transport, and has none yet.
-    pub(crate) fn linked(limits: Limits, main: Option<Stub>, role: Role, rules: LinkRules) -> Arc<Self> {
-        let endpoint = Endpoint::linked(limits, main.is_some(), role, rules);
-        Self::new(endpoint, main.map(Entry::from), true, false)
+    pub(crate) fn linked(options: Options, main: Option<Stub>, role: Role, rules: LinkRules) -> Arc<Self> {
+        let endpoint = Endpoint::linked(options.limits.clone(), main.is_some(), role, rules);
+        Self::new(endpoint, options, main.map(Entry::from), true, false)
     }
 
     /// A session that has no transport. Its peer is its own caller, so nothing is bounded.
@@ -134,10 +136,10 @@ impl Shared {
             held_bytes: usize::MAX / 4,
             ..Limits::default()
         };
-        Self::new(Endpoint::plain(limits, main.is_some()), main, true, true)
+        Self::new(Endpoint::plain(limits, main.is_some()), Options::default(), main, true, true)
     }
 
-    fn new(endpoint: Endpoint, main: Option<Entry>, acknowledges: bool, private: bool) -> Arc<Self> {
+    fn new(endpoint: Endpoint, options: Options, main: Option<Entry>, acknowledges: bool, private: bool) -> Arc<Self> {
         let targets = main.map(|entry| (Session::MAIN, entry));
         Arc::new(Self {
             state: Mutex::new(State {
@@ -155,6 +157,7 @@ impl Shared {
             ended: watch::Sender::new(None),
             room: Notify::new(),
             events: broadcast::Sender::new(EVENTS),
+            options,
             started: runtime::now(),
             turn: AtomicU64::new(0),
             acknowledges,
@@ -164,6 +167,11 @@ impl Shared {
 
     pub(crate) fn is_private(&self) -> bool {
         self.private
+    }
+
+    /// What the session was started with.
+    pub(crate) fn options(&self) -> &Options {
+        &self.options
     }
 
     /// The newest attachment.

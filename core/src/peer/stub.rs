@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::generated::Spread;
 use crate::id::ImportId;
 use crate::peer::deliver;
 use crate::peer::error::{CallError, CodecError, Never, SessionError};
@@ -18,7 +17,7 @@ use crate::peer::reference::IntoStep;
 use crate::peer::shared::Shared;
 use crate::peer::wait::{Ending, Wait};
 use crate::session::{Closed, Path, Ref, Step};
-use crate::value::{self, Cap, Capability, Payload, Value};
+use crate::value::{self, Cap, Capability, Payload, Spread, Value};
 
 /// A reference without a type. Clones refer to the same thing; the last one to be dropped
 /// releases it.

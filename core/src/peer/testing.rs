@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
-use crate::limits::Limits;
 use crate::peer::connection::Connection;
+use crate::peer::options::Options;
 use crate::peer::runtime::{self, Instant};
 use crate::peer::stub::Stub;
 use crate::peer::transport::{Receiving, Sending, Transport, TransportEnd};
@@ -18,14 +18,15 @@ use crate::peer::transport::{Receiving, Sending, Transport, TransportEnd};
 ///
 /// By convention the left one is the client.
 pub fn pair(left: Option<Stub>, right: Option<Stub>) -> Pair {
-    pair_with(left, right, Limits::default())
+    pair_with(left, right, Options::default())
 }
 
-/// As [`pair`], with bounds of your own for both.
-pub fn pair_with(left: Option<Stub>, right: Option<Stub>, limits: Limits) -> Pair {
+/// As [`pair`], with options for both; [`Limits`](crate::limits::Limits) alone will do.
+pub fn pair_with(left: Option<Stub>, right: Option<Stub>, options: impl Into<Options>) -> Pair {
+    let options = options.into();
     let (left_end, right_end, wire) = link();
-    let (left, left_driver) = Connection::start(left_end, left, limits.clone());
-    let (right, right_driver) = Connection::start(right_end, right, limits);
+    let (left, left_driver) = Connection::start(left_end, left, options.clone());
+    let (right, right_driver) = Connection::start(right_end, right, options);
     for driver in [Box::pin(left_driver) as Driver, Box::pin(right_driver)] {
         runtime::spawn(async move {
             driver.await;

@@ -182,7 +182,7 @@ impl Session {
             return Ok(());
         }
         match tag {
-            "error" => self.error(cursor, depth, out)?,
+            "error" => self.error(cursor, start, depth, out)?,
             "blob" => self.blob(cursor, out)?,
             "request" => self.request(cursor, depth, out)?,
             "response" => self.response(cursor, depth, out)?,
@@ -350,12 +350,20 @@ impl Session {
     }
 
     /// `name, message[, stack[, props]]`; the properties are expressions.
+    ///
+    /// What leaves is searched for errors by how they begin, so that is written in one way. They
+    /// carry no capabilities, as official peers never send any in them.
     fn error<'a>(
         &mut self,
         cursor: &mut Cursor<'a>,
+        start: usize,
         depth: usize,
         out: &mut Evaluation<'a, '_>,
     ) -> Result<(), DataError> {
+        if cursor.since(start) != "[\"error\"" {
+            out.leave_out(start, cursor.at());
+            out.made.text.push_str("[\"error\"");
+        }
         for _ in 0..2 {
             cursor.expect(b',')?;
             cursor.raw_string()?;
@@ -375,7 +383,14 @@ impl Session {
             if cursor.peek() != Some(b'{') {
                 return Err(DataError::Shape);
             }
-            self.object(cursor, depth + 1, out)?;
+            let mut props = Evaluation::new(cursor, out.names);
+            let from = cursor.at();
+            let evaluated = self.object(cursor, depth, &mut props);
+            let props = props.finish(cursor.at());
+            let plain = evaluated.and_then(|()| Ok(without_holes(&props)?));
+            self.let_go_all(props);
+            out.leave_out(from, cursor.at());
+            out.made.text.push_str(&plain?);
         }
         Ok(())
     }
@@ -466,6 +481,30 @@ fn skip_rest<'a>(cursor: &mut Cursor<'a>, out: &mut Evaluation<'a, '_>) -> Resul
         out.leave_out(from, cursor.at());
     }
     cursor.expect(b']')
+}
+
+/// The text of an object without the members that mention something.
+fn without_holes(object: &Payload<Ref>) -> Result<String, TextError> {
+    if object.refs.is_empty() {
+        return Ok(object.text.clone());
+    }
+    let mut out = String::from("{");
+    let mut cursor = Cursor::new(&object.text);
+    cursor.expect(b'{')?;
+    loop {
+        cursor.peek();
+        let start = cursor.at();
+        cursor.raw_string()?;
+        cursor.expect(b':')?;
+        if !cursor.skip()?.contains(HOLE) {
+            out.push_str(if out.len() > 1 { "," } else { "" });
+            out.push_str(cursor.since(start));
+        }
+        if !cursor.take(b',') {
+            out.push('}');
+            return Ok(out);
+        }
+    }
 }
 
 fn only_field(cursor: &mut Cursor<'_>) -> Result<(), DataError> {

@@ -9,7 +9,7 @@ use super::de::Decoder;
 
 /// The name of a tuple struct that, as a list of arguments, takes all of them, and those that were
 /// not sent as undefined.
-pub(crate) const ALL_ARGS: &str = "$bowline::args";
+pub(super) const ALL_ARGS: &str = "$bowline::args";
 
 /// A decoder that stands before an argument list, `[a,b]`.
 pub(super) struct Args<'a, 'de>(pub(super) &'a mut Decoder<'de>);

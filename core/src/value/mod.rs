@@ -22,23 +22,24 @@ mod ser;
 mod ser_parts;
 mod shape;
 mod special;
+mod spread;
 pub(crate) mod text;
 mod value_serde;
 mod writer;
 
-pub(crate) use args::ALL_ARGS;
 pub use bigint::{BIGINT_CHARS_MAX, BigInt, BigIntOutOfRange, InvalidBigInt};
 pub use bytes::{Bytes, BytesKind, InvalidBytes};
 pub use cap::{Cap, Capability};
 pub use date::{Date, InvalidDate};
 pub use de::{decode, decode_args};
-pub use error_value::ErrorValue;
+pub use error_value::{ErrorKind, ErrorValue, UnknownErrorKind};
 pub use errors::{DecodeError, EncodeError};
 pub use fetch::{Body, InvalidFetch, InvalidUrl, Request, Response, Url};
 pub use headers::{Headers, InvalidHeader};
 pub use object::Object;
 pub use payload::{HOLE, Payload};
 pub use ser::{encode, encode_args};
+pub use spread::Spread;
 pub use value_serde::{from_value, to_value};
 
 /// Levels of nesting of a value, counted as Cap'n Web counts: the root is 0, each array item or

@@ -14,6 +14,10 @@ pub(crate) fn check<'a>(text: &'a str, limits: &Limits) -> Result<Cow<'a, str>, 
     if text.len() > limits.message_bytes {
         return Err(WireError::limit("bytes of a message", limits.message_bytes));
     }
+    // No text has more units than bytes, so most need no counting.
+    if text.len() > limits.message_units && text.encode_utf16().count() > limits.message_units {
+        return Err(WireError::limit("UTF-16 units of a message", limits.message_units));
+    }
     let mut bounds = Bounds { limits, nodes: 0, keys: Vec::new(), objects: Vec::new(), repeats: false };
     let mut cursor = Cursor::new(text);
     cursor.walk(&mut bounds)?;
@@ -179,6 +183,9 @@ mod tests {
         assert!(ok("[1,2,3,4]") && !ok("[1,2,3,4,5]"), "nodes");
         assert!(ok(r#"{"ab":1}"#) && !ok(r#"{"abc":1}"#), "key bytes, quotes counted");
         assert!(ok(&format!("\"{}\"", "x".repeat(38))) && !ok(&format!("\"{}\"", "x".repeat(39))), "bytes");
+        let limits = Limits { message_units: 6, ..Limits::default() };
+        let ok = |text: &str| check(text, &limits).is_ok();
+        assert!(ok("\"\u{65e5}\u{1f6a3}x\"") && !ok("\"\u{65e5}\u{1f6a3}xy\""), "units, of which 🚣 has two");
         let limits = Limits { value_depth: 2, ..Limits::default() };
         let nested = |n: usize| "[".repeat(n) + &"]".repeat(n);
         assert!(check(&nested(13), &limits).is_ok() && check(&nested(14), &limits).is_err(), "depth");

@@ -5,6 +5,7 @@
 
 mod calls; // calls, pipelining, errors, properties
 mod dropping; // release accounting, cancellation, lost sessions
+mod errors; // errors on their way out: hooks, stacks, causes, aggregates
 mod fixture; // the objects the others call
 mod load; // many threads, many calls
 mod local; // references and promises without a connection

@@ -7,7 +7,7 @@ use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde::ser::{SerializeTuple, Serializer};
 use serde::{Deserialize, Serialize};
 
-use crate::value::ALL_ARGS;
+use super::args::ALL_ARGS;
 
 /// The arguments of a call, nested: `Spread((a, (b, rest)))` is `a`, `b` and each of the list
 /// `rest`. As the type that arguments are decoded to, it takes all that were sent.

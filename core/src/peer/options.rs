@@ -1,0 +1,75 @@
+//! What a session is started with.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::limits::Limits;
+use crate::peer::leaving::Leaving;
+use crate::value::ErrorValue;
+
+/// What a session is started with: its bounds, and what becomes of errors on their way out.
+#[derive(Clone, Default)]
+pub struct Options {
+    /// Every bound on what the peer can make us hold.
+    pub limits: Limits,
+    on_send_error: Option<Arc<Hook>>,
+}
+
+type Hook = dyn Fn(ErrorValue) -> ErrorValue + Send + Sync;
+
+impl Options {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the bounds.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Sets what is sent in place of each error.
+    ///
+    /// `hook` sees every error that leaves: what methods reject with, errors inside of results and
+    /// arguments, the error of an abort. Of an error with a cause, the cause comes first. It may
+    /// take away or add what it likes, a stack included, and what it returns is sent as it is;
+    /// only capabilities among the properties are left out. Values thrown that are no errors are
+    /// not its business.
+    ///
+    /// Without a hook errors are sent as they are, but never with a stack.
+    ///
+    /// It runs on the task that sends, so it must not block. Should it panic, the peer gets
+    /// `Error: internal error`.
+    #[must_use]
+    pub fn on_send_error(mut self, hook: impl Fn(ErrorValue) -> ErrorValue + Send + Sync + 'static) -> Self {
+        self.on_send_error = Some(Arc::new(hook));
+        self
+    }
+
+    /// A message as it leaves, for those who write one beside a session: see
+    /// [`on_send_error`](Self::on_send_error).
+    pub fn message_to_send(&self, text: String) -> String {
+        Leaving::new(self.clone()).message(text)
+    }
+
+    pub(crate) fn hook(&self) -> Option<&Hook> {
+        self.on_send_error.as_deref()
+    }
+}
+
+impl From<Limits> for Options {
+    fn from(limits: Limits) -> Self {
+        Self { limits, on_send_error: None }
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("limits", &self.limits)
+            .field("on_send_error", &self.on_send_error.is_some())
+            .finish()
+    }
+}
