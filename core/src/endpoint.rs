@@ -276,12 +276,12 @@ impl Endpoint {
         self.link.as_ref().map_or((0, 0), Link::retained)
     }
 
-    /// Whether the peer has spoken on the present transport.
+    /// Whether the peer has spoken on the newest transport.
     pub fn has_heard(&self) -> bool {
         self.link.as_ref().is_some_and(|link| link.heard)
     }
 
-    /// Whether the peer has sent a frame of the link on the present transport.
+    /// Whether the peer has sent a frame of the link on the newest transport.
     pub fn has_heard_frame(&self) -> bool {
         self.link.as_ref().is_some_and(|link| link.heard_frame)
     }

@@ -104,9 +104,9 @@ pub(crate) struct Link {
     report: bool,
     /// When the peer was last heard.
     heard_at: Time,
-    /// The peer has spoken on this transport.
+    /// The peer has spoken on the newest transport.
     pub(crate) heard: bool,
-    /// The peer has sent a frame on this transport, not only messages.
+    /// The peer has sent a frame on the newest transport, not only messages.
     pub(crate) heard_frame: bool,
     /// The peer answers pings.
     heartbeat: bool,
@@ -205,6 +205,8 @@ impl Link {
         self.next_out = peer_processed + 1;
         self.next_in = peer_sends_after + 1;
         self.heartbeat = heartbeat;
+        self.heard = false;
+        self.heard_frame = false;
         self.quiet(now);
         // What the peer was told last may not have arrived.
         self.report = true;
@@ -221,8 +223,6 @@ impl Link {
         self.frames.clear();
         self.pong = None;
         self.pinged = false;
-        self.heard = false;
-        self.heard_frame = false;
         self.heard_at = now;
         self.report_by = None;
         self.report = false;

@@ -40,7 +40,7 @@ impl Owner {
         self.epoch
     }
 
-    /// The client holds what it was handed with the present transport.
+    /// The client holds what it was handed with the newest transport.
     pub fn confirm(&mut self) {
         if let Some(at) = self.tokens.iter().position(|token| *token == self.handed_out) {
             self.tokens.drain(..at);
