@@ -92,7 +92,8 @@ impl Dialer {
                 headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
             }
             (Spoken::Plain, Some(token)) => {
-                let mut value = HeaderValue::try_from(format!("Bearer {}", token.expose())).map_err(http::Error::from)?;
+                let mut value =
+                    HeaderValue::try_from(format!("Bearer {}", token.expose())).map_err(http::Error::from)?;
                 value.set_sensitive(true);
                 headers.insert(AUTHORIZATION, value);
             }

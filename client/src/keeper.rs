@@ -126,9 +126,8 @@ impl Keeper {
             later(None)
         })?;
         let (mut opening, ending) = Opening::of(socket.ok_or_else(|| later(None))?);
-        let (came, first_retained, token) = self.connection.link(|endpoint| {
-            (endpoint.processed(), endpoint.first_retained(), endpoint.take_token())
-        });
+        let (came, first_retained, token) =
+            self.connection.link(|endpoint| (endpoint.processed(), endpoint.first_retained(), endpoint.take_token()));
         if let Some(token) = token {
             self.ticket.token = token;
         }
@@ -146,7 +145,12 @@ impl Keeper {
             heartbeat: self.heartbeat,
         };
         let attached = self.connection.attach(joint).map_err(Try::Never)?;
-        tracing::debug!(epoch = resumed.epoch, resent = attached.resent, replayed = resumed.replay_count, "session resumed");
+        tracing::debug!(
+            epoch = resumed.epoch,
+            resent = attached.resent,
+            replayed = resumed.replay_count,
+            "session resumed"
+        );
         Ok(Ready { opening, ending, attached })
     }
 }

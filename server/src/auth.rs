@@ -85,7 +85,8 @@ pub(crate) const HTTP: &str = "http-bearer";
 /// What a peer has shown by its request's headers.
 pub(crate) fn of_headers(peer: &Peer) -> Credentials {
     let header = peer.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let token = header.and_then(|header| header.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    let token =
+        header.and_then(|header| header.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
     match token {
         Some((_, token)) => Credentials { scheme: HTTP.to_owned(), token: Some(Secret::new(token.trim())) },
         None => Credentials::default(),

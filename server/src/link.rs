@@ -11,7 +11,7 @@ use bowline_core::session::ClosedBy;
 use bowline_transport::{Ending, Parting, WebSocket};
 use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{interval_at, timeout, timeout_at, Instant};
+use tokio::time::{Instant, interval_at, timeout, timeout_at};
 
 use crate::auth;
 use crate::drain::{Deadlines, GOING_AWAY, Ticket};
@@ -68,7 +68,8 @@ impl Linked {
         });
         match opened {
             Ok((admitted, greeting)) => {
-                let turn = admitted.entry.connection.drive(admitted.attached, (sender, receiver), Some(greeting.write()));
+                let turn =
+                    admitted.entry.connection.drive(admitted.attached, (sender, receiver), Some(greeting.write()));
                 self.run(admitted, Box::pin(turn), &parting).await;
             }
             Err(Failure::Refused(refused)) => {

@@ -74,12 +74,7 @@ pub(crate) struct Admitted {
 
 impl Registry {
     pub(crate) fn new(resumption: Resumption) -> Arc<Self> {
-        Arc::new(Self {
-            resumption,
-            sessions: DashMap::new(),
-            hellos: DashMap::new(),
-            sweeps: AtomicBool::new(false),
-        })
+        Arc::new(Self { resumption, sessions: DashMap::new(), hellos: DashMap::new(), sweeps: AtomicBool::new(false) })
     }
 
     /// Opens a session.
@@ -127,13 +122,7 @@ impl Registry {
     }
 
     /// Begins the turn of a transport that has been promised the whole session.
-    fn welcome(
-        &self,
-        entry: &Entry,
-        held: &mut Held,
-        hello: &Hello,
-        jti: Jti,
-    ) -> Result<(Welcome, Attached), Refused> {
+    fn welcome(&self, entry: &Entry, held: &mut Held, hello: &Hello, jti: Jti) -> Result<(Welcome, Attached), Refused> {
         let features = handshake::common_features(&hello.features);
         let joint = Joint { peer_processed: 0, peer_sends_after: None, heartbeat: has_heartbeat(&features) };
         let attached = entry.connection.attach(joint)?;
@@ -166,7 +155,8 @@ impl Registry {
         let token = &resume.resume_token;
         let claims = keys.open(token.expose(), audience, unix_now()).map_err(|error| refuse(None, &error))?;
         let refuse = |error: &TokenError| refuse(Some(&claims.sid), error);
-        keys.check_proof(&claims, challenge, token, resume.last_event_seq, &resume.proof).map_err(|error| refuse(&error))?;
+        keys.check_proof(&claims, challenge, token, resume.last_event_seq, &resume.proof)
+            .map_err(|error| refuse(&error))?;
         let gone = || Refused::new(ErrorCode::ResumeWindowExpired, "there is no such session any more");
         let entry = self.sessions.get(&claims.sid).map(|entry| Arc::clone(entry.value())).ok_or_else(gone)?;
         let mut held = entry.lock();
