@@ -188,6 +188,9 @@ impl Link {
     pub(crate) fn attach(&mut self, now: Time, joint: Joint) -> Result<(Attachment, u64), Refused> {
         let gap = |message: String| Err(Refused::new(ErrorCode::ResumeGap, message));
         let Joint { peer_processed, peer_sends_after, heartbeat } = joint;
+        if peer_processed >= self.retained.next() {
+            return gap(format!("message {peer_processed} was never sent"));
+        }
         if peer_processed + 1 < self.retained.first() {
             let first = self.retained.first();
             return gap(format!("message {} is not kept any more, the first is {first}", peer_processed + 1));
@@ -196,9 +199,7 @@ impl Link {
         if peer_sends_after > self.processed {
             return gap(format!("the peer goes on after {peer_sends_after}, and {} arrived", self.processed));
         }
-        if !self.retained.confirm(peer_processed) {
-            return gap(format!("message {peer_processed} was never sent"));
-        }
+        self.retained.confirm(peer_processed);
         self.attachments += 1;
         let attachment = Attachment(self.attachments);
         self.attached = Some(attachment);
