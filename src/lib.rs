@@ -55,6 +55,7 @@
 //!   says how they are made.
 //! - [`CallError`]: how calls fail, sorted by who can do something about it.
 //! - [`Limits`] and [`HttpLimits`]: the bounds on what a peer can make us hold.
+//! - [`typescript`](fn@typescript): a `.d.ts` of an interface, for pages and scripts.
 //! - [`testing`]: two connected sessions in one process, and what crossed between them.
 //!
 //! # Features
@@ -67,19 +68,20 @@ pub use bowline_core::generated as __private;
 pub use bowline_core::limits::Limits;
 pub use bowline_core::peer::stream::{Reader, Writer};
 pub use bowline_core::peer::{
-    Arg, Attenuate, CallError, CodecError, DynTarget, Elements, FromPromise, Func, Interface, IntoArg, IntoStep,
-    Member, MemberKind, Never, Options, Pipeline, Promise, Reference, RemoteError, Revoke, RpcError, SessionError,
-    Stub, Thrown, stream, testing,
+    Arg, Attenuate, CallError, CodecError, DynTarget, Elements, ErrorCase, FromPromise, Func, Interface, IntoArg,
+    IntoStep, Mapped, Member, MemberKind, Never, Options, Pipeline, Promise, Reference, RemoteError, Revoke, RpcError,
+    SessionError, Stub, Thrown, stream, testing,
 };
 pub use bowline_core::session::{Closed, ClosedBy, Path, Stats, Step};
-pub use bowline_core::value::{BigInt, Bytes, BytesKind, Date, ErrorKind, ErrorValue, Value, bigint, date};
+pub use bowline_core::typescript::{self, TypeScript, typescript};
+pub use bowline_core::value::{BigInt, Blob, Bytes, BytesKind, Date, ErrorKind, ErrorValue, Value, bigint, date};
 
 #[cfg(all(feature = "client", not(feature = "server")))]
 pub use bowline_client::KeepAlive;
 #[cfg(feature = "client")]
 pub use bowline_client::{Batch, Connect, ConnectError, Session, batch, connect};
 #[cfg(feature = "macros")]
-pub use bowline_macros::{Pipeline, RpcError, interface};
+pub use bowline_macros::{Pipeline, RpcError, TypeScript, interface};
 #[cfg(feature = "server")]
 pub use bowline_server::{HttpLimits, KeepAlive, Peer, PeerAddress, Refusal, ServerError, Service, Via};
 

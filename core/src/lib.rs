@@ -31,5 +31,6 @@ pub mod peer;
 pub mod resume;
 pub mod session;
 pub mod time;
+pub mod typescript;
 pub mod value;
 mod wire;

@@ -1,9 +1,11 @@
-//! The interfaces that both sides agree on, and the data in them.
+//! The interfaces that both sides agree on. The data in them is in `data`.
 
 use std::sync::Arc;
 
-use bowline::{ErrorValue, Func, Promise, Stub, Thrown, Value};
-use serde::{Deserialize, Serialize};
+use bowline::value::{Request, Response};
+use bowline::{Blob, Bytes, ErrorValue, Func, Reader, Stub, Thrown, Value, Writer};
+
+pub(crate) use crate::data::*;
 
 /// Counts from the number it was made with.
 #[bowline::interface]
@@ -57,32 +59,51 @@ pub(crate) trait Guest {
 /// A function of one argument; it may fail with anything.
 pub(crate) type Unary<A, R> = Func<(A,), R, Thrown>;
 
-/// The main object of every session.
+/// The main object of every session. What needs no state is done here, for every implementor.
 #[bowline::interface]
 pub(crate) trait Interop {
-    async fn square(&self, i: f64) -> f64;
+    async fn square(&self, i: f64) -> f64 {
+        i * i
+    }
     #[rpc(name = "callSquare")]
     async fn call_square(&self, other: InteropRef, i: f64) -> Result<Outcome, Thrown>;
     async fn call_function(&self, func: Unary<f64, Value>, i: f64) -> Result<Outcome, Thrown>;
     async fn throw_error(&self) -> Result<(), ErrorValue>;
     async fn make_counter(&self, i: f64) -> CounterRef;
     async fn increment_counter(&self, c: CounterRef, i: Option<f64>) -> Result<f64, Thrown>;
-    async fn generate_fibonacci(&self, n: u32) -> Vec<f64>;
-    async fn return_null(&self) -> Option<f64>;
-    async fn return_undefined(&self);
-    async fn return_number(&self, i: f64) -> f64;
+    async fn generate_fibonacci(&self, n: u32) -> Vec<f64> {
+        let pairs = std::iter::successors(Some((0.0, 1.0)), |&(a, b)| Some((b, a + b)));
+        pairs.map(|(a, _)| a).take(n as usize).collect()
+    }
+    async fn return_null(&self) -> Option<f64> {
+        None
+    }
+    async fn return_undefined(&self) {}
+    async fn return_number(&self, i: f64) -> f64 {
+        i
+    }
 
-    async fn echo(&self, v: Value) -> Value;
-    async fn describe(&self, v: Value) -> String;
-    async fn describe_args(&self, #[rpc(rest)] args: Vec<Value>) -> Vec<String>;
+    async fn echo(&self, v: Value) -> Value {
+        v
+    }
+    async fn describe(&self, v: Value) -> Result<String, Thrown>;
+    async fn describe_args(&self, #[rpc(rest)] args: Vec<Value>) -> Result<Vec<String>, Thrown>;
     async fn make(&self, kind: String) -> Result<Value, ErrorValue>;
-    async fn arg_count(&self, #[rpc(rest)] args: Vec<Value>) -> usize;
-    async fn sum(&self, #[rpc(rest)] numbers: Vec<f64>) -> f64;
+    async fn arg_count(&self, #[rpc(rest)] args: Vec<Value>) -> usize {
+        args.len()
+    }
+    async fn sum(&self, #[rpc(rest)] numbers: Vec<f64>) -> f64 {
+        numbers.iter().fold(0.0, |sum, n| sum + n)
+    }
 
     #[rpc(get)]
-    async fn answer(&self) -> u32;
+    async fn answer(&self) -> u32 {
+        42
+    }
     #[rpc(get)]
-    async fn config(&self) -> Config;
+    async fn config(&self) -> Config {
+        Config { name: "interop".to_owned(), nested: Nested { list: vec![10.0, 20.0, 30.0], on: true } }
+    }
     #[rpc(get)]
     async fn tools(&self) -> Tools;
     /// The same counter throughout the session.
@@ -91,14 +112,20 @@ pub(crate) trait Interop {
     #[rpc(get)]
     async fn failing_property(&self) -> Result<(), ErrorValue>;
 
-    async fn throw_named(&self, name: String, message: String) -> Result<(), ErrorValue>;
+    async fn throw_named(&self, name: String, message: String) -> Result<(), ErrorValue> {
+        Err(ErrorValue::new(name, message))
+    }
     async fn throw_detailed(&self) -> Result<(), ErrorValue>;
     async fn throw_cause(&self, depth: u32) -> Result<(), ErrorValue>;
     async fn throw_aggregate(&self) -> Result<(), ErrorValue>;
-    async fn throw_value(&self, v: Value) -> Result<(), Thrown>;
+    async fn throw_value(&self, v: Value) -> Result<(), Thrown> {
+        Err(Thrown(v))
+    }
     async fn throw_with_capability(&self) -> Result<(), ErrorValue>;
     async fn throw_later(&self, ms: f64, name: String, message: String) -> Result<(), ErrorValue>;
-    async fn return_error(&self, name: String, message: String) -> ErrorValue;
+    async fn return_error(&self, name: String, message: String) -> ErrorValue {
+        ErrorValue::new(name, message)
+    }
     async fn catch_from(&self, func: Func<(), Value, Thrown>) -> Caught;
 
     async fn delay(&self, ms: f64, v: Value) -> Value;
@@ -112,10 +139,16 @@ pub(crate) trait Interop {
     async fn broken_promise_in_result(&self, ms: f64, message: String) -> Promised;
     async fn late_failure(&self, ms: f64, message: String) -> Result<(), ErrorValue>;
 
-    async fn list_numbers(&self, n: u32) -> Vec<f64>;
+    async fn list_numbers(&self, n: u32) -> Vec<f64> {
+        (0..n).map(f64::from).collect()
+    }
     async fn list_counters(&self, n: u32) -> Vec<CounterRef>;
-    async fn list_records(&self, n: u32) -> Vec<Record>;
-    async fn matrix(&self, rows: u32, cols: u32) -> Vec<Vec<f64>>;
+    async fn list_records(&self, n: u32) -> Vec<Record> {
+        (0..n).map(f64::from).map(|id| Record { id, name: format!("item-{id}") }).collect()
+    }
+    async fn matrix(&self, rows: u32, cols: u32) -> Vec<Vec<f64>> {
+        (0..rows).map(|r| (0..cols).map(|c| f64::from(r) * f64::from(cols) + f64::from(c)).collect()).collect()
+    }
 
     #[rpc(name = "self")]
     async fn itself(self: Arc<Self>) -> InteropRef;
@@ -140,96 +173,63 @@ pub(crate) trait Interop {
     async fn late_tracked(&self, ms: f64, tag: String) -> TrackedRef;
     async fn live_count(&self, tag: String) -> usize;
     /// Does not keep it.
-    async fn take_cap(&self, cap: Value) -> String;
+    async fn take_cap(&self, cap: Value) -> String {
+        "taken".to_owned()
+    }
 
     async fn make_log(&self) -> LogRef;
     async fn late_log(&self, ms: f64) -> LogRef;
 
-    async fn mark(&self, label: String) -> String;
-}
+    async fn download(&self, n: u32, size: usize) -> Reader<Bytes>;
+    async fn download_values(&self, n: u32) -> Reader<Item>;
+    async fn download_failing(&self, n: u32, message: String) -> Reader<Item>;
+    /// About one a millisecond, counted under the tag for as long as it is wanted.
+    async fn download_endless(&self, tag: String) -> Reader<Item>;
+    async fn stream_of_counters(&self, n: u32) -> Reader<CounterRef>;
+    async fn stream_in_object(&self, n: u32, size: usize) -> Labelled;
+    async fn upload(&self, readable: Reader<Bytes>) -> Result<Uploaded, Thrown>;
+    async fn upload_values(&self, readable: Reader<Value>) -> Result<Vec<Value>, Thrown>;
+    async fn upload_some(&self, readable: Reader<Value>, n: usize) -> Result<Vec<Value>, Thrown>;
+    async fn upload_until_error(&self, readable: Reader<Value>) -> Ended;
+    async fn upload_counters(&self, readable: Reader<CounterRef>) -> Result<f64, Thrown>;
+    async fn echo_stream(&self, readable: Reader<Value>) -> Reader<Value> {
+        readable
+    }
+    async fn open_sink(&self, key: String) -> Writer<Value>;
+    async fn open_slow_sink(&self, key: String, ms: f64) -> Writer<Value>;
+    async fn open_failing_sink(&self, key: String, fail_at: usize, message: String) -> Writer<Value>;
+    async fn sink_status(&self, key: String) -> Result<SinkStatus, ErrorValue>;
+    async fn write_to(&self, writable: Writer<Bytes>, n: u32, size: usize) -> Result<u32, Thrown>;
+    async fn write_and_abort(&self, writable: Writer<Item>, n: u32, message: String) -> Result<u32, Thrown>;
+    async fn write_until_error(&self, writable: Writer<Item>, n: u32) -> Written;
 
-#[derive(Serialize, Deserialize, bowline::Pipeline)]
-pub(crate) struct Outcome {
-    pub(crate) result: Value,
-}
+    async fn echo_blob(&self, blob: Blob) -> Blob {
+        blob
+    }
+    async fn make_blob(&self, text: String, mime: String) -> Blob {
+        Blob::new(mime, text)
+    }
+    async fn make_blobs(&self, n: u32) -> Vec<Blob> {
+        (0..n).map(|i| Blob::new("text/plain", format!("blob {i}"))).collect()
+    }
+    async fn blob_info(&self, blob: Blob) -> Result<BlobInfo, Thrown>;
+    async fn inspect_request(&self, req: Request) -> Result<RequestInfo, Thrown>;
+    async fn inspect_response(&self, resp: Response) -> Result<ResponseInfo, Thrown>;
+    async fn make_request(
+        &self,
+        url: String,
+        method: String,
+        headers: Vec<(String, String)>,
+        body: Option<String>,
+    ) -> Result<Request, ErrorValue>;
+    async fn make_response(
+        &self,
+        status: u16,
+        headers: Vec<(String, String)>,
+        body: Option<String>,
+    ) -> Result<Response, ErrorValue>;
 
-#[derive(Serialize, Deserialize, bowline::Pipeline)]
-pub(crate) struct Config {
-    pub(crate) name: String,
-    pub(crate) nested: Nested,
-}
-
-#[derive(Serialize, Deserialize, bowline::Pipeline)]
-pub(crate) struct Nested {
-    pub(crate) list: Vec<f64>,
-    pub(crate) on: bool,
-}
-
-#[derive(Serialize, Deserialize, bowline::Pipeline)]
-pub(crate) struct Tools {
-    pub(crate) add: Func<(f64, f64), f64>,
-    pub(crate) deep: DeepTools,
-}
-
-#[derive(Serialize, Deserialize, bowline::Pipeline)]
-pub(crate) struct DeepTools {
-    pub(crate) mul: Func<(f64, f64), f64>,
-}
-
-#[derive(Serialize, Deserialize, bowline::Pipeline)]
-pub(crate) struct Caught {
-    pub(crate) message: String,
-    pub(crate) name: String,
-}
-
-#[derive(Serialize, Deserialize, bowline::Pipeline)]
-pub(crate) struct Deep {
-    pub(crate) level: DeepLevel,
-    pub(crate) plain: String,
-}
-
-#[derive(Serialize, Deserialize, bowline::Pipeline)]
-pub(crate) struct DeepLevel {
-    pub(crate) list: Vec<DeepEntry>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(untagged)]
-pub(crate) enum DeepEntry {
-    Counter { counter: CounterRef },
-    Func { func: Unary<Value, String> },
-}
-
-/// A counter that was promised, in a result that is there.
-#[derive(Serialize, Deserialize, bowline::Pipeline)]
-pub(crate) struct Promised {
-    pub(crate) counter: Promise<CounterRef, ErrorValue>,
-    pub(crate) now: bool,
-}
-
-#[derive(Serialize, Deserialize)]
-pub(crate) struct PromisedValue {
-    pub(crate) value: Promise<Value>,
-}
-
-#[derive(Serialize, Deserialize, bowline::Pipeline)]
-pub(crate) struct Record {
-    pub(crate) id: f64,
-    pub(crate) name: String,
-}
-
-#[derive(Serialize, Deserialize, bowline::Pipeline)]
-pub(crate) struct Repeated {
-    pub(crate) list: Vec<TrackedRef>,
-}
-
-#[derive(Serialize, Deserialize, bowline::Pipeline)]
-pub(crate) struct TrackedTree {
-    pub(crate) a: TrackedRef,
-    pub(crate) list: (TrackedRef, TrackedBranch),
-}
-
-#[derive(Serialize, Deserialize, bowline::Pipeline)]
-pub(crate) struct TrackedBranch {
-    pub(crate) b: TrackedRef,
+    async fn mark(&self, label: String) -> String {
+        label
+    }
 }

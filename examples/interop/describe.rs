@@ -1,7 +1,8 @@
 //! One line of text for any value, the same in every language: what did a peer actually decode?
 
-use bowline::value::{Headers, Object};
-use bowline::{ErrorValue, Value};
+use bowline::value::{Headers, Object, from_value};
+use bowline::{Blob, ErrorValue, Reader, Value, Writer};
+use futures_util::FutureExt;
 
 /// The classes that JavaScript knows; errors of any other are plain errors to it.
 const CLASSES: [&str; 8] =
@@ -23,9 +24,28 @@ pub(crate) fn describe(value: &Value) -> String {
         Value::Headers(headers) => format!("headers:{}", describe_headers(headers)),
         Value::Request(request) => format!("request:{}:{}", request.method, request.url),
         Value::Response(response) => format!("response:{}", response.status),
+        Value::Blob(blob) => format!("blob:{}:{}", blob.mime(), size(blob)),
         Value::Array(items) => format!("[{}]", joined(items.iter().map(describe))),
         Value::Object(object) => describe_object(object),
-        _ => "cap".to_owned(),
+        _ => capability(value).to_owned(),
+    }
+}
+
+/// The size of a blob whose bytes have been read, and a question mark for others.
+fn size(blob: &Blob) -> String {
+    match blob.bytes().now_or_never() {
+        Some(Ok(bytes)) => bytes.len().to_string(),
+        _ => "?".to_owned(),
+    }
+}
+
+fn capability(value: &Value) -> &'static str {
+    if from_value::<Reader<Value>>(value).is_ok() {
+        "readable"
+    } else if from_value::<Writer<Value>>(value).is_ok() {
+        "writable"
+    } else {
+        "cap"
     }
 }
 

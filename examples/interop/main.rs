@@ -5,10 +5,13 @@
 
 mod contract;
 mod counter;
+mod data;
 mod describe;
+mod fetch;
 mod made;
 mod objects;
 mod service;
+mod streams;
 mod tables;
 mod text;
 

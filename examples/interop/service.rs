@@ -3,18 +3,23 @@
 use std::future::IntoFuture;
 use std::sync::Arc;
 
-use bowline::{ErrorValue, Func, Promise, Stub, Thrown, Value};
+use bowline::value::{Request, Response};
+use bowline::{Blob, Bytes, ErrorValue, Func, Promise, Reader, Stub, Thrown, Value, Writer};
+use futures_util::TryStreamExt;
 use futures_util::future::try_join_all;
 
 use crate::contract::{
-    Caught, Config, CounterRef, Deep, DeepEntry, DeepLevel, DeepTools, GuestRef, Interop, InteropRef, LogRef, Nested,
-    NodeRef, Outcome, Promised, PromisedValue, Record, Repeated, Tools, TrackedBranch, TrackedRef, TrackedTree, Unary,
+    BlobInfo, Caught, CounterRef, Deep, DeepEntry, DeepLevel, DeepTools, Ended, GuestRef, Interop, InteropRef, Item,
+    Labelled, LogRef, NodeRef, Outcome, Promised, PromisedValue, Repeated, RequestInfo, ResponseInfo, SinkStatus,
+    Tools, TrackedBranch, TrackedRef, TrackedTree, Unary, Uploaded, Written,
 };
 use crate::counter::Count;
-use crate::describe::{class, describe};
+use crate::describe::describe;
+use crate::fetch;
 use crate::made::{self, range_error};
 use crate::objects::{Alive, Entries, Number, pause};
-use crate::tables::{HELD, LIVE};
+use crate::streams::{self, Manner, caught};
+use crate::tables::{HELD, LIVE, SINKS};
 use crate::text::text;
 
 /// One for each session.
@@ -54,10 +59,6 @@ fn no_function(name: &str) -> Thrown {
 }
 
 impl Interop for Main {
-    async fn square(&self, i: f64) -> f64 {
-        i * i
-    }
-
     async fn call_square(&self, other: InteropRef, i: f64) -> Result<Outcome, Thrown> {
         Ok(Outcome { result: other.square(i).await?.into() })
     }
@@ -78,51 +79,19 @@ impl Interop for Main {
         Ok(c.increment(Some(i.unwrap_or(1.0))).await?)
     }
 
-    async fn generate_fibonacci(&self, n: u32) -> Vec<f64> {
-        let pairs = std::iter::successors(Some((0.0, 1.0)), |&(a, b)| Some((b, a + b)));
-        pairs.map(|(a, _)| a).take(n as usize).collect()
+    async fn describe(&self, v: Value) -> Result<String, Thrown> {
+        fetch::arrived(&v).await?;
+        Ok(describe(&v))
     }
 
-    async fn return_null(&self) -> Option<f64> {
-        None
-    }
-
-    async fn return_undefined(&self) {}
-
-    async fn return_number(&self, i: f64) -> f64 {
-        i
-    }
-
-    async fn echo(&self, v: Value) -> Value {
-        v
-    }
-
-    async fn describe(&self, v: Value) -> String {
-        describe(&v)
-    }
-
-    async fn describe_args(&self, args: Vec<Value>) -> Vec<String> {
-        args.iter().map(describe).collect()
+    async fn describe_args(&self, args: Vec<Value>) -> Result<Vec<String>, Thrown> {
+        let args = Value::Array(args);
+        fetch::arrived(&args).await?;
+        Ok(args.as_array().unwrap_or_default().iter().map(describe).collect())
     }
 
     async fn make(&self, kind: String) -> Result<Value, ErrorValue> {
         made::make(&kind)
-    }
-
-    async fn arg_count(&self, args: Vec<Value>) -> usize {
-        args.len()
-    }
-
-    async fn sum(&self, numbers: Vec<f64>) -> f64 {
-        numbers.iter().fold(0.0, |sum, n| sum + n)
-    }
-
-    async fn answer(&self) -> u32 {
-        42
-    }
-
-    async fn config(&self) -> Config {
-        Config { name: "interop".to_owned(), nested: Nested { list: vec![10.0, 20.0, 30.0], on: true } }
     }
 
     async fn tools(&self) -> Tools {
@@ -140,10 +109,6 @@ impl Interop for Main {
         Err(range_error("property error"))
     }
 
-    async fn throw_named(&self, name: String, message: String) -> Result<(), ErrorValue> {
-        Err(ErrorValue::new(name, message))
-    }
-
     async fn throw_detailed(&self) -> Result<(), ErrorValue> {
         Err(made::detailed())
     }
@@ -156,10 +121,6 @@ impl Interop for Main {
         Err(made::aggregate())
     }
 
-    async fn throw_value(&self, v: Value) -> Result<(), Thrown> {
-        Err(Thrown(v))
-    }
-
     async fn throw_with_capability(&self) -> Result<(), ErrorValue> {
         Err(made::with_capability())
     }
@@ -169,17 +130,10 @@ impl Interop for Main {
         Err(ErrorValue::new(name, message))
     }
 
-    async fn return_error(&self, name: String, message: String) -> ErrorValue {
-        ErrorValue::new(name, message)
-    }
-
     async fn catch_from(&self, func: Func<(), Value, Thrown>) -> Caught {
         match func.call(()).await {
             Ok(_) => Caught { message: String::new(), name: "none".to_owned() },
-            Err(error) => match Thrown::from(error).0 {
-                Value::Error(error) => Caught { message: error.message.clone(), name: class(&error).to_owned() },
-                other => Caught { message: text(&other), name: "value".to_owned() },
-            },
+            Err(error) => caught(error),
         }
     }
 
@@ -236,20 +190,8 @@ impl Interop for Main {
         Err(range_error(message))
     }
 
-    async fn list_numbers(&self, n: u32) -> Vec<f64> {
-        numbers(n)
-    }
-
     async fn list_counters(&self, n: u32) -> Vec<CounterRef> {
         numbers(n).into_iter().map(counter).collect()
-    }
-
-    async fn list_records(&self, n: u32) -> Vec<Record> {
-        numbers(n).into_iter().map(|id| Record { id, name: format!("item-{id}") }).collect()
-    }
-
-    async fn matrix(&self, rows: u32, cols: u32) -> Vec<Vec<f64>> {
-        (0..rows).map(|r| (0..cols).map(|c| f64::from(r) * f64::from(cols) + f64::from(c)).collect()).collect()
     }
 
     async fn itself(self: Arc<Self>) -> InteropRef {
@@ -335,10 +277,6 @@ impl Interop for Main {
         LIVE.count(&tag)
     }
 
-    async fn take_cap(&self, _cap: Value) -> String {
-        "taken".to_owned()
-    }
-
     async fn make_log(&self) -> LogRef {
         LogRef::new(Entries::default())
     }
@@ -348,7 +286,106 @@ impl Interop for Main {
         LogRef::new(Entries::default())
     }
 
-    async fn mark(&self, label: String) -> String {
-        label
+    async fn download(&self, n: u32, size: usize) -> Reader<Bytes> {
+        streams::download(n, size)
+    }
+
+    async fn download_values(&self, n: u32) -> Reader<Item> {
+        streams::items(n)
+    }
+
+    async fn download_failing(&self, n: u32, message: String) -> Reader<Item> {
+        streams::failing(n, message)
+    }
+
+    async fn download_endless(&self, tag: String) -> Reader<Item> {
+        streams::endless(&tag)
+    }
+
+    async fn stream_of_counters(&self, n: u32) -> Reader<CounterRef> {
+        streams::counters(n)
+    }
+
+    async fn stream_in_object(&self, n: u32, size: usize) -> Labelled {
+        Labelled { label: "s".to_owned(), stream: streams::download(n, size) }
+    }
+
+    async fn upload(&self, readable: Reader<Bytes>) -> Result<Uploaded, Thrown> {
+        streams::digest(readable).await
+    }
+
+    async fn upload_values(&self, readable: Reader<Value>) -> Result<Vec<Value>, Thrown> {
+        Ok(readable.try_collect().await?)
+    }
+
+    async fn upload_some(&self, readable: Reader<Value>, n: usize) -> Result<Vec<Value>, Thrown> {
+        streams::some(readable, n).await
+    }
+
+    async fn upload_until_error(&self, readable: Reader<Value>) -> Ended {
+        streams::until_error(readable).await
+    }
+
+    async fn upload_counters(&self, readable: Reader<CounterRef>) -> Result<f64, Thrown> {
+        streams::incremented(readable).await
+    }
+
+    async fn open_sink(&self, key: String) -> Writer<Value> {
+        streams::sink(key, Manner::default())
+    }
+
+    async fn open_slow_sink(&self, key: String, ms: f64) -> Writer<Value> {
+        streams::sink(key, Manner { ms, refuses: None })
+    }
+
+    async fn open_failing_sink(&self, key: String, fail_at: usize, message: String) -> Writer<Value> {
+        streams::sink(key, Manner { ms: 0.0, refuses: Some((fail_at, message)) })
+    }
+
+    async fn sink_status(&self, key: String) -> Result<SinkStatus, ErrorValue> {
+        SINKS.status(&key)
+    }
+
+    async fn write_to(&self, writable: Writer<Bytes>, n: u32, size: usize) -> Result<u32, Thrown> {
+        streams::write(writable, n, size).await
+    }
+
+    async fn write_and_abort(&self, writable: Writer<Item>, n: u32, message: String) -> Result<u32, Thrown> {
+        streams::write_and_abort(writable, n, message).await
+    }
+
+    async fn write_until_error(&self, writable: Writer<Item>, n: u32) -> Written {
+        Written { error: streams::write_items(writable, n).await.err().map(caught) }
+    }
+
+    async fn blob_info(&self, blob: Blob) -> Result<BlobInfo, Thrown> {
+        fetch::info(blob).await
+    }
+
+    async fn inspect_request(&self, req: Request) -> Result<RequestInfo, Thrown> {
+        fetch::inspect_request(req).await
+    }
+
+    async fn inspect_response(&self, resp: Response) -> Result<ResponseInfo, Thrown> {
+        fetch::inspect_response(resp).await
+    }
+
+    async fn make_request(
+        &self,
+        url: String,
+        method: String,
+        headers: Vec<(String, String)>,
+        body: Option<String>,
+    ) -> Result<Request, ErrorValue> {
+        fetch::request(&url, method, &headers, body)
+    }
+
+    async fn make_response(
+        &self,
+        status: u16,
+        headers: Vec<(String, String)>,
+        body: Option<String>,
+    ) -> Result<Response, ErrorValue> {
+        fetch::response(status, &headers, body)
     }
 }

@@ -1,14 +1,18 @@
 //! What all sessions of the process share, under names that callers choose.
 
 use std::collections::HashMap;
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use bowline::{ErrorValue, Stub};
+
+use crate::contract::SinkStatus;
 
 /// Objects that exist, by tag.
 pub(crate) static LIVE: LazyLock<Lives> = LazyLock::new(Lives::default);
 /// Capabilities kept beyond the call that brought them.
 pub(crate) static HELD: LazyLock<Held> = LazyLock::new(Held::default);
+/// What sinks have seen.
+pub(crate) static SINKS: LazyLock<Sinks> = LazyLock::new(Sinks::default);
 
 #[derive(Default)]
 pub(crate) struct Lives(Mutex<HashMap<String, usize>>);
@@ -65,6 +69,24 @@ impl Held {
 
     pub(crate) fn contains(&self, key: &str) -> bool {
         locked(&self.0).contains_key(key)
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct Sinks(Mutex<HashMap<String, Arc<Mutex<SinkStatus>>>>);
+
+impl Sinks {
+    pub(crate) fn put(&self, key: String, status: Arc<Mutex<SinkStatus>>) {
+        locked(&self.0).insert(key, status);
+    }
+
+    /// # Errors
+    /// A `RangeError` if there is nothing under this key.
+    pub(crate) fn status(&self, key: &str) -> Result<SinkStatus, ErrorValue> {
+        let found = locked(&self.0).get(key).cloned();
+        let sink = found.ok_or_else(|| ErrorValue::new("RangeError", format!("no such sink: {key}")))?;
+        let status = locked(&sink).clone();
+        Ok(status)
     }
 }
 

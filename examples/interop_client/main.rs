@@ -8,6 +8,8 @@
 mod contract;
 #[path = "../interop/counter.rs"]
 mod counter;
+#[path = "../interop/data.rs"]
+mod data;
 #[path = "../interop/describe.rs"]
 mod describe;
 
@@ -19,6 +21,7 @@ mod kit;
 mod pipelining;
 mod sessions;
 mod steps;
+mod streams;
 mod values;
 
 use std::error::Error;
@@ -62,13 +65,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
 async fn run(step: &'static str, context: &Context) -> Outcome {
     let m: &InteropRef = &context.m;
     m.mark(step).await?;
-    let areas: [kit::Area<'_>; 6] = [
+    let areas: [kit::Area<'_>; 7] = [
         Box::pin(values::run(step, context)),
         Box::pin(errors::run(step, context)),
         Box::pin(calls::run(step, context)),
         Box::pin(pipelining::run(step, context)),
         Box::pin(capabilities::run(step, context)),
         Box::pin(disposal::run(step, context)),
+        Box::pin(streams::run(step, context)),
     ];
     for area in areas {
         if let Some(outcome) = area.await {

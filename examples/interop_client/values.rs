@@ -41,16 +41,16 @@ pub(crate) async fn run(step: &str, Context { m, .. }: &Context) -> Option<Outco
         "made-by-server" => return Some(made(m).await.map_err(Into::into).map(|made| json!(made))),
         _ => return None,
     };
-    Some(pairs(m, values).await.map_err(Into::into).map(|pairs| json!(pairs)))
+    Some(pairs(m, values).await)
 }
 
 /// What the server says it decoded, and what came back.
-async fn pairs(m: &InteropRef, values: Vec<Value>) -> Result<Vec<[String; 2]>, CallError> {
+async fn pairs(m: &InteropRef, values: Vec<Value>) -> Outcome {
     let mut pairs = Vec::new();
     for value in values {
         pairs.push([m.describe(value.clone()).await?, describe(&m.echo(value).await?)]);
     }
-    Ok(pairs)
+    Ok(json!(pairs))
 }
 
 async fn made(m: &InteropRef) -> Result<Vec<String>, CallError<ErrorValue>> {

@@ -70,13 +70,13 @@ fuzz_target!(|text: &str| {
         let written = encode(&value).expect("what was read can be written");
         // Capabilities in the properties of an error are left out on the way.
         let again = decode::<Value>(written.clone()).expect("and read again");
-        assert_eq!(encode(&again).expect("and written again"), written);
+        assert_eq!(encode(&again).expect("and written again").text, written.text);
     }
     if let Ok(typed) = decode::<Typed>(payload())
         && let Ok(written) = encode(&typed)
     {
         let again = decode::<Typed>(written.clone()).expect("typed data is read again");
-        assert_eq!(encode(&again).expect("and written again"), written);
+        assert_eq!(encode(&again).expect("and written again").text, written.text);
     }
     let _ = decode_args::<(Kind, Option<Typed>, u8)>(payload());
     let _ = decode_args::<()>(payload());

@@ -118,7 +118,11 @@ impl Serde {
             "rename" => self.rename = value,
             "rename_all" => self.rename_all = value,
             "rename_all_fields" => self.rename_all_fields = value,
-            "skip" | "skip_serializing" => self.skipped = true,
+            "skip" => self.skipped = true,
+            "skip_serializing" => {
+                self.skipped = true;
+                self.others.push((option, value));
+            }
             _ => self.others.push((option, value)),
         }
         Ok(())

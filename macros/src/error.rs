@@ -9,6 +9,7 @@ use syn::{Attribute, Data, DeriveInput, Field, Fields, Ident, LitStr, Type};
 use crate::attributes::{Rpc, Serde, conditions, has};
 use crate::faults::Faults;
 use crate::names::error_property_refused;
+use crate::signature::type_text;
 
 /// Reads the type and renders its `RpcError`.
 pub(crate) fn derive(input: &DeriveInput) -> syn::Result<TokenStream> {
@@ -33,6 +34,8 @@ struct Case {
     /// `Self` or `Self::Name`.
     path: TokenStream,
     wire: String,
+    /// As thiserror has it, if it says more than a field does.
+    message: String,
     conditions: Vec<Attribute>,
     fields: Vec<Part>,
 }
@@ -111,7 +114,8 @@ fn case(
         let local = format_ident!("field{at}", span = Span::mixed_site());
         parts.push(Part { member, local, ty: field.ty.clone(), role });
     }
-    Some(Case { name: name.clone(), path, wire, conditions: conditions(attrs), fields: parts })
+    let (message, conditions) = (message(attrs), conditions(attrs));
+    Some(Case { name: name.clone(), path, wire, message, conditions, fields: parts })
 }
 
 impl Role {
@@ -170,6 +174,7 @@ fn render(input: &DeriveInput, cases: &[Case]) -> TokenStream {
     let (on, of_type, bounds) = input.generics.split_for_impl();
     let written = cases.iter().map(write);
     let read = cases.iter().map(read);
+    let told = cases.iter().map(tell);
     let to_value = if cases.is_empty() {
         quote!(match *self {})
     } else {
@@ -188,6 +193,10 @@ fn render(input: &DeriveInput, cases: &[Case]) -> TokenStream {
                 #to_value
             }
 
+            fn cases() -> &'static [::bowline::__private::ErrorCase] {
+                &[#(#told),*]
+            }
+
             fn from_value(value: &::bowline::Value) -> ::core::option::Option<Self> {
                 let error = ::bowline::__private::ErrorView::of(value)?;
                 match error.name() {
@@ -197,6 +206,32 @@ fn render(input: &DeriveInput, cases: &[Case]) -> TokenStream {
             }
         }
     }
+}
+
+/// What the case tells about itself.
+fn tell(case: &Case) -> TokenStream {
+    let Case { wire, message, conditions, fields, .. } = case;
+    let props = fields.iter().filter_map(|Part { ty, role, .. }| {
+        let ty = if matches!(role, Role::Cause) { "Error".to_owned() } else { type_text(ty) };
+        role.key().map(|key| quote!((#key, #ty)))
+    });
+    quote! {
+        #(#conditions)*
+        ::bowline::__private::ErrorCase { name: #wire, message: #message, props: &[#(#props),*] }
+    }
+}
+
+/// The text of `#[error("…")]`, unless it means fields without a name or repeats another error.
+fn message(attrs: &[Attribute]) -> String {
+    let text = attrs.iter().filter(|attr| attr.path().is_ident("error")).find_map(|attr| {
+        attr.parse_args_with(|input: syn::parse::ParseStream<'_>| {
+            let text: LitStr = input.parse()?;
+            input.parse::<TokenStream>()?;
+            Ok(text.value())
+        })
+        .ok()
+    });
+    text.filter(|text| !text.contains("{0")).unwrap_or_default()
 }
 
 /// The arm that takes a case apart.

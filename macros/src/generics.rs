@@ -17,6 +17,11 @@ pub(crate) fn sendable(generics: &Generics) -> Generics {
     })
 }
 
+/// The same parameters, each type among them one that TypeScript can name.
+pub(crate) fn described(generics: &Generics) -> Generics {
+    bounded(generics, |clause, ty| clause.push(parse_quote!(#ty: ::bowline::TypeScript)))
+}
+
 /// The same parameters, each type among them without borrows.
 pub(crate) fn owned(generics: &Generics) -> Generics {
     bounded(generics, |clause, ty| clause.push(parse_quote!(#ty: 'static)))

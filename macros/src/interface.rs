@@ -4,18 +4,19 @@ use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
 
 use crate::model::{Interface, Member};
-use crate::{dispatch, reference};
+use crate::{described, dispatch, reference};
 
 /// Everything that `#[bowline::interface]` stands for.
 pub(crate) fn render(interface: &Interface) -> TokenStream {
     let item = render_trait(interface);
     let reference = reference::render(interface);
     let dispatch = dispatch::render(interface);
-    quote!(#item #reference #dispatch)
+    let described = interface.typescript.then(|| described::render(interface));
+    quote!(#item #reference #dispatch #described)
 }
 
 fn render_trait(interface: &Interface) -> TokenStream {
-    let Interface { attrs, vis, name, generics, supertraits, members } = interface;
+    let Interface { attrs, vis, name, generics, supertraits, members, .. } = interface;
     let parameters = &generics.params;
     let parameters = (!parameters.is_empty()).then(|| quote!(<#parameters>));
     let condition = &generics.where_clause;

@@ -4,6 +4,7 @@
 //! names everything as `::bowline::…`. Each reads its input into a model first (`parse`), which is
 //! where all rules are checked, and renders after that.
 mod attributes;
+mod described;
 mod dispatch;
 mod error;
 mod faults;
@@ -15,6 +16,7 @@ mod parse;
 mod pipeline;
 mod reference;
 mod signature;
+mod typescript;
 
 use proc_macro::TokenStream;
 use syn::{DeriveInput, ItemTrait, parse_macro_input};
@@ -105,6 +107,35 @@ use syn::{DeriveInput, ItemTrait, parse_macro_input};
 ///
 /// `#[rpc(rest)]` on a last argument of type `Vec<T>` takes all arguments that are left, as
 /// JavaScript's `...rest` does; on the reference it is an iterator.
+///
+/// # TypeScript
+///
+/// With the option `typescript` the interface describes itself, and `bowline::typescript` writes the
+/// declarations that a browser's program imports. All types it mentions must do so, too: data by
+/// `#[derive(bowline::TypeScript)]`, other interfaces by the same option.
+///
+/// ```
+/// /// Counts.
+/// #[bowline::interface(typescript)]
+/// pub trait Counter {
+///     /// Adds to the count and gives the new one.
+///     async fn add(&self, by: Option<u64>) -> u64;
+///     async fn watch(&self, changed: bowline::Func<u64, ()>) -> CounterRef;
+/// }
+///
+/// assert!(bowline::typescript::<CounterRef>().ends_with(
+///     r#"
+/// import type { RpcStub, RpcTarget } from "capnweb";
+///
+/// /** Counts. */
+/// export interface Counter extends RpcTarget {
+///   /** Adds to the count and gives the new one. */
+///   add(by?: number | null): Promise<number>;
+///   watch(changed: (value: number) => void): Promise<RpcStub<Counter>>;
+/// }
+/// "#
+/// ));
+/// ```
 ///
 /// # Example
 ///
@@ -211,6 +242,47 @@ pub fn interface(options: TokenStream, item: TokenStream) -> TokenStream {
 pub fn derive_pipeline(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);
     pipeline::derive(&input).unwrap_or_else(syn::Error::into_compile_error).into()
+}
+
+/// Tells TypeScript the form of a struct or an enum, for [`bowline::typescript`]
+/// (`typescript::<DirectoryRef>()` writes the `.d.ts` of an interface and all that it mentions).
+///
+/// ```
+/// /// What happened to a task.
+/// #[derive(serde::Serialize, serde::Deserialize, bowline::TypeScript)]
+/// #[serde(tag = "kind", rename_all = "camelCase")]
+/// enum Change {
+///     Added { id: u64, title: String, due: Option<bowline::Date> },
+///     Cleared,
+/// }
+///
+/// assert!(bowline::typescript::<Change>().ends_with(
+///     r#"
+/// /** What happened to a task. */
+/// export type Change =
+///   | { kind: "added"; id: number; title: string; due?: Date | null }
+///   | { kind: "cleared" };
+/// "#
+/// ));
+/// ```
+///
+/// # What is told
+///
+/// - **The form that serde gives the type**: `rename`, `rename_all`, `rename_all_fields`, `tag`,
+///   `content`, `untagged`, `flatten`, `transparent`, `into` and the `skip`s are honoured (where
+///   names differ by direction, those of serialising).
+/// - What may be left out is marked so: an `Option`, and a field with a `default` or that is
+///   skipped in one direction or sometimes. That holds for what is sent and for what is received.
+/// - Under `with = "bowline::bigint"` a field is a `bigint`, under `with = "bowline::date"` a `Date`,
+///   under `with = "serde_bytes"` a `Uint8Array`. For any other `with`, and for a type that is not
+///   ours, `#[typescript(type = "string")]` on the field, or on the type, says what it is.
+/// - Documentation is carried over.
+///
+/// [`bowline::typescript`]: https://docs.rs/bowline/latest/bowline/fn.typescript.html
+#[proc_macro_derive(TypeScript, attributes(typescript, serde))]
+pub fn derive_typescript(input: TokenStream) -> TokenStream {
+    let input = parse_macro_input!(input as DeriveInput);
+    typescript::derive(&input).unwrap_or_else(syn::Error::into_compile_error).into()
 }
 
 /// Makes an error type one that crosses the wire, as a JavaScript error, and is the same again at

@@ -13,6 +13,8 @@ pub(crate) struct Interface {
     pub(crate) supertraits: Punctuated<TypeParamBound, Token![+]>,
     /// In the order of the source; wire names are distinct.
     pub(crate) members: Vec<Member>,
+    /// Whether it describes itself to TypeScript.
+    pub(crate) typescript: bool,
 }
 
 /// A method of the trait: what peers see as a method or as a property.

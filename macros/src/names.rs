@@ -84,6 +84,34 @@ pub(crate) fn rename_field(rule: &str, field: &str) -> Option<String> {
     })
 }
 
+/// What it makes of the name of a variant.
+pub(crate) fn rename_variant(rule: &str, variant: &str) -> Option<String> {
+    let snake = || {
+        let mut out = String::new();
+        for (at, c) in variant.char_indices() {
+            if at > 0 && c.is_uppercase() {
+                out.push('_');
+            }
+            out.push(c.to_ascii_lowercase());
+        }
+        out
+    };
+    Some(match rule {
+        "lowercase" => variant.to_ascii_lowercase(),
+        "UPPERCASE" => variant.to_ascii_uppercase(),
+        "PascalCase" => variant.to_owned(),
+        "camelCase" => {
+            let mut chars = variant.chars();
+            chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
+        }
+        "snake_case" => snake(),
+        "SCREAMING_SNAKE_CASE" => snake().to_ascii_uppercase(),
+        "kebab-case" => snake().replace('_', "-"),
+        "SCREAMING-KEBAB-CASE" => snake().to_ascii_uppercase().replace('_', "-"),
+        _ => return None,
+    })
+}
+
 fn pascal_case(field: &str) -> String {
     let mut out = String::new();
     for word in field.split('_') {
@@ -154,5 +182,21 @@ mod tests {
             assert_eq!(rename_field(rule, "first_name").as_deref(), Some(wire));
         }
         assert_eq!(rename_field("Title Case", "first_name"), None);
+    }
+
+    #[test]
+    fn variants_are_renamed_as_serde_does() {
+        for (rule, wire) in [
+            ("lowercase", "nosuchid"),
+            ("UPPERCASE", "NOSUCHID"),
+            ("PascalCase", "NoSuchId"),
+            ("camelCase", "noSuchId"),
+            ("snake_case", "no_such_id"),
+            ("SCREAMING_SNAKE_CASE", "NO_SUCH_ID"),
+            ("kebab-case", "no-such-id"),
+            ("SCREAMING-KEBAB-CASE", "NO-SUCH-ID"),
+        ] {
+            assert_eq!(rename_variant(rule, "NoSuchId").as_deref(), Some(wire));
+        }
     }
 }

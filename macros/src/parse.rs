@@ -4,21 +4,21 @@
 use proc_macro2::TokenStream;
 use syn::ext::IdentExt;
 use syn::{
-    Attribute, FnArg, GenericArgument, Ident, ItemTrait, Pat, PatType, PathArguments, ReturnType, Signature, TraitItem,
-    TraitItemFn, Type, parse_quote,
+    Attribute, FnArg, Ident, ItemTrait, Pat, PatType, ReturnType, Signature, TraitItem, TraitItemFn, Type, parse_quote,
 };
 
 use crate::attributes::{Rpc, is_rpc};
 use crate::faults::Faults;
 use crate::model::{Argument, Interface, Kind, Member, Output, Receiver};
 use crate::names::{camel_case, member_refused};
-use crate::signature::check_type;
+use crate::signature::{check_type, type_arguments};
 
 /// Reads the trait, or says everything that is wrong with it.
 pub(crate) fn interface(options: TokenStream, item: ItemTrait) -> syn::Result<Interface> {
     let mut faults = Faults::default();
-    if !options.is_empty() {
-        faults.at(options, "`#[bowline::interface]` takes no options");
+    let typescript = options.to_string() == "typescript";
+    if !typescript && !options.is_empty() {
+        faults.at(options, "the option of `#[bowline::interface]` is `typescript`");
     }
     check_trait(&item, &mut faults);
     let mut members = Vec::new();
@@ -37,6 +37,7 @@ pub(crate) fn interface(options: TokenStream, item: ItemTrait) -> syn::Result<In
         generics: item.generics,
         supertraits: item.supertraits,
         members,
+        typescript,
     })
 }
 
@@ -202,20 +203,6 @@ fn output(written: ReturnType, faults: &mut Faults) -> Option<Output> {
         }
     };
     Some(Output { whole, ok, err })
-}
-
-/// The type arguments when `ty` is a path that ends in `name`.
-fn type_arguments<'t>(ty: &'t Type, name: &str) -> Option<Vec<&'t Type>> {
-    let Type::Path(path) = ty else { return None };
-    let last = path.path.segments.last().filter(|last| path.qself.is_none() && last.ident == name)?;
-    let PathArguments::AngleBracketed(arguments) = &last.arguments else {
-        return Some(Vec::new());
-    };
-    let of_type = |argument: &'t GenericArgument| match argument {
-        GenericArgument::Type(ty) => Some(ty),
-        _ => None,
-    };
-    Some(arguments.args.iter().filter_map(of_type).collect())
 }
 
 fn check_collisions(members: &[Member], faults: &mut Faults) {

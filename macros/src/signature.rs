@@ -11,6 +11,45 @@ pub(crate) fn check_type(ty: &Type, faults: &mut Faults) {
     Check { faults }.visit_type(ty);
 }
 
+/// The type arguments when `ty` is a path that ends in `name`.
+pub(crate) fn type_arguments<'t>(ty: &'t Type, name: &str) -> Option<Vec<&'t Type>> {
+    let Type::Path(path) = ty else { return None };
+    let last = path.path.segments.last().filter(|last| path.qself.is_none() && last.ident == name)?;
+    let PathArguments::AngleBracketed(arguments) = &last.arguments else {
+        return Some(Vec::new());
+    };
+    let of_type = |argument: &'t GenericArgument| match argument {
+        GenericArgument::Type(ty) => Some(ty),
+        _ => None,
+    };
+    Some(arguments.args.iter().filter_map(of_type).collect())
+}
+
+/// What TypeScript calls a type as far as its name tells; otherwise the name itself.
+pub(crate) fn type_text(ty: &Type) -> String {
+    let of = |name| type_arguments(ty, name).and_then(|of| of.first().map(|ty| type_text(ty)));
+    if let Some(inner) = of("Option") {
+        return format!("{inner} | null");
+    } else if let Some(inner) = of("Vec") {
+        return format!("{inner}[]");
+    } else if let Some(inner) = of("Box").or_else(|| of("Arc")) {
+        return inner;
+    }
+    let Type::Path(TypePath { path, .. }) = ty else { return "unknown".to_owned() };
+    let name = path.segments.last().map(|last| last.ident.to_string()).unwrap_or_default();
+    let known = match name.as_str() {
+        "bool" => "boolean",
+        "u8" | "u16" | "u32" | "u64" | "u128" | "usize" | "f32" | "f64" => "number",
+        "i8" | "i16" | "i32" | "i64" | "i128" | "isize" => "number",
+        "char" | "str" | "String" => "string",
+        "Bytes" => "Uint8Array",
+        "BigInt" => "bigint",
+        "Value" => "unknown",
+        _ => return name,
+    };
+    known.to_owned()
+}
+
 struct Check<'f> {
     faults: &'f mut Faults,
 }

@@ -14,8 +14,13 @@ const IMPORTS: &[(&str, &[&str], &[&str])] = &[
     ("value", &[], &["base64", "itoa", "ryu_js", "serde", "serde_json", "thiserror", "url"]),
     ("wire", &["id", "limits", "value", "session::Path", "session::Step"], &["itoa", "serde_json", "thiserror", "url"]),
     ("session", &["id", "limits", "value", "wire"], &[]),
-    ("peer", &["id", "limits", "value", "session"], &["async_trait", "serde", "serde_json", "tokio::sync", "tracing"]),
-    ("generated", &["value", "peer"], &["serde"]),
+    (
+        "peer",
+        &["id", "limits", "value", "wire", "session"],
+        &["async_trait", "futures_core", "memchr", "serde", "serde_json", "tokio::sync", "tracing"],
+    ),
+    ("typescript", &["value", "peer"], &[]),
+    ("generated", &["value", "peer", "typescript"], &["serde"]),
 ];
 
 /// The file of `peer` that may name all of Tokio.

@@ -7,7 +7,8 @@ pub use std::sync::Arc;
 pub use serde;
 
 pub use self::error::{ErrorParts, ErrorView};
-pub use crate::peer::{Args, Object, Reply, reply};
+pub use crate::peer::{Args, ErrorCase, Object, Reply, reply};
+pub use crate::typescript;
 pub use crate::value::Spread;
 
 use crate::value::ErrorValue;

@@ -17,22 +17,7 @@ use crate::peer::stream;
 use crate::peer::stub::Stub;
 use crate::session::{Path, Step};
 use crate::value::{Cap, Payload};
-
-/// Names that every JavaScript object has, which are nobody's members.
-const BLOCKED: [&str; 12] = [
-    "constructor",
-    "__defineGetter__",
-    "__defineSetter__",
-    "hasOwnProperty",
-    "__lookupGetter__",
-    "__lookupSetter__",
-    "isPrototypeOf",
-    "propertyIsEnumerable",
-    "toString",
-    "valueOf",
-    "__proto__",
-    "toLocaleString",
-];
+use crate::wire::is_blocked_name;
 
 /// A delivery with its target looked up and its references lifted.
 pub(crate) struct Call {
@@ -323,5 +308,5 @@ fn undefined() -> Payload<Cap> {
 }
 
 fn is_blocked(step: &Step) -> bool {
-    matches!(step, Step::Name(name) if BLOCKED.contains(&name.as_str()))
+    matches!(step, Step::Name(name) if is_blocked_name(name))
 }

@@ -16,6 +16,40 @@ pub trait RpcError: Send + 'static {
     fn from_value(value: &Value) -> Option<Self>
     where
         Self: Sized;
+
+    /// What it can be, as far as that is known, for descriptions of interfaces.
+    fn cases() -> &'static [ErrorCase]
+    where
+        Self: Sized,
+    {
+        &[]
+    }
+}
+
+/// One of the errors that an error type stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ErrorCase {
+    /// The name on the wire.
+    pub name: &'static str,
+    /// The message, with `{…}` for what varies; empty if it is not known.
+    pub message: &'static str,
+    /// The properties: names, and types as TypeScript or, for those that it has not, Rust calls
+    /// them.
+    pub props: &'static [(&'static str, &'static str)],
+}
+
+/// As documentation shows it: `NoUser {id: number} there is no {id}`.
+impl fmt::Display for ErrorCase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)?;
+        for (at, (name, ty)) in self.props.iter().enumerate() {
+            write!(f, "{}{name}: {ty}", if at == 0 { " {" } else { ", " })?;
+        }
+        if !self.props.is_empty() {
+            f.write_str("}")?;
+        }
+        if self.message.is_empty() { Ok(()) } else { write!(f, " — {}", self.message) }
+    }
 }
 
 /// The error of a method that declares none.
@@ -130,6 +164,10 @@ impl<E> CallError<E> {
 }
 
 impl<E: RpcError> RpcError for CallError<E> {
+    fn cases() -> &'static [ErrorCase] {
+        E::cases()
+    }
+
     /// Passes on what a call of ours failed with, as proxies do.
     fn to_value(&self) -> Value {
         match self {

@@ -58,6 +58,10 @@ pub struct Elements<T> {
 }
 
 impl<T> Elements<T> {
+    pub(crate) fn stub(&self) -> &Stub {
+        &self.stub
+    }
+
     /// One element. Awaiting it fails when the list is shorter, unless `T` can be undefined.
     pub fn at(&self, index: usize) -> Promise<T, Never> {
         Promise::from_stub(self.stub.get(index))

@@ -89,6 +89,10 @@ impl<T: Pipeline, E> Deref for Promise<T, E> {
     }
 }
 
+impl<T: 'static, E: 'static> Pipeline for Promise<T, E> {
+    type Pipelined = Self;
+}
+
 impl<T: 'static, E: 'static> FromPromise for Promise<T, E> {
     fn from_promise(stub: Stub) -> Self {
         Self::from_stub(stub)

@@ -24,9 +24,8 @@ use crate::peer::object::Answer;
 use crate::peer::options::Options;
 use crate::peer::runtime::{self, Instant, Task};
 use crate::peer::stage::{Job, Leftovers};
-use crate::peer::stream::Chunk;
 use crate::peer::stub::Stub;
-use crate::peer::wait::{Ending, Wait};
+use crate::peer::wait::{Ending, Wait, Waiter};
 use crate::session::{Closed, ClosedBy, Kind, Path, Ref, Session, Step};
 use crate::time::Time;
 use crate::value::{Cap, Payload};
@@ -79,22 +78,6 @@ pub(crate) struct State {
 fn overflow() -> Closed {
     let message = "too much waits to be sent while there is no connection".to_owned();
     Closed { by: ClosedBy::Transport, name: ErrorCode::BufferOverflow.to_string(), message }
-}
-
-/// Who is told how a wait ended.
-pub(crate) enum Waiter {
-    Task(oneshot::Sender<Ending>),
-    Chunk(Chunk),
-}
-
-impl Waiter {
-    fn tell(self, ending: Ending) {
-        match self {
-            // Who gave the wait up has dropped the other end.
-            Self::Task(sender) => drop(sender.send(ending)),
-            Self::Chunk(chunk) => chunk.end(ending),
-        }
-    }
 }
 
 /// What a [`TargetId`] stands for.
@@ -244,6 +227,29 @@ impl Shared {
         let args = args.map(|args| lowering.lower(args));
         let lowered = lowering.done();
         let result = state.endpoint.session.call(of, path, args);
+        self.finish_lowering(state, lowered);
+        Ok(result)
+    }
+
+    /// Applies a recorded function; the result is held once.
+    ///
+    /// # Errors
+    /// The session is over.
+    pub(crate) fn map(
+        self: &Arc<Self>,
+        of: Ref,
+        path: &[Step],
+        captures: Vec<Cap>,
+        instructions: String,
+    ) -> Result<Ref, Closed> {
+        let mut state = self.lock();
+        if let Some(closed) = &state.closed {
+            return Err(closed.clone());
+        }
+        let mut lowering = self.lowering(&mut state);
+        let captures = lowering.lower(Payload { text: String::new(), refs: captures }).refs;
+        let lowered = lowering.done();
+        let result = state.endpoint.session.map(of, path, &captures, instructions);
         self.finish_lowering(state, lowered);
         Ok(result)
     }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use crate::id::{PromiseId, TargetId, WaitId};
 use crate::peer::deliver;
 use crate::peer::local::{Body, Local};
-use crate::peer::shared::{Entry, Shared, State, Waiter};
+use crate::peer::shared::{Entry, Shared, State};
 use crate::peer::stream::{Pipe, Pumping, Readable, Use, Writable};
-use crate::peer::wait::Ending;
+use crate::peer::wait::{Ending, Waiter};
 use crate::session::{Closed, ClosedBy, Outcome, Output, Ref};
 
 /// An output with everything looked up that needs the lock.

@@ -13,11 +13,12 @@ use crate::peer::error::{CallError, CodecError, Never, SessionError};
 use crate::peer::local::{Body, Local};
 use crate::peer::object::{Answer, Args, DynTarget, Object, Reply, error_payload, rejection, reply};
 use crate::peer::promise::{Promise, Waiting};
+use crate::peer::record::{self, Placeholder};
 use crate::peer::reference::IntoStep;
 use crate::peer::shared::Shared;
-use crate::peer::wait::{Ending, Wait};
-use crate::session::{Closed, Path, Ref, Step};
-use crate::value::{self, Cap, Capability, Payload, Spread, Value};
+use crate::peer::wait::{Broken, Ending, Wait};
+use crate::session::{Closed, Path, Ref, Session, Step};
+use crate::value::{self, Cap, Capability, Content, Payload, Spread, Value};
 
 /// A reference without a type. Clones refer to the same thing; the last one to be dropped
 /// releases it.
@@ -36,6 +37,8 @@ pub(crate) enum Inner {
     Remote(Remote),
     /// A property of a reference that is itself none of these. Nothing is sent before it is used.
     Property { base: Stub, path: Path },
+    /// A variable of a function that is being recorded.
+    Placeholder(Placeholder),
     /// Something that failed before a session knew of it.
     Broken(Broken),
 }
@@ -56,25 +59,17 @@ pub(crate) enum Kind {
     Result,
 }
 
-/// Why a reference is broken.
-#[derive(Clone)]
-pub(crate) enum Broken {
-    Lost(Closed),
-    Codec(CodecError),
-    Rejected(Payload<Cap>),
-}
-
 impl Capability for Inner {}
 
 impl Stub {
     /// A reference to an object of ours.
     pub fn new<O: Object>(object: O) -> Self {
-        Self::from_local(Local::new(Body::Object(Arc::new(object))))
+        Self::made(Body::Object(Arc::new(object)))
     }
 
     /// A reference to a target that takes whatever is asked of it.
     pub fn dynamic(target: impl DynTarget) -> Self {
-        Self::from_local(Local::new(Body::Dynamic(Arc::new(target))))
+        Self::made(Body::Dynamic(Arc::new(target)))
     }
 
     /// A reference to a function of ours.
@@ -100,7 +95,15 @@ impl Stub {
     }
 
     pub(crate) fn raw_function(function: impl Fn(Args) -> Reply + Send + Sync + 'static) -> Self {
-        Self::from_local(Local::new(Body::Function(Box::new(function))))
+        Self::made(Body::Function(Box::new(function)))
+    }
+
+    /// An object that the application made.
+    fn made(body: Body) -> Self {
+        match record::refuse_new() {
+            Some(broken) => Self::broken_by(broken),
+            None => Self::from_local(Local::new(body)),
+        }
     }
 
     /// A property. Nothing is sent before it is awaited, called or passed on.
@@ -168,6 +171,7 @@ impl Stub {
         match (self.inner(), other.inner()) {
             (Inner::Local(a), Inner::Local(b)) => Arc::ptr_eq(a, b),
             (Inner::Remote(a), Inner::Remote(b)) => Arc::ptr_eq(&a.shared, &b.shared) && a.of == b.of,
+            (Inner::Placeholder(a), Inner::Placeholder(b)) => a.is_same(b),
             _ => Arc::ptr_eq(&self.0, &other.0),
         }
     }
@@ -232,10 +236,13 @@ impl Stub {
     pub(crate) fn from_cap(cap: &Cap) -> Self {
         match cap.downcast::<Inner>() {
             Some(inner) => Self(inner),
-            None => {
-                let error = error_payload("TypeError", "Not a reference of Bowline's.");
-                Self::broken_by(Broken::Rejected(error))
-            }
+            None => match cap.downcast_ref::<Content>() {
+                Some(content) => Self::of_content(content),
+                None => {
+                    let error = error_payload("TypeError", "Not a reference of Bowline's.");
+                    Self::broken_by(Broken::Rejected(error))
+                }
+            },
         }
     }
 
@@ -296,11 +303,11 @@ impl Stub {
     }
 
     /// Whether it is known to be an object, not a result.
-    fn is_object(&self) -> bool {
+    pub(crate) fn is_object(&self) -> bool {
         match self.inner() {
             Inner::Local(_) => true,
             Inner::Remote(remote) => remote.kind == Kind::Stub,
-            Inner::Property { .. } | Inner::Broken(_) => false,
+            Inner::Property { .. } | Inner::Placeholder(_) | Inner::Broken(_) => false,
         }
     }
 
@@ -319,6 +326,9 @@ impl Stub {
     }
 
     fn call_at(&self, path: &[Step], args: Payload<Cap>) -> Self {
+        if let Some(recorder) = record::current() {
+            return recorder.call(self, path, &args);
+        }
         let (shared, of) = match self.session() {
             Ok(found) => found,
             Err(broken) => return Self::broken_by(broken),
@@ -330,11 +340,12 @@ impl Stub {
     }
 
     /// The session through which a reference that is no property is called.
-    fn session(&self) -> Result<(Arc<Shared>, Ref), Broken> {
+    pub(crate) fn session(&self) -> Result<(Arc<Shared>, Ref), Broken> {
         match self.inner() {
-            Inner::Local(local) => Ok((local.private(), Ref::Target(crate::session::Session::MAIN))),
+            Inner::Local(local) => Ok((local.private(), Ref::Target(Session::MAIN))),
             Inner::Remote(remote) => Ok((Arc::clone(&remote.shared), remote.of)),
             Inner::Property { base, .. } => base.session(),
+            Inner::Placeholder(_) => Err(record::misused()),
             Inner::Broken(broken) => Err(broken.clone()),
         }
     }
@@ -369,6 +380,7 @@ impl fmt::Debug for Inner {
             Self::Local(local) => local.fmt(f),
             Self::Remote(remote) => remote.of.fmt(f),
             Self::Property { base, path } => write!(f, "{:?}{path:?}", base.inner()),
+            Self::Placeholder(placeholder) => placeholder.fmt(f),
             Self::Broken(_) => f.write_str("Broken"),
         }
     }

@@ -11,7 +11,9 @@ use crate::id::WaitId;
 use crate::peer::error::{CodecError, closed_payload};
 use crate::peer::object::{Answer, error_payload};
 use crate::peer::shared::Shared;
+use crate::peer::stream::Chunk;
 use crate::session::{Closed, ClosedBy};
+use crate::value::{Cap, Payload};
 
 /// How a wait ended.
 #[derive(Debug)]
@@ -31,6 +33,40 @@ impl Ending {
             Self::Answer(answer) => answer,
             Self::Lost(closed) => Err(closed_payload(&closed)),
             Self::Unsent(error) => Err(error_payload("TypeError", &error.to_string())),
+        }
+    }
+}
+
+/// Why a reference is broken.
+#[derive(Clone)]
+pub(crate) enum Broken {
+    Lost(Closed),
+    Codec(CodecError),
+    Rejected(Payload<Cap>),
+}
+
+impl Broken {
+    pub(crate) fn into_payload(self) -> Payload<Cap> {
+        match self {
+            Self::Lost(closed) => closed_payload(&closed),
+            Self::Codec(error) => error_payload("TypeError", &error.to_string()),
+            Self::Rejected(error) => error,
+        }
+    }
+}
+
+/// Who is told how a wait ended.
+pub(crate) enum Waiter {
+    Task(oneshot::Sender<Ending>),
+    Chunk(Chunk),
+}
+
+impl Waiter {
+    pub(crate) fn tell(self, ending: Ending) {
+        match self {
+            // Who gave the wait up has dropped the other end.
+            Self::Task(sender) => drop(sender.send(ending)),
+            Self::Chunk(chunk) => chunk.end(ending),
         }
     }
 }

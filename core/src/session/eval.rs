@@ -1,12 +1,14 @@
 //! Evaluating the expressions of a peer: calls in them are made, references become holes, plain
 //! data stays the text it is.
 
+mod forms;
+
 use super::map::Mapper;
 use super::{Import, ImportState, Path, Ref, Session};
 use crate::id::{ExportId, ImportId};
 use crate::value::text::{Cursor, TextError};
 use crate::value::{HOLE, Payload};
-use crate::wire::{DataError, WireError, check_data, check_url, header_pairs, integer, is_blocked_name, path};
+use crate::wire::{DataError, WireError, check_data, integer, is_blocked_name, path};
 
 /// What ids in an expression stand for.
 #[derive(Clone, Copy)]
@@ -348,125 +350,6 @@ impl Session {
         self.imports.insert(ImportId(id), Import::new(state));
         Ref::Import(ImportId(id))
     }
-
-    /// `name, message[, stack[, props]]`; the properties are expressions.
-    ///
-    /// What leaves is searched for errors by how they begin, so that is written in one way. They
-    /// carry no capabilities, as official peers never send any in them.
-    fn error<'a>(
-        &mut self,
-        cursor: &mut Cursor<'a>,
-        start: usize,
-        depth: usize,
-        out: &mut Evaluation<'a, '_>,
-    ) -> Result<(), DataError> {
-        if cursor.since(start) != "[\"error\"" {
-            out.leave_out(start, cursor.at());
-            out.made.text.push_str("[\"error\"");
-        }
-        for _ in 0..2 {
-            cursor.expect(b',')?;
-            cursor.raw_string()?;
-        }
-        if !cursor.take(b',') {
-            return Ok(());
-        }
-        // Only text is a stack; anything else there is no expression and must not be read as one.
-        cursor.peek();
-        let from = cursor.at();
-        let stack = cursor.skip()?;
-        if !stack.starts_with('"') && stack != "null" {
-            out.leave_out(from, cursor.at());
-            out.made.text.push_str("null");
-        }
-        if cursor.take(b',') {
-            if cursor.peek() != Some(b'{') {
-                return Err(DataError::Shape);
-            }
-            let mut props = Evaluation::new(cursor, out.names);
-            let from = cursor.at();
-            let evaluated = self.object(cursor, depth, &mut props);
-            let props = props.finish(cursor.at());
-            let plain = evaluated.and_then(|()| Ok(without_holes(&props)?));
-            self.let_go_all(props);
-            out.leave_out(from, cursor.at());
-            out.made.text.push_str(&plain?);
-        }
-        Ok(())
-    }
-
-    /// `type, readable`: the bytes come as a stream.
-    fn blob<'a>(&mut self, cursor: &mut Cursor<'a>, out: &mut Evaluation<'a, '_>) -> Result<(), DataError> {
-        cursor.expect(b',')?;
-        cursor.raw_string()?;
-        cursor.expect(b',')?;
-        cursor.peek();
-        let start = cursor.at();
-        cursor.expect(b'[')?;
-        if cursor.string()? != "readable" || matches!(out.names, Names::Mapper { .. }) {
-            return Err(DataError::Shape);
-        }
-        let source = self.claim_pipe(id(cursor)?)?;
-        let closed = only_field(cursor).and_then(|()| Ok(cursor.expect(b']')?));
-        out.hole(start, cursor.at(), source);
-        closed?;
-        only_field(cursor)
-    }
-
-    /// `url, init`: of the members of `init` only the body is an expression.
-    fn request<'a>(
-        &mut self,
-        cursor: &mut Cursor<'a>,
-        depth: usize,
-        out: &mut Evaluation<'a, '_>,
-    ) -> Result<(), DataError> {
-        cursor.expect(b',')?;
-        check_url(&cursor.string()?)?;
-        cursor.expect(b',')?;
-        self.init(cursor, depth, out)?;
-        only_field(cursor)
-    }
-
-    /// `body, init`.
-    fn response<'a>(
-        &mut self,
-        cursor: &mut Cursor<'a>,
-        depth: usize,
-        out: &mut Evaluation<'a, '_>,
-    ) -> Result<(), DataError> {
-        cursor.expect(b',')?;
-        self.value(cursor, depth + 1, out)?;
-        cursor.expect(b',')?;
-        self.init(cursor, depth, out)?;
-        only_field(cursor)
-    }
-
-    fn init<'a>(
-        &mut self,
-        cursor: &mut Cursor<'a>,
-        depth: usize,
-        out: &mut Evaluation<'a, '_>,
-    ) -> Result<(), DataError> {
-        cursor.expect(b'{')?;
-        if cursor.take(b'}') {
-            return Ok(());
-        }
-        loop {
-            let name = cursor.string()?;
-            cursor.expect(b':')?;
-            match &*name {
-                "body" => self.value(cursor, depth + 1, out)?,
-                "headers" => header_pairs(cursor)?,
-                "signal" | "webSocket" => return Err(DataError::Shape),
-                // Raw JSON, in which nothing may look like a hole.
-                _ if cursor.skip()?.contains(HOLE) => return Err(DataError::Shape),
-                _ => {}
-            }
-            if !cursor.take(b',') {
-                return Ok(cursor.expect(b'}')?);
-            }
-        }
-    }
 }
 
 /// Leaves out what stands between the fields that count and the closing bracket.
@@ -481,30 +364,6 @@ fn skip_rest<'a>(cursor: &mut Cursor<'a>, out: &mut Evaluation<'a, '_>) -> Resul
         out.leave_out(from, cursor.at());
     }
     cursor.expect(b']')
-}
-
-/// The text of an object without the members that mention something.
-fn without_holes(object: &Payload<Ref>) -> Result<String, TextError> {
-    if object.refs.is_empty() {
-        return Ok(object.text.clone());
-    }
-    let mut out = String::from("{");
-    let mut cursor = Cursor::new(&object.text);
-    cursor.expect(b'{')?;
-    loop {
-        cursor.peek();
-        let start = cursor.at();
-        cursor.raw_string()?;
-        cursor.expect(b':')?;
-        if !cursor.skip()?.contains(HOLE) {
-            out.push_str(if out.len() > 1 { "," } else { "" });
-            out.push_str(cursor.since(start));
-        }
-        if !cursor.take(b',') {
-            out.push('}');
-            return Ok(out);
-        }
-    }
 }
 
 fn only_field(cursor: &mut Cursor<'_>) -> Result<(), DataError> {

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::id::{ImportId, PromiseId, TargetId, WaitId};
 use crate::value::Payload;
+use crate::wire::push_path;
 
 /// Something a session can call, pass on or wait for. Plain data: the session counts how many
 /// of each are held (`Session::retain`, `Session::release`).
@@ -48,6 +49,13 @@ impl fmt::Display for Step {
 
 /// The way from a value to one of its parts; empty is the value itself.
 pub type Path = Vec<Step>;
+
+/// A path as instructions of a mapper function have it.
+pub fn path_text(path: &[Step]) -> String {
+    let mut text = String::new();
+    push_path(&mut text, path);
+    text
+}
 
 /// A capability that an application writes into a message: something it holds, or a property of
 /// it that has not been asked for yet.

@@ -23,7 +23,7 @@ mod write;
 
 use std::collections::VecDeque;
 
-pub use io::{Closed, ClosedBy, Delivery, Kind, Outcome, Outgoing, Output, Path, Ref, Stats, Step};
+pub use io::{Closed, ClosedBy, Delivery, Kind, Outcome, Outgoing, Output, Path, Ref, Stats, Step, path_text};
 pub use window::{Sent, Window, units};
 
 use crate::id::{ExportId, ImportId, PromiseId, TargetId, WaitId};

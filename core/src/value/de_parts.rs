@@ -293,7 +293,7 @@ impl<'de> SeqAccess<'de> for Special<'_, 'de> {
             (Tag::Hole(hole), 1) => self.ticket(hole, seed),
             (Tag::Bytes, 1) => self.data(seed),
             _ if !self.decoder.cursor.take(b',') => return Ok(None),
-            (Tag::Response, 1) => self.body(seed),
+            (Tag::Response, 1) | (Tag::Blob, 2) => self.body(seed),
             (Tag::Error, 3) => self.stack(seed),
             (Tag::Error, 4) => seed.deserialize(Members(self.decoder, false)),
             (Tag::Request | Tag::Response, 2) => seed.deserialize(Members(self.decoder, true)),

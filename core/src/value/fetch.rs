@@ -4,12 +4,13 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::de::{Deserialize, Deserializer, Error as _};
 use serde::ser::{Error as _, Serialize, SerializeMap, SerializeTupleStruct, Serializer};
 
 use super::headers::{Pairs, from_plain, is_token};
-use super::{Bytes, BytesKind, Headers, Object, Value, scope, special};
+use super::{Bytes, BytesKind, Cap, Content, Headers, Object, Value, scope, special};
 
 /// An absolute URL.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -93,6 +94,9 @@ pub enum Body {
     Text(String),
     /// Binary data; its kind does not cross.
     Bytes(Bytes),
+    /// A stream of bytes: what a peer sends, whatever it was there. `Body::bytes` and
+    /// `Body::text` read it; `Body::from` makes one of a `Reader`.
+    Stream(Cap),
 }
 
 impl Body {
@@ -101,17 +105,26 @@ impl Body {
             Value::Null | Value::Undefined => Ok(Self::None),
             Value::String(text) => Ok(Self::Text(text)),
             Value::Bytes(bytes) if bytes.kind() == BytesKind::Uint8Array => Ok(Self::Bytes(bytes)),
-            _ => Err(InvalidFetch("a body must be null, a string or bytes")),
+            Value::Cap(cap) => Ok(match cap.downcast_ref::<Content>() {
+                None => Self::Stream(cap),
+                Some(content) if content.is_text => Self::Text(String::from_utf8_lossy(&content.bytes).into_owned()),
+                Some(content) => Self::Bytes(Bytes::new(&content.bytes[..])),
+            }),
+            _ => Err(InvalidFetch("a body must be null, a string, bytes or a stream")),
         }
     }
 }
 
 impl Serialize for Body {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // Official peers take bodies as streams only.
         match self {
             Self::None => serializer.serialize_none(),
+            Self::Text(text) if scope::is_writing() => Content::text(text).serialize(serializer),
+            Self::Bytes(bytes) if scope::is_writing() => Content::cap(Arc::new(bytes.to_vec())).serialize(serializer),
             Self::Text(text) => serializer.serialize_str(text),
             Self::Bytes(bytes) => serializer.serialize_bytes(bytes),
+            Self::Stream(cap) => cap.serialize(serializer),
         }
     }
 }
@@ -158,9 +171,11 @@ impl Request {
     }
 
     pub(super) fn from_init(url: Url, mut init: Object) -> Result<Self, InvalidFetch> {
+        init.remove("duplex");
+        without(&mut init, "signal")?;
         let method = match init.remove("method") {
             None => "GET".to_owned(),
-            Some(Value::String(method)) => method,
+            Some(Value::String(method)) => normal_method(method),
             Some(_) => return Err(InvalidFetch("the method must be a string")),
         };
         let request = Self {
@@ -189,6 +204,23 @@ impl Request {
     }
 }
 
+/// Takes out a member that cannot cross the wire but as `null`.
+fn without(init: &mut Object, member: &str) -> Result<(), InvalidFetch> {
+    match init.remove(member) {
+        None | Some(Value::Null) => Ok(()),
+        Some(_) => Err(InvalidFetch("a request has no signal, a response no socket")),
+    }
+}
+
+/// Six methods mean the same in any case; others are what they are.
+fn normal_method(method: String) -> String {
+    const ANY_CASE: [&str; 6] = ["DELETE", "GET", "HEAD", "OPTIONS", "POST", "PUT"];
+    match ANY_CASE.iter().find(|normal| method.eq_ignore_ascii_case(normal)) {
+        Some(normal) => (*normal).to_owned(),
+        None => method,
+    }
+}
+
 impl Default for Response {
     fn default() -> Self {
         Self {
@@ -203,6 +235,7 @@ impl Default for Response {
 
 impl Response {
     pub(super) fn from_init(body: Value, mut init: Object) -> Result<Self, InvalidFetch> {
+        without(&mut init, "webSocket")?;
         let status = match init.remove("status") {
             None => 200,
             // The cast saturates, and the check refuses what it saturates to.
@@ -262,8 +295,10 @@ impl Serialize for RequestInit<'_> {
         }
         if request.body != Body::None {
             init.serialize_entry("body", &request.body)?;
+            // Without it, `fetch` takes no stream.
+            init.serialize_entry("duplex", "half")?;
         }
-        options(&request.options, &["method", "headers", "body"], &mut init)?;
+        options(&request.options, &["method", "headers", "body", "duplex"], &mut init)?;
         init.end()
     }
 }

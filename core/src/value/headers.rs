@@ -66,14 +66,22 @@ fn join(joined: &mut String, value: &str) {
 }
 
 fn checked(name: &str, value: &str) -> Result<(String, String), InvalidHeader> {
+    check(name, value)?;
+    Ok((name.to_ascii_lowercase(), value.trim_matches(AROUND).to_owned()))
+}
+
+/// What may stand around a value and is no part of it.
+const AROUND: [char; 4] = [' ', '\t', '\r', '\n'];
+
+/// Refuses what HTTP does not allow.
+pub(crate) fn check(name: &str, value: &str) -> Result<(), InvalidHeader> {
     if !is_token(name) {
         return Err(InvalidHeader::Name(name.into()));
     }
-    let value = value.trim_matches([' ', '\t', '\r', '\n']);
-    if value.contains(|c| matches!(c, '\0' | '\r' | '\n' | '\u{100}'..)) {
+    if value.trim_matches(AROUND).contains(|c| matches!(c, '\0' | '\r' | '\n' | '\u{100}'..)) {
         return Err(InvalidHeader::Value(name.into()));
     }
-    Ok((name.to_ascii_lowercase(), value.to_owned()))
+    Ok(())
 }
 
 /// True for what HTTP calls a token: header names and methods.

@@ -5,6 +5,7 @@
 
 mod args;
 pub mod bigint;
+mod blob;
 mod bytes;
 mod cap;
 pub mod date;
@@ -14,7 +15,7 @@ mod de_parts;
 mod error_value;
 mod errors;
 mod fetch;
-mod headers;
+pub(crate) mod headers;
 mod object;
 mod payload;
 mod scope;
@@ -28,6 +29,8 @@ mod value_serde;
 mod writer;
 
 pub use bigint::{BIGINT_CHARS_MAX, BigInt, BigIntOutOfRange, InvalidBigInt};
+pub use blob::Blob;
+pub(crate) use blob::Content;
 pub use bytes::{Bytes, BytesKind, InvalidBytes};
 pub use cap::{Cap, Capability};
 pub use date::{Date, InvalidDate};
@@ -75,6 +78,8 @@ pub enum Value {
     Url(Url),
     /// HTTP headers.
     Headers(Headers),
+    /// Bytes with a type.
+    Blob(Blob),
     /// An HTTP request.
     Request(Box<Request>),
     /// An HTTP response.
@@ -102,6 +107,7 @@ impl Value {
             Self::Error(_) => "an error",
             Self::Url(_) => "a URL",
             Self::Headers(_) => "headers",
+            Self::Blob(_) => "a blob",
             Self::Request(_) => "a request",
             Self::Response(_) => "a response",
             Self::Array(_) => "an array",
@@ -203,6 +209,7 @@ impl PartialEq for Value {
             (Self::Error(a), Self::Error(b)) => a == b,
             (Self::Url(a), Self::Url(b)) => a == b,
             (Self::Headers(a), Self::Headers(b)) => a == b,
+            (Self::Blob(a), Self::Blob(b)) => a == b,
             (Self::Request(a), Self::Request(b)) => a == b,
             (Self::Response(a), Self::Response(b)) => a == b,
             (Self::Array(a), Self::Array(b)) => a == b,
@@ -232,6 +239,7 @@ from! {
     Error: ErrorValue Box<ErrorValue>;
     Url: Url;
     Headers: Headers;
+    Blob: Blob;
     Request: Request Box<Request>;
     Response: Response Box<Response>;
     Array: Vec<Value>;

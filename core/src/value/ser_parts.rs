@@ -38,7 +38,7 @@ impl<'w> Items<'w> {
             self.out.text.push(',');
         }
         let (depth, mode) = match (self.special, self.written) {
-            ("", _) | ("response", 1) => (self.depth + 1, self.mode_of_items()),
+            ("", _) | ("response", 1) | ("blob", 2) => (self.depth + 1, self.mode_of_items()),
             ("error", 4) => (self.depth, Mode::Props),
             ("request", 2) => (self.depth, Mode::Init),
             _ => (self.depth.min(DEPTH_MAX - JSON_DEPTH_MAX), Mode::Json),

@@ -35,6 +35,7 @@ pub(super) enum Tag {
     Error,
     Url,
     Headers,
+    Blob,
     Request,
     Response,
 }
@@ -52,6 +53,7 @@ impl Tag {
             "error" => Self::Error,
             "url" => Self::Url,
             "headers" => Self::Headers,
+            "blob" => Self::Blob,
             "request" => Self::Request,
             "response" => Self::Response,
             _ => return None,
@@ -69,6 +71,7 @@ impl Tag {
             Self::Error => 'e',
             Self::Url => 'u',
             Self::Headers => 'h',
+            Self::Blob => 'o',
             Self::Request => 'q',
             Self::Response => 'r',
         }
@@ -94,6 +97,7 @@ impl fmt::Display for Shape<'_> {
                 Tag::Error => "an error",
                 Tag::Url => "a URL",
                 Tag::Headers => "headers",
+                Tag::Blob => "a blob",
                 Tag::Request => "a request",
                 Tag::Response => "a response",
             },

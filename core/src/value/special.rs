@@ -11,7 +11,7 @@
 use serde::de::{Deserializer, Error, SeqAccess};
 
 use super::value_serde::ValueVisitor;
-use super::{BigInt, Bytes, Date, ErrorValue, Headers, Request, Response, Url, Value, scope};
+use super::{BigInt, Blob, Bytes, Date, ErrorValue, Headers, Request, Response, Url, Value, scope};
 
 /// What the names of special tuple structs begin with; the rest is the tag on the wire.
 pub(super) const PREFIX: &str = "$bowline::";
@@ -22,6 +22,7 @@ pub(super) const BYTES: &str = "$bowline::bytes";
 pub(super) const ERROR: &str = "$bowline::error";
 pub(super) const URL: &str = "$bowline::url";
 pub(super) const HEADERS: &str = "$bowline::headers";
+pub(super) const BLOB: &str = "$bowline::blob";
 pub(super) const REQUEST: &str = "$bowline::request";
 pub(super) const RESPONSE: &str = "$bowline::response";
 
@@ -55,6 +56,7 @@ pub(super) fn read_fields<'de, A: SeqAccess<'de>>(tag: char, seq: A) -> Result<V
         'e' => fields.error(),
         'u' => fields.only_url(),
         'h' => fields.headers(),
+        'o' => fields.blob(),
         'q' => fields.request(),
         'r' => fields.response(),
         _ => Err(A::Error::custom("unknown special value")),
@@ -113,6 +115,13 @@ impl<'de, A: SeqAccess<'de>> Fields<A> {
         let pairs = self.next::<Vec<(String, String)>>()?;
         let headers = Headers::try_from(pairs).map_err(A::Error::custom)?;
         Ok(Value::Headers(headers))
+    }
+
+    fn blob(&mut self) -> Result<Value, A::Error> {
+        match (self.next()?, self.next()?) {
+            (mime, Value::Cap(content)) => Ok(Value::Blob(Blob::from_cap(mime, content))),
+            (_, other) => Err(unexpected(&other, "the stream of a blob")),
+        }
     }
 
     fn request(&mut self) -> Result<Value, A::Error> {

@@ -161,7 +161,7 @@ impl<'a> Cursor<'a> {
         let mut escaped = false;
         loop {
             let rest = &self.text.as_bytes()[self.at..];
-            match rest.iter().position(|&b| b == b'"' || b == b'\\' || b < 0x20) {
+            match plain_bytes(rest) {
                 Some(plain) => self.at += plain,
                 None => return Err(self.error("unfinished string")),
             }
@@ -309,6 +309,30 @@ impl<'a> Cursor<'a> {
     }
 }
 
+fn is_special(byte: u8) -> bool {
+    byte < 0x20 || byte == b'"' || byte == b'\\'
+}
+
+/// How many bytes stand before the first one that is special in a string. Looks at eight bytes at
+/// a time, which pays for short strings and for long ones.
+pub(super) fn plain_bytes(text: &[u8]) -> Option<usize> {
+    const ONES: u64 = u64::MAX / 0xff;
+    let (words, rest) = text.as_chunks::<8>();
+    for (n, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        // The top bit of each byte that is less than `below`, which is at most 0x80. A borrow can
+        // only set bits above the first that is rightly set, and the first is what counts.
+        let less = |bytes: u64, below: u64| bytes.wrapping_sub(ONES * below) & !bytes & (ONES << 7);
+        let is = |byte: u8| less(word ^ (ONES * u64::from(byte)), 1);
+        let special = less(word, 0x20) | is(b'"') | is(b'\\');
+        if special != 0 {
+            return Some(8 * n + special.trailing_zeros() as usize / 8);
+        }
+    }
+    let found = rest.iter().position(|&b| is_special(b))?;
+    Some(8 * words.len() + found)
+}
+
 /// Unescapes a string that serde_json refuses because of a surrogate without its partner.
 fn lossy_string(raw: &str) -> Option<String> {
     let mut units = Vec::with_capacity(raw.len());
@@ -426,6 +450,21 @@ mod tests {
             assert_eq!(Cursor::new(text).string().as_deref(), Ok(expected));
         }
         assert!(matches!(Cursor::new("\"plain\"").string(), Ok(Cow::Borrowed(_))));
+    }
+
+    #[test]
+    fn what_is_special_is_found_wherever_it_stands() {
+        for len in 0..40 {
+            for plain in [b'a', b' ', b'!', b'#', b'[', b']', 0x7f, 0x80, 0xa2, 0xdc, 0xff] {
+                let plain = vec![plain; len];
+                assert_eq!(plain_bytes(&plain), None);
+                for special in [b'"', b'\\', 0, 1, 0x1f] {
+                    let mut text = plain.clone();
+                    text.extend([special, b'!', b'#', b'"', 0x1f, b'a', b'a', b'a', b'a']);
+                    assert_eq!(plain_bytes(&text), Some(len), "{special} behind {plain:?}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -39,6 +39,7 @@ impl Serialize for Value {
             Self::Error(error) => error.serialize(serializer),
             Self::Url(url) => url.serialize(serializer),
             Self::Headers(headers) => headers.serialize(serializer),
+            Self::Blob(blob) => blob.serialize(serializer),
             Self::Request(request) => request.serialize(serializer),
             Self::Response(response) => response.serialize(serializer),
             Self::Array(items) => items.serialize(serializer),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::scope::Journal;
+use super::text::plain_bytes;
 use super::{Cap, EncodeError};
 
 /// What has been written so far.
@@ -43,14 +44,38 @@ impl Writer {
     pub(super) fn string(&mut self, text: &str) -> Result<(), EncodeError> {
         // Without an early end, so that the compiler can look at many bytes at a time.
         let plain = |plain, b| plain & (b >= 0x20) & (b != b'"') & (b != b'\\');
-        if !text.bytes().fold(true, plain) {
-            let escaped = serde_json::to_string(text).map_err(|e| EncodeError::Custom(e.to_string().into()))?;
-            self.text.push_str(&escaped);
-        } else {
-            self.text.push('"');
+        self.text.push('"');
+        if text.bytes().fold(true, plain) {
             self.text.push_str(text);
-            self.text.push('"');
+        } else {
+            self.escaped(text);
         }
+        self.text.push('"');
         Ok(())
+    }
+
+    fn escaped(&mut self, text: &str) {
+        let mut rest = text;
+        while let Some(plain) = plain_bytes(rest.as_bytes()) {
+            // What is special is ASCII, so both parts are whole characters.
+            let (before, after) = rest.split_at(plain);
+            self.text.push_str(before);
+            let byte = after.as_bytes()[0];
+            match byte {
+                b'"' => self.text.push_str("\\\""),
+                b'\\' => self.text.push_str("\\\\"),
+                8 => self.text.push_str("\\b"),
+                9 => self.text.push_str("\\t"),
+                10 => self.text.push_str("\\n"),
+                12 => self.text.push_str("\\f"),
+                13 => self.text.push_str("\\r"),
+                _ => {
+                    self.text.push_str(if byte < 0x10 { "\\u000" } else { "\\u001" });
+                    self.text.push(char::from(b"0123456789abcdef"[usize::from(byte % 16)]));
+                }
+            }
+            rest = &after[1..];
+        }
+        self.text.push_str(rest);
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::limits::Limits;
 use crate::value::text::{Cursor, TextError};
+use crate::value::{BytesKind, headers};
 
 use super::WireError;
 
@@ -102,26 +103,16 @@ fn bytes(cursor: &mut Cursor<'_>) -> Result<(), DataError> {
         base64_len(&text).ok_or_else(|| WireError { name: "SyntaxError", message: "bytes are not base64".into() })?;
     if cursor.take(b',') {
         let name = cursor.string()?;
-        let element = element_bytes(&name).ok_or_else(|| {
+        let kind: BytesKind = name.parse().map_err(|_| {
             WireError::type_error(format!("Unknown bytes type marker: {}", name.chars().take(64).collect::<String>()))
         })?;
+        let element = kind.element_size();
         if len % element != 0 {
             let message = format!("Invalid byte length {len} for {name}; expected a multiple of {element}");
             return Err(WireError { name: "RangeError", message }.into());
         }
     }
     Ok(())
-}
-
-/// The size of one element of a kind of bytes.
-fn element_bytes(kind: &str) -> Option<usize> {
-    Some(match kind {
-        "ArrayBuffer" | "DataView" | "Int8Array" | "Uint8Array" | "Uint8ClampedArray" => 1,
-        "Int16Array" | "Uint16Array" => 2,
-        "Int32Array" | "Uint32Array" | "Float32Array" => 4,
-        "BigInt64Array" | "BigUint64Array" | "Float64Array" => 8,
-        _ => return None,
-    })
 }
 
 /// How many bytes base64 text stands for: either alphabet, padded or not.
@@ -160,8 +151,7 @@ pub(crate) fn header_pairs(cursor: &mut Cursor<'_>) -> Result<(), DataError> {
         cursor.expect(b',')?;
         let value = cursor.string()?;
         cursor.expect(b']')?;
-        let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-        if name.is_empty() || !name.bytes().all(token) || value.contains(['\0', '\r', '\n']) {
+        if headers::check(&name, &value).is_err() {
             return Err(WireError::type_error(format!(
                 "Invalid header: {}",
                 name.chars().take(64).collect::<String>()

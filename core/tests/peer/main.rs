@@ -9,5 +9,6 @@ mod errors; // errors on their way out: hooks, stacks, causes, aggregates
 mod fixture; // the objects the others call
 mod load; // many threads, many calls
 mod local; // references and promises without a connection
+mod maps; // map_each
 mod passing; // capabilities as arguments and results, proxies, attenuation
 mod shape; // what must be Send, Sync and nameable

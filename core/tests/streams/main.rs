@@ -1,7 +1,9 @@
 //! Streams as their users see them: readers, writers and sinks, through two sessions over an
 //! in-memory link. How they look as messages is tested in `core/tests/session/streams.rs`.
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
+#![allow(clippy::disallowed_methods, reason = "tests have tasks and clocks; the library has none")]
 
+mod blobs; // blobs, bodies
 mod ends; // every way a stream can end, row by row
 mod fixture; // the objects the others call
 mod flow; // windows, backpressure, bounds, fairness

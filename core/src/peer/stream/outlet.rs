@@ -13,8 +13,8 @@ use super::pipe::Receipt;
 use super::undefined;
 use crate::peer::error::{CallError, SessionError, closed_payload};
 use crate::peer::runtime::{self, Instant};
-use crate::peer::shared::{Shared, Waiter};
-use crate::peer::wait::Ending;
+use crate::peer::shared::Shared;
+use crate::peer::wait::{Ending, Waiter};
 use crate::session::{Closed, Ref, Sent, Window};
 use crate::value::{Cap, Payload};
 

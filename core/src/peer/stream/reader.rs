@@ -48,6 +48,18 @@ impl<T> Reader<T> {
         Self::from_local(Local::new(Body::Readable(Readable::new(source))))
     }
 
+    /// The reader that `cap` is; of anything else, one that fails.
+    pub(crate) fn of_cap(cap: &Cap) -> Self {
+        match Stub::from_cap(cap).as_local() {
+            Some(local) => Self::from_local(Arc::clone(local)),
+            None => Self::from_local(Local::new(Body::Readable(Readable::default()))),
+        }
+    }
+
+    pub(crate) fn into_cap(self) -> Cap {
+        Stub::from_local(self.local).into_cap()
+    }
+
     fn from_local(local: Arc<Local>) -> Self {
         Self { local, is_over: false, types: PhantomData }
     }

@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::pipe::{Exit, Taken};
 use crate::peer::error::RpcError;
 use crate::peer::object::{error_payload, rejection};
-use crate::value::{self, Cap, Payload};
+use crate::value::{self, Bytes, Cap, Payload};
 
 /// Yields chunks, each an argument list.
 pub(crate) trait Source: Send {
@@ -62,7 +62,38 @@ where
     fn cancel(&mut self, _: &Payload<Cap>) {}
 }
 
+/// Bytes of the application's, in pieces.
+pub(crate) struct OfBytes {
+    bytes: Arc<Vec<u8>>,
+    sent: usize,
+}
+
+/// Small enough to let other messages in between, large enough to cost little.
+const PIECE_BYTES: usize = 32 << 10;
+
+impl OfBytes {
+    pub(crate) fn new(bytes: Arc<Vec<u8>>) -> Self {
+        Self { bytes, sent: 0 }
+    }
+}
+
+impl Source for OfBytes {
+    fn poll_chunk(&mut self, _: &mut Context<'_>) -> Poll<Option<Result<Payload<Cap>, Payload<Cap>>>> {
+        let rest = &self.bytes[self.sent..];
+        if rest.is_empty() {
+            return Poll::Ready(None);
+        }
+        let piece = &rest[..rest.len().min(PIECE_BYTES)];
+        self.sent += piece.len();
+        let args = value::encode_args(&(Bytes::new(piece),));
+        Poll::Ready(Some(args.map_err(|error| error_payload("TypeError", &error.to_string()))))
+    }
+
+    fn cancel(&mut self, _: &Payload<Cap>) {}
+}
+
 /// A source as an object of ours.
+#[derive(Default)]
 pub(crate) struct Readable(Mutex<Option<Box<dyn Source>>>);
 
 impl Readable {

@@ -1,0 +1,274 @@
+//! What has been declared so far, and what the macros say of an interface.
+
+use std::any::TypeId;
+use std::fmt::Write;
+
+use super::TypeScript;
+use super::spelling::{Fields, Type, block, comment, parameters, property_key};
+use crate::peer::RpcError;
+
+/// The declarations of a `.d.ts` file.
+#[derive(Clone, Debug, Default)]
+pub struct Declarations {
+    /// In the order of their first mention.
+    items: Vec<Item>,
+}
+
+#[derive(Clone, Debug)]
+struct Item {
+    of: TypeId,
+    name: String,
+    /// Empty while the item is being described.
+    text: String,
+}
+
+/// What a declared name stands for.
+#[derive(Clone, Debug)]
+pub enum Shape {
+    /// An object.
+    Object(Fields),
+    /// Any other type.
+    Other(Type),
+}
+
+impl Declarations {
+    /// Declares the data type `T`, unless that is done, and is its name. `of` are the types that
+    /// it is generic over.
+    pub fn data<T: 'static>(
+        &mut self,
+        name: &str,
+        of: &[Type],
+        docs: &'static str,
+        shape: impl FnOnce(&mut Self) -> Shape,
+    ) -> Type {
+        let name = self.item::<T>(name, of, |to, name| {
+            let docs = comment(docs);
+            match shape(to) {
+                Shape::Object(fields) => match fields.as_block() {
+                    Some(block) => format!("{docs}export interface {name} {block}\n"),
+                    None => format!("{docs}export type {name} = {};\n", fields.into_type().whole()),
+                },
+                Shape::Other(ty) => {
+                    let ty = ty.whole();
+                    let space = if ty.starts_with('\n') { "" } else { " " };
+                    format!("{docs}export type {name} ={space}{ty};\n")
+                }
+            }
+        });
+        Type::new(name)
+    }
+
+    /// Declares the interface that `T` refers to, unless that is done, and is the type of a
+    /// reference.
+    pub fn interface<T: 'static>(
+        &mut self,
+        name: &str,
+        of: &[Type],
+        docs: &'static str,
+        members: impl FnOnce(&mut InterfaceOf<'_>),
+    ) -> Type {
+        let name = self.item::<T>(name, of, |to, name| {
+            let mut interface = InterfaceOf { to, members: Vec::new() };
+            members(&mut interface);
+            let members: Vec<_> = interface.members.into_iter().map(Member::spelled).collect();
+            let body = if members.is_empty() { "{}".to_owned() } else { block(members) };
+            format!("{}export interface {name} extends RpcTarget {body}\n", comment(docs))
+        });
+        Type::new(format!("RpcStub<{name}>"))
+    }
+
+    fn item<T: 'static>(&mut self, name: &str, of: &[Type], text: impl FnOnce(&mut Self, &str) -> String) -> String {
+        let id = TypeId::of::<T>();
+        if let Some(known) = self.items.iter().find(|item| item.of == id) {
+            return known.name.clone();
+        }
+        let name = self.free_name(name, of);
+        let at = self.items.len();
+        self.items.push(Item { of: id, name: name.clone(), text: String::new() });
+        self.items[at].text = text(self, &name);
+        name
+    }
+
+    fn free_name(&self, name: &str, of: &[Type]) -> String {
+        let mut base = name.to_owned();
+        for (at, ty) in of.iter().enumerate() {
+            base.push_str(if at == 0 { "Of" } else { "And" });
+            base.push_str(&words(&ty.whole()));
+        }
+        let taken = |name: &str| GLOBALS.contains(&name) || self.items.iter().any(|item| item.name == name);
+        let mut name = base.clone();
+        let mut number = 2;
+        while taken(&name) {
+            name = format!("{base}{number}");
+            number += 1;
+        }
+        name
+    }
+
+    pub(super) fn into_text(self, root: &Type) -> String {
+        let body: Vec<_> = self.items.into_iter().map(|item| item.text).collect();
+        let body = body.join("\n");
+        let imported: Vec<_> = ["RpcStub", "RpcTarget"].into_iter().filter(|name| mentions(&body, name)).collect();
+        let name = root.whole();
+        let name = name.strip_prefix("RpcStub<").and_then(|name| name.strip_suffix('>')).unwrap_or(&name);
+        let mut text = format!("// Written by Bowline from Rust, for `{name}`; changes belong there.\n");
+        if !imported.is_empty() {
+            writeln!(text, "import type {{ {} }} from \"capnweb\";", imported.join(", "))
+                .expect("a String takes all that is written");
+        }
+        format!("{text}\n{body}")
+    }
+}
+
+/// Names that declarations of ours mean something else by.
+const GLOBALS: [&str; 21] = [
+    "Array",
+    "Blob",
+    "Date",
+    "Error",
+    "Function",
+    "Headers",
+    "Map",
+    "Number",
+    "Object",
+    "Partial",
+    "Promise",
+    "ReadableStream",
+    "Record",
+    "Request",
+    "Response",
+    "RpcStub",
+    "RpcTarget",
+    "String",
+    "URL",
+    "Uint8Array",
+    "WritableStream",
+];
+
+fn mentions(text: &str, name: &str) -> bool {
+    ["<", " ", "(", "["].iter().any(|before| text.contains(&format!("{before}{name}")))
+}
+
+/// The letters of a type's spelling as one word: `Task[]` is `TaskList`.
+fn words(spelling: &str) -> String {
+    let spelling = spelling.replace("[]", " list").replace("RpcStub<", "");
+    let words = spelling.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+    words.map(|word| word[..1].to_uppercase() + &word[1..]).collect()
+}
+
+/// The members of an interface, one after the other.
+#[derive(Debug)]
+pub struct InterfaceOf<'d> {
+    to: &'d mut Declarations,
+    members: Vec<Member>,
+}
+
+#[derive(Debug)]
+struct Member {
+    key: String,
+    docs: String,
+    /// `None` for a property.
+    arguments: Option<Vec<(String, Type)>>,
+    result: Type,
+}
+
+impl InterfaceOf<'_> {
+    /// Adds a method, so far without arguments.
+    pub fn method<R: TypeScript, E: RpcError>(&mut self, name: &str, docs: &'static str) {
+        self.member::<R, E>(name, docs, Some(Vec::new()));
+    }
+
+    /// Adds a property.
+    pub fn property<R: TypeScript, E: RpcError>(&mut self, name: &str, docs: &'static str) {
+        self.member::<R, E>(name, docs, None);
+    }
+
+    /// Adds an argument to the method added last.
+    pub fn argument<T: TypeScript>(&mut self, name: &str) {
+        let ty = T::describe(self.to);
+        self.push_argument(argument_name(name), ty);
+    }
+
+    /// Adds the rest of the arguments to it, which are any number of `T`.
+    pub fn rest<T: TypeScript>(&mut self, name: &str) {
+        let ty = T::describe(self.to).list();
+        self.push_argument(format!("...{}", argument_name(name)), ty);
+    }
+
+    fn push_argument(&mut self, name: String, ty: Type) {
+        if let Some(arguments) = self.members.last_mut().and_then(|member| member.arguments.as_mut()) {
+            arguments.push((name, ty));
+        }
+    }
+
+    fn member<R: TypeScript, E: RpcError>(
+        &mut self,
+        name: &str,
+        docs: &'static str,
+        arguments: Option<Vec<(String, Type)>>,
+    ) {
+        let result = R::describe(self.to);
+        let mut docs = docs.trim().to_owned();
+        for case in E::cases() {
+            write!(docs, "\n@throws {case}").expect("a String takes all that is written");
+        }
+        self.members.push(Member { key: property_key(name), docs, arguments, result });
+    }
+}
+
+impl Member {
+    /// Documentation and declaration.
+    fn spelled(self) -> (String, String) {
+        let Self { key, docs, arguments, result } = self;
+        let text = match arguments {
+            None => format!("readonly {key}: {}", result.whole()),
+            Some(arguments) => format!("{key}({}): {}", parameters(&arguments), result.promised()),
+        };
+        (docs, text)
+    }
+}
+
+/// A name as JavaScript writes it, and not one of its keywords.
+fn argument_name(name: &str) -> String {
+    const KEYWORDS: [&str; 38] = [
+        "arguments",
+        "await",
+        "case",
+        "catch",
+        "class",
+        "const",
+        "debugger",
+        "default",
+        "delete",
+        "do",
+        "enum",
+        "eval",
+        "export",
+        "extends",
+        "finally",
+        "function",
+        "implements",
+        "import",
+        "in",
+        "instanceof",
+        "interface",
+        "let",
+        "new",
+        "null",
+        "package",
+        "private",
+        "protected",
+        "public",
+        "static",
+        "super",
+        "switch",
+        "this",
+        "throw",
+        "try",
+        "typeof",
+        "var",
+        "void",
+        "with",
+    ];
+    if KEYWORDS.contains(&name) { format!("{name}_") } else { name.to_owned() }
+}

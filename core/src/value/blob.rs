@@ -1,0 +1,106 @@
+//! Blobs: bytes with a type, that cross the wire as a stream of their own. Reading one is in
+//! `peer/stream/blob.rs`, because it means waiting.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::de::{Deserialize, Deserializer};
+use serde::ser::{Serialize, SerializeTupleStruct, Serializer};
+
+use super::{Cap, Capability, Value, special};
+
+/// Bytes with a type, as JavaScript's `Blob`.
+///
+/// One that a peer sent holds the bytes once they were read; until then they are with the peer,
+/// who sends them only as fast as they are read. Clones share them.
+#[derive(Clone, Debug)]
+pub struct Blob {
+    mime: String,
+    /// [`Content`], or the stream that the bytes come from.
+    content: Arc<Mutex<Cap>>,
+}
+
+/// Bytes that go out as a stream.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Content {
+    pub(crate) bytes: Arc<Vec<u8>>,
+    /// It was text: what is read in this process is what was written.
+    pub(crate) is_text: bool,
+}
+
+impl Content {
+    pub(crate) fn cap(bytes: Arc<Vec<u8>>) -> Cap {
+        Cap::new(Self { bytes, is_text: false })
+    }
+
+    pub(crate) fn text(text: &str) -> Cap {
+        Cap::new(Self { bytes: Arc::new(text.as_bytes().to_vec()), is_text: true })
+    }
+}
+
+impl Capability for Content {}
+
+impl Blob {
+    /// A blob of these bytes. The type is a MIME type, or empty.
+    pub fn new(mime: impl Into<String>, bytes: impl Into<Vec<u8>>) -> Self {
+        Self::from_cap(mime.into(), Content::cap(Arc::new(bytes.into())))
+    }
+
+    pub(crate) fn from_cap(mime: String, content: Cap) -> Self {
+        Self { mime, content: Arc::new(Mutex::new(content)) }
+    }
+
+    /// Its MIME type; empty when unknown.
+    pub fn mime(&self) -> &str {
+        &self.mime
+    }
+
+    /// What holds the bytes, or leads to them.
+    pub(crate) fn content(&self) -> Cap {
+        self.content.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The bytes have been read.
+    pub(crate) fn keep(&self, bytes: Vec<u8>) -> Arc<Vec<u8>> {
+        let bytes = Arc::new(bytes);
+        let content = Content::cap(Arc::clone(&bytes));
+        let before = std::mem::replace(&mut *self.content.lock().unwrap_or_else(PoisonError::into_inner), content);
+        // Dropped without the lock, as it may run anything.
+        drop(before);
+        bytes
+    }
+}
+
+impl PartialEq for Blob {
+    /// Bytes that are not here yet are equal to nothing but themselves.
+    fn eq(&self, other: &Self) -> bool {
+        if self.mime != other.mime {
+            return false;
+        }
+        if Arc::ptr_eq(&self.content, &other.content) {
+            return true;
+        }
+        let (a, b) = (self.content(), other.content());
+        match (a.downcast_ref::<Content>(), b.downcast_ref::<Content>()) {
+            (Some(a), Some(b)) => a == b,
+            _ => a == b,
+        }
+    }
+}
+
+impl Serialize for Blob {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = serializer.serialize_tuple_struct(special::BLOB, 2)?;
+        fields.serialize_field(&self.mime)?;
+        fields.serialize_field(&self.content())?;
+        fields.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Blob {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match special::read(deserializer)? {
+            Value::Blob(blob) => Ok(blob),
+            other => Err(special::unexpected(&other, "a blob")),
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Blobs, and the bodies of requests and responses.
+
+use bowline_core::peer::stream::{Reader, channel};
+use bowline_core::peer::{Never, Stub};
+use bowline_core::value::{Blob, Body, Bytes, Request, Response, Url, Value};
+use serde::{Deserialize, Serialize};
+
+use super::fixture::{assert_idle, client, settle};
+
+async fn echo<T: Serialize + serde::de::DeserializeOwned + Send>(api: &Stub, value: &T) -> T {
+    api.call_typed::<T, Never>("echo", &(value,)).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_blob_there_and_back() {
+    let (api, pair, _) = client();
+    for size in [0, 5, 100_000] {
+        let blob = Blob::new("text/plain", vec![7; size]);
+        let back = echo(&api, &blob).await;
+        assert_eq!(back.mime(), "text/plain");
+        assert_ne!(back, blob, "its bytes are not here yet");
+        assert_eq!(*back.bytes().await.unwrap(), vec![7; size]);
+        assert_eq!(back.bytes().await.unwrap().len(), size, "they are kept");
+        assert_eq!(back, blob);
+        assert_eq!(echo(&api, &back).await.bytes().await.unwrap().len(), size);
+    }
+    assert_idle(&pair).await;
+}
+
+#[tokio::test]
+async fn how_a_blob_looks() {
+    let (api, pair, _) = client();
+    drop(api.call("drop", (Blob::new("t/x", "hi"),)).await.unwrap());
+    settle().await;
+    assert_eq!(
+        pair.wire.log()[..2],
+        [r#"> ["pipe"]"#, r#"> ["push",["pipeline",0,["drop"],[["blob","t/x",["readable",1]]]]]"#,]
+    );
+    assert_idle(&pair).await;
+}
+
+#[tokio::test]
+async fn a_blob_that_is_too_large_is_refused_midway() {
+    let (api, pair, _) = client();
+    let blob = echo(&api, &Blob::new("", vec![1; 1 << 20])).await;
+    let error = blob.bytes_within(100_000).await.unwrap_err();
+    assert_eq!(error.to_string(), "RangeError: limit: bytes read at once (at most 100000)");
+    assert_idle(&pair).await;
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "kind")]
+enum Thing {
+    File { name: String, blob: Option<Blob> },
+}
+
+#[tokio::test]
+async fn blobs_inside_of_data() {
+    let (api, pair, _) = client();
+    let things = vec![
+        Thing::File { name: "a".to_owned(), blob: Some(Blob::new("t/x", "aa")) },
+        Thing::File { name: "b".to_owned(), blob: None },
+    ];
+    let back = echo(&api, &things).await;
+    let [Thing::File { name, blob: Some(blob) }, Thing::File { blob: None, .. }] = &back[..] else { panic!() };
+    assert_eq!((name.as_str(), &*blob.bytes().await.unwrap()), ("a", &b"aa"[..]));
+    let value: Value = api.call("echo", (Blob::new("t/x", "v"),)).await.unwrap();
+    let Value::Blob(blob) = value else { panic!("{value:?}") };
+    assert_eq!(*blob.bytes().await.unwrap(), *b"v");
+    assert_idle(&pair).await;
+}
+
+#[tokio::test]
+async fn a_blob_from_a_reader() {
+    let (api, pair, _) = client();
+    let (mut writer, reader) = channel::<Bytes>(1);
+    let blob = Blob::from_reader("t/x", reader);
+    let back = echo(&api, &blob).await;
+    let writing = tokio::spawn(async move {
+        writer.write(Bytes::new("one ")).await.unwrap();
+        writer.write(Bytes::new("two")).await.unwrap();
+        writer.close().await.unwrap();
+    });
+    assert_eq!(*back.bytes().await.unwrap(), *b"one two");
+    writing.await.unwrap();
+    drop(blob);
+    assert_idle(&pair).await;
+}
+
+#[tokio::test]
+async fn bodies() {
+    let (api, pair, _) = client();
+    let url = Url::parse("https://ex.com/a").unwrap();
+    for body in [Body::Text("péyload".to_owned()), Body::Bytes(Bytes::new("péyload"))] {
+        let request = Request { method: "POST".to_owned(), body, ..Request::get(url.clone()) };
+        let mut back = echo(&api, &request).await;
+        assert!(matches!(back.body, Body::Stream(_)));
+        assert_eq!(back.body.text().await.unwrap(), "péyload");
+        assert_eq!(back.body.text().await.unwrap(), "péyload", "it is kept");
+        assert!(back.options.iter().next().is_none());
+        let mut response = echo(&api, &Response { status: 201, body: back.body, ..Response::default() }).await;
+        assert_eq!((response.status, response.body.text().await.unwrap()), (201, "péyload".to_owned()));
+    }
+    let mut none = echo(&api, &Request::get(url)).await;
+    assert_eq!((none.body.text().await.unwrap(), none.body), (String::new(), Body::None));
+    assert_idle(&pair).await;
+}
+
+#[tokio::test]
+async fn a_body_that_is_a_reader() {
+    let (api, pair, _) = client();
+    let (mut writer, reader) = channel::<Bytes>(1);
+    let mut response = echo(&api, &Response { body: reader.into(), ..Response::default() }).await;
+    writer.write(Bytes::new("a")).await.unwrap();
+    let closing = tokio::spawn(writer.close());
+    assert_eq!(response.body.text().await.unwrap(), "a");
+    closing.await.unwrap().unwrap();
+    assert_idle(&pair).await;
+}
+
+#[tokio::test]
+async fn in_one_process() {
+    let blob = Blob::new("t/x", "abc");
+    assert_eq!(*blob.bytes().await.unwrap(), *b"abc");
+    let mut reader: Reader<Bytes> = blob.reader();
+    assert_eq!(*reader.next().await.unwrap().unwrap(), *b"abc");
+    assert!(reader.next().await.is_none());
+}

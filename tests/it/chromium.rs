@@ -1,0 +1,152 @@
+//! Chromium without a window, driven over its DevTools protocol. Debian's package is `chromium`;
+//! `BOWLINE_SKIP=chromium` does without.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::process::{Child, ChildStderr, Command};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+
+/// How long the browser may take to start, and a page to come to where a test waits for it.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A browser with one page.
+pub(crate) struct Page {
+    socket: WebSocketStream<TcpStream>,
+    session: String,
+    commands: u64,
+    process: Child,
+    profile: PathBuf,
+}
+
+impl Page {
+    /// Starts a browser, with nothing left from earlier ones, on the page of this address.
+    pub(crate) async fn open(url: &str) -> Self {
+        let profile = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("chromium-{}", std::process::id()));
+        std::fs::remove_dir_all(&profile).ok();
+        let mut process = start(&profile);
+        let errors = process.stderr.take().expect("it was asked for");
+        let socket = timeout(PATIENCE, connect(errors)).await.expect("chromium came up");
+        let mut page = Self { socket, session: String::new(), commands: 0, process, profile };
+        let made = page.command("Target.createTarget", json!({ "url": url })).await;
+        let target = json!({ "targetId": made["targetId"], "flatten": true });
+        let attached = page.command("Target.attachToTarget", target).await;
+        page.session = attached["sessionId"].as_str().expect("an attached target has a session").to_owned();
+        page
+    }
+
+    /// What an expression of the page's gives.
+    ///
+    /// # Panics
+    /// When it throws.
+    pub(crate) async fn run(&mut self, script: &str) -> Value {
+        let given = self.evaluate(script).await;
+        assert!(given["exceptionDetails"].is_null(), "{script}\n{given:#}");
+        given["result"]["value"].clone()
+    }
+
+    /// Waits until an expression of the page's is true.
+    pub(crate) async fn until(&mut self, script: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        // A page that is still loading has nothing to ask.
+        while self.evaluate(script).await["result"]["value"] != json!(true) {
+            if Instant::now() > deadline {
+                let page = self.evaluate("document.documentElement.outerHTML").await;
+                panic!("never true: {script}\n{page:#}");
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Keeps a picture of what is on the page, to be looked at.
+    pub(crate) async fn picture(&mut self, file: &Path) {
+        let taken = self.command("Page.captureScreenshot", json!({})).await;
+        let png = STANDARD.decode(taken["data"].as_str().expect("a picture")).expect("base64");
+        std::fs::write(file, png).expect("the picture can be written");
+    }
+
+    /// Ends the browser.
+    pub(crate) async fn close(mut self) {
+        self.session.clear();
+        self.command("Browser.close", json!({})).await;
+        timeout(PATIENCE, self.process.wait()).await.expect("chromium ends").expect("it was running");
+        std::fs::remove_dir_all(&self.profile).ok();
+    }
+
+    async fn evaluate(&mut self, script: &str) -> Value {
+        let asked = json!({ "expression": script, "awaitPromise": true, "returnByValue": true });
+        self.command("Runtime.evaluate", asked).await
+    }
+
+    async fn command(&mut self, method: &str, params: Value) -> Value {
+        self.commands += 1;
+        let id = self.commands;
+        let mut command = json!({ "id": id, "method": method, "params": params });
+        if !self.session.is_empty() {
+            command["sessionId"] = json!(self.session);
+        }
+        self.socket.send(Message::text(command.to_string())).await.expect("chromium listens");
+        timeout(PATIENCE, self.answer(id)).await.expect("chromium answers")
+    }
+
+    async fn answer(&mut self, id: u64) -> Value {
+        loop {
+            let message = self.socket.next().await.expect("chromium goes on").expect("chromium speaks WebSocket");
+            let Message::Text(text) = message else { continue };
+            let mut message: Value = serde_json::from_str(&text).expect("chromium speaks JSON");
+            if message["id"] == json!(id) {
+                return message["result"].take();
+            }
+        }
+    }
+}
+
+fn start(profile: &Path) -> Child {
+    const SWITCHES: [&str; 10] = [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--window-size=900,600",
+        "--remote-debugging-port=0",
+    ];
+    let started = Command::new("chromium")
+        .args(SWITCHES)
+        .arg(format!("--user-data-dir={}", profile.display()))
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn();
+    let Ok(process) = started else {
+        panic!("chromium is missing: apt-get install chromium, or set BOWLINE_SKIP=chromium")
+    };
+    process
+}
+
+/// To the address that the browser prints; what else it has to say is thrown away.
+async fn connect(errors: ChildStderr) -> WebSocketStream<TcpStream> {
+    let mut lines = BufReader::new(errors).lines();
+    let url = loop {
+        let line = lines.next_line().await.expect("text").expect("an address before the end");
+        if let Some(url) = line.strip_prefix("DevTools listening on ") {
+            break url.to_owned();
+        }
+    };
+    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+    let address = url.trim_start_matches("ws://").split('/').next().expect("a host");
+    let stream = TcpStream::connect(address).await.expect("chromium listens");
+    tokio_tungstenite::client_async(&url, stream).await.expect("chromium speaks WebSocket").0
+}

@@ -1,0 +1,160 @@
+//! Random values through the official package and back, in both directions: what comes back is
+//! what went out, but for the differences that `tests/node/differential/allowed.md` lists.
+//!
+//! `BOWLINE_SEED` sets another seed; a failure names the seed and the value.
+
+mod allowed; // the list of allowed differences
+mod describe; // values as text, exact to the bit
+mod node; // the official package
+mod texts; // texts that no peer writes, but may be read
+mod values; // random values
+
+use bowline_core::limits::Limits;
+use bowline_core::peer::Options;
+use bowline_core::session::{Outcome, Output, Session};
+use bowline_core::value::{Payload, Value, decode, encode};
+
+use self::allowed::Allowed;
+use self::describe::describe;
+use self::node::{Made, Node, Reading};
+use self::values::Random;
+
+/// Values each way.
+const VALUES: usize = 20_000;
+/// As if drawn.
+const SEED: u64 = 20_260_727;
+
+/// Where values come in: a session, whose answers they are.
+struct Receiver(Session, i64);
+
+impl Receiver {
+    fn new() -> Self {
+        Self(Session::new(Limits::default(), false), 0)
+    }
+
+    /// What an application gets to see of a peer's text, or why the session ended over it.
+    fn receive(&mut self, text: &str) -> Result<Value, String> {
+        let Self(session, calls) = self;
+        *calls += 1;
+        let result = session.call(session.main(), &[], None);
+        session.pull(result, &[]);
+        session.handle_message(&format!("[\"resolve\",{calls},{text}]"));
+        session.release(result);
+        while session.poll_transmit().is_some() {}
+        let received = match session.poll_output() {
+            Some(Output::Settled { outcome: Outcome::Resolved(payload), .. }) => {
+                assert!(payload.refs.is_empty(), "nothing here refers to anything");
+                decode(Payload::plain(payload.text)).map_err(|error| error.to_string())
+            }
+            Some(Output::Closed(closed)) => Err(closed.message),
+            other => Err(format!("{other:?}")),
+        };
+        if session.is_closed() {
+            *self = Self::new();
+        }
+        received
+    }
+}
+
+/// What a peer gets to see of a value.
+fn sent(value: &Value) -> String {
+    let payload = encode(value).expect("random values can be written");
+    let message = Options::new().message_to_send(format!("[\"resolve\",1,{}]", payload.text));
+    message["[\"resolve\",1,".len()..message.len() - 1].to_owned()
+}
+
+fn seed() -> u64 {
+    match std::env::var("BOWLINE_SEED") {
+        Ok(seed) => seed.parse().expect("BOWLINE_SEED is a number"),
+        Err(_) => SEED,
+    }
+}
+
+#[test]
+fn values_go_through_the_official_package_unchanged() {
+    if node::skipped() {
+        return;
+    }
+    let [mut from_rust, mut from_js, mut texts] = Allowed::tables();
+    let seed = seed();
+    let mut random = Random(seed);
+    let ours: Vec<Value> = (0..VALUES).map(|n| random.nth_value(n)).collect();
+    let odd = texts::texts(&mut random);
+
+    let node = Node::start(&from_js.ids, &from_rust.ids);
+    let mut lines: Vec<String> = ours.iter().map(|value| format!("read {}", sent(value))).collect();
+    lines.extend(odd.iter().map(|(text, _)| format!("read {text}")));
+    lines.push(format!("make {} {VALUES}", seed % (1 << 32)));
+    let answers = node.exchange(lines);
+    assert_eq!(answers.len(), 2 * VALUES + odd.len(), "every line is answered");
+    let (about_ours, rest) = answers.split_at(VALUES);
+    let (about_texts, made) = rest.split_at(odd.len());
+
+    let mut receiver = Receiver::new();
+    for (n, (value, answer)) in ours.iter().zip(about_ours).enumerate() {
+        from_rust_and_back(
+            &mut receiver,
+            &mut from_rust,
+            value,
+            &read(answer),
+            &format!("seed {seed}, value {n} of Rust"),
+        );
+    }
+    for ((text, difference), answer) in odd.iter().zip(about_texts) {
+        texts::compare(&mut receiver, &mut texts, text, *difference, &read(answer));
+    }
+    let made: Vec<Made> = made.iter().map(|answer| serde_json::from_str(answer).expect("an answer")).collect();
+    let back = from_js_and_back(&mut receiver, &mut from_js, &made, seed);
+    let answers = Node::start(&from_js.ids, &from_rust.ids).exchange(back);
+    for (n, (made, answer)) in made.iter().zip(&answers).enumerate() {
+        let Reading::Read { is, .. } = read(answer) else { panic!("seed {seed}, value {n} of JavaScript: {answer}") };
+        assert_eq!(is, made.returns, "seed {seed}, value {n} of JavaScript came back as another: {}", made.wire);
+    }
+    from_rust.check("of values of Rust");
+    from_js.check("of values of JavaScript");
+    texts.check("of texts");
+}
+
+fn read(answer: &str) -> Reading {
+    serde_json::from_str(answer).expect("an answer")
+}
+
+fn from_rust_and_back(receiver: &mut Receiver, allowed: &mut Allowed, value: &Value, answer: &Reading, what: &str) {
+    let Reading::Read { is, wire } = answer else { panic!("{what} is refused: {answer:?}\n{}", sent(value)) };
+    let expected = describe(value, &allowed.ids);
+    assert_eq!(*is, expected, "{what} arrives as another: {}", sent(value));
+    let back = receiver.receive(wire).unwrap_or_else(|error| panic!("{what} does not come back: {error}\n{wire}"));
+    // What JavaScript orders, it orders on its way back as well.
+    let order = ["error-property-order", "integer-names-first"];
+    assert_eq!(
+        describe(&back, &order),
+        describe_in_order(value, allowed, &order),
+        "{what} comes back as another: {wire}"
+    );
+    for id in allowed.unmet() {
+        if describe(value, &allowed.without(id)) != expected {
+            allowed.met(id);
+        }
+    }
+}
+
+fn describe_in_order(value: &Value, allowed: &Allowed, order: &[&str]) -> String {
+    let all: Vec<&str> = allowed.ids.iter().chain(order).copied().collect();
+    describe(value, &all)
+}
+
+/// The lines with which values of JavaScript go back, once they have arrived as they should.
+fn from_js_and_back(receiver: &mut Receiver, allowed: &mut Allowed, made: &[Made], seed: u64) -> Vec<String> {
+    let mut lines = Vec::with_capacity(made.len());
+    for (n, made) in made.iter().enumerate() {
+        let what = format!("seed {seed}, value {n} of JavaScript");
+        let arrived =
+            receiver.receive(&made.wire).unwrap_or_else(|error| panic!("{what} is refused: {error}\n{}", made.wire));
+        let order: &[&str] =
+            if allowed.ids.contains(&"error-property-order") { &["error-property-order"] } else { &[] };
+        assert_eq!(describe(&arrived, order), made.arrives, "{what} arrives as another: {}", made.wire);
+        made.met.iter().for_each(|id| allowed.met(id));
+        lines.push(format!("read {}", sent(&arrived)));
+    }
+    lines
+}

@@ -1,0 +1,228 @@
+//! The TypeScript declarations of an interface, as text and as TypeScript's compiler takes them:
+//! `tests/typescript/client.ts` uses them with the official package, rightly and wrongly.
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
+
+use bowline::{BigInt, Blob, Bytes, Date, Func, Reader, Stub, Value, Writer};
+use serde::{Deserialize, Serialize};
+
+use crate::tsc;
+
+/// Finds people.
+///
+/// There is one for everybody.
+#[bowline::interface(typescript)]
+trait Directory {
+    /// Who signs in.
+    async fn authenticate(&self, token: String) -> Result<AccountRef, TokenError>;
+    async fn profile(&self, id: u64, note: Option<String>) -> Result<Profile, ProfileError>;
+    /// Ends when the handle is disposed.
+    async fn watch(&self, request: Watch, sink: SinkRef) -> Result<HandleRef, ProfileError>;
+    async fn each(&self, r#function: Func<Event, ()>);
+    async fn fold(&self, with: Func<(u64, Option<Event>), Option<u64>>) -> u64;
+    async fn friends(&self) -> Vec<AccountRef>;
+    async fn adopt(&self, account: AccountRef, #[rpc(rest)] ids: Vec<u64>);
+    async fn find(&self, first: Option<u64>, page_size: u32) -> Page<Event>;
+    async fn find_people(&self, last: Option<u64>) -> Page<Option<AccountRef>>;
+    async fn raw(&self, bytes: Bytes, when: Date, number: BigInt) -> HashMap<String, Bytes>;
+    async fn anything(&self, value: Value) -> Value;
+    async fn object(&self) -> Stub;
+    async fn upload(&self, bytes: Reader<Bytes>) -> Reader<Option<Event>>;
+    async fn picture(&self, of: Blob) -> Option<Blob>;
+    async fn log(&self) -> Writer<String>;
+    async fn shapes(&self, level: Level, shape: Shape, plain: Plain) -> (Outside, Adjacent);
+    #[rpc(get)]
+    async fn version(&self) -> String;
+    #[rpc(get, name = "main-account")]
+    async fn main_account(&self) -> Result<AccountRef, TokenError>;
+}
+
+#[bowline::interface(typescript)]
+trait Account {
+    async fn me(&self) -> Profile;
+    async fn directory(&self) -> DirectoryRef;
+}
+
+#[bowline::interface(typescript)]
+trait Handle {}
+
+/// What a client implements.
+#[bowline::interface(typescript)]
+trait Sink {
+    async fn push(&self, event: Event);
+    async fn accept(&self, account: AccountRef) -> bool;
+}
+
+/// Somebody.
+#[derive(Serialize, Deserialize, bowline::Pipeline, bowline::TypeScript)]
+#[serde(rename_all = "camelCase")]
+#[expect(dead_code, reason = "told to TypeScript, not used")]
+struct Profile {
+    /// Never given twice.
+    id: u64,
+    first_name: String,
+    #[serde(rename = "chief")]
+    boss: Option<u64>,
+    account: AccountRef,
+    tags: HashMap<String, String>,
+    #[serde(default)]
+    nick_names: BTreeSet<String>,
+    #[serde(with = "bowline::bigint")]
+    balance: i128,
+    #[serde(skip)]
+    cached: u64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    likes: Vec<Profile>,
+}
+
+#[derive(Serialize, Deserialize, bowline::TypeScript)]
+struct Watch {
+    topic: String,
+    #[serde(flatten)]
+    how: How,
+}
+
+#[derive(Serialize, Deserialize, bowline::TypeScript)]
+#[serde(tag = "kind", rename_all = "snake_case", rename_all_fields = "camelCase")]
+enum How {
+    /// Calls for each.
+    PushEach {
+        call_back: Func<Event, ()>,
+    },
+    Poll,
+    As(Plan),
+}
+
+#[derive(Serialize, Deserialize, bowline::TypeScript)]
+struct Plan {
+    every: UserId,
+    r#in: Option<Level>,
+}
+
+#[derive(Serialize, Deserialize, bowline::TypeScript)]
+struct UserId(u32);
+
+#[derive(Serialize, Deserialize, bowline::TypeScript)]
+#[expect(dead_code, reason = "told to TypeScript, not used")]
+#[serde(rename_all = "kebab-case")]
+enum Level {
+    VeryLow,
+    High,
+    #[serde(skip)]
+    Unknown,
+}
+
+#[derive(Serialize, Deserialize, bowline::TypeScript)]
+struct Event {
+    text: String,
+    from: Option<AccountRef>,
+    #[typescript(type = "\"a\" | \"b\"")]
+    letter: char,
+}
+
+#[derive(Serialize, Deserialize, bowline::TypeScript)]
+struct Page<T> {
+    items: Vec<T>,
+    next: Option<u64>,
+}
+
+#[derive(Serialize, Deserialize, bowline::TypeScript)]
+enum Outside {
+    Nothing,
+    Number(f64),
+    Pair(u8, Option<String>),
+    Named { a: bool },
+}
+
+#[derive(Serialize, Deserialize, bowline::TypeScript)]
+#[serde(tag = "t", content = "c")]
+enum Adjacent {
+    Nothing,
+    Number(f64),
+    Pair(u8, [f32; 2]),
+    Named { a: bool },
+}
+
+#[derive(Serialize, Deserialize, bowline::TypeScript)]
+#[serde(untagged)]
+enum Shape {
+    Number(f64),
+    Named { a: bool },
+    List(Vec<Option<Shape>>),
+}
+
+#[derive(Serialize, Deserialize, bowline::TypeScript)]
+struct Plain;
+
+#[derive(Debug, thiserror::Error, bowline::RpcError)]
+#[error("bad token")]
+struct TokenError;
+
+#[derive(Debug, thiserror::Error, bowline::RpcError)]
+enum ProfileError {
+    #[error("there is no {id}")]
+    NoUser { id: u64, like: Vec<String> },
+    #[error("{0}")]
+    #[rpc(name = "RangeError")]
+    Range(#[rpc(message)] String),
+}
+
+/// Where the declarations are kept, as a `.ts`, since of a `.d.ts` the compiler overlooks mistakes.
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/typescript");
+
+#[test]
+fn declarations_are_as_they_were() {
+    let text = bowline::typescript::<DirectoryRef>();
+    assert_eq!(text, bowline::typescript::<DirectoryRef>());
+    let file = Path::new(FOLDER).join("directory.ts");
+    if std::env::var_os("BOWLINE_BLESS").is_some() {
+        std::fs::write(&file, &text).expect("the file can be written");
+    }
+    let kept = std::fs::read_to_string(&file).expect("the file is there");
+    assert_eq!(text, kept, "BOWLINE_BLESS=1 writes {} anew; read what changed", file.display());
+}
+
+#[test]
+fn the_compiler_takes_what_is_right_and_refuses_what_is_wrong() {
+    tsc::compile(FOLDER);
+}
+
+#[test]
+fn a_root_that_is_data_imports_nothing() {
+    let text = bowline::typescript::<Level>();
+    assert_eq!(
+        text,
+        "// Written by Bowline from Rust, for `Level`; changes belong there.\n\nexport type Level = \"very-low\" | \"high\";\n"
+    );
+}
+
+/// Names that mean something to TypeScript, and one name for two types.
+mod names {
+    #[derive(bowline::TypeScript)]
+    #[expect(dead_code, reason = "told to TypeScript, not used")]
+    pub(super) struct Request {
+        pub(super) other: other::Date,
+        pub(super) own: Date,
+    }
+
+    #[derive(bowline::TypeScript)]
+    #[expect(dead_code, reason = "told to TypeScript, not used")]
+    pub(super) struct Date(pub(super) bowline::Date);
+
+    pub(super) mod other {
+        #[derive(bowline::TypeScript)]
+        #[expect(dead_code, reason = "told to TypeScript, not used")]
+        pub(crate) struct Date {
+            pub(crate) at: bowline::Date,
+        }
+    }
+}
+
+#[test]
+fn types_of_one_name_are_told_apart() {
+    let text = bowline::typescript::<names::Request>();
+    assert!(text.contains("interface Request2 {\n  other: Date2;\n  own: Date3;\n}"), "{text}");
+    assert!(text.contains("interface Date2 {\n  at: Date;\n}"), "{text}");
+    assert!(text.contains("type Date3 = Date;"), "{text}");
+}
