@@ -115,9 +115,6 @@ pub enum TokenError {
     /// For another service.
     #[error("the token is for another service")]
     Audience,
-    /// Of another principal than the one who presents it.
-    #[error("the token is another principal's")]
-    Principal,
     /// The presenter does not hold the key that goes with it.
     #[error("the proof of possession is wrong")]
     Proof,
@@ -137,7 +134,6 @@ impl TokenError {
             Self::NotYetValid(_) => ErrorCode::ResumeTokenNotYetValid,
             Self::Expired(_) => ErrorCode::ResumeTokenExpired,
             Self::TooOld(_) => ErrorCode::SessionTooOld,
-            Self::Principal => ErrorCode::Unauthenticated,
             Self::Proof => ErrorCode::ResumeProofInvalid,
             Self::Replayed => ErrorCode::ResumeTokenReplayed,
         }
