@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bowline_core::error::ErrorCode;
-use bowline_core::link::handshake::{Answer, VERSIONS, features};
+use bowline_core::link::handshake::{VERSIONS, features};
 use bowline_core::link::{Frame, Hello, Refused, Resume, Resumed, Secret, Welcome};
 use bowline_core::peer::{Receiving, Sending, Transport, TransportEnd};
 use bowline_core::resume::prove;
@@ -93,10 +93,11 @@ impl Opening {
     async fn listen(&mut self) -> Result<Frame, Failure> {
         loop {
             let text = self.receiver.receive().await?;
-            match Answer::read(text.as_ref()).map_err(Failure::Refused)? {
-                Some(Answer::Frame(frame)) => return Ok(frame),
-                Some(Answer::Plain) => return Err(Failure::Plain),
-                None => {}
+            if !Frame::is_frame(text.as_ref()) {
+                return Err(Failure::Plain);
+            }
+            if let Some(frame) = Frame::read(text.as_ref()).map_err(Failure::Refused)? {
+                return Ok(frame);
             }
         }
     }

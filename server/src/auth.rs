@@ -71,9 +71,8 @@ where
     F: Fn(&str) -> Option<Principal> + Send + Sync + 'static,
 {
     async fn authenticate(&self, _peer: &Peer, credentials: &Credentials) -> Result<Principal, Refusal> {
-        let token = match (credentials.scheme.as_str(), &credentials.token) {
-            (Credentials::BEARER | HTTP, Some(token)) => token,
-            _ => return Err(unauthorized("a bearer token is asked for")),
+        let (Credentials::BEARER | HTTP, Some(token)) = (credentials.scheme.as_str(), &credentials.token) else {
+            return Err(unauthorized("a bearer token is asked for"));
         };
         self(token.expose()).ok_or_else(|| unauthorized("this token is nobody's"))
     }

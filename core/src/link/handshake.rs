@@ -1,4 +1,4 @@
-//! The words before a session: what a client asks for and how a server's answer is to be read.
+//! The words before a session: what a client asks for, and what both agree on.
 //!
 //! The server speaks first, with a challenge. The client does not wait for it to say hello; a
 //! client that wants its session back does, because the challenge goes into its proof.
@@ -34,15 +34,6 @@ pub enum Opening {
     Resume(Resume),
 }
 
-/// What a server answers to an opening.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Answer {
-    /// A frame of the link.
-    Frame(Frame),
-    /// A message: the server does not know the link.
-    Plain,
-}
-
 impl Opening {
     /// Reads the first text of a client.
     ///
@@ -64,16 +55,6 @@ impl Opening {
         let (Self::Hello(Hello { protocol, .. }) | Self::Resume(Resume { protocol, .. })) = &opening;
         negotiate(protocol)?;
         Ok(opening)
-    }
-}
-
-impl Answer {
-    /// Reads a text of a server before a session; `None` may be ignored.
-    ///
-    /// # Errors
-    /// It is a frame, and malformed.
-    pub fn read(text: &str) -> Result<Option<Self>, Refused> {
-        if Frame::is_frame(text) { Ok(Frame::read(text)?.map(Self::Frame)) } else { Ok(Some(Self::Plain)) }
     }
 }
 

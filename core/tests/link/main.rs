@@ -6,7 +6,7 @@ use std::time::Duration;
 use bowline_core::endpoint::{Attached, Endpoint, LinkEvent};
 use bowline_core::error::ErrorCode;
 use bowline_core::limits::Limits;
-use bowline_core::link::handshake::{Answer, Opening, negotiate};
+use bowline_core::link::handshake::{Opening, negotiate};
 use bowline_core::link::{Frame, Joint, LinkRules, Refused, Role};
 use bowline_core::session::{Closed, ClosedBy, Step};
 use bowline_core::time::Time;
@@ -80,7 +80,7 @@ fn frames_of_newer_versions_are_ignored_unless_they_must_not_be() {
     Frame::read(r#"{"type":"session.ack","last_processed_seq":99999999999999999999999}"#).unwrap_err();
     let rejected = Frame::Rejected(Refused::new(ErrorCode::from("NEW_CODE"), "no"));
     assert_eq!(rejected.write(), r#"{"type":"session.rejected","code":"NEW_CODE","message":"no","retryable":false}"#);
-    assert_eq!(Answer::read("[\"abort\"]"), Ok(Some(Answer::Plain)));
+    assert!(Frame::is_frame(" {") && !Frame::is_frame("[\"abort\"]") && !Frame::is_frame(""));
     assert_eq!(negotiate(&[9, 1]), Ok(1));
 }
 

@@ -5,6 +5,8 @@
 //! `BOWLINE_SEEDS=1000000 cargo test --release -p bowline-core --test simulator` is the long run.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
+/// What both hosts run.
+mod app;
 /// Random numbers that are the same everywhere.
 mod dice;
 /// The two hosts and the network between them.

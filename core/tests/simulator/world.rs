@@ -8,10 +8,10 @@ use bowline_core::endpoint::Endpoint;
 use bowline_core::limits::Limits;
 use bowline_core::link::{Attachment, Frame, Joint, LinkRules, Resume, Resumed, Role, Secret};
 use bowline_core::resume::{Claims, Jti, Key, KeyRing, Owner, TokenPolicy, prove, resume_key};
-use bowline_core::session::{Closed, ClosedBy, Outcome, Outgoing, Output, Ref, Step};
+use bowline_core::session::{Closed, ClosedBy};
 use bowline_core::time::{Time, UnixTime};
-use bowline_core::value::Payload;
 
+use super::app::{App, call, react};
 use super::dice::Dice;
 
 /// What is wrong with the hosts.
@@ -51,15 +51,6 @@ enum ClientState {
     Offline,
     Dialing(usize),
     Online(usize, Attachment),
-}
-
-/// One side's application: calls are numbered, and must arrive in order, once each.
-#[derive(Default)]
-struct App {
-    called: u64,
-    delivered: u64,
-    answered: u64,
-    waiting: Vec<(bowline_core::id::WaitId, u64, Ref)>,
 }
 
 pub(crate) struct World {
@@ -504,58 +495,4 @@ impl World {
 
 fn gone() -> Closed {
     Closed { by: ClosedBy::Transport, name: "Error".to_owned(), message: "cut".to_owned() }
-}
-
-fn call(endpoint: &mut Endpoint, app: &mut App) {
-    app.called += 1;
-    let args = Payload { text: format!("[{}]", app.called), refs: Vec::new() };
-    let session = &mut endpoint.session;
-    let result = session.call(session.main(), &[Step::Name("next".to_owned())], Some(args));
-    let wait = session.pull(result, &[]);
-    app.waiting.push((wait, app.called, result));
-}
-
-/// Does what the session asks for. Every fifth call is answered with an object.
-fn react(endpoint: &mut Endpoint, app: &mut App, failed: &mut Option<String>) {
-    let session = &mut endpoint.session;
-    while let Some(output) = session.poll_output() {
-        match output {
-            Output::Deliver(delivery) => {
-                app.delivered += 1;
-                let number = delivery.args.map(|args| args.text).unwrap_or_default();
-                if number != format!("[{}]", app.delivered) {
-                    *failed = Some(format!("I1, I2: call {} arrives as number {}", number, app.delivered));
-                }
-                if app.delivered % 5 == 0 {
-                    let target = session.new_target(bowline_core::session::Kind::Object);
-                    let of = Ref::Target(target);
-                    session.settle(delivery.call, Ok(Payload::hole(Outgoing { of, path: Vec::new() })));
-                    session.release(of);
-                } else {
-                    session.settle(delivery.call, Ok(Payload::plain(app.delivered.to_string())));
-                }
-            }
-            Output::Settled { wait, outcome } => {
-                let at = app.waiting.iter().position(|(of, ..)| *of == wait);
-                let Some(at) = at else {
-                    *failed = Some("I12: a wait ended twice".to_owned());
-                    continue;
-                };
-                let (_, number, result) = app.waiting.remove(at);
-                app.answered += 1;
-                let Outcome::Resolved(value) = outcome else {
-                    *failed = Some(format!("I12: call {number} ended with {outcome:?}"));
-                    continue;
-                };
-                if value.refs.is_empty() && value.text != number.to_string() {
-                    *failed = Some(format!("call {number} was answered {}", value.text));
-                }
-                session.release(result);
-                for of in value.refs {
-                    session.release(of);
-                }
-            }
-            _ => {}
-        }
-    }
 }
