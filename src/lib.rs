@@ -67,6 +67,7 @@
 #[doc(hidden)]
 pub use bowline_core::generated as __private;
 pub use bowline_core::limits::Limits;
+pub use bowline_core::link::LinkRules;
 pub use bowline_core::peer::stream::{Reader, Writer};
 pub use bowline_core::peer::{
     Arg, Attenuate, CallError, CodecError, DynTarget, Elements, ErrorCase, FromPromise, Func, Interface, IntoArg,
@@ -80,11 +81,14 @@ pub use bowline_core::value::{BigInt, Blob, Bytes, BytesKind, Date, ErrorKind, E
 #[cfg(all(feature = "client", not(feature = "server")))]
 pub use bowline_client::KeepAlive;
 #[cfg(feature = "client")]
-pub use bowline_client::{Batch, Connect, ConnectError, Session, batch, connect};
+pub use bowline_client::{Batch, Connect, ConnectError, Events, LinkEvent, Session, batch, connect};
 #[cfg(feature = "macros")]
 pub use bowline_macros::{Pipeline, RpcError, TypeScript, interface};
 #[cfg(feature = "server")]
-pub use bowline_server::{HttpLimits, KeepAlive, Peer, PeerAddress, Refusal, ServerError, Service, Via};
+pub use bowline_server::{
+    Authenticator, Credentials, HttpLimits, KeepAlive, Key, KeyError, KeyRing, Peer, PeerAddress, Principal, Refusal,
+    Resumption, Secret, ServerError, Service, TokenPolicy, Via,
+};
 
 /// A reference without a type, by the name that reads better in signatures.
 pub type Dyn = Stub;

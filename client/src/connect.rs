@@ -1,25 +1,30 @@
-//! Opening a session: TCP, TLS, the WebSocket handshake.
+//! Opening a session: with the link where the server speaks it, else plain.
 
 use std::fmt;
-use std::io;
 #[cfg(feature = "tls")]
 use std::sync::Arc;
 use std::time::Duration;
 
+use bowline_core::endpoint::Attached;
 use bowline_core::limits::Limits;
+use bowline_core::link::handshake::{VERSIONS, features};
+use bowline_core::link::{Credentials, Hello, Identity, Joint, LinkRules, Role, Secret, Welcome};
 use bowline_core::peer::{Connection, Options, Reference, Stub};
 use bowline_core::value::ErrorValue;
-use bowline_transport::{KeepAlive, Metered, WebSocket};
-use http::{HeaderName, HeaderValue, Request, request};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
-use tokio_tungstenite::tungstenite::Error;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use bowline_transport::{Ending, KeepAlive};
+use http::{HeaderName, HeaderValue, request};
 use tracing::Instrument;
 
+use crate::dial::{Dialer, Socket, Spoken, Stream};
 use crate::error::ConnectError;
+use crate::hello::{self, Failure, Opening};
+use crate::keeper::{Keeper, Ready};
+use crate::plain;
 use crate::session::Session;
 use crate::url::Address;
+
+/// The pause before a hello is repeated.
+const HELLO_PAUSE: Duration = Duration::from_millis(250);
 
 /// How long everything before the session may take, unless set otherwise.
 const WITHIN: Duration = Duration::from_secs(10);
@@ -39,6 +44,9 @@ pub struct Connect {
     headers: request::Builder,
     main: Option<Stub>,
     options: Options,
+    resumes: bool,
+    rules: LinkRules,
+    bearer: Option<Secret>,
     keep_alive: KeepAlive,
     within: Duration,
     #[cfg(feature = "tls")]
@@ -53,6 +61,9 @@ impl Connect {
             headers: request::Builder::new(),
             main: None,
             options: Options::default(),
+            resumes: true,
+            rules: LinkRules::default(),
+            bearer: None,
             keep_alive: KeepAlive::default(),
             within: WITHIN,
             #[cfg(feature = "tls")]
@@ -88,6 +99,26 @@ impl Connect {
         self
     }
 
+    /// Shows the server who we are: in the session's first frame, and where the server does not
+    /// know of those, in a header `Authorization`.
+    pub fn bearer(mut self, token: impl Into<String>) -> Self {
+        self.bearer = Some(Secret::new(token));
+        self
+    }
+
+    /// Speaks plain Cap'n Web at once: the session ends with its connection. Without, that is what
+    /// happens with servers that do not know how to resume.
+    pub fn plain(mut self) -> Self {
+        self.resumes = false;
+        self
+    }
+
+    /// Sets what is kept to be sent again. The server decides about heartbeats.
+    pub fn link_rules(mut self, rules: LinkRules) -> Self {
+        self.rules = rules;
+        self
+    }
+
     /// Sets how silence is treated.
     pub fn keep_alive(mut self, keep_alive: KeepAlive) -> Self {
         self.keep_alive = keep_alive;
@@ -118,29 +149,33 @@ impl Connect {
 
     async fn open(self) -> Result<Session, ConnectError> {
         let address = Address::parse(&self.url)?;
-        let unreachable = |source| ConnectError::Unreachable { authority: address.authority().to_owned(), source };
-        let tcp = dial(&address).await.map_err(unreachable)?;
-        #[cfg(feature = "tls")]
-        if address.secure {
-            let tls = secure(&self.tls, &address, tcp).await.map_err(unreachable)?;
-            return self.shake_hands(&address, tls).await;
+        let authority = address.authority().to_owned();
+        let span = tracing::debug_span!("session", server = authority);
+        let (asked_for, ()) = self.headers.body(())?.into_parts();
+        let dialer = Dialer {
+            address,
+            headers: asked_for.headers,
+            limits: self.options.limits.clone(),
+            keep_alive: self.keep_alive,
+            bearer: self.bearer,
+            #[cfg(feature = "tls")]
+            tls: self.tls,
+        };
+        if self.resumes && !plain::is_plain(&authority) {
+            match linked(&dialer, self.within).await? {
+                Some((welcome, opening, ending)) => {
+                    let (connection, attached) = begin(&welcome, self.main, self.options, self.rules)?;
+                    let keeper = Keeper::new(dialer, connection.clone(), welcome, self.within);
+                    let first = Ready { opening, ending, attached };
+                    tokio::spawn(keeper.keep(first).instrument(span));
+                    return Ok(Session::new(connection));
+                }
+                None => plain::remember(&authority),
+            }
         }
-        self.shake_hands(&address, tcp).await
-    }
-
-    async fn shake_hands<S>(mut self, address: &Address, stream: S) -> Result<Session, ConnectError>
-    where
-        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    {
-        let request = self.request(address)?;
-        let config = bowline_transport::config(&self.options.limits);
-        let (stream, _answer) =
-            tokio_tungstenite::client_async_with_config(request, Metered::new(stream), Some(config))
-                .await
-                .map_err(refused)?;
-        let (transport, ending, _parting) = WebSocket::new(stream, self.keep_alive);
+        let declined = || ConnectError::Handshake("the server speaks a protocol that was not asked for".to_owned());
+        let Socket { transport, ending } = dialer.dial(Spoken::Plain).await?.ok_or_else(declined)?;
         let (connection, driver) = Connection::start(transport, self.main, self.options);
-        let span = tracing::debug_span!("session", server = address.authority());
         let session = async move {
             let closed = driver.await;
             let traffic = ending.finish().await;
@@ -149,47 +184,69 @@ impl Connect {
         tokio::spawn(session.instrument(span));
         Ok(Session::new(connection))
     }
+}
 
-    /// The handshake's own headers first, so that a caller may replace them.
-    fn request(&mut self, address: &Address) -> Result<Request<()>, ConnectError> {
-        let mut request = address.websocket().into_client_request().map_err(refused)?;
-        let (asked_for, ()) = std::mem::take(&mut self.headers).body(())?.into_parts();
-        request.headers_mut().extend(asked_for.headers);
-        Ok(request)
+/// A session's first socket; `None` when the server does not speak the link.
+///
+/// A hello whose answer was lost is repeated: the server knows it again.
+async fn linked(
+    dialer: &Dialer,
+    within: Duration,
+) -> Result<Option<(Welcome, Opening, Ending<Box<dyn Stream>>)>, ConnectError> {
+    let auth = match &dialer.bearer {
+        Some(token) => Credentials { scheme: Credentials::BEARER.to_owned(), token: Some(token.clone()) },
+        None => Credentials::default(),
+    };
+    let hello = Hello {
+        protocol: VERSIONS.to_vec(),
+        features: hello::our_features(),
+        client: Identity {
+            kind: "bowline-rs".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            instance: Some(hello::instance().to_owned()),
+        },
+        hello_id: Some(hello::random_id()),
+        auth,
+    };
+    loop {
+        let Some(socket) = dialer.dial(Spoken::Link).await? else { return Ok(None) };
+        let (mut opening, ending) = Opening::of(socket);
+        match opening.hello(&hello).await {
+            Ok(welcome) => return Ok(Some((welcome, opening, ending))),
+            Err(Failure::Plain) => return Ok(None),
+            Err(Failure::Refused(refused)) => return Err(ConnectError::from_refused(refused)),
+            Err(Failure::Gone(end)) => {
+                tracing::debug!(%end, "no welcome");
+                tokio::time::sleep(HELLO_PAUSE.min(within)).await;
+            }
+        }
     }
+}
+
+/// The session that a server has welcomed, on its first socket.
+fn begin(
+    welcome: &Welcome,
+    main: Option<Stub>,
+    options: Options,
+    mut rules: LinkRules,
+) -> Result<(Connection, Attached), ConnectError> {
+    if welcome.heartbeat_interval_sec > 0 {
+        rules.heartbeat = Duration::from_secs(welcome.heartbeat_interval_sec);
+        rules.dead_after = rules.heartbeat * 2;
+    }
+    let connection = Connection::linked(main, options, Role::Client, rules);
+    let joint = Joint {
+        peer_processed: welcome.last_event_seq,
+        peer_sends_after: None,
+        heartbeat: welcome.features.iter().any(|feature| feature == features::HEARTBEAT),
+    };
+    let attached = connection.attach(joint).map_err(ConnectError::from_refused)?;
+    Ok((connection, attached))
 }
 
 impl fmt::Debug for Connect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Headers hold credentials.
         f.debug_struct("Connect").field("url", &self.url).finish_non_exhaustive()
-    }
-}
-
-async fn dial(address: &Address) -> io::Result<TcpStream> {
-    let tcp = TcpStream::connect((address.host(), address.port())).await?;
-    // Messages are written when there are no more to join them.
-    tcp.set_nodelay(true)?;
-    Ok(tcp)
-}
-
-#[cfg(feature = "tls")]
-async fn secure(
-    config: &Arc<rustls::ClientConfig>,
-    address: &Address,
-    tcp: TcpStream,
-) -> io::Result<impl AsyncRead + AsyncWrite + Send + Unpin + 'static> {
-    let name = address.host().to_owned().try_into().map_err(io::Error::other)?;
-    tokio_rustls::TlsConnector::from(config.clone()).connect(name, tcp).await
-}
-
-fn refused(error: Error) -> ConnectError {
-    match error {
-        Error::Http(answer) => {
-            let (answer, body) = answer.into_parts();
-            let body = String::from_utf8_lossy(&body.unwrap_or_default()).into_owned();
-            ConnectError::Refused { status: answer.status, body }
-        }
-        error => ConnectError::Handshake(error.to_string()),
     }
 }

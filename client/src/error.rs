@@ -3,6 +3,8 @@
 use std::io;
 use std::time::Duration;
 
+use bowline_core::error::ErrorCode;
+use bowline_core::link::Refused;
 use http::StatusCode;
 
 /// Why a session could not be opened. Errors of a session that was open are `SessionError`s of
@@ -37,10 +39,28 @@ pub enum ConnectError {
         /// What the server said, as far as it came with the head of the answer.
         body: String,
     },
+    /// The server knows how to resume sessions, and would not open one.
+    #[error("the server refused: {code}: {message}")]
+    Rejected {
+        /// Why.
+        code: ErrorCode,
+        /// The same for people.
+        message: String,
+    },
     /// What answered does not speak WebSocket.
     #[error("the handshake failed: {0}")]
     Handshake(String),
     /// It took too long.
     #[error("no session within {0:?}")]
     TimedOut(Duration),
+}
+
+impl ConnectError {
+    pub(crate) fn from_refused(refused: Refused) -> Self {
+        let Refused { code, message, status, .. } = refused;
+        match status.and_then(|status| StatusCode::from_u16(status).ok()) {
+            Some(status) => Self::Refused { status, body: message },
+            None => Self::Rejected { code, message },
+        }
+    }
 }

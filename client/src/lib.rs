@@ -11,13 +11,20 @@
 //! ```
 mod batch;
 mod connect;
+mod dial;
 mod error;
+mod hello;
+mod keeper;
+mod plain;
 mod session;
 #[cfg(feature = "tls")]
 mod tls;
 mod url;
 
 pub use batch::{Batch, batch};
+pub use bowline_core::endpoint::LinkEvent;
+pub use bowline_core::link::LinkRules;
+pub use bowline_core::peer::Events;
 pub use bowline_transport::KeepAlive;
 pub use connect::{Connect, connect};
 pub use error::ConnectError;

@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use bowline_core::peer::{Connection, Reference, Stub};
+use bowline_core::peer::{Connection, Events, Reference, Stub};
 use bowline_core::session::{Closed, Stats};
 
 /// An open session. Clones are the same session, and so are all references obtained from it; it
-/// stays open until [`close`](Self::close), or until the server or the network ends it, even
+/// stays open until [`close`](Self::close), or until the server ends it, even
 /// when every handle on it is dropped while references live.
 #[derive(Clone)]
 pub struct Session {
@@ -39,6 +39,17 @@ impl Session {
     /// Waits until the session has ended, and says why. Cancel-safe.
     pub async fn closed(&self) -> Closed {
         self.connection.closed().await
+    }
+
+    /// Whether the session outlives its connection: the server knows how, and it has not ended.
+    pub fn is_resumable(&self) -> bool {
+        self.connection.link(|endpoint| endpoint.is_linked() && !endpoint.session.is_closed())
+    }
+
+    /// What happens to the connection from now on: it is lost, it is back, or the session is over.
+    /// A session that is not resumable has no events.
+    pub fn events(&self) -> Events {
+        self.connection.events()
     }
 
     /// How many references the two sides hold of each other.

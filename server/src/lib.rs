@@ -12,19 +12,27 @@
 //! # Ok(())
 //! # }
 //! ```
+mod auth;
 mod batch;
 mod drain;
 mod error;
 mod http_limits;
+mod link;
 mod listen;
 mod peer_info;
 mod permits;
+mod registry;
 mod reply;
+mod resumption;
 mod service;
 mod ws;
 
+pub use auth::{Authenticator, Principal};
+pub use bowline_core::link::{Credentials, LinkRules, Secret};
+pub use bowline_core::resume::{Key, KeyError, KeyRing, TokenPolicy};
 pub use bowline_transport::KeepAlive;
 pub use error::{Refusal, ServerError};
 pub use http_limits::HttpLimits;
 pub use peer_info::{Peer, PeerAddress, Via};
+pub use resumption::Resumption;
 pub use service::Service;

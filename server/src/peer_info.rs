@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use http::request::Parts;
 use http::{Extensions, HeaderMap, Uri};
 
+use crate::auth::Principal;
+
 /// Who asks for a session, as far as HTTP tells. Nothing in it is proven but `address`.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -19,6 +21,8 @@ pub struct Peer {
     pub headers: HeaderMap,
     /// How the session's messages travel.
     pub via: Via,
+    /// Who the peer was found to be; anonymous without an authenticator.
+    pub principal: Principal,
     /// What layers before the service added, such as axum's `ConnectInfo`.
     pub extensions: Extensions,
 }
@@ -44,6 +48,7 @@ impl Peer {
             uri: request.uri.clone(),
             headers: request.headers.clone(),
             via,
+            principal: Principal::anonymous(),
             extensions: request.extensions.clone(),
         }
     }

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bowline_core::error::ErrorCode;
 use bowline_core::limits::Limits;
+use bowline_core::link::Credentials;
 use bowline_core::peer::{Options, Reference, Stub};
 use bowline_core::value::ErrorValue;
 use http::header::{ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN};
@@ -17,12 +19,15 @@ use http::{HeaderValue, Method, Request, StatusCode};
 use http_body::Body;
 use tokio::time::{timeout, timeout_at};
 
-use crate::drain::{Deadlines, Sessions, Ticket};
+use crate::auth::{self, Anonymous, Authenticator, Principal};
+use crate::drain::{Deadlines, GOING_AWAY, Sessions, Ticket};
 use crate::error::Refusal;
 use crate::http_limits::HttpLimits;
 use crate::peer_info::{Peer, Via};
 use crate::permits::Connections;
+use crate::registry::Registry;
 use crate::reply::{self, Answer};
+use crate::resumption::Resumption;
 use crate::{batch, ws};
 
 /// Serves Cap'n Web: `POST` is an HTTP batch, `GET` with `Upgrade: websocket` a session.
@@ -38,6 +43,8 @@ pub struct Service {
     allowed_origin: Option<HeaderValue>,
     pub(crate) sessions: Sessions,
     pub(crate) connections: Connections,
+    authenticator: Arc<dyn Authenticator>,
+    pub(crate) registry: Arc<Registry>,
 }
 
 type Root = Arc<dyn Fn(Peer) -> Opening + Send + Sync>;
@@ -78,6 +85,8 @@ impl Service {
             allowed_origin: None,
             sessions: Sessions::default(),
             connections: Connections::default(),
+            authenticator: Arc::new(Anonymous),
+            registry: Registry::new(Resumption::default()),
         }
     }
 
@@ -93,6 +102,30 @@ impl Service {
     pub fn on_send_error(mut self, hook: impl Fn(ErrorValue) -> ErrorValue + Send + Sync + 'static) -> Self {
         self.options = self.options.on_send_error(hook);
         self
+    }
+
+    /// Sets who finds out who a peer is, before it gets a root object; see [`Peer::principal`].
+    /// Without, every peer is anonymous, and credentials in a session's first frame are refused.
+    ///
+    /// A peer that speaks the link shows its credentials there; all others by a header
+    /// `Authorization: Bearer`, which an authenticator sees as the scheme `http-bearer`.
+    #[must_use]
+    pub fn authenticate(mut self, authenticator: impl Authenticator) -> Self {
+        self.authenticator = Arc::new(authenticator);
+        self
+    }
+
+    /// Sets how sessions outlive their connections. Call it before the service is cloned: sessions
+    /// of the clones are others.
+    #[must_use]
+    pub fn resumption(mut self, resumption: Resumption) -> Self {
+        self.registry = Registry::new(resumption);
+        self
+    }
+
+    /// Sessions that are kept for clients without a connection.
+    pub fn parked_sessions(&self) -> usize {
+        self.registry.parked()
     }
 
     /// Sets the bounds on HTTP.
@@ -118,6 +151,7 @@ impl Service {
     /// future is dropped the service stops all the same.
     pub async fn drain(&self, within: Duration) {
         let deadlines = self.sessions.start_drain(within);
+        self.registry.end_parked(&ErrorCode::Draining, GOING_AWAY.1);
         self.emptied(deadlines).await;
     }
 
@@ -154,9 +188,9 @@ impl Service {
     where
         B: Body<Error: fmt::Display> + Send,
     {
-        let mut answer = match self.root(Peer::new(request, Via::Batch)).await {
+        let mut answer = match self.admit(Peer::new(request, Via::Batch)).await {
             Ok(root) => batch::answer(self, root, body, &ticket).await,
-            Err(refused) => refused,
+            Err(refusal) => reply::text(refusal.status, refusal.message),
         };
         if let Some(origin) = &self.allowed_origin {
             answer.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
@@ -164,13 +198,27 @@ impl Service {
         answer
     }
 
-    /// Asks for a root object. An `Err` is the answer to give.
-    pub(crate) async fn root(&self, peer: Peer) -> Result<Stub, Answer> {
-        let late = || reply::text(StatusCode::GATEWAY_TIMEOUT, format!("no session within {:?}", self.http.handshake));
-        timeout(self.http.handshake, (self.root)(peer))
-            .await
-            .map_err(|_elapsed| late())?
-            .map_err(|refusal| reply::text(refusal.status, refusal.message))
+    /// Finds out who a peer is by its headers, and asks for a root object for it.
+    pub(crate) async fn admit(&self, mut peer: Peer) -> Result<Stub, Refusal> {
+        peer.principal = self.authenticate_peer(&peer, &auth::of_headers(&peer)).await?;
+        self.root(peer).await
+    }
+
+    /// Finds out who a peer is.
+    pub(crate) async fn authenticate_peer(&self, peer: &Peer, shown: &Credentials) -> Result<Principal, Refusal> {
+        self.in_time(self.authenticator.authenticate(peer, shown)).await
+    }
+
+    /// Asks for a root object.
+    pub(crate) async fn root(&self, peer: Peer) -> Result<Stub, Refusal> {
+        self.in_time((self.root)(peer)).await
+    }
+
+    async fn in_time<T>(&self, step: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
+        timeout(self.http.handshake, step).await.unwrap_or_else(|_elapsed| {
+            let message = format!("no session within {:?}", self.http.handshake);
+            Err(Refusal::new(StatusCode::GATEWAY_TIMEOUT, message))
+        })
     }
 
     fn preflight(&self) -> Answer {

@@ -1,9 +1,12 @@
 //! WebSocket sessions: the handshake on hyper's side, and a session from its upgrade to its end.
 
+use bowline_core::link::SUBPROTOCOL;
 use bowline_core::peer::{Connection, Stub};
 use bowline_core::session::Closed;
 use bowline_transport::{Ending, KeepAlive, Metered, Parting, Traffic, WebSocket};
-use http::header::{CONNECTION, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
+use http::header::{
+    CONNECTION, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 use hyper::upgrade::{OnUpgrade, Upgraded};
@@ -17,6 +20,7 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 use tracing::Instrument;
 
 use crate::drain::{Deadlines, GOING_AWAY, Ticket};
+use crate::link::Linked;
 use crate::peer_info::{Peer, Via};
 use crate::permits::ConnectionPermit;
 use crate::reply::{self, Answer};
@@ -33,7 +37,7 @@ pub(crate) fn asks_for_websocket(request: &Parts) -> bool {
 }
 
 /// Answers the handshake; the session begins when the connection has been handed over.
-/// Subprotocols and compression are declined by not being mentioned.
+/// Compression, and subprotocols but that of the link, are declined by not being mentioned.
 pub(crate) async fn open(service: &Service, request: &mut Parts, ticket: Ticket) -> Answer {
     let accept = match accept_key(request) {
         Ok(accept) => accept,
@@ -45,17 +49,23 @@ pub(crate) async fn open(service: &Service, request: &mut Parts, ticket: Ticket)
     let permit = request.extensions.remove::<ConnectionPermit>();
     let peer = Peer::new(request, Via::WebSocket);
     let span = tracing::debug_span!("session", via = "websocket", peer = ?peer.address);
-    let root = match service.root(peer).await {
-        Ok(root) => root,
-        Err(refused) => return refused,
+    let keeps = !service.registry.resumption.window.is_zero();
+    let linked = keeps && lists(&request.headers, SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL);
+    let first = if linked {
+        First::Hello(Box::new(peer))
+    } else {
+        match service.admit(peer).await {
+            Ok(root) => First::Root(root),
+            Err(refusal) => return reply::text(refusal.status, refusal.message),
+        }
     };
-    let opening = Opening { service: service.clone(), root, ticket };
+    let opening = Opening { service: service.clone(), first, ticket };
     let session = async move {
         opening.run(upgrade).await;
         drop(permit);
     };
     tokio::spawn(session.instrument(span));
-    switching(accept)
+    switching(accept, linked)
 }
 
 fn accept_key(request: &Parts) -> Result<HeaderValue, Box<Answer>> {
@@ -77,13 +87,16 @@ fn accept_key(request: &Parts) -> Result<HeaderValue, Box<Answer>> {
     HeaderValue::from_str(&derive_accept_key(key)).or_else(|_unprintable| bad("Sec-WebSocket-Key is invalid"))
 }
 
-fn switching(accept: HeaderValue) -> Answer {
+fn switching(accept: HeaderValue, linked: bool) -> Answer {
     let mut answer = Answer::default();
     *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = answer.headers_mut();
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    if linked {
+        headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+    }
     answer
 }
 
@@ -97,8 +110,16 @@ fn lists(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
 /// A session that was promised to a peer.
 struct Opening {
     service: Service,
-    root: Stub,
+    first: First,
     ticket: Ticket,
+}
+
+/// What comes first on a socket.
+enum First {
+    /// A session's messages, to this object.
+    Root(Stub),
+    /// The handshake of the link.
+    Hello(Box<Peer>),
 }
 
 impl Opening {
@@ -130,7 +151,14 @@ impl Opening {
         let stream = WebSocketStream::from_partially_read(Metered::new(io), read, Role::Server, Some(config)).await;
         let keep_alive: KeepAlive = self.service.http.keep_alive;
         let (transport, ending, parting) = WebSocket::new(stream, keep_alive);
-        let (connection, driver) = Connection::start(transport, Some(self.root), self.service.options);
+        let root = match self.first {
+            First::Root(root) => root,
+            First::Hello(peer) => {
+                let linked = Linked { service: self.service, peer: *peer, ticket: self.ticket };
+                return linked.serve(transport, ending, parting).await;
+            }
+        };
+        let (connection, driver) = Connection::start(transport, Some(root), self.service.options);
         tracing::debug!("session opened");
         let session = Session { connection, driver: Box::pin(driver), ending, parting };
         session.run(&self.ticket).await;

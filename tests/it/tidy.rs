@@ -10,13 +10,22 @@ use std::path::{Path, PathBuf};
 /// What modules of core may name: of core, and of other packages. In the order of who builds on whom.
 const IMPORTS: &[(&str, &[&str], &[&str])] = &[
     ("id", &[], &["serde"]),
+    ("time", &[], &[]),
     ("limits", &[], &[]),
+    ("error", &[], &["serde"]),
     ("value", &[], &["base64", "itoa", "ryu_js", "serde", "serde_json", "thiserror", "url"]),
     ("wire", &["id", "limits", "value", "session::Path", "session::Step"], &["itoa", "serde_json", "thiserror", "url"]),
     ("session", &["id", "limits", "value", "wire"], &[]),
+    ("link", &["time", "error"], &["serde", "serde_json", "zeroize"]),
+    (
+        "resume",
+        &["time", "error", "link::Secret"],
+        &["base64", "hmac", "serde", "serde_json", "sha2", "thiserror", "zeroize"],
+    ),
+    ("endpoint", &["time", "limits", "error", "session", "link"], &[]),
     (
         "peer",
-        &["id", "limits", "value", "wire", "session"],
+        &["id", "time", "limits", "error", "value", "wire", "session", "link", "endpoint"],
         &["async_trait", "futures_core", "memchr", "serde", "serde_json", "tokio::sync", "tracing"],
     ),
     ("typescript", &["value", "peer"], &[]),

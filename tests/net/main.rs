@@ -5,6 +5,10 @@
 mod batch;
 /// The objects under test and a server for them.
 mod harness;
+/// Sessions that outlive their connections.
+mod link;
+/// A network that fails when it is told to.
+mod proxy;
 /// Sessions on a WebSocket.
 mod session;
 /// The same over TLS, with a certificate of the test's own.

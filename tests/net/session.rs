@@ -55,7 +55,7 @@ async fn a_drained_server_says_so() {
     let service = service();
     let session = connect(format!("ws://{}", serve(service.clone()).await)).await.unwrap();
     let (closed, ()) = tokio::join!(within(session.closed()), service.drain(Duration::from_secs(5)));
-    assert_eq!(closed.message, "Peer closed WebSocket: 1001 server is draining");
+    assert_eq!((closed.name.as_str(), closed.message.as_str()), ("DRAINING", "server is draining"));
 }
 
 #[tokio::test]
@@ -93,7 +93,7 @@ async fn a_silent_server_is_noticed() {
         let (stream, _peer) = listener.accept().await.unwrap();
         tokio_tungstenite::accept_async(stream).await.unwrap()
     };
-    let (session, _socket) = tokio::join!(Connect::new(url).keep_alive(QUICK).connect(), accept);
+    let (session, _socket) = tokio::join!(Connect::new(url).plain().keep_alive(QUICK).connect(), accept);
     let closed = within(session.unwrap().closed()).await;
     assert_eq!((closed.by, closed.message.as_str()), (ClosedBy::Transport, "The peer answered no ping."));
 }

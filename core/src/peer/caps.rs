@@ -42,7 +42,7 @@ impl Shared {
     /// promises of other sessions, and drops the handles.
     pub(crate) fn finish_lowering<'a>(self: &'a Arc<Self>, mut state: MutexGuard<'a, State>, lowered: Lowered) {
         for of in lowered.lent {
-            state.session.release(of);
+            state.endpoint.session.release(of);
         }
         self.pump(state);
         for (promise, stub) in lowered.follow {
@@ -66,7 +66,7 @@ impl Lowering<'_> {
         let Payload { text, refs } = payload;
         let held = refs.iter().map(|cap| self.lower_one(cap).of).collect();
         for &of in &held {
-            self.state.session.retain(of);
+            self.state.endpoint.session.retain(of);
         }
         self.lowered.handles.extend(refs);
         Payload { text, refs: held }
@@ -91,14 +91,14 @@ impl Lowering<'_> {
     }
 
     fn lend(&mut self, entry: Entry, kind: session::Kind) -> Ref {
-        let target = self.state.session.new_target(kind);
+        let target = self.state.endpoint.session.new_target(kind);
         self.state.targets.insert(target, entry);
         self.lowered.lent.push(Ref::Target(target));
         Ref::Target(target)
     }
 
     fn promise(&mut self, stub: Stub) -> Outgoing {
-        let promise = self.state.session.new_promise();
+        let promise = self.state.endpoint.session.new_promise();
         self.lowered.lent.push(Ref::Promise(promise));
         self.lowered.follow.push((promise, stub));
         Outgoing { of: Ref::Promise(promise), path: Path::new() }
@@ -121,12 +121,12 @@ impl State {
                         Entry::Local(local) => Stub::from_local(Arc::clone(local)),
                         Entry::Foreign(stub) => stub.clone(),
                     };
-                    self.session.release(of);
+                    self.endpoint.session.release(of);
                     return stub;
                 }
                 Kind::Stub
             }
-            Ref::Import(_) if self.session.kind(of) == session::Kind::Writable => {
+            Ref::Import(_) if self.endpoint.session.kind(of) == session::Kind::Writable => {
                 let outlet = Writable::Remote(OutletEnd::new(shared, of));
                 return Stub::from_local(Local::new(Body::Writable(outlet)));
             }

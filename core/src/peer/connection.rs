@@ -3,7 +3,11 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use crate::peer::driver;
+use tokio::sync::broadcast;
+
+use crate::endpoint::{Attached, Endpoint, LinkEvent};
+use crate::link::{Joint, LinkRules, Refused, Role};
+use crate::peer::driver::{self, Turn};
 use crate::peer::options::Options;
 use crate::peer::reference::Reference;
 use crate::peer::shared::Shared;
@@ -27,7 +31,7 @@ impl Connection {
         main: Option<Stub>,
         options: impl Into<Options>,
     ) -> (Self, impl Future<Output = Closed> + Send + 'static) {
-        Self::run(transport, main, options.into(), true)
+        Self::run(transport, Shared::wired(options.into(), main, true))
     }
 
     /// As [`start`](Self::start), for a peer that has said all it will say: nothing waits for
@@ -37,18 +41,60 @@ impl Connection {
         main: Option<Stub>,
         options: impl Into<Options>,
     ) -> (Self, impl Future<Output = Closed> + Send + 'static) {
-        Self::run(transport, main, options.into(), false)
+        Self::run(transport, Shared::wired(options.into(), main, false))
     }
 
     fn run<T: Transport>(
         transport: T,
-        main: Option<Stub>,
-        options: Options,
-        acknowledged: bool,
+        shared: Arc<Shared>,
     ) -> (Self, impl Future<Output = Closed> + Send + use<T> + 'static) {
-        let shared = Shared::wired(options.limits.clone(), main, acknowledged);
-        let driver = driver::drive(Arc::clone(&shared), transport, options);
+        let attachment = shared.lock().endpoint.attach_plain();
+        let turn = driver::drive(Arc::clone(&shared), attachment, transport, None);
+        let over = Arc::clone(&shared);
+        let driver = async move {
+            turn.await;
+            over.until_closed().await
+        };
         (Self { shared }, driver)
+    }
+
+    /// A session that outlives its transports, and has none yet; see [`attach`](Self::attach). It
+    /// waits for one until it is ended.
+    pub fn linked(main: Option<Stub>, options: impl Into<Options>, role: Role, rules: LinkRules) -> Self {
+        Self { shared: Shared::linked(options.into(), main, role, rules) }
+    }
+
+    /// Begins the turn of a new transport. When this returns, nothing that the transport before
+    /// brings is looked at any more.
+    ///
+    /// # Errors
+    /// The session is over or has no link, or the numbers of both sides do not fit together.
+    pub fn attach(&self, joint: Joint) -> Result<Attached, Refused> {
+        self.shared.attach(joint)
+    }
+
+    /// Carries the session over the transport whose turn it is, after `greeting`. The future has
+    /// to be run; it ends with the transport's turn, and dropping it ends that.
+    pub fn drive<T: Transport>(
+        &self,
+        attached: Attached,
+        transport: T,
+        greeting: Option<String>,
+    ) -> impl Future<Output = Turn> + Send + use<T> + 'static {
+        driver::drive(Arc::clone(&self.shared), attached.attachment, transport, greeting)
+    }
+
+    /// What the link has to say of itself; see [`Endpoint`].
+    pub fn link<T>(&self, ask: impl FnOnce(&mut Endpoint) -> T) -> T {
+        let mut state = self.shared.lock();
+        let answer = ask(&mut state.endpoint);
+        self.shared.pump(state);
+        answer
+    }
+
+    /// What happens to the link from now on.
+    pub fn events(&self) -> Events {
+        Events(self.shared.events.subscribe())
     }
 
     /// The peer's main object.
@@ -58,13 +104,13 @@ impl Connection {
 
     /// The peer's main object, without a type.
     pub fn root_dyn(&self) -> Stub {
-        let of = self.shared.lock().session.main();
+        let of = self.shared.lock().endpoint.session.main();
         Stub::from_remote(Remote { shared: Arc::clone(&self.shared), of, kind: Kind::Stub })
     }
 
     /// How many things each side holds of the other; an idle session has one of each.
     pub fn stats(&self) -> Stats {
-        self.shared.lock().session.stats()
+        self.shared.lock().endpoint.session.stats()
     }
 
     /// Ends the session. Calls in flight fail; what was sent before arrives.
@@ -84,7 +130,7 @@ impl Connection {
 
     /// Whether the session has ended.
     pub fn is_closed(&self) -> bool {
-        self.shared.lock().session.is_closed()
+        self.shared.lock().endpoint.session.is_closed()
     }
 
     /// Waits until every answer the peer has asked for is written, or the session has ended.
@@ -95,6 +141,24 @@ impl Connection {
 
     fn end(&self, name: &str, message: &str, abort: bool) {
         let closed = Closed { by: ClosedBy::Us, name: name.to_owned(), message: message.to_owned() };
-        self.shared.input(|session| session.close(closed, abort));
+        self.shared.input(|endpoint| endpoint.session.close(closed, abort));
+    }
+}
+
+/// What happens to the link of a session, as it happens.
+#[derive(Debug)]
+pub struct Events(broadcast::Receiver<LinkEvent>);
+
+impl Events {
+    /// The next event; `None` when the session is gone. Cancel-safe. A listener that falls
+    /// behind misses the oldest.
+    pub async fn next(&mut self) -> Option<LinkEvent> {
+        loop {
+            match self.0.recv().await {
+                Ok(event) => return Some(event),
+                Err(broadcast::error::RecvError::Lagged(_)) => {}
+                Err(broadcast::error::RecvError::Closed) => return None,
+            }
+        }
     }
 }

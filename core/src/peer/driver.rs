@@ -6,16 +6,18 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::Duration;
 
+use crate::endpoint::Endpoint;
+use crate::link::Attachment;
 use crate::peer::leaving::Leaving;
-use crate::peer::options::Options;
-use crate::peer::runtime;
+use crate::peer::runtime::{self, Timer};
 use crate::peer::shared::Shared;
 use crate::peer::transport::{Receiving, Sending, Transport, TransportEnd};
 use crate::session::{Closed, ClosedBy};
+use crate::time::Time;
 
 /// How long one write may wait for a peer that does not read.
 const STALL: Duration = Duration::from_secs(30);
@@ -33,22 +35,40 @@ const SESSION_OVER: u16 = 3000;
 /// The close code of a transport that ended first.
 const NORMAL: u16 = 1000;
 
+/// The close code of a transport that was replaced by a newer one, and its reason.
+const TAKEN_OVER: (u16, &str) = (4409, "SESSION_TAKEN_OVER");
+
+/// What is said when the driver of a transport was dropped.
+const DROPPED: &str = "The connection was dropped.";
+
 /// The longest reason that fits into a WebSocket close frame.
 const REASON_BYTES: usize = 123;
 
-/// Runs a session over a transport until it ends.
+/// How a transport's turn at carrying a session ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// The session is over.
+    Ended(Closed),
+    /// The transport is gone; the session waits for another.
+    Detached(TransportEnd),
+    /// The session goes on over a newer transport.
+    Superseded,
+}
+
+/// Runs a session over a transport until one of both ends. `greeting` is sent before all else.
+/// Dropping the future ends the transport's turn.
 pub(crate) fn drive<T: Transport>(
     shared: Arc<Shared>,
+    at: Attachment,
     transport: T,
-    options: Options,
-) -> impl Future<Output = Closed> + Send + 'static {
-    let guard = EndOnDrop(shared);
+    greeting: Option<String>,
+) -> impl Future<Output = Turn> + Send + 'static {
+    let drive = Drive { shared, at, end: OnceLock::new() };
     async move {
-        let shared = &guard.0;
         let (sender, receiver) = transport.split();
-        join(shared, read(shared, receiver), write(shared, sender, Leaving::new(options))).await;
-        guard.end();
-        shared.until_closed().await
+        let leaving = Leaving::new(drive.shared.options().clone());
+        join(&drive.shared, drive.read(receiver), drive.write(sender, greeting, leaving)).await;
+        drive.over()
     }
 }
 
@@ -77,79 +97,184 @@ async fn linger(shared: &Shared) {
     runtime::sleep(LINGER).await;
 }
 
-/// Hands messages to the session until one of both is over.
-async fn read<R: Receiving>(shared: &Arc<Shared>, mut receiver: R) {
-    let mut turn = 0;
-    loop {
-        // Nothing here is cancelled: this future is dropped only with the whole driver.
-        let received = match receiver.try_receive() {
-            Some(received) => received,
-            None => {
-                turn = 0;
-                receiver.receive().await
-            }
-        };
-        if !take(shared, received) {
-            return;
-        }
-        turn += 1;
-        if turn == TURN {
-            turn = 0;
-            runtime::yield_once().await;
-        }
-    }
+/// A transport's turn. The session is told when it is over, however that came to be.
+struct Drive {
+    shared: Arc<Shared>,
+    at: Attachment,
+    end: OnceLock<TransportEnd>,
 }
 
-/// One thing received; false when nothing more is to be read.
-fn take(shared: &Arc<Shared>, received: Result<impl AsRef<str>, TransportEnd>) -> bool {
-    match received {
-        Ok(text) => shared.input(|session| session.handle_message(text.as_ref())),
-        Err(TransportEnd::Invalid { name, message }) => shared.input(|session| session.handle_invalid(&name, &message)),
-        Err(end) => shared.input(|session| session.handle_disconnect(end.into_closed())),
-    }
-}
-
-/// Sends what the session has to say, and says good-bye when it is over.
-async fn write<S: Sending>(shared: &Arc<Shared>, mut sender: S, mut leaving: Leaving) {
-    loop {
-        shared.pump(shared.lock());
-        // Looked at first: what a session says last is queued before it ends.
-        let ended = shared.ended.borrow().clone();
-        if let Err(end) = send_all(shared, &mut sender, &mut leaving).await {
-            shared.input(|session| session.handle_disconnect(end.into_closed()));
-            return;
-        }
-        if let Some(closed) = ended {
-            // Not resumed when the linger time is over, and not needed then.
-            return match closed.by {
-                ClosedBy::Transport => sender.close(NORMAL, "").await,
-                _ => sender.close(SESSION_OVER, cut(leaving.reason(&closed.message))).await,
+impl Drive {
+    /// Hands messages to the session until one of both is over.
+    async fn read<R: Receiving>(&self, mut receiver: R) {
+        let mut turn = 0;
+        let mut now = self.shared.now();
+        loop {
+            // Nothing here is cancelled: this future is dropped only with the whole driver.
+            let received = match receiver.try_receive() {
+                Some(received) => received,
+                None => {
+                    turn = 0;
+                    let received = receiver.receive().await;
+                    now = self.shared.now();
+                    received
+                }
             };
+            if !self.take(now, received) {
+                return;
+            }
+            turn += 1;
+            if turn == TURN {
+                turn = 0;
+                runtime::yield_once().await;
+                now = self.shared.now();
+            }
         }
-        shared.wake.notified().await;
+    }
+
+    /// One thing received; false when nothing more is to be read.
+    fn take(&self, now: Time, received: Result<impl AsRef<str>, TransportEnd>) -> bool {
+        match received {
+            Ok(text) => self.input(|endpoint| endpoint.handle_text(self.at, now, text.as_ref())),
+            Err(TransportEnd::Invalid { name, message }) => self.input(|endpoint| {
+                if endpoint.is_attached(self.at) {
+                    endpoint.session.handle_invalid(&name, &message);
+                }
+                false
+            }),
+            Err(end) => {
+                self.detach(end);
+                false
+            }
+        }
+    }
+
+    fn input(&self, input: impl FnOnce(&mut Endpoint) -> bool) -> bool {
+        let mut goes_on = false;
+        self.shared.input(|endpoint| goes_on = input(endpoint)) && goes_on
+    }
+
+    /// Sends what the session has to say, and says good-bye when it is over.
+    async fn write<S: Sending>(&self, mut sender: S, mut greeting: Option<String>, mut leaving: Leaving) {
+        let shared = &self.shared;
+        let mut timer = Timer::default();
+        loop {
+            shared.pump(shared.lock());
+            // Looked at first: what a session says last is queued before it ends.
+            let ended = shared.ended.borrow().clone();
+            let due = match self.send_all(&mut sender, greeting.take(), &mut leaving).await {
+                Ok(due) => due,
+                Err(end) => return self.detach(end),
+            };
+            if let Some(closed) = ended {
+                // Not resumed when the linger time is over, and not needed then.
+                return match closed.by {
+                    ClosedBy::Transport => sender.close(NORMAL, "").await,
+                    _ => sender.close(SESSION_OVER, cut(leaving.reason(&closed.message))).await,
+                };
+            }
+            if shared.turn() != self.at {
+                // The wake-up that brought us here may have been for the transport of now.
+                shared.wake.notify_one();
+                return sender.close(TAKEN_OVER.0, TAKEN_OVER.1).await;
+            }
+            if self.end.get().is_some() {
+                return;
+            }
+            if self.wait(&mut timer, due).await && !self.on_time() {
+                let message = "The peer has sent nothing for too long.".to_owned();
+                return self.detach(TransportEnd::Failed(message));
+            }
+        }
+    }
+
+    /// Sends every message there is, with one flush. Returns when the endpoint wants to be called.
+    async fn send_all<S: Sending>(
+        &self,
+        sender: &mut S,
+        greeting: Option<String>,
+        leaving: &mut Leaving,
+    ) -> Result<Option<Time>, TransportEnd> {
+        let mut fed = greeting.is_some();
+        if let Some(greeting) = greeting {
+            in_time(sender.feed(greeting)).await?;
+        }
+        let due = loop {
+            match self.next_text() {
+                Ok(text) => in_time(sender.feed(leaving.message(text))).await?,
+                Err(due) => break due,
+            }
+            fed = true;
+        };
+        if fed {
+            in_time(sender.flush()).await?;
+            self.shared.room.notify_waiters();
+        }
+        Ok(due)
+    }
+
+    /// The next text, unless the transport is gone; else when the endpoint wants to be called.
+    fn next_text(&self) -> Result<String, Option<Time>> {
+        let mut state = self.shared.lock();
+        if state.closed.as_ref().is_some_and(|closed| closed.by == ClosedBy::Transport) {
+            return Err(None);
+        }
+        state.endpoint.poll_transmit(self.at).ok_or_else(|| state.endpoint.poll_timeout())
+    }
+
+    /// Waits until there may be something to do; true when it is `due`. Cancel-safe.
+    async fn wait(&self, timer: &mut Timer, due: Option<Time>) -> bool {
+        let mut woken = pin!(self.shared.wake.notified());
+        // Once it is enabled no newer transport can begin unnoticed.
+        woken.as_mut().enable();
+        if self.shared.turn() != self.at {
+            return false;
+        }
+        let Some(due) = due else {
+            woken.await;
+            return false;
+        };
+        timer.arm(self.shared.instant(due));
+        poll_fn(|cx| {
+            if woken.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(false);
+            }
+            timer.poll(cx).map(|()| true)
+        })
+        .await
+    }
+
+    /// Lets the endpoint do what is due; false when the peer is dead.
+    fn on_time(&self) -> bool {
+        let now = self.shared.now();
+        let mut alive = true;
+        self.shared.input(|endpoint| alive = endpoint.handle_timeout(self.at, now));
+        alive
+    }
+
+    fn detach(&self, end: TransportEnd) {
+        // Refused means that it ended before, and that stands.
+        drop(self.end.set(end.clone()));
+        let now = self.shared.now();
+        self.shared.input(|endpoint| endpoint.detach(self.at, now, end.into_closed()));
+        self.shared.wake.notify_one();
+    }
+
+    fn over(self) -> Turn {
+        self.detach(TransportEnd::Failed(DROPPED.to_owned()));
+        if let Some(closed) = self.shared.lock().endpoint.session.closed() {
+            return Turn::Ended(closed.clone());
+        }
+        if self.shared.turn() != self.at {
+            return Turn::Superseded;
+        }
+        Turn::Detached(self.end.get().cloned().unwrap_or(TransportEnd::Ended))
     }
 }
 
-/// Sends every message there is, with one flush.
-async fn send_all<S: Sending>(shared: &Shared, sender: &mut S, leaving: &mut Leaving) -> Result<(), TransportEnd> {
-    let mut fed = false;
-    while let Some(text) = next_message(shared) {
-        in_time(sender.feed(leaving.message(text))).await?;
-        fed = true;
-    }
-    if fed {
-        in_time(sender.flush()).await?;
-        shared.room.notify_waiters();
-    }
-    Ok(())
-}
-
-/// The next message, unless the transport is gone.
-fn next_message(shared: &Shared) -> Option<String> {
-    let mut state = shared.lock();
-    match &state.closed {
-        Some(closed) if closed.by == ClosedBy::Transport => None,
-        _ => state.session.poll_transmit(),
+impl Drop for Drive {
+    fn drop(&mut self) {
+        self.detach(TransportEnd::Failed(DROPPED.to_owned()));
     }
 }
 
@@ -167,20 +292,4 @@ fn cut(reason: &str) -> &str {
         end -= 1;
     }
     &reason[..end]
-}
-
-/// A session ends when nobody drives it any more, however that came to be.
-struct EndOnDrop(Arc<Shared>);
-
-impl EndOnDrop {
-    fn end(&self) {
-        let end = TransportEnd::Failed("The connection was dropped.".to_owned());
-        self.0.input(|session| session.handle_disconnect(end.into_closed()));
-    }
-}
-
-impl Drop for EndOnDrop {
-    fn drop(&mut self) {
-        self.end();
-    }
 }

@@ -31,7 +31,8 @@ impl Leaving {
 
     /// The message to send.
     pub(crate) fn message(&mut self, text: String) -> String {
-        if memmem::find(text.as_bytes(), ERROR.as_bytes()).is_none() {
+        // What is no list is a frame of the link, and none of a session's business.
+        if memmem::find(text.as_bytes(), ERROR.as_bytes()).is_none() || text.starts_with('{') {
             return text;
         }
         let mut rewrite = Rewrite { options: &self.options, cursor: Cursor::new(&text), out: String::new(), copied: 0 };

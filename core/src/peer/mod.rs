@@ -27,7 +27,8 @@ pub mod testing;
 mod transport;
 mod wait;
 
-pub use connection::Connection;
+pub use connection::{Connection, Events};
+pub use driver::Turn;
 pub use error::{CallError, CodecError, ErrorCase, Never, RemoteError, RpcError, SessionError, Thrown};
 pub use func::Func;
 pub use guard::{Attenuate, Revoke};

@@ -5,8 +5,8 @@
 #![expect(clippy::disallowed_methods, reason = "this is where the runtime comes in")]
 
 use std::future::{Future, poll_fn};
-use std::pin::pin;
-use std::task::Poll;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -49,6 +49,26 @@ pub(crate) async fn sleep_until(at: Instant) {
 /// Waits for `time`. Cancel-safe.
 pub(crate) async fn sleep(time: Duration) {
     tokio::time::sleep(time).await;
+}
+
+/// A wake-up that is mostly moved before it comes. It may come early, never late.
+#[derive(Debug, Default)]
+pub(crate) struct Timer(Option<Pin<Box<tokio::time::Sleep>>>);
+
+impl Timer {
+    /// Makes sure that `poll` is ready at `at`.
+    pub(crate) fn arm(&mut self, at: Instant) {
+        match &mut self.0 {
+            Some(sleep) if sleep.is_elapsed() || at < sleep.deadline() => sleep.as_mut().reset(at),
+            Some(_) => {}
+            None => self.0 = Some(Box::pin(tokio::time::sleep_until(at))),
+        }
+    }
+
+    /// Ready when it is time.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.as_mut().map_or(Poll::Pending, |sleep| sleep.as_mut().poll(cx))
+    }
 }
 
 /// Lets other tasks, or another part of this one, have their turn.

@@ -8,21 +8,30 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{Notify, broadcast, oneshot, watch};
 
+use crate::endpoint::{Attached, Endpoint, LinkEvent};
+use crate::error::ErrorCode;
 use crate::id::{PromiseId, TargetId, WaitId};
 use crate::limits::Limits;
+use crate::link::{Attachment, Joint, LinkRules, Refused, Role};
 use crate::peer::deliver;
 use crate::peer::local::Local;
 use crate::peer::object::Answer;
-use crate::peer::runtime::Task;
+use crate::peer::options::Options;
+use crate::peer::runtime::{self, Instant, Task};
 use crate::peer::stage::{Job, Leftovers};
 use crate::peer::stub::Stub;
 use crate::peer::wait::{Ending, Wait, Waiter};
-use crate::session::{Closed, Kind, Path, Ref, Session, Step};
+use crate::session::{Closed, ClosedBy, Kind, Path, Ref, Session, Step};
+use crate::time::Time;
 use crate::value::{Cap, Payload};
+
+/// Events that a slow listener can fall behind; of those before, it is not told.
+const EVENTS: usize = 16;
 
 /// A session and its surroundings.
 pub(crate) struct Shared {
@@ -33,6 +42,13 @@ pub(crate) struct Shared {
     pub(crate) ended: watch::Sender<Option<Closed>>,
     /// Tells streams that messages were sent, or that the session is over.
     pub(crate) room: Notify,
+    /// Whose turn it is: the newest attachment.
+    turn: AtomicU64,
+    /// What happens to the link.
+    pub(crate) events: broadcast::Sender<LinkEvent>,
+    options: Options,
+    /// From where the endpoint's time is counted.
+    started: Instant,
     /// Whether the peer can acknowledge chunks: over a batch it cannot.
     acknowledges: bool,
     /// Without a transport: the session of a local object or promise, run by its callers.
@@ -41,7 +57,7 @@ pub(crate) struct Shared {
 
 /// What the lock guards.
 pub(crate) struct State {
-    pub(crate) session: Session,
+    pub(crate) endpoint: Endpoint,
     pub(crate) targets: HashMap<TargetId, Entry>,
     /// Deliveries that did not end at their first poll. Whoever removes one settles it. The
     /// task is missing for the instant between its start and its entry.
@@ -56,6 +72,12 @@ pub(crate) struct State {
     pub(crate) spare: Vec<Job>,
     /// Somebody carries out outputs. Only one does at a time, or calls could overtake.
     pumping: bool,
+}
+
+/// What a call fails with while too much waits for a transport.
+fn overflow() -> Closed {
+    let message = "too much waits to be sent while there is no connection".to_owned();
+    Closed { by: ClosedBy::Transport, name: ErrorCode::BufferOverflow.to_string(), message }
 }
 
 /// What a [`TargetId`] stands for.
@@ -78,8 +100,15 @@ impl From<Stub> for Entry {
 
 impl Shared {
     /// The session of a connection.
-    pub(crate) fn wired(limits: Limits, main: Option<Stub>, acknowledges: bool) -> Arc<Self> {
-        Self::new(limits, main.map(Entry::from), acknowledges, false)
+    pub(crate) fn wired(options: Options, main: Option<Stub>, acknowledges: bool) -> Arc<Self> {
+        let endpoint = Endpoint::plain(options.limits.clone(), main.is_some());
+        Self::new(endpoint, options, main.map(Entry::from), acknowledges, false)
+    }
+
+    /// A session that can change its transport, and has none yet.
+    pub(crate) fn linked(options: Options, main: Option<Stub>, role: Role, rules: LinkRules) -> Arc<Self> {
+        let endpoint = Endpoint::linked(options.limits.clone(), main.is_some(), role, rules);
+        Self::new(endpoint, options, main.map(Entry::from), true, false)
     }
 
     /// A session that has no transport. Its peer is its own caller, so nothing is bounded.
@@ -90,15 +119,14 @@ impl Shared {
             held_bytes: usize::MAX / 4,
             ..Limits::default()
         };
-        Self::new(limits, main, true, true)
+        Self::new(Endpoint::plain(limits, main.is_some()), Options::default(), main, true, true)
     }
 
-    fn new(limits: Limits, main: Option<Entry>, acknowledges: bool, private: bool) -> Arc<Self> {
-        let session = Session::new(limits, main.is_some());
+    fn new(endpoint: Endpoint, options: Options, main: Option<Entry>, acknowledges: bool, private: bool) -> Arc<Self> {
         let targets = main.map(|entry| (Session::MAIN, entry));
         Arc::new(Self {
             state: Mutex::new(State {
-                session,
+                endpoint,
                 targets: targets.into_iter().collect(),
                 running: HashMap::new(),
                 closed: None,
@@ -111,6 +139,10 @@ impl Shared {
             wake: Notify::new(),
             ended: watch::Sender::new(None),
             room: Notify::new(),
+            events: broadcast::Sender::new(EVENTS),
+            options,
+            started: runtime::now(),
+            turn: AtomicU64::new(0),
             acknowledges,
             private,
         })
@@ -118,6 +150,42 @@ impl Shared {
 
     pub(crate) fn is_private(&self) -> bool {
         self.private
+    }
+
+    /// What the session was started with.
+    pub(crate) fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// The newest attachment.
+    pub(crate) fn turn(&self) -> Attachment {
+        Attachment(self.turn.load(Ordering::SeqCst))
+    }
+
+    /// Begins the turn of a new transport; that of the one before is over when this returns.
+    ///
+    /// # Errors
+    /// As [`Endpoint::attach`].
+    pub(crate) fn attach(self: &Arc<Self>, joint: Joint) -> Result<Attached, Refused> {
+        let now = self.now();
+        let mut state = self.lock();
+        let attached = state.endpoint.attach(now, joint)?;
+        self.turn.store(attached.attachment.0, Ordering::SeqCst);
+        self.pump(state);
+        // The driver before has to see it, and the one to come has what waits to be sent.
+        self.wake.notify_waiters();
+        self.wake.notify_one();
+        Ok(attached)
+    }
+
+    /// The time as the endpoint counts it.
+    pub(crate) fn now(&self) -> Time {
+        Time(runtime::now().saturating_duration_since(self.started))
+    }
+
+    /// A time of the endpoint's on the runtime's clock.
+    pub(crate) fn instant(&self, time: Time) -> Instant {
+        self.started + time.0
     }
 
     /// Whether the peer can acknowledge chunks.
@@ -128,7 +196,7 @@ impl Shared {
     /// How the session ended, if it has, and how many bytes wait to be sent.
     pub(crate) fn outbound(&self) -> (Option<Closed>, usize) {
         let state = self.lock();
-        (state.closed.clone(), state.session.transmit_bytes())
+        (state.closed.clone(), state.endpoint.session.transmit_bytes())
     }
 
     /// A stream of ours was sent to its end.
@@ -152,10 +220,13 @@ impl Shared {
         if let Some(closed) = &state.closed {
             return Err(closed.clone());
         }
+        if state.endpoint.is_overfull() {
+            return Err(overflow());
+        }
         let mut lowering = self.lowering(&mut state);
         let args = args.map(|args| lowering.lower(args));
         let lowered = lowering.done();
-        let result = state.session.call(of, path, args);
+        let result = state.endpoint.session.call(of, path, args);
         self.finish_lowering(state, lowered);
         Ok(result)
     }
@@ -178,7 +249,7 @@ impl Shared {
         let mut lowering = self.lowering(&mut state);
         let captures = lowering.lower(Payload { text: String::new(), refs: captures }).refs;
         let lowered = lowering.done();
-        let result = state.session.map(of, path, &captures, instructions);
+        let result = state.endpoint.session.map(of, path, &captures, instructions);
         self.finish_lowering(state, lowered);
         Ok(result)
     }
@@ -190,7 +261,7 @@ impl Shared {
             return Wait::ready(Ending::Lost(closed.clone()));
         }
         let (sender, receiver) = oneshot::channel();
-        let wait = state.session.pull(of, path);
+        let wait = state.endpoint.session.pull(of, path);
         state.waiters.insert(wait, Waiter::Task(sender));
         self.pump(state);
         Wait::pulled(Arc::clone(self), wait, receiver)
@@ -201,7 +272,7 @@ impl Shared {
         let mut state = self.lock();
         let waiter = state.waiters.remove(&wait);
         if waiter.is_some() && state.closed.is_none() {
-            state.session.forget(wait);
+            state.endpoint.session.forget(wait);
         }
         self.leave(state);
         drop(waiter);
@@ -211,14 +282,14 @@ impl Shared {
     pub(crate) fn release(self: &Arc<Self>, of: Ref) {
         let mut state = self.lock();
         if state.closed.is_none() {
-            state.session.release(of);
+            state.endpoint.session.release(of);
         }
         self.leave(state);
     }
 
     /// A promise of ours, held once, that `settle` ends.
     pub(crate) fn new_promise(&self) -> PromiseId {
-        self.lock().session.new_promise()
+        self.lock().endpoint.session.new_promise()
     }
 
     /// Ends a delivery or a promise of ours.
@@ -235,7 +306,7 @@ impl Shared {
             Err(error) => Err(lowering.lower(error)),
         };
         let lowered = lowering.done();
-        state.session.settle(call, result);
+        state.endpoint.session.settle(call, result);
         self.finish_lowering(state, lowered);
     }
 
@@ -246,10 +317,10 @@ impl Shared {
             drop(state);
             return;
         }
-        let target = state.session.new_target(Kind::Object);
+        let target = state.endpoint.session.new_target(Kind::Object);
         state.targets.insert(target, Entry::Foreign(via));
-        state.session.redirect(call, target);
-        state.session.release(Ref::Target(target));
+        state.endpoint.session.redirect(call, target);
+        state.endpoint.session.release(Ref::Target(target));
         self.pump(state);
     }
 
@@ -270,7 +341,7 @@ impl Shared {
         let value = lowering.lower(value);
         let args = args.map(|args| lowering.lower_held(args));
         let lowered = lowering.done();
-        state.session.settle_from(call, value, path, 1, args);
+        state.endpoint.session.settle_from(call, value, path, 1, args);
         self.finish_lowering(state, lowered);
     }
 
@@ -299,14 +370,14 @@ impl Shared {
 
     /// Streams count where nothing can be sent once the answers are.
     fn all_answered(&self, state: &State) -> bool {
-        state.session.answers_owed() == 0 && (self.acknowledges || state.pumps == 0)
+        state.endpoint.session.answers_owed() == 0 && (self.acknowledges || state.pumps == 0)
     }
 
     /// One message or other event, and all that follows from it; false once the session is over.
-    pub(crate) fn input(self: &Arc<Self>, input: impl FnOnce(&mut Session)) -> bool {
+    pub(crate) fn input(self: &Arc<Self>, input: impl FnOnce(&mut Endpoint)) -> bool {
         let mut state = self.lock();
-        input(&mut state.session);
-        let is_open = !state.session.is_closed();
+        input(&mut state.endpoint);
+        let is_open = !state.endpoint.session.is_closed();
         self.pump(state);
         is_open
     }
@@ -326,7 +397,7 @@ impl Shared {
     /// they will.
     pub(crate) fn pump<'a>(self: &'a Arc<Self>, mut state: MutexGuard<'a, State>) {
         if state.pumping {
-            let to_send = state.session.transmit_bytes() > 0;
+            let to_send = state.endpoint.has_transmit();
             drop(state);
             if to_send {
                 self.wake.notify_one();
@@ -349,9 +420,13 @@ impl Shared {
             state.spare = jobs;
         }
         state.pumping = false;
-        let to_send = state.session.transmit_bytes() > 0;
+        let to_send = state.endpoint.has_transmit();
         let all_answered = self.all_answered(&state);
         let answered = if all_answered { std::mem::take(&mut state.answered) } else { Vec::new() };
+        while let Some(event) = state.endpoint.poll_event() {
+            // Sent under the lock, so that events keep their order; nobody need listen.
+            drop(self.events.send(event));
+        }
         drop(state);
         drop(answered);
         if to_send {

@@ -33,7 +33,7 @@ impl State {
     /// Takes every output, with what its numbers stand for.
     pub(crate) fn stage(&mut self, shared: &Arc<Shared>) -> Vec<Job> {
         let mut jobs = std::mem::take(&mut self.spare);
-        while let Some(output) = self.session.poll_output() {
+        while let Some(output) = self.endpoint.session.poll_output() {
             if let Some(job) = self.job(shared, output) {
                 jobs.push(job);
             }
@@ -92,14 +92,16 @@ impl State {
 
     /// Ends a session whose peer does not read.
     pub(crate) fn bound_outbound(&mut self) {
-        let limit = self.session.limits().outbound_bytes;
-        if self.closed.is_none() && !self.session.is_closed() && self.session.transmit_bytes() > limit {
+        self.endpoint.bound_retained();
+        let limit = self.endpoint.session.limits().outbound_bytes;
+        if self.closed.is_none() && !self.endpoint.session.is_closed() && self.endpoint.session.transmit_bytes() > limit
+        {
             let closed = Closed {
                 by: ClosedBy::Protocol,
                 name: "Error".to_owned(),
                 message: format!("More than {limit} bytes wait to be sent; the peer does not read."),
             };
-            self.session.close(closed, true);
+            self.endpoint.session.close(closed, true);
         }
     }
 }

@@ -17,6 +17,16 @@ pub trait Transport: Send + 'static {
     fn split(self) -> (Self::Sender, Self::Receiver);
 }
 
+/// A transport that is apart already.
+impl<S: Sending, R: Receiving> Transport for (S, R) {
+    type Sender = S;
+    type Receiver = R;
+
+    fn split(self) -> (S, R) {
+        self
+    }
+}
+
 /// The half of a transport that reads.
 pub trait Receiving: Send + 'static {
     /// One message.

@@ -338,6 +338,11 @@ impl Session {
         self.transmit_bytes
     }
 
+    /// Messages waiting to be sent.
+    pub fn transmit_len(&self) -> usize {
+        self.transmit.len()
+    }
+
     /// Answers that the peer has asked for and that are not written yet.
     pub fn answers_owed(&self) -> usize {
         self.answers_owed
@@ -371,6 +376,11 @@ impl Session {
     /// The session has ended.
     pub fn is_closed(&self) -> bool {
         self.closed.is_some()
+    }
+
+    /// How the session has ended, if it has.
+    pub fn closed(&self) -> Option<&Closed> {
+        self.closed.as_ref()
     }
 
     /// The bounds it was made with.

@@ -1,7 +1,10 @@
 //! Two sessions, and the messages that cross between them.
 
+use bowline_core::endpoint::Endpoint;
 use bowline_core::limits::Limits;
+use bowline_core::link::{Attachment, Joint, LinkRules, Role};
 use bowline_core::session::{ClosedBy, Session, Stats};
+use bowline_core::time::Time;
 
 use super::app::App;
 
@@ -11,12 +14,17 @@ pub(crate) struct Pair {
     pub(crate) client: App,
     pub(crate) server: App,
     log: Vec<String>,
+    /// The links under both, whose transport is cut at every message.
+    cuts: Option<Cuts>,
 }
+
+/// The other binary of these tests: every transport is cut before and after every message.
+const CUTS: bool = matches!(env!("CARGO_CRATE_NAME").as_bytes(), b"session_cut");
 
 impl Pair {
     pub(crate) fn new() -> Self {
         let end = || App::new(Session::new(Limits::default(), true));
-        Self { client: end(), server: end(), log: Vec::new() }
+        Self { client: end(), server: end(), log: Vec::new(), cuts: CUTS.then(Cuts::new) }
     }
 
     /// Carries messages, the client's first, until neither side has any.
@@ -32,21 +40,11 @@ impl Pair {
     }
 
     pub(crate) fn carry_from_client(&mut self) {
-        self.client.react();
-        while let Some(text) = self.client.session.poll_transmit() {
-            self.log.push(format!("c> {text}"));
-            self.server.session.handle_message(&text);
-            self.server.react();
-        }
+        carry("c>", &mut self.client, &mut self.server, &mut self.cuts, &mut self.log);
     }
 
     pub(crate) fn carry_from_server(&mut self) {
-        self.server.react();
-        while let Some(text) = self.server.session.poll_transmit() {
-            self.log.push(format!("s> {text}"));
-            self.client.session.handle_message(&text);
-            self.client.react();
-        }
+        carry("s>", &mut self.server, &mut self.client, &mut self.cuts, &mut self.log);
     }
 
     /// Carries everything, then compares what crossed since the last time.
@@ -65,6 +63,78 @@ impl Pair {
             assert_idle(name, app);
         }
     }
+}
+
+/// Carries what one side has to say, until it has nothing more.
+fn carry(mark: &str, from: &mut App, to: &mut App, cuts: &mut Option<Cuts>, log: &mut Vec<String>) {
+    from.react();
+    loop {
+        let text = match cuts {
+            None => from.session.poll_transmit().inspect(|text| to.session.handle_message(text)),
+            Some(cuts) => cuts.carry(mark == "s>", &mut from.session, &mut to.session),
+        };
+        let Some(text) = text else { return };
+        log.push(format!("{mark} {text}"));
+        to.react();
+    }
+}
+
+/// Both ends of a link, which borrow the sessions while they carry something.
+#[derive(Debug)]
+struct Cuts {
+    client: Endpoint,
+    server: Endpoint,
+    transports: Option<(Attachment, Attachment)>,
+}
+
+impl Cuts {
+    fn new() -> Self {
+        let end = |role| Endpoint::linked(Limits::default(), true, role, LinkRules::default());
+        Self { client: end(Role::Client), server: end(Role::Server), transports: None }
+    }
+
+    /// Carries one message, if there is one: the first time it is lost on its way, and when it
+    /// has arrived the transport is cut before anything is confirmed.
+    fn carry(&mut self, from_server: bool, from: &mut Session, to: &mut Session) -> Option<String> {
+        let (client, server) = if from_server { (to, from) } else { (from, to) };
+        std::mem::swap(&mut self.client.session, client);
+        std::mem::swap(&mut self.server.session, server);
+        let lost = self.written(from_server);
+        if lost.is_some() {
+            self.cut();
+        }
+        let text = self.written(from_server).or_else(|| lost.clone());
+        assert_eq!(lost, text, "what is sent again");
+        if let (Some(text), Some((client, server))) = (&text, self.transports) {
+            let (to, at) = if from_server { (&mut self.client, client) } else { (&mut self.server, server) };
+            to.handle_text(at, Time::default(), text);
+            self.cut();
+        }
+        std::mem::swap(&mut self.client.session, client);
+        std::mem::swap(&mut self.server.session, server);
+        text
+    }
+
+    /// The next message that one side writes.
+    fn written(&mut self, by_server: bool) -> Option<String> {
+        let (client, server) = *self.transports.get_or_insert_with(|| attach(&mut self.client, &mut self.server));
+        let (from, at) = if by_server { (&mut self.server, server) } else { (&mut self.client, client) };
+        std::iter::from_fn(|| from.poll_transmit(at)).find(|text| !text.starts_with('{'))
+    }
+
+    /// A new transport; a session that is over gets none.
+    fn cut(&mut self) {
+        if !self.client.session.is_closed() && !self.server.session.is_closed() {
+            self.transports = Some(attach(&mut self.client, &mut self.server));
+        }
+    }
+}
+
+fn attach(client: &mut Endpoint, server: &mut Endpoint) -> (Attachment, Attachment) {
+    let joint = |peer: &Endpoint| Joint { peer_processed: peer.processed(), peer_sends_after: None, heartbeat: true };
+    let (of_client, of_server) = (joint(server), joint(client));
+    let attach = |endpoint: &mut Endpoint, joint| endpoint.attach(Time::default(), joint).unwrap().attachment;
+    (attach(client, of_client), attach(server, of_server))
 }
 
 #[track_caller]

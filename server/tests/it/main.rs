@@ -13,6 +13,8 @@ mod hostile;
 mod http;
 /// How many connections and sessions there may be.
 mod limits;
+/// The link: what opens a session and what has it back.
+mod link;
 /// Where it can be mounted: axum, bare hyper.
 mod mounted;
 /// Sessions of peers that behave, and of peers that break Cap'n Web's rules only.

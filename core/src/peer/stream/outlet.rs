@@ -203,7 +203,7 @@ impl OutletEnd {
         let mut lowering = shared.lowering(&mut state);
         let args = lowering.lower(args);
         let lowered = lowering.done();
-        let (wait, units) = state.session.stream(outlet.into, method, args);
+        let (wait, units) = state.endpoint.session.stream(outlet.into, method, args);
         if shared.acknowledges() {
             let mut own = outlet.lock();
             own.unacknowledged += 1;
@@ -214,7 +214,7 @@ impl OutletEnd {
             state.waiters.insert(wait, Waiter::Chunk(chunk));
             shared.finish_lowering(state, lowered);
         } else {
-            state.session.forget(wait);
+            state.endpoint.session.forget(wait);
             shared.finish_lowering(state, lowered);
             receipt.settle(Ok(undefined()));
         }

@@ -1,0 +1,116 @@
+//! From an address to a WebSocket: TCP, TLS, the HTTP handshake. As often as it takes.
+
+use std::io;
+#[cfg(feature = "tls")]
+use std::sync::Arc;
+
+use bowline_core::limits::Limits;
+use bowline_core::link::{SUBPROTOCOL, Secret};
+use bowline_transport::{Ending, KeepAlive, Metered, WebSocket};
+use http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
+use http::{HeaderMap, HeaderValue, Request};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Error;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
+
+use crate::error::ConnectError;
+use crate::url::Address;
+
+/// A byte stream, encrypted or not.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for S {}
+
+/// A WebSocket whose handshake is done.
+pub(crate) struct Socket {
+    pub(crate) transport: WebSocket<Box<dyn Stream>>,
+    pub(crate) ending: Ending<Box<dyn Stream>>,
+}
+
+/// What is spoken on a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Spoken {
+    /// Messages of a session, and nothing else.
+    Plain,
+    /// The link, if the server speaks it.
+    Link,
+}
+
+/// Everything that is needed to reach a server.
+pub(crate) struct Dialer {
+    pub(crate) address: Address,
+    pub(crate) headers: HeaderMap,
+    pub(crate) limits: Limits,
+    pub(crate) keep_alive: KeepAlive,
+    /// Goes into a header where there is no hello to put it into.
+    pub(crate) bearer: Option<Secret>,
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Arc<rustls::ClientConfig>,
+}
+
+impl Dialer {
+    /// A new socket; `None` when the link was offered and the server declined it. Dropping the
+    /// future closes it.
+    pub(crate) async fn dial(&self, spoken: Spoken) -> Result<Option<Socket>, ConnectError> {
+        let request = self.request(spoken)?;
+        let stream = self.stream().await.map_err(|source| {
+            let authority = self.address.authority().to_owned();
+            ConnectError::Unreachable { authority, source }
+        })?;
+        let config = bowline_transport::config(&self.limits);
+        let shaken = tokio_tungstenite::client_async_with_config(request, Metered::new(stream), Some(config)).await;
+        let stream = match shaken {
+            Ok((stream, _answer)) => stream,
+            Err(Error::Protocol(ProtocolError::SecWebSocketSubProtocolError(_))) => return Ok(None),
+            Err(error) => return Err(refused(error)),
+        };
+        let (transport, ending, _parting) = WebSocket::new(stream, self.keep_alive);
+        Ok(Some(Socket { transport, ending }))
+    }
+
+    async fn stream(&self) -> io::Result<Box<dyn Stream>> {
+        let tcp = TcpStream::connect((self.address.host(), self.address.port())).await?;
+        // Messages are written when there are no more to join them.
+        tcp.set_nodelay(true)?;
+        #[cfg(feature = "tls")]
+        if self.address.secure {
+            let name = self.address.host().to_owned().try_into().map_err(io::Error::other)?;
+            let tls = tokio_rustls::TlsConnector::from(self.tls.clone()).connect(name, tcp).await?;
+            return Ok(Box::new(tls));
+        }
+        Ok(Box::new(tcp))
+    }
+
+    /// The handshake's own headers first, so that a caller may replace them.
+    fn request(&self, spoken: Spoken) -> Result<Request<()>, ConnectError> {
+        let mut request = self.address.websocket().into_client_request().map_err(refused)?;
+        let headers = request.headers_mut();
+        match (spoken, &self.bearer) {
+            (Spoken::Link, _) => {
+                headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+            }
+            (Spoken::Plain, Some(token)) => {
+                let mut value =
+                    HeaderValue::try_from(format!("Bearer {}", token.expose())).map_err(http::Error::from)?;
+                value.set_sensitive(true);
+                headers.insert(AUTHORIZATION, value);
+            }
+            (Spoken::Plain, None) => {}
+        }
+        headers.extend(self.headers.clone());
+        Ok(request)
+    }
+}
+
+fn refused(error: Error) -> ConnectError {
+    match error {
+        Error::Http(answer) => {
+            let (answer, body) = answer.into_parts();
+            let body = String::from_utf8_lossy(&body.unwrap_or_default()).into_owned();
+            ConnectError::Refused { status: answer.status, body }
+        }
+        error => ConnectError::Handshake(error.to_string()),
+    }
+}

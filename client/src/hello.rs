@@ -1,0 +1,125 @@
+//! The client's side of the link's handshake, on one socket.
+
+use std::sync::LazyLock;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bowline_core::error::ErrorCode;
+use bowline_core::link::handshake::{VERSIONS, features};
+use bowline_core::link::{Frame, Hello, Refused, Resume, Resumed, Secret, Welcome};
+use bowline_core::peer::{Receiving, Sending, Transport, TransportEnd};
+use bowline_core::resume::prove;
+use bowline_transport::{WebSocketReceiver, WebSocketSender};
+
+use crate::dial::{Socket, Stream};
+
+/// A socket in the midst of its handshake.
+pub(crate) struct Opening {
+    pub(crate) sender: WebSocketSender<Box<dyn Stream>>,
+    pub(crate) receiver: WebSocketReceiver<Box<dyn Stream>>,
+}
+
+/// Why a handshake led to nothing.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The server does not speak the link.
+    Plain,
+    /// The server says no.
+    Refused(Refused),
+    /// The socket broke first.
+    Gone(TransportEnd),
+}
+
+impl From<TransportEnd> for Failure {
+    fn from(end: TransportEnd) -> Self {
+        Self::Gone(end)
+    }
+}
+
+/// What a client has to have its session back.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    pub(crate) token: Secret,
+    pub(crate) key: Secret,
+}
+
+impl Opening {
+    /// Takes a socket apart; what is left of it says good-bye.
+    pub(crate) fn of(socket: Socket) -> (Self, bowline_transport::Ending<Box<dyn Stream>>) {
+        let (sender, receiver) = socket.transport.split();
+        (Self { sender, receiver }, socket.ending)
+    }
+
+    /// Asks for a session. The hello does not wait for the server's first word.
+    pub(crate) async fn hello(&mut self, hello: &Hello) -> Result<Welcome, Failure> {
+        self.say(&Frame::Hello(hello.clone())).await?;
+        loop {
+            match self.listen().await? {
+                Frame::Challenge { .. } => {}
+                Frame::Welcome(welcome) => return Ok(welcome),
+                // There is no other secret to try.
+                Frame::Unauthenticated(refused) | Frame::Rejected(refused) => return Err(Failure::Refused(refused)),
+                _ => return Err(out_of_place()),
+            }
+        }
+    }
+
+    /// Asks for a session back that has come so far.
+    pub(crate) async fn resume(&mut self, ticket: &Ticket, came: u64, first_retained: u64) -> Result<Resumed, Failure> {
+        let Frame::Challenge { challenge } = self.listen().await? else {
+            return Err(out_of_place());
+        };
+        let resume = Resume {
+            protocol: VERSIONS.to_vec(),
+            features: our_features(),
+            resume_token: ticket.token.clone(),
+            last_event_seq: came,
+            first_retained_seq: first_retained,
+            proof: prove(&ticket.key, &challenge, &ticket.token, came),
+        };
+        self.say(&Frame::Resume(resume)).await?;
+        match self.listen().await? {
+            Frame::Resumed(resumed) => Ok(resumed),
+            Frame::Rejected(refused) => Err(Failure::Refused(refused)),
+            _ => Err(out_of_place()),
+        }
+    }
+
+    async fn say(&mut self, frame: &Frame) -> Result<(), TransportEnd> {
+        self.sender.feed(frame.write()).await?;
+        self.sender.flush().await
+    }
+
+    async fn listen(&mut self) -> Result<Frame, Failure> {
+        loop {
+            let text = self.receiver.receive().await?;
+            if !Frame::is_frame(text.as_ref()) {
+                return Err(Failure::Plain);
+            }
+            if let Some(frame) = Frame::read(text.as_ref()).map_err(Failure::Refused)? {
+                return Ok(frame);
+            }
+        }
+    }
+}
+
+/// Names this process.
+pub(crate) fn instance() -> &'static str {
+    static INSTANCE: LazyLock<String> = LazyLock::new(random_id);
+    &INSTANCE
+}
+
+/// 16 random bytes in base64url.
+pub(crate) fn random_id() -> String {
+    URL_SAFE_NO_PAD.encode(rand::random::<[u8; 16]>())
+}
+
+/// What this client can do.
+pub(crate) fn our_features() -> Vec<String> {
+    features::ALL.map(str::to_owned).to_vec()
+}
+
+fn out_of_place() -> Failure {
+    let message = "the server sent a frame that has no place in a handshake";
+    Failure::Refused(Refused::new(ErrorCode::InvalidRequest, message))
+}

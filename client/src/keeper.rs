@@ -1,0 +1,156 @@
+//! Keeps a session alive: drives it over one socket after the other until it ends.
+
+use std::time::Duration;
+
+use bowline_core::endpoint::Attached;
+use bowline_core::error::ErrorCode;
+use bowline_core::link::handshake::features;
+use bowline_core::link::{Joint, Refused, Welcome};
+use bowline_core::peer::{Connection, TransportEnd, Turn};
+use bowline_core::session::ClosedBy;
+use bowline_transport::Ending;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::dial::{Dialer, Spoken, Stream};
+use crate::hello::{Failure, Opening, Ticket};
+
+/// The longest pause after the first try that failed. Doubled with each, up to the last; the
+/// pause taken is anything between nothing and that, so that clients do not come in step.
+const PAUSE_MIN: Duration = Duration::from_millis(250);
+const PAUSE_MAX: Duration = Duration::from_secs(15);
+
+/// The close code of a socket whose session goes on over another.
+const TAKEN_OVER: u16 = 4409;
+
+/// A session that is kept.
+pub(crate) struct Keeper {
+    pub(crate) dialer: Dialer,
+    pub(crate) connection: Connection,
+    pub(crate) ticket: Ticket,
+    /// How long the server keeps the session without a socket.
+    pub(crate) window: Duration,
+    /// How long one try may take.
+    pub(crate) within: Duration,
+    pub(crate) heartbeat: bool,
+}
+
+/// A socket that is ready to carry the session.
+pub(crate) struct Ready {
+    pub(crate) opening: Opening,
+    pub(crate) ending: Ending<Box<dyn Stream>>,
+    pub(crate) attached: Attached,
+}
+
+/// What is to be done after a try that failed.
+enum Try {
+    Again { after: Option<Duration> },
+    Never(Refused),
+}
+
+impl Keeper {
+    pub(crate) fn new(dialer: Dialer, connection: Connection, welcome: Welcome, within: Duration) -> Self {
+        Self {
+            dialer,
+            connection,
+            heartbeat: welcome.features.iter().any(|feature| feature == features::HEARTBEAT),
+            ticket: Ticket { token: welcome.resume_token, key: welcome.resume_key },
+            window: Duration::from_secs(welcome.resume_window_sec),
+            within,
+        }
+    }
+
+    /// Runs until the session is over.
+    pub(crate) async fn keep(mut self, first: Ready) {
+        let mut ready = first;
+        loop {
+            let Ready { opening, ending, attached } = ready;
+            let transport = (opening.sender, opening.receiver);
+            let end = match self.connection.drive(attached, transport, None).await {
+                Turn::Detached(end) => end,
+                Turn::Ended(closed) => {
+                    let traffic = ending.finish().await;
+                    return tracing::debug!(by = ?closed.by, message = closed.message, ?traffic, "session closed");
+                }
+                Turn::Superseded => return,
+            };
+            drop(ending);
+            tracing::debug!(%end, "session detached");
+            let closed = self.connection.clone();
+            let again = tokio::select! {
+                again = self.again(&end) => again,
+                _ = closed.closed() => return,
+            };
+            ready = match again {
+                Ok(again) => again,
+                Err(Refused { code, message, .. }) => {
+                    tracing::debug!(%code, message, "session lost");
+                    return self.connection.link(|endpoint| endpoint.end(ClosedBy::Transport, &code, &message));
+                }
+            };
+        }
+    }
+
+    /// Tries to have the session back until that is out of the question. Cancel-safe: a try that
+    /// was dropped leaves the token good.
+    async fn again(&mut self, end: &TransportEnd) -> Result<Ready, Refused> {
+        let taken_over = matches!(end, TransportEnd::Closed { code: TAKEN_OVER, .. });
+        let deadline = Instant::now() + self.window;
+        let mut pause = PAUSE_MIN;
+        loop {
+            let limit = (Instant::now() + self.within).min(deadline);
+            let tried = timeout_at(limit, self.attempt()).await;
+            let after = match tried.unwrap_or(Err(Try::Again { after: None })) {
+                Ok(ready) => return Ok(ready),
+                Err(Try::Again { after }) => after,
+                Err(Try::Never(refused)) if taken_over && refused.code == ErrorCode::ResumeTokenReplayed => {
+                    let message = "another holder of the token goes on with the session";
+                    return Err(Refused::new(ErrorCode::SessionTakenOver, message));
+                }
+                Err(Try::Never(refused)) => return Err(refused),
+            };
+            let jittered = rand::random_range(Duration::ZERO..=pause);
+            pause = (pause * 2).min(PAUSE_MAX);
+            sleep(after.map_or(jittered, |after| after + jittered)).await;
+            if Instant::now() >= deadline {
+                let message = format!("no connection to the server within {:?}", self.window);
+                return Err(Refused::new(ErrorCode::ResumeWindowExpired, message));
+            }
+        }
+    }
+
+    async fn attempt(&mut self) -> Result<Ready, Try> {
+        // Whatever keeps us from the server now may be gone later; only the server's no is final.
+        let later = |after: Option<Duration>| Try::Again { after };
+        let socket = self.dialer.dial(Spoken::Link).await.map_err(|error| {
+            tracing::debug!(%error, "cannot reconnect");
+            later(None)
+        })?;
+        let (mut opening, ending) = Opening::of(socket.ok_or_else(|| later(None))?);
+        let (came, first_retained, token) =
+            self.connection.link(|endpoint| (endpoint.processed(), endpoint.first_retained(), endpoint.take_token()));
+        if let Some(token) = token {
+            self.ticket.token = token;
+        }
+        let resumed = opening.resume(&self.ticket, came, first_retained).await.map_err(|failure| match failure {
+            Failure::Refused(refused) if refused.retryable || refused.code == ErrorCode::RateLimited => {
+                later(refused.retry_after_ms.map(Duration::from_millis))
+            }
+            Failure::Refused(refused) => Try::Never(refused),
+            Failure::Plain | Failure::Gone(_) => later(None),
+        })?;
+        self.ticket = Ticket { token: resumed.resume_token, key: resumed.resume_key };
+        let joint = Joint {
+            peer_processed: resumed.last_event_seq,
+            peer_sends_after: Some(resumed.replayed_from),
+            heartbeat: self.heartbeat,
+        };
+        let attached = self.connection.attach(joint).map_err(Try::Never)?;
+        tracing::debug!(
+            epoch = resumed.epoch,
+            resent = attached.resent,
+            replayed = resumed.replay_count,
+            "session resumed"
+        );
+        Ok(Ready { opening, ending, attached })
+    }
+}

@@ -1,0 +1,303 @@
+//! A session and, where both peers know it, the link under it, as one pure value: text in, text
+//! out. Without a link every call goes straight through to the session, so that a plain peer
+//! sees the bytes of a plain session.
+//!
+//! Commands go to [`Endpoint::session`]; everything that a transport brings or takes goes
+//! through the endpoint, under the [`Attachment`] of that transport.
+
+use std::collections::VecDeque;
+
+use crate::error::ErrorCode;
+use crate::limits::Limits;
+use crate::link::{Asked, Attachment, Frame, Joint, Link, LinkRules, Refused, Role, Secret};
+use crate::session::{Closed, ClosedBy, Session};
+use crate::time::Time;
+
+/// The only transport of a plain session.
+const PLAIN: Attachment = Attachment(0);
+
+/// One end of a session, with or without a link.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Endpoint {
+    /// The session. Its messages are the endpoint's to carry.
+    pub session: Session,
+    link: Option<Link>,
+    events: VecDeque<LinkEvent>,
+    /// The peer asked for the end, and is to be told that it came.
+    answers_close: bool,
+    /// The end of the session has been written, or need not be.
+    said_goodbye: bool,
+    /// The end has been reported as an event.
+    told_end: bool,
+}
+
+/// What happens to a session with a link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LinkEvent {
+    /// The transport is gone. The session goes on: calls wait.
+    Detached {
+        /// What happened to the transport.
+        reason: String,
+    },
+    /// There is a transport again, and nothing was lost.
+    Resumed {
+        /// Messages of ours that are sent again.
+        resent: u64,
+    },
+    /// The session is over, and not by us.
+    Lost {
+        /// Why.
+        code: ErrorCode,
+        /// The same for people.
+        message: String,
+    },
+}
+
+/// A transport's turn, as it begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attached {
+    /// Under which the transport's texts are handed in and taken.
+    pub attachment: Attachment,
+    /// The number of the peer's last message that was carried out.
+    pub processed: u64,
+    /// Messages of ours that will be sent again.
+    pub resent: u64,
+}
+
+impl Endpoint {
+    /// A session without a link. It ends with its transport.
+    pub fn plain(limits: Limits, has_main: bool) -> Self {
+        Self::new(Session::new(limits, has_main), None)
+    }
+
+    /// A session with a link, and no transport yet.
+    pub fn linked(limits: Limits, has_main: bool, role: Role, rules: LinkRules) -> Self {
+        Self::new(Session::new(limits, has_main), Some(Link::new(role, rules)))
+    }
+
+    fn new(session: Session, link: Option<Link>) -> Self {
+        Self { session, link, events: VecDeque::new(), answers_close: false, said_goodbye: false, told_end: false }
+    }
+
+    /// Begins the turn of the transport of a plain session.
+    pub fn attach_plain(&self) -> Attachment {
+        PLAIN
+    }
+
+    /// Begins the turn of a new transport. From here on, what the transport before brings is not
+    /// looked at.
+    ///
+    /// # Errors
+    /// The session is over, or the numbers of both sides do not fit together; then the
+    /// transport before, if any, goes on.
+    pub fn attach(&mut self, now: Time, joint: Joint) -> Result<Attached, Refused> {
+        let Some(link) = self.link.as_mut().filter(|_| !self.session.is_closed()) else {
+            return Err(Refused::new(ErrorCode::ResumeWindowExpired, "the session is over"));
+        };
+        let (attachment, resent) = link.attach(now, joint)?;
+        if attachment.0 > 1 {
+            self.events.push_back(LinkEvent::Resumed { resent });
+        }
+        Ok(Attached { attachment, processed: link.processed(), resent })
+    }
+
+    /// The transport is gone. A plain session is over with it.
+    pub fn detach(&mut self, at: Attachment, now: Time, reason: Closed) {
+        let Some(link) = &mut self.link else {
+            return self.session.handle_disconnect(reason);
+        };
+        if link.attached() == Some(at) {
+            link.detach(now);
+            if !self.session.is_closed() {
+                self.events.push_back(LinkEvent::Detached { reason: reason.message });
+            }
+        }
+    }
+
+    /// Whether it is this transport's turn.
+    pub fn is_attached(&self, at: Attachment) -> bool {
+        self.link.as_ref().is_none_or(|link| link.attached() == Some(at))
+    }
+
+    /// A session with a link and no transport.
+    pub fn is_detached(&self) -> bool {
+        self.link.as_ref().is_some_and(|link| link.attached().is_none())
+    }
+
+    /// Takes in one text; false when this transport need not be read any more.
+    pub fn handle_text(&mut self, at: Attachment, now: Time, text: &str) -> bool {
+        let Some(link) = &mut self.link else {
+            self.session.handle_message(text);
+            return !self.session.is_closed();
+        };
+        if link.attached() != Some(at) {
+            return false;
+        }
+        link.hear(now);
+        if Frame::is_frame(text) {
+            self.handle_frame(text);
+        } else if link.count(now, text.len()) {
+            self.session.handle_message(text);
+        }
+        !self.session.is_closed()
+    }
+
+    fn handle_frame(&mut self, text: &str) {
+        let Some(link) = &mut self.link else { return };
+        let asked = match Frame::read(text) {
+            Ok(Some(frame)) => link.handle(frame),
+            Ok(None) => Asked::Nothing,
+            Err(refused) => Asked::Broken(refused.code, refused.message),
+        };
+        match asked {
+            Asked::Nothing => {}
+            Asked::End { code, reason, answer } => {
+                self.answers_close = answer;
+                let name = code.map_or_else(|| "Error".to_owned(), |code| code.to_string());
+                self.session.handle_disconnect(Closed { by: ClosedBy::Peer, name, message: reason });
+            }
+            Asked::Broken(code, message) => self.end(ClosedBy::Protocol, &code, &message),
+        }
+    }
+
+    /// The session is over for a reason that has a code.
+    pub fn end(&mut self, by: ClosedBy, code: &ErrorCode, message: &str) {
+        let closed = Closed { by, name: code.to_string(), message: message.to_owned() };
+        self.session.close(closed, false);
+    }
+
+    /// The next text to write on this transport.
+    pub fn poll_transmit(&mut self, at: Attachment) -> Option<String> {
+        let Some(link) = &mut self.link else {
+            return self.session.poll_transmit();
+        };
+        if link.attached() != Some(at) {
+            return None;
+        }
+        if let Some(text) = link.poll_transmit() {
+            return Some(text);
+        }
+        // A session that is over is written to its end, whatever that takes.
+        if (!link.is_full() || self.session.is_closed())
+            && let Some(text) = self.session.poll_transmit()
+        {
+            return Some(link.send(text));
+        }
+        self.goodbye()
+    }
+
+    /// Whether `poll_transmit` has something for the transport whose turn it is.
+    pub fn has_transmit(&self) -> bool {
+        let waits = self.session.transmit_bytes() > 0;
+        match &self.link {
+            None => waits,
+            Some(link) if link.attached().is_none() => false,
+            Some(link) => {
+                let ends = self.session.is_closed() && !self.said_goodbye;
+                ends || link.has_transmit() || (waits && !link.is_full())
+            }
+        }
+    }
+
+    /// The last frame of a session that is over.
+    fn goodbye(&mut self) -> Option<String> {
+        let closed = self.session.closed()?;
+        if std::mem::replace(&mut self.said_goodbye, true) {
+            return None;
+        }
+        let reason = closed.message.clone();
+        let frame = match (closed.by, self.link.as_ref()?.role()) {
+            (ClosedBy::Us | ClosedBy::Protocol, Role::Client) => Frame::Close { reason: Some(reason) },
+            (ClosedBy::Us | ClosedBy::Protocol, Role::Server) => {
+                Frame::Evicted { code: ErrorCode::from(closed.name.as_str()), reason }
+            }
+            (ClosedBy::Peer, _) if self.answers_close => Frame::Closed { reason: Some(reason) },
+            _ => return None,
+        };
+        Some(frame.write())
+    }
+
+    /// When `handle_timeout` wants to be called.
+    pub fn poll_timeout(&self) -> Option<Time> {
+        self.link.as_ref()?.poll_timeout()
+    }
+
+    /// Does what is due; false when the transport is to be given up because nobody is there.
+    pub fn handle_timeout(&mut self, at: Attachment, now: Time) -> bool {
+        match &mut self.link {
+            Some(link) if link.attached() == Some(at) => link.handle_timeout(now),
+            _ => true,
+        }
+    }
+
+    /// What has happened to the link.
+    pub fn poll_event(&mut self) -> Option<LinkEvent> {
+        if let Some(event) = self.events.pop_front() {
+            return Some(event);
+        }
+        let closed = self.session.closed().filter(|_| self.link.is_some() && !self.told_end)?;
+        self.told_end = true;
+        if closed.by == ClosedBy::Us {
+            return None;
+        }
+        Some(LinkEvent::Lost { code: ErrorCode::from(closed.name.as_str()), message: closed.message.clone() })
+    }
+
+    /// Sends a newer token to the client.
+    pub fn send_token(&mut self, resume_token: Secret) {
+        if let Some(link) = &mut self.link {
+            link.queue(Frame::Token { resume_token });
+        }
+    }
+
+    /// The newest token that the server has sent since the last time.
+    pub fn take_token(&mut self) -> Option<Secret> {
+        self.link.as_mut()?.token.take()
+    }
+
+    /// Whether there is a link.
+    pub fn is_linked(&self) -> bool {
+        self.link.is_some()
+    }
+
+    /// The number of the peer's last message that was carried out.
+    pub fn processed(&self) -> u64 {
+        self.link.as_ref().map_or(0, Link::processed)
+    }
+
+    /// The number of the first message that can be sent again.
+    pub fn first_retained(&self) -> u64 {
+        self.link.as_ref().map_or(0, Link::first_retained)
+    }
+
+    /// Bytes and number of the messages that are kept to be sent again.
+    pub fn retained(&self) -> (usize, usize) {
+        self.link.as_ref().map_or((0, 0), Link::retained)
+    }
+
+    /// Whether the peer has spoken on the newest transport.
+    pub fn has_heard(&self) -> bool {
+        self.link.as_ref().is_some_and(|link| link.heard)
+    }
+
+    /// Whether the peer has sent a frame of the link on the newest transport.
+    pub fn has_heard_frame(&self) -> bool {
+        self.link.as_ref().is_some_and(|link| link.heard_frame)
+    }
+
+    /// Without a transport, more waits than may be kept. A client can still refuse what is new;
+    /// a server has to give the session up.
+    pub fn is_overfull(&self) -> bool {
+        self.link.as_ref().is_some_and(|link| {
+            link.attached().is_none() && link.is_over(self.session.transmit_bytes(), self.session.transmit_len())
+        })
+    }
+
+    /// Gives up a session of a server's that keeps too much for a client that is away.
+    pub fn bound_retained(&mut self) {
+        if self.is_overfull() && self.link.as_ref().is_some_and(|link| link.role() == Role::Server) {
+            self.end(ClosedBy::Protocol, &ErrorCode::BufferOverflow, "too much waits for a client that is away");
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! The words before a session: what a client asks for, and what both agree on.
+//!
+//! The server speaks first, with a challenge. The client does not wait for it to say hello; a
+//! client that wants its session back does, because the challenge goes into its proof.
+
+use super::frame::{Frame, Hello, Refused, Resume};
+use crate::error::ErrorCode;
+
+/// The versions of the link that are spoken here, best first.
+pub const VERSIONS: [u32; 1] = [1];
+
+/// What can be done beside, one name each. A peer that lacks one never sees its frames.
+pub mod features {
+    /// Acks, without which nothing is ever freed. Part of every link of version 1.
+    pub const ACK: &str = "ack";
+    /// Pings.
+    pub const HEARTBEAT: &str = "heartbeat";
+    /// All of this version.
+    pub const ALL: [&str; 2] = [ACK, HEARTBEAT];
+}
+
+/// Bytes of a frame before a session; credentials are the longest part.
+pub const OPENING_BYTES_MAX: usize = 16 << 10;
+
+/// Tries of one connection to say who the client is.
+pub const AUTHENTICATIONS_MAX: usize = 3;
+
+/// The first thing that a client says.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Opening {
+    /// It wants a session.
+    Hello(Hello),
+    /// It wants its session back.
+    Resume(Resume),
+}
+
+impl Opening {
+    /// Reads the first text of a client.
+    ///
+    /// # Errors
+    /// It is too long, is none of both, or speaks no version in common.
+    pub fn read(text: &str) -> Result<Self, Refused> {
+        if text.len() > OPENING_BYTES_MAX {
+            let message = format!("a frame before a session may have {OPENING_BYTES_MAX} bytes");
+            return Err(Refused::new(ErrorCode::PayloadTooLarge, message));
+        }
+        if !Frame::is_frame(text) {
+            return Err(Refused::new(ErrorCode::HandshakeRequired, "say hello first"));
+        }
+        let opening = match Frame::read(text)? {
+            Some(Frame::Hello(hello)) => Self::Hello(hello),
+            Some(Frame::Resume(resume)) => Self::Resume(resume),
+            _ => return Err(Refused::new(ErrorCode::HandshakeRequired, "say hello first")),
+        };
+        let (Self::Hello(Hello { protocol, .. }) | Self::Resume(Resume { protocol, .. })) = &opening;
+        negotiate(protocol)?;
+        Ok(opening)
+    }
+}
+
+/// The best version that both speak.
+///
+/// # Errors
+/// There is none, or none was named.
+pub fn negotiate(theirs: &[u32]) -> Result<u32, Refused> {
+    if theirs.is_empty() {
+        return Err(Refused::new(ErrorCode::InvalidRequest, "`protocol` names no version"));
+    }
+    let common = VERSIONS.into_iter().find(|version| theirs.contains(version));
+    common.ok_or_else(|| {
+        Refused::new(ErrorCode::ProtocolUnsupported, format!("spoken here: {VERSIONS:?}, there: {theirs:?}"))
+    })
+}
+
+/// What both can do, of what the other can.
+pub fn common_features(theirs: &[String]) -> Vec<String> {
+    let ours = features::ALL.into_iter();
+    ours.filter(|ours| theirs.iter().any(|theirs| theirs == ours)).map(str::to_owned).collect()
+}

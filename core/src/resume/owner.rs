@@ -1,0 +1,90 @@
+//! Which tokens of a session count. A token is replaced whenever the session changes its
+//! transport; the one before counts until the client has shown that it holds a newer one, so a
+//! lost answer leaves nobody outside.
+
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+
+use super::token::TokenError;
+
+/// Tokens of one session that count at the same time. Only answers that were all lost make so
+/// many; beyond, the oldest of those are forgotten, and the client's own still counts.
+pub const TOKENS_MAX: usize = 16;
+
+/// Names a token. 16 random bytes in base64url.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Jti(pub String);
+
+/// The tokens and the transports of one session, counted. Whoever changes it must be alone, and
+/// must attach the transport before anybody else changes it: so epochs and transports agree.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Owner {
+    epoch: u64,
+    /// Oldest first. The first is the newest that the client is known to hold, or the very first.
+    tokens: VecDeque<Jti>,
+    /// Presented or handed out with the transport that is there now: hearing from the client on
+    /// that transport shows that it holds this one.
+    handed_out: Jti,
+}
+
+impl Owner {
+    /// A session's first token, of its first epoch.
+    pub fn new(first: Jti) -> Self {
+        Self { epoch: 1, tokens: VecDeque::from([first.clone()]), handed_out: first }
+    }
+
+    /// Counts the transports.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// The client holds what it was handed with the newest transport.
+    pub fn confirm(&mut self) {
+        if let Some(at) = self.tokens.iter().position(|token| *token == self.handed_out) {
+            self.tokens.drain(..at);
+        }
+    }
+
+    /// Whether a token counts. Changes nothing.
+    ///
+    /// # Errors
+    /// The client has shown that it holds a newer one.
+    pub fn check(&self, presented: &Jti) -> Result<(), TokenError> {
+        if self.tokens.contains(presented) { Ok(()) } else { Err(TokenError::Replayed) }
+    }
+
+    /// A new transport: the next epoch, with a token of its own.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check); then nothing has changed.
+    pub fn claim(&mut self, presented: &Jti, next: Jti) -> Result<u64, TokenError> {
+        let at = self.tokens.iter().position(|token| token == presented).ok_or(TokenError::Replayed)?;
+        // The client holds what it presents. What was handed out later may have arrived as well:
+        // this may be a late try.
+        self.tokens.drain(..at);
+        Ok(self.advance(next))
+    }
+
+    /// A new transport for a client that has shown by other means that it is the same.
+    pub fn advance(&mut self, next: Jti) -> u64 {
+        self.epoch += 1;
+        self.push(next.clone());
+        self.handed_out = next;
+        self.epoch
+    }
+
+    /// A newer token on the same transport. Those before count on: nothing that the client says
+    /// afterwards shows that it has read it.
+    pub fn renew(&mut self, next: Jti) {
+        self.push(next);
+    }
+
+    fn push(&mut self, next: Jti) {
+        if self.tokens.len() >= TOKENS_MAX {
+            self.tokens.remove(1);
+        }
+        self.tokens.push_back(next);
+    }
+}

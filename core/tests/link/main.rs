@@ -1,0 +1,235 @@
+//! Frames as they are written and read, the first words, and the link's own bounds and times.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+use std::time::Duration;
+
+use bowline_core::endpoint::{Attached, Endpoint, LinkEvent};
+use bowline_core::error::ErrorCode;
+use bowline_core::limits::Limits;
+use bowline_core::link::handshake::{Opening, negotiate};
+use bowline_core::link::{Frame, Joint, LinkRules, Refused, Role};
+use bowline_core::session::{Closed, ClosedBy, Step};
+use bowline_core::time::Time;
+use bowline_core::value::Payload;
+
+const HELLO: &str = r#"{"type":"session.hello","protocol":[1],"features":["ack","heartbeat","durable"],"client":{"kind":"bowline-rs","version":"0.1.0","instance":"…"},"hello_id":"abc","auth":{"scheme":"bearer","token":"…"}}"#;
+
+fn at(ms: u64) -> Time {
+    Time(Duration::from_millis(ms))
+}
+
+fn joint(peer_processed: u64) -> Joint {
+    Joint { peer_processed, peer_sends_after: None, heartbeat: true }
+}
+
+fn end(role: Role, rules: LinkRules) -> (Endpoint, Attached) {
+    let mut endpoint = Endpoint::linked(Limits::default(), true, role, rules);
+    let attached = endpoint.attach(at(0), joint(0)).unwrap();
+    (endpoint, attached)
+}
+
+fn call(endpoint: &mut Endpoint, text: &str) {
+    let session = &mut endpoint.session;
+    let args = Payload { text: format!("[{text:?}]"), refs: Vec::new() };
+    session.call(session.main(), &[Step::Name("f".to_owned())], Some(args));
+}
+
+/// Everything that is written, acks left out.
+fn written(endpoint: &mut Endpoint, attached: Attached) -> Vec<String> {
+    let texts = std::iter::from_fn(|| endpoint.poll_transmit(attached.attachment));
+    texts.filter(|text| !text.contains("session.ack")).collect()
+}
+
+fn gone() -> Closed {
+    Closed { by: ClosedBy::Transport, name: "Error".to_owned(), message: "cut".to_owned() }
+}
+
+#[test]
+fn hello_examples_verbatim_and_nothing_before_hello() {
+    let Ok(Opening::Hello(hello)) = Opening::read(HELLO) else { panic!("a hello") };
+    assert_eq!(Frame::Hello(hello.clone()).write(), HELLO);
+    assert_eq!(hello.auth.scheme, "bearer");
+    for (text, code) in [
+        (r#"["push",["pipeline",0,["f"],[]]]"#, ErrorCode::HandshakeRequired),
+        (r#"{"type":"session.ack","last_processed_seq":0}"#, ErrorCode::HandshakeRequired),
+        (r#"{"type":"session.future"}"#, ErrorCode::HandshakeRequired),
+        (r#"{"type":"session.hello"}"#, ErrorCode::InvalidRequest),
+        (r#"{"type":"session.hello","protocol":[]}"#, ErrorCode::InvalidRequest),
+        (r#"{"type":"session.hello","protocol":[2,3]}"#, ErrorCode::ProtocolUnsupported),
+        ("{", ErrorCode::InvalidRequest),
+        ("", ErrorCode::HandshakeRequired),
+    ] {
+        assert_eq!(Opening::read(text).unwrap_err().code, code, "{text}");
+    }
+    let long = format!(r#"{{"type":"session.hello","protocol":[1],"hello_id":"{}"}}"#, "x".repeat(20_000));
+    assert_eq!(Opening::read(&long).unwrap_err().code, ErrorCode::PayloadTooLarge);
+    // The least that a client may say, from whatever future.
+    Opening::read(r#" {"protocol":[7,1],"type":"session.hello","zone":{"x":[1]}}"#).unwrap();
+}
+
+#[test]
+fn frames_of_newer_versions_are_ignored_unless_they_must_not_be() {
+    assert_eq!(Frame::read(r#"{"type":"session.later","x":1}"#), Ok(None));
+    assert_eq!(Frame::read(r#"{"type":"session.later","must":true}"#).unwrap_err().code, ErrorCode::InvalidRequest);
+    assert_eq!(Frame::read(r#"{"type":"session.pong"}"#).unwrap_err().code, ErrorCode::InvalidRequest);
+    for ack in
+        [r#"{"type":"session.ack","last_processed_seq":18}"#, r#"{ "last_processed_seq":18,"type":"session.ack"}"#]
+    {
+        assert_eq!(Frame::read(ack), Ok(Some(Frame::Ack { last_processed_seq: 18 })));
+    }
+    Frame::read(r#"{"type":"session.ack","last_processed_seq":99999999999999999999999}"#).unwrap_err();
+    let rejected = Frame::Rejected(Refused::new(ErrorCode::from("NEW_CODE"), "no"));
+    assert_eq!(rejected.write(), r#"{"type":"session.rejected","code":"NEW_CODE","message":"no","retryable":false}"#);
+    assert!(Frame::is_frame(" {") && !Frame::is_frame("[\"abort\"]") && !Frame::is_frame(""));
+    assert_eq!(negotiate(&[9, 1]), Ok(1));
+}
+
+#[test]
+fn every_code_is_written_as_it_is_read() {
+    for code in ErrorCode::ALL {
+        assert_eq!(ErrorCode::from(code.as_str()), *code);
+    }
+}
+
+#[test]
+fn idle_client_resumes_after_buffer_aged() {
+    let (mut client, first) = end(Role::Client, LinkRules::default());
+    call(&mut client, "a");
+    let sent = written(&mut client, first);
+    client.handle_text(first.attachment, at(1), r#"{"type":"session.ack","last_processed_seq":1}"#);
+    client.detach(first.attachment, at(2), gone());
+    // Nothing is kept any more, and nothing was missed.
+    assert_eq!((sent.len(), client.retained()), (1, (0, 0)));
+    for n in 1..10 {
+        let attached = client.attach(at(n << 30), joint(1)).unwrap();
+        assert!(written(&mut client, attached).is_empty());
+        client.detach(attached.attachment, at(n << 30), gone());
+    }
+}
+
+#[test]
+fn late_frame_from_fenced_socket_is_dropped() {
+    let (mut server, old) = end(Role::Server, LinkRules::default());
+    let message = r#"["push",["pipeline",0,["f"],[]]]"#;
+    assert!(server.handle_text(old.attachment, at(1), message));
+    let new = server.attach(at(2), joint(0)).unwrap();
+    assert_eq!(new.processed, 1);
+    assert!(!server.handle_text(old.attachment, at(3), message));
+    assert_eq!(server.poll_transmit(old.attachment), None);
+    server.detach(old.attachment, at(4), gone());
+    assert!(server.is_attached(new.attachment), "the old socket's end is not the new one's");
+    assert_eq!(server.processed(), 1);
+}
+
+#[test]
+fn a_peer_that_lies_about_numbers_gets_nothing() {
+    let (mut client, first) = end(Role::Client, LinkRules::default());
+    call(&mut client, "a");
+    written(&mut client, first);
+    for lie in [joint(2), joint(u64::MAX), Joint { peer_sends_after: Some(1), ..joint(0) }] {
+        assert_eq!(client.attach(at(1), lie).unwrap_err().code, ErrorCode::ResumeGap);
+    }
+    assert!(client.is_attached(first.attachment), "a lie does not end the turn of who is there");
+    client.handle_text(first.attachment, at(1), r#"{"type":"session.ack","last_processed_seq":1}"#);
+    assert_eq!(client.attach(at(1), joint(0)).unwrap_err().code, ErrorCode::ResumeGap);
+    client.handle_text(first.attachment, at(1), r#"{"type":"session.ack","last_processed_seq":5}"#);
+    assert_eq!(client.session.closed().unwrap().name, "RESUME_GAP");
+}
+
+#[test]
+fn overflow_is_reported_not_truncated() {
+    let mut rules = LinkRules::default();
+    rules.retain_messages = 4;
+    let (mut server, attached) = end(Role::Server, rules.clone());
+    (0..10).for_each(|_| call(&mut server, "x"));
+    // With a transport, messages wait for acks.
+    assert_eq!(written(&mut server, attached).len(), 4);
+    server.handle_text(attached.attachment, at(1), r#"{"type":"session.ack","last_processed_seq":3}"#);
+    assert_eq!(written(&mut server, attached).len(), 3);
+    server.bound_retained();
+    assert!(!server.session.is_closed());
+    // Without one, a server gives the session up, and says so.
+    server.detach(attached.attachment, at(2), gone());
+    server.bound_retained();
+    assert_eq!(server.session.closed().unwrap().name, "BUFFER_OVERFLOW");
+    // A client refuses what is new.
+    let (mut client, attached) = end(Role::Client, rules);
+    (0..4).for_each(|_| call(&mut client, "x"));
+    assert!(!client.is_overfull());
+    client.detach(attached.attachment, at(2), gone());
+    client.bound_retained();
+    assert!(client.is_overfull() && !client.session.is_closed());
+}
+
+#[test]
+fn silence_is_asked_about_and_then_believed() {
+    let (mut client, attached) = end(Role::Client, LinkRules::default());
+    written(&mut client, attached);
+    assert_eq!(client.poll_timeout(), Some(at(20_000)));
+    assert!(client.handle_timeout(attached.attachment, at(20_000)));
+    assert_eq!(written(&mut client, attached), [r#"{"type":"session.ping","nonce":"1"}"#]);
+    let (mut server, of_server) = end(Role::Server, LinkRules::default());
+    written(&mut server, of_server);
+    server.handle_text(of_server.attachment, at(1), r#"{"type":"session.ping","nonce":"1"}"#);
+    let pong = written(&mut server, of_server);
+    assert_eq!(pong, [r#"{"type":"session.pong","ping_nonce":"1","last_processed_seq":0}"#]);
+    client.handle_text(attached.attachment, at(21_000), &pong[0]);
+    assert!(client.handle_timeout(attached.attachment, at(40_999)));
+    assert_eq!(client.poll_timeout(), Some(at(41_000)));
+    assert!(client.handle_timeout(attached.attachment, at(41_000)));
+    assert!(!client.handle_timeout(attached.attachment, at(61_000)));
+}
+
+#[test]
+fn acks_come_by_number_by_bytes_and_by_time() {
+    let (mut server, attached) = end(Role::Server, LinkRules::default());
+    let ack = |server: &mut Endpoint| {
+        let texts = std::iter::from_fn(|| server.poll_transmit(attached.attachment));
+        texts.filter(|text| text.contains("session.ack")).count()
+    };
+    assert_eq!(ack(&mut server), 1, "at once when a transport begins");
+    let release = r#"["release",1,1]"#;
+    let push = r#"["push",1]"#;
+    for _ in 0..31 {
+        server.handle_text(attached.attachment, at(1), push);
+    }
+    assert_eq!(ack(&mut server), 0);
+    server.handle_text(attached.attachment, at(1), release);
+    assert_eq!(ack(&mut server), 1);
+    server.handle_text(attached.attachment, at(2), push);
+    assert_eq!((ack(&mut server), server.poll_timeout()), (0, Some(at(102))));
+    server.handle_timeout(attached.attachment, at(102));
+    assert_eq!(ack(&mut server), 1);
+    server.handle_text(attached.attachment, at(103), &format!(r#"["push",{:?}]"#, "x".repeat(70_000)));
+    assert_eq!(ack(&mut server), 1);
+}
+
+#[test]
+fn without_a_link_bytes_are_those_of_a_plain_session() {
+    let mut plain = Endpoint::plain(Limits::default(), true);
+    let transport = plain.attach_plain();
+    let mut session = bowline_core::session::Session::new(Limits::default(), true);
+    call(&mut plain, "a");
+    let args = Payload { text: "[\"a\"]".to_owned(), refs: Vec::new() };
+    session.call(session.main(), &[Step::Name("f".to_owned())], Some(args));
+    for text in [r#"["push",["pipeline",0,["g"],[]]]"#, "[\"pull\",1]", "{}"] {
+        plain.handle_text(transport, at(1), text);
+        session.handle_message(text);
+    }
+    let texts: Vec<_> = std::iter::from_fn(|| plain.poll_transmit(transport)).collect();
+    assert_eq!(texts, std::iter::from_fn(|| session.poll_transmit()).collect::<Vec<_>>());
+    assert_eq!((plain.poll_timeout(), plain.poll_event()), (None, None));
+}
+
+#[test]
+fn the_end_is_said_and_told() {
+    let (mut server, of_server) = end(Role::Server, LinkRules::default());
+    let (mut client, of_client) = end(Role::Client, LinkRules::default());
+    server.end(ClosedBy::Us, &ErrorCode::Draining, "later");
+    let last = written(&mut server, of_server);
+    assert_eq!(last, [r#"{"type":"session.evicted","code":"DRAINING","reason":"later"}"#]);
+    client.handle_text(of_client.attachment, at(1), &last[0]);
+    let lost = LinkEvent::Lost { code: ErrorCode::Draining, message: "later".to_owned() };
+    assert_eq!((client.poll_event(), client.poll_event()), (Some(lost), None));
+    assert_eq!(client.attach(at(2), joint(0)).unwrap_err().code, ErrorCode::ResumeWindowExpired);
+}

@@ -1,0 +1,200 @@
+//! Tokens, the keys that sign them, the proof of possession, and which token counts.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bowline_core::error::ErrorCode;
+use bowline_core::link::Secret;
+use bowline_core::resume::{
+    Claims, Jti, Key, KeyError, KeyRing, Owner, TOKENS_MAX, TokenError, TokenPolicy, prove, resume_key,
+};
+use bowline_core::time::UnixTime;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::{Digest, Sha256};
+
+const AUDIENCE: &str = "calculator";
+const BORN: UnixTime = UnixTime(1_700_000_000);
+
+/// Minted by version 0.1; read for ever.
+const GOLDEN: &str = include_str!("golden.token");
+
+fn key(id: &str) -> Key {
+    Key::new(id, &[id.as_bytes()[0]; 32]).unwrap()
+}
+
+fn keys() -> KeyRing {
+    KeyRing::new(key("a"))
+}
+
+fn minted(keys: &KeyRing, now: UnixTime) -> (Secret, Claims) {
+    let mut claims = Claims::new("s_1", "ann", AUDIENCE, BORN);
+    claims.ep = 3;
+    claims.jti = Jti("first".to_owned());
+    let token = keys.mint(&mut claims, &TokenPolicy::default(), now);
+    (token, claims)
+}
+
+fn after(seconds: u64) -> UnixTime {
+    UnixTime(BORN.0 + seconds)
+}
+
+#[test]
+fn token_round_trip_is_byte_stable() {
+    let (token, claims) = minted(&keys(), BORN);
+    let (again, _) = minted(&keys(), BORN);
+    assert_eq!(token.expose(), again.expose());
+    assert_eq!(keys().open(token.expose(), AUDIENCE, after(10)).unwrap(), claims);
+    assert_eq!(token.expose(), GOLDEN.trim());
+}
+
+#[test]
+fn token_expiry_cannot_be_edited() {
+    let (token, _) = minted(&keys(), BORN);
+    let late = after(3_600 + 31);
+    assert_eq!(keys().open(token.expose(), AUDIENCE, late), Err(TokenError::Expired(31)));
+    let parts: Vec<&str> = token.expose().split('.').collect();
+    let body = String::from_utf8(URL_SAFE_NO_PAD.decode(parts[2]).unwrap()).unwrap();
+    let edited = body.replace(&format!("\"exp\":{}", BORN.0 + 3_600), &format!("\"exp\":{}", BORN.0 + 9_999));
+    assert_ne!(edited, body);
+    let forged = [parts[0], parts[1], &URL_SAFE_NO_PAD.encode(edited), parts[3]].join(".");
+    assert_eq!(keys().open(&forged, AUDIENCE, late), Err(TokenError::Tag));
+}
+
+#[test]
+fn flipping_any_bit_of_a_token_is_refused() {
+    let (token, _) = minted(&keys(), BORN);
+    for at in 0..token.expose().len() {
+        for bit in 0..8 {
+            let mut bytes = token.expose().as_bytes().to_vec();
+            bytes[at] ^= 1 << bit;
+            if let Ok(flipped) = String::from_utf8(bytes) {
+                keys().open(&flipped, AUDIENCE, BORN).unwrap_err();
+            }
+        }
+        keys().open(&token.expose()[..at], AUDIENCE, BORN).unwrap_err();
+    }
+}
+
+#[test]
+fn wrong_key_unknown_kid_and_old_age_have_distinct_logs() {
+    let (token, _) = minted(&keys(), BORN);
+    let open = |keys: KeyRing, now| keys.open(token.expose(), AUDIENCE, now).unwrap_err();
+    let other_a = KeyRing::new(Key::new("a", &[9; 40]).unwrap());
+    let errors = [
+        (open(other_a, BORN), ErrorCode::ResumeTokenInvalid),
+        (keys().open("bwl1.e30", AUDIENCE, BORN).unwrap_err(), ErrorCode::ResumeTokenInvalid),
+        (keys().open(&"x".repeat(70_000), AUDIENCE, BORN).unwrap_err(), ErrorCode::ResumeTokenInvalid),
+        (keys().open(token.expose(), "another", BORN).unwrap_err(), ErrorCode::ResumeTokenInvalid),
+        (open(KeyRing::new(key("b")), BORN), ErrorCode::ResumeTokenKeyUnknown),
+        (open(keys(), UnixTime(BORN.0 - 31)), ErrorCode::ResumeTokenNotYetValid),
+        (open(keys(), after(4_000)), ErrorCode::ResumeTokenExpired),
+    ];
+    let mut texts: Vec<_> = errors.iter().map(|(error, _)| error.to_string()).collect();
+    for (error, code) in &errors {
+        assert_eq!(error.code(), *code, "{error}");
+    }
+    texts.sort();
+    texts.dedup();
+    assert_eq!(texts.len(), errors.len(), "one log line each");
+    // A young token of an old session.
+    let (token, _) = minted(&keys(), after(86_000));
+    assert_eq!(keys().open(token.expose(), AUDIENCE, after(86_401)), Err(TokenError::TooOld(86_401)));
+}
+
+#[test]
+fn clocks_may_differ_by_half_a_minute() {
+    let (token, _) = minted(&keys(), BORN);
+    keys().open(token.expose(), AUDIENCE, UnixTime(BORN.0 - 30)).unwrap();
+    keys().open(token.expose(), AUDIENCE, after(3_630)).unwrap();
+}
+
+#[test]
+fn mac_is_hmac_not_prefix_hash() {
+    let (token, _) = minted(&keys(), BORN);
+    let (signed, tag) = token.expose().rsplit_once('.').unwrap();
+    let mut derive = Hmac::<Sha256>::new_from_slice(&[b'a'; 32]).unwrap();
+    derive.update(b"bowline/mac/1");
+    let derived = derive.finalize().into_bytes();
+    let mut mac = Hmac::<Sha256>::new_from_slice(&derived).unwrap();
+    mac.update(signed.as_bytes());
+    assert_eq!(tag, URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()));
+    let prefix = Sha256::new().chain_update(derived).chain_update(signed).finalize();
+    let forged = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(prefix));
+    assert_eq!(keys().open(&forged, AUDIENCE, BORN), Err(TokenError::Tag));
+}
+
+#[test]
+fn keys_rotate() {
+    let (old, _) = minted(&keys(), BORN);
+    let rotated = keys().rotate(key("b")).unwrap();
+    rotated.open(old.expose(), AUDIENCE, BORN).unwrap();
+    let (new, claims) = minted(&rotated, BORN);
+    assert_eq!(claims.kid, "b");
+    assert_eq!(keys().open(new.expose(), AUDIENCE, BORN), Err(TokenError::KeyUnknown));
+    assert!(matches!(rotated.rotate(key("a")), Err(KeyError::SameName)));
+    assert!(matches!(Key::new("a", &[0; 31]), Err(KeyError::TooShort(31))));
+    assert!(matches!(Key::new("", &[0; 32]), Err(KeyError::Name(0))));
+    assert!(!format!("{:?}", keys()).contains("97"), "keys are not shown");
+    assert_eq!(format!("{old:?}"), "Secret(..)");
+}
+
+#[test]
+fn a_token_without_its_key_resumes_nothing() {
+    let keys = keys();
+    let (token, claims) = minted(&keys, BORN);
+    let held = resume_key(&keys, &claims);
+    let proof = prove(&held, "challenge", &token, 17);
+    keys.check_proof(&claims, "challenge", &token, 17, &proof).unwrap();
+    let other = Claims { ep: 4, ..claims.clone() };
+    for wrong in [
+        keys.check_proof(&claims, "another", &token, 17, &proof),
+        keys.check_proof(&claims, "challenge", &token, 18, &proof),
+        keys.check_proof(&claims, "challenge", &Secret::new("x"), 17, &proof),
+        keys.check_proof(&other, "challenge", &token, 17, &proof),
+        keys.check_proof(&claims, "challenge", &token, 17, &prove(&Secret::new("guess"), "challenge", &token, 17)),
+        keys.check_proof(&claims, "challenge", &token, 17, "no base64!"),
+    ] {
+        assert_eq!(wrong, Err(TokenError::Proof));
+    }
+}
+
+fn jti(n: usize) -> Jti {
+    Jti(n.to_string())
+}
+
+#[test]
+fn confirmed_previous_token_is_replay() {
+    let mut owner = Owner::new(jti(0));
+    assert_eq!(owner.claim(&jti(0), jti(1)), Ok(2));
+    // The answer may have been lost: both count.
+    assert_eq!(owner.claim(&jti(0), jti(2)), Ok(3));
+    assert_eq!(owner.claim(&jti(1), jti(3)), Ok(4));
+    // The client has shown that it holds 1.
+    assert_eq!(owner.check(&jti(0)), Err(TokenError::Replayed));
+    owner.confirm();
+    for old in [0, 1, 2] {
+        assert_eq!(owner.claim(&jti(old), jti(9)), Err(TokenError::Replayed));
+    }
+    assert_eq!((owner.epoch(), owner.check(&jti(3))), (4, Ok(())));
+}
+
+#[test]
+fn answers_that_are_all_lost_strand_nobody() {
+    let mut owner = Owner::new(jti(0));
+    for n in 1..100 {
+        owner.claim(&jti(0), jti(n)).unwrap();
+    }
+    owner.check(&jti(0)).unwrap();
+    assert_eq!((0..100).filter(|&n| owner.check(&jti(n)).is_ok()).count(), TOKENS_MAX);
+}
+
+#[test]
+fn renewed_tokens_count_beside_those_before() {
+    let mut owner = Owner::new(jti(0));
+    owner.renew(jti(1));
+    owner.confirm();
+    // Hearing of the client shows nothing about a token that was sent meanwhile.
+    owner.check(&jti(0)).unwrap();
+    owner.claim(&jti(1), jti(2)).unwrap();
+    assert_eq!(owner.check(&jti(0)), Err(TokenError::Replayed));
+}

@@ -1,0 +1,103 @@
+//! Who a peer is. What it may do is the business of the object it is given.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use bowline_core::link::{Credentials, Secret};
+use http::StatusCode;
+use http::header::AUTHORIZATION;
+
+use crate::error::Refusal;
+use crate::peer_info::Peer;
+
+/// Who a peer was found to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Principal {
+    /// Names a user or a program, the same in every session. Goes into tokens as a hash, and to
+    /// the peer itself.
+    pub id: String,
+}
+
+impl Principal {
+    /// Somebody who is known by this name.
+    pub fn new(id: impl Into<String>) -> Self {
+        Self { id: id.into() }
+    }
+
+    /// Nobody in particular.
+    pub fn anonymous() -> Self {
+        Self::new("")
+    }
+
+    /// Whether nobody has said who this is.
+    pub fn is_anonymous(&self) -> bool {
+        self.id.is_empty()
+    }
+}
+
+/// Finds out who a peer is, once for each session, before it gets a root object.
+///
+/// Closures from a bearer token to an optional principal are authenticators, too.
+#[async_trait]
+pub trait Authenticator: Send + Sync + 'static {
+    /// Who presents these credentials. The scheme is whatever the peer says: refuse those that
+    /// are not known. Peers that show nothing have the scheme `none`.
+    ///
+    /// Dropped when the peer goes away, and after [`HttpLimits::handshake`](crate::HttpLimits::handshake).
+    ///
+    /// # Errors
+    /// The peer is refused. With status 401 it may try again, three times on a connection.
+    async fn authenticate(&self, peer: &Peer, credentials: &Credentials) -> Result<Principal, Refusal>;
+}
+
+/// Takes everybody who does not say who they are.
+#[derive(Debug)]
+pub(crate) struct Anonymous;
+
+#[async_trait]
+impl Authenticator for Anonymous {
+    async fn authenticate(&self, _peer: &Peer, credentials: &Credentials) -> Result<Principal, Refusal> {
+        // A token of HTTP's own is for the root function, which sees the headers.
+        match credentials.scheme.as_str() {
+            Credentials::NONE | HTTP => Ok(Principal::anonymous()),
+            scheme => Err(unauthorized(format!("credentials of scheme {scheme:?} are not asked for here"))),
+        }
+    }
+}
+
+#[async_trait]
+impl<F> Authenticator for F
+where
+    F: Fn(&str) -> Option<Principal> + Send + Sync + 'static,
+{
+    async fn authenticate(&self, _peer: &Peer, credentials: &Credentials) -> Result<Principal, Refusal> {
+        let (Credentials::BEARER | HTTP, Some(token)) = (credentials.scheme.as_str(), &credentials.token) else {
+            return Err(unauthorized("a bearer token is asked for"));
+        };
+        self(token.expose()).ok_or_else(|| unauthorized("this token is nobody's"))
+    }
+}
+
+/// The scheme of a bearer token that came as an HTTP header.
+pub(crate) const HTTP: &str = "http-bearer";
+
+/// What a peer has shown by its request's headers.
+pub(crate) fn of_headers(peer: &Peer) -> Credentials {
+    let header = peer.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let token =
+        header.and_then(|header| header.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    match token {
+        Some((_, token)) => Credentials { scheme: HTTP.to_owned(), token: Some(Secret::new(token.trim())) },
+        None => Credentials::default(),
+    }
+}
+
+fn unauthorized(why: impl Into<String>) -> Refusal {
+    Refusal::new(StatusCode::UNAUTHORIZED, why)
+}
+
+impl fmt::Display for Principal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_anonymous() { "anonymous" } else { &self.id })
+    }
+}

@@ -1,0 +1,222 @@
+//! WebSockets that speak the link: who the client is, whether it gets a session or its session
+//! back, and that session's turn on this socket.
+
+use std::time::Duration;
+
+use bowline_core::error::ErrorCode;
+use bowline_core::link::handshake::{AUTHENTICATIONS_MAX, OPENING_BYTES_MAX, Opening};
+use bowline_core::link::{Credentials, Frame, Hello, Refused};
+use bowline_core::peer::{Receiving, Sending, Transport, TransportEnd, Turn};
+use bowline_core::session::ClosedBy;
+use bowline_transport::{Ending, Parting, WebSocket};
+use http::StatusCode;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, interval_at, timeout, timeout_at};
+
+use crate::auth;
+use crate::drain::{Deadlines, GOING_AWAY, Ticket};
+use crate::error::Refusal;
+use crate::peer_info::Peer;
+use crate::registry::{Admitted, random};
+use crate::service::Service;
+
+/// Close codes of what goes wrong before a session.
+const INVALID: u16 = 4400;
+const UNAUTHENTICATED: u16 = 4401;
+const WINDOW_EXPIRED: u16 = 4410;
+const TOO_LARGE: u16 = 4413;
+const LIMITED: u16 = 4429;
+const INTERNAL: u16 = 4500;
+
+/// A socket on which the link was agreed upon.
+pub(crate) struct Linked {
+    pub(crate) service: Service,
+    pub(crate) peer: Peer,
+    pub(crate) ticket: Ticket,
+}
+
+/// Why there is no session on a socket.
+enum Failure {
+    /// The client is told.
+    Refused(Refused),
+    /// It is gone.
+    Gone,
+}
+
+impl From<Refused> for Failure {
+    fn from(refused: Refused) -> Self {
+        Self::Refused(refused)
+    }
+}
+
+impl From<TransportEnd> for Failure {
+    fn from(_: TransportEnd) -> Self {
+        Self::Gone
+    }
+}
+
+impl Linked {
+    /// Runs the socket to its end.
+    pub(crate) async fn serve<S>(mut self, transport: WebSocket<S>, ending: Ending<S>, parting: Parting)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let (mut sender, mut receiver) = transport.split();
+        let handshake = self.service.http.handshake;
+        let opened = timeout(handshake, self.open(&mut sender, &mut receiver)).await.unwrap_or_else(|_elapsed| {
+            Err(Refused::new(ErrorCode::HandshakeRequired, format!("no session within {handshake:?}")).into())
+        });
+        match opened {
+            Ok((admitted, greeting)) => {
+                let turn =
+                    admitted.entry.connection.drive(admitted.attached, (sender, receiver), Some(greeting.write()));
+                self.run(admitted, Box::pin(turn), &parting).await;
+            }
+            Err(Failure::Refused(refused)) => {
+                tracing::debug!(code = %refused.code, message = refused.message, "no session");
+                parting.set(close_code(&refused.code), refused.code.as_str());
+                // Whoever has gone does not need to be told.
+                drop(say(&mut sender, &Frame::Rejected(refused)).await);
+            }
+            Err(Failure::Gone) => tracing::debug!("gone before a session"),
+        }
+        let traffic = ending.finish().await;
+        tracing::debug!(?traffic, "socket closed");
+    }
+
+    /// The handshake. What the client sends behind its hello stays unread until it is answered.
+    async fn open(
+        &mut self,
+        sender: &mut impl Sending,
+        receiver: &mut impl Receiving,
+    ) -> Result<(Admitted, Frame), Failure> {
+        let challenge = random::<32>();
+        say(sender, &Frame::Challenge { challenge: challenge.clone() }).await?;
+        let text = receiver.receive().await?;
+        match Opening::read(text.as_ref())? {
+            Opening::Hello(hello) => self.hello(hello, sender, receiver).await,
+            Opening::Resume(resume) => {
+                let (admitted, resumed) = self.service.registry.resume(&resume, &challenge)?;
+                tracing::debug!(session = admitted.entry.id, epoch = admitted.epoch, "session resumed");
+                Ok((admitted, Frame::Resumed(resumed)))
+            }
+        }
+    }
+
+    async fn hello(
+        &mut self,
+        hello: Hello,
+        sender: &mut impl Sending,
+        receiver: &mut impl Receiving,
+    ) -> Result<(Admitted, Frame), Failure> {
+        let mut credentials = hello.auth.clone();
+        if credentials.scheme == Credentials::NONE {
+            credentials = auth::of_headers(&self.peer);
+        }
+        let mut tries = 1;
+        let principal = loop {
+            let refused = match self.service.authenticate_peer(&self.peer, &credentials).await {
+                Ok(principal) => break principal,
+                Err(refusal) => refused(refusal),
+            };
+            if refused.code != ErrorCode::Unauthenticated || tries == AUTHENTICATIONS_MAX {
+                return Err(refused.into());
+            }
+            tries += 1;
+            say(sender, &Frame::Unauthenticated(refused)).await?;
+            let text = receiver.receive().await?;
+            let text = text.as_ref();
+            let frame = if text.len() <= OPENING_BYTES_MAX { Frame::read(text)? } else { None };
+            let Some(Frame::Authenticate { response }) = frame else {
+                return Err(Refused::new(ErrorCode::HandshakeRequired, "say who you are first").into());
+            };
+            credentials = Credentials { scheme: hello.auth.scheme.clone(), token: Some(response) };
+        };
+        let registry = &self.service.registry;
+        let (admitted, welcome) = match registry.reopen(&hello, &principal) {
+            Some(reopened) => reopened,
+            None => {
+                self.peer.principal = principal.clone();
+                let root = self.service.root(self.peer.clone()).await.map_err(refused)?;
+                registry.open(&hello, principal, root, self.service.options.clone())?
+            }
+        };
+        tracing::debug!(session = admitted.entry.id, client = ?hello.client, "session opened");
+        Ok((admitted, Frame::Welcome(welcome)))
+    }
+
+    /// The session's turn on this socket.
+    async fn run(&self, admitted: Admitted, mut turn: impl Future<Output = Turn> + Unpin, parting: &Parting) {
+        let registry = &self.service.registry;
+        let half_life = Duration::from_secs(registry.resumption.tokens.token_seconds.max(2) / 2);
+        let mut renewal = interval_at(Instant::now() + half_life, half_life);
+        let ended = loop {
+            tokio::select! {
+                ended = &mut turn => break ended,
+                _ = renewal.tick() => registry.renew(&admitted),
+                deadlines = self.ticket.draining() => match self.drain(&admitted, &mut turn, deadlines, parting).await {
+                    Some(ended) => break ended,
+                    None => return registry.remove(&admitted.entry.id),
+                },
+            }
+        };
+        let session = &admitted.entry.id;
+        match ended {
+            Turn::Ended(closed) => {
+                tracing::debug!(session, by = ?closed.by, message = closed.message, "session closed");
+                registry.remove(session);
+            }
+            Turn::Detached(end) => {
+                tracing::debug!(session, %end, "session detached");
+                registry.park(&admitted);
+            }
+            Turn::Superseded => tracing::debug!(session, "session taken over"),
+        }
+    }
+
+    /// Lets running calls end, then ends the session; all by the deadlines.
+    async fn drain(
+        &self,
+        admitted: &Admitted,
+        turn: &mut (impl Future<Output = Turn> + Unpin),
+        deadlines: Deadlines,
+        parting: &Parting,
+    ) -> Option<Turn> {
+        let connection = &admitted.entry.connection;
+        let quiet = timeout_at(deadlines.calls, connection.answered());
+        tokio::select! {
+            ended = &mut *turn => return Some(ended),
+            _ = quiet => {}
+        }
+        parting.set(GOING_AWAY.0, GOING_AWAY.1);
+        connection.link(|endpoint| endpoint.end(ClosedBy::Us, &ErrorCode::Draining, GOING_AWAY.1));
+        timeout_at(deadlines.all, turn).await.ok()
+    }
+}
+
+async fn say(sender: &mut impl Sending, frame: &Frame) -> Result<(), TransportEnd> {
+    sender.feed(frame.write()).await?;
+    sender.flush().await
+}
+
+/// The refusal of an HTTP request, for a client that is past that.
+fn refused(refusal: Refusal) -> Refused {
+    let code = match refusal.status {
+        StatusCode::UNAUTHORIZED => ErrorCode::Unauthenticated,
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => ErrorCode::RateLimited,
+        status if status.is_server_error() => ErrorCode::InternalError,
+        _ => ErrorCode::PermissionDenied,
+    };
+    Refused { status: Some(refusal.status.as_u16()), ..Refused::new(code, refusal.message) }
+}
+
+fn close_code(code: &ErrorCode) -> u16 {
+    match code {
+        ErrorCode::Unauthenticated | ErrorCode::PermissionDenied => UNAUTHENTICATED,
+        ErrorCode::ResumeWindowExpired | ErrorCode::ResumeGap | ErrorCode::SessionTooOld => WINDOW_EXPIRED,
+        ErrorCode::PayloadTooLarge => TOO_LARGE,
+        ErrorCode::RateLimited => LIMITED,
+        ErrorCode::InternalError => INTERNAL,
+        _ => INVALID,
+    }
+}

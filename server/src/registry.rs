@@ -1,0 +1,332 @@
+//! The sessions that can be resumed: which there are, which are parked, and whose they are.
+//!
+//! Invariant: a session's owner, its life and its newest transport change together, under the
+//! lock of its entry. So epochs and transports agree, and of two resumes one comes second.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bowline_core::endpoint::Attached;
+use bowline_core::error::ErrorCode;
+use bowline_core::link::{Hello, Identity, Joint, Refused, Resume, Resumed, Role, Secret, Welcome, handshake};
+use bowline_core::peer::{Connection, Options, Stub};
+use bowline_core::resume::{Claims, Jti, Owner, TokenError, resume_key};
+use bowline_core::session::ClosedBy;
+use bowline_core::time::UnixTime;
+use dashmap::DashMap;
+use tokio::time::{Instant, sleep};
+
+use crate::auth::Principal;
+use crate::resumption::Resumption;
+
+/// How long a hello that comes again gets the same session.
+const HELLO_REPEATS: Duration = Duration::from_secs(60);
+
+/// How often is looked for what is over, unless the window is short.
+const SWEEP: Duration = Duration::from_secs(30);
+const SWEEP_MIN: Duration = Duration::from_millis(20);
+
+/// All sessions of a service that have a link.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    pub(crate) resumption: Resumption,
+    sessions: DashMap<String, Arc<Entry>>,
+    /// Sessions by the hello they were opened with, while it may come again.
+    hellos: DashMap<String, (Arc<Entry>, Instant)>,
+    sweeps: AtomicBool,
+}
+
+/// A session that can be resumed.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) id: String,
+    pub(crate) connection: Connection,
+    principal: Principal,
+    held: Mutex<Held>,
+}
+
+#[derive(Debug)]
+struct Held {
+    owner: Owner,
+    claims: Claims,
+    life: Life,
+    /// The client has shown that it got the welcome.
+    welcomed: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Life {
+    /// It has a transport.
+    Live,
+    /// It has none since then.
+    Parked(Instant),
+}
+
+/// A session on its way to a transport.
+pub(crate) struct Admitted {
+    pub(crate) entry: Arc<Entry>,
+    pub(crate) attached: Attached,
+    pub(crate) epoch: u64,
+}
+
+impl Registry {
+    pub(crate) fn new(resumption: Resumption) -> Arc<Self> {
+        Arc::new(Self { resumption, sessions: DashMap::new(), hellos: DashMap::new(), sweeps: AtomicBool::new(false) })
+    }
+
+    /// Opens a session.
+    pub(crate) fn open(
+        self: &Arc<Self>,
+        hello: &Hello,
+        principal: Principal,
+        root: Stub,
+        options: Options,
+    ) -> Result<(Admitted, Welcome), Refused> {
+        let connection = Connection::linked(Some(root), options, Role::Server, self.resumption.rules.clone());
+        let id = format!("s_{}", random::<16>());
+        let claims = Claims::new(&id, &principal.id, &self.resumption.audience, unix_now());
+        let first = Jti(random::<16>());
+        let held = Held { owner: Owner::new(first.clone()), claims, life: Life::Live, welcomed: false };
+        let entry = Arc::new(Entry { id: id.clone(), connection, principal, held: Mutex::new(held) });
+        let welcome = {
+            let mut held = entry.lock();
+            self.welcome(&entry, &mut held, hello, first)?
+        };
+        self.sessions.insert(id, Arc::clone(&entry));
+        if let Some(hello_id) = &hello.hello_id {
+            self.hellos.insert(hello_id.clone(), (Arc::clone(&entry), Instant::now()));
+        }
+        self.start_sweeping();
+        let epoch = welcome.0.epoch;
+        Ok((Admitted { entry, attached: welcome.1, epoch }, welcome.0))
+    }
+
+    /// The session of a hello that has come before, if its welcome may have been lost.
+    pub(crate) fn reopen(&self, hello: &Hello, principal: &Principal) -> Option<(Admitted, Welcome)> {
+        let (entry, since) = self.hellos.get(hello.hello_id.as_ref()?)?.value().clone();
+        let mut held = entry.lock();
+        let known = held.welcomed || entry.connection.link(|endpoint| endpoint.has_heard_frame());
+        if known || since.elapsed() > HELLO_REPEATS || entry.principal != *principal {
+            return None;
+        }
+        let next = Jti(random::<16>());
+        held.owner.advance(next.clone());
+        let (welcome, attached) = self.welcome(&entry, &mut held, hello, next).ok()?;
+        let epoch = welcome.epoch;
+        drop(held);
+        tracing::debug!(session = entry.id, epoch, "hello repeated");
+        Some((Admitted { entry, attached, epoch }, welcome))
+    }
+
+    /// Begins the turn of a transport that has been promised the whole session.
+    fn welcome(&self, entry: &Entry, held: &mut Held, hello: &Hello, jti: Jti) -> Result<(Welcome, Attached), Refused> {
+        let features = handshake::common_features(&hello.features);
+        let joint = Joint { peer_processed: 0, peer_sends_after: None, heartbeat: has_heartbeat(&features) };
+        let attached = entry.connection.attach(joint)?;
+        held.life = Life::Live;
+        let (resume_token, resume_key) = self.mint(held, jti);
+        let welcome = Welcome {
+            session_id: entry.id.clone(),
+            protocol: handshake::negotiate(&hello.protocol)?,
+            features,
+            runtime: Identity {
+                kind: "bowline-rs".to_owned(),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                instance: None,
+            },
+            principal: (!entry.principal.is_anonymous()).then(|| entry.principal.id.clone()),
+            epoch: held.owner.epoch(),
+            resume_token,
+            resume_key,
+            resume_window_sec: self.resumption.window.as_secs_f64().ceil() as u64,
+            heartbeat_interval_sec: self.resumption.rules.heartbeat.as_secs(),
+            last_event_seq: attached.processed,
+        };
+        Ok((welcome, attached))
+    }
+
+    /// Gives a session back. Token, proof, window, owner, numbers: each is looked at before the
+    /// next, and the transport before has had its turn when this returns.
+    pub(crate) fn resume(&self, resume: &Resume, challenge: &str) -> Result<(Admitted, Resumed), Refused> {
+        let Resumption { keys, audience, window, .. } = &self.resumption;
+        let token = &resume.resume_token;
+        let claims = keys.open(token.expose(), audience, unix_now()).map_err(|error| refuse(None, &error))?;
+        let refuse = |error: &TokenError| refuse(Some(&claims.sid), error);
+        keys.check_proof(&claims, challenge, token, resume.last_event_seq, &resume.proof)
+            .map_err(|error| refuse(&error))?;
+        let gone = || Refused::new(ErrorCode::ResumeWindowExpired, "there is no such session any more");
+        let entry = self.sessions.get(&claims.sid).map(|entry| Arc::clone(entry.value())).ok_or_else(gone)?;
+        let mut held = entry.lock();
+        if matches!(held.life, Life::Parked(since) if since.elapsed() > *window) {
+            return Err(gone());
+        }
+        let (heard, processed) = entry.connection.link(|endpoint| (endpoint.has_heard(), endpoint.processed()));
+        if heard {
+            held.owner.confirm();
+        }
+        held.owner.check(&claims.jti).map_err(|error| refuse(&error))?;
+        if resume.first_retained_seq > processed + 1 {
+            let message = format!("the client begins with {}, and {processed} arrived", resume.first_retained_seq);
+            return Err(Refused::new(ErrorCode::ResumeGap, message));
+        }
+        let features = handshake::common_features(&resume.features);
+        let peer_processed = resume.last_event_seq;
+        let joint = Joint { peer_processed, peer_sends_after: None, heartbeat: has_heartbeat(&features) };
+        let attached = entry.connection.attach(joint)?;
+        let next = Jti(random::<16>());
+        let epoch = held.owner.claim(&claims.jti, next.clone()).map_err(|error| refuse(&error))?;
+        held.life = Life::Live;
+        held.welcomed = true;
+        let (resume_token, resume_key) = self.mint(&mut held, next);
+        let resumed = Resumed {
+            session_id: entry.id.clone(),
+            mode: "warm".to_owned(),
+            epoch,
+            resume_token,
+            resume_key,
+            last_event_seq: attached.processed,
+            replayed_from: peer_processed,
+            replayed: attached.resent > 0,
+            replay_count: attached.resent,
+        };
+        drop(held);
+        Ok((Admitted { entry, attached, epoch }, resumed))
+    }
+
+    /// A token of the present epoch, and the key that goes with it.
+    fn mint(&self, held: &mut Held, jti: Jti) -> (Secret, Secret) {
+        let Resumption { keys, tokens, .. } = &self.resumption;
+        held.claims.ep = held.owner.epoch();
+        held.claims.jti = jti;
+        let token = keys.mint(&mut held.claims, tokens, unix_now());
+        (token, resume_key(keys, &held.claims))
+    }
+
+    /// Sends the client a newer token, because the one it has will end.
+    pub(crate) fn renew(&self, admitted: &Admitted) {
+        let entry = &admitted.entry;
+        let mut held = entry.lock();
+        if held.owner.epoch() == admitted.epoch {
+            let next = Jti(random::<16>());
+            held.owner.renew(next.clone());
+            let (token, _same_key) = self.mint(&mut held, next);
+            entry.connection.link(|endpoint| endpoint.send_token(token));
+        }
+    }
+
+    /// The transport of this epoch is gone. What the session waits for, it goes on waiting for.
+    pub(crate) fn park(&self, admitted: &Admitted) {
+        let mut held = admitted.entry.lock();
+        if held.owner.epoch() == admitted.epoch && !admitted.entry.connection.is_closed() {
+            held.life = Life::Parked(Instant::now());
+        }
+    }
+
+    /// The session is over.
+    pub(crate) fn remove(&self, id: &str) {
+        self.sessions.remove(id);
+    }
+
+    /// Sessions that wait for their client.
+    pub(crate) fn parked(&self) -> usize {
+        self.sessions.iter().filter(|entry| matches!(entry.lock().life, Life::Parked(_))).count()
+    }
+
+    /// Ends every session that waits for its client.
+    pub(crate) fn end_parked(&self, code: &ErrorCode, message: &str) {
+        self.sweep_all(|_| true, code, message);
+    }
+
+    /// Ends those that nobody came back for, and forgets those that have ended.
+    fn sweep(&self) {
+        let window = self.resumption.window;
+        let expired = &ErrorCode::ResumeWindowExpired;
+        self.sweep_all(|since| since.elapsed() > window, expired, "the client did not come back in time");
+        let mut parked: Vec<Instant> = self.sessions.iter().filter_map(|entry| entry.parked_since()).collect();
+        if parked.len() > self.resumption.parked {
+            parked.sort_unstable();
+            let last = parked[parked.len() - self.resumption.parked - 1];
+            self.sweep_all(|since| since <= last, expired, "too many sessions wait for their clients");
+        }
+        self.hellos.retain(|_, (_, since)| since.elapsed() <= HELLO_REPEATS);
+    }
+
+    fn sweep_all(&self, is_over: impl Fn(Instant) -> bool, code: &ErrorCode, message: &str) {
+        let mut over = Vec::new();
+        self.sessions.retain(|_, entry| {
+            let stays = !entry.connection.is_closed() && !entry.parked_since().is_some_and(&is_over);
+            if !stays {
+                over.push(Arc::clone(entry));
+            }
+            stays
+        });
+        // Ended outside of the map: the user's objects are dropped here, who may do anything.
+        for entry in over {
+            if !entry.connection.is_closed() {
+                tracing::debug!(session = entry.id, %code, message, "session lost");
+                entry.connection.link(|endpoint| endpoint.end(ClosedBy::Transport, code, message));
+            }
+        }
+    }
+
+    /// One task for all sessions, from the first session to the end of the service.
+    fn start_sweeping(self: &Arc<Self>) {
+        if self.sweeps.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let pause = (self.resumption.window / 4).clamp(SWEEP_MIN, SWEEP);
+        let registry: Weak<Self> = Arc::downgrade(self);
+        tokio::spawn(async move {
+            loop {
+                sleep(pause).await;
+                let Some(registry) = registry.upgrade() else { return };
+                registry.sweep();
+            }
+        });
+    }
+}
+
+impl Entry {
+    /// Nothing that can panic runs while the lock is held.
+    fn lock(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn parked_since(&self) -> Option<Instant> {
+        match self.lock().life {
+            Life::Parked(since) => Some(since),
+            Life::Live => None,
+        }
+    }
+}
+
+/// The log says what was wrong; the presenter is told what it may know.
+fn refuse(session: Option<&str>, error: &TokenError) -> Refused {
+    let code = error.code();
+    tracing::warn!(session, %code, %error, "resume refused");
+    let message = match code {
+        ErrorCode::ResumeTokenInvalid => "the token is not valid here".to_owned(),
+        _ => error.to_string(),
+    };
+    Refused::new(code, message)
+}
+
+fn has_heartbeat(features: &[String]) -> bool {
+    features.iter().any(|feature| feature == handshake::features::HEARTBEAT)
+}
+
+/// Random bytes as base64url.
+pub(crate) fn random<const N: usize>() -> String
+where
+    rand::distr::StandardUniform: rand::distr::Distribution<[u8; N]>,
+{
+    URL_SAFE_NO_PAD.encode(rand::random::<[u8; N]>())
+}
+
+#[expect(clippy::disallowed_methods, reason = "tokens are dated, because other processes read them")]
+fn unix_now() -> UnixTime {
+    UnixTime(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs())
+}

@@ -1,0 +1,289 @@
+//! The link as raw frames: what opens a session, what has it back, and what is refused.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bowline_core::link::{Frame, Hello, Refused, Resume, Resumed, Secret, Welcome};
+use bowline_core::resume::prove;
+use bowline_server::{Principal, Resumption, Service, TokenPolicy};
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+
+use crate::harness::{Socket, serve, service, within};
+
+const HELLO: &str = r#"{"type":"session.hello","protocol":[1],"features":["ack"],"hello_id":"once"}"#;
+const CALL: &str = r#"["push",["pipeline",0,["add"],[1,2]]]"#;
+
+/// A socket on which the link was agreed upon, and the server's challenge.
+struct Linked {
+    socket: Socket,
+    challenge: String,
+}
+
+impl Linked {
+    async fn open(address: SocketAddr) -> Self {
+        let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let mut request = format!("ws://{address}/rpc").into_client_request().unwrap();
+        request.headers_mut().insert("sec-websocket-protocol", "other, bowline.v1".parse().unwrap());
+        let (socket, answer) = within(tokio_tungstenite::client_async(request, stream)).await.unwrap();
+        assert_eq!(answer.headers()["sec-websocket-protocol"], "bowline.v1");
+        let mut socket = Socket(socket);
+        let first = socket.next().await;
+        let Ok(Some(Frame::Challenge { challenge })) = Frame::read(&first) else { panic!("{first}") };
+        Self { socket, challenge }
+    }
+
+    /// The next frame that is no ack.
+    async fn frame(&mut self) -> Frame {
+        loop {
+            let text = self.socket.next().await;
+            match Frame::read(&text) {
+                Ok(Some(Frame::Ack { .. })) => {}
+                Ok(Some(frame)) => return frame,
+                _ => panic!("{text}"),
+            }
+        }
+    }
+
+    /// The next message.
+    async fn message(&mut self) -> String {
+        loop {
+            let text = self.socket.next().await;
+            if !text.starts_with('{') {
+                return text;
+            }
+        }
+    }
+
+    async fn hello(address: SocketAddr) -> (Self, Welcome) {
+        let mut linked = Self::open(address).await;
+        linked.socket.send(HELLO).await;
+        match linked.frame().await {
+            Frame::Welcome(welcome) => (linked, welcome),
+            frame => panic!("{frame:?}"),
+        }
+    }
+
+    async fn resume(address: SocketAddr, token: &Secret, key: &Secret, came: u64) -> (Self, Result<Resumed, Refused>) {
+        let mut linked = Self::open(address).await;
+        let resume = Resume {
+            protocol: vec![1],
+            features: Vec::new(),
+            resume_token: token.clone(),
+            last_event_seq: came,
+            first_retained_seq: 1,
+            proof: prove(key, &linked.challenge, token, came),
+        };
+        linked.socket.send(&Frame::Resume(resume).write()).await;
+        let answer = match linked.frame().await {
+            Frame::Resumed(resumed) => Ok(resumed),
+            Frame::Rejected(refused) => Err(refused),
+            frame => panic!("{frame:?}"),
+        };
+        (linked, answer)
+    }
+}
+
+fn code(answer: Result<Resumed, Refused>) -> String {
+    answer.unwrap_err().code.to_string()
+}
+
+#[tokio::test]
+async fn a_cut_call_is_answered_on_the_next_socket() {
+    let address = serve(service()).await;
+    let (mut first, welcome) = Linked::hello(address).await;
+    assert_eq!((welcome.epoch, welcome.last_event_seq, welcome.resume_window_sec), (1, 0, 300));
+    first.socket.send(CALL).await;
+    first.socket.send(r#"["pull",1]"#).await;
+    assert_eq!(first.message().await, r#"["resolve",1,3]"#);
+    // The answer is taken for lost.
+    drop(first);
+    let (mut second, resumed) = Linked::resume(address, &welcome.resume_token, &welcome.resume_key, 0).await;
+    let resumed = resumed.unwrap();
+    assert_eq!((resumed.epoch, resumed.last_event_seq, resumed.replay_count), (2, 2, 1));
+    assert_eq!(second.message().await, r#"["resolve",1,3]"#);
+    second.socket.send(r#"["release",1,1]"#).await;
+    second.socket.send(r#"{"type":"session.close","reason":"done"}"#).await;
+    assert_eq!(second.frame().await, Frame::Closed { reason: Some("done".to_owned()) });
+    let (_, gone) = Linked::resume(address, &resumed.resume_token, &resumed.resume_key, 1).await;
+    assert_eq!(code(gone), "RESUME_WINDOW_EXPIRED");
+}
+
+#[tokio::test]
+async fn lost_welcome_same_hello_id() {
+    let address = serve(service()).await;
+    let (mut first, welcome) = Linked::hello(address).await;
+    first.socket.send(CALL).await;
+    drop(first);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let (mut second, again) = Linked::hello(address).await;
+    assert_eq!((again.session_id, again.epoch, again.last_event_seq), (welcome.session_id.clone(), 2, 1));
+    second.socket.send(r#"["pull",1]"#).await;
+    assert_eq!(second.message().await, r#"["resolve",1,3]"#);
+    // Once the client has shown that it was welcomed, its hello is spent.
+    second.socket.send(r#"{"type":"session.ack","last_processed_seq":1}"#).await;
+    second.socket.send(r#"["release",1,1]"#).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let (_third, other) = Linked::hello(address).await;
+    assert_ne!(other.session_id, welcome.session_id);
+}
+
+#[tokio::test]
+async fn lost_resumed_frame_then_retry_with_previous_token() {
+    let address = serve(service()).await;
+    let (_first, welcome) = Linked::hello(address).await;
+    for epoch in 2..8 {
+        let (_lost, resumed) = Linked::resume(address, &welcome.resume_token, &welcome.resume_key, 0).await;
+        assert_eq!(resumed.unwrap().epoch, epoch);
+    }
+}
+
+#[tokio::test]
+async fn confirmed_previous_token_is_replay_and_session_survives() {
+    let address = serve(service()).await;
+    let (_first, welcome) = Linked::hello(address).await;
+    let (mut second, resumed) = Linked::resume(address, &welcome.resume_token, &welcome.resume_key, 0).await;
+    let resumed = resumed.unwrap();
+    second.socket.send(CALL).await;
+    second.socket.send(r#"["pull",1]"#).await;
+    assert_eq!(second.message().await, r#"["resolve",1,3]"#);
+    let (mut thief, replayed) = Linked::resume(address, &welcome.resume_token, &welcome.resume_key, 0).await;
+    assert_eq!(code(replayed), "RESUME_TOKEN_REPLAYED");
+    assert_eq!(thief.socket.next().await, "close 4400 RESUME_TOKEN_REPLAYED");
+    // Nor without the key that goes with it.
+    let (_, unproven) = Linked::resume(address, &resumed.resume_token, &welcome.resume_key, 0).await;
+    assert_eq!(code(unproven), "RESUME_PROOF_INVALID");
+    let (_, forged) = Linked::resume(address, &Secret::new("bwl1.e30.e30.e30"), &welcome.resume_key, 0).await;
+    assert_eq!(code(forged), "RESUME_TOKEN_INVALID");
+    let (_, lie) = Linked::resume(address, &resumed.resume_token, &resumed.resume_key, 99).await;
+    assert_eq!(code(lie), "RESUME_GAP");
+    // All that has left the session alone.
+    second.socket.send(CALL).await;
+    second.socket.send(r#"["pull",2]"#).await;
+    assert_eq!(second.message().await, r#"["resolve",2,3]"#);
+}
+
+#[tokio::test]
+async fn the_newest_presenter_wins_and_the_old_socket_is_told() {
+    let address = serve(service()).await;
+    let (mut first, welcome) = Linked::hello(address).await;
+    first.socket.send(CALL).await;
+    let (mut second, resumed) = Linked::resume(address, &welcome.resume_token, &welcome.resume_key, 0).await;
+    let came = resumed.unwrap().last_event_seq;
+    loop {
+        let text = first.socket.next().await;
+        if !text.starts_with('{') {
+            assert_eq!(text, "close 4409 SESSION_TAKEN_OVER");
+            break;
+        }
+    }
+    for _ in came..1 {
+        second.socket.send(CALL).await;
+    }
+    second.socket.send(r#"["pull",1]"#).await;
+    assert_eq!(second.message().await, r#"["resolve",1,3]"#);
+}
+
+#[tokio::test]
+async fn two_resumes_race_one_owner() {
+    let address = serve(service()).await;
+    let (_first, mut welcome) = Linked::hello(address).await;
+    for round in 0..50 {
+        let race = || Linked::resume(address, &welcome.resume_token, &welcome.resume_key, 0);
+        let ((mut a, of_a), (mut b, of_b)) = tokio::join!(race(), race());
+        let (of_a, of_b) = (of_a.unwrap(), of_b.unwrap());
+        assert_eq!(of_a.epoch.abs_diff(of_b.epoch), 1, "round {round}");
+        let (winner, loser, resumed) =
+            if of_a.epoch > of_b.epoch { (&mut a, &mut b, of_a) } else { (&mut b, &mut a, of_b) };
+        let ping = r#"{"type":"session.ping","nonce":"x"}"#;
+        winner.socket.send(ping).await;
+        assert!(matches!(winner.frame().await, Frame::Pong { .. }));
+        loop {
+            let text = loser.socket.next().await;
+            if !text.starts_with('{') {
+                assert_eq!(text, "close 4409 SESSION_TAKEN_OVER");
+                break;
+            }
+        }
+        (welcome.resume_token, welcome.resume_key) = (resumed.resume_token, resumed.resume_key);
+    }
+}
+
+#[tokio::test]
+async fn nothing_comes_before_hello() {
+    let address = serve(service()).await;
+    for (text, code, close) in [
+        (CALL, "HANDSHAKE_REQUIRED", "close 4400 HANDSHAKE_REQUIRED"),
+        (r#"{"type":"session.hello","protocol":[9]}"#, "PROTOCOL_UNSUPPORTED", "close 4400 PROTOCOL_UNSUPPORTED"),
+        (r#"{"type":"session.hello"}"#, "INVALID_REQUEST", "close 4400 INVALID_REQUEST"),
+    ] {
+        let mut linked = Linked::open(address).await;
+        linked.socket.send(text).await;
+        let Frame::Rejected(refused) = linked.frame().await else { panic!("{text}") };
+        assert_eq!(refused.code.as_str(), code);
+        assert_eq!(linked.socket.next().await, close);
+    }
+    // What comes right behind it waits for the welcome.
+    let mut linked = Linked::open(address).await;
+    linked.socket.send(HELLO).await;
+    linked.socket.send(CALL).await;
+    linked.socket.send(r#"["pull",1]"#).await;
+    assert!(matches!(linked.frame().await, Frame::Welcome(_)));
+    assert_eq!(linked.message().await, r#"["resolve",1,3]"#);
+}
+
+#[tokio::test]
+async fn a_client_may_say_three_times_who_it_is() {
+    let service = service().authenticate(|token: &str| (token == "knot").then(|| Principal::new("ann")));
+    let address = serve(service).await;
+    let hello = |token| {
+        let hello = Hello {
+            protocol: vec![1],
+            features: Vec::new(),
+            client: Default::default(),
+            hello_id: None,
+            auth: bowline_server::Credentials::bearer(token),
+        };
+        Frame::Hello(hello).write()
+    };
+    let again = |response: &str| Frame::Authenticate { response: Secret::new(response) }.write();
+    let mut linked = Linked::open(address).await;
+    linked.socket.send(&hello("a")).await;
+    assert!(matches!(linked.frame().await, Frame::Unauthenticated(_)));
+    linked.socket.send(&again("knot")).await;
+    let Frame::Welcome(welcome) = linked.frame().await else { panic!("welcome") };
+    assert_eq!(welcome.principal.as_deref(), Some("ann"));
+    let mut linked = Linked::open(address).await;
+    linked.socket.send(&hello("a")).await;
+    for _ in 0..2 {
+        assert!(matches!(linked.frame().await, Frame::Unauthenticated(_)));
+        linked.socket.send(&again("b")).await;
+    }
+    let Frame::Rejected(refused) = linked.frame().await else { panic!("rejected") };
+    assert_eq!((refused.code.as_str(), refused.status), ("UNAUTHENTICATED", Some(401)));
+    assert_eq!(linked.socket.next().await, "close 4401 UNAUTHENTICATED");
+}
+
+#[tokio::test]
+async fn connected_clients_are_sent_newer_tokens() {
+    let mut resumption = Resumption::default();
+    let mut tokens = TokenPolicy::default();
+    tokens.token_seconds = 2;
+    resumption.tokens = tokens;
+    let address = serve(service().resumption(resumption)).await;
+    let (mut first, welcome) = Linked::hello(address).await;
+    let Frame::Token { resume_token } = first.frame().await else { panic!("a token") };
+    let (_, resumed) = Linked::resume(address, &resume_token, &welcome.resume_key, 0).await;
+    assert_eq!(resumed.unwrap().epoch, 2);
+}
+
+#[tokio::test]
+async fn stock_clients_offer_nothing_and_get_plain_sessions() {
+    let address = serve(Service::clone(&service())).await;
+    let mut socket = Socket::open(address).await;
+    socket.send(CALL).await;
+    socket.send(r#"["pull",1]"#).await;
+    assert_eq!(socket.next().await, r#"["resolve",1,3]"#);
+    // A frame of the link is no message to a plain session.
+    socket.send(HELLO).await;
+    assert!(socket.next().await.starts_with(r#"["abort",["error","#));
+}
