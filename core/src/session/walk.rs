@@ -12,7 +12,7 @@ pub(super) enum Walk {
     Hole { of: Ref, steps: usize },
     /// To a part of the value. Its references are not held yet.
     Part(Payload<Ref>),
-    /// Past `undefined` or `null`, which is an error with this text.
+    /// Past `undefined`, which is an error with this text.
     OfUndefined { text: String },
 }
 
@@ -25,12 +25,12 @@ pub(super) fn walk(value: &Payload<Ref>, path: &[Step]) -> Walk {
         if here == HOLE {
             return hole(value, &cursor, n);
         }
-        if matches!(here, "null" | "[\"undefined\"]") {
-            return OfUndefinedText { value: if here == "null" { here } else { "undefined" }, step }.into();
+        if here == "[\"undefined\"]" {
+            return of_undefined(step);
         }
         if !matches!(enter(&mut cursor, step), Ok(true)) {
             return match path.get(n + 1) {
-                Some(next) => OfUndefinedText { value: "undefined", step: next }.into(),
+                Some(next) => of_undefined(next),
                 None => Walk::Part(Payload::plain("[\"undefined\"]")),
             };
         }
@@ -45,15 +45,8 @@ pub(super) fn walk(value: &Payload<Ref>, path: &[Step]) -> Walk {
     Walk::Part(Payload { text: text.to_owned(), refs })
 }
 
-struct OfUndefinedText<'a> {
-    value: &'a str,
-    step: &'a Step,
-}
-
-impl From<OfUndefinedText<'_>> for Walk {
-    fn from(OfUndefinedText { value, step }: OfUndefinedText<'_>) -> Self {
-        Self::OfUndefined { text: format!("Cannot read properties of {value} (reading '{step}')") }
-    }
+fn of_undefined(step: &Step) -> Walk {
+    Walk::OfUndefined { text: format!("Cannot read properties of undefined (reading '{step}')") }
 }
 
 fn hole(value: &Payload<Ref>, cursor: &Cursor<'_>, steps: usize) -> Walk {
@@ -161,13 +154,14 @@ mod tests {
             vec![name("a"), Step::Index(9)],
             vec![name("d"), Step::Index(1)],
             vec![name("1"), name("x")],
+            vec![name("n"), name("x")],
         ] {
             assert_eq!(at(&path), undefined, "{path:?}");
         }
         for (path, text) in [
             ([name("x"), name("y")], "Cannot read properties of undefined (reading 'y')"),
             ([name("u"), name("y")], "Cannot read properties of undefined (reading 'y')"),
-            ([name("n"), name("y")], "Cannot read properties of null (reading 'y')"),
+            ([name("u"), name("u")], "Cannot read properties of undefined (reading 'u')"),
         ] {
             assert_eq!(at(&path), Walk::OfUndefined { text: text.into() });
         }

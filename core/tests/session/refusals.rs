@@ -153,7 +153,7 @@ fn what_only_rejects_the_call() {
            s> ["reject",7,["error","TypeError","Cannot read properties of undefined (reading 'y')"]]
            c> ["push",["pipeline",6,["a","y"],[]]]
            c> ["pull",8]
-           s> ["reject",8,["error","TypeError","Cannot read properties of null (reading 'y')"]]
+           s> ["reject",8,["error","TypeError","'a.y' is not a function."]]
            c> ["push",["pipeline",6,["toString"]]]
            c> ["pull",9]
            s> ["resolve",9,["undefined"]]"#,
