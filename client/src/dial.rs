@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use bowline_core::limits::Limits;
-use bowline_core::link::{SUBPROTOCOL, Secret};
+use bowline_core::link::{CONFIRMATION, SUBPROTOCOL, Secret};
 use bowline_transport::{Ending, KeepAlive, Metered, WebSocket};
 use http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
 use http::{HeaderMap, HeaderValue, Request};
@@ -51,7 +51,7 @@ pub(crate) struct Dialer {
 }
 
 impl Dialer {
-    /// A new socket; `None` when the link was offered and the server declined it. Dropping the
+    /// A new socket; `None` when the link was offered and the server did not confirm it. Dropping the
     /// future closes it.
     pub(crate) async fn dial(&self, spoken: Spoken) -> Result<Option<Socket>, ConnectError> {
         let request = self.request(spoken)?;
@@ -62,7 +62,10 @@ impl Dialer {
         let config = bowline_transport::config(&self.limits);
         let shaken = tokio_tungstenite::client_async_with_config(request, Metered::new(stream), Some(config)).await;
         let stream = match shaken {
-            Ok((stream, _answer)) => stream,
+            Ok((_, answer)) if spoken == Spoken::Link && !answer.headers().contains_key(CONFIRMATION) => {
+                return Ok(None);
+            }
+            Ok((stream, _)) => stream,
             Err(Error::Protocol(ProtocolError::SecWebSocketSubProtocolError(_))) => return Ok(None),
             Err(error) => return Err(refused(error)),
         };

@@ -49,7 +49,7 @@ struct Options {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::parse();
-    let session = Connect::new(&options.url).connect().await?;
+    let session = Connect::new(&options.url).plain().connect().await?;
     let context = Context { m: session.root(), url: options.url, hostile: options.hostile_url };
     for step in steps::NAMES {
         let (ok, value) = match tokio::time::timeout(STEP_MAX, run(step, &context)).await {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bowline::{CallError, Func, Reference, Session, Thrown, Value, batch, connect};
+use bowline::{CallError, Connect, ConnectError, Func, Reference, Session, Thrown, Value, batch};
 use serde_json::json;
 use tokio::time::sleep;
 
@@ -102,4 +102,9 @@ async fn hostile(kind: &str, context: &Context) -> Outcome {
 
 fn root(session: &Session) -> InteropRef {
     session.root()
+}
+
+/// A session as any client of Cap'n Web has it.
+async fn connect(url: impl Into<String>) -> Result<Session, ConnectError> {
+    Connect::new(url).plain().connect().await
 }

@@ -1,6 +1,6 @@
 //! WebSocket sessions: the handshake on hyper's side, and a session from its upgrade to its end.
 
-use bowline_core::link::SUBPROTOCOL;
+use bowline_core::link::{CONFIRMATION, SUBPROTOCOL};
 use bowline_core::peer::{Connection, Stub};
 use bowline_core::session::Closed;
 use bowline_transport::{Ending, KeepAlive, Metered, Parting, Traffic, WebSocket};
@@ -96,6 +96,7 @@ fn switching(accept: HeaderValue, linked: bool) -> Answer {
     headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
     if linked {
         headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+        headers.insert(CONFIRMATION, HeaderValue::from_static(SUBPROTOCOL));
     }
     answer
 }

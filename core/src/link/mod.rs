@@ -21,6 +21,10 @@ use retain::Retained;
 /// The subprotocol by which client and server agree to use the link.
 pub const SUBPROTOCOL: &str = "bowline.v1";
 
+/// The header by which a server confirms the link in its answer to the handshake. Some servers
+/// echo any subprotocol that is offered; none echoes this.
+pub const CONFIRMATION: &str = "bowline-link";
+
 /// Which end of the link this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
