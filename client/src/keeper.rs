@@ -84,7 +84,7 @@ impl Keeper {
                 Ok(again) => again,
                 Err(Refused { code, message, .. }) => {
                     tracing::debug!(%code, message, "session lost");
-                    return self.connection.link(|endpoint| endpoint.end(ClosedBy::Transport, &code, &message));
+                    return self.connection.end_with(ClosedBy::Transport, &code, &message);
                 }
             };
         }

@@ -138,7 +138,10 @@ impl Linked {
             None => {
                 self.peer.principal = principal.clone();
                 let root = self.service.root(self.peer.clone()).await.map_err(refused)?;
-                registry.open(&hello, principal, root, self.service.options.clone())?
+                {
+                    let Service { options, http, .. } = &self.service;
+                    registry.open(&hello, principal, root, options.clone(), http.connections)?
+                }
             }
         };
         tracing::debug!(session = admitted.entry.id, client = ?hello.client, "session opened");
@@ -189,7 +192,7 @@ impl Linked {
             _ = quiet => {}
         }
         parting.set(GOING_AWAY.0, GOING_AWAY.1);
-        connection.link(|endpoint| endpoint.end(ClosedBy::Us, &ErrorCode::Draining, GOING_AWAY.1));
+        connection.end_with(ClosedBy::Us, &ErrorCode::Draining, GOING_AWAY.1);
         timeout_at(deadlines.all, turn).await.ok()
     }
 }

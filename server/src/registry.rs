@@ -77,14 +77,23 @@ impl Registry {
         Arc::new(Self { resumption, sessions: DashMap::new(), hellos: DashMap::new(), sweeps: AtomicBool::new(false) })
     }
 
-    /// Opens a session.
+    /// Opens a session, unless there are as many as may have connections and may be parked.
     pub(crate) fn open(
         self: &Arc<Self>,
         hello: &Hello,
         principal: Principal,
         root: Stub,
         options: Options,
+        connections: usize,
     ) -> Result<(Admitted, Welcome), Refused> {
+        let sessions_max = self.resumption.parked.saturating_add(connections);
+        if self.sessions.len() >= sessions_max {
+            self.sweep();
+            if self.sessions.len() >= sessions_max {
+                let refused = Refused::new(ErrorCode::RateLimited, "too many sessions");
+                return Err(Refused { retryable: true, ..refused });
+            }
+        }
         let connection = Connection::linked(Some(root), options, Role::Server, self.resumption.rules.clone());
         let id = format!("s_{}", random::<16>());
         let claims = Claims::new(&id, &principal.id, &self.resumption.audience, unix_now());
@@ -232,7 +241,7 @@ impl Registry {
 
     /// Sessions that wait for their client.
     pub(crate) fn parked(&self) -> usize {
-        self.sessions.iter().filter(|entry| matches!(entry.lock().life, Life::Parked(_))).count()
+        self.sessions.iter().filter(|entry| entry.parked_since().is_some()).count()
     }
 
     /// Ends every session that waits for its client.
@@ -251,7 +260,7 @@ impl Registry {
             let last = parked[parked.len() - self.resumption.parked - 1];
             self.sweep_all(|since| since <= last, expired, "too many sessions wait for their clients");
         }
-        self.hellos.retain(|_, (_, since)| since.elapsed() <= HELLO_REPEATS);
+        self.hellos.retain(|_, (entry, since)| since.elapsed() <= HELLO_REPEATS && !entry.connection.is_closed());
     }
 
     fn sweep_all(&self, is_over: impl Fn(Instant) -> bool, code: &ErrorCode, message: &str) {
@@ -267,7 +276,7 @@ impl Registry {
         for entry in over {
             if !entry.connection.is_closed() {
                 tracing::debug!(session = entry.id, %code, message, "session lost");
-                entry.connection.link(|endpoint| endpoint.end(ClosedBy::Transport, code, message));
+                entry.connection.end_with(ClosedBy::Transport, code, message);
             }
         }
     }
@@ -296,7 +305,12 @@ impl Entry {
     }
 
     fn parked_since(&self) -> Option<Instant> {
-        match self.lock().life {
+        let mut held = self.lock();
+        // Whoever drove it was dropped without a word.
+        if held.life == Life::Live && self.connection.link(|endpoint| endpoint.is_detached()) {
+            held.life = Life::Parked(Instant::now());
+        }
+        match held.life {
             Life::Parked(since) => Some(since),
             Life::Live => None,
         }

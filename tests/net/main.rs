@@ -3,6 +3,8 @@
 
 /// Calls that share one request.
 mod batch;
+/// What the link costs, on demand.
+mod cost;
 /// The objects under test and a server for them.
 mod harness;
 /// Sessions that outlive their connections.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::sync::broadcast;
 
 use crate::endpoint::{Attached, Endpoint, LinkEvent};
+use crate::error::ErrorCode;
 use crate::link::{Joint, LinkRules, Refused, Role};
 use crate::peer::driver::{self, Turn};
 use crate::peer::options::Options;
@@ -84,17 +85,23 @@ impl Connection {
         driver::drive(Arc::clone(&self.shared), attached.attachment, transport, greeting)
     }
 
-    /// What the link has to say of itself; see [`Endpoint`].
+    /// What the link has to say of itself; see [`Endpoint`]. Runs no user code: what is to be done
+    /// is done by the driver.
     pub fn link<T>(&self, ask: impl FnOnce(&mut Endpoint) -> T) -> T {
-        let mut state = self.shared.lock();
-        let answer = ask(&mut state.endpoint);
-        self.shared.pump(state);
+        let answer = ask(&mut self.shared.lock().endpoint);
+        self.shared.wake.notify_one();
         answer
+    }
+
+    /// Ends a session that has a link, for a reason that has a code, on this side. What ends with
+    /// it is dropped before this returns.
+    pub fn end_with(&self, by: ClosedBy, code: &ErrorCode, message: &str) {
+        self.shared.input(|endpoint| endpoint.end(by, code, message));
     }
 
     /// What happens to the link from now on.
     pub fn events(&self) -> Events {
-        Events(self.shared.events.subscribe())
+        Events(self.shared.events())
     }
 
     /// The peer's main object.

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::{Notify, broadcast, oneshot, watch};
 
@@ -45,7 +45,8 @@ pub(crate) struct Shared {
     /// Whose turn it is: the newest attachment.
     turn: AtomicU64,
     /// What happens to the link.
-    pub(crate) events: broadcast::Sender<LinkEvent>,
+    /// Made when somebody wants to know.
+    events: OnceLock<broadcast::Sender<LinkEvent>>,
     options: Options,
     /// From where the endpoint's time is counted.
     started: Instant,
@@ -139,7 +140,7 @@ impl Shared {
             wake: Notify::new(),
             ended: watch::Sender::new(None),
             room: Notify::new(),
-            events: broadcast::Sender::new(EVENTS),
+            events: OnceLock::new(),
             options,
             started: runtime::now(),
             turn: AtomicU64::new(0),
@@ -157,12 +158,26 @@ impl Shared {
         &self.options
     }
 
+    /// Called under the lock, so that events keep their order.
+    fn tell(&self, event: LinkEvent) {
+        if let Some(events) = self.events.get() {
+            // Nobody need listen.
+            drop(events.send(event));
+        }
+    }
+
+    /// What happens to the link from now on.
+    pub(crate) fn events(&self) -> broadcast::Receiver<LinkEvent> {
+        self.events.get_or_init(|| broadcast::Sender::new(EVENTS)).subscribe()
+    }
+
     /// The newest attachment.
     pub(crate) fn turn(&self) -> Attachment {
         Attachment(self.turn.load(Ordering::SeqCst))
     }
 
-    /// Begins the turn of a new transport; that of the one before is over when this returns.
+    /// Begins the turn of a new transport; that of the one before is over when this returns. Runs
+    /// no user code.
     ///
     /// # Errors
     /// As [`Endpoint::attach`].
@@ -171,7 +186,10 @@ impl Shared {
         let mut state = self.lock();
         let attached = state.endpoint.attach(now, joint)?;
         self.turn.store(attached.attachment.0, Ordering::SeqCst);
-        self.pump(state);
+        while let Some(event) = state.endpoint.poll_event() {
+            self.tell(event);
+        }
+        drop(state);
         // The driver before has to see it, and the one to come has what waits to be sent.
         self.wake.notify_waiters();
         self.wake.notify_one();
@@ -424,8 +442,7 @@ impl Shared {
         let all_answered = self.all_answered(&state);
         let answered = if all_answered { std::mem::take(&mut state.answered) } else { Vec::new() };
         while let Some(event) = state.endpoint.poll_event() {
-            // Sent under the lock, so that events keep their order; nobody need listen.
-            drop(self.events.send(event));
+            self.tell(event);
         }
         drop(state);
         drop(answered);

@@ -1,5 +1,6 @@
 //! The link as raw frames: what opens a session, what has it back, and what is refused.
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use bowline_core::resume::prove;
 use bowline_server::{Principal, Resumption, Service, TokenPolicy};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
-use crate::harness::{Socket, serve, service, within};
+use crate::harness::{Socket, rss_bytes, serve, service, within};
 
 const HELLO: &str = r#"{"type":"session.hello","protocol":[1],"features":["ack"],"hello_id":"once"}"#;
 const CALL: &str = r#"["push",["pipeline",0,["add"],[1,2]]]"#;
@@ -286,4 +287,31 @@ async fn stock_clients_offer_nothing_and_get_plain_sessions() {
     // A frame of the link is no message to a plain session.
     socket.send(HELLO).await;
     assert!(socket.next().await.starts_with(r#"["abort",["error","#));
+}
+
+#[tokio::test]
+#[ignore = "a measurement"]
+async fn memory_of_a_session_that_waits_for_its_client() {
+    const SESSIONS: usize = 2_000;
+    let service = service();
+    let address = serve(service.clone()).await;
+    let mut before = 0;
+    for session in 0..2 * SESSIONS {
+        if session == SESSIONS {
+            // What the first ones warmed up is not counted.
+            before = rss_bytes();
+        }
+        let mut linked = Linked::open(address).await;
+        linked.socket.send(&HELLO.replace("once", &session.to_string())).await;
+        assert!(matches!(linked.frame().await, Frame::Welcome(_)));
+        linked.socket.send(CALL).await;
+        linked.socket.send(r#"["pull",1]"#).await;
+        assert_eq!(linked.message().await, r#"["resolve",1,3]"#);
+    }
+    while service.parked_sessions() < 2 * SESSIONS {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let each = (rss_bytes() - before) / SESSIONS;
+    writeln!(std::io::stdout(), "{each} bytes a session").unwrap();
+    assert!(each < 12 << 10);
 }
