@@ -133,7 +133,8 @@ impl Cuts {
 fn attach(client: &mut Endpoint, server: &mut Endpoint) -> (Attachment, Attachment) {
     let joint = |peer: &Endpoint| Joint { peer_processed: peer.processed(), peer_sends_after: None, heartbeat: true };
     let (of_client, of_server) = (joint(server), joint(client));
-    let attach = |endpoint: &mut Endpoint, joint| endpoint.attach(Time::default(), joint).unwrap().attachment;
+    let attach =
+        |endpoint: &mut Endpoint, joint| endpoint.attach(Time::default(), joint).expect("the numbers fit").attachment;
     (attach(client, of_client), attach(server, of_server))
 }
 
