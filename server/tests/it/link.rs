@@ -290,14 +290,14 @@ async fn stock_clients_offer_nothing_and_get_plain_sessions() {
 }
 
 #[tokio::test]
-#[ignore = "a measurement"]
 async fn memory_of_a_session_that_waits_for_its_client() {
-    const SESSIONS: usize = 2_000;
+    // With 2,000 it is a measurement; few are enough to see them parked, all of them.
+    let sessions = std::env::var("BOWLINE_SESSIONS").ok().and_then(|count| count.parse().ok()).unwrap_or(40);
     let service = service();
     let address = serve(service.clone()).await;
     let mut before = 0;
-    for session in 0..2 * SESSIONS {
-        if session == SESSIONS {
+    for session in 0..2 * sessions {
+        if session == sessions {
             // What the first ones warmed up is not counted.
             before = rss_bytes();
         }
@@ -308,10 +308,10 @@ async fn memory_of_a_session_that_waits_for_its_client() {
         linked.socket.send(r#"["pull",1]"#).await;
         assert_eq!(linked.message().await, r#"["resolve",1,3]"#);
     }
-    while service.parked_sessions() < 2 * SESSIONS {
+    while service.parked_sessions() < 2 * sessions {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    let each = (rss_bytes() - before) / SESSIONS;
+    let each = (rss_bytes().saturating_sub(before)) / sessions;
     writeln!(std::io::stdout(), "{each} bytes a session").unwrap();
-    assert!(each < 12 << 10);
+    assert!(sessions < 2_000 || each < 12 << 10);
 }
