@@ -3,7 +3,7 @@
 //! An attribute on a trait makes its implementors objects that other processes can hold: call
 //! them, pass them on, and chain calls on results that have not arrived, all in one round trip.
 //! Browsers and scripts do the same with the `capnweb` package from npm; Bowline is a server and a
-//! client for it.
+//! client for it. Between Bowline peers a session outlives its connection.
 //!
 //! ```
 //! use bowline::{Peer, Service};
