@@ -75,6 +75,16 @@ impl App {
         self.add(Object::Adder(n))
     }
 
+    /// A sink of this side, held by the caller.
+    pub(crate) fn sink(&mut self) -> Ref {
+        self.add(Object::Sink)
+    }
+
+    /// What `writeTo` has been given.
+    pub(crate) fn take_kept(&mut self) -> Vec<Ref> {
+        std::mem::take(&mut self.kept)
+    }
+
     /// Objects alive, main not counted.
     pub(crate) fn objects(&self) -> usize {
         self.objects.len() - usize::from(self.objects.contains_key(&Session::MAIN))
@@ -199,6 +209,11 @@ impl App {
             "give" => Ok(payload(r#"{"cap":$}"#, &self.kept)),
             "takeP" => Ok(Payload::plain("\"ok\"")),
             "slow" => return self.unfinished.push(call),
+            "writeTo" => {
+                args.refs.iter().for_each(|&of| self.session.retain(of));
+                self.kept.extend(&args.refs);
+                return self.unfinished.push(call);
+            }
             "sink" => return self.settle_with_new(call, Object::Sink, "$"),
             "source" => return self.settle_with_new(call, Object::Source, r#"{"s":$}"#),
             "mk" => return self.settle_with_new(call, Object::Counter(number(args, 0)), "$"),

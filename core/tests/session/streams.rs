@@ -4,7 +4,7 @@
 use bowline_core::limits::Limits;
 use bowline_core::value::Payload;
 
-use super::app::path;
+use super::app::{path, payload};
 use super::pair::{Pair, Scripted, assert_idle};
 
 #[test]
@@ -71,6 +71,38 @@ fn a_sink_of_ours() {
     assert_eq!(server.app.session.poll_transmit().as_deref(), Some(r#"["resolve",2,["undefined"]]"#));
     server.says(r#"c> ["release",-1,1]"#);
     assert_idle("server", &server.app);
+}
+
+#[test]
+fn writable_arg() {
+    let mut pair = Pair::new();
+    let sink = pair.client.sink();
+    let main = pair.client.session.main();
+    let done = pair.client.session.call(main, &path("writeTo"), Some(payload("[$]", &[sink])));
+    let wait = pair.client.session.pull(done, &[]);
+    [sink, done].into_iter().for_each(|of| pair.client.session.release(of));
+    pair.settle();
+    let into = pair.server.take_kept()[0];
+    pair.server.session.stream(into, "write", Payload::plain("[\"x\"]"));
+    pair.server.session.stream(into, "close", Payload::plain("[]"));
+    pair.settle();
+    (0..2).for_each(|_| pair.client.finish("[\"undefined\"]"));
+    pair.settle();
+    pair.server.session.release(into);
+    pair.server.finish("\"done\"");
+    pair.crossed(
+        r#"c> ["push",["pipeline",0,["writeTo"],[["writable",-1]]]]
+           c> ["pull",1]
+           s> ["stream",["pipeline",-1,["write"],["x"]]]
+           s> ["stream",["pipeline",-1,["close"],[]]]
+           c> ["resolve",1,["undefined"]]
+           c> ["resolve",2,["undefined"]]
+           s> ["release",-1,1]
+           s> ["resolve",1,"done"]
+           c> ["release",1,1]"#,
+    );
+    assert_eq!(pair.client.settled[&wait], "\"done\"");
+    pair.assert_idle();
 }
 
 #[test]
