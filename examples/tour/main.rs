@@ -32,7 +32,8 @@ async fn main() -> Outcome {
 
     // A client. The tap sits between them and writes down what it sees.
     let (tap, address) = Tap::on(server).await?;
-    let session = bowline::connect(format!("ws://{address}/rpc")).await?;
+    // Plain Cap'n Web, so that what the tap shows is messages and nothing else.
+    let session = bowline::Connect::new(format!("ws://{address}/rpc")).plain().connect().await?;
     let directory: DirectoryRef = session.root();
 
     one_round_trip(&directory, &tap).await?;
