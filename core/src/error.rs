@@ -81,6 +81,14 @@ codes! {
     SessionTakenOver = "SESSION_TAKEN_OVER",
     /// More than may be kept waits for a peer that is away.
     BufferOverflow = "BUFFER_OVERFLOW",
+    /// The process that held the object is gone, and it could not be made again.
+    CapabilityLost = "CAPABILITY_LOST",
+    /// The call may have been carried out or not: the process that had it is gone.
+    CallOutcomeUnknown = "CALL_OUTCOME_UNKNOWN",
+    /// The call was not carried out, and may be made again.
+    CallNotAttempted = "CALL_NOT_ATTEMPTED",
+    /// The stream ended with the process at its other end.
+    StreamInterrupted = "STREAM_INTERRUPTED",
 }
 
 impl fmt::Display for ErrorCode {

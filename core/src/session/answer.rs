@@ -40,7 +40,7 @@ impl Session {
         Ok(())
     }
 
-    fn drop_export(&mut self, id: ExportId) {
+    pub(super) fn drop_export(&mut self, id: ExportId) {
         if let Some(export) = self.exports.remove(id) {
             self.answers_owed -= usize::from(export.answer == Answer::Owed);
             self.pipes -= usize::from(export.pipe);

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::eval::Names;
 use super::promise::{Found, PromiseState, Queued, Waiter};
 use super::walk::holes;
-use super::{ImportState, Kind, Outgoing, Path, Ref, Session, Step};
+use super::{Kind, Outgoing, Path, Ref, Session, Step};
 use crate::id::PromiseId;
 use crate::value::text::{Cursor, TextError};
 use crate::value::{HOLE, Payload};
@@ -31,17 +31,17 @@ impl Session {
             let captures = captures.iter().map(|capture| self.own_one(capture)).collect();
             return self.map_here(on, path.to_vec(), Mapper { captures, instructions, budget: self.limits.map_steps });
         };
-        let mut text = format!("[\"push\",[\"remap\",{id},");
-        push_path(&mut text, path);
-        text.push_str(",[");
         let captures: Vec<Ref> = captures.iter().map(|capture| self.own_one(capture)).collect();
+        let mut message = self.new_call(instructions.len());
+        let _ = write!(message.text, "[\"push\",[\"remap\",{id},");
+        push_path(&mut message.text, path);
+        message.text.push_str(",[");
         for (n, &capture) in captures.iter().enumerate() {
-            text.push_str(if n > 0 { "," } else { "" });
-            self.write_capture(&mut text, capture);
+            message.text.push_str(if n > 0 { "," } else { "" });
+            self.write_capture(&mut message, capture);
         }
-        let _ = write!(text, "],{instructions}]]");
-        let result = Ref::Import(self.add_import(ImportState::Pending { pulled: false, waiters: Vec::new() }));
-        self.send(text);
+        let _ = write!(message.text, "],{instructions}]]");
+        let result = Ref::Import(self.send_call(id, message, false));
         captures.into_iter().for_each(|capture| self.let_go(capture));
         result
     }

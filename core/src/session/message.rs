@@ -97,7 +97,7 @@ impl Session {
         self.check_room()
     }
 
-    fn settle_import(&mut self, id: ImportId, mut settled: Settled) {
+    pub(super) fn settle_import(&mut self, id: ImportId, mut settled: Settled) {
         if let Ok(value) = &settled
             && let Some(&to) = value.as_hole()
             && matches!(self.follow(to), Found::Awaited(own) | Found::Stub(own) if own == id)
@@ -108,6 +108,9 @@ impl Session {
         }
         let (Ok(payload) | Err(payload)) = &settled;
         self.held_bytes += payload.text.len();
+        if self.sent.is_on() {
+            self.sent.remove(id);
+        }
         let Some(import) = self.imports.get_mut(id) else { return };
         let mentions = std::mem::take(&mut import.mentions);
         let before = std::mem::replace(&mut import.state, ImportState::Settled(settled));

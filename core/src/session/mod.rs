@@ -15,6 +15,8 @@ mod map;
 mod message;
 mod promise;
 mod reference;
+mod replan;
+mod sent;
 mod stream;
 mod table;
 mod walk;
@@ -24,6 +26,7 @@ mod write;
 use std::collections::VecDeque;
 
 pub use io::{Closed, ClosedBy, Delivery, Kind, Outcome, Outgoing, Output, Path, Ref, Stats, Step};
+pub use replan::{Adjustment, Remembered, Replanned};
 pub use window::{Sent, Window, units};
 
 use crate::id::{ExportId, ImportId, PromiseId, TargetId, WaitId};
@@ -32,6 +35,7 @@ use crate::value::Payload;
 use gather::{Gather, GatherId};
 use map::Mapper;
 use promise::{Promise, Settled, Waiter, Work};
+use sent::SentLog;
 use table::Table;
 
 /// One end of a Cap'n Web session.
@@ -48,6 +52,8 @@ pub struct Session {
     /// What the application waits for; each holds its result.
     waits: Table<WaitId, Ref>,
     next: Counters,
+    /// Calls that may have to be sent again.
+    sent: SentLog,
     /// Consequences still to be drawn; empty between inputs.
     work: VecDeque<Work>,
     /// Holds still to be given back; empty between inputs.
@@ -167,6 +173,7 @@ impl Session {
             maps: Table::default(),
             waits: Table::default(),
             next: Counters { export: -1, answer: 1, import: 1, promise: 1, target: 1, gather: 1, wait: 1 },
+            sent: SentLog::default(),
             work: VecDeque::new(),
             garbage: Vec::new(),
             ready: VecDeque::new(),
@@ -330,6 +337,9 @@ impl Session {
     pub fn poll_transmit(&mut self) -> Option<String> {
         let text = self.transmit.pop_front()?;
         self.transmit_bytes -= text.len();
+        if self.sent.is_on() {
+            self.note_handed(&text);
+        }
         Some(text)
     }
 

@@ -34,6 +34,7 @@ impl Session {
             import.mentions = 0;
         }
         let units = units(&message.text);
+        self.note_unkept(id);
         self.send(message.text);
         self.answer_promised(message.promised);
         (Ref::Import(id), units)
@@ -70,6 +71,7 @@ impl Session {
     /// Opens a pipe for a readable that is being sent to the peer.
     pub(super) fn open_pipe(&mut self, source: TargetId) -> ImportId {
         let into = self.add_import(ImportState::Stub);
+        self.note_unkept(into);
         self.send("[\"pipe\"]".to_owned());
         self.outputs.push_back(Output::Pump { source, into });
         into

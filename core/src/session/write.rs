@@ -1,6 +1,7 @@
 //! Outgoing messages: payloads with their holes filled in.
 
 use super::promise::Found;
+use super::sent::Mentioned;
 use super::{Answer, Export, Import, ImportState, Kind, Outgoing, Ref, Session, Step};
 use crate::id::{ExportId, ImportId, TargetId};
 use crate::value::{HOLE, Payload};
@@ -38,17 +39,26 @@ pub(super) struct Writing {
     /// Results that have arrived are written as what they are. Inside of answers they go out as
     /// promises that are resolved at once, which is what the official package does.
     inline: bool,
+    /// What it mentions, if that is to be kept.
+    pub(super) mentioned: Option<Mentioned>,
 }
 
 impl Writing {
     /// A message that answers.
     pub(super) fn results(room: usize) -> Self {
-        Self { text: String::with_capacity(room), promised: Vec::new(), inline: false }
+        Self { text: String::with_capacity(room), promised: Vec::new(), inline: false, mentioned: None }
     }
 
     /// A message that calls.
     fn arguments(room: usize) -> Self {
         Self { inline: true, ..Self::results(room) }
+    }
+
+    /// Something of ours goes out with it.
+    fn introduce(&mut self, id: ExportId) {
+        if let Some(mentioned) = &mut self.mentioned {
+            mentioned.introduces.push(id);
+        }
     }
 }
 
@@ -56,10 +66,24 @@ impl Session {
     /// Sends a call on, or a read of, something of the peer's. The result is held once.
     pub(super) fn push<M: Mention>(&mut self, on: ImportId, path: &[Step], args: Option<&Payload<M>>) -> ImportId {
         let message = self.call_message("[\"push\",[\"pipeline\",", on, path, args);
+        // A property may be read twice.
+        self.send_call(on, message, args.is_none())
+    }
+
+    /// Sends a call that is written. The result is held once.
+    pub(super) fn send_call(&mut self, on: ImportId, message: Writing, idempotent: bool) -> ImportId {
         let id = self.add_import(ImportState::Pending { pulled: false, waiters: Vec::new() });
+        if let Some(mentioned) = message.mentioned {
+            self.note_sent(id, on, idempotent, &message.text, mentioned);
+        }
         self.send(message.text);
         self.answer_promised(message.promised);
         id
+    }
+
+    /// A call that is to be written, with room for so many bytes of arguments.
+    pub(super) fn new_call(&self, room: usize) -> Writing {
+        Writing { mentioned: self.sent.is_on().then(Mentioned::default), ..Writing::arguments(room + 48) }
     }
 
     pub(super) fn call_message<M: Mention>(
@@ -69,7 +93,7 @@ impl Session {
         path: &[Step],
         args: Option<&Payload<M>>,
     ) -> Writing {
-        let mut message = Writing::arguments(args.map_or(0, |args| args.text.len()) + 48);
+        let mut message = self.new_call(args.map_or(0, |args| args.text.len()));
         message.text.push_str(head);
         push_integer(&mut message.text, on.0);
         message.text.push(',');
@@ -91,13 +115,17 @@ impl Session {
     }
 
     /// Appends what a mapper function uses from outside.
-    pub(super) fn write_capture(&mut self, out: &mut String, capture: Ref) {
+    pub(super) fn write_capture(&mut self, message: &mut Writing, capture: Ref) {
         match self.follow(capture) {
-            Found::Stub(id) | Found::Awaited(id) => push_form(out, "import", id.0),
+            Found::Stub(id) | Found::Awaited(id) => {
+                message.mentioned.iter_mut().for_each(|mentioned| mentioned.refs.push(id));
+                push_form(&mut message.text, "import", id.0);
+            }
             _ => {
                 let what = self.held(capture);
                 let id = self.export(what, Answer::Unasked);
-                push_form(out, "export", id.0);
+                message.introduce(id);
+                push_form(&mut message.text, "export", id.0);
             }
         }
     }
@@ -115,8 +143,12 @@ impl Session {
     }
 
     fn mention(&mut self, message: &mut Writing, of: Ref, path: &[Step]) {
+        let found = self.follow(of);
+        if let (Some(mentioned), Found::Awaited(id) | Found::Stub(id)) = (&mut message.mentioned, found) {
+            mentioned.refs.push(id);
+        }
         let out = &mut message.text;
-        match self.follow(of) {
+        match found {
             Found::Awaited(id) | Found::Stub(id) if !path.is_empty() => {
                 out.push_str("[\"pipeline\",");
                 push_integer(out, id.0);
@@ -126,7 +158,7 @@ impl Session {
             }
             Found::Awaited(id) => push_form(out, "pipeline", id.0),
             Found::Stub(id) => push_form(out, "import", id.0),
-            Found::Target(target) if path.is_empty() => self.mention_target(out, target),
+            Found::Target(target) if path.is_empty() => self.mention_target(message, target),
             Found::Value(at) if message.inline && path.is_empty() && self.plain_at(at).is_some() => {
                 out.push_str(self.plain_at(at).unwrap_or_default());
             }
@@ -134,20 +166,27 @@ impl Session {
                 let what = self.own_one(&Outgoing { of, path: path.to_vec() });
                 let id = self.export(what, Answer::Owed);
                 message.promised.push(id);
-                push_form(out, "promise", id.0);
+                message.introduce(id);
+                push_form(&mut message.text, "promise", id.0);
             }
         }
     }
 
-    fn mention_target(&mut self, out: &mut String, target: TargetId) {
+    fn mention_target(&mut self, message: &mut Writing, target: TargetId) {
         let kind = self.kind(Ref::Target(target));
+        if kind != Kind::Object
+            && let Some(mentioned) = &mut message.mentioned
+        {
+            mentioned.streams = true;
+        }
         if kind == Kind::Readable {
             let pipe = self.open_pipe(target);
-            return push_form(out, "readable", pipe.0);
+            return push_form(&mut message.text, "readable", pipe.0);
         }
         let what = self.held(Ref::Target(target));
         let id = self.export(what, Answer::Unasked);
-        push_form(out, if kind == Kind::Writable { "writable" } else { "export" }, id.0);
+        message.introduce(id);
+        push_form(&mut message.text, if kind == Kind::Writable { "writable" } else { "export" }, id.0);
     }
 
     /// The text of a value that mentions nothing.

@@ -47,6 +47,16 @@ pub(crate) fn push_path(out: &mut String, path: &[Step]) {
     out.push(']');
 }
 
+/// An `error` expression with a code that programs can tell errors apart by.
+pub(crate) fn coded_error_text(code: &str, message: &str) -> String {
+    let mut out = error_text("Error", message);
+    out.pop();
+    out.push_str(",null,{\"code\":");
+    push_string(&mut out, code);
+    out.push_str("}]");
+    out
+}
+
 /// An `error` expression.
 pub(crate) fn error_text(name: &str, message: &str) -> String {
     let mut out = String::with_capacity(name.len() + message.len() + 16);

@@ -6,6 +6,7 @@
 //! - `pair`: two sessions joined by a list of messages; what crossed is compared line by line
 //! - `streams`: pipes, sinks, chunks and their ends
 //! - `transcripts`: what peers say to each other when all goes well
+//! - `replan`: a client whose server has lost its memory
 //! - `refusals`: what ends a session and what only rejects a call
 //! - `bounds`: what a peer cannot make us hold
 
@@ -15,5 +16,6 @@ mod hostile;
 mod maps;
 mod pair;
 mod refusals;
+mod replan;
 mod streams;
 mod transcripts;

@@ -1,0 +1,156 @@
+//! Calls of ours that are not answered, kept for the day on which the peer has lost its memory and
+//! comes back from an earlier state: what it does not know of is sent again, or is owned up to.
+//!
+//! Kept only when asked for. What becomes of the calls then is decided in `replan`.
+
+use std::collections::VecDeque;
+
+use super::table::Table;
+use super::{ImportState, Ref, Session};
+use crate::id::{ExportId, ImportId};
+
+/// A call that is not answered, or that nobody can say of whether the peer has seen it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Sent {
+    /// The message; `None` once it can not be sent again.
+    pub(super) text: Option<String>,
+    /// What was called.
+    pub(super) on: ImportId,
+    /// What of the peer's is among the arguments.
+    pub(super) refs: Vec<ImportId>,
+    /// What of ours was introduced by it, once for each mention.
+    pub(super) introduces: Vec<ExportId>,
+    /// May be carried out twice.
+    pub(super) idempotent: bool,
+    /// The message is with the transport, or was.
+    pub(super) handed: bool,
+}
+
+/// What a message mentions, noted while it is written.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Mentioned {
+    pub(super) refs: Vec<ImportId>,
+    pub(super) introduces: Vec<ExportId>,
+    /// A stream begins with it, which can not begin twice.
+    pub(super) streams: bool,
+}
+
+/// The calls, by the import that each results in.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct SentLog {
+    /// Bytes of messages that are kept; 0 keeps nothing.
+    bytes_max: usize,
+    bytes: usize,
+    calls: Table<ImportId, Sent>,
+    /// What the messages result in that wait for the transport.
+    waiting: VecDeque<ImportId>,
+}
+
+impl SentLog {
+    pub(super) fn is_on(&self) -> bool {
+        self.bytes_max > 0
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (ImportId, &Sent)> {
+        self.calls.iter()
+    }
+
+    pub(super) fn remove(&mut self, id: ImportId) -> Option<Sent> {
+        let sent = self.calls.remove(id)?;
+        self.bytes -= sent.text.as_ref().map_or(0, String::len);
+        Some(sent)
+    }
+
+    fn insert(&mut self, id: ImportId, sent: Sent) {
+        self.bytes += sent.text.as_ref().map_or(0, String::len);
+        self.calls.insert(id, sent);
+        if self.bytes > self.bytes_max {
+            self.forget_texts();
+        }
+    }
+
+    /// Drops the oldest messages, down to half of what may be kept: their calls will be unknown
+    /// should the peer forget them, which is no less true.
+    fn forget_texts(&mut self) {
+        let ids: Vec<ImportId> = self.calls.iter().map(|(id, _)| id).collect();
+        for id in ids {
+            if self.bytes <= self.bytes_max / 2 {
+                return;
+            }
+            let text = self.calls.get_mut(id).filter(|sent| sent.handed).and_then(|sent| sent.text.take());
+            self.bytes -= text.map_or(0, |text| text.len());
+        }
+    }
+}
+
+impl Session {
+    /// Keeps calls that are not answered, up to so many bytes of messages, from now on: the peer
+    /// can be made again from an earlier state, and then they are needed by `replan`. Asked for
+    /// before the first call.
+    pub fn keep_sent(&mut self, bytes_max: usize) {
+        self.sent.bytes_max = bytes_max;
+    }
+
+    /// The call that resulted in `of` may be carried out twice: it will be sent again where its
+    /// fate is not known.
+    pub fn mark_idempotent(&mut self, of: Ref) {
+        if let Ref::Import(id) = of
+            && let Some(sent) = self.sent.calls.get_mut(id)
+        {
+            sent.idempotent = true;
+        }
+    }
+
+    /// The peer will know of all our pushes below `next_positive`, whatever befalls it.
+    pub fn covered(&mut self, next_positive: i64) {
+        let ids = self.sent.iter().map(|(id, _)| id);
+        let covered: Vec<ImportId> = ids.take_while(|id| id.0 < next_positive).collect();
+        for id in covered {
+            let is_pending = self.is_pending_import(id);
+            if let Some(mut sent) = self.sent.remove(id)
+                && is_pending
+            {
+                sent.text = None;
+                self.sent.insert(id, sent);
+            }
+        }
+    }
+
+    pub(super) fn is_pending_import(&self, id: ImportId) -> bool {
+        self.imports.get(id).is_some_and(|import| matches!(import.state, ImportState::Pending { .. }))
+    }
+
+    /// Notes a call whose message is lined up now.
+    pub(super) fn note_sent(&mut self, id: ImportId, on: ImportId, idempotent: bool, text: &str, with: Mentioned) {
+        let Mentioned { refs, introduces, streams } = with;
+        let text = (!streams).then(|| text.to_owned());
+        self.sent.insert(id, Sent { text, on, refs, introduces, idempotent, handed: false });
+        self.sent.waiting.push_back(id);
+    }
+
+    /// A message that makes an import is lined up that no peer is ever sent twice.
+    pub(super) fn note_unkept(&mut self, id: ImportId) {
+        if self.sent.is_on() {
+            self.sent.waiting.push_back(id);
+        }
+    }
+
+    /// The transport takes a message.
+    pub(super) fn note_handed(&mut self, text: &str) {
+        if makes_import(text)
+            && let Some(id) = self.sent.waiting.pop_front()
+            && let Some(sent) = self.sent.calls.get_mut(id)
+        {
+            sent.handed = true;
+        }
+    }
+
+    /// What is lined up is not; `calls` are, in this order.
+    pub(super) fn note_lined_up(&mut self, calls: impl Iterator<Item = ImportId>) {
+        self.sent.waiting = calls.collect();
+    }
+}
+
+fn makes_import(text: &str) -> bool {
+    ["[\"push\"", "[\"stream\"", "[\"pipe\""].iter().any(|head| text.starts_with(head))
+}
