@@ -95,6 +95,8 @@ pub(crate) struct Link {
     attachments: u64,
     /// The number of the message that is written next on the transport.
     next_out: u64,
+    /// The number of our last message that the peer says it has carried out.
+    peer_processed: u64,
     /// The number of the peer's last message that was carried out.
     processed: u64,
     /// The number of the message that arrives next on the transport.
@@ -148,6 +150,7 @@ impl Link {
             attached: None,
             attachments: 0,
             next_out: 1,
+            peer_processed: 0,
             processed: 0,
             next_in: 1,
             reported: 0,
@@ -208,6 +211,7 @@ impl Link {
         let attachment = Attachment(self.attachments);
         self.attached = Some(attachment);
         self.next_out = peer_processed + 1;
+        self.peer_processed = peer_processed;
         self.next_in = peer_sends_after + 1;
         self.heartbeat = heartbeat;
         self.heard = false;
@@ -261,10 +265,12 @@ impl Link {
         self.heard_frame = true;
         match (frame, self.role) {
             (Frame::Ack { last_processed_seq } | Frame::Pong { last_processed_seq, .. }, _) => {
-                if !self.retained.confirm(last_processed_seq) {
+                if last_processed_seq >= self.retained.next() {
                     let message = format!("message {last_processed_seq} was never sent");
                     return Asked::Broken(ErrorCode::ResumeGap, message);
                 }
+                self.peer_processed = self.peer_processed.max(last_processed_seq);
+                self.free();
             }
             (Frame::Ping { nonce }, _) => self.pong = Some(nonce),
             (Frame::Token { resume_token }, Role::Client) => self.token = Some(resume_token),
@@ -307,7 +313,14 @@ impl Link {
         }
         let text = self.retained.get(self.next_out)?.clone();
         self.next_out += 1;
+        self.free();
         Some(text)
+    }
+
+    /// Frees what the peer has. What is still to be written on this transport stays until it is,
+    /// though the peer may have it from before: the peer counts what it is sent.
+    fn free(&mut self) {
+        self.retained.confirm(self.peer_processed.min(self.next_out - 1));
     }
 
     fn reported(&mut self) {

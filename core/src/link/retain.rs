@@ -44,17 +44,13 @@ impl Retained {
         self.texts.get(usize::try_from(index).ok()?)
     }
 
-    /// The peer has carried out everything up to `number`; false if that was never sent.
-    /// Acks may be late: an older one changes nothing.
-    pub(super) fn confirm(&mut self, number: u64) -> bool {
-        if number >= self.next() {
-            return false;
-        }
+    /// Everything up to `number`, which was sent, need not be sent again. Acks may be late: an
+    /// older one changes nothing.
+    pub(super) fn confirm(&mut self, number: u64) {
         while self.first <= number {
             let text = self.texts.pop_front().expect("numbers below `next` are those of texts");
             self.bytes -= text.len();
             self.first += 1;
         }
-        true
     }
 }

@@ -137,6 +137,20 @@ fn a_peer_that_lies_about_numbers_gets_nothing() {
 }
 
 #[test]
+fn what_is_confirmed_before_it_was_sent_again_keeps_its_number() {
+    let (mut server, first) = end(Role::Server, LinkRules::default());
+    (0..3).for_each(|_| call(&mut server, "x"));
+    let sent = written(&mut server, first);
+    // The server begins with the first, though the client says at once that it has all three.
+    let second = server.attach(at(1), joint(0)).unwrap();
+    server.handle_text(second.attachment, at(1), r#"{"type":"session.ack","last_processed_seq":3}"#);
+    call(&mut server, "new");
+    let again = written(&mut server, second);
+    assert_eq!(again[..3], sent);
+    assert_eq!((again.len(), server.retained().1, server.has_transmit()), (4, 1, false));
+}
+
+#[test]
 fn overflow_is_reported_not_truncated() {
     let mut rules = LinkRules::default();
     rules.retain_messages = 4;

@@ -1,18 +1,17 @@
-//! Two hosts, a network and a clock. A host does what server and client do with the endpoint and
-//! the tokens, in the same order; what is random there comes from the seed.
+//! Hosts, a network, a clock, and the seed that decides what happens next.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bowline_core::endpoint::Endpoint;
-use bowline_core::limits::Limits;
-use bowline_core::link::{Attachment, Frame, Joint, LinkRules, Resume, Resumed, Role, Secret};
-use bowline_core::resume::{Claims, Jti, Key, KeyRing, Owner, TokenPolicy, prove, resume_key};
-use bowline_core::session::{Closed, ClosedBy};
-use bowline_core::time::{Time, UnixTime};
+use bowline_core::link::LinkRules;
+use bowline_core::time::Time;
 
-use super::app::{App, call, react};
+use super::client::{Client, State};
 use super::dice::Dice;
+use super::invariants as must;
+use super::ledger::Ledger;
+use super::network::{Arrival, Network, Way};
+use super::server::{Around, Served, Server};
 
 /// What is wrong with the hosts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,471 +27,348 @@ pub(crate) enum Flaw {
     RotationOnSend,
 }
 
-const STEPS: usize = 260;
-const AUDIENCE: &str = "simulated";
-const NOW: UnixTime = UnixTime(1_000);
-
-/// One transport. Texts arrive in order, or not at all from some point on.
-struct Conn {
-    challenge: String,
-    to_server: VecDeque<String>,
-    to_client: VecDeque<String>,
-    /// Nothing new gets onto it.
-    cut: bool,
-    /// The server has seen the end.
-    server_saw: bool,
-    /// What the server uses it for, once it was opened.
-    served: Option<Attachment>,
-    /// The server has answered the opening.
-    opened: bool,
+/// What a history held.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    /// Connections that carried a session.
+    pub(crate) turns: u64,
+    /// Texts that arrived on one whose turn was over.
+    pub(crate) late: u64,
+    /// Sessions that ended while their client was there.
+    pub(crate) lost: u64,
+    /// Attackers, each of whom was refused.
+    pub(crate) refused: u64,
+    /// Sessions without a link.
+    pub(crate) plain: u64,
 }
 
-enum ClientState {
-    Offline,
-    Dialing(usize),
-    Online(usize, Attachment),
+impl Seen {
+    pub(crate) fn add(&mut self, other: &Self) {
+        let Self { turns, late, lost, refused, plain } = other;
+        self.turns += turns;
+        self.late += late;
+        self.lost += lost;
+        self.refused += refused;
+        self.plain += plain;
+    }
 }
+
+const STEPS: usize = 400;
+const SERVERS: usize = 2;
 
 pub(crate) struct World {
-    dice: Dice,
-    flaw: Flaw,
-    now: Time,
-    conns: Vec<Conn>,
-    keys: KeyRing,
-    server: Endpoint,
-    client: Endpoint,
-    server_app: App,
-    client_app: App,
-    owner: Owner,
-    claims: Claims,
-    minted: u64,
-    /// Every token in the order in which the client adopted it.
-    adopted: Vec<Jti>,
-    state: ClientState,
-    ticket: Option<(Secret, Secret)>,
-    welcomed: bool,
-    failed: Option<String>,
+    pub(crate) dice: Dice,
+    pub(crate) now: Time,
+    pub(crate) network: Network,
+    pub(crate) ledgers: BTreeMap<String, Ledger>,
+    pub(crate) clients: Vec<Client>,
+    pub(crate) servers: Vec<Server>,
+    /// Windows are short and buffers small, so that sessions may end by that.
+    is_rough: bool,
+    pub(crate) seen: Seen,
+}
+
+/// Everything of a world that is around a host.
+macro_rules! around {
+    ($world:expr) => {
+        &mut Around {
+            now: $world.now,
+            dice: &mut $world.dice,
+            network: &mut $world.network,
+            ledgers: &mut $world.ledgers,
+        }
+    };
 }
 
 impl World {
-    /// Runs one history; how often the client changed its transport, or what was broken.
-    pub(crate) fn run(seed: u64, flaw: Flaw) -> Result<usize, String> {
+    /// Runs one history; what it held, or what was broken.
+    pub(crate) fn run(seed: u64, flaw: Flaw) -> Result<Seen, String> {
         let mut world = Self::new(seed, flaw);
         for _ in 0..STEPS {
-            world.step();
-            world.check()?;
+            world.step()?;
         }
-        world.quiet()?;
-        Ok(world.adopted.len())
+        world.come_to_rest()?;
+        world.end()?;
+        let mut seen = world.seen;
+        seen.late = world.servers.iter().map(|server| server.late).sum();
+        for client in &world.clients {
+            seen.turns += client.turns;
+            seen.lost += u64::from(client.lost.is_some());
+            seen.plain += u64::from(!client.is_linked);
+        }
+        Ok(seen)
     }
 
     fn new(seed: u64, flaw: Flaw) -> Self {
         let mut dice = Dice(seed);
+        let is_rough = dice.one_in(4);
         let mut rules = LinkRules::default();
-        rules.ack_messages = 1 + dice.below(8) as u64;
-        let end = |role| Endpoint::linked(Limits::default(), true, role, rules.clone());
-        let first = Jti("t0".to_owned());
-        Self {
-            flaw,
-            now: Time::default(),
-            conns: Vec::new(),
-            keys: KeyRing::new(Key::new("k", &[7; 32]).unwrap()),
-            server: end(Role::Server),
-            client: end(Role::Client),
-            server_app: App::default(),
-            client_app: App::default(),
-            owner: Owner::new(first.clone()),
-            claims: Claims { jti: first, ..Claims::new("s_1", "ann", AUDIENCE, NOW) },
-            minted: 0,
-            adopted: Vec::new(),
-            state: ClientState::Offline,
-            ticket: None,
-            welcomed: false,
-            failed: None,
-            dice,
+        rules.ack_messages = 1 + dice.below(16) as u64;
+        rules.ack_after = Duration::from_millis(1 << dice.below(9));
+        (rules.heartbeat, rules.dead_after) = (Duration::from_secs(1), Duration::from_secs(2));
+        let mut window = Duration::from_secs(300);
+        if is_rough {
+            window = Duration::from_secs(2);
+            (rules.retain_bytes, rules.retain_messages) = (400 + dice.below(2_000), 8 + dice.below(60));
         }
-    }
-
-    fn step(&mut self) {
-        self.now = self.now + Duration::from_millis(self.dice.below(40) as u64);
-        match self.dice.below(20) {
-            0..=2 => call(&mut self.client, &mut self.client_app),
-            3 => call(&mut self.server, &mut self.server_app),
-            4..=6 => self.client_writes(),
-            7..=9 => self.server_writes(),
-            10..=15 => self.carry(),
-            16 => self.client_dials(),
-            17 if self.dice.one_in(2) => self.cut(),
-            18 => self.timeouts(),
-            _ => {
-                react(&mut self.client, &mut self.client_app, &mut self.failed);
-                react(&mut self.server, &mut self.server_app, &mut self.failed);
-            }
-        }
-        react(&mut self.client, &mut self.client_app, &mut self.failed);
-        react(&mut self.server, &mut self.server_app, &mut self.failed);
-    }
-
-    fn timeouts(&mut self) {
-        if let ClientState::Online(_, at) = self.state
-            && !self.client.handle_timeout(at, self.now)
-        {
-            self.client_loses();
-        }
-        for conn in 0..self.conns.len() {
-            if let Some(at) = self.conns[conn].served
-                && !self.server.handle_timeout(at, self.now)
-            {
-                self.server_sees_end(conn);
-            }
-        }
-    }
-
-    // ---- the network
-
-    /// Carries the next text of some connection, or tells somebody that one ended.
-    fn carry(&mut self) {
-        let busy: Vec<usize> = (0..self.conns.len())
-            .filter(|&conn| {
-                let conn = &self.conns[conn];
-                !conn.to_server.is_empty() || !conn.to_client.is_empty() || (conn.cut && !conn.server_saw)
-            })
-            .collect();
-        if busy.is_empty() {
-            return;
-        }
-        let conn = busy[self.dice.below(busy.len())];
-        for _ in 0..=self.dice.below(4) {
-            if self.dice.one_in(2) {
-                if let Some(text) = self.conns[conn].to_server.pop_front() {
-                    self.server_hears(conn, &text);
-                } else if self.conns[conn].cut && !self.conns[conn].server_saw {
-                    self.server_sees_end(conn);
-                }
-            } else if let Some(text) = self.conns[conn].to_client.pop_front() {
-                self.client_hears(conn, &text);
-            }
-        }
-    }
-
-    /// Breaks a connection: some of what is under way may still arrive at the server, and the
-    /// client hears no more of it. Now and then the server does not notice for long.
-    fn cut(&mut self) {
-        let open: Vec<usize> = (0..self.conns.len()).filter(|&conn| !self.conns[conn].cut).collect();
-        if open.is_empty() {
-            return;
-        }
-        let conn = open[self.dice.below(open.len())];
-        self.give_up(conn);
-        if matches!(self.state, ClientState::Online(of, _) | ClientState::Dialing(of) if of == conn) {
-            self.client_loses();
-        }
-    }
-
-    fn give_up(&mut self, conn: usize) {
-        let keep = self.dice.below(self.conns[conn].to_server.len() + 1);
-        let conn = &mut self.conns[conn];
-        conn.to_server.truncate(keep);
-        conn.to_client.clear();
-        conn.cut = true;
-    }
-
-    // ---- the client
-
-    fn client_dials(&mut self) {
-        match self.state {
-            ClientState::Online(..) => return,
-            // Out of patience; what was said on that dial may still arrive.
-            ClientState::Dialing(conn) if self.dice.one_in(2) => self.give_up(conn),
-            ClientState::Dialing(_) => return,
-            ClientState::Offline => {}
-        }
-        let challenge = format!("challenge {}", self.conns.len());
-        let hello = match &self.ticket {
-            // The hello does not wait for the challenge.
-            None => Some("hello".to_owned()),
-            Some(_) => None,
+        let clients = 1 + dice.below(2) + usize::from(dice.one_in(4));
+        let servers = (0..SERVERS).map(|index| Server::new(index, flaw, rules.clone(), window)).collect();
+        let client = |index| {
+            let is_linked = index == 0 || !dice.one_in(5);
+            Client::new(index, dice.below(SERVERS), is_linked, flaw, rules.clone())
         };
-        self.conns.push(Conn {
-            challenge: challenge.clone(),
-            to_server: hello.into_iter().collect(),
-            to_client: VecDeque::from([Frame::Challenge { challenge }.write()]),
-            cut: false,
-            server_saw: false,
-            served: None,
-            opened: false,
-        });
-        self.state = ClientState::Dialing(self.conns.len() - 1);
+        let clients = (0..clients).map(client).collect();
+        let (network, ledgers) = (Network::default(), BTreeMap::new());
+        Self { now: Time::default(), network, ledgers, clients, servers, is_rough, seen: Seen::default(), dice }
     }
 
-    fn client_loses(&mut self) {
-        if let ClientState::Online(conn, at) = self.state {
-            self.give_up(conn);
-            self.client.detach(at, self.now, gone());
+    fn step(&mut self) -> Result<(), String> {
+        let pause = if self.dice.one_in(200) { 3_000 } else { 8 };
+        self.now = self.now + Duration::from_millis(self.dice.below(pause) as u64);
+        let client = self.dice.below(self.clients.len());
+        match self.dice.below(44) {
+            0..=5 => self.client_acts(client),
+            6..=8 => self.server_acts(client),
+            9..=12 => self.client_writes(client)?,
+            13..=15 => self.server_writes()?,
+            16..=30 => (0..=self.dice.below(3)).try_for_each(|_| self.carry())?,
+            31..=37 => self.tick(client)?,
+            38 => self.cut(),
+            39 => self.give_up(client),
+            40 => self.pause(client),
+            41 => self.renew(client),
+            42 => self.attack(client)?,
+            _ if self.is_rough && self.dice.one_in(20) => self.crash(client),
+            _ => self.tick(client)?,
         }
-        self.state = ClientState::Offline;
+        self.check()
     }
 
-    fn client_writes(&mut self) {
-        let ClientState::Online(conn, at) = self.state else { return };
-        for _ in 0..=self.dice.below(6) {
-            let Some(text) = self.client.poll_transmit(at) else { return };
-            self.conns[conn].to_server.push_back(text);
-        }
-    }
-
-    fn client_hears(&mut self, conn: usize, text: &str) {
-        match self.state {
-            ClientState::Online(of, at) if of == conn => {
-                self.client.handle_text(at, self.now, text);
-            }
-            ClientState::Dialing(of) if of == conn => match Frame::read(text).unwrap().unwrap() {
-                Frame::Challenge { challenge } => self.client_resumes(conn, &challenge),
-                Frame::Resumed(resumed) => self.client_is_back(conn, resumed),
-                Frame::Rejected(refused) => self.failed = Some(format!("client stranded: {refused:?}")),
-                frame => self.failed = Some(format!("client gets {frame:?}")),
-            },
-            _ => {}
-        }
-    }
-
-    fn client_resumes(&mut self, conn: usize, challenge: &str) {
-        let Some((token, key)) = &self.ticket else { return };
-        let came = self.client.processed();
-        let resume = Resume {
-            protocol: vec![1],
-            features: Vec::new(),
-            resume_token: token.clone(),
-            last_event_seq: came,
-            first_retained_seq: self.client.first_retained(),
-            proof: prove(key, challenge, token, came),
-        };
-        self.conns[conn].to_server.push_back(Frame::Resume(resume).write());
-    }
-
-    fn client_is_back(&mut self, conn: usize, resumed: Resumed) {
-        let claims = self.keys.open(resumed.resume_token.expose(), AUDIENCE, NOW).unwrap();
-        self.adopted.push(claims.jti);
-        self.ticket = Some((resumed.resume_token, resumed.resume_key));
-        let peer_sends_after = if self.flaw == Flaw::NoDuplicateCheck { None } else { Some(resumed.replayed_from) };
-        let joint = Joint { peer_processed: resumed.last_event_seq, peer_sends_after, heartbeat: true };
-        match self.client.attach(self.now, joint) {
-            Ok(attached) => self.state = ClientState::Online(conn, attached.attachment),
-            Err(refused) => self.failed = Some(format!("client cannot go on: {refused:?}")),
-        }
-    }
-
-    // ---- the server
-
-    fn server_sees_end(&mut self, conn: usize) {
-        let saw = &mut self.conns[conn];
-        saw.server_saw = true;
-        saw.cut = true;
-        saw.to_server.clear();
-        if let Some(at) = saw.served.take() {
-            self.server.detach(at, self.now, gone());
-        }
-    }
-
-    fn server_writes(&mut self) {
-        let Some(conn) = (0..self.conns.len()).rev().find(|&conn| self.conns[conn].served.is_some()) else { return };
-        let at = self.conns[conn].served.unwrap();
-        for _ in 0..=self.dice.below(6) {
-            let Some(text) = self.server.poll_transmit(at) else { return };
-            if self.flaw == Flaw::EarlyFree && !Frame::is_frame(&text) {
-                let written = Frame::Ack { last_processed_seq: self.server.first_retained() };
-                self.server.handle_text(at, self.now, &written.write());
-            }
-            if !self.conns[conn].cut {
-                self.conns[conn].to_client.push_back(text);
-            }
-        }
-    }
-
-    fn server_hears(&mut self, conn: usize, text: &str) {
-        if !self.conns[conn].opened {
-            self.conns[conn].opened = true;
-            let answer = if text == "hello" { self.server_welcomes(conn) } else { self.server_resumes(conn, text) };
-            if !self.conns[conn].cut {
-                self.conns[conn].to_client.push_back(answer.write());
-            }
-            return;
-        }
-        let Some(at) = self.conns[conn].served else { return };
-        let newest = (0..self.conns.len()).filter_map(|conn| self.conns[conn].served).max().unwrap();
-        let before = self.server.processed();
-        let at = if self.flaw == Flaw::NoFencing { newest } else { at };
-        self.server.handle_text(at, self.now, text);
-        if at != newest && self.server.processed() != before {
-            self.failed = Some("I4: an old transport has changed the session".to_owned());
-        }
-    }
-
-    /// A hello, perhaps one whose answer was lost. It is answered as a resume from nothing.
-    fn server_welcomes(&mut self, conn: usize) -> Frame {
-        if self.server.has_heard_frame() {
-            let message = "said hello before";
-            return Frame::Rejected(bowline_core::link::Refused::new(
-                bowline_core::error::ErrorCode::InvalidRequest,
-                message,
-            ));
-        }
-        let next = self.next_jti();
-        if self.welcomed {
-            self.owner.advance(next.clone());
-        } else {
-            self.owner = Owner::new(next.clone());
-        }
-        self.welcomed = true;
-        self.go_on(conn, next, 0)
-    }
-
-    fn server_resumes(&mut self, conn: usize, text: &str) -> Frame {
-        let Ok(Some(Frame::Resume(resume))) = Frame::read(text) else { unreachable!("the client says nothing else") };
-        let rejected = |code, message: String| Frame::Rejected(bowline_core::link::Refused::new(code, message));
-        let claims = self.keys.open(resume.resume_token.expose(), AUDIENCE, NOW).unwrap();
-        let challenge = &self.conns[conn].challenge;
-        let came = resume.last_event_seq;
-        self.keys.check_proof(&claims, challenge, &resume.resume_token, came, &resume.proof).unwrap();
-        if self.server.has_heard() {
-            self.owner.confirm();
-        }
-        if let Err(error) = self.owner.check(&claims.jti) {
-            return rejected(error.code(), error.to_string());
-        }
-        // A server may begin earlier than it was asked to, with what it still has.
-        let kept = (came + 1).saturating_sub(self.server.first_retained());
-        let from = came - kept.min(self.dice.below(3) as u64);
-        let next = self.next_jti();
-        self.owner.claim(&claims.jti, next.clone()).unwrap();
-        self.go_on(conn, next, from)
-    }
-
-    fn go_on(&mut self, conn: usize, jti: Jti, from: u64) -> Frame {
-        let joint = Joint { peer_processed: from, peer_sends_after: None, heartbeat: true };
-        let attached = match self.server.attach(self.now, joint) {
-            Ok(attached) => attached,
-            Err(refused) => {
-                self.failed = Some(format!("server cannot go on: {refused:?}"));
-                return Frame::Rejected(refused);
-            }
-        };
-        self.conns[conn].served = Some(attached.attachment);
-        if self.flaw == Flaw::RotationOnSend {
-            self.owner.confirm();
-        }
-        self.claims.ep = self.owner.epoch();
-        self.claims.jti = jti;
-        let resume_token = self.keys.mint(&mut self.claims, &TokenPolicy::default(), NOW);
-        Frame::Resumed(Resumed {
-            session_id: "s_1".to_owned(),
-            mode: "warm".to_owned(),
-            epoch: self.owner.epoch(),
-            resume_token,
-            resume_key: resume_key(&self.keys, &self.claims),
-            last_event_seq: attached.processed,
-            replayed_from: from,
-            replayed: attached.resent > 0,
-            replay_count: attached.resent,
-        })
-    }
-
-    fn next_jti(&mut self) -> Jti {
-        self.minted += 1;
-        Jti(format!("t{}", self.minted))
-    }
-
-    // ---- what must hold
-
+    /// Every invariant that holds at any time.
     fn check(&mut self) -> Result<(), String> {
-        if let Some(failed) = self.failed.take() {
-            return Err(failed);
+        for client in &self.clients {
+            must::of_a_session(client, &mut self.servers[client.server], self.is_rough)?;
         }
-        for endpoint in [&mut self.server, &mut self.client] {
-            if let Some(closed) = endpoint.session.closed() {
-                return Err(format!("a session ended: {closed:?}"));
-            }
-            let (bytes, messages) = endpoint.retained();
-            if bytes > 4 << 20 || messages > 4_096 {
-                return Err(format!("I6: {messages} messages of {bytes} bytes are kept"));
-            }
-        }
-        let Some(held) = self.adopted.last() else { return Ok(()) };
-        self.owner.check(held).map_err(|error| format!("I14: the client is stranded with {held:?}: {error}"))?;
-        if self.server.has_heard() && *held == self.claims.jti {
-            let mut owner = self.owner.clone();
-            owner.confirm();
-            let older = self.adopted.iter().rev().skip(1);
-            if let Some(old) = older.clone().find(|old| owner.check(old).is_ok()) {
-                return Err(format!("I14: {old:?} counts although the client was heard with {held:?}"));
+        for server in &mut self.servers {
+            for entry in std::mem::take(&mut server.over) {
+                must::i19_a_session_that_is_over_holds_nothing(&entry)?;
             }
         }
         Ok(())
     }
 
-    /// Heals the network and lets everything come to rest: then nothing may be missing.
-    fn quiet(&mut self) -> Result<(), String> {
-        for _ in 0..400 {
-            if matches!(self.state, ClientState::Offline) {
-                self.client_dials();
+    fn client_acts(&mut self, client: usize) {
+        let client = &mut self.clients[client];
+        // As in the peer layer: while too much waits, a client refuses what is new.
+        if client.is_alive() && client.paused <= self.now && !client.endpoint.is_overfull() {
+            client.app.act(&mut client.endpoint, &mut self.dice);
+            client.app.react(&mut client.endpoint);
+        }
+    }
+
+    fn server_acts(&mut self, client: usize) {
+        let client = &self.clients[client];
+        let server = &mut self.servers[client.server];
+        if server.paused > self.now {
+            return;
+        }
+        let entry = client.session.as_ref().and_then(|id| server.sessions.get_mut(id));
+        if let Some(entry) = entry {
+            entry.app.act(&mut entry.endpoint, &mut self.dice);
+            entry.app.react(&mut entry.endpoint);
+            entry.endpoint.bound_retained();
+            entry.app.react(&mut entry.endpoint);
+        }
+    }
+
+    fn client_writes(&mut self, client: usize) -> Result<(), String> {
+        let texts = 1 + self.dice.below(6);
+        let client = &mut self.clients[client];
+        if client.paused > self.now { Ok(()) } else { client.write(texts, around!(self)) }
+    }
+
+    fn server_writes(&mut self) -> Result<(), String> {
+        let server = &mut self.servers[self.dice.below(SERVERS)];
+        if server.paused > self.now || server.served.is_empty() {
+            return Ok(());
+        }
+        let at = self.dice.below(server.served.len());
+        let connection = *server.served.keys().nth(at).expect("an index below the length");
+        let texts = 1 + self.dice.below(6);
+        server.write(connection, texts, around!(self))
+    }
+
+    /// Lets something arrive, on one of the newer connections more often than not.
+    fn carry(&mut self) -> Result<(), String> {
+        if self.network.connections.is_empty() {
+            return Ok(());
+        }
+        let connections = self.network.connections.len();
+        let busy = |at: &usize| [Way::ToServer, Way::ToClient].iter().any(|&way| self.network.is_busy(*at, way));
+        let busy: Vec<usize> = (0..connections).filter(busy).collect();
+        if busy.is_empty() {
+            return Ok(());
+        }
+        let at = busy[self.dice.below(busy.len())];
+        let way = if self.dice.one_in(2) { Way::ToServer } else { Way::ToClient };
+        self.deliver(at, way, false)
+    }
+
+    fn deliver(&mut self, at: usize, way: Way, healthy: bool) -> Result<(), String> {
+        let (client, server) = (self.network.connections[at].client, self.network.connections[at].server);
+        let paused = if way == Way::ToServer { self.servers[server].paused } else { self.clients[client].paused };
+        if paused > self.now {
+            return Ok(());
+        }
+        let dice = if healthy { None } else { Some(&mut self.dice) };
+        for arrival in self.network.read(at, way, self.now, dice) {
+            let (client, server) = (&mut self.clients[client], &mut self.servers[server]);
+            match (arrival, way) {
+                (Arrival::Text(text), Way::ToServer) => server.hear(at, &text, around!(self))?,
+                (Arrival::Text(text), Way::ToClient) => client.hear(at, &text, around!(self))?,
+                (Arrival::End, Way::ToServer) => server.hears_end(at, self.now),
+                (Arrival::End, Way::ToClient) => client.hears_end(at, around!(self)),
             }
-            self.now = self.now + Duration::from_millis(5);
-            self.client_writes();
-            self.server_writes();
-            for conn in 0..self.conns.len() {
-                while let Some(text) = self.conns[conn].to_server.pop_front() {
-                    self.server_hears(conn, &text);
+        }
+        Ok(())
+    }
+
+    fn tick(&mut self, client: usize) -> Result<(), String> {
+        for server in &mut self.servers {
+            if server.paused <= self.now {
+                server.tick(around!(self));
+            }
+        }
+        let client = &mut self.clients[client];
+        let dials = if client.is_linked && self.dice.one_in(6) { 2 } else { 1 };
+        if client.paused <= self.now && client.tick(around!(self)) {
+            let is_linked = client.is_linked;
+            let server = client.server;
+            for connection in client.dial(dials, around!(self)) {
+                self.servers[server].accept(connection, is_linked, around!(self));
+            }
+        }
+        Ok(())
+    }
+
+    fn cut(&mut self) {
+        let open: Vec<usize> = (0..self.network.connections.len()).filter(|&at| self.network.is_open(at)).collect();
+        if !open.is_empty() {
+            self.network.cut(open[self.dice.below(open.len())], &mut self.dice);
+        }
+    }
+
+    /// A client thinks that its connection is gone. What it has said there still arrives, late.
+    fn give_up(&mut self, client: usize) {
+        let client = &mut self.clients[client];
+        if let State::Online(connection, _) = client.state
+            && client.is_linked
+            && client.paused <= self.now
+        {
+            let until = self.now + Duration::from_millis(self.dice.below(600) as u64);
+            self.network.stall(connection, Way::ToServer, until);
+            client.detach(around!(self));
+        }
+    }
+
+    /// A host stands still for a while, and with it its clock.
+    fn pause(&mut self, client: usize) {
+        let until = self.now + Duration::from_millis(self.dice.below(400) as u64);
+        if self.dice.one_in(2) {
+            self.clients[client].paused = until;
+        } else {
+            self.servers[self.clients[client].server].paused = until;
+        }
+    }
+
+    fn renew(&mut self, client: usize) {
+        let client = &self.clients[client];
+        if let Some(id) = &client.session {
+            self.servers[client.server].renew(id, self.now);
+        }
+    }
+
+    /// A client process ends without a word.
+    fn crash(&mut self, client: usize) {
+        let client = &mut self.clients[client];
+        let connections = match &client.state {
+            State::Dialing(dialled, _) => dialled.clone(),
+            State::Online(connection, _) => vec![*connection],
+            _ => Vec::new(),
+        };
+        connections.into_iter().for_each(|at| self.network.vanish(at, Way::ToClient));
+        client.state = State::Crashed;
+    }
+
+    /// Heals the network, lets everything that was begun end, and waits until nothing happens:
+    /// then nothing may be missing.
+    fn come_to_rest(&mut self) -> Result<(), String> {
+        let quiet = self.now + Duration::from_secs(8);
+        while self.now < quiet {
+            self.now = self.now + Duration::from_millis(50);
+            for client in 0..self.clients.len() {
+                self.tick(client)?;
+                let Client { app, endpoint, .. } = &mut self.clients[client];
+                app.finish(endpoint);
+                app.react(endpoint);
+                self.clients[client].write(usize::MAX, around!(self))?;
+            }
+            for server in 0..SERVERS {
+                let of = &mut self.servers[server];
+                for entry in of.sessions.values_mut() {
+                    entry.app.finish(&mut entry.endpoint);
+                    entry.app.react(&mut entry.endpoint);
                 }
-                if self.conns[conn].cut && !self.conns[conn].server_saw {
-                    self.server_sees_end(conn);
+                for served in of.served.values_mut() {
+                    if let Served::Plain { endpoint, app } = served {
+                        app.finish(endpoint);
+                        app.react(endpoint);
+                    }
                 }
-                while let Some(text) = self.conns[conn].to_client.pop_front() {
-                    self.client_hears(conn, &text);
+                let served: Vec<usize> = of.served.keys().copied().collect();
+                for connection in served {
+                    self.servers[server].write(connection, usize::MAX, around!(self))?;
                 }
             }
-            // A late dial may have taken the session over; the server has closed the one before.
-            if let ClientState::Online(conn, _) = self.state
-                && !self.conns[conn].served.is_some_and(|at| self.server.is_attached(at))
-            {
-                self.client_loses();
+            for at in 0..self.network.connections.len() {
+                self.deliver(at, Way::ToServer, true)?;
+                self.deliver(at, Way::ToClient, true)?;
             }
-            react(&mut self.client, &mut self.client_app, &mut self.failed);
-            react(&mut self.server, &mut self.server_app, &mut self.failed);
-            self.timeouts();
             self.check()?;
         }
         self.at_rest()
     }
 
     fn at_rest(&self) -> Result<(), String> {
-        for (name, calls, other) in
-            [("client", &self.client_app, &self.server_app), ("server", &self.server_app, &self.client_app)]
-        {
-            if other.delivered != calls.called {
-                return Err(format!("I3: {name} made {} calls, {} arrived", calls.called, other.delivered));
+        for client in &self.clients {
+            if matches!(client.state, State::Crashed) {
+                continue;
             }
-            if calls.answered != calls.called || !calls.waiting.is_empty() {
-                return Err(format!("I12: {name} made {} calls, {} were answered", calls.called, calls.answered));
-            }
-        }
-        for (name, endpoint) in [("client", &self.client), ("server", &self.server)] {
-            let stats = endpoint.session.stats();
-            if (stats.imports, stats.exports) != (1, 1) {
-                return Err(format!("I9: {name} is left with {stats:?}"));
-            }
-            if endpoint.retained() != (0, 0) {
-                return Err(format!("I5: {name} still keeps {:?}", endpoint.retained()));
-            }
-        }
-        if self.client.first_retained() != self.server.processed() + 1
-            || self.server.first_retained() != self.client.processed() + 1
-        {
-            return Err("I8: the sides count differently".to_owned());
+            must::i12_every_wait_has_ended(client)?;
+            let Some(id) = client.session.as_ref().filter(|_| client.is_alive()) else { continue };
+            let entry = self.servers[client.server].sessions.get(id).ok_or("I14: the server has lost a session")?;
+            must::i3_nothing_is_missing(&self.ledgers[id])?;
+            must::i3_no_call_is_missing(client, entry)?;
+            must::i8_both_ends_have_come_equally_far(&client.endpoint, &entry.endpoint)?;
+            must::i9_nothing_is_held(&client.endpoint)?;
+            must::i9_nothing_is_held(&entry.endpoint)?;
         }
         Ok(())
     }
-}
 
-fn gone() -> Closed {
-    Closed { by: ClosedBy::Transport, name: "Error".to_owned(), message: "cut".to_owned() }
+    /// Every client goes without a word; when the window is over, nothing is left of them.
+    fn end(&mut self) -> Result<(), String> {
+        (0..self.clients.len()).for_each(|client| self.crash(client));
+        for _ in 0..4 {
+            self.now = self.now + self.servers[0].window + Duration::from_secs(11);
+            for server in &mut self.servers {
+                server.tick(around!(self));
+            }
+            for at in 0..self.network.connections.len() {
+                self.deliver(at, Way::ToServer, true)?;
+            }
+            self.check()?;
+        }
+        self.servers.iter().try_for_each(must::i19_nothing_is_left_after_the_window)
+    }
 }
