@@ -61,8 +61,10 @@
 //!
 //! # Features
 //!
-//! `server`, `client` and `macros`, and `tls` for `wss:` and `https:` in the client. All are on by
-//! default; none changes what is on the wire. A Tokio runtime is needed.
+//! `server`, `client` and `macros`, and `tls` for `wss:` and `https:` in the client, are on by
+//! default. `sqlite` and `redis` are the stores of those names, off by default: the one compiles
+//! SQLite, for which a C compiler is needed. None changes what is on the wire. A Tokio runtime is
+//! needed.
 
 #[doc(hidden)]
 pub use bowline_core::generated as __private;
@@ -87,7 +89,7 @@ pub use bowline_macros::{Pipeline, RpcError, TypeScript, interface};
 #[cfg(feature = "server")]
 pub use bowline_server::{
     Authenticator, Credentials, HttpLimits, KeepAlive, Key, KeyError, KeyRing, Peer, PeerAddress, Principal, Refusal,
-    Resumption, Secret, ServerError, Service, TokenPolicy, Via,
+    Resumption, Secret, ServerError, Service, TokenPolicy, Via, store,
 };
 
 /// A reference without a type, by the name that reads better in signatures.

@@ -25,6 +25,7 @@ mod registry;
 mod reply;
 mod resumption;
 mod service;
+pub mod store;
 mod ws;
 
 pub use auth::{Authenticator, Principal};

@@ -46,6 +46,8 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("dashmap", &["server"]),
     ("hyper", &["server", "client"]),
     ("rand", &["server", "client"]),
+    ("redis", &["server"]),
+    ("rusqlite", &["server"]),
     ("tokio-tungstenite", &["server", "client", "transport"]),
 ];
 

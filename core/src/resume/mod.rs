@@ -11,4 +11,4 @@ mod token;
 pub use keys::{Key, KeyError, KeyRing};
 pub use owner::{Jti, Owner, TOKENS_MAX};
 pub use proof::{prove, resume_key};
-pub use token::{Claims, TokenError, TokenPolicy, principal_hash};
+pub use token::{Claims, TokenError, TokenPolicy, principal_hash, snapshot_sum};

@@ -145,6 +145,11 @@ pub fn principal_hash(principal: &str) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(principal))
 }
 
+/// What a token and a store know of a snapshot's bytes: enough to tell that they are the same.
+pub fn snapshot_sum(snapshot: &[u8]) -> String {
+    URL_SAFE_NO_PAD.encode(Sha256::digest(snapshot))
+}
+
 impl Claims {
     /// The claims of a session's next token.
     pub fn new(sid: &str, principal: &str, audience: &str, born: UnixTime) -> Self {

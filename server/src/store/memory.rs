@@ -1,0 +1,275 @@
+//! Sessions in the memory of one process, which they do not survive. For tests, and for a process
+//! that wants one path for everything.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Bound;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bowline_core::resume::Jti;
+use bytes::Bytes;
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
+use dashmap::mapref::one::RefMut;
+
+use super::{
+    CHECKPOINTS_MAX, Checkpoint, Claim, Claimed, Clock, Fence, LIST_MAX, Position, RECORDED_BYTES_EACH, STURDY_MAX,
+    SessionStore, StoreError, SturdyEntry, SturdyRecord, bounds,
+};
+
+/// Keeps everything in this process.
+pub struct MemoryStore {
+    clock: Clock,
+    /// When the leases end.
+    owners: DashMap<String, Duration>,
+    sessions: DashMap<String, Kept>,
+    sturdy: Mutex<Sturdy>,
+}
+
+struct Kept {
+    owner: Option<String>,
+    claimed: u64,
+    known_epoch: u64,
+    tokens: Vec<Jti>,
+    ends: Duration,
+    checkpoints: BTreeMap<Position, Bytes>,
+    /// Outcomes, and when they are forgotten.
+    recorded: BTreeMap<i64, (Bytes, Duration)>,
+}
+
+#[derive(Default)]
+struct Sturdy {
+    records: BTreeMap<String, SturdyRecord>,
+    /// Owner and name.
+    by_owner: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+impl MemoryStore {
+    /// A store of its own, that nobody else sees.
+    pub fn new() -> Self {
+        Self::with_clock(Clock::monotonic())
+    }
+
+    /// A store that is told the time.
+    pub fn with_clock(clock: Clock) -> Self {
+        Self { clock, owners: DashMap::new(), sessions: DashMap::new(), sturdy: Mutex::default() }
+    }
+
+    /// How long the lease of an owner lasts.
+    fn lease_left(&self, owner: &str) -> Option<Duration> {
+        let ends = *self.owners.get(owner)?;
+        ends.checked_sub(self.clock.now()).filter(|left| !left.is_zero())
+    }
+
+    fn session(&self, sid: &str) -> Option<RefMut<'_, String, Kept>> {
+        let now = self.clock.now();
+        self.sessions.get_mut(sid).filter(|session| session.ends > now)
+    }
+
+    fn fenced(&self, fence: &Fence) -> Result<RefMut<'_, String, Kept>, StoreError> {
+        let session = self.session(&fence.sid).ok_or(StoreError::Fenced)?;
+        let is_owner = session.owner.as_ref() == Some(&fence.owner) && session.claimed == fence.epoch;
+        if is_owner { Ok(session) } else { Err(StoreError::Fenced) }
+    }
+
+    fn sturdy_records(&self) -> MutexGuard<'_, Sturdy> {
+        self.sturdy.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryStore").field("sessions", &self.sessions.len()).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl SessionStore for MemoryStore {
+    async fn open_owner(&self, owner: &str, lease: Duration) -> Result<(), StoreError> {
+        bounds::name("the name of an owner", owner)?;
+        match self.owners.entry(owner.to_owned()) {
+            Entry::Occupied(_) => Err(StoreError::Taken),
+            Entry::Vacant(place) => {
+                place.insert(self.clock.now().saturating_add(lease));
+                Ok(())
+            }
+        }
+    }
+
+    async fn renew_owner(&self, owner: &str, lease: Duration) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let mut ends = self.owners.get_mut(owner).filter(|ends| **ends > now).ok_or(StoreError::Fenced)?;
+        *ends = now.saturating_add(lease);
+        Ok(())
+    }
+
+    async fn close_owner(&self, owner: &str) -> Result<(), StoreError> {
+        self.owners.remove(owner);
+        Ok(())
+    }
+
+    async fn create(&self, sid: &str, owner: &str, lifetime: Duration) -> Result<Fence, StoreError> {
+        bounds::name("the name of a session", sid)?;
+        self.lease_left(owner).ok_or(StoreError::Fenced)?;
+        let fence = Fence { sid: sid.to_owned(), owner: owner.to_owned(), epoch: 1 };
+        let now = self.clock.now();
+        match self.sessions.entry(sid.to_owned()) {
+            Entry::Occupied(there) if there.get().ends > now => {
+                let same = there.get().owner.as_deref() == Some(owner) && there.get().is_new();
+                return if same { Ok(fence) } else { Err(StoreError::Taken) };
+            }
+            place => drop(place.insert(Kept::new(owner, now.saturating_add(lifetime)))),
+        }
+        Ok(fence)
+    }
+
+    async fn claim(&self, sid: &str, owner: &str, seen: u64) -> Result<Claim, StoreError> {
+        bounds::number("epoch", seen)?;
+        self.lease_left(owner).ok_or(StoreError::Fenced)?;
+        let Some(mut session) = self.session(sid) else { return Ok(Claim::NotFound) };
+        let other = session.owner.as_deref().filter(|other| *other != owner);
+        if let Some(left) = other.and_then(|other| self.lease_left(other)) {
+            return Ok(Claim::Held { left });
+        }
+        session.claimed = bounds::next_epoch(session.claimed, session.known_epoch, seen)?;
+        session.owner = Some(owner.to_owned());
+        Ok(Claim::Claimed(Claimed {
+            fence: Fence { sid: sid.to_owned(), owner: owner.to_owned(), epoch: session.claimed },
+            known_epoch: session.known_epoch,
+            tokens: session.tokens.clone(),
+            checkpoints: session.checkpoints.keys().copied().collect(),
+        }))
+    }
+
+    async fn checkpoint(&self, fence: &Fence, checkpoint: Checkpoint, keep_from: Position) -> Result<(), StoreError> {
+        bounds::checkpoint(&checkpoint)?;
+        bounds::position(keep_from)?;
+        let mut session = self.fenced(fence)?;
+        if session.checkpoints.last_key_value().is_some_and(|(newest, _)| *newest > checkpoint.at) {
+            return Err(StoreError::OutOfOrder);
+        }
+        let others = session.checkpoints.range(keep_from..).filter(|(at, _)| **at != checkpoint.at).count();
+        bounds::at_most(bounds::CHECKPOINTS, others + 1, CHECKPOINTS_MAX)?;
+        session.checkpoints = session.checkpoints.split_off(&keep_from);
+        session.checkpoints.insert(checkpoint.at, checkpoint.bytes);
+        session.tokens = checkpoint.tokens;
+        session.known_epoch = session.known_epoch.max(checkpoint.epoch);
+        Ok(())
+    }
+
+    async fn load(&self, fence: &Fence, at: Position) -> Result<Bytes, StoreError> {
+        self.fenced(fence)?.checkpoints.get(&at).cloned().ok_or(StoreError::NotFound)
+    }
+
+    async fn release(&self, fence: &Fence) -> Result<(), StoreError> {
+        self.fenced(fence)?.owner = None;
+        Ok(())
+    }
+
+    async fn delete(&self, fence: &Fence) -> Result<(), StoreError> {
+        drop(self.fenced(fence)?);
+        let is_owner =
+            |_: &String, kept: &Kept| kept.owner.as_ref() == Some(&fence.owner) && kept.claimed == fence.epoch;
+        self.sessions.remove_if(&fence.sid, is_owner).map(drop).ok_or(StoreError::Fenced)
+    }
+
+    async fn record(&self, fence: &Fence, call: i64, outcome: Bytes, keep: Duration) -> Result<(), StoreError> {
+        bounds::outcome(call, &outcome)?;
+        let now = self.clock.now();
+        let mut session = self.fenced(fence)?;
+        session.recorded.retain(|_, (_, ends)| *ends > now);
+        if session.recorded.contains_key(&call) {
+            return Ok(());
+        }
+        let held = session.recorded.values().map(|(outcome, _)| outcome.len() + RECORDED_BYTES_EACH).sum();
+        bounds::recorded(held, &outcome)?;
+        session.recorded.insert(call, (outcome, now.saturating_add(keep)));
+        Ok(())
+    }
+
+    async fn recorded(&self, fence: &Fence, call: i64) -> Result<Option<Bytes>, StoreError> {
+        let now = self.clock.now();
+        let session = self.fenced(fence)?;
+        Ok(session.recorded.get(&call).filter(|(_, ends)| *ends > now).map(|(outcome, _)| outcome.clone()))
+    }
+
+    async fn save(&self, id: &str, record: SturdyRecord) -> Result<(), StoreError> {
+        bounds::sturdy(id, &record)?;
+        let mut sturdy = self.sturdy_records();
+        if let Some(there) = sturdy.records.get(id) {
+            return if *there == record { Ok(()) } else { Err(StoreError::Taken) };
+        }
+        let list = sturdy.by_owner.entry(record.owner.clone()).or_default();
+        bounds::at_most(bounds::REFERENCES, list.len() + 1, STURDY_MAX)?;
+        list.insert(id.to_owned(), record.label.clone());
+        sturdy.records.insert(id.to_owned(), record);
+        Ok(())
+    }
+
+    async fn sturdy(&self, id: &str) -> Result<Option<SturdyRecord>, StoreError> {
+        Ok(self.sturdy_records().records.get(id).cloned())
+    }
+
+    async fn list_sturdy(&self, owner: &str, after: &str, limit: usize) -> Result<Vec<SturdyEntry>, StoreError> {
+        let sturdy = self.sturdy_records();
+        let beyond = (Bound::Excluded(after), Bound::Unbounded);
+        let entries = sturdy.by_owner.get(owner).into_iter().flat_map(|list| list.range::<str, _>(beyond));
+        let entries = entries.map(|(id, label)| SturdyEntry { id: id.clone(), label: label.clone() });
+        Ok(entries.take(limit.min(LIST_MAX)).collect())
+    }
+
+    async fn revoke(&self, owner: &str, id: &str) -> Result<bool, StoreError> {
+        let mut sturdy = self.sturdy_records();
+        if sturdy.records.get(id).is_none_or(|record| record.owner != owner) {
+            return Ok(false);
+        }
+        sturdy.records.remove(id);
+        if let Some(list) = sturdy.by_owner.get_mut(owner) {
+            list.remove(id);
+            if list.is_empty() {
+                sturdy.by_owner.remove(owner);
+            }
+        }
+        Ok(true)
+    }
+
+    async fn gc(&self) -> Result<u64, StoreError> {
+        let now = self.clock.now();
+        self.owners.retain(|_, ends| *ends > now);
+        let mut dropped = 0;
+        self.sessions.retain(|_, session| {
+            session.recorded.retain(|_, (_, ends)| *ends > now);
+            let stays = session.ends > now;
+            dropped += u64::from(!stays);
+            stays
+        });
+        Ok(dropped)
+    }
+}
+
+impl Kept {
+    fn new(owner: &str, ends: Duration) -> Self {
+        Self {
+            owner: Some(owner.to_owned()),
+            claimed: 1,
+            known_epoch: 1,
+            tokens: Vec::new(),
+            ends,
+            checkpoints: BTreeMap::new(),
+            recorded: BTreeMap::new(),
+        }
+    }
+
+    /// Whether nothing was done with it since it was created.
+    fn is_new(&self) -> bool {
+        self.claimed == 1 && self.checkpoints.is_empty() && self.recorded.is_empty()
+    }
+}

@@ -1,0 +1,280 @@
+//! Where sessions are kept for the process that comes after the one that holds them.
+//!
+//! A store answers one question above all: whose is a session? Every process that serves is an
+//! *owner* with a lease. A session belongs to one owner, by a [`Fence`]; whoever claims it after
+//! the owner's lease is over, or after it was given back, gets the next fence, and everything that
+//! is tried with an older one is refused. What a checkpoint holds is none of a store's business.
+//!
+//! | | [`MemoryStore`] | `SqliteStore` | `RedisStore` |
+//! | --- | --- | --- | --- |
+//! | feature | – | `sqlite` | `redis` |
+//! | shared by | one process | processes of one host | hosts |
+//! | survives | nothing | the process; power failure | what the server's own settings survive |
+//! | one owner at a time | always | always | except across a failover |
+//!
+//! A call whose answer is lost (`Unavailable`, or its future was dropped) may have been carried
+//! out. Each can be made again: what was done already is not done twice, and a [`Fence`] that
+//! was given up or lost is refused.
+//!
+//! docs/store.md says what each costs and what it takes to run one.
+
+mod bounds;
+mod clock;
+mod lease;
+mod memory;
+#[cfg(feature = "redis")]
+mod redis;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bowline_core::resume::{Jti, snapshot_sum};
+use bytes::Bytes;
+
+pub use bounds::{
+    CHECKPOINTS_MAX, EPOCH_MAX, LABEL_BYTES_MAX, LIST_MAX, NAME_BYTES_MAX, OUTCOME_BYTES_MAX, RECIPE_BYTES_MAX,
+    RECORDED_BYTES_EACH, RECORDED_BYTES_MAX, SNAPSHOT_BYTES_MAX, STURDY_MAX, TOKENS_MAX,
+};
+pub use clock::Clock;
+pub use lease::Lease;
+pub use memory::MemoryStore;
+#[cfg(feature = "redis")]
+pub use redis::RedisStore;
+#[cfg(feature = "sqlite")]
+pub use sqlite::SqliteStore;
+
+/// The right of one owner to one session. It ends when another is given out, when it is given
+/// back, and when the session ends.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Fence {
+    /// The session.
+    pub sid: String,
+    /// The process.
+    pub owner: String,
+    /// Rises with every claim, above every epoch of the session that was known to anybody then.
+    pub epoch: u64,
+}
+
+/// Which checkpoint of a session: later ones are greater.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position {
+    /// Counts the cold restores.
+    pub lineage: u64,
+    /// Counts the checkpoints.
+    pub number: u64,
+}
+
+/// The state of a session, and which of its tokens count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// Its place.
+    pub at: Position,
+    /// The epoch in which it was taken.
+    pub epoch: u64,
+    /// The tokens that counted then. They take the place of those of the checkpoint before.
+    pub tokens: Vec<Jti>,
+    /// The snapshot.
+    pub bytes: Bytes,
+}
+
+/// What became of a claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// It succeeded.
+    Claimed(Claimed),
+    /// Another owner has the session.
+    Held {
+        /// How long its lease lasts, unless it is renewed.
+        left: Duration,
+    },
+    /// There is no such session, or its time is over.
+    NotFound,
+}
+
+/// A session that was claimed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claimed {
+    /// The right to it.
+    pub fence: Fence,
+    /// The epoch of the newest checkpoint. A good token of a later one was handed out after it,
+    /// and counts although it is not among `tokens`.
+    pub known_epoch: u64,
+    /// The tokens of epochs up to that one that count.
+    pub tokens: Vec<Jti>,
+    /// The checkpoints that are there, oldest first.
+    pub checkpoints: Vec<Position>,
+}
+
+/// A reference that outlives its session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SturdyRecord {
+    /// Whose it is.
+    pub owner: String,
+    /// What its owner calls it.
+    pub label: String,
+    /// How the object is made again.
+    pub recipe: Bytes,
+}
+
+/// A line of a list of references.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SturdyEntry {
+    /// Names it, and is where the next page begins.
+    pub id: String,
+    /// What its owner calls it.
+    pub label: String,
+}
+
+/// Why a store did not do as told.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The session belongs to another owner by now or is gone, or the owner's lease is over.
+    #[error("fenced: the session or the lease is not this owner's any more")]
+    Fenced,
+    /// The store cannot be reached or did not answer in time. Whether it did as told is not known.
+    #[error("the store is not available: {0}")]
+    Unavailable(String),
+    /// What was kept is not what comes back.
+    #[error("the store is corrupt: {0}")]
+    Corrupt(String),
+    /// There is no such checkpoint.
+    #[error("there is no such checkpoint")]
+    NotFound,
+    /// The name is taken, by something else.
+    #[error("the name is taken")]
+    Taken,
+    /// A later checkpoint is there already.
+    #[error("a later checkpoint is there already")]
+    OutOfOrder,
+    /// A name that is none: they are of printable ASCII without spaces.
+    #[error("{0} is empty, or not of printable ASCII without spaces")]
+    Name(&'static str),
+    /// More than is kept.
+    #[error("{what}: {size}, and {max} at most are kept")]
+    TooMuch {
+        /// What there is too much of.
+        what: &'static str,
+        /// How much.
+        size: u64,
+        /// How much may be.
+        max: u64,
+    },
+    /// The store was written by another version, and nothing in it was changed.
+    #[error("the store has layout {found}, and this version reads {known}")]
+    Layout {
+        /// What is there.
+        found: i64,
+        /// What can be read.
+        known: i64,
+    },
+}
+
+/// Keeps sessions, outcomes of calls and durable references. Every session operation is
+/// conditional on a fence: of two owners that both take a session for their own, one is refused.
+///
+/// Names and values beyond the bounds of this module are refused, by `Name` and `TooMuch`. No
+/// future of a store takes longer than a few seconds. Dropping one leaves unknown whether it
+/// was carried out.
+#[async_trait]
+pub trait SessionStore: Send + Sync + fmt::Debug + 'static {
+    /// Begins the lease of an owner, by a name that nobody has used before: it is drawn at random
+    /// when the process starts.
+    ///
+    /// # Errors
+    /// `Taken` if there is such an owner.
+    async fn open_owner(&self, owner: &str, lease: Duration) -> Result<(), StoreError>;
+
+    /// Prolongs a lease: it ends `lease` from now. One that is over stays over, since others may
+    /// have acted upon it.
+    ///
+    /// # Errors
+    /// `Fenced` if the lease is over.
+    async fn renew_owner(&self, owner: &str, lease: Duration) -> Result<(), StoreError>;
+
+    /// Ends a lease: every session of the owner can be claimed at once. It need not be there.
+    async fn close_owner(&self, owner: &str) -> Result<(), StoreError>;
+
+    /// Begins a session, of the first epoch. It is dropped after `lifetime`, owned or not.
+    ///
+    /// # Errors
+    /// `Fenced` if the owner's lease is over, `Taken` if there is such a session.
+    async fn create(&self, sid: &str, owner: &str, lifetime: Duration) -> Result<Fence, StoreError>;
+
+    /// Takes over a session that belongs to nobody, to an owner whose lease is over, or to the same
+    /// owner. The new fence's epoch is above `seen`, the highest epoch that the claimant knows of.
+    ///
+    /// # Errors
+    /// `Fenced` if the claimant's own lease is over.
+    async fn claim(&self, sid: &str, owner: &str, seen: u64) -> Result<Claim, StoreError>;
+
+    /// Keeps a checkpoint, and drops those before `keep_from`. All of it or nothing is done. The
+    /// newest one may be written again.
+    ///
+    /// # Errors
+    /// `Fenced`; `OutOfOrder`; `TooMuch` if the session has too many checkpoints.
+    async fn checkpoint(&self, fence: &Fence, checkpoint: Checkpoint, keep_from: Position) -> Result<(), StoreError>;
+
+    /// The snapshot of a checkpoint.
+    ///
+    /// # Errors
+    /// `Fenced`; `NotFound`; `Corrupt`, and then an earlier one may be good.
+    async fn load(&self, fence: &Fence, at: Position) -> Result<Bytes, StoreError>;
+
+    /// Gives a session back, so that anybody may claim it at once.
+    ///
+    /// # Errors
+    /// `Fenced`.
+    async fn release(&self, fence: &Fence) -> Result<(), StoreError>;
+
+    /// Ends a session, with its checkpoints and recorded calls.
+    ///
+    /// # Errors
+    /// `Fenced`.
+    async fn delete(&self, fence: &Fence) -> Result<(), StoreError>;
+
+    /// Keeps the outcome of a call for `keep`. The first outcome of a call stays.
+    ///
+    /// # Errors
+    /// `Fenced`; `TooMuch` if the outcomes of the session are too many or too long.
+    async fn record(&self, fence: &Fence, call: i64, outcome: Bytes, keep: Duration) -> Result<(), StoreError>;
+
+    /// The outcome of a call, if it was recorded and is still kept.
+    ///
+    /// # Errors
+    /// `Fenced`.
+    async fn recorded(&self, fence: &Fence, call: i64) -> Result<Option<Bytes>, StoreError>;
+
+    /// Keeps a durable reference until it is revoked.
+    ///
+    /// # Errors
+    /// `Taken` if there is another of this name, `TooMuch` if the owner has too many.
+    async fn save(&self, id: &str, record: SturdyRecord) -> Result<(), StoreError>;
+
+    /// A durable reference.
+    async fn sturdy(&self, id: &str) -> Result<Option<SturdyRecord>, StoreError>;
+
+    /// The references of an owner in the order of their names, those after `after` alone, at most
+    /// `limit` and never more than [`LIST_MAX`].
+    async fn list_sturdy(&self, owner: &str, after: &str, limit: usize) -> Result<Vec<SturdyEntry>, StoreError>;
+
+    /// Forgets a reference if it is the owner's. Says whether it was there.
+    async fn revoke(&self, owner: &str, id: &str) -> Result<bool, StoreError>;
+
+    /// Drops what is past its time, which nobody sees any more even before. Says how many
+    /// sessions this was, as far as the store does not do so by itself.
+    async fn gc(&self) -> Result<u64, StoreError>;
+}
+
+/// Bytes that came back, if they are the ones that were kept.
+#[cfg_attr(not(any(feature = "sqlite", feature = "redis")), expect(dead_code, reason = "memory is not checked"))]
+fn intact(bytes: Vec<u8>, sum: &str, what: &str) -> Result<Bytes, StoreError> {
+    if snapshot_sum(&bytes) == sum {
+        Ok(bytes.into())
+    } else {
+        Err(StoreError::Corrupt(format!("the sum of {what} is not that of its bytes")))
+    }
+}

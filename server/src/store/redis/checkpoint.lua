@@ -1,0 +1,27 @@
+-- KEYS: session, checkpoints. ARGV: owner, epoch, place, place from which on all are kept, sum and
+-- snapshot, tokens, epoch of the checkpoint, how many there may be. Places are digits of one length.
+local there = redis.call('HKEYS', KEYS[2])
+local kept = 1
+for _, place in ipairs(there) do
+    if place > ARGV[3] then
+        return redis.error_reply('LATER one is there')
+    end
+    if place >= ARGV[4] and place ~= ARGV[3] then
+        kept = kept + 1
+    end
+end
+if kept > tonumber(ARGV[8]) then
+    return redis.error_reply('FULL ' .. kept)
+end
+for _, place in ipairs(there) do
+    if place < ARGV[4] then
+        redis.call('HDEL', KEYS[2], place)
+    end
+end
+redis.call('HSET', KEYS[2], ARGV[3], ARGV[5])
+redis.call('PEXPIRE', KEYS[2], redis.call('PTTL', KEYS[1]))
+redis.call('HSET', KEYS[1], 'tokens', ARGV[6])
+if tonumber(ARGV[7]) > tonumber(redis.call('HGET', KEYS[1], 'known')) then
+    redis.call('HSET', KEYS[1], 'known', ARGV[7])
+end
+return 1

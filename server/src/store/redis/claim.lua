@@ -1,0 +1,25 @@
+-- KEYS: session, checkpoints, lease of the claimant. ARGV: claimant, highest epoch seen, what the keys
+-- of leases begin with, highest epoch that there may be.
+-- Returns {0} if there is none, {1, milliseconds} if it is held, {2, epoch, known epoch, tokens, checkpoints}.
+if redis.call('EXISTS', KEYS[3]) == 0 then
+    return redis.error_reply('FENCED not this owner by now')
+end
+local session = redis.call('HMGET', KEYS[1], 'owner', 'claimed', 'known', 'tokens')
+if not session[2] then
+    return {0}
+end
+if session[1] and session[1] ~= ARGV[1] then
+    local left = redis.call('PTTL', ARGV[3] .. session[1])
+    if left ~= -2 then
+        return {1, math.max(left, 1)}
+    end
+end
+local epoch = math.max(tonumber(session[2]), tonumber(session[3]), tonumber(ARGV[2])) + 1
+local text = string.format('%.0f', epoch)
+if epoch > tonumber(ARGV[4]) then
+    return redis.error_reply('FULL ' .. text)
+end
+redis.call('HSET', KEYS[1], 'owner', ARGV[1], 'claimed', text)
+local checkpoints = redis.call('HKEYS', KEYS[2])
+table.sort(checkpoints)
+return {2, text, session[3], session[4], checkpoints}

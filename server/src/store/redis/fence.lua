@@ -1,0 +1,5 @@
+-- Begins every script on a session: KEYS[1] is the session, ARGV[1] and ARGV[2] owner and epoch.
+local session = redis.call('HMGET', KEYS[1], 'owner', 'claimed')
+if session[1] ~= ARGV[1] or session[2] ~= ARGV[2] then
+    return redis.error_reply('FENCED not this owner by now')
+end

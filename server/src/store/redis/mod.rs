@@ -1,0 +1,331 @@
+//! Sessions in Redis, which many hosts share. Every change is a script that runs inside of the
+//! server, by the server's clock.
+//!
+//! Redis copies to its replicas after it has answered. When a replica takes over, what was answered
+//! last may be gone, a claim among it: then two owners can hold one session by the same epoch. Who
+//! cannot have that runs a single server that writes every change to its disk
+//! (`appendfsync always`), and lets nothing take over from it.
+
+mod script;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bowline_core::resume::{Jti, snapshot_sum};
+use bytes::Bytes;
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::{
+    Client, ErrorKind, ExistenceCheck, FromRedisValue, RedisError, ScriptInvocation, SetExpiry, SetOptions, Value,
+};
+
+use self::script::Scripts;
+use super::{
+    CHECKPOINTS_MAX, Checkpoint, Claim, Claimed, EPOCH_MAX, Fence, LIST_MAX, Position, RECORDED_BYTES_EACH,
+    RECORDED_BYTES_MAX, STURDY_MAX, SessionStore, StoreError, SturdyEntry, SturdyRecord, bounds, intact,
+};
+
+/// How long a connection may take to be there, and an answer to come.
+const WAIT: Duration = Duration::from_secs(2);
+
+/// How long an operation may take, a new connection included.
+const OPERATION: Duration = Duration::from_secs(5);
+
+/// The longest that anything is kept for: the server counts milliseconds.
+const KEEP_MAX: Duration = Duration::from_secs(100 * 365 * 86_400);
+
+/// The layout of version 1.
+const LAYOUT: i64 = 1;
+
+/// The digits of a sum, before the bytes it is of.
+const SUM_BYTES: usize = 43;
+
+/// Keeps everything in a Redis server, under keys that begin with one prefix.
+#[derive(Clone)]
+pub struct RedisStore {
+    connection: ConnectionManager,
+    scripts: Arc<Scripts>,
+    prefix: Arc<str>,
+}
+
+impl RedisStore {
+    /// Connects to a server, such as `redis://127.0.0.1:6379`, and keeps to keys that begin with
+    /// `bowline:`. A connection that breaks is made anew by the next operation.
+    ///
+    /// # Errors
+    /// `Unavailable` if the server cannot be reached or the address cannot be read, `Layout` if
+    /// another version has written there.
+    pub async fn connect(url: &str) -> Result<Self, StoreError> {
+        Self::connect_with_prefix(url, "bowline:").await
+    }
+
+    /// As [`connect`](Self::connect), with keys that begin otherwise: services that share a server
+    /// and are not to see each other's sessions.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    pub async fn connect_with_prefix(url: &str, prefix: &str) -> Result<Self, StoreError> {
+        let config = ConnectionManagerConfig::new()
+            .set_connection_timeout(Some(WAIT))
+            .set_response_timeout(Some(WAIT))
+            .set_number_of_retries(1);
+        let client = Client::open(url).map_err(|error| failure(&error, ""))?;
+        let connecting = in_time(ConnectionManager::new_with_config(client, config));
+        let connection = connecting.await?.map_err(|error| failure(&error, ""))?;
+        let store = Self { connection, scripts: Arc::new(Scripts::new()), prefix: prefix.into() };
+        store.check_layout().await?;
+        Ok(store)
+    }
+
+    async fn check_layout(&self) -> Result<(), StoreError> {
+        let key = format!("{}layout", self.prefix);
+        let mut first = redis::cmd("SET");
+        first.arg(&key).arg(LAYOUT).arg("NX").arg("GET");
+        let found: Option<i64> = self.command(&first).await?;
+        match found {
+            None | Some(LAYOUT) => Ok(()),
+            Some(found) => Err(StoreError::Layout { found, known: LAYOUT }),
+        }
+    }
+
+    async fn command<T: FromRedisValue>(&self, command: &redis::Cmd) -> Result<T, StoreError> {
+        let mut connection = self.connection.clone();
+        in_time(command.query_async(&mut connection)).await?.map_err(|error| failure(&error, ""))
+    }
+
+    /// Runs a script that may say that there is too much of `what`.
+    async fn run<T: FromRedisValue>(&self, script: &ScriptInvocation<'_>, what: &'static str) -> Result<T, StoreError> {
+        let mut connection = self.connection.clone();
+        in_time(script.invoke_async(&mut connection)).await?.map_err(|error| failure(&error, what))
+    }
+
+    fn session(&self, sid: &str) -> String {
+        format!("{}s:{sid}", self.prefix)
+    }
+
+    fn checkpoints(&self, sid: &str) -> String {
+        format!("{}c:{sid}", self.prefix)
+    }
+
+    fn outcomes(&self, sid: &str) -> String {
+        format!("{}r:{sid}", self.prefix)
+    }
+
+    fn outcome_ends(&self, sid: &str) -> String {
+        format!("{}x:{sid}", self.prefix)
+    }
+
+    fn owner(&self, owner: &str) -> String {
+        format!("{}o:{owner}", self.prefix)
+    }
+
+    fn reference(&self, id: &str) -> String {
+        format!("{}t:{id}", self.prefix)
+    }
+
+    fn references(&self, owner: &str) -> String {
+        format!("{}u:{owner}", self.prefix)
+    }
+
+    async fn lease(&self, owner: &str, lease: Duration, only: ExistenceCheck) -> Result<bool, StoreError> {
+        let options = SetOptions::default().conditional_set(only).with_expiration(SetExpiry::PX(millis(lease)));
+        let mut set = redis::cmd("SET");
+        set.arg(self.owner(owner)).arg(1).arg(options);
+        Ok(self.command::<Option<String>>(&set).await?.is_some())
+    }
+}
+
+impl fmt::Debug for RedisStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The address may hold a password.
+        f.debug_struct("RedisStore").field("prefix", &self.prefix).finish_non_exhaustive()
+    }
+}
+
+async fn in_time<T>(operation: impl Future<Output = T>) -> Result<T, StoreError> {
+    let elapsed = |_elapsed| StoreError::Unavailable("the server did not answer in time".to_owned());
+    tokio::time::timeout(OPERATION, operation).await.map_err(elapsed)
+}
+
+/// What scripts say with a code, and everything that can go wrong on the way.
+fn failure(error: &RedisError, what: &'static str) -> StoreError {
+    match error.code() {
+        Some("FENCED") => StoreError::Fenced,
+        Some("TAKEN") => StoreError::Taken,
+        Some("LATER") => StoreError::OutOfOrder,
+        Some("FULL") => {
+            let size = error.detail().and_then(|size| size.parse().ok()).unwrap_or_default();
+            StoreError::TooMuch { what, size, max: limit(what) }
+        }
+        _ if error.kind() == ErrorKind::UnexpectedReturnType => StoreError::Corrupt(error.to_string()),
+        _ => StoreError::Unavailable(error.to_string()),
+    }
+}
+
+fn limit(what: &str) -> u64 {
+    match what {
+        bounds::CHECKPOINTS => CHECKPOINTS_MAX as u64,
+        bounds::RECORDED => RECORDED_BYTES_MAX as u64,
+        bounds::REFERENCES => STURDY_MAX as u64,
+        _ => EPOCH_MAX,
+    }
+}
+
+/// The server knows no time of nothing.
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.min(KEEP_MAX).as_millis()).unwrap_or(u64::MAX).max(1)
+}
+
+/// Places of checkpoints as texts that are in the order of the places.
+fn place(at: Position) -> String {
+    format!("{:020}{:020}", at.lineage, at.number)
+}
+
+fn position(place: &str) -> Option<Position> {
+    let (lineage, number) = place.split_at_checked(20)?;
+    Some(Position { lineage: lineage.parse().ok()?, number: number.parse().ok()? })
+}
+
+fn corrupt(what: &str) -> StoreError {
+    StoreError::Corrupt(format!("{what} cannot be read"))
+}
+
+#[async_trait]
+impl SessionStore for RedisStore {
+    async fn open_owner(&self, owner: &str, lease: Duration) -> Result<(), StoreError> {
+        bounds::name("the name of an owner", owner)?;
+        let is_new = self.lease(owner, lease, ExistenceCheck::NX).await?;
+        if is_new { Ok(()) } else { Err(StoreError::Taken) }
+    }
+
+    async fn renew_owner(&self, owner: &str, lease: Duration) -> Result<(), StoreError> {
+        let is_there = self.lease(owner, lease, ExistenceCheck::XX).await?;
+        if is_there { Ok(()) } else { Err(StoreError::Fenced) }
+    }
+
+    async fn close_owner(&self, owner: &str) -> Result<(), StoreError> {
+        self.command(redis::cmd("DEL").arg(self.owner(owner))).await
+    }
+
+    async fn create(&self, sid: &str, owner: &str, lifetime: Duration) -> Result<Fence, StoreError> {
+        bounds::name("the name of a session", sid)?;
+        let mut script = self.scripts.create.key(self.session(sid));
+        script.key(self.checkpoints(sid)).key(self.outcomes(sid)).key(self.outcome_ends(sid)).key(self.owner(owner));
+        script.arg(owner).arg(millis(lifetime));
+        self.run::<()>(&script, "").await?;
+        Ok(Fence { sid: sid.to_owned(), owner: owner.to_owned(), epoch: 1 })
+    }
+
+    async fn claim(&self, sid: &str, owner: &str, seen: u64) -> Result<Claim, StoreError> {
+        bounds::number("epoch", seen)?;
+        let mut script = self.scripts.claim.key(self.session(sid));
+        script.key(self.checkpoints(sid)).key(self.owner(owner));
+        script.arg(owner).arg(seen).arg(self.owner("")).arg(EPOCH_MAX);
+        let answer: Vec<Value> = self.run(&script, "epoch").await?;
+        let read = read_claim(sid, owner, answer).map_err(|error| failure(&error, ""))?;
+        read.ok_or_else(|| corrupt("a session"))
+    }
+
+    async fn checkpoint(&self, fence: &Fence, checkpoint: Checkpoint, keep_from: Position) -> Result<(), StoreError> {
+        bounds::checkpoint(&checkpoint)?;
+        bounds::position(keep_from)?;
+        let Checkpoint { at, epoch, tokens, bytes } = checkpoint;
+        let mut kept = snapshot_sum(&bytes).into_bytes();
+        kept.extend_from_slice(&bytes);
+        let tokens = tokens.iter().map(|Jti(token)| token.as_str()).collect::<Vec<_>>().join(" ");
+        let mut script = self.scripts.checkpoint.key(self.session(&fence.sid));
+        script.key(self.checkpoints(&fence.sid)).arg(&fence.owner).arg(fence.epoch);
+        script.arg(place(at)).arg(place(keep_from)).arg(kept).arg(tokens).arg(epoch).arg(CHECKPOINTS_MAX);
+        self.run(&script, bounds::CHECKPOINTS).await
+    }
+
+    async fn load(&self, fence: &Fence, at: Position) -> Result<Bytes, StoreError> {
+        let mut script = self.scripts.load.key(self.session(&fence.sid));
+        script.key(self.checkpoints(&fence.sid)).arg(&fence.owner).arg(fence.epoch).arg(place(at));
+        let kept: Option<Vec<u8>> = self.run(&script, "").await?;
+        let kept = kept.ok_or(StoreError::NotFound)?;
+        let (sum, bytes) = kept.split_at_checked(SUM_BYTES).ok_or_else(|| corrupt("a snapshot"))?;
+        intact(bytes.to_vec(), &String::from_utf8_lossy(sum), "a snapshot")
+    }
+
+    async fn release(&self, fence: &Fence) -> Result<(), StoreError> {
+        let mut script = self.scripts.release.key(self.session(&fence.sid));
+        self.run(script.arg(&fence.owner).arg(fence.epoch), "").await
+    }
+
+    async fn delete(&self, fence: &Fence) -> Result<(), StoreError> {
+        let sid = &fence.sid;
+        let mut script = self.scripts.delete.key(self.session(sid));
+        script.key(self.checkpoints(sid)).key(self.outcomes(sid)).key(self.outcome_ends(sid));
+        self.run(script.arg(&fence.owner).arg(fence.epoch), "").await
+    }
+
+    async fn record(&self, fence: &Fence, call: i64, outcome: Bytes, keep: Duration) -> Result<(), StoreError> {
+        bounds::outcome(call, &outcome)?;
+        let mut script = self.scripts.record.key(self.session(&fence.sid));
+        script.key(self.outcomes(&fence.sid)).key(self.outcome_ends(&fence.sid)).arg(&fence.owner).arg(fence.epoch);
+        script.arg(call).arg(&outcome[..]).arg(millis(keep)).arg(RECORDED_BYTES_EACH).arg(RECORDED_BYTES_MAX);
+        self.run(&script, bounds::RECORDED).await
+    }
+
+    async fn recorded(&self, fence: &Fence, call: i64) -> Result<Option<Bytes>, StoreError> {
+        let mut script = self.scripts.recorded.key(self.session(&fence.sid));
+        script.key(self.outcomes(&fence.sid)).key(self.outcome_ends(&fence.sid)).arg(&fence.owner).arg(fence.epoch);
+        let outcome: Option<Vec<u8>> = self.run(script.arg(call), "").await?;
+        Ok(outcome.map(Bytes::from))
+    }
+
+    async fn save(&self, id: &str, record: SturdyRecord) -> Result<(), StoreError> {
+        bounds::sturdy(id, &record)?;
+        let mut script = self.scripts.save.key(self.reference(id));
+        script.key(self.references(&record.owner));
+        script.arg(id).arg(&record.owner).arg(&record.label).arg(&record.recipe[..]).arg(STURDY_MAX);
+        self.run(&script, bounds::REFERENCES).await
+    }
+
+    async fn sturdy(&self, id: &str) -> Result<Option<SturdyRecord>, StoreError> {
+        let mut get = redis::cmd("HMGET");
+        get.arg(self.reference(id)).arg(&["owner", "label", "recipe"]);
+        let (owner, label, recipe): (Option<String>, Option<String>, Option<Vec<u8>>) = self.command(&get).await?;
+        let record = owner.zip(label).zip(recipe);
+        Ok(record.map(|((owner, label), recipe)| SturdyRecord { owner, label, recipe: recipe.into() }))
+    }
+
+    async fn list_sturdy(&self, owner: &str, after: &str, limit: usize) -> Result<Vec<SturdyEntry>, StoreError> {
+        let mut script = self.scripts.list.key(self.references(owner));
+        script.arg(after).arg(limit.min(LIST_MAX)).arg(self.reference(""));
+        let list: Vec<(String, String)> = self.run(&script, "").await?;
+        Ok(list.into_iter().map(|(id, label)| SturdyEntry { id, label }).collect())
+    }
+
+    async fn revoke(&self, owner: &str, id: &str) -> Result<bool, StoreError> {
+        let mut script = self.scripts.revoke.key(self.reference(id));
+        script.key(self.references(owner)).arg(id).arg(owner);
+        self.run(&script, "").await
+    }
+
+    /// The server drops what is past its time by itself.
+    async fn gc(&self) -> Result<u64, StoreError> {
+        Ok(0)
+    }
+}
+
+/// Takes the answer to a claim apart.
+fn read_claim(sid: &str, owner: &str, answer: Vec<Value>) -> Result<Option<Claim>, RedisError> {
+    let mut answer = answer.into_iter();
+    let mut next = || answer.next().unwrap_or(Value::Nil);
+    match u64::from_redis_value(next())? {
+        0 => Ok(Some(Claim::NotFound)),
+        1 => Ok(Some(Claim::Held { left: Duration::from_millis(u64::from_redis_value(next())?) })),
+        _ => {
+            let fence = Fence { sid: sid.to_owned(), owner: owner.to_owned(), epoch: u64::from_redis_value(next())? };
+            let known_epoch = u64::from_redis_value(next())?;
+            let tokens = String::from_redis_value(next())?;
+            let tokens = tokens.split_ascii_whitespace().map(|token| Jti(token.to_owned())).collect();
+            let places = Vec::<String>::from_redis_value(next())?;
+            let checkpoints: Option<Vec<_>> = places.iter().map(|place| position(place)).collect();
+            Ok(checkpoints.map(|checkpoints| Claim::Claimed(Claimed { fence, known_epoch, tokens, checkpoints })))
+        }
+    }
+}

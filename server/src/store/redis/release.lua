@@ -1,0 +1,2 @@
+-- KEYS: session. ARGV: owner, epoch.
+return redis.call('HDEL', KEYS[1], 'owner')

@@ -1,0 +1,44 @@
+//! The scripts that run inside of the server, where nothing comes between what they read and what
+//! they write.
+
+use redis::Script;
+
+/// A script on a session, which does nothing but for the session's owner.
+macro_rules! fenced {
+    ($file:literal) => {
+        Script::new(concat!(include_str!("fence.lua"), include_str!($file)))
+    };
+}
+
+#[derive(Debug)]
+pub(super) struct Scripts {
+    pub(super) create: Script,
+    pub(super) claim: Script,
+    pub(super) checkpoint: Script,
+    pub(super) load: Script,
+    pub(super) release: Script,
+    pub(super) delete: Script,
+    pub(super) record: Script,
+    pub(super) recorded: Script,
+    pub(super) save: Script,
+    pub(super) list: Script,
+    pub(super) revoke: Script,
+}
+
+impl Scripts {
+    pub(super) fn new() -> Self {
+        Self {
+            create: Script::new(include_str!("create.lua")),
+            claim: Script::new(include_str!("claim.lua")),
+            checkpoint: fenced!("checkpoint.lua"),
+            load: fenced!("load.lua"),
+            release: fenced!("release.lua"),
+            delete: fenced!("delete.lua"),
+            record: fenced!("record.lua"),
+            recorded: fenced!("recorded.lua"),
+            save: Script::new(include_str!("save.lua")),
+            list: Script::new(include_str!("list.lua")),
+            revoke: Script::new(include_str!("revoke.lua")),
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! Sessions in a SQLite file, which several processes of one host may have open.
+//!
+//! Files of a network file system do not do: their locks and shared memory are not to be relied
+//! upon.
+
+mod pool;
+mod schema;
+mod sql;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use rusqlite::{Connection, TransactionBehavior};
+
+use self::pool::{Fault, Pool};
+use self::sql::Millis;
+use super::{
+    Checkpoint, Claim, Clock, Fence, LIST_MAX, Position, SessionStore, StoreError, SturdyEntry, SturdyRecord, bounds,
+};
+
+/// Connections that only read, beside the one that writes.
+const READERS: usize = 3;
+
+/// Keeps everything in a file. What was answered is on the disk.
+#[derive(Clone, Debug)]
+pub struct SqliteStore {
+    writer: Arc<Pool>,
+    readers: Arc<Pool>,
+    clock: Clock,
+}
+
+impl SqliteStore {
+    /// Opens a file, or makes it, for its owner alone to read. Takes milliseconds, in which it
+    /// blocks its thread.
+    ///
+    /// # Errors
+    /// `Unavailable` if the file cannot be opened, `Layout` if it is another version's or another
+    /// program's, `Corrupt` if it is no database.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self, StoreError> {
+        Self::open_with_clock(path, Clock::system())
+    }
+
+    /// Opens a file with a clock of one's own, which all that open the file have to share.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_with_clock(path: impl Into<PathBuf>, clock: Clock) -> Result<Self, StoreError> {
+        let path = path.into();
+        let writer = Pool::new(path.clone(), 1);
+        writer.open_one()?;
+        Ok(Self { writer: Arc::new(writer), readers: Arc::new(Pool::new(path, READERS)), clock })
+    }
+
+    /// Does all of `work` or nothing of it, with nobody else writing meanwhile.
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection, Millis) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let clock = self.clock.clone();
+        let run = move |connection: &mut Connection| {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            // The time is that of the change, not of when it began to wait.
+            let done = work(&transaction, millis(clock.now()))?;
+            transaction.commit()?;
+            Ok(done)
+        };
+        self.writer.run(run).await
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection, Millis) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let clock = self.clock.clone();
+        let run = move |connection: &mut Connection| {
+            // What is read in several steps is read as of one moment.
+            let transaction = connection.transaction()?;
+            work(&transaction, millis(clock.now()))
+        };
+        self.readers.run(run).await
+    }
+}
+
+fn millis(duration: Duration) -> Millis {
+    Millis::try_from(duration.as_millis()).unwrap_or(Millis::MAX)
+}
+
+#[async_trait]
+impl SessionStore for SqliteStore {
+    async fn open_owner(&self, owner: &str, lease: Duration) -> Result<(), StoreError> {
+        bounds::name("the name of an owner", owner)?;
+        let owner = owner.to_owned();
+        self.write(move |db, now| sql::open_owner(db, &owner, now, millis(lease))).await
+    }
+
+    async fn renew_owner(&self, owner: &str, lease: Duration) -> Result<(), StoreError> {
+        let owner = owner.to_owned();
+        self.write(move |db, now| sql::renew_owner(db, &owner, now, millis(lease))).await
+    }
+
+    async fn close_owner(&self, owner: &str) -> Result<(), StoreError> {
+        let owner = owner.to_owned();
+        self.write(move |db, _| sql::close_owner(db, &owner)).await
+    }
+
+    async fn create(&self, sid: &str, owner: &str, lifetime: Duration) -> Result<Fence, StoreError> {
+        bounds::name("the name of a session", sid)?;
+        let fence = Fence { sid: sid.to_owned(), owner: owner.to_owned(), epoch: 1 };
+        let create = move |db: &Connection, now: Millis| {
+            sql::create(db, &fence, now, now.saturating_add(millis(lifetime))).map(|()| fence)
+        };
+        self.write(create).await
+    }
+
+    async fn claim(&self, sid: &str, owner: &str, seen: u64) -> Result<Claim, StoreError> {
+        bounds::number("epoch", seen)?;
+        let (sid, owner) = (sid.to_owned(), owner.to_owned());
+        self.write(move |db, now| sql::claim(db, &sid, &owner, seen, now)).await
+    }
+
+    async fn checkpoint(&self, fence: &Fence, checkpoint: Checkpoint, keep_from: Position) -> Result<(), StoreError> {
+        bounds::checkpoint(&checkpoint)?;
+        bounds::position(keep_from)?;
+        let fence = fence.clone();
+        self.write(move |db, now| sql::checkpoint(db, &fence, &checkpoint, keep_from, now)).await
+    }
+
+    async fn load(&self, fence: &Fence, at: Position) -> Result<Bytes, StoreError> {
+        bounds::position(at)?;
+        let fence = fence.clone();
+        self.read(move |db, now| sql::load(db, &fence, at, now)).await
+    }
+
+    async fn release(&self, fence: &Fence) -> Result<(), StoreError> {
+        let fence = fence.clone();
+        self.write(move |db, now| sql::release(db, &fence, now)).await
+    }
+
+    async fn delete(&self, fence: &Fence) -> Result<(), StoreError> {
+        let fence = fence.clone();
+        self.write(move |db, now| sql::delete(db, &fence, now)).await
+    }
+
+    async fn record(&self, fence: &Fence, call: i64, outcome: Bytes, keep: Duration) -> Result<(), StoreError> {
+        bounds::outcome(call, &outcome)?;
+        let fence = fence.clone();
+        let record = move |db: &Connection, now: Millis| {
+            sql::record(db, &fence, call, &outcome, now, now.saturating_add(millis(keep)))
+        };
+        self.write(record).await
+    }
+
+    async fn recorded(&self, fence: &Fence, call: i64) -> Result<Option<Bytes>, StoreError> {
+        let fence = fence.clone();
+        self.read(move |db, now| sql::recorded(db, &fence, call, now)).await
+    }
+
+    async fn save(&self, id: &str, record: SturdyRecord) -> Result<(), StoreError> {
+        bounds::sturdy(id, &record)?;
+        let id = id.to_owned();
+        self.write(move |db, _| sql::save(db, &id, &record)).await
+    }
+
+    async fn sturdy(&self, id: &str) -> Result<Option<SturdyRecord>, StoreError> {
+        let id = id.to_owned();
+        self.read(move |db, _| sql::sturdy(db, &id)).await
+    }
+
+    async fn list_sturdy(&self, owner: &str, after: &str, limit: usize) -> Result<Vec<SturdyEntry>, StoreError> {
+        let (owner, after, limit) = (owner.to_owned(), after.to_owned(), limit.min(LIST_MAX));
+        self.read(move |db, _| sql::list_sturdy(db, &owner, &after, limit)).await
+    }
+
+    async fn revoke(&self, owner: &str, id: &str) -> Result<bool, StoreError> {
+        let (owner, id) = (owner.to_owned(), id.to_owned());
+        self.write(move |db, _| sql::revoke(db, &owner, &id)).await
+    }
+
+    async fn gc(&self) -> Result<u64, StoreError> {
+        let mut dropped = 0;
+        loop {
+            let swept = self.write(sql::sweep).await?;
+            dropped += swept as u64;
+            if swept < sql::SWEPT_AT_ONCE {
+                return Ok(dropped);
+            }
+        }
+    }
+}

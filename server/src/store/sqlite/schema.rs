@@ -1,0 +1,115 @@
+//! The file: how it is opened, and the tables in it.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+use super::Fault;
+use crate::store::StoreError;
+
+/// The layout of version 1. Another one is another number, and what changes a file is written
+/// for each step between two.
+const LAYOUT: i64 = 1;
+
+/// "bwln": no other program's file is written to.
+const APPLICATION: i64 = 0x62_77_6c_6e;
+
+/// How long a connection waits for others that write.
+const BUSY: Duration = Duration::from_secs(2);
+
+/// Statements that a connection keeps prepared: all that there are.
+const STATEMENTS: usize = 48;
+
+/// Tries to make a new file one that several processes may open, while they all try.
+const TRIES: usize = 20;
+
+const TABLES: &str = "
+CREATE TABLE owners (owner TEXT PRIMARY KEY, ends INTEGER NOT NULL, length INTEGER NOT NULL) STRICT;
+CREATE TABLE sessions (
+    sid TEXT PRIMARY KEY, owner TEXT, claimed INTEGER NOT NULL, known_epoch INTEGER NOT NULL,
+    tokens TEXT NOT NULL, ends INTEGER NOT NULL
+) STRICT;
+CREATE INDEX sessions_end ON sessions (ends);
+CREATE TABLE checkpoints (
+    sid TEXT NOT NULL REFERENCES sessions ON DELETE CASCADE,
+    lineage INTEGER NOT NULL, number INTEGER NOT NULL, sum TEXT NOT NULL, bytes BLOB NOT NULL,
+    PRIMARY KEY (sid, lineage, number)
+) STRICT;
+CREATE TABLE recorded (
+    sid TEXT NOT NULL REFERENCES sessions ON DELETE CASCADE,
+    call INTEGER NOT NULL, outcome BLOB NOT NULL, size INTEGER NOT NULL, ends INTEGER NOT NULL,
+    PRIMARY KEY (sid, call)
+) STRICT;
+CREATE INDEX recorded_end ON recorded (ends);
+CREATE INDEX recorded_size ON recorded (sid, ends, size);
+CREATE TABLE sturdy (id TEXT PRIMARY KEY, owner TEXT NOT NULL, label TEXT NOT NULL, recipe BLOB NOT NULL) STRICT;
+CREATE INDEX sturdy_owner ON sturdy (owner, id);
+";
+
+/// A connection to the file, which is made if it is not there.
+pub(super) fn open(path: &Path) -> Result<Connection, Fault> {
+    if path.as_os_str() == ":memory:" {
+        return Err(StoreError::Unavailable("a store in memory is another type".to_owned()).into());
+    }
+    create_private(path)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    write_ahead(&mut connection)?;
+    // Every commit is on the disk before it is answered.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "trusted_schema", false)?;
+    prepare(&mut connection)?;
+    Ok(connection)
+}
+
+/// Snapshots are for nobody else to read. What SQLite puts beside the file has the file's mode.
+fn create_private(path: &Path) -> Result<(), Fault> {
+    let mut options = fs::OpenOptions::new();
+    options.read(true).append(true).create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let made = options.open(path).map_err(|error| StoreError::Unavailable(format!("{}: {error}", path.display())));
+    Ok(made.map(drop)?)
+}
+
+/// The change to a write-ahead log needs the file alone, and does not wait for it; beginning to
+/// write does.
+fn write_ahead(connection: &mut Connection) -> Result<(), Fault> {
+    let mut last = None;
+    for _ in 0..TRIES {
+        match connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0)) {
+            Ok(mode) if mode == "wal" => return Ok(()),
+            Ok(mode) => last = Some(StoreError::Unavailable(format!("no write-ahead log here, but {mode}")).into()),
+            Err(error) => last = Some(Fault::from(error)),
+        }
+        connection.transaction_with_behavior(TransactionBehavior::Immediate)?.commit()?;
+    }
+    Err(last.expect("there are tries"))
+}
+
+/// Makes the tables in an empty file, and refuses a file of another layout.
+fn prepare(connection: &mut Connection) -> Result<(), Fault> {
+    if pragma(connection, "user_version")? == LAYOUT && pragma(connection, "application_id")? == APPLICATION {
+        return Ok(());
+    }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let found = pragma(&transaction, "user_version")?;
+    let tables: i64 = transaction.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    if found == 0 && tables == 0 {
+        transaction.execute_batch(TABLES)?;
+        transaction.pragma_update(None, "user_version", LAYOUT)?;
+        transaction.pragma_update(None, "application_id", APPLICATION)?;
+    } else if found != LAYOUT || pragma(&transaction, "application_id")? != APPLICATION {
+        return Err(StoreError::Layout { found, known: LAYOUT }.into());
+    }
+    Ok(transaction.commit()?)
+}
+
+fn pragma(connection: &Connection, name: &str) -> rusqlite::Result<i64> {
+    connection.pragma_query_value(None, name, |row| row.get(0))
+}

@@ -1,0 +1,234 @@
+//! What is done to the tables. Whoever calls a function that writes holds the write lock.
+
+use std::time::Duration;
+
+use bowline_core::resume::{Jti, snapshot_sum};
+use bytes::Bytes;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::Fault;
+use crate::store::{
+    CHECKPOINTS_MAX, Checkpoint, Claim, Claimed, Fence, Position, RECORDED_BYTES_EACH, STURDY_MAX, StoreError,
+    SturdyEntry, SturdyRecord, bounds, intact,
+};
+
+/// Sessions that one transaction drops: others want to write, too.
+pub(super) const SWEPT_AT_ONCE: usize = 256;
+
+/// Milliseconds, by the store's clock.
+pub(super) type Millis = i64;
+
+pub(super) fn open_owner(db: &Connection, owner: &str, now: Millis, lease: Millis) -> Result<(), Fault> {
+    let mut insert = db.prepare_cached("INSERT OR IGNORE INTO owners (owner, ends, length) VALUES (?1, ?2, ?3)")?;
+    let inserted = insert.execute(params![owner, now.saturating_add(lease), lease])?;
+    if inserted == 1 { Ok(()) } else { Err(StoreError::Taken.into()) }
+}
+
+pub(super) fn renew_owner(db: &Connection, owner: &str, now: Millis, lease: Millis) -> Result<(), Fault> {
+    let mut update = db.prepare_cached("UPDATE owners SET ends = ?2, length = ?3 WHERE owner = ?1 AND ends > ?4")?;
+    fenced_unless_one(update.execute(params![owner, now.saturating_add(lease), lease, now])?)
+}
+
+pub(super) fn close_owner(db: &Connection, owner: &str) -> Result<(), Fault> {
+    db.prepare_cached("DELETE FROM owners WHERE owner = ?1")?.execute([owner])?;
+    Ok(())
+}
+
+pub(super) fn create(db: &Connection, fence: &Fence, now: Millis, ends: Millis) -> Result<(), Fault> {
+    lease_left(db, &fence.owner, now)?.ok_or(StoreError::Fenced)?;
+    let there = "SELECT owner = ?2 AND claimed = ?3
+            AND NOT EXISTS (SELECT 1 FROM checkpoints WHERE sid = ?1) AND NOT EXISTS (SELECT 1 FROM recorded WHERE sid = ?1)
+        FROM sessions WHERE sid = ?1 AND ends > ?4";
+    let arguments = params![fence.sid, fence.owner, fence.epoch, now];
+    let is_ours: Option<Option<bool>> = db.prepare_cached(there)?.query_row(arguments, |row| row.get(0)).optional()?;
+    match is_ours.map(Option::unwrap_or_default) {
+        Some(true) => return Ok(()),
+        Some(false) => return Err(StoreError::Taken.into()),
+        None => {}
+    }
+    db.prepare_cached("DELETE FROM sessions WHERE sid = ?1")?.execute([&fence.sid])?;
+    let insert =
+        "INSERT INTO sessions (sid, owner, claimed, known_epoch, tokens, ends) VALUES (?1, ?2, ?3, ?3, '', ?4)";
+    db.prepare_cached(insert)?.execute(params![fence.sid, fence.owner, fence.epoch, ends])?;
+    Ok(())
+}
+
+pub(super) fn claim(db: &Connection, sid: &str, owner: &str, seen: u64, now: Millis) -> Result<Claim, Fault> {
+    lease_left(db, owner, now)?.ok_or(StoreError::Fenced)?;
+    let there = "SELECT owner, claimed, known_epoch, tokens FROM sessions WHERE sid = ?1 AND ends > ?2";
+    let read = |row: &rusqlite::Row<'_>| {
+        Ok((row.get::<_, Option<String>>(0)?, row.get::<_, u64>(1)?, row.get::<_, u64>(2)?, row.get::<_, String>(3)?))
+    };
+    let row = db.prepare_cached(there)?.query_row(params![sid, now], read).optional()?;
+    let Some((holder, claimed, known_epoch, tokens)) = row else { return Ok(Claim::NotFound) };
+    if let Some(holder) = holder.filter(|holder| holder != owner)
+        && let Some(left) = lease_left(db, &holder, now)?
+    {
+        return Ok(Claim::Held { left });
+    }
+    let epoch = bounds::next_epoch(claimed, known_epoch, seen)?;
+    let update = "UPDATE sessions SET owner = ?2, claimed = ?3 WHERE sid = ?1";
+    db.prepare_cached(update)?.execute(params![sid, owner, epoch])?;
+    Ok(Claim::Claimed(Claimed {
+        fence: Fence { sid: sid.to_owned(), owner: owner.to_owned(), epoch },
+        known_epoch,
+        tokens: tokens.split_ascii_whitespace().map(|token| Jti(token.to_owned())).collect(),
+        checkpoints: positions(db, sid)?,
+    }))
+}
+
+/// How long a lease lasts. One that ends later than it could have been asked for is from before
+/// the clock was set back: it lasts for its length from now, or nobody would get at its sessions.
+fn lease_left(db: &Connection, owner: &str, now: Millis) -> Result<Option<Duration>, Fault> {
+    let there = "SELECT ends, length FROM owners WHERE owner = ?1 AND ends > ?2";
+    let row: Option<(Millis, Millis)> =
+        db.prepare_cached(there)?.query_row(params![owner, now], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+    let Some((ends, length)) = row else { return Ok(None) };
+    let latest = now.saturating_add(length);
+    if ends > latest {
+        db.prepare_cached("UPDATE owners SET ends = ?2 WHERE owner = ?1")?.execute(params![owner, latest])?;
+    }
+    Ok(Some(Duration::from_millis(ends.min(latest).saturating_sub(now).unsigned_abs())))
+}
+
+fn positions(db: &Connection, sid: &str) -> Result<Vec<Position>, Fault> {
+    let mut select =
+        db.prepare_cached("SELECT lineage, number FROM checkpoints WHERE sid = ?1 ORDER BY lineage, number")?;
+    let rows = select.query_map([sid], |row| Ok(Position { lineage: row.get(0)?, number: row.get(1)? }))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Whether a session is the owner's.
+fn check(db: &Connection, fence: &Fence, now: Millis) -> Result<(), Fault> {
+    let there = "SELECT 1 FROM sessions WHERE sid = ?1 AND owner = ?2 AND claimed = ?3 AND ends > ?4";
+    let arguments = params![fence.sid, fence.owner, fence.epoch, now];
+    if db.prepare_cached(there)?.exists(arguments)? { Ok(()) } else { Err(StoreError::Fenced.into()) }
+}
+
+pub(super) fn checkpoint(
+    db: &Connection,
+    fence: &Fence,
+    checkpoint: &Checkpoint,
+    keep_from: Position,
+    now: Millis,
+) -> Result<(), Fault> {
+    check(db, fence, now)?;
+    let Checkpoint { at, epoch, tokens, bytes } = checkpoint;
+    let there = positions(db, &fence.sid)?;
+    if there.last().is_some_and(|newest| newest > at) {
+        return Err(StoreError::OutOfOrder.into());
+    }
+    let others = there.iter().filter(|other| **other >= keep_from && *other != at).count();
+    bounds::at_most(bounds::CHECKPOINTS, others + 1, CHECKPOINTS_MAX)?;
+    db.prepare_cached("DELETE FROM checkpoints WHERE sid = ?1 AND (lineage, number) < (?2, ?3)")?.execute(params![
+        fence.sid,
+        keep_from.lineage,
+        keep_from.number
+    ])?;
+    db.prepare_cached(
+        "INSERT OR REPLACE INTO checkpoints (sid, lineage, number, sum, bytes) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?
+    .execute(params![fence.sid, at.lineage, at.number, snapshot_sum(bytes), &bytes[..]])?;
+    let tokens = tokens.iter().map(|Jti(token)| token.as_str()).collect::<Vec<_>>().join(" ");
+    db.prepare_cached("UPDATE sessions SET tokens = ?2, known_epoch = max(known_epoch, ?3) WHERE sid = ?1")?
+        .execute(params![fence.sid, tokens, epoch])?;
+    Ok(())
+}
+
+pub(super) fn load(db: &Connection, fence: &Fence, at: Position, now: Millis) -> Result<Bytes, Fault> {
+    check(db, fence, now)?;
+    let there = "SELECT sum, bytes FROM checkpoints WHERE sid = ?1 AND lineage = ?2 AND number = ?3";
+    let row = db.prepare_cached(there)?.query_row(params![fence.sid, at.lineage, at.number], |row| {
+        Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?))
+    });
+    let (sum, bytes) = row.optional()?.ok_or(StoreError::NotFound)?;
+    Ok(intact(bytes, &sum, "a snapshot")?)
+}
+
+pub(super) fn release(db: &Connection, fence: &Fence, now: Millis) -> Result<(), Fault> {
+    let update = "UPDATE sessions SET owner = NULL WHERE sid = ?1 AND owner = ?2 AND claimed = ?3 AND ends > ?4";
+    fenced_unless_one(db.prepare_cached(update)?.execute(params![fence.sid, fence.owner, fence.epoch, now])?)
+}
+
+pub(super) fn delete(db: &Connection, fence: &Fence, now: Millis) -> Result<(), Fault> {
+    let delete = "DELETE FROM sessions WHERE sid = ?1 AND owner = ?2 AND claimed = ?3 AND ends > ?4";
+    fenced_unless_one(db.prepare_cached(delete)?.execute(params![fence.sid, fence.owner, fence.epoch, now])?)
+}
+
+fn fenced_unless_one(rows: usize) -> Result<(), Fault> {
+    if rows == 1 { Ok(()) } else { Err(StoreError::Fenced.into()) }
+}
+
+pub(super) fn record(
+    db: &Connection,
+    fence: &Fence,
+    call: i64,
+    outcome: &[u8],
+    now: Millis,
+    ends: Millis,
+) -> Result<(), Fault> {
+    check(db, fence, now)?;
+    let expired = "DELETE FROM recorded WHERE sid = ?1 AND ends <= ?2";
+    db.prepare_cached(expired)?.execute(params![fence.sid, now])?;
+    let there = "SELECT 1 FROM recorded WHERE sid = ?1 AND call = ?2";
+    if db.prepare_cached(there)?.exists(params![fence.sid, call])? {
+        return Ok(());
+    }
+    let held = "SELECT coalesce(sum(size), 0) FROM recorded WHERE sid = ?1";
+    bounds::recorded(db.prepare_cached(held)?.query_row([&fence.sid], |row| row.get(0))?, outcome)?;
+    db.prepare_cached("INSERT INTO recorded (sid, call, outcome, size, ends) VALUES (?1, ?2, ?3, ?4, ?5)")?
+        .execute(params![fence.sid, call, outcome, outcome.len() + RECORDED_BYTES_EACH, ends])?;
+    Ok(())
+}
+
+pub(super) fn recorded(db: &Connection, fence: &Fence, call: i64, now: Millis) -> Result<Option<Bytes>, Fault> {
+    check(db, fence, now)?;
+    let there = "SELECT outcome FROM recorded WHERE sid = ?1 AND call = ?2 AND ends > ?3";
+    let outcome = db.prepare_cached(there)?.query_row(params![fence.sid, call, now], |row| row.get::<_, Vec<u8>>(0));
+    Ok(outcome.optional()?.map(Bytes::from))
+}
+
+pub(super) fn save(db: &Connection, id: &str, record: &SturdyRecord) -> Result<(), Fault> {
+    if let Some(there) = sturdy(db, id)? {
+        return if there == *record { Ok(()) } else { Err(StoreError::Taken.into()) };
+    }
+    let there = "SELECT count(*) FROM sturdy WHERE owner = ?1";
+    let held: usize = db.prepare_cached(there)?.query_row([&record.owner], |row| row.get(0))?;
+    bounds::at_most(bounds::REFERENCES, held + 1, STURDY_MAX)?;
+    db.prepare_cached("INSERT INTO sturdy (id, owner, label, recipe) VALUES (?1, ?2, ?3, ?4)")?.execute(params![
+        id,
+        record.owner,
+        record.label,
+        &record.recipe[..]
+    ])?;
+    Ok(())
+}
+
+pub(super) fn sturdy(db: &Connection, id: &str) -> Result<Option<SturdyRecord>, Fault> {
+    let row = db.prepare_cached("SELECT owner, label, recipe FROM sturdy WHERE id = ?1")?.query_row([id], |row| {
+        Ok(SturdyRecord { owner: row.get(0)?, label: row.get(1)?, recipe: row.get::<_, Vec<u8>>(2)?.into() })
+    });
+    Ok(row.optional()?)
+}
+
+pub(super) fn list_sturdy(db: &Connection, owner: &str, after: &str, limit: usize) -> Result<Vec<SturdyEntry>, Fault> {
+    let mut select =
+        db.prepare_cached("SELECT id, label FROM sturdy WHERE owner = ?1 AND id > ?2 ORDER BY id LIMIT ?3")?;
+    let rows = select
+        .query_map(params![owner, after, limit], |row| Ok(SturdyEntry { id: row.get(0)?, label: row.get(1)? }))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+pub(super) fn revoke(db: &Connection, owner: &str, id: &str) -> Result<bool, Fault> {
+    let delete = "DELETE FROM sturdy WHERE id = ?1 AND owner = ?2";
+    Ok(db.prepare_cached(delete)?.execute([id, owner])? == 1)
+}
+
+/// Drops some of what is past its time, and says how many sessions.
+pub(super) fn sweep(db: &Connection, now: Millis) -> Result<usize, Fault> {
+    db.prepare_cached("DELETE FROM owners WHERE ends <= ?1")?.execute([now])?;
+    let recorded = "DELETE FROM recorded WHERE rowid IN (SELECT rowid FROM recorded WHERE ends <= ?1 LIMIT ?2)";
+    db.prepare_cached(recorded)?.execute(params![now, SWEPT_AT_ONCE])?;
+    let sessions = "DELETE FROM sessions WHERE sid IN (SELECT sid FROM sessions WHERE ends <= ?1 LIMIT ?2)";
+    Ok(db.prepare_cached(sessions)?.execute(params![now, SWEPT_AT_ONCE])?)
+}

@@ -1,0 +1,168 @@
+//! A store that fails and lags as it is told, around a real one.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bowline_server::store::{
+    Checkpoint, Claim, Fence, MemoryStore, Position, SessionStore, StoreError, SturdyEntry, SturdyRecord,
+};
+use bytes::Bytes;
+
+/// How a store treats its next operations.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// As it should.
+    #[default]
+    None,
+    /// Nothing is done, and it says so.
+    Refuse,
+    /// It is done, and the answer is lost.
+    LoseAnswer,
+    /// Snapshots come back changed.
+    Spoil,
+}
+
+/// Passes everything on to another store, but for the faults that it is told to have.
+#[derive(Clone, Debug)]
+pub(crate) struct FaultyStore {
+    inner: Arc<dyn SessionStore>,
+    state: Arc<Mutex<(Fault, Duration)>>,
+}
+
+impl FaultyStore {
+    pub(crate) fn new(inner: Arc<dyn SessionStore>) -> Self {
+        Self { inner, state: Arc::default() }
+    }
+
+    /// Has this fault from now on.
+    pub(crate) fn set_fault(&self, fault: Fault) {
+        self.state.lock().unwrap().0 = fault;
+    }
+
+    /// Answers this much later from now on.
+    pub(crate) fn set_lag(&self, lag: Duration) {
+        self.state.lock().unwrap().1 = lag;
+    }
+
+    fn fault(&self) -> Fault {
+        self.state.lock().unwrap().0
+    }
+
+    async fn pass<T>(&self, operation: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        let (fault, lag) = *self.state.lock().unwrap();
+        if !lag.is_zero() {
+            tokio::time::sleep(lag).await;
+        }
+        if fault == Fault::Refuse {
+            return Err(StoreError::Unavailable("it was told to refuse".to_owned()));
+        }
+        let done = operation.await;
+        if fault == Fault::LoseAnswer { Err(StoreError::Unavailable("the answer was lost".to_owned())) } else { done }
+    }
+}
+
+#[async_trait]
+impl SessionStore for FaultyStore {
+    async fn open_owner(&self, owner: &str, lease: Duration) -> Result<(), StoreError> {
+        self.pass(self.inner.open_owner(owner, lease)).await
+    }
+
+    async fn renew_owner(&self, owner: &str, lease: Duration) -> Result<(), StoreError> {
+        self.pass(self.inner.renew_owner(owner, lease)).await
+    }
+
+    async fn close_owner(&self, owner: &str) -> Result<(), StoreError> {
+        self.pass(self.inner.close_owner(owner)).await
+    }
+
+    async fn create(&self, sid: &str, owner: &str, lifetime: Duration) -> Result<Fence, StoreError> {
+        self.pass(self.inner.create(sid, owner, lifetime)).await
+    }
+
+    async fn claim(&self, sid: &str, owner: &str, seen: u64) -> Result<Claim, StoreError> {
+        self.pass(self.inner.claim(sid, owner, seen)).await
+    }
+
+    async fn checkpoint(&self, fence: &Fence, checkpoint: Checkpoint, keep_from: Position) -> Result<(), StoreError> {
+        self.pass(self.inner.checkpoint(fence, checkpoint, keep_from)).await
+    }
+
+    async fn load(&self, fence: &Fence, at: Position) -> Result<Bytes, StoreError> {
+        let bytes = self.pass(self.inner.load(fence, at)).await?;
+        match self.fault() {
+            Fault::Spoil => Err(StoreError::Corrupt("it was told to spoil".to_owned())),
+            _ => Ok(bytes),
+        }
+    }
+
+    async fn release(&self, fence: &Fence) -> Result<(), StoreError> {
+        self.pass(self.inner.release(fence)).await
+    }
+
+    async fn delete(&self, fence: &Fence) -> Result<(), StoreError> {
+        self.pass(self.inner.delete(fence)).await
+    }
+
+    async fn record(&self, fence: &Fence, call: i64, outcome: Bytes, keep: Duration) -> Result<(), StoreError> {
+        self.pass(self.inner.record(fence, call, outcome, keep)).await
+    }
+
+    async fn recorded(&self, fence: &Fence, call: i64) -> Result<Option<Bytes>, StoreError> {
+        self.pass(self.inner.recorded(fence, call)).await
+    }
+
+    async fn save(&self, id: &str, record: SturdyRecord) -> Result<(), StoreError> {
+        self.pass(self.inner.save(id, record)).await
+    }
+
+    async fn sturdy(&self, id: &str) -> Result<Option<SturdyRecord>, StoreError> {
+        self.pass(self.inner.sturdy(id)).await
+    }
+
+    async fn list_sturdy(&self, owner: &str, after: &str, limit: usize) -> Result<Vec<SturdyEntry>, StoreError> {
+        self.pass(self.inner.list_sturdy(owner, after, limit)).await
+    }
+
+    async fn revoke(&self, owner: &str, id: &str) -> Result<bool, StoreError> {
+        self.pass(self.inner.revoke(owner, id)).await
+    }
+
+    async fn gc(&self) -> Result<u64, StoreError> {
+        self.pass(self.inner.gc()).await
+    }
+}
+
+/// What can be made again after an answer was lost, and says afterwards what was done.
+#[tokio::test(start_paused = true)]
+async fn an_operation_whose_answer_was_lost_is_made_again() {
+    let faulty = FaultyStore::new(Arc::new(MemoryStore::new()));
+    let day = Duration::from_secs(86_400);
+    let position = Position { lineage: 1, number: 1 };
+    let checkpoint = Checkpoint { at: position, epoch: 1, tokens: Vec::new(), bytes: Bytes::from("one") };
+    faulty.open_owner("a", day).await.unwrap();
+    faulty.set_fault(Fault::LoseAnswer);
+    faulty.create("s", "a", day).await.unwrap_err();
+    faulty.set_fault(Fault::None);
+    let fence = faulty.create("s", "a", day).await.unwrap();
+    faulty.set_fault(Fault::LoseAnswer);
+    faulty.checkpoint(&fence, checkpoint.clone(), position).await.unwrap_err();
+    faulty.claim("s", "a", 0).await.unwrap_err();
+    faulty.set_fault(Fault::None);
+    let Ok(Claim::Claimed(claimed)) = faulty.claim("s", "a", 0).await else { panic!("it is its own") };
+    assert_eq!((claimed.fence.epoch, claimed.checkpoints), (3, vec![position]));
+    faulty.checkpoint(&claimed.fence, checkpoint, position).await.unwrap();
+    faulty.set_fault(Fault::Spoil);
+    assert!(matches!(faulty.load(&claimed.fence, position).await, Err(StoreError::Corrupt(_))));
+    faulty.set_fault(Fault::Refuse);
+    assert!(matches!(faulty.release(&claimed.fence).await, Err(StoreError::Unavailable(_))));
+    faulty.set_fault(Fault::LoseAnswer);
+    faulty.set_lag(Duration::from_secs(2));
+    let asked = tokio::time::Instant::now();
+    faulty.release(&claimed.fence).await.unwrap_err();
+    assert_eq!(asked.elapsed(), Duration::from_secs(2));
+    faulty.set_fault(Fault::None);
+    // It was given back.
+    assert_eq!(faulty.release(&claimed.fence).await, Err(StoreError::Fenced));
+}

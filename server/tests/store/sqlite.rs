@@ -1,0 +1,252 @@
+//! The store of one host: a file that several connections and processes have open.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bowline_server::store::{Claim, Position, SessionStore, SqliteStore, StoreError};
+use bytes::Bytes;
+use rusqlite::Connection;
+
+use crate::conformance::{Bench, at, checkpoint};
+use crate::memory::Hands;
+use crate::scratch::Scratch;
+
+struct Sqlite {
+    scratch: Scratch,
+    hands: Hands,
+}
+
+impl Sqlite {
+    async fn bench() -> Option<Self> {
+        Some(Self::new())
+    }
+
+    fn new() -> Self {
+        Self { scratch: Scratch::new("sqlite"), hands: Hands::default() }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.scratch.path("sessions.db")
+    }
+
+    fn store(&self) -> SqliteStore {
+        SqliteStore::open_with_clock(self.path(), self.hands.clock()).unwrap()
+    }
+}
+
+#[async_trait]
+impl Bench for Sqlite {
+    async fn open(&self) -> Arc<dyn SessionStore> {
+        Arc::new(self.store())
+    }
+
+    async fn pass(&self, time: Duration) {
+        self.hands.advance(time);
+    }
+
+    async fn spoil(&self, sid: &str, at: Position) -> bool {
+        let update = "UPDATE checkpoints SET bytes = CAST(x'ff' || substr(bytes, 2) AS BLOB)
+            WHERE sid = ?1 AND lineage = ?2 AND number = ?3";
+        let connection = Connection::open(self.path()).unwrap();
+        connection.execute(update, (sid, at.lineage, at.number)).unwrap() == 1
+    }
+
+    async fn fill(&self, owner: &str, references: usize) {
+        let fill = "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < ?2)
+            INSERT INTO sturdy SELECT 'fill-' || n, ?1, '', x'' FROM n";
+        Connection::open(self.path()).unwrap().execute(fill, (owner, references)).unwrap();
+    }
+
+    fn sweeps_itself(&self) -> bool {
+        false
+    }
+}
+
+store_conformance!(Sqlite::bench());
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+#[tokio::test]
+async fn what_was_answered_is_there_for_the_next_process() {
+    let bench = Sqlite::new();
+    let store = bench.store();
+    store.open_owner("a", DAY).await.unwrap();
+    let fence = store.create("s", "a", DAY).await.unwrap();
+    store.checkpoint(&fence, checkpoint(at(1, 1), "one"), at(1, 1)).await.unwrap();
+    drop(store);
+    let next = bench.store();
+    assert_eq!(next.load(&fence, at(1, 1)).await, Ok(Bytes::from("one")));
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_strands_no_session() {
+    let bench = Sqlite::new();
+    bench.hands.set(Duration::from_secs(1_000_000));
+    let store = bench.store();
+    store.open_owner("a", Duration::from_secs(10)).await.unwrap();
+    store.open_owner("b", Duration::from_secs(10)).await.unwrap();
+    store.create("s", "a", DAY).await.unwrap();
+    bench.hands.set(Duration::from_secs(5_000));
+    // It may be alive, so it has the length of its lease from now, and no more.
+    assert_eq!(store.claim("s", "b", 0).await, Ok(Claim::Held { left: Duration::from_secs(10) }));
+    bench.hands.advance(Duration::from_secs(6));
+    store.renew_owner("b", Duration::from_secs(10)).await.unwrap();
+    assert_eq!(store.claim("s", "b", 0).await, Ok(Claim::Held { left: Duration::from_secs(4) }));
+    bench.hands.advance(Duration::from_secs(4));
+    assert!(matches!(store.claim("s", "b", 0).await, Ok(Claim::Claimed(_))));
+}
+
+#[tokio::test]
+async fn a_file_that_is_not_ours_is_left_alone() {
+    let bench = Sqlite::new();
+    let theirs = bench.scratch.path("theirs.db");
+    Connection::open(&theirs).unwrap().execute_batch("CREATE TABLE notes (text TEXT)").unwrap();
+    assert_eq!(SqliteStore::open(&theirs).unwrap_err(), StoreError::Layout { found: 0, known: 1 });
+    drop(bench.store());
+    let newer = Connection::open(bench.path()).unwrap();
+    newer.pragma_update(None, "user_version", 2).unwrap();
+    assert_eq!(SqliteStore::open(bench.path()).unwrap_err(), StoreError::Layout { found: 2, known: 1 });
+    let noise = bench.scratch.path("noise.db");
+    std::fs::write(&noise, vec![b'x'; 8_192]).unwrap();
+    assert!(matches!(SqliteStore::open(&noise).unwrap_err(), StoreError::Corrupt(_)));
+    let nowhere = bench.scratch.path("no/such/folder.db");
+    assert!(matches!(SqliteStore::open(nowhere).unwrap_err(), StoreError::Unavailable(_)));
+    assert!(matches!(SqliteStore::open(":memory:").unwrap_err(), StoreError::Unavailable(_)));
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn nobody_else_may_read_the_file() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let bench = Sqlite::new();
+    let store = bench.store();
+    store.open_owner("a", DAY).await.unwrap();
+    for name in ["sessions.db", "sessions.db-wal", "sessions.db-shm"] {
+        let mode = std::fs::metadata(bench.scratch.path(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{name}: {mode:o}");
+    }
+}
+
+/// Another writer that does not let go: an error within the time that is stated, and no thread of
+/// the runtime is blocked meanwhile.
+#[tokio::test]
+async fn a_file_that_is_locked_is_unavailable_in_time() {
+    let bench = Sqlite::new();
+    let store = bench.store();
+    let other = Connection::open(bench.path()).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let blocked = tokio::spawn(async move { (store.open_owner("a", DAY).await, store) });
+    let mut ticks = 0;
+    while !blocked.is_finished() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        ticks += 1;
+        assert!(ticks < 1_000, "it waits for ever");
+    }
+    assert!(ticks > 10, "the runtime went on meanwhile");
+    let (refused, store) = blocked.await.unwrap();
+    assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+    other.execute_batch("COMMIT").unwrap();
+    store.open_owner("a", DAY).await.unwrap();
+}
+
+/// Tells the test below that it is the second process.
+const SECOND: &str = "BOWLINE_TEST_SECOND_PROCESS";
+
+/// Starts this test program once more, to run one test alone.
+fn second_process(test: &str, path: &std::path::Path) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env(SECOND, path)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+/// Four processes make the file at the same time, and count in one session, each as an owner that
+/// takes it from the others. One of them is then killed while it has the session.
+#[tokio::test]
+async fn several_processes_count_in_one_session() {
+    if let Some(path) = std::env::var_os(SECOND) {
+        return count(&SqliteStore::open(path).unwrap(), &std::process::id().to_string()).await;
+    }
+    let bench = Sqlite::new();
+    let children: Vec<_> =
+        (0..3).map(|_| second_process("sqlite::several_processes_count_in_one_session", &bench.path())).collect();
+    let store = SqliteStore::open(bench.path()).unwrap();
+    count(&store, "first").await;
+    for mut child in children {
+        let status = tokio::task::spawn_blocking(move || child.wait()).await.unwrap().unwrap();
+        assert!(status.success(), "{status}");
+    }
+    store.open_owner("reader", DAY).await.unwrap();
+    let Ok(Claim::Claimed(last)) = store.claim("s", "reader", 0).await else { panic!("it was given back") };
+    assert_eq!(last.checkpoints.last(), Some(&at(1, 4 * TURNS)), "none was lost");
+}
+
+const TURNS: u64 = 25;
+
+async fn count(store: &SqliteStore, owner: &str) {
+    store.open_owner(owner, DAY).await.unwrap();
+    let first = store.create("s", owner, DAY).await;
+    if let Ok(fence) = &first {
+        store.release(fence).await.unwrap();
+    }
+    let mut turns = 0;
+    while turns < TURNS {
+        let Claim::Claimed(claimed) = store.claim("s", owner, 0).await.unwrap() else {
+            tokio::task::yield_now().await;
+            continue;
+        };
+        let newest = claimed.checkpoints.last().copied().unwrap_or_default();
+        let next = at(1, newest.number + 1);
+        store.checkpoint(&claimed.fence, checkpoint(next, next.number.to_string()), next).await.unwrap();
+        store.release(&claimed.fence).await.unwrap();
+        turns += 1;
+    }
+}
+
+/// An owner in a process that is killed: its lease runs out, what it had written is there, and the
+/// file is as good as before.
+#[tokio::test]
+async fn a_killed_process_leaves_its_session_to_others() {
+    let lease = Duration::from_millis(1_500);
+    if let Some(path) = std::env::var_os(SECOND) {
+        let store = SqliteStore::open(path).unwrap();
+        store.open_owner("killed", lease).await.unwrap();
+        let fence = store.create("s", "killed", DAY).await.unwrap();
+        for number in 1.. {
+            store.checkpoint(&fence, checkpoint(at(1, number), vec![7; 4_096]), at(1, number)).await.unwrap();
+        }
+    }
+    let bench = Sqlite::new();
+    let mut child = second_process("sqlite::a_killed_process_leaves_its_session_to_others", &bench.path());
+    let store = SqliteStore::open(bench.path()).unwrap();
+    store.open_owner("heir", DAY).await.unwrap();
+    let began = std::time::Instant::now();
+    let mut held = false;
+    let claimed = loop {
+        match store.claim("s", "heir", 0).await.unwrap() {
+            Claim::Claimed(claimed) => break claimed,
+            Claim::Held { .. } if !held => {
+                held = true;
+                child.kill().unwrap();
+                child.wait().unwrap();
+            }
+            _ => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
+        assert!(began.elapsed() < Duration::from_secs(20), "it never came free");
+    };
+    assert!(held, "it was claimed while its owner lived");
+    assert_eq!(claimed.checkpoints.len(), usize::from(!claimed.checkpoints.is_empty()));
+    for position in claimed.checkpoints {
+        assert_eq!(store.load(&claimed.fence, position).await, Ok(Bytes::from(vec![7; 4_096])));
+    }
+    let check = Connection::open(bench.path()).unwrap();
+    let verdict: String = check.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    assert_eq!(verdict, "ok");
+}
