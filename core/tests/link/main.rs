@@ -1,6 +1,8 @@
 //! Frames as they are written and read, the first words, and the link's own bounds and times.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
+mod hostile;
+
 use std::time::Duration;
 
 use bowline_core::endpoint::{Attached, Endpoint, LinkEvent};

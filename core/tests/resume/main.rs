@@ -1,6 +1,8 @@
 //! Tokens, the keys that sign them, the proof of possession, and which token counts.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
+mod hostile;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bowline_core::error::ErrorCode;

@@ -186,9 +186,11 @@ impl Server {
     pub(crate) fn renew(&mut self, id: &str, now: Time) {
         let next = self.next_jti();
         let Some(entry) = self.sessions.get_mut(id).filter(|entry| !entry.endpoint.is_detached()) else { return };
-        if entry.endpoint.has_heard() {
-            entry.owner.confirm();
+        // While it is not known which token the client holds, renewals could push that one out.
+        if !entry.endpoint.has_heard() {
+            return;
         }
+        entry.owner.confirm();
         entry.owner.renew(next.clone());
         let (_epoch, token, _same_key) = self.mint(id, next, now);
         if let Some(entry) = self.sessions.get_mut(id) {

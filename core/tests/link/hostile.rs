@@ -1,0 +1,134 @@
+//! Both ends of a link fed with arbitrary lines, as frames before a session, as frames and
+//! messages of it, and as what a resume says. Whatever they are: no panic, no end without a
+//! code, nothing kept beyond its bounds, and nobody is kept busy with nothing. The fuzz target
+//! `link_frames` runs `replay` on its inputs; here its corpus is.
+
+use std::time::Duration;
+
+use bowline_core::endpoint::{Attached, Endpoint, LinkEvent};
+use bowline_core::limits::Limits;
+use bowline_core::link::handshake::Opening;
+use bowline_core::link::{Frame, Joint, LinkRules, Role, Secret};
+use bowline_core::session::{Closed, ClosedBy, Output, Step};
+use bowline_core::time::Time;
+use bowline_core::value::Payload;
+
+/// Texts that one input may lead to, at most.
+const TEXTS_MAX: usize = 64;
+
+struct End {
+    endpoint: Endpoint,
+    attached: Attached,
+    rules: LinkRules,
+    now: Time,
+}
+
+/// Feeds every line of `text` to a client and to a server. A `resume` or `resumed` changes the
+/// transport, with the numbers that it says.
+pub(crate) fn replay(text: &str) {
+    for role in [Role::Client, Role::Server] {
+        let mut end = End::new(role);
+        for line in text.lines() {
+            frame_is_stable(line);
+            end.hear(line);
+        }
+    }
+    if let Err(refused) = Opening::read(text) {
+        assert!(!refused.code.as_str().is_empty());
+    }
+}
+
+/// What was read is written so that it is read the same again.
+fn frame_is_stable(line: &str) {
+    if let Ok(Some(frame)) = Frame::read(line) {
+        let written = frame.write();
+        assert!(Frame::is_frame(&written), "{written}");
+        assert_eq!(Frame::read(&written), Ok(Some(frame)), "{written}");
+    }
+}
+
+impl End {
+    fn new(role: Role) -> Self {
+        let mut rules = LinkRules::default();
+        (rules.retain_messages, rules.retain_bytes) = (16, 4_096);
+        let mut endpoint = Endpoint::linked(Limits::default(), true, role, rules.clone());
+        let first = Joint { peer_processed: 0, peer_sends_after: None, heartbeat: true };
+        let attached = endpoint.attach(Time::default(), first).expect("the first transport fits");
+        Self { endpoint, attached, rules, now: Time::default() }
+    }
+
+    fn hear(&mut self, line: &str) {
+        self.now = self.now + Duration::from_millis(7);
+        let joint = match Frame::read(line) {
+            Ok(Some(Frame::Resume(resume))) => Some((resume.last_event_seq, None)),
+            Ok(Some(Frame::Resumed(resumed))) => Some((resumed.last_event_seq, Some(resumed.replayed_from))),
+            _ => None,
+        };
+        let before = self.endpoint.clone();
+        match joint {
+            None => drop(self.endpoint.handle_text(self.attached.attachment, self.now, line)),
+            Some((peer_processed, peer_sends_after)) => {
+                let joint = Joint { peer_processed, peer_sends_after, heartbeat: line.len().is_multiple_of(2) };
+                match self.endpoint.attach(self.now, joint) {
+                    Ok(attached) => self.attached = attached,
+                    Err(_) => assert_eq!(self.endpoint, before, "a refusal changes nothing"),
+                }
+            }
+        }
+        self.act();
+        self.write();
+    }
+
+    /// Whoever runs the session calls something, and lets time pass.
+    fn act(&mut self) {
+        if !self.endpoint.is_overfull() && !self.endpoint.session.is_closed() {
+            let session = &mut self.endpoint.session;
+            session.call(session.main(), &[Step::Name("f".to_owned())], Some(Payload::plain("[]")));
+        }
+        while let Some(output) = self.endpoint.session.poll_output() {
+            if let Output::Deliver(delivery) = output {
+                self.endpoint.session.settle(delivery.call, Ok(Payload::plain("1")));
+            }
+        }
+        if self.endpoint.poll_timeout().is_some_and(|due| due <= self.now)
+            && !self.endpoint.handle_timeout(self.attached.attachment, self.now)
+        {
+            let closed = Closed { by: ClosedBy::Transport, name: "Error".to_owned(), message: "dead".to_owned() };
+            self.endpoint.detach(self.attached.attachment, self.now, closed);
+        }
+        self.endpoint.send_token(Secret::new("newer"));
+    }
+
+    fn write(&mut self) {
+        let mut texts = 0;
+        while let Some(text) = self.endpoint.poll_transmit(self.attached.attachment) {
+            texts += 1;
+            assert!(texts <= TEXTS_MAX, "a line leads to {texts} texts");
+            assert!(Frame::is_frame(&text) || text.starts_with('['), "{text}");
+        }
+        let waits = self.endpoint.has_transmit() && self.endpoint.is_attached(self.attached.attachment);
+        assert!(!waits, "there is something to write, and nothing comes");
+        // A session that is over is written to its end, whatever that takes.
+        let (bytes, messages) = self.endpoint.retained();
+        let is_bounded = messages <= self.rules.retain_messages && bytes <= self.rules.retain_bytes + 4_096;
+        assert!(is_bounded || self.endpoint.session.is_closed(), "{messages} messages of {bytes} bytes");
+        while let Some(event) = self.endpoint.poll_event() {
+            if let LinkEvent::Lost { code, .. } = event {
+                assert!(!code.as_str().is_empty());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_corpus_of_the_fuzz_target() {
+        let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus/link_frames");
+        let entries: Vec<_> = std::fs::read_dir(corpus).unwrap().collect();
+        assert!(entries.len() >= 20);
+        for entry in entries {
+            super::replay(&std::fs::read_to_string(entry.unwrap().path()).unwrap());
+        }
+    }
+}

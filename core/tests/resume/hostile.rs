@@ -1,0 +1,74 @@
+//! Arbitrary text as a token, as a proof, and as what is inside of a token that is well signed.
+//! Whatever it is: no panic, and nothing is accepted that was not minted. The fuzz target
+//! `token_open` runs `replay` on its inputs; here its corpus is.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bowline_core::link::Secret;
+use bowline_core::resume::{Claims, Jti, Key, KeyRing, TokenError, TokenPolicy, prove, resume_key};
+use bowline_core::time::UnixTime;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+
+const AUDIENCE: &str = "calculator";
+const NOW: UnixTime = UnixTime(1_700_000_000);
+const ROOT: [u8; 32] = [b'a'; 32];
+
+/// Takes `text` for a token; and its first line for a header, the rest for claims.
+pub(crate) fn replay(text: &str) {
+    let keys = KeyRing::new(Key::new("a", &ROOT).expect("32 bytes are enough"));
+    let mut claims = Claims::new("s_1", "ann", AUDIENCE, NOW);
+    claims.jti = Jti("first".to_owned());
+    let minted = keys.mint(&mut claims, &TokenPolicy::default(), NOW);
+    match keys.open(text, AUDIENCE, NOW) {
+        // The text may have come from a corpus of tokens that were minted.
+        Ok(opened) => assert_eq!(keys.open(text, "another", NOW), Err(TokenError::Audience), "{opened:?}"),
+        Err(error) => assert!(!error.to_string().is_empty() && !error.code().as_str().is_empty()),
+    }
+    // A single bit of what was minted, chosen by the text.
+    let sum = text.bytes().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+    let mut flipped = minted.expose().as_bytes().to_vec();
+    let at = sum / 7 % flipped.len();
+    flipped[at] ^= 1 << (sum % 7);
+    let flipped = String::from_utf8(flipped).expect("ASCII");
+    assert!(keys.open(&flipped, AUDIENCE, NOW).is_err(), "{flipped}");
+    // As a proof.
+    let challenge = "challenge";
+    let proven = keys.check_proof(&claims, challenge, &minted, 1, text);
+    let proof = prove(&resume_key(&keys, &claims), challenge, &minted, 1);
+    assert_eq!(proven.is_ok(), URL_SAFE_NO_PAD.decode(text).ok() == URL_SAFE_NO_PAD.decode(proof).ok());
+    // Well signed, by somebody who has the key and no sense.
+    let (header, body) = text.split_once('\n').unwrap_or((r#"{"k":"a","t":"ref","m":"s"}"#, text));
+    let signed = sign(header, body);
+    if let Ok(claims) = keys.open(&signed, AUDIENCE, NOW) {
+        assert_eq!((claims.v, claims.aud.as_str()), (1, AUDIENCE));
+        let key = resume_key(&keys, &claims);
+        let token = Secret::new(signed);
+        let proof = prove(&key, text, &token, u64::MAX);
+        assert_eq!(keys.check_proof(&claims, text, &token, u64::MAX, &proof), Ok(()));
+    }
+}
+
+fn sign(header: &str, body: &str) -> String {
+    let hmac = |key: &[u8], text: &[u8]| -> [u8; 32] {
+        let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
+        mac.update(text);
+        mac.finalize().into_bytes().into()
+    };
+    let signed = format!("bwl1.{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(body));
+    let tag = hmac(&hmac(&ROOT, b"bowline/mac/1"), signed.as_bytes());
+    format!("{signed}.{}", URL_SAFE_NO_PAD.encode(tag))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_corpus_of_the_fuzz_target() {
+        let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus/token_open");
+        let entries: Vec<_> = std::fs::read_dir(corpus).unwrap().collect();
+        assert!(entries.len() >= 20);
+        for entry in entries {
+            super::replay(&std::fs::read_to_string(entry.unwrap().path()).unwrap());
+        }
+    }
+}
