@@ -15,7 +15,7 @@ const IMPORTS: &[(&str, &[&str], &[&str])] = &[
     ("error", &[], &["serde"]),
     ("value", &[], &["base64", "itoa", "ryu_js", "serde", "serde_json", "thiserror", "url"]),
     ("wire", &["id", "limits", "value", "session::Path", "session::Step"], &["itoa", "serde_json", "thiserror", "url"]),
-    ("session", &["id", "limits", "error", "value", "wire"], &[]),
+    ("session", &["id", "limits", "error", "value", "wire"], &["serde"]),
     ("link", &["time", "error"], &["serde", "serde_json", "zeroize"]),
     (
         "resume",

@@ -3,7 +3,7 @@
 use super::gather::Then;
 use super::promise::{Call, Found, PromiseState, Queued, gone};
 use super::walk::{Walk, walk};
-use super::{Delivery, Kind, Outgoing, Output, Path, Ref, Session, Step};
+use super::{Delivery, Kind, Outgoing, Output, Path, Ref, Rerun, Session, Step};
 use crate::id::{PromiseId, TargetId};
 use crate::value::Payload;
 use crate::wire::error_text;
@@ -151,7 +151,8 @@ impl Session {
 
     /// Lines a delivery up; its target is held until it is handed out.
     pub(super) fn enter(&mut self, call: PromiseId, target: TargetId, path: Path, args: Option<Payload<Ref>>) {
-        let delivery = Delivery { call, target, path, args };
+        let again = call.0 < self.revived_below;
+        let delivery = Delivery { call, target, path, args, id: Delivery::unnamed(), again };
         if self.kind(Ref::Target(target)) != Kind::Object {
             // Chunks wait for their reader; they must not take the room of calls.
             return self.hand_out(delivery);
@@ -170,12 +171,13 @@ impl Session {
     /// Hands out deliveries while there is room for them.
     pub(super) fn admit(&mut self) {
         while self.running < self.limits.running_calls {
-            let Some(delivery) = self.ready.pop_front() else { return };
+            let Some(mut delivery) = self.ready.pop_front() else { return };
             self.held_bytes -= delivery.args.as_ref().map_or(0, |args| args.text.len());
-            if let Some(PromiseState::Pending { running, .. }) =
-                self.promises.get_mut(delivery.call).map(|promise| &mut promise.state)
-            {
-                *running = true;
+            if let Some(promise) = self.promises.get_mut(delivery.call) {
+                delivery.id = promise.push;
+                if let PromiseState::Pending { running, .. } = &mut promise.state {
+                    *running = true;
+                }
             }
             self.running += 1;
             self.hand_out(delivery);
@@ -186,6 +188,17 @@ impl Session {
         if let Some(PromiseState::Pending { running, .. }) = self.promises.get_mut(id).map(|promise| &mut promise.state)
         {
             self.running -= usize::from(std::mem::take(running));
+        }
+        if !self.reruns.is_empty() {
+            self.drop_rerun(id);
+        }
+    }
+
+    pub(super) fn drop_rerun(&mut self, id: PromiseId) {
+        if let Some(Rerun { target, args, .. }) = self.reruns.remove(id) {
+            self.held_bytes -= args.as_ref().map_or(0, |args| args.text.len());
+            args.into_iter().for_each(|args| self.let_go_all(args));
+            self.let_go(Ref::Target(target));
         }
     }
 

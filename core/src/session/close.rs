@@ -62,6 +62,8 @@ impl Session {
         }
         self.imports = Default::default();
         self.exports = Default::default();
+        self.recipes = Default::default();
+        self.reruns = Default::default();
         self.gathers = Default::default();
         self.maps = Default::default();
         self.pipes = 0;

@@ -347,6 +347,7 @@ impl Session {
     }
 
     fn import(&mut self, id: i64, state: ImportState) -> Ref {
+        self.next.peer_export = self.next.peer_export.min(id);
         self.imports.insert(ImportId(id), Import::new(state));
         Ref::Import(ImportId(id))
     }

@@ -1,6 +1,8 @@
 //! Waiting for the parts of a value: arguments before a method is entered, results before the
 //! application sees them. Promises are replaced by what they became, text for text.
 
+use serde::{Deserialize, Serialize};
+
 use super::promise::{Found, Waiter, gone};
 use super::table::Key;
 use super::{Outcome, Output, Path, Ref, Session};
@@ -8,8 +10,15 @@ use crate::id::{PromiseId, TargetId, WaitId};
 use crate::value::{HOLE, Payload};
 use crate::wire::error_text;
 
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
 pub(super) struct GatherId(i64);
+
+impl GatherId {
+    pub(super) fn number(self) -> i64 {
+        self.0
+    }
+}
 
 impl Key for GatherId {
     fn number(self) -> i64 {
@@ -21,22 +30,28 @@ impl Key for GatherId {
 }
 
 /// A value with parts that have not arrived.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Gather {
-    value: Payload<Ref>,
+    #[serde(rename = "v")]
+    pub(super) value: Payload<Ref>,
     /// Parts still to come.
-    missing: usize,
+    #[serde(rename = "m")]
+    pub(super) missing: usize,
     /// How often parts have been put in; a part may have parts of its own.
+    #[serde(rename = "r")]
     rounds: usize,
-    then: Then,
+    #[serde(rename = "n")]
+    pub(super) then: Then,
 }
 
 /// What the whole value is for.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) enum Then {
     /// Arguments of a call on a local object, which is held.
+    #[serde(rename = "d")]
     Deliver { result: PromiseId, target: TargetId, path: Path },
     /// A result for the application.
+    #[serde(rename = "w")]
     Wait(WaitId),
 }
 

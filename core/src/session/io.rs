@@ -2,25 +2,31 @@
 
 use std::fmt;
 
-use crate::id::{ImportId, PromiseId, TargetId, WaitId};
+use serde::{Deserialize, Serialize};
+
+use crate::id::{ExportId, ImportId, PromiseId, TargetId, WaitId};
 use crate::value::Payload;
 
 /// Something a session can call, pass on or wait for. Plain data: the session counts how many
 /// of each are held (`Session::retain`, `Session::release`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Ref {
     /// Something of the peer's: a stub, or the result of a call to the peer.
+    #[serde(rename = "i")]
     Import(ImportId),
     /// An object of ours.
+    #[serde(rename = "t")]
     Target(TargetId),
     /// A result made on this side that may not have arrived yet.
+    #[serde(rename = "p")]
     Promise(PromiseId),
 }
 
 /// What a local object is on the wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
     /// Something with methods, or a function.
+    #[default]
     Object,
     /// The end of a stream that is written to: it is called `write`, `close` and `abort`.
     Writable,
@@ -28,8 +34,42 @@ pub enum Kind {
     Readable,
 }
 
+impl Kind {
+    pub(super) fn is_object(&self) -> bool {
+        *self == Self::Object
+    }
+}
+
+/// How a local object is made again in another process: who makes it, and of what.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Recipe {
+    /// Names who makes it.
+    #[serde(rename = "r")]
+    pub restorer: String,
+    /// The version of the parameters.
+    #[serde(rename = "v")]
+    pub version: u32,
+    /// What it is made of: a value that identifies it.
+    #[serde(rename = "q")]
+    pub params: Payload<Ref>,
+}
+
+/// The ids that either side will give next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ids {
+    /// Ours, for our next push.
+    pub next_positive: i64,
+    /// Ours, for the next thing we export.
+    pub next_negative: i64,
+    /// The peer's, for its next push.
+    pub peer_next_positive: i64,
+    /// The peer's, for the next thing it exports, as far as we have seen.
+    pub peer_next_negative: i64,
+}
+
 /// One step of a property path.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
 pub enum Step {
     /// A property or method.
     Name(String),
@@ -97,16 +137,33 @@ pub enum Output {
 }
 
 /// A call or a property read on a local object.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Delivery {
     /// Where the answer goes.
+    #[serde(rename = "c")]
     pub call: PromiseId,
     /// The object.
+    #[serde(rename = "t")]
     pub target: TargetId,
     /// The method or property, more than one step when the caller reached through properties.
+    #[serde(rename = "p", default, skip_serializing_if = "Vec::is_empty")]
     pub path: Path,
     /// The argument list; `None` reads the property. Holds no promises: those were awaited.
+    #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
     pub args: Option<Payload<Ref>>,
+    /// The push of the peer that it is the result of; 0 if it is part of something larger. The
+    /// same when the peer sends the push once more.
+    #[serde(skip, default = "Delivery::unnamed")]
+    pub id: ExportId,
+    /// It was asked for in another process, which may have carried it out.
+    #[serde(skip)]
+    pub again: bool,
+}
+
+impl Delivery {
+    pub(super) fn unnamed() -> ExportId {
+        ExportId::MAIN
+    }
 }
 
 /// How a wait or a call ended.

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use serde::{Deserialize, Serialize};
+
 use super::eval::Names;
 use super::promise::{Found, PromiseState, Queued, Waiter};
 use super::walk::holes;
@@ -12,7 +14,7 @@ use crate::value::{HOLE, Payload};
 use crate::wire::{WireError, error_text, push_path};
 
 /// A function recorded by the caller of a map.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Mapper {
     /// What it uses from outside, each held.
     pub(super) captures: Vec<Ref>,

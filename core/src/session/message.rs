@@ -6,7 +6,7 @@ use super::{Closed, ClosedBy, ImportState, Ref, Session};
 use crate::id::{ExportId, ImportId};
 use crate::value::Payload;
 use crate::value::text::Cursor;
-use crate::wire::{Message, WireError, check, error_text, integers_text, parse, parse_integers};
+use crate::wire::{Message, WireError, check, error_text, parse, parse_integers};
 
 impl Session {
     /// Takes in one message. What breaks the protocol or a bound ends the session with an
@@ -22,6 +22,9 @@ impl Session {
     }
 
     fn read(&mut self, text: &str) -> Result<(), WireError> {
+        if self.is_unreconciled {
+            return Err(WireError::error("the session is not reconciled yet"));
+        }
         // Half of all messages are pulls and releases; they are read in one go.
         if let Some(message) = parse_integers(text) {
             return self.act(message);
@@ -34,7 +37,12 @@ impl Session {
         match message {
             Message::Push(mut expr) => {
                 let what = self.evaluate(&mut expr)?;
-                self.add_answer(what, false);
+                let id = self.add_answer(what, false);
+                if let Ref::Promise(result) = what
+                    && let Some(promise) = self.promises.get_mut(result)
+                {
+                    promise.push = id;
+                }
                 self.check_room()
             }
             Message::Stream(mut expr) => {
@@ -114,9 +122,7 @@ impl Session {
         let Some(import) = self.imports.get_mut(id) else { return };
         let mentions = std::mem::take(&mut import.mentions);
         let before = std::mem::replace(&mut import.state, ImportState::Settled(settled));
-        if mentions > 0 {
-            self.send(integers_text("release", [id.0, mentions]));
-        }
+        self.give_back(id, mentions);
         if let ImportState::Pending { waiters, .. } = before {
             for waiter in waiters {
                 self.subscribe(Ref::Import(id), waiter);

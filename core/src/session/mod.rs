@@ -6,8 +6,10 @@
 //! and those are ids, counts and text.
 
 mod answer;
+mod audit;
 mod call;
 mod close;
+mod durable;
 mod eval;
 mod gather;
 mod io;
@@ -16,7 +18,10 @@ mod message;
 mod promise;
 mod reference;
 mod replan;
+mod revive;
 mod sent;
+mod snapshot;
+mod state;
 mod stream;
 mod table;
 mod walk;
@@ -25,8 +30,10 @@ mod write;
 
 use std::collections::VecDeque;
 
-pub use io::{Closed, ClosedBy, Delivery, Kind, Outcome, Outgoing, Output, Path, Ref, Stats, Step};
+pub use io::{Closed, ClosedBy, Delivery, Ids, Kind, Outcome, Outgoing, Output, Path, Recipe, Ref, Stats, Step};
 pub use replan::{Adjustment, Remembered, Replanned};
+pub use revive::{Revived, Wanted};
+pub use snapshot::{Snapshot, SnapshotError};
 pub use window::{Sent, Window, units};
 
 use crate::id::{ExportId, ImportId, PromiseId, TargetId, WaitId};
@@ -34,8 +41,9 @@ use crate::limits::Limits;
 use crate::value::Payload;
 use gather::{Gather, GatherId};
 use map::Mapper;
-use promise::{Promise, Settled, Waiter, Work};
+use promise::{Promise, Waiter, Work};
 use sent::SentLog;
+use state::{Answer, Counters, Export, Import, ImportState, Rerun, Target, Withheld};
 use table::Table;
 
 /// One end of a Cap'n Web session.
@@ -51,9 +59,19 @@ pub struct Session {
     maps: Table<PromiseId, Mapper>,
     /// What the application waits for; each holds its result.
     waits: Table<WaitId, Ref>,
+    /// How objects are made again in another process.
+    recipes: Table<TargetId, Recipe>,
+    /// Deliveries that may be handed out again in another process; each holds its target.
+    reruns: Table<PromiseId, Rerun>,
     next: Counters,
     /// Calls that may have to be sent again.
     sent: SentLog,
+    /// Releases that wait for a snapshot that covers them.
+    withheld: Withheld,
+    /// Results below this were asked for in another process.
+    revived_below: i64,
+    /// Made from a snapshot, and the peer has not said yet what it holds.
+    is_unreconciled: bool,
     /// Consequences still to be drawn; empty between inputs.
     work: VecDeque<Work>,
     /// Holds still to be given back; empty between inputs.
@@ -74,89 +92,6 @@ pub struct Session {
     closed: Option<Closed>,
 }
 
-/// The ids given next. They only ever move away from 0.
-#[derive(Clone, Debug, PartialEq)]
-struct Counters {
-    /// Ours for the next thing we export.
-    export: i64,
-    /// The peer's for its next push; counted here as there.
-    answer: i64,
-    /// Ours for our next push.
-    import: i64,
-    promise: i64,
-    target: i64,
-    gather: i64,
-    wait: i64,
-}
-
-/// A local object.
-#[derive(Clone, Debug, PartialEq)]
-struct Target {
-    holds: u32,
-    kind: Kind,
-}
-
-/// Something of ours that the peer holds.
-#[derive(Clone, Debug, PartialEq)]
-struct Export {
-    /// How often the peer was told of it; a push counts one.
-    mentions: u64,
-    what: Ref,
-    answer: Answer,
-    /// Goes when it is answered, without a release.
-    transient: bool,
-    /// A stream towards us.
-    pipe: bool,
-    /// The readable end of a pipe, held until the peer names it.
-    unclaimed: Option<Ref>,
-}
-
-impl Export {
-    fn new(what: Ref) -> Self {
-        Self { mentions: 1, what, answer: Answer::Unasked, transient: false, pipe: false, unclaimed: None }
-    }
-}
-
-/// How far the answer to an export has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Answer {
-    Unasked,
-    Owed,
-    Given,
-}
-
-/// Something of the peer's that we hold.
-#[derive(Clone, Debug, PartialEq)]
-struct Import {
-    /// Handles and references on this side.
-    holds: u32,
-    /// How often the peer mentioned it, which is what a release gives back; 0 once it has.
-    mentions: i64,
-    /// The end of a stream.
-    writable: bool,
-    state: ImportState,
-}
-
-impl Import {
-    fn new(state: ImportState) -> Self {
-        Self { holds: 1, mentions: 1, writable: false, state }
-    }
-}
-
-#[derive(Clone, Debug, PartialEq)]
-enum ImportState {
-    /// Something that can be called and is no promise.
-    Stub,
-    /// A result that has not arrived.
-    Pending {
-        /// The peer knows that we want it.
-        pulled: bool,
-        waiters: Vec<Waiter>,
-    },
-    /// A result that has.
-    Settled(Settled),
-}
-
 impl Session {
     /// The main object of this side, when there is one.
     pub const MAIN: TargetId = TargetId(0);
@@ -172,8 +107,22 @@ impl Session {
             gathers: Table::default(),
             maps: Table::default(),
             waits: Table::default(),
-            next: Counters { export: -1, answer: 1, import: 1, promise: 1, target: 1, gather: 1, wait: 1 },
+            recipes: Table::default(),
+            reruns: Table::default(),
+            next: Counters {
+                export: -1,
+                answer: 1,
+                import: 1,
+                peer_export: 0,
+                promise: 1,
+                target: 1,
+                gather: 1,
+                wait: 1,
+            },
             sent: SentLog::default(),
+            withheld: Withheld::default(),
+            revived_below: 0,
+            is_unreconciled: false,
             work: VecDeque::new(),
             garbage: Vec::new(),
             ready: VecDeque::new(),

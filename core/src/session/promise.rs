@@ -1,8 +1,10 @@
 //! Local results: pending, forwarded to another one, or settled. Calls on a pending one wait in
 //! its queue in the order in which they came; that queue is what keeps e-order.
 
+use serde::{Deserialize, Serialize};
+
 use super::gather::GatherId;
-use super::{ImportState, Path, Ref, Session};
+use super::{Delivery, ImportState, Path, Ref, Session};
 use crate::id::{ExportId, ImportId, PromiseId, TargetId, WaitId};
 use crate::value::Payload;
 use crate::wire::{error_text, integers_text};
@@ -10,59 +12,89 @@ use crate::wire::{error_text, integers_text};
 /// A result: a value, or what a call was rejected with.
 pub(super) type Settled = Result<Payload<Ref>, Payload<Ref>>;
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Promise {
+    #[serde(rename = "h")]
     pub(super) holds: u32,
     /// Somebody waits for it, or did.
+    #[serde(rename = "a", default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) awaited: bool,
+    /// The push of the peer that it is the result of; 0 for none.
+    #[serde(rename = "x", default = "Delivery::unnamed", skip_serializing_if = "is_unnamed")]
+    pub(super) push: ExportId,
+    #[serde(rename = "s")]
     pub(super) state: PromiseState,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+fn is_unnamed(push: &ExportId) -> bool {
+    *push == Delivery::unnamed()
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) enum PromiseState {
+    #[serde(rename = "pend")]
     Pending {
         /// Handed out as a delivery; a settle is owed.
+        #[serde(rename = "r", default, skip_serializing_if = "std::ops::Not::not")]
         running: bool,
+        #[serde(rename = "c", default, skip_serializing_if = "Vec::is_empty")]
         calls: Vec<Queued>,
+        #[serde(rename = "w", default, skip_serializing_if = "Vec::is_empty")]
         waiters: Vec<Waiter>,
         /// Where calls go instead of waiting; held.
+        #[serde(rename = "v", default, skip_serializing_if = "Option::is_none")]
         via: Option<TargetId>,
     },
     /// Whatever that one is or becomes.
+    #[serde(rename = "to")]
     Forwarded(Ref),
+    #[serde(rename = "is")]
     Settled(Settled),
 }
 
 /// A call or a property read on its way to what it is for.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Call {
     /// The whole path, as the caller wrote it.
+    #[serde(rename = "p", default, skip_serializing_if = "Vec::is_empty")]
     pub(super) path: Path,
     /// Steps of it that are done.
+    #[serde(rename = "d", default, skip_serializing_if = "is_zero")]
     pub(super) walked: usize,
     /// `None` reads the property.
+    #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
     pub(super) args: Option<Payload<Ref>>,
 }
 
+fn is_zero(steps: &usize) -> bool {
+    *steps == 0
+}
+
 /// What waits for a result in order to be done on it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) enum Queued {
     /// The call, and its own result.
+    #[serde(rename = "c")]
     Call(PromiseId, Call),
     /// A map, by its result.
+    #[serde(rename = "m")]
     Map(PromiseId),
 }
 
 /// Who is told when a result is there.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) enum Waiter {
     /// The peer, by the answer to an export.
+    #[serde(rename = "x")]
     Answer(ExportId),
     /// The application.
+    #[serde(rename = "w")]
     Wait(WaitId),
     /// A value that needs it as a part.
+    #[serde(rename = "g")]
     Gather(GatherId),
     /// A map whose input it is.
+    #[serde(rename = "m")]
     Map(PromiseId),
 }
 
@@ -127,6 +159,22 @@ impl Session {
                     None => return Found::Value(of),
                 },
             }
+        }
+    }
+
+    /// What an entry says it is, without looking further.
+    pub(super) fn leads_to(&self, of: Ref) -> Option<Ref> {
+        match of {
+            Ref::Target(_) => None,
+            Ref::Promise(id) => match &self.promises.get(id)?.state {
+                PromiseState::Pending { .. } => None,
+                &PromiseState::Forwarded(to) => Some(to),
+                PromiseState::Settled(settled) => settled.as_ref().ok()?.as_hole().copied(),
+            },
+            Ref::Import(id) => match &self.imports.get(id)?.state {
+                ImportState::Stub | ImportState::Pending { .. } => None,
+                ImportState::Settled(settled) => settled.as_ref().ok()?.as_hole().copied(),
+            },
         }
     }
 
@@ -200,7 +248,7 @@ impl Session {
     fn insert_promise(&mut self, holds: u32, state: PromiseState) -> PromiseId {
         let id = PromiseId(self.next.promise);
         self.next.promise += 1;
-        self.promises.insert(id, Promise { holds, awaited: false, state });
+        self.promises.insert(id, Promise { holds, awaited: false, push: Delivery::unnamed(), state });
         id
     }
 

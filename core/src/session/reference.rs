@@ -44,6 +44,11 @@ impl Session {
                     target.holds -= 1;
                     if target.holds == 0 {
                         self.targets.remove(id);
+                        if !self.recipes.is_empty()
+                            && let Some(recipe) = self.recipes.remove(id)
+                        {
+                            self.garbage.extend(recipe.params.refs);
+                        }
                         self.outputs.push_back(Output::DropTarget(id));
                     }
                 }
@@ -79,11 +84,21 @@ impl Session {
             return;
         }
         let Some(import) = self.imports.remove(id) else { return };
-        if import.mentions > 0 {
-            self.send(integers_text("release", [id.0, import.mentions]));
-        }
+        self.give_back(id, import.mentions);
         if let ImportState::Settled(Ok(payload) | Err(payload)) = import.state {
             self.discard(payload);
+        }
+    }
+
+    /// Tells the peer that we have let go of what it mentioned so often.
+    pub(super) fn give_back(&mut self, id: ImportId, mentions: i64) {
+        if mentions == 0 {
+            return;
+        }
+        if self.withheld.is_on && id.0 < 0 {
+            self.withheld.releases.push_back((id, mentions));
+        } else {
+            self.send(integers_text("release", [id.0, mentions]));
         }
     }
 

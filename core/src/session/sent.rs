@@ -5,24 +5,32 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 use super::table::Table;
 use super::{ImportState, Ref, Session};
 use crate::id::{ExportId, ImportId};
 
 /// A call that is not answered, or that nobody can say of whether the peer has seen it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Sent {
     /// The message; `None` once it can not be sent again.
+    #[serde(rename = "m", default, skip_serializing_if = "Option::is_none")]
     pub(super) text: Option<String>,
     /// What was called.
+    #[serde(rename = "o")]
     pub(super) on: ImportId,
     /// What of the peer's is among the arguments.
+    #[serde(rename = "r", default, skip_serializing_if = "Vec::is_empty")]
     pub(super) refs: Vec<ImportId>,
     /// What of ours was introduced by it, once for each mention.
+    #[serde(rename = "x", default, skip_serializing_if = "Vec::is_empty")]
     pub(super) introduces: Vec<ExportId>,
     /// May be carried out twice.
+    #[serde(rename = "i", default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) idempotent: bool,
     /// The message is with the transport, or was.
+    #[serde(rename = "h", default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) handed: bool,
 }
 
@@ -36,19 +44,29 @@ pub(super) struct Mentioned {
 }
 
 /// The calls, by the import that each results in.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct SentLog {
     /// Bytes of messages that are kept; 0 keeps nothing.
+    #[serde(rename = "max")]
     bytes_max: usize,
+    #[serde(rename = "n")]
     bytes: usize,
+    #[serde(rename = "c")]
     calls: Table<ImportId, Sent>,
     /// What the messages result in that wait for the transport.
+    #[serde(rename = "w", default, skip_serializing_if = "VecDeque::is_empty")]
     waiting: VecDeque<ImportId>,
 }
 
 impl SentLog {
     pub(super) fn is_on(&self) -> bool {
         self.bytes_max > 0
+    }
+
+    /// Its count of bytes is that of its messages.
+    pub(super) fn is_whole(&self) -> bool {
+        let texts = self.calls.iter().filter_map(|(_, sent)| sent.text.as_ref());
+        self.bytes == texts.map(String::len).sum::<usize>()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (ImportId, &Sent)> {

@@ -7,7 +7,10 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::marker::PhantomData;
 
-use crate::id::{ExportId, ImportId, PromiseId, TargetId, WaitId};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::id::{ExportId, ID_MAX, ImportId, PromiseId, TargetId, WaitId};
 
 /// An id as a number of a table.
 pub(super) trait Key: Copy {
@@ -30,8 +33,8 @@ macro_rules! keys {
 
 keys!(ImportId, ExportId, TargetId, PromiseId, WaitId);
 
-/// Entries by id, of both signs.
-#[derive(Clone, Debug, PartialEq)]
+/// Entries by id, of both signs. Equal tables have equal entries, wherever those are kept.
+#[derive(Clone, Debug)]
 pub(super) struct Table<K, T> {
     /// Ids from 0 upwards.
     up: Side<T>,
@@ -77,9 +80,47 @@ impl<K: Key, T> Table<K, T> {
         self.up.iter().map(|(key, entry)| (K::of(0i64.wrapping_add_unsigned(key)), entry)).chain(down)
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The ids, in their order.
+    pub(super) fn ids(&self) -> Vec<K> {
+        let mut ids: Vec<i64> = self.iter().map(|(id, _)| id.number()).collect();
+        ids.sort_unstable();
+        ids.into_iter().map(K::of).collect()
+    }
+
     fn side_mut(&mut self, id: K) -> (&mut Side<T>, u64) {
         let side = if id.number() < 0 { &mut self.down } else { &mut self.up };
         (side, id.number().unsigned_abs())
+    }
+}
+
+impl<K: Key, T: PartialEq> PartialEq for Table<K, T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.len() == other.len() && self.iter().all(|(id, entry)| other.get(id) == Some(entry))
+    }
+}
+
+/// As a list of pairs, in the order of ids.
+impl<K: Key, T: Serialize> Serialize for Table<K, T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let entries = self.ids().into_iter().filter_map(|id| Some((id.number(), self.get(id)?)));
+        serializer.collect_seq(entries)
+    }
+}
+
+impl<'de, K: Key, T: Deserialize<'de>> Deserialize<'de> for Table<K, T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut table = Self::default();
+        for (id, entry) in Vec::<(i64, T)>::deserialize(deserializer)? {
+            if !(-ID_MAX..=ID_MAX).contains(&id) || table.get(K::of(id)).is_some() {
+                return Err(D::Error::custom(format!("id {id} is out of range or comes twice")));
+            }
+            table.insert(K::of(id), entry);
+        }
+        Ok(table)
     }
 }
 
@@ -89,7 +130,7 @@ const GAP_MAX: u64 = 64;
 /// A ring is not searched for room below this length.
 const RING_MIN: usize = 64;
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 struct Side<T> {
     /// The id of `ring[0]`.
     base: u64,

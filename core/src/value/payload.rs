@@ -1,5 +1,7 @@
 //! Wire text with holes: what calls, arguments and results are made of inside Bowline.
 
+use serde::{Deserialize, Serialize};
+
 /// How a hole is written in the text of a [`Payload`].
 ///
 /// No peer can write one (as an expression it is an unknown tag, which is refused), and the
@@ -12,11 +14,13 @@ pub const HOLE: &str = "[\"@\"]";
 ///
 /// Inside a session `R` is a [`Ref`](crate::session::Ref), plain data; in the hands of an
 /// application it is a [`Cap`](crate::value::Cap), a live handle.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Payload<R> {
     /// A complete expression, or for arguments the list of expressions (`[a,b]`).
+    #[serde(rename = "t")]
     pub text: String,
     /// One for each hole.
+    #[serde(rename = "r", default = "Vec::new", skip_serializing_if = "Vec::is_empty")]
     pub refs: Vec<R>,
 }
 

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use bowline_core::id::{PromiseId, TargetId, WaitId};
-use bowline_core::session::{Closed, Delivery, Kind, Outcome, Outgoing, Output, Ref, Session, Step};
+use bowline_core::session::{
+    Closed, Delivery, Kind, Outcome, Outgoing, Output, Recipe, Ref, Revived, Session, Snapshot, Stats, Step,
+};
 use bowline_core::value::{HOLE, Payload};
 
 /// One end of a session and its objects.
@@ -25,6 +27,12 @@ pub(crate) struct App {
     /// Methods entered, with their arguments.
     pub(crate) entered: Vec<String>,
     pub(crate) closed: Option<Closed>,
+    /// Counters have a recipe: the number they begin with, and whatever was taken before.
+    pub(crate) is_durable: bool,
+    /// Calls that another process may have carried out are carried out again.
+    pub(crate) runs_again: bool,
+    /// The session comes from who knows where.
+    pub(crate) ignores_unknown_targets: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -37,6 +45,8 @@ enum Object {
     Sink,
     /// Yields what a test writes by hand.
     Source,
+    /// What could not be made again.
+    Lost,
 }
 
 pub(crate) fn hole(of: Ref) -> Payload<Outgoing> {
@@ -54,6 +64,22 @@ pub(crate) fn path(dotted: &str) -> Vec<Step> {
     steps.map(|step| step.parse().map_or_else(|_| Step::Name(step.into()), Step::Index)).collect()
 }
 
+/// A session is what its snapshot says, to the byte. Those that a test has filled are left out.
+#[track_caller]
+pub(crate) fn assert_survives(session: &Session) {
+    let Stats { imports, exports } = session.stats();
+    if imports + exports > 24 {
+        return;
+    }
+    let Some(snapshot) = session.snapshot() else { return };
+    let bytes = serde_json::to_vec(&snapshot).expect("a snapshot is plain data");
+    let read: Snapshot = serde_json::from_slice(&bytes).expect("what was written can be read");
+    let restored = Session::restore(read, session.limits().clone()).expect("what was taken can be restored");
+    assert_eq!(restored, *session);
+    let again = restored.snapshot().map(|snapshot| serde_json::to_vec(&snapshot).expect("as before"));
+    assert_eq!(again, Some(bytes), "equal sessions have equal bytes");
+}
+
 impl App {
     pub(crate) fn new(session: Session) -> Self {
         Self {
@@ -67,7 +93,23 @@ impl App {
             pumps: Vec::new(),
             entered: Vec::new(),
             closed: None,
+            is_durable: false,
+            runs_again: false,
+            ignores_unknown_targets: false,
         }
+    }
+
+    /// An application in another process, for a session that was revived there.
+    pub(crate) fn revived(session: Session, revived: &Revived) -> Self {
+        let mut app = Self { is_durable: true, ..Self::new(session) };
+        for &target in revived.targets.iter().filter(|&&target| target != Session::MAIN) {
+            let object = match app.session.recipe(target) {
+                Some(recipe) => Object::Counter(number(&recipe.params, 0)),
+                None => Object::Lost,
+            };
+            app.objects.insert(target, object);
+        }
+        app
     }
 
     /// A function of this side, held by the caller.
@@ -106,6 +148,9 @@ impl App {
                 Output::Closed(closed) => self.closed = Some(closed),
             }
         }
+        if !self.ignores_unknown_targets {
+            assert_survives(&self.session);
+        }
     }
 
     /// Ends the oldest unfinished call or promise.
@@ -129,6 +174,12 @@ impl App {
             _ => Kind::Object,
         };
         let target = self.session.new_target(kind);
+        if let (Object::Counter(n), true) = (&object, self.is_durable) {
+            self.kept.iter().for_each(|&of| self.session.retain(of));
+            let holes = vec![HOLE; self.kept.len()].join(",");
+            let params = Payload { text: format!("[{n},[[{holes}]]]"), refs: self.kept.clone() };
+            self.session.set_recipe(target, Recipe { restorer: "counter".into(), version: 1, params });
+        }
         self.objects.insert(target, object);
         Ref::Target(target)
     }
@@ -149,12 +200,23 @@ impl App {
     }
 
     fn deliver(&mut self, delivery: Delivery) {
-        let object = self.objects.get(&delivery.target).cloned().expect("deliveries name live objects");
+        let object = self.objects.get(&delivery.target).cloned();
+        let object = object.or_else(|| self.ignores_unknown_targets.then_some(Object::Lost));
+        let object = object.expect("deliveries name live objects");
         let name = delivery.path.iter().map(Step::to_string).collect::<Vec<_>>().join(".");
         let args = delivery.args.clone().unwrap_or_else(|| Payload::plain("[]"));
         self.entered.push(format!("{name}{}", args.text.replace(HOLE, "$")));
         let call = delivery.call;
+        if delivery.again && !self.runs_again {
+            let text = r#"["error","Error","again",null,{"code":"CALL_OUTCOME_UNKNOWN"}]"#;
+            self.session.settle(call, Err(Payload::plain(text)));
+            return args.refs.into_iter().for_each(|of| self.session.release(of));
+        }
         match (object, name.as_str(), &delivery.args) {
+            (Object::Lost, ..) => {
+                let text = r#"["error","Error","lost",null,{"code":"CAPABILITY_LOST"}]"#;
+                self.session.settle(call, Err(Payload::plain(text)));
+            }
             (Object::Main, "tools.add", Some(_)) => {
                 let adder = self.add(Object::Adder(1));
                 let tools = payload(r#"{"add":$}"#, &[adder]);

@@ -4,9 +4,11 @@
 //! - `hostile`: arbitrary lines, and the corpus of the fuzz target
 //! - `maps`: functions that are sent to where their input is
 //! - `pair`: two sessions joined by a list of messages; what crossed is compared line by line
+//! - `snapshot`: snapshots that are not what a session was
 //! - `streams`: pipes, sinks, chunks and their ends
 //! - `transcripts`: what peers say to each other when all goes well
 //! - `replan`: a client whose server has lost its memory
+//! - `revive`: a server that was made again from a snapshot
 //! - `refusals`: what ends a session and what only rejects a call
 //! - `bounds`: what a peer cannot make us hold
 
@@ -17,5 +19,7 @@ mod maps;
 mod pair;
 mod refusals;
 mod replan;
+mod revive;
+mod snapshot;
 mod streams;
 mod transcripts;

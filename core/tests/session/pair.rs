@@ -3,7 +3,7 @@
 use bowline_core::endpoint::Endpoint;
 use bowline_core::limits::Limits;
 use bowline_core::link::{Attachment, Joint, LinkRules, Role};
-use bowline_core::session::{ClosedBy, Session, Stats};
+use bowline_core::session::{Adjustment, ClosedBy, Session, Stats, Wanted};
 use bowline_core::time::Time;
 
 use super::app::App;
@@ -22,6 +22,11 @@ pub(crate) struct Pair {
 const CUTS: bool = matches!(env!("CARGO_CRATE_NAME").as_bytes(), b"session_cut");
 
 impl Pair {
+    /// A pair whose transport is never cut.
+    pub(crate) fn uncut() -> Self {
+        Self { cuts: None, ..Self::new() }
+    }
+
     pub(crate) fn new() -> Self {
         let end = || App::new(Session::new(Limits::default(), true));
         Self { client: end(), server: end(), log: Vec::new(), cuts: CUTS.then(Cuts::new) }
@@ -47,6 +52,15 @@ impl Pair {
         carry("s>", &mut self.server, &mut self.client, &mut self.cuts, &mut self.log);
     }
 
+    /// What is under way is lost, and so is what was said of it.
+    pub(crate) fn lose(&mut self) {
+        for app in [&mut self.client, &mut self.server] {
+            app.react();
+            while app.session.poll_transmit().is_some() {}
+        }
+        self.log.clear();
+    }
+
     /// Carries everything, then compares what crossed since the last time.
     #[track_caller]
     pub(crate) fn crossed(&mut self, expected: &str) {
@@ -70,12 +84,33 @@ fn carry(mark: &str, from: &mut App, to: &mut App, cuts: &mut Option<Cuts>, log:
     from.react();
     loop {
         let text = match cuts {
-            None => from.session.poll_transmit().inspect(|text| to.session.handle_message(text)),
+            None => from.session.poll_transmit().inspect(|text| take(&mut to.session, text)),
             Some(cuts) => cuts.carry(mark == "s>", &mut from.session, &mut to.session),
         };
         let Some(text) = text else { return };
         log.push(format!("{mark} {text}"));
         to.react();
+    }
+}
+
+/// A message, or what one session tells the other when that was made again.
+pub(crate) fn take(session: &mut Session, text: &str) {
+    if !text.starts_with('{') {
+        return session.handle_message(text);
+    }
+    let adjustment: serde_json::Value = serde_json::from_str(text).expect("what was written can be read");
+    let ids = |name: &str| serde_json::from_value(adjustment[name].clone()).expect("a list of ids");
+    match adjustment["next"].as_i64() {
+        Some(next) => session.skip(next),
+        None => session.reconcile(&Wanted { hold: ids("hold"), pull: ids("pull") }),
+    }
+}
+
+/// What `take` takes.
+pub(crate) fn written(adjustment: Adjustment) -> String {
+    match adjustment {
+        Adjustment::Reconcile { hold, pull } => serde_json::json!({"hold": hold, "pull": pull}).to_string(),
+        Adjustment::Skip { next_positive } => serde_json::json!({"next": next_positive}).to_string(),
     }
 }
 

@@ -1,0 +1,229 @@
+//! Whether the tables of a session hold together: who is held how often by what is in them, and
+//! everything else that the machine relies on without looking.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::gather::{GatherId, Then};
+use super::promise::{Promise, PromiseState, Queued, Waiter};
+use super::snapshot::SnapshotError;
+use super::walk::holes;
+use super::{ImportState, Ref, Session};
+use crate::id::{ExportId, ID_MAX, ImportId};
+use crate::value::Payload;
+use crate::wire::check;
+
+/// More holds than this are nobody's.
+const HOLDS_MAX: u32 = u32::MAX / 2;
+
+/// What is found while the tables are gone through.
+#[derive(Default)]
+pub(super) struct Audit {
+    /// How often each thing is held by what is in the tables.
+    pub(super) held: BTreeMap<Ref, u32>,
+    /// How often somebody waits in each gather's name.
+    gathering: BTreeMap<GatherId, usize>,
+}
+
+impl Audit {
+    /// Goes through a session that may be anything.
+    pub(super) fn of(session: &Session) -> Result<(), SnapshotError> {
+        let audit = Self::holds(session);
+        audit.mains(session)?;
+        audit.numbers(session)?;
+        audit.counts(session)?;
+        audit.texts(session)?;
+        no_cycle(session)?;
+        session.check_room().map_err(|error| SnapshotError(error.message))
+    }
+
+    /// Counts what is held by what is in the tables.
+    pub(super) fn holds(session: &Session) -> Self {
+        let mut audit = Self::default();
+        for (_, export) in session.exports.iter() {
+            audit.hold(export.what);
+            export.unclaimed.iter().for_each(|&of| audit.hold(of));
+        }
+        for (_, import) in session.imports.iter() {
+            match &import.state {
+                ImportState::Stub => {}
+                ImportState::Pending { waiters, .. } => audit.wait(waiters),
+                ImportState::Settled(Ok(value) | Err(value)) => audit.hold_all(value),
+            }
+        }
+        session.promises.iter().for_each(|(_, promise)| audit.promise(promise));
+        for (_, gather) in session.gathers.iter() {
+            audit.hold_all(&gather.value);
+            if let Then::Deliver { target, .. } = gather.then {
+                audit.hold(Ref::Target(target));
+            }
+        }
+        session.maps.iter().for_each(|(_, mapper)| mapper.captures.iter().for_each(|&of| audit.hold(of)));
+        session.waits.iter().for_each(|(_, &of)| audit.hold(of));
+        session.recipes.iter().for_each(|(_, recipe)| audit.hold_all(&recipe.params));
+        for (_, rerun) in session.reruns.iter() {
+            audit.hold(Ref::Target(rerun.target));
+            rerun.args.iter().for_each(|args| audit.hold_all(args));
+        }
+        for delivery in &session.ready {
+            audit.hold(Ref::Target(delivery.target));
+            delivery.args.iter().for_each(|args| audit.hold_all(args));
+        }
+        audit
+    }
+
+    fn promise(&mut self, promise: &Promise) {
+        match &promise.state {
+            PromiseState::Pending { calls, waiters, via, .. } => {
+                self.wait(waiters);
+                via.iter().for_each(|&via| self.hold(Ref::Target(via)));
+                for queued in calls {
+                    if let Queued::Call(_, call) = queued {
+                        call.args.iter().for_each(|args| self.hold_all(args));
+                    }
+                }
+            }
+            PromiseState::Forwarded(to) => self.hold(*to),
+            PromiseState::Settled(Ok(value) | Err(value)) => self.hold_all(value),
+        }
+    }
+
+    fn hold(&mut self, of: Ref) {
+        *self.held.entry(of).or_default() += 1;
+    }
+
+    fn hold_all(&mut self, payload: &Payload<Ref>) {
+        payload.refs.iter().for_each(|&of| self.hold(of));
+    }
+
+    fn wait(&mut self, waiters: &[Waiter]) {
+        for waiter in waiters {
+            if let Waiter::Gather(id) = waiter {
+                *self.gathering.entry(*id).or_default() += 1;
+            }
+        }
+    }
+
+    fn mains(&self, session: &Session) -> Result<(), SnapshotError> {
+        require(session.exports.get(ExportId::MAIN).is_some(), || "it has no main object".to_owned())?;
+        let main = session.imports.get(ImportId::MAIN);
+        require(main.is_some_and(|main| main.state == ImportState::Stub), || "its peer has no main object".to_owned())
+    }
+
+    /// Ids below their counters, and counters where they can go on.
+    fn numbers(&self, session: &Session) -> Result<(), SnapshotError> {
+        let next = &session.next;
+        let (mut highest, mut lowest) = (0, 0);
+        for (id, _) in session.exports.iter() {
+            (highest, lowest) = (highest.max(id.0), lowest.min(id.0));
+        }
+        let imports = session.imports.iter().map(|(id, _)| id.0);
+        let (pushed, introduced) = imports.fold((0, 0), |(up, down), id| (up.max(id), down.min(id)));
+        let fits = next.answer > highest
+            && next.export < lowest
+            && next.import > pushed
+            && next.peer_export <= introduced
+            && below(&session.promises, next.promise, |id| id.0)
+            && below(&session.targets, next.target, |id| id.0)
+            && below(&session.waits, next.wait, |id| id.0)
+            && session.gathers.iter().all(|(id, _)| id.number() < next.gather)
+            && session.sent.iter().all(|(id, _)| id.0 < next.import);
+        let all = [next.export, next.answer, next.import, next.peer_export, next.promise, next.target, next.gather];
+        require(fits && all.iter().chain([&next.wait]).all(|id| id.abs() <= ID_MAX), || {
+            "an id was given that is still to be given".to_owned()
+        })
+    }
+
+    /// What is referred to is there, and held at least so often.
+    fn counts(&self, session: &Session) -> Result<(), SnapshotError> {
+        for (&of, &held) in &self.held {
+            let holds = match of {
+                Ref::Import(id) => session.imports.get(id).map(|import| import.holds),
+                Ref::Target(id) => session.targets.get(id).map(|target| target.holds),
+                Ref::Promise(id) => session.promises.get(id).map(|promise| promise.holds),
+            };
+            require(holds.is_some_and(|holds| held <= holds && holds <= HOLDS_MAX), || {
+                format!("{of:?} is held {held} times, and says {holds:?}")
+            })?;
+        }
+        for (id, gather) in session.gathers.iter() {
+            let waiting = self.gathering.get(&id).copied().unwrap_or_default();
+            require(gather.missing == waiting && waiting > 0, || {
+                "a value waits for other parts than it has".to_owned()
+            })?;
+        }
+        require(self.gathering.keys().all(|&id| session.gathers.get(id).is_some()), || {
+            "parts of no value are waited for".to_owned()
+        })?;
+        let exports = session.exports.iter().all(|(_, export)| (1..=HOLDS_MAX.into()).contains(&export.mentions));
+        let imports = session.imports.iter().all(|(_, import)| (0..=HOLDS_MAX.into()).contains(&import.mentions));
+        require(exports && imports, || "a count is out of range".to_owned())?;
+        require(session.sent.is_whole(), || "bytes of calls are miscounted".to_owned())
+    }
+
+    fn texts(&self, session: &Session) -> Result<(), SnapshotError> {
+        let settled = session.imports.iter().filter_map(|(_, import)| match &import.state {
+            ImportState::Settled(Ok(value) | Err(value)) => Some(value),
+            _ => None,
+        });
+        let gathers = session.gathers.iter().map(|(_, gather)| &gather.value);
+        let params = session.recipes.iter().map(|(_, recipe)| &recipe.params);
+        let reruns = session.reruns.iter().filter_map(|(_, rerun)| rerun.args.as_ref());
+        let ready = session.ready.iter().filter_map(|delivery| delivery.args.as_ref());
+        for payload in settled.chain(gathers).chain(params).chain(reruns).chain(ready) {
+            text(session, payload)?;
+        }
+        for (_, promise) in session.promises.iter() {
+            match &promise.state {
+                PromiseState::Settled(Ok(value) | Err(value)) => text(session, value)?,
+                PromiseState::Pending { calls, .. } => queue(session, calls)?,
+                PromiseState::Forwarded(_) => {}
+            }
+        }
+        for (_, mapper) in session.maps.iter() {
+            text(session, &Payload::plain(mapper.instructions.as_str()))?;
+        }
+        Ok(())
+    }
+}
+
+fn require(holds: bool, why: impl FnOnce() -> String) -> Result<(), SnapshotError> {
+    if holds { Ok(()) } else { Err(SnapshotError(why())) }
+}
+
+fn below<K: super::table::Key, T>(table: &super::table::Table<K, T>, next: i64, number: impl Fn(K) -> i64) -> bool {
+    table.iter().all(|(id, _)| (0..next).contains(&number(id)))
+}
+
+fn queue(session: &Session, calls: &[Queued]) -> Result<(), SnapshotError> {
+    for queued in calls {
+        if let Queued::Call(_, call) = queued {
+            require(call.walked <= call.path.len(), || "a path was walked beyond its end".to_owned())?;
+            call.args.iter().try_for_each(|args| text(session, args))?;
+        }
+    }
+    Ok(())
+}
+
+/// One JSON value with as many holes as there are references.
+fn text(session: &Session, payload: &Payload<Ref>) -> Result<(), SnapshotError> {
+    check(&payload.text, &session.limits).map_err(|error| SnapshotError(error.message))?;
+    require(holes(&payload.text) == payload.refs.len(), || "a text has other holes than references".to_owned())
+}
+
+/// Following a reference comes to an end.
+fn no_cycle(session: &Session) -> Result<(), SnapshotError> {
+    let mut ends: BTreeSet<Ref> = BTreeSet::new();
+    let results = session.promises.iter().map(|(id, _)| Ref::Promise(id));
+    for start in results.chain(session.imports.iter().map(|(id, _)| Ref::Import(id))) {
+        let (mut way, mut at) = (BTreeSet::new(), start);
+        while !ends.contains(&at) {
+            require(way.insert(at), || "a promise resolves to itself".to_owned())?;
+            match session.leads_to(at) {
+                Some(next) => at = next,
+                None => break,
+            }
+        }
+        ends.append(&mut way);
+    }
+    Ok(())
+}

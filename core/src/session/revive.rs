@@ -1,0 +1,334 @@
+//! A session whose process is gone, made again from a snapshot in another: what of it outlives
+//! that, and how both sides come to agree on what is left.
+//!
+//! Objects with a recipe live on, data lives on, and so do calls that may be carried out twice.
+//! Everything else becomes a rejection that says so, and what depends on it follows by the rules
+//! that hold for every rejection. Nothing is carried out before the peer has said what it holds.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::audit::Audit;
+use super::gather::Then;
+use super::promise::{Found, PromiseState, Queued, Waiter};
+use super::replan::lost_text;
+use super::{Answer, Closed, ClosedBy, Ids, ImportState, Kind, Recipe, Ref, Rerun, Session};
+use crate::error::ErrorCode;
+use crate::id::{ExportId, ImportId, PromiseId, TargetId};
+use crate::value::Payload;
+use crate::wire::WireError;
+
+/// How far a peer's report may be ahead of a snapshot: nobody gives out more ids between two.
+const AHEAD_MAX: i64 = 1 << 32;
+
+/// What is left of a session.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Revived {
+    /// Exports that are there.
+    pub restored: Vec<i64>,
+    /// Exports that are not, and why.
+    pub lost: Vec<(i64, ErrorCode)>,
+    /// Exports that are results of calls which may have been carried out or not.
+    pub unknown: Vec<i64>,
+    /// What is held of the peer's, and how often it has mentioned each.
+    pub imports: Vec<(i64, i64)>,
+    /// Local objects that something in the session still refers to.
+    pub targets: Vec<TargetId>,
+}
+
+/// What a peer says that it wants of what is left.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Exports that it holds, once each. All others go.
+    pub hold: Vec<i64>,
+    /// Those of them whose answers it waits for.
+    pub pull: Vec<i64>,
+}
+
+impl Session {
+    /// Takes what does not outlive a process out of a session that was just restored. `peer` is
+    /// what the peer reports of the ids that were given: none of them is given again. `lives` says
+    /// of a local object, by its recipe and its kind, whether it can be made again.
+    ///
+    /// # Errors
+    /// The report cannot be true.
+    pub fn revive(
+        &mut self,
+        peer: &Ids,
+        lives: impl Fn(Option<&Recipe>, Kind) -> Result<(), ErrorCode>,
+    ) -> Result<Revived, Closed> {
+        self.raise_counters(peer)?;
+        self.revived_below = self.next.promise;
+        self.is_unreconciled = true;
+        self.withheld.is_on = true;
+        let waited_for = self.unsettled_exports();
+        self.forget_application();
+        self.reset_exports();
+        self.break_off();
+        self.run();
+        self.drop_unheld();
+        self.transmit.clear();
+        self.transmit_bytes = 0;
+        self.withheld.releases.clear();
+        self.outputs.clear();
+        let revived = self.account(&waited_for, lives);
+        for &id in &revived.targets {
+            if let Some(target) = self.targets.get_mut(id) {
+                // Streams do not live on; what is left of them is an object that says so.
+                target.kind = Kind::Object;
+            }
+        }
+        Ok(revived)
+    }
+
+    /// The peer has said what it wants. Calls that may be carried out once more are handed out.
+    pub fn reconcile(&mut self, wanted: &Wanted) {
+        if self.closed.is_some() {
+            return;
+        }
+        match self.try_reconcile(wanted) {
+            Ok(()) => self.run(),
+            Err(error) => self.fail(error),
+        }
+    }
+
+    /// The peer has given up ids: its next push results in `next_positive`.
+    pub fn skip(&mut self, next_positive: i64) {
+        if self.closed.is_some() {
+            return;
+        }
+        let ahead = next_positive.saturating_sub(self.next.answer);
+        if (1..=AHEAD_MAX).contains(&ahead) {
+            self.next.answer = next_positive;
+        } else {
+            self.fail(WireError::error(format!("cannot go on with {next_positive} after {}", self.next.answer)));
+        }
+    }
+
+    /// Revived, and the peer has not said yet what it wants.
+    pub fn is_unreconciled(&self) -> bool {
+        self.is_unreconciled
+    }
+
+    fn raise_counters(&mut self, peer: &Ids) -> Result<(), Closed> {
+        let import = self.next.import.max(peer.peer_next_positive);
+        let export = self.next.export.min(peer.peer_next_negative);
+        let introduced = self.next.peer_export.min(peer.next_negative.saturating_add(1));
+        let ahead = [
+            import.saturating_sub(self.next.import),
+            self.next.export.saturating_sub(export),
+            self.next.peer_export.saturating_sub(introduced),
+        ];
+        if ahead.iter().any(|&ahead| ahead > AHEAD_MAX) || peer.next_positive < self.next.answer {
+            let message = format!("ids as in {peer:?} were never given");
+            return Err(Closed { by: ClosedBy::Protocol, name: ErrorCode::ResumeGap.to_string(), message });
+        }
+        (self.next.import, self.next.export, self.next.peer_export) = (import, export, introduced);
+        Ok(())
+    }
+
+    fn unsettled_exports(&self) -> BTreeSet<i64> {
+        let exports = self.exports.iter();
+        let unsettled =
+            exports.filter(|(_, export)| matches!(self.follow(export.what), Found::Pending(_) | Found::Awaited(_)));
+        unsettled.map(|(id, _)| id.0).collect()
+    }
+
+    /// Whatever was there for the application of before: it waits no more, and holds nothing.
+    fn forget_application(&mut self) {
+        self.waits = Default::default();
+        for id in self.gathers.ids() {
+            if self.gathers.get(id).is_some_and(|gather| matches!(gather.then, Then::Wait(_)))
+                && let Some(gather) = self.gathers.remove(id)
+            {
+                self.held_bytes -= gather.value.text.len();
+            }
+        }
+        self.running = 0;
+        // What was lined up may have begun since.
+        for delivery in std::mem::take(&mut self.ready) {
+            let rerun = Rerun { target: delivery.target, path: delivery.path, args: delivery.args };
+            self.reruns.insert(delivery.call, rerun);
+        }
+    }
+
+    /// Exports are as they were before anybody asked for an answer; streams are not.
+    fn reset_exports(&mut self) {
+        for id in self.exports.ids() {
+            let Some(export) = self.exports.get_mut(id) else { continue };
+            if export.pipe || export.transient {
+                self.exports.remove(id);
+            } else if id.0 > 0 {
+                export.answer = Answer::Unasked;
+            } else if export.answer == Answer::Given {
+                export.answer = Answer::Owed;
+            }
+        }
+        self.pipes = 0;
+        self.answers_owed = self.exports.iter().filter(|(_, export)| export.answer == Answer::Owed).count();
+        let gathers: BTreeSet<_> = self.gathers.ids().into_iter().collect();
+        let stays = |waiter: &Waiter| matches!(waiter, Waiter::Gather(id) if gathers.contains(id));
+        for id in self.promises.ids() {
+            if let Some(PromiseState::Pending { running, waiters, via, .. }) =
+                self.promises.get_mut(id).map(|promise| &mut promise.state)
+            {
+                (*running, *via) = (false, None);
+                waiters.retain(stays);
+            }
+        }
+        for id in self.imports.ids() {
+            if let Some(ImportState::Pending { waiters, .. }) = self.imports.get_mut(id).map(|import| &mut import.state)
+            {
+                waiters.retain(stays);
+            }
+        }
+    }
+
+    /// Rejects what nobody will ever settle.
+    fn break_off(&mut self) {
+        for id in self.imports.ids() {
+            let Some(import) = self.imports.get_mut(id) else { continue };
+            let is_stream = import.writable || (id.0 > 0 && import.state == ImportState::Stub);
+            let code = match &import.state {
+                ImportState::Settled(_) => continue,
+                _ if is_stream => ErrorCode::StreamInterrupted,
+                // Our own calls on the peer: whoever made them is gone.
+                _ if id.0 > 0 => ErrorCode::CallOutcomeUnknown,
+                _ => continue,
+            };
+            import.mentions = 0;
+            self.settle_import(id, Err(Payload::plain(lost_text(&code))));
+        }
+        for id in self.unsettleable() {
+            if let Some(mapper) = self.maps.remove(id) {
+                self.held_bytes -= mapper.instructions.len();
+            }
+            self.finish(id, Err(Payload::plain(lost_text(&ErrorCode::CallOutcomeUnknown))));
+        }
+    }
+
+    /// Pending promises that no call in the session will settle. Maps are among them: what they
+    /// would call may have been called.
+    fn unsettleable(&self) -> Vec<PromiseId> {
+        let mut settleable: BTreeSet<PromiseId> = self.reruns.iter().map(|(id, _)| id).collect();
+        for (_, promise) in self.promises.iter() {
+            if let PromiseState::Pending { calls, .. } = &promise.state {
+                settleable.extend(calls.iter().filter_map(|queued| match queued {
+                    Queued::Call(result, _) => Some(*result),
+                    Queued::Map(_) => None,
+                }));
+            }
+        }
+        settleable.extend(self.gathers.iter().filter_map(|(_, gather)| match gather.then {
+            Then::Deliver { result, .. } => Some(result),
+            Then::Wait(_) => None,
+        }));
+        let pending = self.promises.ids().into_iter().filter(|&id| self.is_pending(id));
+        pending.filter(|id| !settleable.contains(id)).collect()
+    }
+
+    /// Counts anew who is held by what is left, and drops what is not.
+    fn drop_unheld(&mut self) {
+        let held = Audit::holds(self).held;
+        let holds = |of: Ref| held.get(&of).copied().unwrap_or_default();
+        let mut unheld = Vec::new();
+        for id in self.promises.ids() {
+            if let Some(promise) = self.promises.get_mut(id) {
+                promise.holds = holds(Ref::Promise(id));
+                if promise.holds == 0 {
+                    unheld.push(Ref::Promise(id));
+                }
+            }
+        }
+        for id in self.targets.ids() {
+            if let Some(target) = self.targets.get_mut(id) {
+                target.holds = holds(Ref::Target(id));
+                if target.holds == 0 {
+                    unheld.push(Ref::Target(id));
+                }
+            }
+        }
+        for id in self.imports.ids() {
+            if let Some(import) = self.imports.get_mut(id) {
+                let main = u32::from(id == ImportId::MAIN);
+                import.holds = holds(Ref::Import(id)).max(main);
+                if import.holds == 0 {
+                    unheld.push(Ref::Import(id));
+                }
+            }
+        }
+        // Held by this, and by nothing else; of pending promises it is the work that is held.
+        unheld.iter().for_each(|&of| self.hold(of));
+        unheld.into_iter().for_each(|of| self.let_go(of));
+    }
+
+    fn account(
+        &self,
+        waited_for: &BTreeSet<i64>,
+        lives: impl Fn(Option<&Recipe>, Kind) -> Result<(), ErrorCode>,
+    ) -> Revived {
+        let mut revived = Revived::default();
+        for id in self.exports.ids().into_iter().filter(|&id| id != ExportId::MAIN) {
+            let Some(what) = self.exports.get(id).map(|export| export.what) else { continue };
+            match self.follow(what) {
+                Found::Target(target) => {
+                    if let Err(code) = lives(self.recipes.get(target), self.kind(Ref::Target(target))) {
+                        revived.lost.push((id.0, code));
+                        continue;
+                    }
+                }
+                Found::Failed(_) if id.0 > 0 && waited_for.contains(&id.0) => revived.unknown.push(id.0),
+                _ => {}
+            }
+            revived.restored.push(id.0);
+        }
+        let imports = self.imports.ids().into_iter().filter(|id| id.0 < 0);
+        let counts: BTreeMap<i64, i64> =
+            imports.filter_map(|id| Some((id.0, self.imports.get(id)?.mentions))).collect();
+        revived.imports = counts.into_iter().filter(|&(_, mentions)| mentions > 0).collect();
+        revived.targets = self.targets.ids();
+        revived
+    }
+
+    fn try_reconcile(&mut self, wanted: &Wanted) -> Result<(), WireError> {
+        if !std::mem::replace(&mut self.is_unreconciled, false) {
+            return Err(WireError::error("the session goes on already, there is nothing to reconcile"));
+        }
+        let hold: BTreeSet<i64> = wanted.hold.iter().copied().collect();
+        let unknown = hold.iter().find(|&&id| self.exports.get(ExportId(id)).is_none());
+        if let Some(id) = unknown.or_else(|| wanted.pull.iter().find(|id| !hold.contains(id))) {
+            return Err(WireError::error(format!("no such export ID: {id}")));
+        }
+        for id in self.exports.ids() {
+            if id != ExportId::MAIN && !hold.contains(&id.0) {
+                self.drop_export(id);
+            } else if let Some(export) = self.exports.get_mut(id) {
+                export.mentions = 1;
+                let (what, is_promise) = (export.what, id.0 < 0 && export.answer == Answer::Owed);
+                if is_promise {
+                    self.subscribe(what, Waiter::Answer(id));
+                }
+            }
+        }
+        for id in self.reruns.ids() {
+            self.run_again(id);
+        }
+        wanted.pull.iter().try_for_each(|&id| self.handle_pull(ExportId(id)))
+    }
+
+    /// Hands a call out once more, unless nobody wants its result.
+    fn run_again(&mut self, id: PromiseId) {
+        let wanted = self.promises.get(id).is_some_and(|promise| {
+            promise.holds > 0
+                || matches!(&promise.state, PromiseState::Pending { calls, waiters, .. }
+                    if !(calls.is_empty() && waiters.is_empty()))
+        });
+        if !wanted {
+            self.drop_rerun(id);
+            return self.finish(id, Err(Payload::plain(lost_text(&ErrorCode::CallOutcomeUnknown))));
+        }
+        if let Some(Rerun { target, path, args }) = self.reruns.remove(id) {
+            self.held_bytes -= args.as_ref().map_or(0, |args| args.text.len());
+            self.enter(id, target, path, args);
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! A session as data that outlives the process, and back.
+//!
+//! Equal sessions give equal snapshots, and a session made from the snapshot of one equals it.
+//! What can be counted is not in it. A snapshot is not trusted: one that does not hold together is
+//! refused, so that none leads to a panic, an endless loop or a wrong count later.
+
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+
+use super::audit::Audit;
+use super::gather::{Gather, GatherId};
+use super::map::Mapper;
+use super::promise::{Promise, PromiseState, Queued};
+use super::sent::SentLog;
+use super::table::Table;
+use super::{Answer, Counters, Delivery, Export, Import, ImportState, Recipe, Ref, Rerun, Session, Target, Withheld};
+use crate::id::{ExportId, ImportId, PromiseId, TargetId, WaitId};
+use crate::limits::Limits;
+
+/// The version of the form below.
+const VERSION: u32 = 1;
+
+/// A session between two inputs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    v: u32,
+    #[serde(rename = "x")]
+    exports: Table<ExportId, Export>,
+    #[serde(rename = "i")]
+    imports: Table<ImportId, Import>,
+    #[serde(rename = "p", default, skip_serializing_if = "Table::is_empty")]
+    promises: Table<PromiseId, Promise>,
+    #[serde(rename = "t", default, skip_serializing_if = "Table::is_empty")]
+    targets: Table<TargetId, Target>,
+    #[serde(rename = "g", default, skip_serializing_if = "Table::is_empty")]
+    gathers: Table<GatherId, Gather>,
+    #[serde(rename = "m", default, skip_serializing_if = "Table::is_empty")]
+    maps: Table<PromiseId, Mapper>,
+    #[serde(rename = "w", default, skip_serializing_if = "Table::is_empty")]
+    waits: Table<WaitId, Ref>,
+    #[serde(rename = "r", default, skip_serializing_if = "Table::is_empty")]
+    recipes: Table<TargetId, Recipe>,
+    #[serde(rename = "again", default, skip_serializing_if = "Table::is_empty")]
+    reruns: Table<PromiseId, Rerun>,
+    #[serde(rename = "nid")]
+    next: Counters,
+    #[serde(default, skip_serializing_if = "is_off")]
+    sent: SentLog,
+    #[serde(rename = "late", default, skip_serializing_if = "is_unused")]
+    withheld: Withheld,
+    #[serde(rename = "old", default, skip_serializing_if = "is_zero")]
+    revived_below: i64,
+    #[serde(rename = "new", default, skip_serializing_if = "std::ops::Not::not")]
+    is_unreconciled: bool,
+    #[serde(rename = "ready", default, skip_serializing_if = "VecDeque::is_empty")]
+    ready: VecDeque<Delivery>,
+    #[serde(rename = "out", default, skip_serializing_if = "VecDeque::is_empty")]
+    transmit: VecDeque<String>,
+}
+
+fn is_off(sent: &SentLog) -> bool {
+    *sent == SentLog::default()
+}
+
+fn is_unused(withheld: &Withheld) -> bool {
+    *withheld == Withheld::default()
+}
+
+fn is_zero(number: &i64) -> bool {
+    *number == 0
+}
+
+/// A snapshot is not that of a session, or not of one within these limits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotError(pub(super) String);
+
+impl std::fmt::Display for SnapshotError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "not a snapshot of a session: {}", self.0)
+    }
+}
+
+impl std::error::Error for SnapshotError {}
+
+impl Session {
+    /// The session as data; `None` once it is over. Taken when the outputs of the input before
+    /// have been taken.
+    pub fn snapshot(&self) -> Option<Snapshot> {
+        // Written out, so that a new field is a decision about what becomes of it.
+        let Self {
+            limits: _,
+            exports,
+            imports,
+            promises,
+            targets,
+            gathers,
+            maps,
+            waits,
+            recipes,
+            reruns,
+            next,
+            sent,
+            withheld,
+            revived_below,
+            is_unreconciled,
+            work,
+            garbage,
+            ready,
+            running: _,
+            pipes: _,
+            answers_owed: _,
+            held_bytes: _,
+            outputs,
+            transmit,
+            transmit_bytes: _,
+            closed,
+        } = self;
+        debug_assert!(work.is_empty() && garbage.is_empty(), "between two inputs nothing is left to be done");
+        debug_assert!(outputs.is_empty(), "outputs are taken before a snapshot is");
+        if closed.is_some() {
+            return None;
+        }
+        Some(Snapshot {
+            v: VERSION,
+            exports: exports.clone(),
+            imports: imports.clone(),
+            promises: promises.clone(),
+            targets: targets.clone(),
+            gathers: gathers.clone(),
+            maps: maps.clone(),
+            waits: waits.clone(),
+            recipes: recipes.clone(),
+            reruns: reruns.clone(),
+            next: next.clone(),
+            sent: sent.clone(),
+            withheld: withheld.clone(),
+            revived_below: *revived_below,
+            is_unreconciled: *is_unreconciled,
+            ready: ready.clone(),
+            transmit: transmit.clone(),
+        })
+    }
+
+    /// The session of a snapshot.
+    ///
+    /// # Errors
+    /// The snapshot is of another version, does not hold together, or goes beyond `limits`.
+    pub fn restore(snapshot: Snapshot, limits: Limits) -> Result<Self, SnapshotError> {
+        if snapshot.v != VERSION {
+            return Err(SnapshotError(format!("version {} is not known here", snapshot.v)));
+        }
+        let mut session = Self {
+            running: running(&snapshot),
+            pipes: snapshot.exports.iter().filter(|(_, export)| export.pipe).count(),
+            answers_owed: snapshot.exports.iter().filter(|(_, export)| export.answer == Answer::Owed).count(),
+            held_bytes: held_bytes(&snapshot),
+            transmit_bytes: snapshot.transmit.iter().map(String::len).sum(),
+            limits,
+            exports: snapshot.exports,
+            imports: snapshot.imports,
+            promises: snapshot.promises,
+            targets: snapshot.targets,
+            gathers: snapshot.gathers,
+            maps: snapshot.maps,
+            waits: snapshot.waits,
+            recipes: snapshot.recipes,
+            reruns: snapshot.reruns,
+            next: snapshot.next,
+            sent: snapshot.sent,
+            withheld: snapshot.withheld,
+            revived_below: snapshot.revived_below,
+            is_unreconciled: snapshot.is_unreconciled,
+            work: VecDeque::new(),
+            garbage: Vec::new(),
+            ready: snapshot.ready,
+            outputs: VecDeque::new(),
+            transmit: snapshot.transmit,
+            closed: None,
+        };
+        for delivery in &mut session.ready {
+            delivery.again = delivery.call.0 < session.revived_below;
+        }
+        Audit::of(&session)?;
+        Ok(session)
+    }
+}
+
+fn running(snapshot: &Snapshot) -> usize {
+    let promises = snapshot.promises.iter();
+    promises.filter(|(_, promise)| matches!(promise.state, PromiseState::Pending { running: true, .. })).count()
+}
+
+/// Bytes of settled results, and of arguments and mapper functions that wait.
+fn held_bytes(snapshot: &Snapshot) -> usize {
+    let args = |args: &Option<crate::value::Payload<Ref>>| args.as_ref().map_or(0, |args| args.text.len());
+    let queued = |queued: &Queued| match queued {
+        Queued::Call(_, call) => args(&call.args),
+        Queued::Map(_) => 0,
+    };
+    let promises = snapshot.promises.iter().map(|(_, promise)| match &promise.state {
+        PromiseState::Pending { calls, .. } => calls.iter().map(queued).sum(),
+        PromiseState::Forwarded(_) => 0,
+        PromiseState::Settled(Ok(payload) | Err(payload)) => payload.text.len(),
+    });
+    let imports = snapshot.imports.iter().map(|(_, import)| match &import.state {
+        ImportState::Settled(Ok(payload) | Err(payload)) => payload.text.len(),
+        ImportState::Stub | ImportState::Pending { .. } => 0,
+    });
+    let gathers = snapshot.gathers.iter().map(|(_, gather)| gather.value.text.len());
+    let maps = snapshot.maps.iter().map(|(_, mapper)| mapper.instructions.len());
+    let reruns = snapshot.reruns.iter().map(|(_, rerun)| args(&rerun.args));
+    let ready = snapshot.ready.iter().map(|delivery| args(&delivery.args));
+    promises.chain(imports).chain(gathers).chain(maps).chain(reruns).chain(ready).sum()
+}

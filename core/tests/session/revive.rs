@@ -1,0 +1,359 @@
+//! A server whose process dies, and is made again from a snapshot: with a client that goes on.
+
+use bowline_core::error::ErrorCode;
+use bowline_core::id::WaitId;
+use bowline_core::session::{Ids, Kind, Outgoing, Recipe, Ref, Remembered, Revived, Session, Snapshot};
+use bowline_core::value::Payload;
+
+use super::app::{App, path, payload};
+use super::pair::{Pair, written};
+
+/// A client, a server that is durable, and what was stored of the server.
+struct Durable {
+    pair: Pair,
+    main: Ref,
+    stored: Vec<u8>,
+}
+
+fn lives(recipe: Option<&Recipe>, kind: Kind) -> Result<(), ErrorCode> {
+    match (recipe, kind) {
+        (Some(_), _) => Ok(()),
+        (None, Kind::Object) => Err(ErrorCode::CapabilityLost),
+        (None, _) => Err(ErrorCode::StreamInterrupted),
+    }
+}
+
+impl Durable {
+    fn new() -> Self {
+        let mut pair = Pair::uncut();
+        pair.client.session.keep_sent(1 << 20);
+        pair.server.session.withhold_releases();
+        pair.server.is_durable = true;
+        let main = pair.client.session.main();
+        let mut durable = Self { pair, main, stored: Vec::new() };
+        durable.checkpoint();
+        durable
+    }
+
+    fn ask(&mut self, on: Ref, method: &str, args: Payload<Outgoing>) -> WaitId {
+        let client = &mut self.pair.client.session;
+        let result = client.call(on, &path(method), Some(args));
+        let wait = client.pull(result, &[]);
+        client.release(result);
+        wait
+    }
+
+    /// A counter of the server's.
+    fn counter(&mut self, n: i64) -> Ref {
+        self.ask(self.main, "mk", Payload::plain(format!("[{n}]")));
+        self.pair.settle();
+        self.pair.client.received.pop().expect("a counter came")
+    }
+
+    /// Stores the server as it is, and tells the client.
+    fn checkpoint(&mut self) {
+        self.store();
+        let covered = self.pair.server.session.ids().peer_next_positive;
+        self.pair.client.session.covered(covered);
+        self.pair.settle();
+    }
+
+    fn store(&mut self) {
+        let server = &mut self.pair.server.session;
+        let snapshot = server.snapshot().expect("the session is open");
+        self.stored = serde_json::to_vec(&snapshot).expect("plain data");
+        server.release_withheld(server.withheld_len());
+    }
+
+    /// The server's process dies, and another makes it again from what was stored.
+    fn crash(&mut self) -> Revived {
+        self.pair.lose();
+        let revived = self.revive().expect("the client's report is true");
+        let theirs = Remembered {
+            next_positive: self.pair.server.session.ids().peer_next_positive,
+            restored: revived.restored.iter().copied().collect(),
+            lost: revived.lost.iter().cloned().collect(),
+            unknown: revived.unknown.iter().copied().collect(),
+            imports: revived.imports.iter().copied().collect(),
+        };
+        self.pair.client.session.replan(&theirs, written).expect("both sides agree");
+        self.pair.settle();
+        revived
+    }
+
+    fn revive(&mut self) -> Result<Revived, bowline_core::session::Closed> {
+        let report = self.pair.client.session.ids();
+        let snapshot: Snapshot = serde_json::from_slice(&self.stored).expect("it was stored");
+        let limits = self.pair.server.session.limits().clone();
+        let mut session = Session::restore(snapshot, limits).expect("it was a session");
+        let revived = session.revive(&report, lives)?;
+        self.pair.server = App::revived(session, &revived);
+        Ok(revived)
+    }
+
+    #[track_caller]
+    fn settled(&mut self, wait: WaitId, expected: &str) {
+        self.pair.settle();
+        let text = &self.pair.client.settled[&wait];
+        assert!(text.contains(expected), "{text} is not {expected}");
+    }
+
+    /// Nothing is left on either side once the client has let go of everything.
+    #[track_caller]
+    fn assert_idle(mut self, held: &[Ref]) {
+        held.iter().for_each(|&of| self.pair.client.session.release(of));
+        self.pair.client.release_received();
+        self.pair.settle();
+        self.checkpoint();
+        self.pair.assert_idle();
+    }
+}
+
+#[test]
+fn objects_with_a_recipe_live_on_and_others_say_that_they_do_not() {
+    let mut durable = Durable::new();
+    let counter = durable.counter(5);
+    let tools = durable.ask(durable.main, "tools.add", Payload::plain("[1]"));
+    durable.settled(tools, "2");
+    durable.pair.server.is_durable = false;
+    let lost = durable.counter(7);
+    durable.checkpoint();
+    let revived = durable.crash();
+    assert_eq!(revived.restored, [-1]);
+    assert_eq!(revived.lost, [(-2, ErrorCode::CapabilityLost)]);
+    let lives = durable.ask(counter, "inc", Payload::plain("[1]"));
+    durable.settled(lives, "6");
+    let gone = durable.ask(lost, "inc", Payload::plain("[1]"));
+    durable.settled(gone, "CAPABILITY_LOST");
+    durable.assert_idle(&[counter, lost]);
+}
+
+#[test]
+fn cold_restore_never_reuses_ids() {
+    let mut durable = Durable::new();
+    durable.checkpoint();
+    let before = durable.counter(1);
+    let callback = durable.pair.client.adder(1);
+    let called = durable.ask(durable.main, "cb", payload("[$,4]", &[callback]));
+    durable.settled(called, "5");
+    let seen = durable.pair.client.session.ids();
+    durable.crash();
+    let ids = durable.pair.server.session.ids();
+    assert!(ids.next_negative <= seen.peer_next_negative, "{ids:?} after {seen:?}");
+    assert!(ids.next_positive >= seen.peer_next_positive, "{ids:?} after {seen:?}");
+    assert_eq!(ids.peer_next_positive, seen.next_positive, "no id of the client's is given again");
+    let after = durable.counter(2);
+    assert_ne!(before, after);
+    durable.assert_idle(&[before, after, callback]);
+}
+
+#[test]
+fn release_of_lost_id_is_swallowed() {
+    let mut durable = Durable::new();
+    durable.pair.server.is_durable = false;
+    let lost = durable.counter(1);
+    durable.crash();
+    durable.pair.crossed(
+        r#"c> {"hold":[],"pull":[]}
+           c> {"next":2}"#,
+    );
+    durable.pair.client.session.release(lost);
+    durable.pair.crossed("");
+    durable.assert_idle(&[]);
+}
+
+#[test]
+fn release_waits_for_checkpoint() {
+    let mut durable = Durable::new();
+    let callback = durable.pair.client.adder(1);
+    durable.ask(durable.main, "take", payload("[$]", &[callback]));
+    durable.pair.client.session.release(callback);
+    durable.pair.settle();
+    durable.store();
+    durable.ask(durable.main, "drop", Payload::plain("[]"));
+    durable.pair.settle();
+    assert_eq!(durable.pair.client.objects(), 1, "what is stored still holds it");
+    durable.store();
+    durable.pair.settle();
+    assert_eq!(durable.pair.client.objects(), 0);
+    durable.assert_idle(&[]);
+}
+
+#[test]
+fn crash_again_before_first_new_token() {
+    let mut durable = Durable::new();
+    let counter = durable.counter(1);
+    durable.checkpoint();
+    for _ in 0..3 {
+        let unknown = durable.ask(counter, "inc", Payload::plain("[1]"));
+        durable.crash();
+        durable.settled(unknown, "CALL_OUTCOME_UNKNOWN");
+        let works = durable.ask(counter, "inc", Payload::plain("[1]"));
+        durable.settled(works, "2");
+    }
+    durable.assert_idle(&[counter]);
+}
+
+#[test]
+fn a_second_resume_before_the_first_was_answered_is_the_same() {
+    let mut durable = Durable::new();
+    let counter = durable.counter(1);
+    durable.checkpoint();
+    durable.pair.lose();
+    let first = durable.revive().expect("the report is true");
+    assert_eq!(durable.crash(), first);
+    let works = durable.ask(counter, "inc", Payload::plain("[1]"));
+    durable.settled(works, "2");
+    durable.assert_idle(&[counter]);
+}
+
+#[test]
+fn a_recipe_can_name_what_the_client_gave() {
+    let mut durable = Durable::new();
+    let callback = durable.pair.client.adder(1);
+    durable.ask(durable.main, "take", payload("[$]", &[callback]));
+    durable.pair.client.session.release(callback);
+    let counter = durable.counter(3);
+    durable.checkpoint();
+    let revived = durable.crash();
+    assert_eq!(revived.imports, [(-1, 1)], "the recipe holds it");
+    assert_eq!(durable.pair.client.objects(), 1);
+    durable.pair.client.session.release(counter);
+    durable.pair.settle();
+    durable.checkpoint();
+    assert_eq!(durable.pair.client.objects(), 0);
+    durable.assert_idle(&[]);
+}
+
+#[test]
+fn a_call_that_was_running_is_unknown_and_so_is_what_waited_for_it() {
+    let mut durable = Durable::new();
+    let slow = durable.pair.client.session.call(durable.main, &path("slow"), Some(Payload::plain("[]")));
+    let wait = durable.pair.client.session.pull(slow, &[]);
+    let after = durable.ask(slow, "name.first", Payload::plain("[]"));
+    durable.pair.settle();
+    durable.checkpoint();
+    let revived = durable.crash();
+    assert_eq!(revived.unknown, [1, 2]);
+    durable.settled(wait, "CALL_OUTCOME_UNKNOWN");
+    durable.settled(after, "CALL_OUTCOME_UNKNOWN");
+    durable.assert_idle(&[slow]);
+}
+
+#[test]
+fn a_call_that_may_run_twice_is_handed_out_again() {
+    for again in [true, false] {
+        let mut durable = Durable::new();
+        let wait = durable.ask(durable.main, "slow", Payload::plain("[[[1]]]"));
+        durable.pair.settle();
+        let server = &mut durable.pair.server;
+        let call = server.unfinished[0];
+        let args = Some(Payload::plain("[[[1]]]"));
+        server.session.keep_for_rerun(call, Session::MAIN, path("slow"), args);
+        durable.checkpoint();
+        let revived = {
+            durable.pair.lose();
+            let revived = durable.revive().expect("the report is true");
+            durable.pair.server.runs_again = again;
+            revived
+        };
+        assert_eq!((revived.restored.as_slice(), revived.unknown.as_slice()), ([1].as_slice(), [].as_slice()));
+        let theirs = Remembered { next_positive: 2, restored: [1].into(), ..Remembered::default() };
+        durable.pair.client.session.replan(&theirs, written).expect("both sides agree");
+        durable.pair.settle();
+        if again {
+            durable.pair.server.finish("\"done\"");
+            durable.settled(wait, "done");
+        } else {
+            durable.settled(wait, "CALL_OUTCOME_UNKNOWN");
+        }
+        durable.assert_idle(&[]);
+    }
+}
+
+#[test]
+fn a_result_that_was_not_asked_for_is_still_there() {
+    let mut durable = Durable::new();
+    let list = durable.pair.client.session.call(durable.main, &path("lst"), Some(Payload::plain("[]")));
+    let made = durable.pair.client.session.call(durable.main, &path("mkIn"), Some(Payload::plain("[4]")));
+    durable.pair.settle();
+    durable.checkpoint();
+    durable.crash();
+    let wait = durable.pair.client.session.pull(list, &[]);
+    durable.settled(wait, "[[1,2]]");
+    let wait = durable.ask(made, "a.1.inc", Payload::plain("[1]"));
+    durable.settled(wait, "5");
+    durable.assert_idle(&[list, made]);
+}
+
+#[test]
+fn a_promise_that_was_given_out_is_rejected_when_its_maker_is_gone() {
+    let mut durable = Durable::new();
+    let wait = durable.ask(durable.main, "later", Payload::plain("[]"));
+    durable.pair.settle();
+    durable.checkpoint();
+    durable.crash();
+    durable.settled(wait, "CALL_OUTCOME_UNKNOWN");
+    durable.assert_idle(&[]);
+}
+
+#[test]
+fn a_map_that_waited_is_not_carried_out_again() {
+    let mut durable = Durable::new();
+    let client = &mut durable.pair.client.session;
+    let slow = client.call(durable.main, &path("slow"), Some(Payload::plain("[]")));
+    let main = Outgoing { of: durable.main, path: Vec::new() };
+    let mapped = client.map(slow, &[], &[main], r#"[["pipeline",-1,["sq"],[["pipeline",0]]]]"#.to_owned());
+    let wait = client.pull(mapped, &[]);
+    durable.pair.settle();
+    durable.checkpoint();
+    durable.crash();
+    durable.settled(wait, "CALL_OUTCOME_UNKNOWN");
+    durable.assert_idle(&[slow, mapped]);
+}
+
+#[test]
+fn a_report_that_cannot_be_true_is_refused() {
+    let mut durable = Durable::new();
+    durable.counter(1);
+    durable.checkpoint();
+    let snapshot: Snapshot = serde_json::from_slice(&durable.stored).expect("it was stored");
+    let truth = durable.pair.client.session.ids();
+    for report in [
+        Ids { peer_next_positive: 1 << 40, ..truth },
+        Ids { peer_next_negative: -(1 << 40), ..truth },
+        Ids { next_negative: i64::MIN, ..truth },
+        Ids { next_positive: 1, ..truth },
+    ] {
+        let limits = durable.pair.server.session.limits().clone();
+        let mut session = Session::restore(snapshot.clone(), limits).expect("it was a session");
+        let refused = session.revive(&report, lives).expect_err("nobody gave so many");
+        assert_eq!(refused.name, "RESUME_GAP", "{report:?}");
+    }
+}
+
+#[test]
+fn nothing_is_taken_before_the_peer_has_said_what_it_holds() {
+    for message in [r#"["push",["pipeline",0,["mk"],[1]]]"#, r#"["pull",1]"#, "not JSON"] {
+        let mut durable = Durable::new();
+        durable.pair.lose();
+        durable.revive().expect("the report is true");
+        let server = &mut durable.pair.server;
+        server.session.handle_message(message);
+        server.react();
+        let closed = server.closed.as_ref().expect("the session has ended");
+        assert_eq!(closed.message, "the session is not reconciled yet");
+    }
+}
+
+#[test]
+fn holding_what_is_not_there_ends_the_session() {
+    for text in [r#"{"hold":[7],"pull":[]}"#, r#"{"hold":[],"pull":[1]}"#, r#"{"next":0}"#, r#"{"next":5000000000}"#] {
+        let mut durable = Durable::new();
+        durable.pair.lose();
+        durable.revive().expect("the report is true");
+        super::pair::take(&mut durable.pair.server.session, text);
+        durable.pair.server.react();
+        assert!(durable.pair.server.closed.is_some(), "{text}");
+    }
+}

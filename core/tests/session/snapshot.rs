@@ -1,0 +1,157 @@
+//! Snapshots that are not what a session was: none is believed, and none does harm. That every
+//! session equals what its snapshot says is looked at wherever these tests make one do something.
+
+use bowline_core::limits::Limits;
+use bowline_core::session::{Ids, Ref, Session, Snapshot, Wanted};
+use bowline_core::value::Payload;
+use serde_json::Value;
+
+use super::app::{App, path, payload};
+use super::pair::Pair;
+
+/// Read for ever: a session as version 1 wrote it.
+const GOLDEN: &str = include_str!("golden.snapshot.json");
+
+/// A server with something in every table.
+fn full() -> Session {
+    let mut pair = Pair::uncut();
+    let client = &mut pair.client;
+    let main = client.session.main();
+    let (callback, sink) = (client.adder(1), client.sink());
+    let promise = client.session.new_promise();
+    let slow = client.session.call(main, &path("slow"), Some(Payload::plain("[]")));
+    for (on, method, args) in [
+        (main, "take", payload("[$]", &[callback])),
+        (main, "mk", Payload::plain("[1]")),
+        (main, "later", Payload::plain("[]")),
+        (main, "lst", Payload::plain("[]")),
+        (main, "boo", Payload::plain("[]")),
+        (main, "takeP", payload("[$]", &[Ref::Promise(promise)])),
+        (main, "writeTo", payload("[$]", &[sink])),
+        (slow, "a.b", payload("[$,[[1,{\"x\":$}]]]", &[callback, callback])),
+    ] {
+        client.session.call(on, &path(method), Some(args));
+    }
+    client.session.map(slow, &[], &[], r#"[["pipeline",0,["x"]]]"#.to_owned());
+    pair.server.is_durable = true;
+    pair.server.session.withhold_releases();
+    pair.settle();
+    let server = &mut pair.server;
+    let running = server.unfinished[0];
+    server.session.keep_for_rerun(running, Session::MAIN, path("slow"), Some(Payload::plain("[]")));
+    pair.settle();
+    pair.server.session
+}
+
+/// Whatever is believed has to bear being used.
+fn use_it(session: Session) {
+    let ids = session.ids();
+    let report = Ids {
+        next_positive: ids.peer_next_positive,
+        next_negative: ids.peer_next_negative,
+        peer_next_positive: ids.next_positive,
+        peer_next_negative: ids.next_negative,
+    };
+    let mut app = App::new(session.clone());
+    app.ignores_unknown_targets = true;
+    for message in [
+        r#"["pull",1]"#,
+        r#"["push",["pipeline",1,["x"],[[["import",-1]]]]]"#,
+        r#"["resolve",-1,7]"#,
+        r#"["resolve",1,["export",-9]]"#,
+        r#"["release",1,1]"#,
+        r#"["release",-1,1]"#,
+    ] {
+        app.session.handle_message(message);
+        app.react();
+    }
+    for call in std::mem::take(&mut app.unfinished) {
+        app.session.settle(call, Ok(Payload::plain("1")));
+        app.react();
+    }
+    let mut revived = session;
+    if let Ok(left) =
+        revived.revive(&report, |recipe, _| recipe.map(drop).ok_or(bowline_core::error::ErrorCode::CapabilityLost))
+    {
+        let hold = left.restored.clone();
+        let pull = left.restored.into_iter().filter(|&id| id > 0).collect();
+        let mut app = App::new(revived);
+        app.ignores_unknown_targets = true;
+        app.session.reconcile(&Wanted { hold, pull });
+        app.react();
+    }
+}
+
+/// Every place in a value, by its way from the root.
+fn places(value: &Value, at: String, found: &mut Vec<String>) {
+    match value {
+        Value::Array(list) => (0..).zip(list).for_each(|(n, part)| places(part, format!("{at}/{n}"), found)),
+        Value::Object(members) => members.iter().for_each(|(name, part)| places(part, format!("{at}/{name}"), found)),
+        _ => {}
+    }
+    found.push(at);
+}
+
+#[test]
+fn no_snapshot_does_harm() {
+    let honest = serde_json::to_value(full().snapshot().expect("it is open")).expect("plain data");
+    let mut ways = Vec::new();
+    places(&honest, String::new(), &mut ways);
+    let lies = [
+        Value::from(0),
+        Value::from(-1),
+        Value::from(3),
+        Value::from(1_i64 << 60),
+        Value::from(u64::MAX),
+        Value::from(""),
+        Value::from("[\"@\"]"),
+        Value::from("["),
+        Value::Null,
+        Value::from(true),
+        serde_json::json!([]),
+        serde_json::json!({}),
+        serde_json::json!({"p": 1}),
+        serde_json::json!({"t": 1}),
+    ];
+    let (mut believed, mut refused) = (0, 0);
+    for way in ways.iter().filter(|way| !way.is_empty()) {
+        for lie in &lies {
+            let mut snapshot = honest.clone();
+            *snapshot.pointer_mut(way).expect("the way was found") = lie.clone();
+            let read = serde_json::from_value::<Snapshot>(snapshot).map_err(|error| error.to_string());
+            match read.and_then(|read| Session::restore(read, Limits::default()).map_err(|error| error.to_string())) {
+                Ok(session) => {
+                    believed += 1;
+                    use_it(session);
+                }
+                Err(_) => refused += 1,
+            }
+        }
+    }
+    assert!(refused > 4 * believed, "{believed} believed, {refused} refused");
+}
+
+#[test]
+fn a_snapshot_of_another_version_is_refused_by_name() {
+    let mut snapshot = serde_json::to_value(full().snapshot()).expect("plain data");
+    snapshot["v"] = Value::from(2);
+    let read: Snapshot = serde_json::from_value(snapshot).expect("of the same shape");
+    let refused = Session::restore(read, Limits::default()).expect_err("version 2 is not there");
+    assert_eq!(refused.to_string(), "not a snapshot of a session: version 2 is not known here");
+}
+
+#[test]
+fn a_snapshot_is_held_to_the_limits_of_the_process_that_reads_it() {
+    let mut limits = Limits::default();
+    limits.table_entries = 2;
+    let snapshot = full().snapshot().expect("it is open");
+    assert!(Session::restore(snapshot, limits).is_err());
+}
+
+#[test]
+fn golden_snapshots_are_read_for_ever() {
+    let read: Snapshot = serde_json::from_str(GOLDEN).expect("version 1 is read");
+    let session = Session::restore(read, Limits::default()).expect("it was a session");
+    assert_eq!(session, full(), "a new field needs a default, and a change of form a new version");
+    assert_eq!(serde_json::to_string(&session.snapshot()).expect("plain data"), GOLDEN.trim_end());
+}
