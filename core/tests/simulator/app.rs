@@ -192,7 +192,7 @@ impl App {
     }
 
     fn deliver(&mut self, session: &mut Session, delivery: Delivery) {
-        let Delivery { call, target, path, args } = delivery;
+        let Delivery { call, target, path, args, .. } = delivery;
         let name = path.first().map(Step::to_string).unwrap_or_default();
         let args = args.unwrap_or_else(|| Payload::plain("[]"));
         let number: u64 =
