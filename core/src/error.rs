@@ -71,6 +71,8 @@ codes! {
     ResumeTokenReplayed = "RESUME_TOKEN_REPLAYED",
     /// The presenter of the token does not hold the key that goes with it.
     ResumeProofInvalid = "RESUME_PROOF_INVALID",
+    /// The state of the session fits into no token, and is kept nowhere else.
+    TokenTooLarge = "TOKEN_TOO_LARGE",
     /// The session is past the age that any session may have.
     SessionTooOld = "SESSION_TOO_OLD",
     /// The session is gone: it was away for too long, or its process was replaced.

@@ -20,7 +20,7 @@ const IMPORTS: &[(&str, &[&str], &[&str])] = &[
     (
         "resume",
         &["time", "error", "link::Secret"],
-        &["base64", "hmac", "serde", "serde_json", "sha2", "thiserror", "zeroize"],
+        &["base64", "chacha20poly1305", "hmac", "serde", "serde_json", "sha2", "thiserror", "zeroize"],
     ),
     ("endpoint", &["time", "limits", "error", "session", "link"], &[]),
     (

@@ -1,4 +1,4 @@
-//! The keys that sign tokens: one that signs, and those of before that are still accepted.
+//! The keys of tokens: one that signs and seals, and those of before that are still accepted.
 
 use std::fmt;
 
@@ -14,6 +14,8 @@ const ID_BYTES_MAX: usize = 32;
 
 const PURPOSE_MAC: &[u8] = b"bowline/mac/1";
 const PURPOSE_POP: &[u8] = b"bowline/pop/1";
+const PURPOSE_SEAL: &[u8] = b"bowline/seal/1";
+const PURPOSE_STURDY: &[u8] = b"bowline/sturdy/1";
 
 /// A key cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,6 +38,8 @@ pub struct Key {
     id: String,
     mac: Zeroizing<[u8; 32]>,
     pop: Zeroizing<[u8; 32]>,
+    seal: Zeroizing<[u8; 32]>,
+    sturdy: Zeroizing<[u8; 32]>,
 }
 
 impl Key {
@@ -53,7 +57,13 @@ impl Key {
             return Err(KeyError::TooShort(root.len()));
         }
         let derive = |purpose: &[u8]| Zeroizing::new(sign(root, &[purpose]));
-        Ok(Self { id, mac: derive(PURPOSE_MAC), pop: derive(PURPOSE_POP) })
+        Ok(Self {
+            id,
+            mac: derive(PURPOSE_MAC),
+            pop: derive(PURPOSE_POP),
+            seal: derive(PURPOSE_SEAL),
+            sturdy: derive(PURPOSE_STURDY),
+        })
     }
 
     pub(super) fn id(&self) -> &str {
@@ -67,6 +77,16 @@ impl Key {
     /// Takes the same time whatever differs.
     pub(super) fn is_tag(&self, signed: &[u8], tag: &[u8]) -> bool {
         is_signature(&*self.mac, &[signed], tag)
+    }
+
+    /// Seals the state of sessions.
+    pub(super) fn seal(&self) -> &[u8; 32] {
+        &self.seal
+    }
+
+    /// Seals durable references.
+    pub(super) fn sturdy(&self) -> &[u8; 32] {
+        &self.sturdy
     }
 
     pub(super) fn possession(&self, parts: &[&[u8]]) -> [u8; 32] {

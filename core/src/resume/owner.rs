@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use super::token::TokenError;
+use super::error::TokenError;
 
 /// Tokens of one session that count at the same time. Only answers that were all lost make so
 /// many; beyond, the oldest of those are forgotten, and the client's own still counts.

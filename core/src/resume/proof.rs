@@ -5,8 +5,9 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
+use super::claims::Claims;
+use super::error::TokenError;
 use super::keys::{KeyRing, is_signature, sign};
-use super::token::{Claims, TokenError};
 use crate::link::Secret;
 
 const PURPOSE: &[u8] = b"bowline-resume-1";

@@ -1,7 +1,12 @@
 //! Tokens, the keys that sign them, the proof of possession, and which token counts.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
+/// Tokens that somebody has tampered with.
 mod hostile;
+/// What an earlier port did wrong.
+mod rows;
+/// Tokens whose holder cannot read them.
+mod sealed;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
