@@ -5,8 +5,10 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bowline_core::link::Secret;
-use bowline_core::resume::{Claims, Jti, Key, KeyRing, TokenError, TokenPolicy, prove, resume_key};
+use bowline_core::resume::{Claims, Jti, Kept, Key, KeyRing, TokenError, TokenPolicy, prove, resume_key};
 use bowline_core::time::UnixTime;
+use chacha20poly1305::aead::{Aead, Payload};
+use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
@@ -25,13 +27,13 @@ pub(crate) fn replay(text: &str) {
         Ok(opened) => assert_eq!(keys.open(text, "another", NOW), Err(TokenError::Audience), "{opened:?}"),
         Err(error) => assert!(!error.to_string().is_empty() && !error.code().as_str().is_empty()),
     }
+    if let Ok(opened) = keys.open_sturdy(text, AUDIENCE, NOW) {
+        assert_eq!(keys.open(text, AUDIENCE, NOW), Err(TokenError::Kind), "{opened:?}");
+    }
     // A single bit of what was minted, chosen by the text.
-    let sum = text.bytes().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
-    let mut flipped = minted.expose().as_bytes().to_vec();
-    let at = sum / 7 % flipped.len();
-    flipped[at] ^= 1 << (sum % 7);
-    let flipped = String::from_utf8(flipped).expect("ASCII");
+    let flipped = flip(&minted, text);
     assert!(keys.open(&flipped, AUDIENCE, NOW).is_err(), "{flipped}");
+    replay_sealed(&keys, &claims, text);
     // As a proof.
     let challenge = "challenge";
     let proven = keys.check_proof(&claims, challenge, &minted, 1, text);
@@ -49,12 +51,50 @@ pub(crate) fn replay(text: &str) {
     }
 }
 
+/// Takes `text` for a snapshot, and for what a seal holds.
+fn replay_sealed(keys: &KeyRing, claims: &Claims, text: &str) {
+    let mint =
+        |policy| keys.mint_checkpoint(&mut claims.clone(), text.as_bytes(), Kept::InTokenAlone, policy, NOW, &[3; 24]);
+    match mint(&TokenPolicy::default()) {
+        Ok(token) => {
+            let opened = keys.open(token.expose(), AUDIENCE, NOW).expect("it was minted");
+            assert_eq!(opened.snapshot.as_deref(), Some(text.as_bytes()));
+            let flipped = flip(&token, text);
+            assert!(keys.open(&flipped, AUDIENCE, NOW).is_err(), "{flipped}");
+        }
+        Err(error) => assert!(matches!(error, TokenError::TooLarge { .. }), "{error}"),
+    }
+    // Well sealed, by somebody who has the key and no sense: its first byte says how long the claims are.
+    for (kind, purpose) in [("inline", &b"bowline/seal/1"[..]), ("sturdy", b"bowline/sturdy/1")] {
+        let header = URL_SAFE_NO_PAD.encode(format!(r#"{{"k":"a","t":"{kind}","m":"x"}}"#));
+        let length = text.bytes().next().map_or(u32::MAX, u32::from).to_be_bytes();
+        let plain = [&length[..], text.as_bytes()].concat();
+        let aad = format!("bwl1.{header}");
+        let payload = Payload { msg: &plain, aad: aad.as_bytes() };
+        let cipher = XChaCha20Poly1305::new(&hmac(&ROOT, purpose).into());
+        let sealed = cipher.encrypt(&XNonce::from([3; 24]), payload).expect("it is short");
+        let token = format!("bwl1.{header}.{}.", URL_SAFE_NO_PAD.encode([&[3; 24][..], &sealed].concat()));
+        let refusals = [keys.open(&token, AUDIENCE, NOW).err(), keys.open_sturdy(&token, AUDIENCE, NOW).err()];
+        assert!(refusals.iter().flatten().all(|refusal| *refusal != TokenError::Seal), "{refusals:?}");
+    }
+}
+
+/// A token with one bit of it changed, chosen by `text`.
+fn flip(token: &Secret, text: &str) -> String {
+    let sum = text.bytes().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+    let mut flipped = token.expose().as_bytes().to_vec();
+    let at = sum / 7 % flipped.len();
+    flipped[at] ^= 1 << (sum % 7);
+    String::from_utf8(flipped).expect("ASCII")
+}
+
+fn hmac(key: &[u8], text: &[u8]) -> [u8; 32] {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
+    mac.update(text);
+    mac.finalize().into_bytes().into()
+}
+
 fn sign(header: &str, body: &str) -> String {
-    let hmac = |key: &[u8], text: &[u8]| -> [u8; 32] {
-        let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
-        mac.update(text);
-        mac.finalize().into_bytes().into()
-    };
     let signed = format!("bwl1.{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(body));
     let tag = hmac(&hmac(&ROOT, b"bowline/mac/1"), signed.as_bytes());
     format!("{signed}.{}", URL_SAFE_NO_PAD.encode(tag))
