@@ -76,6 +76,8 @@ impl Opening {
             last_event_seq: came,
             first_retained_seq: first_retained,
             proof: prove(&ticket.key, &challenge, &ticket.token, came),
+            accept: Vec::new(),
+            ids: None,
         };
         self.say(&Frame::Resume(resume)).await?;
         match self.listen().await? {

@@ -11,7 +11,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bowline_core::endpoint::Attached;
 use bowline_core::error::ErrorCode;
-use bowline_core::link::{Hello, Identity, Joint, Refused, Resume, Resumed, Role, Secret, Welcome, handshake};
+use bowline_core::link::{Hello, Identity, Joint, Mode, Refused, Resume, Resumed, Role, Secret, Welcome, handshake};
 use bowline_core::peer::{Connection, Options, Stub};
 use bowline_core::resume::{Claims, Jti, Owner, TokenError, resume_key};
 use bowline_core::session::ClosedBy;
@@ -192,7 +192,7 @@ impl Registry {
         let (resume_token, resume_key) = self.mint(&mut held, next);
         let resumed = Resumed {
             session_id: entry.id.clone(),
-            mode: "warm".to_owned(),
+            mode: Mode::Warm,
             epoch,
             resume_token,
             resume_key,
@@ -200,6 +200,7 @@ impl Registry {
             replayed_from: peer_processed,
             replayed: attached.resent > 0,
             replay_count: attached.resent,
+            left: None,
         };
         drop(held);
         Ok((Admitted { entry, attached, epoch }, resumed))

@@ -16,13 +16,13 @@ const IMPORTS: &[(&str, &[&str], &[&str])] = &[
     ("value", &[], &["base64", "itoa", "ryu_js", "serde", "serde_json", "thiserror", "url"]),
     ("wire", &["id", "limits", "value", "session::Path", "session::Step"], &["itoa", "serde_json", "thiserror", "url"]),
     ("session", &["id", "limits", "error", "value", "wire"], &["serde"]),
-    ("link", &["time", "error"], &["serde", "serde_json", "zeroize"]),
+    ("link", &["id", "time", "error"], &["serde", "serde_json", "zeroize"]),
     (
         "resume",
         &["time", "error", "link::Secret"],
         &["base64", "chacha20poly1305", "hmac", "serde", "serde_json", "sha2", "thiserror", "zeroize"],
     ),
-    ("endpoint", &["time", "limits", "error", "session", "link"], &[]),
+    ("endpoint", &["id", "time", "limits", "error", "session", "link"], &["serde", "serde_json"]),
     (
         "peer",
         &["id", "time", "limits", "error", "value", "wire", "session", "link", "endpoint"],

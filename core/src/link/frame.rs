@@ -8,12 +8,13 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::error::ErrorCode;
+use crate::id::Ids;
 
 /// What is written in an ack, so that the most frequent frame costs no JSON machinery.
 const ACK: &str = r#"{"type":"session.ack","last_processed_seq":"#;
 
 /// Every type of frame there is in this version.
-const TYPES: [&str; 15] = [
+const TYPES: [&str; 17] = [
     "session.challenge",
     "session.hello",
     "session.authenticate",
@@ -29,6 +30,8 @@ const TYPES: [&str; 15] = [
     "session.ack",
     "session.ping",
     "session.pong",
+    "session.reconcile",
+    "session.skip",
 ];
 
 /// What every frame has, of whatever version.
@@ -74,6 +77,9 @@ pub enum Frame {
     Token {
         /// Replaces the one before.
         resume_token: Secret,
+        /// What the server will know of should it be made again; absent if it is a renewal.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        covers: Option<Covers>,
     },
     /// The server does not believe who the client says it is; it may try again.
     #[serde(rename = "session.unauthenticated")]
@@ -109,6 +115,9 @@ pub enum Frame {
     Ack {
         /// The number of the last message that was carried out.
         last_processed_seq: u64,
+        /// The newest checkpoint that the client has a token of.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        checkpoint: Option<u64>,
     },
     /// Is anybody there?
     #[serde(rename = "session.ping")]
@@ -124,6 +133,30 @@ pub enum Frame {
         /// As in an ack.
         last_processed_seq: u64,
     },
+    /// What a client wants of what is left of a session that was made again. Counted and sent
+    /// again as messages are.
+    #[serde(rename = "session.reconcile")]
+    Reconcile {
+        /// Exports of the server's that it holds.
+        hold: Vec<i64>,
+        /// Those of them whose answers it waits for.
+        pull: Vec<i64>,
+    },
+    /// A client leaves ids out, because what they were for is not sent again. Counted as messages are.
+    #[serde(rename = "session.skip")]
+    Skip {
+        /// What its next push results in.
+        next_positive: i64,
+    },
+}
+
+/// What a checkpoint covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Covers {
+    /// Counts the checkpoints of the session.
+    pub checkpoint: u64,
+    /// The server knows of every push of the client's before this one.
+    pub next_positive: i64,
 }
 
 /// Asks for a session.
@@ -236,6 +269,28 @@ pub struct Resume {
     pub first_retained_seq: u64,
     /// Shows that the client holds the resume key; see `resume::prove`.
     pub proof: String,
+    /// What the client can go on with, [`Mode::Warm`] alone if it does not say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub accept: Vec<Mode>,
+    /// The ids it and the server have given, as far as it knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ids: Option<Ids>,
+}
+
+/// How much of a session is there when it goes on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Mode {
+    /// All of it: nothing was lost.
+    Warm,
+    /// What outlived its process.
+    Cold,
+    /// What the client names; the client's own process is another.
+    Reattach,
+    /// Something newer.
+    #[serde(other)]
+    Unknown,
 }
 
 /// The session goes on.
@@ -243,8 +298,8 @@ pub struct Resume {
 pub struct Resumed {
     /// Which session.
     pub session_id: String,
-    /// What was kept; `warm` is everything.
-    pub mode: String,
+    /// What was kept.
+    pub mode: Mode,
     /// Counts the transports of the session.
     pub epoch: u64,
     /// Replaces the one presented.
@@ -261,6 +316,28 @@ pub struct Resumed {
     /// How many of them are there already.
     #[serde(default)]
     pub replay_count: u64,
+    /// What is left, unless it is everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<Left>,
+}
+
+/// What is left of a session that was made again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Left {
+    /// The server knows of every push of the client's before this one.
+    pub next_positive: i64,
+    /// Exports of the server's that are there.
+    #[serde(default)]
+    pub restored: Vec<i64>,
+    /// Exports that are not, and why.
+    #[serde(default)]
+    pub lost: Vec<(i64, ErrorCode)>,
+    /// Results of calls that may have been carried out or not.
+    #[serde(default)]
+    pub unknown: Vec<i64>,
+    /// What the server holds of the client's, and how often it was told of each.
+    #[serde(default)]
+    pub imports: Vec<(i64, i64)>,
 }
 
 /// Why there is no session.
@@ -301,7 +378,7 @@ impl Frame {
     /// It is none, lacks what it must have, or is unknown and may not be ignored.
     pub fn read(text: &str) -> Result<Option<Self>, Refused> {
         if let Some(last_processed_seq) = read_ack(text) {
-            return Ok(Some(Self::Ack { last_processed_seq }));
+            return Ok(Some(Self::Ack { last_processed_seq, checkpoint: None }));
         }
         let error = match serde_json::from_str(text) {
             Ok(frame) => return Ok(Some(frame)),
@@ -315,7 +392,7 @@ impl Frame {
 
     /// The frame as text.
     pub fn write(&self) -> String {
-        if let Self::Ack { last_processed_seq } = self {
+        if let Self::Ack { last_processed_seq, checkpoint: None } = self {
             return format!("{ACK}{last_processed_seq}}}");
         }
         serde_json::to_string(self).expect("a frame is strings, numbers and lists of them")

@@ -15,7 +15,9 @@ pub mod features {
     pub const ACK: &str = "ack";
     /// Pings.
     pub const HEARTBEAT: &str = "heartbeat";
-    /// All of this version.
+    /// Sessions that outlive the process of their server, where it keeps them.
+    pub const DURABLE: &str = "durable";
+    /// What needs nothing beside this version.
     pub const ALL: [&str; 2] = [ACK, HEARTBEAT];
 }
 

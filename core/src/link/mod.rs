@@ -8,11 +8,13 @@
 mod frame;
 pub mod handshake;
 mod retain;
+mod tokens;
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-pub use frame::{Credentials, Frame, Hello, Identity, Refused, Resume, Resumed, Secret, Welcome};
+pub use frame::{Covers, Credentials, Frame, Hello, Identity, Left, Mode, Refused, Resume, Resumed, Secret, Welcome};
+use tokens::Tokens;
 
 use crate::error::ErrorCode;
 use crate::time::Time;
@@ -125,6 +127,10 @@ pub(crate) struct Link {
     pong: Option<String>,
     /// The newest token that came, until somebody takes it.
     pub(crate) token: Option<Secret>,
+    /// Tokens of checkpoints, which keep their place among the messages.
+    pub(crate) tokens: Tokens,
+    /// What the newest checkpoint covers that the client holds a token of.
+    pub(crate) covers: Option<Covers>,
 }
 
 /// What a frame asks of whoever runs the session.
@@ -166,6 +172,8 @@ impl Link {
             frames: VecDeque::new(),
             pong: None,
             token: None,
+            tokens: Tokens::default(),
+            covers: None,
         }
     }
 
@@ -216,10 +224,20 @@ impl Link {
         self.heartbeat = heartbeat;
         self.heard = false;
         self.heard_frame = false;
+        self.tokens.begin_turn();
         self.quiet(now);
         // What the peer was told last may not have arrived.
         self.report = true;
         Ok((attachment, self.retained.next() - self.next_out))
+    }
+
+    /// The peer has lost its memory: both sides count from 1 again.
+    pub(crate) fn begin_anew(&mut self) {
+        self.retained = Retained::new();
+        self.attached = None;
+        (self.next_out, self.next_in) = (1, 1);
+        (self.peer_processed, self.processed, self.reported, self.unreported_bytes) = (0, 0, 0, 0);
+        self.frames.clear();
     }
 
     /// Ends the turn of a transport.
@@ -263,8 +281,14 @@ impl Link {
 
     pub(crate) fn handle(&mut self, frame: Frame) -> Asked {
         self.heard_frame = true;
+        if let (Frame::Ack { checkpoint: Some(checkpoint), .. }, Role::Server) = (&frame, self.role)
+            && !self.tokens.confirm(*checkpoint)
+        {
+            let message = format!("checkpoint {checkpoint} was never sent");
+            return Asked::Broken(ErrorCode::ResumeGap, message);
+        }
         match (frame, self.role) {
-            (Frame::Ack { last_processed_seq } | Frame::Pong { last_processed_seq, .. }, _) => {
+            (Frame::Ack { last_processed_seq, .. } | Frame::Pong { last_processed_seq, .. }, _) => {
                 if last_processed_seq >= self.retained.next() {
                     let message = format!("message {last_processed_seq} was never sent");
                     return Asked::Broken(ErrorCode::ResumeGap, message);
@@ -273,7 +297,13 @@ impl Link {
                 self.free();
             }
             (Frame::Ping { nonce }, _) => self.pong = Some(nonce),
-            (Frame::Token { resume_token }, Role::Client) => self.token = Some(resume_token),
+            (Frame::Token { resume_token, covers }, Role::Client) => {
+                self.token = Some(resume_token);
+                if covers.is_some() {
+                    self.covers = covers;
+                    self.report = true;
+                }
+            }
             (Frame::Evicted { code, reason }, Role::Client) => {
                 return Asked::End { code: Some(code), reason, answer: false };
             }
@@ -295,7 +325,11 @@ impl Link {
 
     /// There is something to write that is not a new message.
     pub(crate) fn has_transmit(&self) -> bool {
-        self.report || self.pong.is_some() || !self.frames.is_empty() || self.next_out < self.retained.next()
+        self.report
+            || self.pong.is_some()
+            || !self.frames.is_empty()
+            || self.next_out < self.retained.next()
+            || self.tokens.is_due(self.next_out)
     }
 
     /// The next frame, else the next message that was sent before.
@@ -309,7 +343,11 @@ impl Link {
         }
         if self.report {
             self.reported();
-            return Some(Frame::Ack { last_processed_seq: self.processed }.write());
+            let checkpoint = self.covers.map(|covers| covers.checkpoint);
+            return Some(Frame::Ack { last_processed_seq: self.processed, checkpoint }.write());
+        }
+        if let Some(frame) = self.tokens.take_due(self.next_out) {
+            return Some(frame.write());
         }
         let text = self.retained.get(self.next_out)?.clone();
         self.next_out += 1;
@@ -335,6 +373,11 @@ impl Link {
         self.retained.push(text.clone());
         self.next_out += 1;
         text
+    }
+
+    /// The number of the last message that was written, or is kept.
+    pub(crate) fn last(&self) -> u64 {
+        self.retained.next() - 1
     }
 
     /// No further message can be kept.

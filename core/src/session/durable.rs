@@ -1,7 +1,7 @@
 //! What is noted while a session runs so that it can be made again in another process.
 
-use super::{Ids, Path, Recipe, Ref, Rerun, Session};
-use crate::id::{PromiseId, TargetId};
+use super::{Path, Recipe, Ref, Rerun, Session};
+use crate::id::{Ids, PromiseId, TargetId};
 use crate::value::Payload;
 use crate::wire::integers_text;
 

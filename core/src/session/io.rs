@@ -54,19 +54,6 @@ pub struct Recipe {
     pub params: Payload<Ref>,
 }
 
-/// The ids that either side will give next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ids {
-    /// Ours, for our next push.
-    pub next_positive: i64,
-    /// Ours, for the next thing we export.
-    pub next_negative: i64,
-    /// The peer's, for its next push.
-    pub peer_next_positive: i64,
-    /// The peer's, for the next thing it exports, as far as we have seen.
-    pub peer_next_negative: i64,
-}
-
 /// One step of a property path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]

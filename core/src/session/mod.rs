@@ -30,7 +30,7 @@ mod write;
 
 use std::collections::VecDeque;
 
-pub use io::{Closed, ClosedBy, Delivery, Ids, Kind, Outcome, Outgoing, Output, Path, Recipe, Ref, Stats, Step};
+pub use io::{Closed, ClosedBy, Delivery, Kind, Outcome, Outgoing, Output, Path, Recipe, Ref, Stats, Step};
 pub use replan::{Adjustment, Remembered, Replanned};
 pub use revive::{Revived, Wanted};
 pub use snapshot::{Snapshot, SnapshotError};

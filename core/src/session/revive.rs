@@ -11,9 +11,9 @@ use super::audit::Audit;
 use super::gather::Then;
 use super::promise::{Found, PromiseState, Queued, Waiter};
 use super::replan::lost_text;
-use super::{Answer, Closed, ClosedBy, Ids, ImportState, Kind, Recipe, Ref, Rerun, Session};
+use super::{Answer, Closed, ClosedBy, ImportState, Kind, Recipe, Ref, Rerun, Session};
 use crate::error::ErrorCode;
-use crate::id::{ExportId, ImportId, PromiseId, TargetId};
+use crate::id::{ExportId, Ids, ImportId, PromiseId, TargetId};
 use crate::value::Payload;
 use crate::wire::WireError;
 

@@ -77,7 +77,7 @@ fn frames_of_newer_versions_are_ignored_unless_they_must_not_be() {
     for ack in
         [r#"{"type":"session.ack","last_processed_seq":18}"#, r#"{ "last_processed_seq":18,"type":"session.ack"}"#]
     {
-        assert_eq!(Frame::read(ack), Ok(Some(Frame::Ack { last_processed_seq: 18 })));
+        assert_eq!(Frame::read(ack), Ok(Some(Frame::Ack { last_processed_seq: 18, checkpoint: None })));
     }
     Frame::read(r#"{"type":"session.ack","last_processed_seq":99999999999999999999999}"#).unwrap_err();
     let rejected = Frame::Rejected(Refused::new(ErrorCode::from("NEW_CODE"), "no"));

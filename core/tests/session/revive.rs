@@ -1,8 +1,8 @@
 //! A server whose process dies, and is made again from a snapshot: with a client that goes on.
 
 use bowline_core::error::ErrorCode;
-use bowline_core::id::WaitId;
-use bowline_core::session::{Ids, Kind, Outgoing, Recipe, Ref, Remembered, Revived, Session, Snapshot};
+use bowline_core::id::{Ids, WaitId};
+use bowline_core::session::{Kind, Outgoing, Recipe, Ref, Remembered, Revived, Session, Snapshot};
 use bowline_core::value::Payload;
 
 use super::app::{App, path, payload};

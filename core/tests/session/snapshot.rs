@@ -1,8 +1,9 @@
 //! Snapshots that are not what a session was: none is believed, and none does harm. That every
 //! session equals what its snapshot says is looked at wherever these tests make one do something.
 
+use bowline_core::id::Ids;
 use bowline_core::limits::Limits;
-use bowline_core::session::{Ids, Ref, Session, Snapshot, Wanted};
+use bowline_core::session::{Ref, Session, Snapshot, Wanted};
 use bowline_core::value::Payload;
 use serde_json::Value;
 

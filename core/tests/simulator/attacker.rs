@@ -75,6 +75,8 @@ impl World {
             last_event_seq: came,
             first_retained_seq: 1,
             proof,
+            accept: Vec::new(),
+            ids: None,
         };
         let text = Frame::Resume(resume).write();
         match self.servers[server].open(CHALLENGE, self.now, &text, &mut self.dice) {

@@ -186,6 +186,8 @@ impl Client {
             last_event_seq: came,
             first_retained_seq: self.endpoint.first_retained(),
             proof: prove(key, challenge, token, came),
+            accept: Vec::new(),
+            ids: None,
         };
         around.network.write(connection, Way::ToServer, around.now, &Frame::Resume(resume).write());
     }

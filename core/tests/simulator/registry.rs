@@ -5,7 +5,7 @@ use bowline_core::endpoint::{Attached, Endpoint};
 use bowline_core::error::ErrorCode;
 use bowline_core::limits::Limits;
 use bowline_core::link::handshake::Opening;
-use bowline_core::link::{Frame, Joint, Refused, Resume, Resumed, Role, Secret, Welcome};
+use bowline_core::link::{Frame, Joint, Mode, Refused, Resume, Resumed, Role, Secret, Welcome};
 use bowline_core::resume::{Claims, Jti, Owner, TokenError, resume_key};
 use bowline_core::time::{Time, UnixTime};
 
@@ -146,7 +146,7 @@ impl Server {
         let (epoch, resume_token, resume_key) = self.hand_out(&claims.sid, next, now);
         let resumed = Resumed {
             session_id: claims.sid.clone(),
-            mode: "warm".to_owned(),
+            mode: Mode::Warm,
             epoch,
             resume_token,
             resume_key,
@@ -154,6 +154,7 @@ impl Server {
             replayed_from: from,
             replayed: attached.resent > 0,
             replay_count: attached.resent,
+            left: None,
         };
         Ok(Begun { id: claims.sid, attached, epoch, from, answer: Frame::Resumed(resumed) })
     }

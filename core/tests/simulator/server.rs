@@ -239,7 +239,7 @@ impl Server {
             if !Frame::is_frame(&text) {
                 around.ledgers.entry(id.to_owned()).or_default().wrote(Way::ToClient, connection, &text)?;
                 if self.flaw == Flaw::EarlyFree {
-                    let written = Frame::Ack { last_processed_seq: entry.endpoint.first_retained() };
+                    let written = Frame::Ack { last_processed_seq: entry.endpoint.first_retained(), checkpoint: None };
                     entry.endpoint.handle_text(at, around.now, &written.write());
                 }
             }

@@ -73,6 +73,8 @@ impl Linked {
             last_event_seq: came,
             first_retained_seq: 1,
             proof: prove(key, &linked.challenge, token, came),
+            accept: Vec::new(),
+            ids: None,
         };
         linked.socket.send(&Frame::Resume(resume).write()).await;
         let answer = match linked.frame().await {
@@ -272,7 +274,7 @@ async fn connected_clients_are_sent_newer_tokens() {
     resumption.tokens = tokens;
     let address = serve(service().resumption(resumption)).await;
     let (mut first, welcome) = Linked::hello(address).await;
-    let Frame::Token { resume_token } = first.frame().await else { panic!("a token") };
+    let Frame::Token { resume_token, .. } = first.frame().await else { panic!("a token") };
     let (_, resumed) = Linked::resume(address, &resume_token, &welcome.resume_key, 0).await;
     assert_eq!(resumed.unwrap().epoch, 2);
 }

@@ -5,12 +5,18 @@
 //! Commands go to [`Endpoint::session`]; everything that a transport brings or takes goes
 //! through the endpoint, under the [`Attachment`] of that transport.
 
+mod cold;
+
 use std::collections::VecDeque;
+
+pub use cold::{Checkpoint, RestoreError, Restored};
+
+use cold::Checkpoints;
 
 use crate::error::ErrorCode;
 use crate::limits::Limits;
 use crate::link::{Asked, Attachment, Frame, Joint, Link, LinkRules, Refused, Role, Secret};
-use crate::session::{Closed, ClosedBy, Session};
+use crate::session::{Closed, ClosedBy, Session, Wanted};
 use crate::time::Time;
 
 /// The only transport of a plain session.
@@ -22,6 +28,8 @@ pub struct Endpoint {
     /// The session. Its messages are the endpoint's to carry.
     pub session: Session,
     link: Option<Link>,
+    /// What makes it outlive the process of its server.
+    checkpoints: Checkpoints,
     events: VecDeque<LinkEvent>,
     /// The peer asked for the end, and is to be told that it came.
     answers_close: bool,
@@ -44,6 +52,17 @@ pub enum LinkEvent {
     Resumed {
         /// Messages of ours that are sent again.
         resent: u64,
+    },
+    /// There is a transport again, to a server that was made again; not everything outlived that.
+    Restored {
+        /// Calls that are sent again.
+        resent: usize,
+        /// Calls that failed with `CALL_OUTCOME_UNKNOWN`.
+        unknown: usize,
+        /// Calls that failed with `CALL_NOT_ATTEMPTED`.
+        not_attempted: usize,
+        /// References that are broken.
+        lost: usize,
     },
     /// The session is over, and not by us.
     Lost {
@@ -77,7 +96,15 @@ impl Endpoint {
     }
 
     fn new(session: Session, link: Option<Link>) -> Self {
-        Self { session, link, events: VecDeque::new(), answers_close: false, said_goodbye: false, told_end: false }
+        Self {
+            session,
+            link,
+            checkpoints: Checkpoints::default(),
+            events: VecDeque::new(),
+            answers_close: false,
+            said_goodbye: false,
+            told_end: false,
+        }
     }
 
     /// Begins the turn of the transport of a plain session.
@@ -136,17 +163,35 @@ impl Endpoint {
         }
         link.hear(now);
         if Frame::is_frame(text) {
-            self.handle_frame(text);
+            self.handle_frame(now, text);
         } else if link.count(now, text.len()) {
             self.session.handle_message(text);
         }
         !self.session.is_closed()
     }
 
-    fn handle_frame(&mut self, text: &str) {
+    fn handle_frame(&mut self, now: Time, text: &str) {
         let Some(link) = &mut self.link else { return };
         let asked = match Frame::read(text) {
-            Ok(Some(frame)) => link.handle(frame),
+            Ok(Some(Frame::Reconcile { hold, pull })) if link.role() == Role::Server => {
+                if link.count(now, text.len()) {
+                    self.session.reconcile(&Wanted { hold, pull });
+                }
+                return;
+            }
+            Ok(Some(Frame::Skip { next_positive })) if link.role() == Role::Server => {
+                if link.count(now, text.len()) {
+                    self.session.skip(next_positive);
+                }
+                return;
+            }
+            Ok(Some(frame)) => {
+                let asked = link.handle(frame);
+                if let Some(covers) = link.covers.filter(|_| link.role() == Role::Client) {
+                    self.session.covered(covers.next_positive);
+                }
+                asked
+            }
             Ok(None) => Asked::Nothing,
             Err(refused) => Asked::Broken(refused.code, refused.message),
         };
@@ -247,7 +292,7 @@ impl Endpoint {
     /// Sends a newer token to the client.
     pub fn send_token(&mut self, resume_token: Secret) {
         if let Some(link) = &mut self.link {
-            link.queue(Frame::Token { resume_token });
+            link.queue(Frame::Token { resume_token, covers: None });
         }
     }
 

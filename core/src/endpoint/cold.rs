@@ -1,0 +1,246 @@
+//! A session that outlives the process of its server: checkpoints of it on the one side, and going
+//! on from one on either.
+//!
+//! A checkpoint is the endpoint as bytes. Its token goes to the client behind everything that it
+//! covers, so whoever comes with that token has seen all that the checkpoint says was sent.
+//! docs/restore.md says what comes back.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Attached, Endpoint, LinkEvent};
+use crate::error::ErrorCode;
+use crate::id::Ids;
+use crate::limits::Limits;
+use crate::link::{Covers, Frame, Joint, Left, Link, LinkRules, Refused, Role, Secret};
+use crate::session::{
+    Adjustment, Closed, Kind, Recipe, Remembered, Replanned, Revived, Session, Snapshot, SnapshotError,
+};
+use crate::time::Time;
+
+/// The version of [`Bundle`].
+const VERSION: u32 = 1;
+
+/// What a checkpoint is made of.
+#[derive(Serialize, Deserialize)]
+struct Bundle {
+    v: u32,
+    #[serde(rename = "n")]
+    number: u64,
+    #[serde(rename = "ln")]
+    lineage: u64,
+    #[serde(rename = "s")]
+    session: Snapshot,
+}
+
+/// How far a server has come with checkpoints.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Checkpoints {
+    is_on: bool,
+    /// Counts the times that the session was made again.
+    lineage: u64,
+    /// The newest that was taken.
+    taken: u64,
+    /// The one that is being stored.
+    storing: Option<Storing>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Storing {
+    covers: Covers,
+    /// The number of the last message that it covers.
+    after: u64,
+    /// Releases that may be sent once it is stored.
+    withheld: usize,
+}
+
+/// A session as bytes, for a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// Counts the checkpoints of the session; the first is 1.
+    pub number: u64,
+    /// Counts the times that the session was made again; at first 0.
+    pub lineage: u64,
+    /// Everything.
+    pub bytes: Vec<u8>,
+}
+
+/// A server's end of a session that was made again.
+#[derive(Debug)]
+pub struct Restored {
+    /// The session. It takes nothing but what the client wants of it, until it knows that.
+    pub endpoint: Endpoint,
+    /// Local objects that are to be there; see [`Session::recipe`].
+    pub revived: Revived,
+}
+
+/// A session can not be made again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RestoreError {
+    /// The bytes are not those of a checkpoint.
+    Corrupt(String),
+    /// The client's report and the checkpoint can not both be true.
+    Contradicted(String),
+}
+
+impl std::fmt::Display for RestoreError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Corrupt(why) => write!(f, "not a checkpoint: {why}"),
+            Self::Contradicted(why) => write!(f, "the client's report contradicts the checkpoint: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for RestoreError {}
+
+impl From<SnapshotError> for RestoreError {
+    fn from(error: SnapshotError) -> Self {
+        Self::Corrupt(error.to_string())
+    }
+}
+
+impl Restored {
+    /// What the client has to know of it.
+    pub fn left(&self) -> Left {
+        let Revived { restored, lost, unknown, imports, targets: _ } = self.revived.clone();
+        let next_positive = self.endpoint.session.ids().peer_next_positive;
+        Left { next_positive, restored, lost, unknown, imports }
+    }
+}
+
+impl Endpoint {
+    /// Lets a server's session be made again from its checkpoints. Before the first message.
+    pub fn keep_checkpoints(&mut self) {
+        self.checkpoints.is_on = true;
+        self.session.withhold_releases();
+    }
+
+    /// Keeps what a client has to send again to a server that was made again, up to so many bytes.
+    /// Before the first call.
+    pub fn keep_sent(&mut self, bytes_max: usize) {
+        self.session.keep_sent(bytes_max);
+    }
+
+    /// The session as it is. `None` while one is being stored, four are not confirmed, or there is
+    /// nothing to store: it is over, was not to be kept, or was just made again.
+    ///
+    /// Owed: [`stored`](Self::stored) or [`not_stored`](Self::not_stored).
+    pub fn checkpoint(&mut self) -> Option<Checkpoint> {
+        let link = self.link.as_ref().filter(|link| !link.tokens.is_full())?;
+        let Checkpoints { is_on, lineage, storing, .. } = self.checkpoints;
+        if !is_on || storing.is_some() || self.session.is_unreconciled() {
+            return None;
+        }
+        let session = self.session.snapshot()?;
+        let after = link.last() + self.session.transmit_len() as u64;
+        self.checkpoints.taken += 1;
+        let number = self.checkpoints.taken;
+        let covers = Covers { checkpoint: number, next_positive: self.session.ids().peer_next_positive };
+        self.checkpoints.storing = Some(Storing { covers, after, withheld: self.session.withheld_len() });
+        let bundle = Bundle { v: VERSION, number, lineage, session };
+        let bytes = serde_json::to_vec(&bundle).expect("a snapshot is numbers, texts and lists of them");
+        Some(Checkpoint { number, lineage, bytes })
+    }
+
+    /// The checkpoint is stored, and this is its token.
+    pub fn stored(&mut self, token: Secret) {
+        if let (Some(storing), Some(link)) = (self.checkpoints.storing.take(), &mut self.link) {
+            link.tokens.place(storing.after, token, storing.covers);
+            self.session.release_withheld(storing.withheld);
+        }
+    }
+
+    /// The checkpoint could not be stored; the session goes on without.
+    pub fn not_stored(&mut self) {
+        self.checkpoints.storing = None;
+    }
+
+    /// The newest checkpoint that the client has a token of; those before are not needed any more.
+    pub fn confirmed_checkpoint(&self) -> u64 {
+        self.link.as_ref().map_or(0, |link| link.tokens.confirmed())
+    }
+
+    /// The client has come with a token of this checkpoint.
+    pub fn confirm_checkpoint(&mut self, number: u64) {
+        if let Some(link) = &mut self.link {
+            link.tokens.begin_with(number);
+        }
+    }
+
+    /// How often the session was made again.
+    pub fn lineage(&self) -> u64 {
+        self.checkpoints.lineage
+    }
+
+    /// A server's end, made again from the bytes of a checkpoint, or from none that was ever made.
+    /// `report` is what the client says of the ids that were given; `lives` says of a local object,
+    /// by its recipe and kind, whether it can be made again.
+    ///
+    /// # Errors
+    /// The bytes are not those of a checkpoint, or what the client says can not be true.
+    pub fn restore(
+        checkpoint: Option<&[u8]>,
+        limits: Limits,
+        rules: LinkRules,
+        report: &Ids,
+        lives: impl Fn(Option<&Recipe>, Kind) -> Result<(), ErrorCode>,
+    ) -> Result<Restored, RestoreError> {
+        let (mut session, number, lineage) = match checkpoint {
+            None => (Session::new(limits, true), 0, 0),
+            Some(bytes) => {
+                let corrupt = |error: serde_json::Error| RestoreError::Corrupt(error.to_string());
+                let Bundle { v, number, lineage, session } = serde_json::from_slice(bytes).map_err(corrupt)?;
+                if v != VERSION {
+                    return Err(RestoreError::Corrupt(format!("version {v} is not known here")));
+                }
+                (Session::restore(session, limits)?, number, lineage)
+            }
+        };
+        let contradicted = |closed: Closed| RestoreError::Contradicted(closed.message);
+        let revived = session.revive(report, lives).map_err(contradicted)?;
+        let mut endpoint = Self::new(session, Some(Link::new(Role::Server, rules)));
+        endpoint.checkpoints = Checkpoints { is_on: true, lineage: lineage + 1, taken: number, storing: None };
+        endpoint.confirm_checkpoint(number);
+        Ok(Restored { endpoint, revived })
+    }
+
+    /// Begins the turn of a client's new transport, to a server that was made again.
+    ///
+    /// # Errors
+    /// The session is over, or the server holds what the client never gave.
+    pub fn attach_cold(&mut self, now: Time, heartbeat: bool, left: &Left) -> Result<Attached, Refused> {
+        let Some(link) = self.link.as_mut().filter(|_| !self.session.is_closed()) else {
+            return Err(Refused::new(ErrorCode::ResumeWindowExpired, "the session is over"));
+        };
+        link.begin_anew();
+        let became = self.session.replan(&remembered(left), written).map_err(|closed| {
+            let refused = Refused::new(ErrorCode::from(closed.name.as_str()), closed.message.clone());
+            self.session.close(closed, false);
+            refused
+        })?;
+        let joint = Joint { peer_processed: 0, peer_sends_after: None, heartbeat };
+        let (attachment, resent) = link.attach(now, joint)?;
+        let Replanned { resent: calls, unknown, not_attempted, lost } = became;
+        self.events.push_back(LinkEvent::Restored { resent: calls, unknown, not_attempted, lost });
+        Ok(Attached { attachment, processed: 0, resent })
+    }
+}
+
+fn remembered(left: &Left) -> Remembered {
+    Remembered {
+        next_positive: left.next_positive,
+        restored: left.restored.iter().copied().collect(),
+        lost: left.lost.iter().cloned().collect(),
+        unknown: left.unknown.iter().copied().collect(),
+        imports: left.imports.iter().copied().collect(),
+    }
+}
+
+fn written(adjustment: Adjustment) -> String {
+    let frame = match adjustment {
+        Adjustment::Reconcile { hold, pull } => Frame::Reconcile { hold, pull },
+        Adjustment::Skip { next_positive } => Frame::Skip { next_positive },
+    };
+    frame.write()
+}
