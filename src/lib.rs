@@ -66,15 +66,17 @@
 //! SQLite, for which a C compiler is needed. None changes what is on the wire. A Tokio runtime is
 //! needed.
 
+pub use bowline_core::error::ErrorCode;
 #[doc(hidden)]
 pub use bowline_core::generated as __private;
 pub use bowline_core::limits::Limits;
 pub use bowline_core::link::LinkRules;
 pub use bowline_core::peer::stream::{Reader, Writer};
 pub use bowline_core::peer::{
-    Arg, Attenuate, CallError, CodecError, DynTarget, Elements, ErrorCase, FromPromise, Func, Interface, IntoArg,
-    IntoStep, Mapped, Member, MemberKind, Never, Options, Pipeline, Promise, Reference, RemoteError, Revoke, RpcError,
-    SessionError, Stub, Thrown, stream, testing,
+    Arg, Attenuate, CallError, CodecError, Durable, DynTarget, Elements, ErrorCase, FromPromise, Func, Interface,
+    IntoArg, IntoStep, Mapped, Member, MemberKind, Never, NotDurable, Options, Pipeline, Promise, Recipe, Reference,
+    RemoteError, Repeat, Restorable, RestoreCtx, RestoreError, Restorer, Restorers, Revoke, RpcError, SessionError,
+    StoredRecipe, Stub, Thrown, stream, testing,
 };
 pub use bowline_core::session::{Closed, ClosedBy, Path, Stats, Step};
 pub use bowline_core::typescript::{self, TypeScript, typescript};
@@ -85,7 +87,7 @@ pub use bowline_client::KeepAlive;
 #[cfg(feature = "client")]
 pub use bowline_client::{Batch, Connect, ConnectError, Events, LinkEvent, Session, batch, connect};
 #[cfg(feature = "macros")]
-pub use bowline_macros::{Pipeline, RpcError, TypeScript, interface};
+pub use bowline_macros::{Pipeline, RpcError, TypeScript, durable, interface};
 #[cfg(feature = "server")]
 pub use bowline_server::{
     Authenticator, Credentials, HttpLimits, KeepAlive, Key, KeyError, KeyRing, Peer, PeerAddress, Principal, Refusal,

@@ -25,16 +25,21 @@ macro_rules! codes {
                 }
             }
 
+            /// The code that is written so, if this version knows it.
+            pub fn known(code: &str) -> Option<Self> {
+                match code {
+                    $($wire => Some(Self::$name),)*
+                    _ => None,
+                }
+            }
+
             /// Every code of this version.
             pub const ALL: &'static [Self] = &[$(Self::$name,)*];
         }
 
         impl From<&str> for ErrorCode {
             fn from(code: &str) -> Self {
-                match code {
-                    $($wire => Self::$name,)*
-                    other => Self::Unknown(other.to_owned()),
-                }
+                Self::known(code).unwrap_or_else(|| Self::Unknown(code.to_owned()))
             }
         }
     };
@@ -91,6 +96,14 @@ codes! {
     CallNotAttempted = "CALL_NOT_ATTEMPTED",
     /// The stream ended with the process at its other end.
     StreamInterrupted = "STREAM_INTERRUPTED",
+    /// The object could not be made again.
+    RestoreFailed = "RESTORE_FAILED",
+    /// Nobody here knows how to make the object again.
+    RestorerUnknown = "RESTORER_UNKNOWN",
+    /// What sessions and outcomes are kept in cannot be reached.
+    StoreUnavailable = "STORE_UNAVAILABLE",
+    /// What was kept is not what comes back.
+    StoreCorrupt = "STORE_CORRUPT",
 }
 
 impl fmt::Display for ErrorCode {

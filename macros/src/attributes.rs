@@ -13,6 +13,10 @@ pub(crate) struct Rpc {
     pub(crate) name: Option<LitStr>,
     /// `get`: a property, not a method.
     pub(crate) get: Option<Ident>,
+    /// `idempotent`: carried out twice, it does what it does once.
+    pub(crate) idempotent: Option<Ident>,
+    /// `recorded`: its outcome is kept, and given to a call that comes again.
+    pub(crate) recorded: Option<Ident>,
     /// `rest`: all remaining arguments.
     pub(crate) rest: Option<Ident>,
     /// `cause`: this field is the error's cause.
@@ -51,6 +55,8 @@ impl Rpc {
                 return if repeated { Err(meta.error("said twice")) } else { Ok(()) };
             }
             "get" => (&mut self.get, option),
+            "idempotent" => (&mut self.idempotent, option),
+            "recorded" => (&mut self.recorded, option),
             "rest" => (&mut self.rest, option),
             "cause" => (&mut self.cause, option),
             "message" => (&mut self.message, option),

@@ -9,7 +9,7 @@ use syn::{Generics, Ident, parse_quote};
 
 use crate::attributes::conditions;
 use crate::generics::{marker, preceded, sendable};
-use crate::model::{Interface, Kind, Member};
+use crate::model::{Interface, Kind, Member, Repeat};
 use crate::reference;
 
 pub(crate) fn render(interface: &Interface) -> TokenStream {
@@ -170,6 +170,15 @@ fn constructors(interface: &Interface) -> TokenStream {
                 let stub = ::bowline::Stub::new(__Dispatch { object, #made });
                 <Self as ::bowline::Reference>::from_stub(stub)
             }
+
+            /// A reference to an object of ours that another process can make again, from what
+            /// the object's recipe says now.
+            #vis fn durable(object: impl #of #of_interface + ::bowline::Durable) -> Self {
+                let recipe = ::bowline::Durable::recipe(&object);
+                let object = ::bowline::__private::Arc::new(object);
+                let stub = ::bowline::Stub::durable(__Dispatch { object, #made }, recipe);
+                <Self as ::bowline::Reference>::from_stub(stub)
+            }
         }
     }
 }
@@ -177,11 +186,16 @@ fn constructors(interface: &Interface) -> TokenStream {
 fn description(interface: &Interface) -> TokenStream {
     let name = interface.name.to_string();
     let members = interface.members.iter().map(|member| {
-        let Member { attrs, wire, kind, args, rest, .. } = member;
+        let Member { attrs, wire, kind, repeat, args, rest, .. } = member;
         let conditions = conditions(attrs);
         let kind = match kind {
             Kind::Method => quote!(Method),
             Kind::Property => quote!(Property),
+        };
+        let repeat = match repeat {
+            Repeat::Never => quote!(Never),
+            Repeat::Idempotent => quote!(Idempotent),
+            Repeat::Recorded => quote!(Recorded),
         };
         let names = args.iter().map(|arg| arg.name.to_string());
         let rest = rest.iter().map(|arg| format!("...{}", arg.name));
@@ -191,6 +205,7 @@ fn description(interface: &Interface) -> TokenStream {
                 name: #wire,
                 kind: ::bowline::MemberKind::#kind,
                 args: &[#(#names,)* #(#rest,)*],
+                repeat: ::bowline::Repeat::#repeat,
             }
         }
     });

@@ -1,4 +1,4 @@
-//! Procedural macros of Bowline: `#[interface]`, `#[derive(Pipeline)]` and `#[derive(RpcError)]`.
+//! Procedural macros of Bowline: `#[interface]`, `#[durable]`, `#[derive(Pipeline)]` and `#[derive(RpcError)]`.
 //!
 //! They are re-exported by the `bowline` package, which is how to use them: what they generate
 //! names everything as `::bowline::…`. Each reads its input into a model first (`parse`), which is
@@ -6,6 +6,7 @@
 mod attributes;
 mod described;
 mod dispatch;
+mod durable;
 mod error;
 mod faults;
 mod generics;
@@ -75,6 +76,19 @@ use syn::{DeriveInput, ItemTrait, parse_macro_input};
 /// `#[rpc(get)]` on a method without arguments makes it a property: JavaScript peers read
 /// `directory.version`. On the reference it is a method, for which nothing is sent before it is
 /// used.
+///
+/// # Calls that are made again
+///
+/// When a server is restarted, the fate of calls that it has not answered is not known, and they
+/// fail with `CALL_OUTCOME_UNKNOWN`; none is ever carried out twice, unless the method says so:
+///
+/// - `#[rpc(idempotent)]`: carried out twice it does what it does once. The call is made again.
+/// - `#[rpc(recorded)]`: where the server keeps sessions in a store, it keeps the outcome there
+///   for 10 minutes, and a call that comes again gets it. An outcome that holds references, or is
+///   longer than 64 KiB, is not kept.
+///
+/// Properties are read again. Inside of any method `bowline::call_id()` names the call, the same
+/// whenever it comes again.
 ///
 /// A promise has a few methods of its own, `timeout` among them. They hide methods of the same name
 /// on what is promised; `(*promise).timeout()` reaches these.
@@ -201,6 +215,69 @@ pub fn interface(options: TokenStream, item: TokenStream) -> TokenStream {
     parse::interface(options.into(), item)
         .map_or_else(syn::Error::into_compile_error, |interface| interface::render(&interface))
         .into()
+}
+
+/// Makes a struct durable: an object that another process can make again, from its fields.
+///
+/// ```
+/// use bowline::{Durable, RestoreError, Restorer, Restorers};
+///
+/// #[bowline::interface]
+/// pub trait Account {
+///     async fn owner(&self) -> String;
+/// }
+///
+/// #[bowline::durable(restorer = "account", version = 1)]
+/// pub struct Ledger {
+///     pub owner: String,
+///     pub number: u64,
+///     /// The bank: state and connections are no part of a recipe.
+///     #[durable(skip)]
+///     bank: std::sync::Arc<()>,
+/// }
+///
+/// impl Account for Ledger {
+///     async fn owner(&self) -> String {
+///         self.owner.clone()
+///     }
+/// }
+///
+/// let bank = std::sync::Arc::new(());
+/// let restorers = Restorers::new().with(Restorer::of::<Ledger, _, _, _>({
+///     let bank = bank.clone();
+///     move |ctx, params: LedgerParams| {
+///         let bank = bank.clone();
+///         async move {
+///             if params.owner != ctx.principal() {
+///                 return Err(RestoreError::PermissionDenied);
+///             }
+///             Ok(AccountRef::durable(params.restore(bank)))
+///         }
+///     }
+/// }));
+/// assert!(restorers.knows("account"));
+/// let ledger = Ledger { owner: "ann".to_owned(), number: 7, bank };
+/// assert_eq!(ledger.recipe().restorer(), "account");
+/// ```
+///
+/// # What is generated
+///
+/// - `Durable` for the struct. The recipe names the restorer and its version, and holds a copy of
+///   every field that is not under `#[durable(skip)]`. So these fields are `Clone`, and serde's
+///   `Serialize` and `Deserialize`; they are data, references to durable objects, or references
+///   to objects of the peer's.
+/// - A struct `LedgerParams` of the same fields, with the visibility of each. Attributes of serde
+///   on a field, and documentation, go there too.
+/// - `LedgerParams::restore`, which puts the struct together again; the fields that were left out
+///   are its arguments, in their order.
+/// - `Restorable` for the struct, so that `Restorer::of` finds name, version and parameters.
+///
+/// Whenever the form of the fields changes, `version` rises, and the restorer gets a step:
+/// `Restorer::migrate`. A field that is new and has `#[serde(default)]` needs none.
+#[proc_macro_attribute]
+pub fn durable(options: TokenStream, item: TokenStream) -> TokenStream {
+    let item = parse_macro_input!(item as DeriveInput);
+    durable::expand(options.into(), item).unwrap_or_else(syn::Error::into_compile_error).into()
 }
 
 /// Makes the fields of a struct usable before it has arrived: a promise of it has a method for

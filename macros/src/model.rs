@@ -24,6 +24,7 @@ pub(crate) struct Member {
     pub(crate) name: Ident,
     pub(crate) wire: String,
     pub(crate) kind: Kind,
+    pub(crate) repeat: Repeat,
     pub(crate) receiver: Receiver,
     pub(crate) args: Vec<Argument>,
     /// The last argument, when it collects all that are left.
@@ -37,6 +38,14 @@ pub(crate) struct Member {
 pub(crate) enum Kind {
     Method,
     Property,
+}
+
+/// Whether a call whose outcome was lost may be made again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Repeat {
+    Never,
+    Idempotent,
+    Recorded,
 }
 
 /// `&self`, or `self: Arc<Self>`.

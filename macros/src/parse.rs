@@ -9,7 +9,7 @@ use syn::{
 
 use crate::attributes::{Rpc, is_rpc};
 use crate::faults::Faults;
-use crate::model::{Argument, Interface, Kind, Member, Output, Receiver};
+use crate::model::{Argument, Interface, Kind, Member, Output, Receiver, Repeat};
 use crate::names::{camel_case, member_refused};
 use crate::signature::{check_type, type_arguments};
 
@@ -54,14 +54,15 @@ fn check_trait(item: &ItemTrait, faults: &mut Faults) {
 }
 
 /// Names that the reference type has for itself.
-const OF_THE_REFERENCE: [&str; 3] = ["new", "from_arc", "clone"];
+const OF_THE_REFERENCE: [&str; 4] = ["new", "from_arc", "durable", "clone"];
 
 fn member(method: TraitItemFn, faults: &mut Faults) -> Option<Member> {
     let TraitItemFn { attrs, sig, default, .. } = method;
-    let rpc = faults.take(Rpc::read(&attrs, &["name", "get"]))?;
+    let rpc = faults.take(Rpc::read(&attrs, &["name", "get", "idempotent", "recorded"]))?;
     check_signature(&sig, faults);
     let wire = wire_name(&sig.ident, &rpc, faults);
     let kind = if rpc.get.is_some() { Kind::Property } else { Kind::Method };
+    let repeat = repeat(&rpc, faults);
     let mut inputs = sig.inputs.into_iter().peekable();
     let receiver = receiver(inputs.next_if(|input| matches!(input, FnArg::Receiver(_))), &sig.ident, faults);
     let mut args = Vec::new();
@@ -80,6 +81,7 @@ fn member(method: TraitItemFn, faults: &mut Faults) -> Option<Member> {
         attrs: attrs.into_iter().filter(|attr| !is_rpc(attr)).collect(),
         wire,
         kind,
+        repeat,
         receiver: receiver?,
         args,
         rest,
@@ -124,6 +126,22 @@ fn wire_name(method: &Ident, rpc: &Rpc, faults: &mut Faults) -> String {
         faults.add(syn::Error::new(place, message));
     }
     wire
+}
+
+fn repeat(rpc: &Rpc, faults: &mut Faults) -> Repeat {
+    match (&rpc.idempotent, &rpc.recorded) {
+        (Some(said), _) | (None, Some(said)) if rpc.get.is_some() => {
+            faults.at(said, "a property can be read again as it is: this is for methods");
+            Repeat::Never
+        }
+        (Some(_), Some(said)) => {
+            faults.at(said, "what is idempotent is carried out again, so there is nothing to record: say one of both");
+            Repeat::Never
+        }
+        (Some(_), None) => Repeat::Idempotent,
+        (None, Some(_)) => Repeat::Recorded,
+        (None, None) => Repeat::Never,
+    }
 }
 
 fn receiver(first: Option<FnArg>, method: &Ident, faults: &mut Faults) -> Option<Receiver> {

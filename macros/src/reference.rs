@@ -8,7 +8,7 @@ use syn::spanned::Spanned;
 
 use crate::attributes::{conditions, docs, has, only};
 use crate::generics::{marker, sendable};
-use crate::model::{Argument, Interface, Kind, Member};
+use crate::model::{Argument, Interface, Kind, Member, Repeat};
 
 /// `DirectoryRef` for `Directory`.
 pub(crate) fn name(interface: &Interface) -> Ident {
@@ -73,7 +73,7 @@ fn method(interface: &Interface, member: &Member) -> TokenStream {
 
 /// What a method does: it sends its arguments, or reads the property.
 fn send(member: &Member) -> TokenStream {
-    let Member { name, wire, kind, args, rest, .. } = member;
+    let Member { name, wire, kind, repeat, args, rest, .. } = member;
     if *kind == Kind::Property {
         return quote!(::bowline::Stub::get_typed(&self.stub, #wire));
     }
@@ -91,7 +91,8 @@ fn send(member: &Member) -> TokenStream {
         }
     };
     let args = quote_spanned!(name.span()=> &#args);
-    quote!(::bowline::Stub::call_typed(&self.stub, #wire, #args))
+    let call = if *repeat == Repeat::Never { quote!(call_typed) } else { quote!(call_idempotent) };
+    quote!(::bowline::Stub::#call(&self.stub, #wire, #args))
 }
 
 /// The documentation of the trait's method, or a sentence in its place.

@@ -1,7 +1,7 @@
 #[bowline::interface(strict)]
 #[rpc(name = "other")]
 trait Options {
-    #[rpc(idempotent)]
+    #[rpc(cached)]
     async fn profile(&self, id: u64);
     #[rpc(name = "a", name = "b")]
     async fn twice(&self);

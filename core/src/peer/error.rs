@@ -3,7 +3,8 @@
 
 use std::fmt;
 
-use crate::peer::object::error_payload;
+use crate::error::ErrorCode;
+use crate::peer::object::rejection;
 use crate::session::Closed;
 use crate::value::{self, Cap, DecodeError, EncodeError, ErrorKind, ErrorValue, Object, Payload, Value};
 
@@ -148,6 +149,19 @@ impl<E: RpcError> CallError<E> {
     }
 }
 
+impl<E: RpcError> CallError<E> {
+    /// The code of what went wrong, if it is one of Bowline's: what became of the session, the
+    /// link, or an object that was to be restored. JavaScript peers read it as `error.code`.
+    pub fn code(&self) -> Option<ErrorCode> {
+        match self {
+            Self::App(error) => code_of(&error.to_value()),
+            Self::Remote(error) => error.code(),
+            Self::Session(SessionError::Closed(closed)) => ErrorCode::known(&closed.name),
+            Self::Session(SessionError::TimedOut) | Self::Codec(_) => None,
+        }
+    }
+}
+
 impl<E> CallError<E> {
     /// The error that the peer sent, when it is not of the declared type.
     pub fn remote(&self) -> Option<&RemoteError> {
@@ -173,7 +187,7 @@ impl<E: RpcError> RpcError for CallError<E> {
         match self {
             Self::App(error) => error.to_value(),
             Self::Remote(error) => error.value().clone(),
-            Self::Session(SessionError::Closed(closed)) => error_value(&closed.name, closed.message.clone()),
+            Self::Session(SessionError::Closed(closed)) => closed_value(closed),
             Self::Session(error) => error_value("Error", error.to_string()),
             Self::Codec(error) => error_value("TypeError", error.to_string()),
         }
@@ -234,6 +248,11 @@ impl RemoteError {
             Value::String(text) => text,
             _ => "",
         }
+    }
+
+    /// Its code, if that is one of Bowline's; see [`CallError::code`].
+    pub fn code(&self) -> Option<ErrorCode> {
+        code_of(&self.0)
     }
 
     /// Its further properties.
@@ -317,7 +336,23 @@ pub(crate) fn type_error(message: String) -> ErrorValue {
 
 /// What the end of a session looks like to somebody who waits for a value.
 pub(crate) fn closed_payload(closed: &Closed) -> Payload<Cap> {
-    error_payload(&closed.name, &closed.message)
+    rejection(&closed_value(closed))
+}
+
+/// As `error.code` where the name is a code.
+fn closed_value(closed: &Closed) -> Value {
+    let mut error = named(&closed.name, closed.message.clone());
+    if ErrorCode::known(&closed.name).is_some() {
+        error.props.insert("code", Value::String(closed.name.clone()));
+    }
+    error.into()
+}
+
+fn code_of(value: &Value) -> Option<ErrorCode> {
+    match value.as_error()?.props.get("code")? {
+        Value::String(code) => ErrorCode::known(code),
+        _ => None,
+    }
 }
 
 fn error_value(name: &str, message: String) -> Value {

@@ -18,6 +18,21 @@ pub struct Member {
     pub kind: MemberKind,
     /// The arguments' names; one that stands for all that are left begins with `...`.
     pub args: &'static [&'static str],
+    /// What a second call with the same arguments does.
+    pub repeat: Repeat,
+}
+
+/// What becomes of a call whose outcome was lost with a process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Repeat {
+    /// It fails; it is never carried out twice. So it is with everything that does not say
+    /// otherwise.
+    #[default]
+    Never,
+    /// It is carried out again: `#[rpc(idempotent)]`.
+    Idempotent,
+    /// Its outcome is kept, and given again: `#[rpc(recorded)]`.
+    Recorded,
 }
 
 /// What a member is.

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::peer::guard::Gate;
 use crate::peer::object::{Args, DynTarget, Object, Reply};
+use crate::peer::recipe::Recipe;
 use crate::peer::shared::{Entry, Shared};
 use crate::peer::stream::{Readable, Writable};
 use crate::session::Kind;
@@ -13,6 +14,8 @@ use crate::session::Kind;
 /// An object of ours.
 pub(crate) struct Local {
     pub(crate) body: Body,
+    /// How it can be made again.
+    recipe: Option<Box<Recipe>>,
     /// Alive while a call or a result of one is: the session holds the object, not the other
     /// way round.
     private: Mutex<Weak<Shared>>,
@@ -38,7 +41,16 @@ pub(crate) enum Body {
 
 impl Local {
     pub(crate) fn new(body: Body) -> Arc<Self> {
-        Arc::new(Self { body, private: Mutex::new(Weak::new()) })
+        Arc::new(Self { body, recipe: None, private: Mutex::new(Weak::new()) })
+    }
+
+    /// An object that can be made again.
+    pub(crate) fn durable(body: Body, recipe: Recipe) -> Arc<Self> {
+        Arc::new(Self { body, recipe: Some(Box::new(recipe)), private: Mutex::new(Weak::new()) })
+    }
+
+    pub(crate) fn recipe(&self) -> Option<&Recipe> {
+        self.recipe.as_deref()
     }
 
     /// The session through which local handles call the object; its main object is this one.

@@ -54,6 +54,23 @@ impl<T, E> Promise<T, E> {
         Self::from_stub(Stub::promised(Box::pin(async move { reply(future.await) })))
     }
 
+    /// Says that the call may be carried out more than once: should a server be restarted before
+    /// it has answered, the call is made again instead of failing with `CALL_OUTCOME_UNKNOWN`.
+    /// Methods under `#[rpc(idempotent)]` need no such word. Said right after the call; it says
+    /// nothing of the calls that led to it.
+    ///
+    /// ```
+    /// # use bowline_core::peer::{CallError, Stub};
+    /// # async fn example(api: Stub) -> Result<(), CallError> {
+    /// let users = api.call("count", ()).idempotent().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn idempotent(self) -> Self {
+        self.stub.mark_idempotent();
+        self
+    }
+
     /// The result as a reference without a type.
     pub fn stub(&self) -> &Stub {
         &self.stub

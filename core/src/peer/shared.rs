@@ -19,6 +19,7 @@ use crate::id::{PromiseId, TargetId, WaitId};
 use crate::limits::Limits;
 use crate::link::{Attachment, Joint, LinkRules, Refused, Role};
 use crate::peer::deliver;
+use crate::peer::interface::Repeat;
 use crate::peer::local::Local;
 use crate::peer::object::Answer;
 use crate::peer::options::Options;
@@ -233,7 +234,13 @@ impl Shared {
     ///
     /// # Errors
     /// The session is over.
-    pub(crate) fn call(self: &Arc<Self>, of: Ref, path: &[Step], args: Option<Payload<Cap>>) -> Result<Ref, Closed> {
+    pub(crate) fn call(
+        self: &Arc<Self>,
+        of: Ref,
+        path: &[Step],
+        args: Option<Payload<Cap>>,
+        repeat: Repeat,
+    ) -> Result<Ref, Closed> {
         let mut state = self.lock();
         if let Some(closed) = &state.closed {
             return Err(closed.clone());
@@ -245,6 +252,9 @@ impl Shared {
         let args = args.map(|args| lowering.lower(args));
         let lowered = lowering.done();
         let result = state.endpoint.session.call(of, path, args);
+        if repeat != Repeat::Never {
+            state.endpoint.session.mark_idempotent(result);
+        }
         self.finish_lowering(state, lowered);
         Ok(result)
     }

@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::id::ImportId;
 use crate::peer::deliver;
 use crate::peer::error::{CallError, CodecError, Never, SessionError};
+use crate::peer::interface::Repeat;
 use crate::peer::local::{Body, Local};
 use crate::peer::object::{Answer, Args, DynTarget, Object, Reply, error_payload, rejection, reply};
 use crate::peer::promise::{Promise, Waiting};
@@ -114,21 +115,27 @@ impl Stub {
     /// Calls a method, at once; an empty name calls the thing itself. `args` as in
     /// [`call_typed`](Self::call_typed).
     pub fn call(&self, method: &str, args: impl Serialize) -> Promise<Value, Never> {
-        Promise::from_stub(self.send(method, &args))
+        Promise::from_stub(self.send(method, &args, Repeat::Never))
     }
 
     /// Calls a method, at once; an empty name calls the thing itself. `args` is a tuple for
     /// several arguments, `()` for none, anything else for one. Arguments that cannot be encoded
     /// fail the promise, and nothing is sent.
     pub fn call_typed<T, E>(&self, method: &'static str, args: &impl Serialize) -> Promise<T, E> {
-        Promise::from_stub(self.send(method, args))
+        Promise::from_stub(self.send(method, args, Repeat::Never))
+    }
+
+    /// As [`call_typed`](Self::call_typed), for a method that may be carried out twice; see
+    /// [`Promise::idempotent`].
+    pub fn call_idempotent<T, E>(&self, method: &'static str, args: &impl Serialize) -> Promise<T, E> {
+        Promise::from_stub(self.send(method, args, Repeat::Idempotent))
     }
 
     /// Calls the thing itself, at once, with as many arguments as there are values: for proxies
     /// and scripts, which learn the number of arguments when they run.
     pub fn apply(&self, args: impl IntoIterator<Item = Value>) -> Promise<Value, Never> {
         let args = Spread(Vec::from_iter(args));
-        Promise::from_stub(self.send("", &args))
+        Promise::from_stub(self.send("", &args, Repeat::Never))
     }
 
     /// A property as a promise. Nothing is sent before it is used.
@@ -284,7 +291,14 @@ impl Stub {
     /// Calls the thing itself, at once.
     pub(crate) fn call_payload(&self, args: Payload<Cap>) -> Self {
         let (base, path) = self.parts();
-        base.call_at(path, args)
+        base.call_at(path, args, Repeat::Never)
+    }
+
+    /// Lets the call that this is the result of be sent again, where it is one of the peer's.
+    pub(crate) fn mark_idempotent(&self) {
+        if let Inner::Remote(Remote { shared, of: of @ Ref::Import(_), .. }) = self.inner() {
+            shared.lock().endpoint.session.mark_idempotent(*of);
+        }
     }
 
     /// Waits for the thing itself, from now on.
@@ -311,21 +325,21 @@ impl Stub {
         }
     }
 
-    fn send(&self, method: &str, args: &(impl Serialize + ?Sized)) -> Self {
+    fn send(&self, method: &str, args: &(impl Serialize + ?Sized), repeat: Repeat) -> Self {
         let args = match value::encode_args(args) {
             Ok(args) => args,
             Err(error) => return Self::broken_by(Broken::Codec(CodecError::Encode(error))),
         };
         let (base, start) = self.parts();
         if method.is_empty() {
-            return base.call_at(start, args);
+            return base.call_at(start, args, repeat);
         }
         let mut path = start.to_vec();
         path.push(Step::Name(method.to_owned()));
-        base.call_at(&path, args)
+        base.call_at(&path, args, repeat)
     }
 
-    fn call_at(&self, path: &[Step], args: Payload<Cap>) -> Self {
+    fn call_at(&self, path: &[Step], args: Payload<Cap>, repeat: Repeat) -> Self {
         if let Some(recorder) = record::current() {
             return recorder.call(self, path, &args);
         }
@@ -333,7 +347,7 @@ impl Stub {
             Ok(found) => found,
             Err(broken) => return Self::broken_by(broken),
         };
-        match shared.call(of, path, Some(args)) {
+        match shared.call(of, path, Some(args), repeat) {
             Ok(of) => Self::from_remote(Remote { shared, of, kind: Kind::Result }),
             Err(closed) => Self::broken_by(Broken::Lost(closed)),
         }

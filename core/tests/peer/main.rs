@@ -12,4 +12,5 @@ mod load; // many threads, many calls
 mod local; // references and promises without a connection
 mod maps; // map_each
 mod passing; // capabilities as arguments and results, proxies, attenuation
+mod recipes; // durable objects, and those who make them again
 mod shape; // what must be Send, Sync and nameable

@@ -1,0 +1,204 @@
+//! Recipes: what is known of an object that can be made again by another process. A recipe says
+//! which object it is, not what state it is in: state belongs where the application keeps it.
+//!
+//! How objects are made again is in `restorers`; how a session keeps the recipes of what its peer
+//! holds is the business of `caps`.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::peer::local::{Body, Local};
+use crate::peer::object::Object;
+use crate::peer::record;
+use crate::peer::stub::{Inner, Stub};
+use crate::value::{self, Cap, EncodeError, Payload};
+
+/// Recipes inside of recipes, beyond which an object is not durable.
+pub(crate) const DEPTH_MAX: usize = 32;
+
+/// Bytes of the parameters of one recipe, beyond which an object is not durable.
+pub(crate) const BYTES_MAX: usize = 64 << 10;
+
+/// An object that can be made again, by a process that has never seen it.
+///
+/// ```
+/// use bowline_core::peer::{Durable, Recipe};
+/// # struct Cart { id: u64 }
+/// impl Durable for Cart {
+///     fn recipe(&self) -> Recipe {
+///         Recipe::new("cart", 1, &self.id)
+///     }
+/// }
+/// ```
+///
+/// `#[bowline::durable]` writes it for a struct of data and durable references. A reference made
+/// by `CartRef::durable` remembers the recipe, and the restorer registered under its name makes
+/// the object again; see [`Restorer`](crate::peer::Restorer).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has no recipe, so no other process could make it again",
+    note = "`#[bowline::durable]` on the struct writes one, or implement `Durable`"
+)]
+pub trait Durable {
+    /// How to make the object again. Asked once, when a reference to it is made.
+    fn recipe(&self) -> Recipe;
+}
+
+/// A type whose recipe `#[bowline::durable]` has written.
+pub trait Restorable: Durable {
+    /// The name of its restorer.
+    const RESTORER: &'static str;
+    /// The version of its parameters.
+    const VERSION: u32;
+    /// What its recipe consists of.
+    type Params: Serialize + DeserializeOwned;
+}
+
+/// How to make an object again: by whom, and from what.
+#[derive(Clone)]
+pub struct Recipe {
+    restorer: Cow<'static, str>,
+    version: u32,
+    params: Result<Payload<Cap>, EncodeError>,
+}
+
+impl Recipe {
+    /// The recipe of an object that the restorer of this name makes from `params`, whose form is
+    /// that of `version`.
+    ///
+    /// `params` may hold references: to durable objects, and to objects of the peer's, such as
+    /// callbacks. An object that refers to something else of ours cannot be made again, and is
+    /// lost with its process as if it had no recipe; a warning says so. The same goes for
+    /// parameters that cannot be encoded, are longer than 64 KiB or nested more than 32 levels.
+    pub fn new(restorer: impl Into<Cow<'static, str>>, version: u32, params: &impl Serialize) -> Self {
+        Self { restorer: restorer.into(), version, params: value::encode(params) }
+    }
+
+    /// The name of the restorer.
+    pub fn restorer(&self) -> &str {
+        &self.restorer
+    }
+
+    /// The version of the parameters.
+    pub fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// The parameters, if an object can be made of them.
+    pub(crate) fn params(&self) -> Result<&Payload<Cap>, NotDurable> {
+        match &self.params {
+            Ok(params) if params.text.len() > BYTES_MAX => Err(NotDurable::TooLong),
+            Ok(params) => Ok(params),
+            Err(error) => Err(NotDurable::Encode(error.clone())),
+        }
+    }
+
+    fn stored(&self, depth: usize) -> Result<StoredRecipe, NotDurable> {
+        if depth == DEPTH_MAX {
+            return Err(NotDurable::TooDeep);
+        }
+        let params = self.params()?;
+        let parts = params.refs.iter().map(|cap| Stub::from_cap(cap).stored_below(depth + 1));
+        Ok(StoredRecipe {
+            restorer: self.restorer.to_string(),
+            version: self.version,
+            params: params.text.clone(),
+            parts: parts.collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+impl fmt::Debug for Recipe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Recipe({}, {})", self.restorer, self.version)
+    }
+}
+
+/// A recipe that needs no session: as it is kept with sturdy references and session variables.
+/// Its parameters are not shown by `Debug`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredRecipe {
+    #[serde(rename = "r")]
+    pub(crate) restorer: String,
+    #[serde(rename = "v")]
+    pub(crate) version: u32,
+    #[serde(rename = "p")]
+    pub(crate) params: String,
+    /// The references among the parameters.
+    #[serde(rename = "q", default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) parts: Vec<Self>,
+}
+
+impl StoredRecipe {
+    /// The name of the restorer.
+    pub fn restorer(&self) -> &str {
+        &self.restorer
+    }
+
+    /// The version of the parameters.
+    pub fn version(&self) -> u32 {
+        self.version
+    }
+}
+
+impl fmt::Debug for StoredRecipe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StoredRecipe({}, {})", self.restorer, self.version)
+    }
+}
+
+/// Why a reference cannot be kept beyond its session.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum NotDurable {
+    /// It is no object of ours, or one without a recipe.
+    NoRecipe,
+    /// Its parameters cannot be encoded.
+    Encode(EncodeError),
+    /// Its parameters are longer than 64 KiB.
+    TooLong,
+    /// Its parameters name objects that name objects, and so on for more than 32 levels.
+    TooDeep,
+}
+
+impl fmt::Display for NotDurable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoRecipe => f.write_str("only references to durable objects can be kept"),
+            Self::Encode(error) => write!(f, "the recipe has no form on the wire: {error}"),
+            Self::TooLong => write!(f, "the parameters of the recipe are longer than {BYTES_MAX} bytes"),
+            Self::TooDeep => write!(f, "recipes are nested more than {DEPTH_MAX} levels"),
+        }
+    }
+}
+
+impl std::error::Error for NotDurable {}
+
+impl Stub {
+    /// The recipe of the object, without what only a session knows.
+    ///
+    /// # Errors
+    /// It cannot be made again outside of this session: it is no durable object of ours, or its
+    /// parameters name something that is none.
+    pub fn stored_recipe(&self) -> Result<StoredRecipe, NotDurable> {
+        self.stored_below(0)
+    }
+
+    fn stored_below(&self, depth: usize) -> Result<StoredRecipe, NotDurable> {
+        match self.inner() {
+            Inner::Local(local) => local.recipe().ok_or(NotDurable::NoRecipe)?.stored(depth),
+            _ => Err(NotDurable::NoRecipe),
+        }
+    }
+
+    /// A reference to an object of ours that can be made again.
+    pub fn durable<O: Object>(object: O, recipe: Recipe) -> Self {
+        match record::refuse_new() {
+            Some(broken) => Self::broken_by(broken),
+            None => Self::from_local(Local::durable(Body::Object(Arc::new(object)), recipe)),
+        }
+    }
+}

@@ -1,0 +1,364 @@
+//! Restorers: who makes durable objects again, under which name, from which versions of their
+//! parameters, and how many at a time. What is to be made is said by `recipe`.
+
+use std::any::Any;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::Semaphore;
+
+use crate::error::ErrorCode;
+use crate::peer::deliver::drop_quietly;
+use crate::peer::recipe::{DEPTH_MAX, Restorable, StoredRecipe};
+use crate::peer::reference::Reference;
+use crate::peer::runtime;
+use crate::peer::stub::Stub;
+use crate::peer::wait::Broken;
+use crate::value::{self, Cap, Payload};
+use crate::wire::coded_error_text;
+
+/// How long making an object again may take.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Objects that are made again at the same time, in all sessions together.
+const AT_ONCE: usize = 64;
+
+/// For whom an object is made again. Rights may have been withdrawn since the recipe was written,
+/// so a restorer looks at this and decides anew.
+#[derive(Clone)]
+pub struct RestoreCtx {
+    session_id: Arc<str>,
+    principal: Arc<str>,
+    audience: Arc<str>,
+    peer: Option<Arc<dyn Any + Send + Sync>>,
+}
+
+impl RestoreCtx {
+    /// The session of somebody, at a service.
+    pub fn new(session_id: impl Into<Arc<str>>, principal: impl Into<Arc<str>>, audience: impl Into<Arc<str>>) -> Self {
+        Self { session_id: session_id.into(), principal: principal.into(), audience: audience.into(), peer: None }
+    }
+
+    /// Adds what else is known of the peer, for [`peer`](Self::peer).
+    #[must_use]
+    pub fn with_peer<T: Send + Sync + 'static>(self, peer: T) -> Self {
+        Self { peer: Some(Arc::new(peer)), ..self }
+    }
+
+    /// The session.
+    pub fn session_id(&self) -> &str {
+        &self.session_id
+    }
+
+    /// Who the peer is: the name that the authenticator gave it, empty if it is nobody in
+    /// particular.
+    pub fn principal(&self) -> &str {
+        &self.principal
+    }
+
+    /// The service.
+    pub fn audience(&self) -> &str {
+        &self.audience
+    }
+
+    /// What the server knows of the peer, as the type that it has there.
+    pub fn peer<T: 'static>(&self) -> Option<&T> {
+        self.peer.as_ref()?.downcast_ref()
+    }
+}
+
+impl fmt::Debug for RestoreCtx {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RestoreCtx")
+            .field("session_id", &self.session_id)
+            .field("principal", &self.principal)
+            .field("audience", &self.audience)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why an object was not made again. Any error converts into it, by `?`; what it says stays here.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum RestoreError {
+    /// The peer may not have the object: its calls fail with `PERMISSION_DENIED`.
+    PermissionDenied,
+    /// It could not be made: calls fail with `RESTORE_FAILED`, and the reason is logged.
+    Failed(Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl RestoreError {
+    /// A failure, in words for the log.
+    pub fn failed(why: impl Into<String>) -> Self {
+        Self::Failed(why.into().into())
+    }
+}
+
+impl<E: std::error::Error + Send + Sync + 'static> From<E> for RestoreError {
+    fn from(error: E) -> Self {
+        Self::Failed(Box::new(error))
+    }
+}
+
+type Making = Pin<Box<dyn Future<Output = Result<Stub, RestoreError>> + Send>>;
+type Make = dyn Fn(RestoreCtx, Payload<Cap>) -> Result<Making, RestoreError> + Send + Sync;
+type Step = dyn Fn(Payload<Cap>) -> Result<Payload<Cap>, RestoreError> + Send + Sync;
+
+/// Makes the objects of one kind again.
+///
+/// ```
+/// use bowline_core::peer::{RestoreCtx, RestoreError, Restorer, Restorers, Stub};
+/// # use bowline_core::peer::{Args, Member, Object, Recipe, Reply};
+/// # struct Cart { id: u64, owner: String }
+/// # impl Cart {
+/// #     async fn load(id: u64) -> Result<Self, std::io::Error> { Ok(Self { id, owner: "ann".into() }) }
+/// #     fn reference(self) -> Stub { let recipe = Recipe::new("cart", 2, &self.id); Stub::durable(self, recipe) }
+/// # }
+/// # impl Object for Cart {
+/// #     fn interface(&self) -> &'static str { "Cart" }
+/// #     fn members(&self) -> &'static [Member] { &[] }
+/// #     fn call(self: std::sync::Arc<Self>, _: &str, _: Args) -> Option<Reply> { None }
+/// #     fn get(self: std::sync::Arc<Self>, _: &str) -> Option<Reply> { None }
+/// # }
+/// let cart = Restorer::new("cart", 2, |ctx: RestoreCtx, id: u64| async move {
+///     let cart = Cart::load(id).await?;
+///     if cart.owner != ctx.principal() {
+///         return Err(RestoreError::PermissionDenied); // today's policy, not that of then
+///     }
+///     Ok(cart.reference())
+/// });
+/// // Version 1 wrote the number as text.
+/// let cart = cart.migrate(1, |id: String| Ok(id.parse::<u64>()?));
+/// let restorers = Restorers::new().with(cart);
+/// ```
+pub struct Restorer {
+    name: String,
+    version: u32,
+    make: Box<Make>,
+    /// From a version to the one after it.
+    steps: BTreeMap<u32, Box<Step>>,
+}
+
+impl Restorer {
+    /// A restorer under a name, for recipes of `version`. `restore` gets the parameters, decides
+    /// whether the peer may have the object, and makes it; it has two seconds. Equal recipes are
+    /// restored once in a session, and all references to them refer to the same object.
+    pub fn new<P, R, F, Fut>(name: impl Into<String>, version: u32, restore: F) -> Self
+    where
+        P: DeserializeOwned + 'static,
+        R: Reference,
+        F: Fn(RestoreCtx, P) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<R, RestoreError>> + Send + 'static,
+    {
+        let make = move |ctx, params| -> Result<Making, RestoreError> {
+            let made = restore(ctx, value::decode(params)?);
+            Ok(Box::pin(async move { made.await.map(|reference| reference.stub().clone()) }))
+        };
+        Self { name: name.into(), version, make: Box::new(make), steps: BTreeMap::new() }
+    }
+
+    /// A restorer of the objects of a type under `#[bowline::durable]`.
+    pub fn of<D, R, F, Fut>(restore: F) -> Self
+    where
+        D: Restorable + 'static,
+        R: Reference,
+        F: Fn(RestoreCtx, D::Params) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<R, RestoreError>> + Send + 'static,
+    {
+        Self::new(D::RESTORER, D::VERSION, restore)
+    }
+
+    /// How parameters of version `from` become those of the version after it. Recipes of older
+    /// versions take all the steps there are up to today's.
+    #[must_use]
+    pub fn migrate<A, B>(
+        mut self,
+        from: u32,
+        step: impl Fn(A) -> Result<B, RestoreError> + Send + Sync + 'static,
+    ) -> Self
+    where
+        A: DeserializeOwned + 'static,
+        B: Serialize + 'static,
+    {
+        let step = move |params| Ok(value::encode(&step(value::decode(params)?)?)?);
+        self.steps.insert(from, Box::new(step));
+        self
+    }
+
+    fn start(&self, ctx: RestoreCtx, version: u32, mut params: Payload<Cap>) -> Result<Making, RestoreError> {
+        if version > self.version {
+            return Err(RestoreError::failed(format!("version {version} is newer than {}", self.version)));
+        }
+        for from in version..self.version {
+            let Some(step) = self.steps.get(&from) else {
+                return Err(RestoreError::failed(format!("nothing migrates from version {from}")));
+            };
+            params = step(params)?;
+        }
+        (self.make)(ctx, params)
+    }
+}
+
+impl fmt::Debug for Restorer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Restorer({}, {})", self.name, self.version)
+    }
+}
+
+/// Everything that a process can make again. Registered when it starts, and the same for all of
+/// its sessions.
+#[derive(Debug)]
+pub struct Restorers {
+    by_name: HashMap<String, Restorer>,
+    room: Semaphore,
+    patience: Duration,
+}
+
+impl Default for Restorers {
+    fn default() -> Self {
+        Self { by_name: HashMap::new(), room: Semaphore::new(AT_ONCE), patience: PATIENCE }
+    }
+}
+
+impl Restorers {
+    /// None.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// One more; it takes the place of another of its name.
+    #[must_use]
+    pub fn with(mut self, restorer: Restorer) -> Self {
+        self.by_name.insert(restorer.name.clone(), restorer);
+        self
+    }
+
+    /// How long making one object may take. Two seconds by default.
+    #[must_use]
+    pub fn patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
+    /// How many objects are made at the same time, in all sessions together. 64 by default.
+    #[must_use]
+    pub fn at_once(self, count: usize) -> Self {
+        Self { room: Semaphore::new(count.clamp(1, Semaphore::MAX_PERMITS)), ..self }
+    }
+
+    /// Names and versions, in the order of the names.
+    pub fn versions(&self) -> BTreeMap<&str, u32> {
+        self.by_name.values().map(|restorer| (restorer.name.as_str(), restorer.version)).collect()
+    }
+
+    /// Whether there is a restorer of this name.
+    pub fn knows(&self, name: &str) -> bool {
+        self.by_name.contains_key(name)
+    }
+
+    /// Makes an object again, for somebody who may have it. It begins at once, needs a Tokio
+    /// runtime, and calls made meanwhile wait for it; if it fails, they do, with the code.
+    pub fn restore(self: &Arc<Self>, ctx: &RestoreCtx, recipe: &StoredRecipe) -> Stub {
+        let (all, ctx, recipe) = (Arc::clone(self), ctx.clone(), recipe.clone());
+        Stub::promised(Box::pin(async move {
+            let made = all.make_stored(&ctx, &recipe, 0).await;
+            made.map(|stub| Payload::hole(stub.into_cap())).map_err(|unmade| unmade.payload())
+        }))
+    }
+
+    /// Makes an object after those that it is made of.
+    fn make_stored<'a>(
+        &'a self,
+        ctx: &'a RestoreCtx,
+        recipe: &'a StoredRecipe,
+        depth: usize,
+    ) -> Pin<Box<dyn Future<Output = Result<Stub, Unmade>> + Send + 'a>> {
+        Box::pin(async move {
+            if depth == DEPTH_MAX {
+                return Err(Unmade(ErrorCode::RestoreFailed));
+            }
+            let mut refs = Vec::with_capacity(recipe.parts.len());
+            for part in &recipe.parts {
+                let made = self.make_stored(ctx, part, depth + 1).await;
+                refs.push(made.unwrap_or_else(|unmade| unmade.stub()).into_cap());
+            }
+            let params = Payload { text: recipe.params.clone(), refs };
+            self.make(ctx.clone(), &recipe.restorer, recipe.version, params).await
+        })
+    }
+
+    /// Makes one object. Dropping the future stops it.
+    pub(crate) async fn make(
+        &self,
+        ctx: RestoreCtx,
+        name: &str,
+        version: u32,
+        params: Payload<Cap>,
+    ) -> Result<Stub, Unmade> {
+        let Some(restorer) = self.by_name.get(name) else {
+            tracing::warn!(restorer = name, "nobody can make this object again");
+            return Err(Unmade(ErrorCode::RestorerUnknown));
+        };
+        // Never closed. Who is in has a bounded time, so everybody comes in.
+        let _room = self.room.acquire().await.ok();
+        let making = unpanicked(|| restorer.start(ctx, version, params)).and_then(|started| started);
+        let result = match making {
+            Ok(making) => match runtime::within(self.patience, caught(making)).await {
+                Some(result) => result,
+                None => Err(RestoreError::failed(format!("took longer than {:?}", self.patience))),
+            },
+            Err(error) => Err(error),
+        };
+        result.map_err(|error| match error {
+            RestoreError::PermissionDenied => Unmade(ErrorCode::PermissionDenied),
+            RestoreError::Failed(error) => {
+                tracing::warn!(restorer = name, version, %error, "an object could not be made again");
+                Unmade(ErrorCode::RestoreFailed)
+            }
+        })
+    }
+}
+
+/// Why an object is not there, as its callers are told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Unmade(pub(crate) ErrorCode);
+
+impl Unmade {
+    /// A reference whose calls fail so.
+    pub(crate) fn stub(&self) -> Stub {
+        Stub::broken_by(Broken::Rejected(self.payload()))
+    }
+
+    pub(crate) fn payload<R>(&self) -> Payload<R> {
+        let message = match &self.0 {
+            ErrorCode::PermissionDenied => "The object was not restored: access is not permitted.",
+            ErrorCode::RestorerUnknown => "The object was not restored: nobody knows how.",
+            ErrorCode::CapabilityLost => "The object was lost with the process that held it.",
+            ErrorCode::StreamInterrupted => "The stream was interrupted by the end of the process that held it.",
+            _ => "The object could not be restored.",
+        };
+        Payload::plain(coded_error_text(self.0.as_str(), message))
+    }
+}
+
+/// What user code gave, unless it panicked.
+fn unpanicked<T>(run: impl FnOnce() -> T) -> Result<T, RestoreError> {
+    catch_unwind(AssertUnwindSafe(run)).map_err(|_| RestoreError::failed("panic in a restorer"))
+}
+
+async fn caught(mut making: Making) -> Result<Stub, RestoreError> {
+    let result = poll_fn(|cx| match unpanicked(|| making.as_mut().poll(cx)) {
+        Ok(polled) => polled,
+        Err(error) => Poll::Ready(Err(error)),
+    })
+    .await;
+    drop_quietly(making);
+    result
+}

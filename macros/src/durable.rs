@@ -1,0 +1,179 @@
+//! `#[bowline::durable(restorer = "…", version = N)]`: a struct that can be made again from its
+//! fields. Refuses shapes whose fields cannot be named, and options that say too little.
+
+use proc_macro2::TokenStream;
+use quote::{format_ident, quote, quote_spanned};
+use syn::meta::ParseNestedMeta;
+use syn::parse::Parser;
+use syn::spanned::Spanned;
+use syn::{Attribute, Data, DataStruct, DeriveInput, Field, Fields, LitInt, LitStr};
+
+use crate::attributes::{conditions, only};
+use crate::faults::Faults;
+
+/// Bytes of the name of a restorer.
+const NAME_BYTES_MAX: usize = 128;
+
+/// What stands in the brackets of the attribute.
+#[derive(Default)]
+struct Options {
+    restorer: Option<LitStr>,
+    version: Option<LitInt>,
+}
+
+/// The struct, and what makes it durable.
+pub(crate) fn expand(options: TokenStream, mut item: DeriveInput) -> syn::Result<TokenStream> {
+    let mut faults = Faults::default();
+    let mut read = Options::default();
+    let parser = syn::meta::parser(|meta| read.option(&meta));
+    faults.take(parser.parse2(options));
+    let (restorer, version) = read.checked(&item, &mut faults);
+    check_shape(&item, &mut faults);
+    let fields = named_fields(&mut item, &mut faults);
+    faults.finish()?;
+    let generated = render(&item, &fields, &restorer, version);
+    Ok(quote!(#item #generated))
+}
+
+impl Options {
+    fn option(&mut self, meta: &ParseNestedMeta<'_>) -> syn::Result<()> {
+        let repeated = if meta.path.is_ident("restorer") {
+            self.restorer.replace(meta.value()?.parse()?).is_some()
+        } else if meta.path.is_ident("version") {
+            self.version.replace(meta.value()?.parse()?).is_some()
+        } else {
+            return Err(meta.error("the options of `#[bowline::durable]` are `restorer` and `version`"));
+        };
+        if repeated { Err(meta.error("said twice")) } else { Ok(()) }
+    }
+
+    fn checked(self, item: &DeriveInput, faults: &mut Faults) -> (String, u32) {
+        let restorer = match &self.restorer {
+            None => {
+                faults.at(&item.ident, "say who makes it again: `#[bowline::durable(restorer = \"…\", version = 1)]`");
+                String::new()
+            }
+            Some(name) => {
+                let text = name.value();
+                if text.is_empty() || text.len() > NAME_BYTES_MAX {
+                    faults.at(name, format!("the name of a restorer has 1 to {NAME_BYTES_MAX} bytes"));
+                }
+                text
+            }
+        };
+        let version = match &self.version {
+            None => {
+                faults.at(&item.ident, "say which form the fields have: `version = 1`, and one more when it changes");
+                0
+            }
+            Some(version) => faults.take(version.base10_parse()).unwrap_or_default(),
+        };
+        (restorer, version)
+    }
+}
+
+fn check_shape(item: &DeriveInput, faults: &mut Faults) {
+    if !item.generics.params.is_empty() {
+        faults.at(&item.generics, "what makes it again knows one type: a durable struct has no parameters");
+    }
+}
+
+/// A field, and whether it is part of the recipe.
+struct Part {
+    field: Field,
+    skipped: bool,
+}
+
+/// The fields, from which `#[durable(…)]` is taken away.
+fn named_fields(item: &mut DeriveInput, faults: &mut Faults) -> Vec<Part> {
+    let is_serde = derives_serde(&item.attrs);
+    let why = match &mut item.data {
+        Data::Struct(DataStruct { fields: Fields::Named(fields), .. }) => {
+            return fields.named.iter_mut().filter_map(|field| faults.take(part(field, is_serde))).collect();
+        }
+        Data::Struct(DataStruct { fields: Fields::Unit, .. }) => return Vec::new(),
+        Data::Struct(_) => "its fields have no names, and names are what tells versions of them apart",
+        Data::Enum(_) => "only a struct is; implement `Durable` for an enum",
+        Data::Union(_) => "a union has no form on the wire",
+    };
+    faults.at(&item.ident, format!("this can not be durable: {why}"));
+    Vec::new()
+}
+
+/// Whether serde reads the struct after us.
+fn derives_serde(attrs: &[Attribute]) -> bool {
+    let derives = attrs.iter().filter(|attr| attr.path().is_ident("derive"));
+    derives.map(|attr| quote!(#attr).to_string()).any(|text| text.contains("Serialize") || text.contains("Deserialize"))
+}
+
+fn part(field: &mut Field, is_serde: bool) -> syn::Result<Part> {
+    let mut skipped = false;
+    let is_ours = |attr: &Attribute| attr.path().is_ident("durable");
+    for attr in field.attrs.iter().filter(|attr| is_ours(attr)) {
+        attr.parse_nested_meta(|meta| {
+            if !meta.path.is_ident("skip") {
+                return Err(meta.error("the option of a field is `skip`"));
+            }
+            if std::mem::replace(&mut skipped, true) { Err(meta.error("said twice")) } else { Ok(()) }
+        })?;
+    }
+    let written = field.clone();
+    // Serde's are for the parameters, unless the struct itself is serde's too.
+    field.attrs.retain(|attr| !is_ours(attr) && (is_serde || !attr.path().is_ident("serde")));
+    Ok(Part { field: written, skipped })
+}
+
+fn render(item: &DeriveInput, fields: &[Part], restorer: &str, version: u32) -> TokenStream {
+    let DeriveInput { vis, ident: of, .. } = item;
+    let conditions = conditions(&item.attrs);
+    let name = format_ident!("{of}Params");
+    let summary = format!("What a [`{of}`] is made again from.");
+    let kept: Vec<&Field> = fields.iter().filter(|part| !part.skipped).map(|part| &part.field).collect();
+    let declared = kept.iter().map(|field| {
+        let Field { vis, ident, ty, .. } = field;
+        let attrs = only(&field.attrs, &["doc", "serde", "cfg"]);
+        quote!(#(#attrs)* #vis #ident: #ty)
+    });
+    let names: Vec<_> = kept.iter().map(|field| &field.ident).collect();
+    let copies = kept.iter().map(|field| {
+        let ident = &field.ident;
+        quote_spanned!(field.ty.span()=> #ident: ::core::clone::Clone::clone(&self.#ident))
+    });
+    let others: Vec<&Field> = fields.iter().filter(|part| part.skipped).map(|part| &part.field).collect();
+    let other_names: Vec<_> = others.iter().map(|field| &field.ident).collect();
+    let other_types = others.iter().map(|field| &field.ty);
+    quote! {
+        #[doc = #summary]
+        #(#conditions)*
+        #[derive(::bowline::__private::serde::Serialize, ::bowline::__private::serde::Deserialize)]
+        #[serde(crate = "::bowline::__private::serde")]
+        #vis struct #name {
+            #(#declared,)*
+        }
+
+        #(#conditions)*
+        #[automatically_derived]
+        impl ::bowline::Durable for #of {
+            fn recipe(&self) -> ::bowline::Recipe {
+                ::bowline::Recipe::new(#restorer, #version, &#name { #(#copies,)* })
+            }
+        }
+
+        #(#conditions)*
+        #[automatically_derived]
+        impl ::bowline::Restorable for #of {
+            const RESTORER: &'static str = #restorer;
+            const VERSION: u32 = #version;
+            type Params = #name;
+        }
+
+        #(#conditions)*
+        #[allow(dead_code, clippy::all, reason = "a restorer may put it together by itself")]
+        impl #name {
+            /// Puts the object together again.
+            #vis fn restore(self #(, #other_names: #other_types)*) -> #of {
+                #of { #(#names: self.#names,)* #(#other_names,)* }
+            }
+        }
+    }
+}
