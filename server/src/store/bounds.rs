@@ -42,25 +42,52 @@ pub const STURDY_MAX: usize = 10_000;
 /// References in one answer.
 pub const LIST_MAX: usize = 1_000;
 
-pub(super) const RECORDED: &str = "bytes of a session's recorded calls";
-pub(super) const CHECKPOINTS: &str = "checkpoints of a session";
-pub(super) const REFERENCES: &str = "references of an owner";
-
-pub(super) fn at_most(what: &'static str, size: usize, max: usize) -> Result<(), StoreError> {
-    if size <= max { Ok(()) } else { Err(StoreError::TooMuch { what, size: size as u64, max: max as u64 }) }
+/// How much there may be of something.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bound {
+    what: &'static str,
+    max: u64,
 }
+
+impl Bound {
+    const fn new(what: &'static str, max: usize) -> Self {
+        Self { what, max: max as u64 }
+    }
+
+    pub(super) fn check(self, size: usize) -> Result<(), StoreError> {
+        self.check_number(size as u64)
+    }
+
+    fn check_number(self, size: u64) -> Result<(), StoreError> {
+        if size <= self.max { Ok(()) } else { Err(self.exceeded(size)) }
+    }
+
+    pub(super) fn exceeded(self, size: u64) -> StoreError {
+        StoreError::TooMuch { what: self.what, size, max: self.max }
+    }
+}
+
+pub(super) const RECORDED: Bound = Bound::new("bytes of a session's recorded calls", RECORDED_BYTES_MAX);
+pub(super) const CHECKPOINTS: Bound = Bound::new("checkpoints of a session", CHECKPOINTS_MAX);
+pub(super) const REFERENCES: Bound = Bound::new("references of an owner", STURDY_MAX);
+pub(super) const EPOCH: Bound = Bound { what: "epoch", max: EPOCH_MAX };
 
 /// A name of ours, which goes into keys and lists.
 pub(super) fn name(what: &'static str, name: &str) -> Result<(), StoreError> {
-    at_most(what, name.len(), NAME_BYTES_MAX)?;
+    Bound::new(what, NAME_BYTES_MAX).check(name.len())?;
     if !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Ok(());
     }
     Err(StoreError::Name(what))
 }
 
-pub(super) fn number(what: &'static str, number: u64) -> Result<(), StoreError> {
-    if number <= EPOCH_MAX { Ok(()) } else { Err(StoreError::TooMuch { what, size: number, max: EPOCH_MAX }) }
+/// An epoch that somebody has seen.
+pub(super) fn epoch(epoch: u64) -> Result<(), StoreError> {
+    EPOCH.check_number(epoch)
+}
+
+fn number(what: &'static str, number: u64) -> Result<(), StoreError> {
+    Bound { what, max: EPOCH_MAX }.check_number(number)
 }
 
 pub(super) fn position(at: Position) -> Result<(), StoreError> {
@@ -69,32 +96,32 @@ pub(super) fn position(at: Position) -> Result<(), StoreError> {
 }
 
 pub(super) fn checkpoint(checkpoint: &Checkpoint) -> Result<(), StoreError> {
-    number("epoch", checkpoint.epoch)?;
+    epoch(checkpoint.epoch)?;
     position(checkpoint.at)?;
-    at_most("bytes of a snapshot", checkpoint.bytes.len(), SNAPSHOT_BYTES_MAX)?;
-    at_most("tokens of a session", checkpoint.tokens.len(), TOKENS_MAX)?;
+    Bound::new("bytes of a snapshot", SNAPSHOT_BYTES_MAX).check(checkpoint.bytes.len())?;
+    Bound::new("tokens of a session", TOKENS_MAX).check(checkpoint.tokens.len())?;
     checkpoint.tokens.iter().try_for_each(|Jti(token)| name("the name of a token", token))
 }
 
 pub(super) fn outcome(call: i64, outcome: &[u8]) -> Result<(), StoreError> {
     number("number of a call", call.unsigned_abs())?;
-    at_most("bytes of an outcome", outcome.len(), OUTCOME_BYTES_MAX)
+    Bound::new("bytes of an outcome", OUTCOME_BYTES_MAX).check(outcome.len())
 }
 
 /// Whether one more outcome may be kept beside `held` bytes.
 pub(super) fn recorded(held: usize, outcome: &[u8]) -> Result<(), StoreError> {
-    at_most(RECORDED, held + outcome.len() + RECORDED_BYTES_EACH, RECORDED_BYTES_MAX)
+    RECORDED.check(held + outcome.len() + RECORDED_BYTES_EACH)
 }
 
 /// The epoch of the next claim.
 pub(super) fn next_epoch(claimed: u64, known_epoch: u64, seen: u64) -> Result<u64, StoreError> {
     let epoch = claimed.max(known_epoch).max(seen).saturating_add(1);
-    number("epoch", epoch).map(|()| epoch)
+    EPOCH.check_number(epoch).map(|()| epoch)
 }
 
 pub(super) fn sturdy(id: &str, record: &SturdyRecord) -> Result<(), StoreError> {
     name("the name of a reference", id)?;
-    at_most("bytes of an owner's name", record.owner.len(), LABEL_BYTES_MAX)?;
-    at_most("bytes of a label", record.label.len(), LABEL_BYTES_MAX)?;
-    at_most("bytes of a recipe", record.recipe.len(), RECIPE_BYTES_MAX)
+    Bound::new("bytes of an owner's name", LABEL_BYTES_MAX).check(record.owner.len())?;
+    Bound::new("bytes of a label", LABEL_BYTES_MAX).check(record.label.len())?;
+    Bound::new("bytes of a recipe", RECIPE_BYTES_MAX).check(record.recipe.len())
 }

@@ -15,8 +15,8 @@ use dashmap::mapref::entry::Entry;
 use dashmap::mapref::one::RefMut;
 
 use super::{
-    CHECKPOINTS_MAX, Checkpoint, Claim, Claimed, Clock, Fence, LIST_MAX, Position, RECORDED_BYTES_EACH, STURDY_MAX,
-    SessionStore, StoreError, SturdyEntry, SturdyRecord, bounds,
+    Checkpoint, Claim, Claimed, Clock, Fence, LIST_MAX, Position, RECORDED_BYTES_EACH, SessionStore, StoreError,
+    SturdyEntry, SturdyRecord, bounds,
 };
 
 /// Keeps everything in this process.
@@ -132,7 +132,7 @@ impl SessionStore for MemoryStore {
     }
 
     async fn claim(&self, sid: &str, owner: &str, seen: u64) -> Result<Claim, StoreError> {
-        bounds::number("epoch", seen)?;
+        bounds::epoch(seen)?;
         self.lease_left(owner).ok_or(StoreError::Fenced)?;
         let Some(mut session) = self.session(sid) else { return Ok(Claim::NotFound) };
         let other = session.owner.as_deref().filter(|other| *other != owner);
@@ -157,7 +157,7 @@ impl SessionStore for MemoryStore {
             return Err(StoreError::OutOfOrder);
         }
         let others = session.checkpoints.range(keep_from..).filter(|(at, _)| **at != checkpoint.at).count();
-        bounds::at_most(bounds::CHECKPOINTS, others + 1, CHECKPOINTS_MAX)?;
+        bounds::CHECKPOINTS.check(others + 1)?;
         session.checkpoints = session.checkpoints.split_off(&keep_from);
         session.checkpoints.insert(checkpoint.at, checkpoint.bytes);
         session.tokens = checkpoint.tokens;
@@ -208,7 +208,7 @@ impl SessionStore for MemoryStore {
             return if *there == record { Ok(()) } else { Err(StoreError::Taken) };
         }
         let list = sturdy.by_owner.entry(record.owner.clone()).or_default();
-        bounds::at_most(bounds::REFERENCES, list.len() + 1, STURDY_MAX)?;
+        bounds::REFERENCES.check(list.len() + 1)?;
         list.insert(id.to_owned(), record.label.clone());
         sturdy.records.insert(id.to_owned(), record);
         Ok(())

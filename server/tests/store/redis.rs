@@ -227,3 +227,17 @@ async fn what_cannot_be_read_is_corrupt() {
     let refused = store.load(&fence, at(0, 0)).await;
     assert!(matches!(refused, Err(StoreError::Corrupt(_))), "{refused:?}");
 }
+
+/// A replica has the sessions and takes no changes: an owner that ends up at one is told so.
+#[tokio::test]
+async fn a_replica_is_unavailable() {
+    let Some(primary) = Server::start().await else { return };
+    let replica = Server::start().await.expect("the other started");
+    primary.store().await.open_owner("a", DAY).await.unwrap();
+    let store = replica.store().await;
+    let mut connection = replica.raw().await.unwrap();
+    let follow = redis::cmd("REPLICAOF").arg("127.0.0.1").arg(primary.port).exec_async(&mut connection).await;
+    follow.unwrap();
+    let refused = store.open_owner("b", DAY).await;
+    assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+}

@@ -1,9 +1,9 @@
 //! The store of one host: a file that several connections and processes have open.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bowline_server::store::{Claim, Position, SessionStore, SqliteStore, StoreError};
@@ -156,19 +156,40 @@ async fn a_file_that_is_locked_is_unavailable_in_time() {
 /// Tells the test below that it is the second process.
 const SECOND: &str = "BOWLINE_TEST_SECOND_PROCESS";
 
-/// Starts this test program once more, to run one test alone.
-fn second_process(test: &str, path: &std::path::Path) -> Child {
-    Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--nocapture"])
-        .env(SECOND, path)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap()
+/// How long a second process goes on, should the first have gone without a word.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A process that ends with the test.
+struct Process(Child);
+
+impl Process {
+    /// Starts this test program once more, to run one test alone.
+    fn second(test: &str, path: &Path) -> Self {
+        let child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", test, "--nocapture"])
+            .env(SECOND, path)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn();
+        Self(child.unwrap())
+    }
+
+    fn kill(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// Four processes make the file at the same time, and count in one session, each as an owner that
-/// takes it from the others. One of them is then killed while it has the session.
+/// waits for the others to let go of it.
 #[tokio::test]
 async fn several_processes_count_in_one_session() {
     if let Some(path) = std::env::var_os(SECOND) {
@@ -176,11 +197,11 @@ async fn several_processes_count_in_one_session() {
     }
     let bench = Sqlite::new();
     let children: Vec<_> =
-        (0..3).map(|_| second_process("sqlite::several_processes_count_in_one_session", &bench.path())).collect();
+        (0..3).map(|_| Process::second("sqlite::several_processes_count_in_one_session", &bench.path())).collect();
     let store = SqliteStore::open(bench.path()).unwrap();
     count(&store, "first").await;
     for mut child in children {
-        let status = tokio::task::spawn_blocking(move || child.wait()).await.unwrap().unwrap();
+        let status = tokio::task::spawn_blocking(move || child.0.wait()).await.unwrap().unwrap();
         assert!(status.success(), "{status}");
     }
     store.open_owner("reader", DAY).await.unwrap();
@@ -196,8 +217,9 @@ async fn count(store: &SqliteStore, owner: &str) {
     if let Ok(fence) = &first {
         store.release(fence).await.unwrap();
     }
-    let mut turns = 0;
+    let (mut turns, began) = (0, Instant::now());
     while turns < TURNS {
+        assert!(began.elapsed() < PATIENCE, "somebody else has the session and does not go on");
         let Claim::Claimed(claimed) = store.claim("s", owner, 0).await.unwrap() else {
             tokio::task::yield_now().await;
             continue;
@@ -219,23 +241,24 @@ async fn a_killed_process_leaves_its_session_to_others() {
         let store = SqliteStore::open(path).unwrap();
         store.open_owner("killed", lease).await.unwrap();
         let fence = store.create("s", "killed", DAY).await.unwrap();
-        for number in 1.. {
+        let began = Instant::now();
+        for number in (1..).take_while(|_| began.elapsed() < PATIENCE) {
             store.checkpoint(&fence, checkpoint(at(1, number), vec![7; 4_096]), at(1, number)).await.unwrap();
         }
+        return;
     }
     let bench = Sqlite::new();
-    let mut child = second_process("sqlite::a_killed_process_leaves_its_session_to_others", &bench.path());
+    let mut child = Process::second("sqlite::a_killed_process_leaves_its_session_to_others", &bench.path());
     let store = SqliteStore::open(bench.path()).unwrap();
     store.open_owner("heir", DAY).await.unwrap();
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     let mut held = false;
     let claimed = loop {
         match store.claim("s", "heir", 0).await.unwrap() {
             Claim::Claimed(claimed) => break claimed,
             Claim::Held { .. } if !held => {
                 held = true;
-                child.kill().unwrap();
-                child.wait().unwrap();
+                child.kill();
             }
             _ => tokio::time::sleep(Duration::from_millis(10)).await,
         }

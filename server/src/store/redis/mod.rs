@@ -21,9 +21,10 @@ use redis::{
 };
 
 use self::script::Scripts;
+use super::bounds::{self, Bound};
 use super::{
     CHECKPOINTS_MAX, Checkpoint, Claim, Claimed, EPOCH_MAX, Fence, LIST_MAX, Position, RECORDED_BYTES_EACH,
-    RECORDED_BYTES_MAX, STURDY_MAX, SessionStore, StoreError, SturdyEntry, SturdyRecord, bounds, intact,
+    RECORDED_BYTES_MAX, STURDY_MAX, SessionStore, StoreError, SturdyEntry, SturdyRecord, intact,
 };
 
 /// How long a connection may take to be there, and an answer to come.
@@ -40,6 +41,15 @@ const LAYOUT: i64 = 1;
 
 /// The digits of a sum, before the bytes it is of.
 const SUM_BYTES: usize = 43;
+
+/// What the names of keys begin with, behind the prefix.
+const SESSION: char = 's';
+const CHECKPOINTS: char = 'c';
+const OUTCOMES: char = 'r';
+const OUTCOME_ENDS: char = 'x';
+const OWNER: char = 'o';
+const REFERENCE: char = 't';
+const REFERENCES: char = 'u';
 
 /// Keeps everything in a Redis server, under keys that begin with one prefix.
 #[derive(Clone)]
@@ -70,9 +80,9 @@ impl RedisStore {
             .set_connection_timeout(Some(WAIT))
             .set_response_timeout(Some(WAIT))
             .set_number_of_retries(1);
-        let client = Client::open(url).map_err(|error| failure(&error, ""))?;
+        let client = Client::open(url).map_err(|error| failure(&error, None))?;
         let connecting = in_time(ConnectionManager::new_with_config(client, config));
-        let connection = connecting.await?.map_err(|error| failure(&error, ""))?;
+        let connection = connecting.await?.map_err(|error| failure(&error, None))?;
         let store = Self { connection, scripts: Arc::new(Scripts::new()), prefix: prefix.into() };
         store.check_layout().await?;
         Ok(store)
@@ -91,47 +101,27 @@ impl RedisStore {
 
     async fn command<T: FromRedisValue>(&self, command: &redis::Cmd) -> Result<T, StoreError> {
         let mut connection = self.connection.clone();
-        in_time(command.query_async(&mut connection)).await?.map_err(|error| failure(&error, ""))
+        in_time(command.query_async(&mut connection)).await?.map_err(|error| failure(&error, None))
     }
 
-    /// Runs a script that may say that there is too much of `what`.
-    async fn run<T: FromRedisValue>(&self, script: &ScriptInvocation<'_>, what: &'static str) -> Result<T, StoreError> {
+    /// Runs a script that may say that there is more than `bound`, if there is one.
+    async fn run<T: FromRedisValue>(
+        &self,
+        script: &ScriptInvocation<'_>,
+        bound: impl Into<Option<Bound>>,
+    ) -> Result<T, StoreError> {
         let mut connection = self.connection.clone();
-        in_time(script.invoke_async(&mut connection)).await?.map_err(|error| failure(&error, what))
+        in_time(script.invoke_async(&mut connection)).await?.map_err(|error| failure(&error, bound.into()))
     }
 
-    fn session(&self, sid: &str) -> String {
-        format!("{}s:{sid}", self.prefix)
-    }
-
-    fn checkpoints(&self, sid: &str) -> String {
-        format!("{}c:{sid}", self.prefix)
-    }
-
-    fn outcomes(&self, sid: &str) -> String {
-        format!("{}r:{sid}", self.prefix)
-    }
-
-    fn outcome_ends(&self, sid: &str) -> String {
-        format!("{}x:{sid}", self.prefix)
-    }
-
-    fn owner(&self, owner: &str) -> String {
-        format!("{}o:{owner}", self.prefix)
-    }
-
-    fn reference(&self, id: &str) -> String {
-        format!("{}t:{id}", self.prefix)
-    }
-
-    fn references(&self, owner: &str) -> String {
-        format!("{}u:{owner}", self.prefix)
+    fn key(&self, kind: char, name: &str) -> String {
+        format!("{}{kind}:{name}", self.prefix)
     }
 
     async fn lease(&self, owner: &str, lease: Duration, only: ExistenceCheck) -> Result<bool, StoreError> {
         let options = SetOptions::default().conditional_set(only).with_expiration(SetExpiry::PX(millis(lease)));
         let mut set = redis::cmd("SET");
-        set.arg(self.owner(owner)).arg(1).arg(options);
+        set.arg(self.key(OWNER, owner)).arg(1).arg(options);
         Ok(self.command::<Option<String>>(&set).await?.is_some())
     }
 }
@@ -149,26 +139,15 @@ async fn in_time<T>(operation: impl Future<Output = T>) -> Result<T, StoreError>
 }
 
 /// What scripts say with a code, and everything that can go wrong on the way.
-fn failure(error: &RedisError, what: &'static str) -> StoreError {
-    match error.code() {
-        Some("FENCED") => StoreError::Fenced,
-        Some("TAKEN") => StoreError::Taken,
-        Some("LATER") => StoreError::OutOfOrder,
-        Some("FULL") => {
-            let size = error.detail().and_then(|size| size.parse().ok()).unwrap_or_default();
-            StoreError::TooMuch { what, size, max: limit(what) }
-        }
+fn failure(error: &RedisError, bound: Option<Bound>) -> StoreError {
+    let size = error.detail().and_then(|size| size.parse().ok());
+    match (error.code(), bound.zip(size)) {
+        (Some("FENCED"), _) => StoreError::Fenced,
+        (Some("TAKEN"), _) => StoreError::Taken,
+        (Some("LATER"), _) => StoreError::OutOfOrder,
+        (Some("FULL"), Some((bound, size))) => bound.exceeded(size),
         _ if error.kind() == ErrorKind::UnexpectedReturnType => StoreError::Corrupt(error.to_string()),
         _ => StoreError::Unavailable(error.to_string()),
-    }
-}
-
-fn limit(what: &str) -> u64 {
-    match what {
-        bounds::CHECKPOINTS => CHECKPOINTS_MAX as u64,
-        bounds::RECORDED => RECORDED_BYTES_MAX as u64,
-        bounds::REFERENCES => STURDY_MAX as u64,
-        _ => EPOCH_MAX,
     }
 }
 
@@ -205,25 +184,29 @@ impl SessionStore for RedisStore {
     }
 
     async fn close_owner(&self, owner: &str) -> Result<(), StoreError> {
-        self.command(redis::cmd("DEL").arg(self.owner(owner))).await
+        self.command(redis::cmd("DEL").arg(self.key(OWNER, owner))).await
     }
 
     async fn create(&self, sid: &str, owner: &str, lifetime: Duration) -> Result<Fence, StoreError> {
         bounds::name("the name of a session", sid)?;
-        let mut script = self.scripts.create.key(self.session(sid));
-        script.key(self.checkpoints(sid)).key(self.outcomes(sid)).key(self.outcome_ends(sid)).key(self.owner(owner));
+        let mut script = self.scripts.create.key(self.key(SESSION, sid));
+        script
+            .key(self.key(CHECKPOINTS, sid))
+            .key(self.key(OUTCOMES, sid))
+            .key(self.key(OUTCOME_ENDS, sid))
+            .key(self.key(OWNER, owner));
         script.arg(owner).arg(millis(lifetime));
-        self.run::<()>(&script, "").await?;
+        self.run::<()>(&script, None).await?;
         Ok(Fence { sid: sid.to_owned(), owner: owner.to_owned(), epoch: 1 })
     }
 
     async fn claim(&self, sid: &str, owner: &str, seen: u64) -> Result<Claim, StoreError> {
-        bounds::number("epoch", seen)?;
-        let mut script = self.scripts.claim.key(self.session(sid));
-        script.key(self.checkpoints(sid)).key(self.owner(owner));
-        script.arg(owner).arg(seen).arg(self.owner("")).arg(EPOCH_MAX);
-        let answer: Vec<Value> = self.run(&script, "epoch").await?;
-        let read = read_claim(sid, owner, answer).map_err(|error| failure(&error, ""))?;
+        bounds::epoch(seen)?;
+        let mut script = self.scripts.claim.key(self.key(SESSION, sid));
+        script.key(self.key(CHECKPOINTS, sid)).key(self.key(OWNER, owner));
+        script.arg(owner).arg(seen).arg(self.key(OWNER, "")).arg(EPOCH_MAX);
+        let answer: Vec<Value> = self.run(&script, bounds::EPOCH).await?;
+        let read = read_claim(sid, owner, answer).map_err(|error| failure(&error, None))?;
         read.ok_or_else(|| corrupt("a session"))
     }
 
@@ -234,75 +217,83 @@ impl SessionStore for RedisStore {
         let mut kept = snapshot_sum(&bytes).into_bytes();
         kept.extend_from_slice(&bytes);
         let tokens = tokens.iter().map(|Jti(token)| token.as_str()).collect::<Vec<_>>().join(" ");
-        let mut script = self.scripts.checkpoint.key(self.session(&fence.sid));
-        script.key(self.checkpoints(&fence.sid)).arg(&fence.owner).arg(fence.epoch);
+        let mut script = self.scripts.checkpoint.key(self.key(SESSION, &fence.sid));
+        script.key(self.key(CHECKPOINTS, &fence.sid)).arg(&fence.owner).arg(fence.epoch);
         script.arg(place(at)).arg(place(keep_from)).arg(kept).arg(tokens).arg(epoch).arg(CHECKPOINTS_MAX);
         self.run(&script, bounds::CHECKPOINTS).await
     }
 
     async fn load(&self, fence: &Fence, at: Position) -> Result<Bytes, StoreError> {
-        let mut script = self.scripts.load.key(self.session(&fence.sid));
-        script.key(self.checkpoints(&fence.sid)).arg(&fence.owner).arg(fence.epoch).arg(place(at));
-        let kept: Option<Vec<u8>> = self.run(&script, "").await?;
+        let mut script = self.scripts.load.key(self.key(SESSION, &fence.sid));
+        script.key(self.key(CHECKPOINTS, &fence.sid)).arg(&fence.owner).arg(fence.epoch).arg(place(at));
+        let kept: Option<Vec<u8>> = self.run(&script, None).await?;
         let kept = kept.ok_or(StoreError::NotFound)?;
         let (sum, bytes) = kept.split_at_checked(SUM_BYTES).ok_or_else(|| corrupt("a snapshot"))?;
         intact(bytes.to_vec(), &String::from_utf8_lossy(sum), "a snapshot")
     }
 
     async fn release(&self, fence: &Fence) -> Result<(), StoreError> {
-        let mut script = self.scripts.release.key(self.session(&fence.sid));
-        self.run(script.arg(&fence.owner).arg(fence.epoch), "").await
+        let mut script = self.scripts.release.key(self.key(SESSION, &fence.sid));
+        self.run(script.arg(&fence.owner).arg(fence.epoch), None).await
     }
 
     async fn delete(&self, fence: &Fence) -> Result<(), StoreError> {
         let sid = &fence.sid;
-        let mut script = self.scripts.delete.key(self.session(sid));
-        script.key(self.checkpoints(sid)).key(self.outcomes(sid)).key(self.outcome_ends(sid));
-        self.run(script.arg(&fence.owner).arg(fence.epoch), "").await
+        let mut script = self.scripts.delete.key(self.key(SESSION, sid));
+        script.key(self.key(CHECKPOINTS, sid)).key(self.key(OUTCOMES, sid)).key(self.key(OUTCOME_ENDS, sid));
+        self.run(script.arg(&fence.owner).arg(fence.epoch), None).await
     }
 
     async fn record(&self, fence: &Fence, call: i64, outcome: Bytes, keep: Duration) -> Result<(), StoreError> {
         bounds::outcome(call, &outcome)?;
-        let mut script = self.scripts.record.key(self.session(&fence.sid));
-        script.key(self.outcomes(&fence.sid)).key(self.outcome_ends(&fence.sid)).arg(&fence.owner).arg(fence.epoch);
+        let mut script = self.scripts.record.key(self.key(SESSION, &fence.sid));
+        script
+            .key(self.key(OUTCOMES, &fence.sid))
+            .key(self.key(OUTCOME_ENDS, &fence.sid))
+            .arg(&fence.owner)
+            .arg(fence.epoch);
         script.arg(call).arg(&outcome[..]).arg(millis(keep)).arg(RECORDED_BYTES_EACH).arg(RECORDED_BYTES_MAX);
         self.run(&script, bounds::RECORDED).await
     }
 
     async fn recorded(&self, fence: &Fence, call: i64) -> Result<Option<Bytes>, StoreError> {
-        let mut script = self.scripts.recorded.key(self.session(&fence.sid));
-        script.key(self.outcomes(&fence.sid)).key(self.outcome_ends(&fence.sid)).arg(&fence.owner).arg(fence.epoch);
-        let outcome: Option<Vec<u8>> = self.run(script.arg(call), "").await?;
+        let mut script = self.scripts.recorded.key(self.key(SESSION, &fence.sid));
+        script
+            .key(self.key(OUTCOMES, &fence.sid))
+            .key(self.key(OUTCOME_ENDS, &fence.sid))
+            .arg(&fence.owner)
+            .arg(fence.epoch);
+        let outcome: Option<Vec<u8>> = self.run(script.arg(call), None).await?;
         Ok(outcome.map(Bytes::from))
     }
 
     async fn save(&self, id: &str, record: SturdyRecord) -> Result<(), StoreError> {
         bounds::sturdy(id, &record)?;
-        let mut script = self.scripts.save.key(self.reference(id));
-        script.key(self.references(&record.owner));
+        let mut script = self.scripts.save.key(self.key(REFERENCE, id));
+        script.key(self.key(REFERENCES, &record.owner));
         script.arg(id).arg(&record.owner).arg(&record.label).arg(&record.recipe[..]).arg(STURDY_MAX);
         self.run(&script, bounds::REFERENCES).await
     }
 
     async fn sturdy(&self, id: &str) -> Result<Option<SturdyRecord>, StoreError> {
         let mut get = redis::cmd("HMGET");
-        get.arg(self.reference(id)).arg(&["owner", "label", "recipe"]);
+        get.arg(self.key(REFERENCE, id)).arg(&["owner", "label", "recipe"]);
         let (owner, label, recipe): (Option<String>, Option<String>, Option<Vec<u8>>) = self.command(&get).await?;
         let record = owner.zip(label).zip(recipe);
         Ok(record.map(|((owner, label), recipe)| SturdyRecord { owner, label, recipe: recipe.into() }))
     }
 
     async fn list_sturdy(&self, owner: &str, after: &str, limit: usize) -> Result<Vec<SturdyEntry>, StoreError> {
-        let mut script = self.scripts.list.key(self.references(owner));
-        script.arg(after).arg(limit.min(LIST_MAX)).arg(self.reference(""));
-        let list: Vec<(String, String)> = self.run(&script, "").await?;
+        let mut script = self.scripts.list.key(self.key(REFERENCES, owner));
+        script.arg(after).arg(limit.min(LIST_MAX)).arg(self.key(REFERENCE, ""));
+        let list: Vec<(String, String)> = self.run(&script, None).await?;
         Ok(list.into_iter().map(|(id, label)| SturdyEntry { id, label }).collect())
     }
 
     async fn revoke(&self, owner: &str, id: &str) -> Result<bool, StoreError> {
-        let mut script = self.scripts.revoke.key(self.reference(id));
-        script.key(self.references(owner)).arg(id).arg(owner);
-        self.run(&script, "").await
+        let mut script = self.scripts.revoke.key(self.key(REFERENCE, id));
+        script.key(self.key(REFERENCES, owner)).arg(id).arg(owner);
+        self.run(&script, None).await
     }
 
     /// The server drops what is past its time by itself.

@@ -116,7 +116,7 @@ impl SessionStore for SqliteStore {
     }
 
     async fn claim(&self, sid: &str, owner: &str, seen: u64) -> Result<Claim, StoreError> {
-        bounds::number("epoch", seen)?;
+        bounds::epoch(seen)?;
         let (sid, owner) = (sid.to_owned(), owner.to_owned());
         self.write(move |db, now| sql::claim(db, &sid, &owner, seen, now)).await
     }

@@ -8,8 +8,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::Fault;
 use crate::store::{
-    CHECKPOINTS_MAX, Checkpoint, Claim, Claimed, Fence, Position, RECORDED_BYTES_EACH, STURDY_MAX, StoreError,
-    SturdyEntry, SturdyRecord, bounds, intact,
+    Checkpoint, Claim, Claimed, Fence, Position, RECORDED_BYTES_EACH, StoreError, SturdyEntry, SturdyRecord, bounds,
+    intact,
 };
 
 /// Sessions that one transaction drops: others want to write, too.
@@ -119,7 +119,7 @@ pub(super) fn checkpoint(
         return Err(StoreError::OutOfOrder.into());
     }
     let others = there.iter().filter(|other| **other >= keep_from && *other != at).count();
-    bounds::at_most(bounds::CHECKPOINTS, others + 1, CHECKPOINTS_MAX)?;
+    bounds::CHECKPOINTS.check(others + 1)?;
     db.prepare_cached("DELETE FROM checkpoints WHERE sid = ?1 AND (lineage, number) < (?2, ?3)")?.execute(params![
         fence.sid,
         keep_from.lineage,
@@ -194,7 +194,7 @@ pub(super) fn save(db: &Connection, id: &str, record: &SturdyRecord) -> Result<(
     }
     let there = "SELECT count(*) FROM sturdy WHERE owner = ?1";
     let held: usize = db.prepare_cached(there)?.query_row([&record.owner], |row| row.get(0))?;
-    bounds::at_most(bounds::REFERENCES, held + 1, STURDY_MAX)?;
+    bounds::REFERENCES.check(held + 1)?;
     db.prepare_cached("INSERT INTO sturdy (id, owner, label, recipe) VALUES (?1, ?2, ?3, ?4)")?.execute(params![
         id,
         record.owner,

@@ -1,0 +1,149 @@
+//! Recorded calls, durable references, and the bounds on everything.
+
+use bowline_core::resume::Jti;
+use bowline_server::store::{
+    Checkpoint, Claim, EPOCH_MAX, LABEL_BYTES_MAX, NAME_BYTES_MAX, OUTCOME_BYTES_MAX, RECORDED_BYTES_EACH,
+    RECORDED_BYTES_MAX, SNAPSHOT_BYTES_MAX, STURDY_MAX, StoreError, SturdyRecord, TOKENS_MAX,
+};
+use bytes::Bytes;
+
+use super::{Bench, DAY, LEASE, at, checkpoint, claimed, owned};
+
+pub(crate) async fn recorded_calls_are_kept_for_their_time(bench: &impl Bench) {
+    let (store, fence) = owned(bench).await;
+    assert_eq!(store.recorded(&fence, 7).await, Ok(None));
+    store.record(&fence, 7, Bytes::from_static(b"\x00first\xff"), DAY).await.unwrap();
+    store.record(&fence, 7, Bytes::from("second"), DAY).await.unwrap();
+    store.record(&fence, -7, Bytes::new(), LEASE).await.unwrap();
+    assert_eq!(store.recorded(&fence, 7).await, Ok(Some(Bytes::from_static(b"\x00first\xff"))));
+    assert_eq!(store.recorded(&fence, -7).await, Ok(Some(Bytes::new())));
+    // They outlive their owner.
+    store.release(&fence).await.unwrap();
+    let fence = claimed(&store, "b").await.fence;
+    assert_eq!(store.recorded(&fence, 7).await, Ok(Some(Bytes::from_static(b"\x00first\xff"))));
+    bench.pass(LEASE).await;
+    assert_eq!(store.recorded(&fence, -7).await, Ok(None));
+    store.record(&fence, -7, Bytes::from("again"), DAY).await.unwrap();
+    assert_eq!(store.recorded(&fence, -7).await, Ok(Some(Bytes::from("again"))));
+    store.gc().await.unwrap();
+    assert_eq!(store.recorded(&fence, 7).await, Ok(Some(Bytes::from_static(b"\x00first\xff"))));
+}
+
+pub(crate) async fn recorded_calls_are_bounded(bench: &impl Bench) {
+    let (store, fence) = owned(bench).await;
+    let mib = Bytes::from(vec![b'x'; OUTCOME_BYTES_MAX]);
+    let fit = RECORDED_BYTES_MAX / (OUTCOME_BYTES_MAX + RECORDED_BYTES_EACH);
+    for call in 0..fit as i64 {
+        store.record(&fence, call, mib.clone(), LEASE).await.unwrap();
+    }
+    // One that is there is not counted twice.
+    store.record(&fence, 0, mib.clone(), LEASE).await.unwrap();
+    // Even an empty one takes room.
+    let left = RECORDED_BYTES_MAX - fit * (OUTCOME_BYTES_MAX + RECORDED_BYTES_EACH);
+    let last = Bytes::from(vec![b'x'; left - RECORDED_BYTES_EACH]);
+    store.record(&fence, -1, last, LEASE).await.unwrap();
+    let refused = store.record(&fence, -2, Bytes::new(), LEASE).await;
+    let too_much = StoreError::TooMuch {
+        what: "bytes of a session's recorded calls",
+        size: (RECORDED_BYTES_MAX + RECORDED_BYTES_EACH) as u64,
+        max: RECORDED_BYTES_MAX as u64,
+    };
+    assert_eq!(refused, Err(too_much));
+    assert_eq!(store.recorded(&fence, -2).await, Ok(None));
+    // What is past its time makes room.
+    bench.pass(LEASE).await;
+    for call in 0..fit as i64 {
+        store.record(&fence, call, mib.clone(), DAY).await.unwrap();
+    }
+    store.record(&fence, -2, mib, DAY).await.unwrap_err();
+}
+
+pub(crate) async fn durable_references_are_listed_and_revoked(bench: &impl Bench) {
+    let store = bench.open().await;
+    let record = |owner: &str, label: &str| SturdyRecord {
+        owner: owner.to_owned(),
+        label: label.to_owned(),
+        recipe: Bytes::from_static(b"\x00{}\xff"),
+    };
+    assert_eq!(store.sturdy("one").await, Ok(None));
+    for n in 0..25 {
+        store.save(&format!("ann-{n:02}"), record("ann ⌘", &format!("label {n}"))).await.unwrap();
+        store.save(&format!("bob-{n:02}"), record("bob", "his")).await.unwrap();
+    }
+    // The answer may have been lost.
+    store.save("ann-00", record("ann ⌘", "label 0")).await.unwrap();
+    assert_eq!(store.save("ann-00", record("bob", "label 0")).await, Err(StoreError::Taken));
+    assert_eq!(store.sturdy("ann-03").await, Ok(Some(record("ann ⌘", "label 3"))));
+    let mut seen = Vec::new();
+    loop {
+        let after = seen.last().map_or("", |(id, _): &(String, String)| id.as_str());
+        let page = store.list_sturdy("ann ⌘", after, 10).await.unwrap();
+        assert!(page.len() <= 10);
+        if page.is_empty() {
+            break;
+        }
+        seen.extend(page.into_iter().map(|entry| (entry.id, entry.label)));
+    }
+    let expected: Vec<_> = (0..25).map(|n| (format!("ann-{n:02}"), format!("label {n}"))).collect();
+    assert_eq!(seen, expected);
+    assert_eq!(store.list_sturdy("ann", "", 10).await, Ok(Vec::new()));
+    // Only whose it is may revoke it, as often as they like.
+    assert_eq!(store.revoke("bob", "ann-03").await, Ok(false));
+    assert_eq!(store.revoke("ann ⌘", "ann-03").await, Ok(true));
+    assert_eq!(store.revoke("ann ⌘", "ann-03").await, Ok(false));
+    assert_eq!(store.sturdy("ann-03").await, Ok(None));
+    let page = store.list_sturdy("ann ⌘", "ann-02", 1).await.unwrap();
+    assert_eq!(page[0].id, "ann-04");
+    // They do not end with time.
+    bench.pass(LEASE).await;
+    store.gc().await.unwrap();
+    assert_eq!(store.sturdy("ann-04").await, Ok(Some(record("ann ⌘", "label 4"))));
+}
+
+pub(crate) async fn what_is_too_large_is_refused_by_name(bench: &impl Bench) {
+    let (store, fence) = owned(bench).await;
+    let long = "x".repeat(NAME_BYTES_MAX + 1);
+    let record =
+        |label: &str| SturdyRecord { owner: "ann".to_owned(), label: label.to_owned(), recipe: Bytes::from("{}") };
+    let put = async |checkpoint| store.checkpoint(&fence, checkpoint, at(1, 1)).await;
+    let one = || checkpoint(at(1, 1), "one");
+    let too_much = [
+        store.open_owner(&long, DAY).await,
+        store.create(&long, "a", DAY).await.map(drop),
+        store.claim("s", "a", EPOCH_MAX + 1).await.map(drop),
+        store.save(&long, record("fine")).await,
+        store.save("fine", record(&"x".repeat(LABEL_BYTES_MAX + 1))).await,
+        store.record(&fence, 1, Bytes::from(vec![0; OUTCOME_BYTES_MAX + 1]), DAY).await,
+        store.record(&fence, i64::MIN, Bytes::new(), DAY).await,
+        put(Checkpoint { bytes: Bytes::from(vec![0; SNAPSHOT_BYTES_MAX + 1]), ..one() }).await,
+        put(Checkpoint { at: at(EPOCH_MAX + 1, 0), ..one() }).await,
+        put(Checkpoint { epoch: u64::MAX, ..one() }).await,
+        put(Checkpoint { tokens: vec![Jti("x".to_owned()); TOKENS_MAX + 1], ..one() }).await,
+    ];
+    for refused in too_much {
+        assert!(matches!(refused, Err(StoreError::TooMuch { .. })), "{refused:?}");
+    }
+    let misnamed = [
+        store.open_owner("", DAY).await,
+        store.create("a b", "a", DAY).await.map(drop),
+        store.save("ümlaut", record("fine")).await,
+        put(Checkpoint { tokens: vec![Jti("a b".to_owned())], ..one() }).await,
+    ];
+    for refused in misnamed {
+        assert!(matches!(refused, Err(StoreError::Name(_))), "{refused:?}");
+    }
+    let far = store.claim("s", "a", EPOCH_MAX).await;
+    assert!(matches!(far, Err(StoreError::TooMuch { what: "epoch", .. })), "{far:?}");
+    // A name that is none names nothing.
+    assert_eq!(store.claim("a b", "a", 0).await, Ok(Claim::NotFound));
+    assert_eq!(store.sturdy("").await, Ok(None));
+    assert_eq!(store.list_sturdy("ann", "", usize::MAX).await, Ok(Vec::new()));
+    bench.fill("ann", STURDY_MAX - 1).await;
+    store.save("last", record("fine")).await.unwrap();
+    let refused = store.save("one-more", record("fine")).await;
+    assert!(matches!(refused, Err(StoreError::TooMuch { what: "references of an owner", .. })), "{refused:?}");
+    // What is large and may be is kept.
+    let large = Bytes::from(vec![7; 8 << 20]);
+    store.checkpoint(&fence, checkpoint(at(1, 1), large.clone()), at(1, 1)).await.unwrap();
+    assert_eq!(store.load(&fence, at(1, 1)).await, Ok(large));
+}

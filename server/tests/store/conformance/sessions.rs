@@ -1,0 +1,227 @@
+//! Whose a session is, and what is kept of it.
+
+use std::sync::Arc;
+
+use bowline_core::resume::Jti;
+use bowline_server::store::{CHECKPOINTS_MAX, Checkpoint, Claim, EPOCH_MAX, Fence, StoreError, TOKENS_MAX};
+use bytes::Bytes;
+use futures_util::future::join_all;
+
+use super::{Bench, DAY, LEASE, assert_fenced, at, checkpoint, claimed, leased, owned};
+
+pub(crate) async fn a_session_is_created_once(bench: &impl Bench) {
+    let (store, fence) = owned(bench).await;
+    assert_eq!(fence, Fence { sid: "s".to_owned(), owner: "a".to_owned(), epoch: 1 });
+    // The answer may have been lost.
+    assert_eq!(store.create("s", "a", DAY).await, Ok(fence.clone()));
+    assert_eq!(store.create("s", "b", DAY).await, Err(StoreError::Taken));
+    assert_eq!(store.create("t", "nobody", DAY).await, Err(StoreError::Fenced));
+    assert_eq!(store.claim("s", "nobody", 0).await, Err(StoreError::Fenced));
+    assert_eq!(store.claim("t", "a", 0).await, Ok(Claim::NotFound));
+    assert_eq!(store.load(&fence, at(1, 1)).await, Err(StoreError::NotFound));
+    store.checkpoint(&fence, checkpoint(at(1, 1), "one"), at(1, 1)).await.unwrap();
+    assert_eq!(store.create("s", "a", DAY).await, Err(StoreError::Taken));
+    // Another process sees it.
+    let other = bench.open().await;
+    assert_eq!(other.load(&fence, at(1, 1)).await, Ok(Bytes::from("one")));
+    assert_eq!(other.open_owner("a", DAY).await, Err(StoreError::Taken));
+}
+
+pub(crate) async fn of_many_claims_one_succeeds(bench: &impl Bench) {
+    let (store, fence) = owned(bench).await;
+    for round in 0..4 {
+        if round == 0 {
+            store.release(&fence).await.unwrap();
+        } else {
+            // The winner of the round before stops.
+            let Claim::Held { .. } = store.claim("s", "b", 0).await.unwrap() else { panic!("it is held") };
+            for n in 0..24 {
+                store.close_owner(&format!("{}-{n}", round - 1)).await.unwrap();
+            }
+        }
+        let claims = (0..24).map(|n| {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move {
+                let owner = format!("{round}-{n}");
+                store.open_owner(&owner, DAY).await.unwrap();
+                store.claim("s", &owner, 0).await.unwrap()
+            })
+        });
+        let claims = join_all(claims.collect::<Vec<_>>()).await;
+        let won: Vec<_> = claims.iter().filter(|claim| matches!(claim, Ok(Claim::Claimed(_)))).collect();
+        assert_eq!(won.len(), 1, "{claims:?}");
+        assert!(claims.iter().all(|claim| !matches!(claim, Ok(Claim::NotFound) | Err(_))), "{claims:?}");
+    }
+}
+
+pub(crate) async fn a_paused_owner_is_fenced(bench: &impl Bench) {
+    let (store, paused) = leased(bench, LEASE).await;
+    store.checkpoint(&paused, checkpoint(at(1, 1), "by a"), at(1, 1)).await.unwrap();
+    let Claim::Held { left } = store.claim("s", "b", 0).await.unwrap() else { panic!("a has it") };
+    assert!(!left.is_zero() && left <= LEASE, "{left:?}");
+    bench.pass(LEASE).await;
+    let fence = claimed(&store, "b").await.fence;
+    assert_eq!(fence, Fence { sid: "s".to_owned(), owner: "b".to_owned(), epoch: 2 });
+    // It wakes, and knows of nothing.
+    assert_fenced(&store, &paused).await;
+    assert_eq!(store.renew_owner("a", LEASE).await, Err(StoreError::Fenced));
+    assert_eq!(store.claim("s", "a", 9).await, Err(StoreError::Fenced));
+    assert_eq!(store.create("t", "a", DAY).await, Err(StoreError::Fenced));
+    // What it tried changed nothing.
+    assert_eq!(store.load(&fence, at(1, 1)).await, Ok(Bytes::from("by a")));
+    assert_eq!(store.recorded(&fence, 1).await, Ok(None));
+    store.checkpoint(&fence, checkpoint(at(1, 2), "by b"), at(1, 1)).await.unwrap();
+    let again = claimed(&store, "b").await;
+    assert_eq!((again.checkpoints, again.tokens), (vec![at(1, 1), at(1, 2)], vec![Jti("token-2".to_owned())]));
+}
+
+pub(crate) async fn a_lease_lasts_as_long_as_it_is_renewed(bench: &impl Bench) {
+    let (store, fence) = leased(bench, LEASE).await;
+    for _ in 0..3 {
+        bench.pass(LEASE / 2).await;
+        store.renew_owner("a", LEASE).await.unwrap();
+    }
+    assert!(matches!(store.claim("s", "b", 0).await, Ok(Claim::Held { .. })));
+    store.checkpoint(&fence, checkpoint(at(1, 1), "one"), at(1, 1)).await.unwrap();
+}
+
+pub(crate) async fn a_lease_that_is_over_stays_over(bench: &impl Bench) {
+    let (store, fence) = leased(bench, LEASE).await;
+    assert_eq!(store.renew_owner("nobody", LEASE).await, Err(StoreError::Fenced));
+    bench.pass(LEASE).await;
+    assert_eq!(store.renew_owner("a", LEASE).await, Err(StoreError::Fenced));
+    store.gc().await.unwrap();
+    assert_eq!(store.renew_owner("a", LEASE).await, Err(StoreError::Fenced));
+    // Nobody took the session meanwhile: the process has it back by another name.
+    store.open_owner("a2", LEASE).await.unwrap();
+    assert_eq!(claimed(&store, "a2").await.fence.epoch, 2);
+    assert_fenced(&store, &fence).await;
+}
+
+pub(crate) async fn an_owner_that_stops_leaves_its_sessions_to_others(bench: &impl Bench) {
+    let (store, fence) = owned(bench).await;
+    let other = store.create("t", "a", DAY).await.unwrap();
+    store.release(&other).await.unwrap();
+    assert_eq!(store.release(&other).await, Err(StoreError::Fenced));
+    assert!(matches!(store.claim("t", "b", 0).await, Ok(Claim::Claimed(_))));
+    assert!(matches!(store.claim("s", "b", 0).await, Ok(Claim::Held { .. })));
+    store.close_owner("a").await.unwrap();
+    store.close_owner("a").await.unwrap();
+    claimed(&store, "b").await;
+    assert_fenced(&store, &fence).await;
+}
+
+pub(crate) async fn an_owner_may_claim_what_is_its_own(bench: &impl Bench) {
+    let (store, fence) = owned(bench).await;
+    // The answer to a claim was lost: it is asked again.
+    let lost = claimed(&store, "a").await.fence;
+    let held = claimed(&store, "a").await.fence;
+    assert_eq!((lost.epoch, held.epoch), (2, 3));
+    assert_fenced(&store, &fence).await;
+    assert_fenced(&store, &lost).await;
+    store.checkpoint(&held, checkpoint(at(1, 1), "one"), at(1, 1)).await.unwrap();
+}
+
+pub(crate) async fn epochs_rise_above_all_that_were_seen(bench: &impl Bench) {
+    let (store, fence) = owned(bench).await;
+    store.release(&fence).await.unwrap();
+    let Ok(Claim::Claimed(seen)) = store.claim("s", "b", 41).await else { panic!("it is free") };
+    // The epoch of the last checkpoint says which tokens the store cannot know.
+    assert_eq!((seen.fence.epoch, seen.known_epoch), (42, 1));
+    let late = Checkpoint { epoch: 50, ..checkpoint(at(1, 1), "one") };
+    store.checkpoint(&seen.fence, late, at(1, 1)).await.unwrap();
+    let again = claimed(&store, "b").await;
+    assert_eq!((again.fence.epoch, again.known_epoch), (51, 50));
+}
+
+pub(crate) async fn checkpoints_are_ordered_and_trimmed(bench: &impl Bench) {
+    let (store, fence) = owned(bench).await;
+    let put = async |position, keep_from| {
+        let bytes = format!("{position:?}");
+        store.checkpoint(&fence, checkpoint(position, bytes), keep_from).await
+    };
+    // 9 is before 10, and the first of a lineage after the last of the one before.
+    for (position, keep_from) in
+        [(at(1, 8), at(1, 8)), (at(1, 9), at(1, 8)), (at(1, 10), at(1, 9)), (at(2, 1), at(1, 9))]
+    {
+        put(position, keep_from).await.unwrap();
+    }
+    for (position, is_there) in [(at(1, 8), false), (at(1, 9), true), (at(1, 10), true), (at(2, 1), true)] {
+        let expected = if is_there { Ok(Bytes::from(format!("{position:?}"))) } else { Err(StoreError::NotFound) };
+        assert_eq!(store.load(&fence, position).await, expected);
+    }
+    assert_eq!(put(at(1, 11), at(1, 9)).await, Err(StoreError::OutOfOrder));
+    // The newest once more: its answer may have been lost.
+    store.checkpoint(&fence, checkpoint(at(2, 1), "again"), at(1, 10)).await.unwrap();
+    assert_eq!(store.load(&fence, at(2, 1)).await, Ok(Bytes::from("again")));
+    assert_eq!(claimed(&store, "a").await.checkpoints, [at(1, 10), at(2, 1)]);
+    let fence = claimed(&store, "a").await.fence;
+    let put = async |number, keep_from| store.checkpoint(&fence, checkpoint(at(3, number), "x"), keep_from).await;
+    for number in 0..CHECKPOINTS_MAX as u64 {
+        put(number, at(3, 0)).await.unwrap();
+    }
+    let refused = put(99, at(3, 0)).await;
+    assert!(matches!(refused, Err(StoreError::TooMuch { what: "checkpoints of a session", .. })), "{refused:?}");
+    put(99, at(3, 1)).await.unwrap();
+    put(EPOCH_MAX, at(3, EPOCH_MAX)).await.unwrap();
+    assert_eq!(claimed(&store, "a").await.checkpoints, [at(3, EPOCH_MAX)]);
+}
+
+pub(crate) async fn tokens_are_those_of_the_newest_checkpoint(bench: &impl Bench) {
+    let (store, fence) = owned(bench).await;
+    assert_eq!(claimed(&store, "a").await.tokens, []);
+    let fence = Fence { epoch: 2, ..fence };
+    let tokens: Vec<_> = (0..TOKENS_MAX).map(|n| Jti(format!("t{n}"))).collect();
+    let many = Checkpoint { tokens: tokens.clone(), ..checkpoint(at(1, 1), "one") };
+    store.checkpoint(&fence, many, at(1, 1)).await.unwrap();
+    assert_eq!(claimed(&store, "a").await.tokens, tokens);
+    let fence = Fence { epoch: 3, ..fence };
+    let none = Checkpoint { tokens: Vec::new(), ..checkpoint(at(1, 2), "two") };
+    store.checkpoint(&fence, none, at(1, 1)).await.unwrap();
+    assert_eq!(claimed(&store, "a").await.tokens, []);
+}
+
+pub(crate) async fn a_snapshot_that_was_changed_is_corrupt(bench: &impl Bench) {
+    let (store, fence) = owned(bench).await;
+    for number in 1..3 {
+        store.checkpoint(&fence, checkpoint(at(1, number), vec![0; 4_096]), at(1, 1)).await.unwrap();
+    }
+    if bench.spoil("s", at(1, 2)).await {
+        let loaded = store.load(&fence, at(1, 2)).await;
+        assert!(matches!(loaded, Err(StoreError::Corrupt(_))), "{loaded:?}");
+    }
+    // The one before is as good as ever.
+    assert_eq!(store.load(&fence, at(1, 1)).await, Ok(Bytes::from(vec![0; 4_096])));
+}
+
+pub(crate) async fn a_session_ends_with_its_time(bench: &impl Bench) {
+    let (store, _) = owned(bench).await;
+    let fence = store.create("short", "b", LEASE).await.unwrap();
+    store.checkpoint(&fence, checkpoint(at(1, 1), "one"), at(1, 1)).await.unwrap();
+    store.record(&fence, 1, Bytes::from("done"), DAY).await.unwrap();
+    bench.pass(LEASE).await;
+    assert_eq!(store.claim("short", "b", 0).await, Ok(Claim::NotFound));
+    assert_fenced(&store, &fence).await;
+    let swept = if bench.sweeps_itself() { 0 } else { 1 };
+    assert_eq!(store.gc().await, Ok(swept));
+    assert_eq!(store.gc().await, Ok(0));
+    // Nothing of it is in the next of its name.
+    let next = store.create("short", "b", LEASE).await.unwrap();
+    assert_eq!(store.load(&next, at(1, 1)).await, Err(StoreError::NotFound));
+    assert_eq!(store.recorded(&next, 1).await, Ok(None));
+    bench.pass(LEASE).await;
+    store.create("short", "b", LEASE).await.unwrap();
+    claimed(&store, "a").await;
+}
+
+pub(crate) async fn a_deleted_session_leaves_nothing(bench: &impl Bench) {
+    let (store, fence) = owned(bench).await;
+    store.checkpoint(&fence, checkpoint(at(1, 1), "one"), at(1, 1)).await.unwrap();
+    store.record(&fence, -3, Bytes::from("done"), DAY).await.unwrap();
+    store.delete(&fence).await.unwrap();
+    assert_fenced(&store, &fence).await;
+    assert_eq!(store.claim("s", "a", 0).await, Ok(Claim::NotFound));
+    let next = store.create("s", "a", DAY).await.unwrap();
+    assert_eq!(store.load(&next, at(1, 1)).await, Err(StoreError::NotFound));
+    assert_eq!(store.recorded(&next, -3).await, Ok(None));
+}
