@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
+use super::claims::Claims;
 use super::error::TokenError;
 
 /// Tokens of one session that count at the same time. Only answers that were all lost make so
@@ -33,6 +34,36 @@ impl Owner {
     /// A session's first token, of its first epoch.
     pub fn new(first: Jti) -> Self {
         Self { epoch: 1, tokens: VecDeque::from([first.clone()]), handed_out: first }
+    }
+
+    /// A session that comes back from a store in another process, resumed with `presented`, as
+    /// `epoch`. The store knows `tokens`, up to those of `known_epoch`; one of a later epoch was
+    /// handed out after the last checkpoint, and counts because it is well made.
+    ///
+    /// # Errors
+    /// The client has shown that it holds a newer one.
+    pub fn restore(
+        known_epoch: u64,
+        tokens: impl IntoIterator<Item = Jti>,
+        presented: &Claims,
+        epoch: u64,
+        next: Jti,
+    ) -> Result<Self, TokenError> {
+        let mut tokens: VecDeque<Jti> = tokens.into_iter().collect();
+        match tokens.iter().position(|token| *token == presented.jti) {
+            Some(at) => drop(tokens.drain(..at)),
+            // The client holds it, so it needs none of those before.
+            None if presented.ep > known_epoch => tokens = VecDeque::from([presented.jti.clone()]),
+            None => return Err(TokenError::Replayed),
+        }
+        let mut owner = Self { epoch, tokens, handed_out: next.clone() };
+        owner.push(next);
+        Ok(owner)
+    }
+
+    /// The tokens that count, for a store to know. Oldest first.
+    pub fn tokens(&self) -> impl Iterator<Item = &Jti> {
+        self.tokens.iter()
     }
 
     /// Counts the transports.

@@ -1,6 +1,8 @@
 //! Tokens, the keys that sign them, the proof of possession, and which token counts.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
+/// A session that comes back in another process.
+mod cold;
 /// Tokens that somebody has tampered with.
 mod hostile;
 /// What an earlier port did wrong.

@@ -11,6 +11,8 @@ mod harness;
 mod hostile;
 /// Batches, and everything answered without a session.
 mod http;
+/// The keys that sign tokens.
+mod keys;
 /// How many connections and sessions there may be.
 mod limits;
 /// The link: what opens a session and what has it back.

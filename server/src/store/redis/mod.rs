@@ -61,7 +61,7 @@ pub struct RedisStore {
 
 impl RedisStore {
     /// Connects to a server, such as `redis://127.0.0.1:6379`, and keeps to keys that begin with
-    /// `bowline:`. A connection that breaks is made anew by the next operation.
+    /// `bowline:`. A connection that breaks fails what is under way with `Unavailable`, and is made anew.
     ///
     /// # Errors
     /// `Unavailable` if the server cannot be reached or the address cannot be read, `Layout` if

@@ -1,0 +1,50 @@
+//! Which tokens count for a process that knows a session only from a store.
+
+use bowline_core::resume::{Claims, Owner, TOKENS_MAX, TokenError};
+
+use crate::{AUDIENCE, BORN, jti};
+
+/// The claims of token `n`, of an epoch.
+fn presented(n: usize, epoch: u64) -> Claims {
+    let mut claims = Claims::new("s_1", "ann", AUDIENCE, BORN);
+    (claims.jti, claims.ep) = (jti(n), epoch);
+    claims
+}
+
+fn counting(owner: &Owner) -> Vec<usize> {
+    owner.tokens().map(|token| token.0.parse().unwrap()).collect()
+}
+
+#[test]
+fn a_restored_session_is_resumed_with_what_its_client_may_hold() {
+    let mut owner = Owner::new(jti(0));
+    for n in 1..4 {
+        owner.claim(&jti(0), jti(n)).unwrap();
+    }
+    let (known, stored) = (owner.epoch(), owner.tokens().cloned().collect::<Vec<_>>());
+    assert_eq!((known, counting(&owner)), (4, vec![0, 1, 2, 3]));
+    // One that the store knows: those before it are over, a late try of one after it is not.
+    let mut restored = Owner::restore(known, stored.clone(), &presented(1, 2), 9, jti(9)).unwrap();
+    assert_eq!((restored.epoch(), counting(&restored)), (9, vec![1, 2, 3, 9]));
+    assert_eq!(restored.check(&jti(0)), Err(TokenError::Replayed));
+    restored.confirm();
+    assert_eq!(counting(&restored), [9]);
+    // One of a transport that came after the last checkpoint.
+    let restored = Owner::restore(known, stored.clone(), &presented(7, 6), 9, jti(9)).unwrap();
+    assert_eq!(counting(&restored), [7, 9]);
+    // The answer is lost, and the process too: the same token once more.
+    let again = Owner::restore(known, stored.clone(), &presented(7, 6), 10, jti(10)).unwrap();
+    assert_eq!((again.epoch(), counting(&again)), (10, vec![7, 10]));
+    // One that the client has shown not to need.
+    for epoch in 0..=4 {
+        assert_eq!(Owner::restore(known, stored.clone(), &presented(8, epoch), 9, jti(9)), Err(TokenError::Replayed));
+    }
+}
+
+#[test]
+fn a_store_that_knows_many_tokens_fills_nothing() {
+    let stored: Vec<_> = (0..TOKENS_MAX).map(jti).collect();
+    let restored = Owner::restore(1, stored, &presented(0, 1), 2, jti(99)).unwrap();
+    let tokens = counting(&restored);
+    assert_eq!((tokens.len(), tokens[0], tokens[TOKENS_MAX - 1]), (TOKENS_MAX, 0, 99));
+}
