@@ -1,7 +1,7 @@
 //! What the link costs a call. Measured when asked, on a machine that does nothing else; a short run
 //! shows that both ways carry such a load.
 //!
-//! `BOWLINE_CALLS=40000 cargo test --release --test net cost -- --nocapture`
+//! `BOWLINE_CALLS=4000 BOWLINE_ROUNDS=301 cargo test --release --test net cost -- --nocapture`
 
 use std::time::Instant;
 
@@ -34,13 +34,23 @@ async fn cost_of_the_link_on_a_call() {
     let url = format!("ws://{}", serve(service()).await);
     let linked = connect(&url).await.unwrap();
     let plain = Connect::new(&url).plain().connect().await.unwrap();
-    let calls = std::env::var("BOWLINE_CALLS").ok().and_then(|calls| calls.parse().ok()).unwrap_or(640);
+    let calls = number("BOWLINE_CALLS").unwrap_or(640);
+    match std::env::var("BOWLINE_COST").as_deref() {
+        // Under a tool that counts instructions, one of both alone.
+        Ok("plain") => return println!("{:.0}", calls_per_second(&plain, calls).await),
+        Ok("linked") => return println!("{:.0}", calls_per_second(&linked, calls).await),
+        _ => {}
+    }
     let mut shares = Vec::new();
-    for _ in 0..15 {
+    for _ in 0..number("BOWLINE_ROUNDS").unwrap_or(15) {
         let (plain, linked) = (calls_per_second(&plain, calls).await, calls_per_second(&linked, calls).await);
         shares.push((linked / plain, plain, linked));
     }
     shares.sort_by(|a, b| a.0.total_cmp(&b.0));
     let (share, plain, linked) = shares[shares.len() / 2];
     println!("plain {plain:.0} calls/s, with the link {linked:.0}, {:.1} % less", 100.0 * (1.0 - share));
+}
+
+fn number(name: &str) -> Option<usize> {
+    std::env::var(name).ok()?.parse().ok()
 }

@@ -349,7 +349,7 @@ impl Link {
         if let Some(frame) = self.tokens.take_due(self.next_out) {
             return Some(frame.write());
         }
-        let text = self.retained.get(self.next_out)?.clone();
+        let text = self.retained.get(self.next_out)?;
         self.next_out += 1;
         self.free();
         Some(text)
@@ -370,7 +370,7 @@ impl Link {
 
     /// Numbers and keeps a message that is written now.
     pub(crate) fn send(&mut self, text: String) -> String {
-        self.retained.push(text.clone());
+        self.retained.push(&text);
         self.next_out += 1;
         text
     }

@@ -2,18 +2,26 @@
 
 use std::collections::VecDeque;
 
-/// Messages by number, from the first that the peer has not confirmed to the last there is.
+/// Room for bytes and for texts that is kept while there are none.
+const SPARE_BYTES: usize = 1 << 10;
+const SPARE_TEXTS: usize = 32;
+
+/// Messages by number, from the first that the peer has not confirmed to the last there is. They
+/// lie one behind the other, so that keeping one costs a copy and no allocation.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Retained {
-    texts: VecDeque<String>,
+    bytes: VecDeque<u8>,
+    /// Where each text ends, counted from the first byte that was ever kept.
+    ends: VecDeque<u64>,
+    /// Where the first text begins, counted alike.
+    begin: u64,
     /// The number of the first text.
     first: u64,
-    bytes: usize,
 }
 
 impl Retained {
     pub(super) fn new() -> Self {
-        Self { texts: VecDeque::new(), first: 1, bytes: 0 }
+        Self { bytes: VecDeque::new(), ends: VecDeque::new(), begin: 0, first: 1 }
     }
 
     /// The number of the first message that can be sent again.
@@ -23,34 +31,44 @@ impl Retained {
 
     /// The number that the next message will have.
     pub(super) fn next(&self) -> u64 {
-        self.first + self.texts.len() as u64
+        self.first + self.ends.len() as u64
     }
 
     pub(super) fn len(&self) -> usize {
-        self.texts.len()
+        self.ends.len()
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.bytes
+        self.bytes.len()
     }
 
-    pub(super) fn push(&mut self, text: String) {
-        self.bytes += text.len();
-        self.texts.push_back(text);
+    pub(super) fn push(&mut self, text: &str) {
+        self.bytes.extend(text.as_bytes());
+        self.ends.push_back(self.begin + self.bytes.len() as u64);
     }
 
-    pub(super) fn get(&self, number: u64) -> Option<&String> {
-        let index = number.checked_sub(self.first)?;
-        self.texts.get(usize::try_from(index).ok()?)
+    pub(super) fn get(&self, number: u64) -> Option<String> {
+        let index = usize::try_from(number.checked_sub(self.first)?).ok()?;
+        let end = self.ends.get(index)?;
+        let begin = index.checked_sub(1).map_or(self.begin, |before| self.ends[before]);
+        let within = |at: u64| (at - self.begin) as usize;
+        let text = self.bytes.range(within(begin)..within(*end)).copied().collect();
+        Some(String::from_utf8(text).expect("what lies between two ends was pushed as one text"))
     }
 
     /// Everything up to `number`, which was sent, need not be sent again. Acks may be late: an
     /// older one changes nothing.
     pub(super) fn confirm(&mut self, number: u64) {
-        while self.first <= number {
-            let text = self.texts.pop_front().expect("numbers below `next` are those of texts");
-            self.bytes -= text.len();
-            self.first += 1;
+        let Some(texts) = (number + 1).checked_sub(self.first).filter(|texts| *texts > 0) else { return };
+        let texts = texts as usize;
+        let end = self.ends[texts - 1];
+        self.ends.drain(..texts);
+        self.bytes.drain(..(end - self.begin) as usize);
+        self.begin = end;
+        self.first = number + 1;
+        if self.ends.is_empty() {
+            self.bytes.shrink_to(SPARE_BYTES);
+            self.ends.shrink_to(SPARE_TEXTS);
         }
     }
 }

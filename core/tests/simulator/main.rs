@@ -34,10 +34,7 @@ use world::{Flaw, Seen, World};
 const SEEDS: u64 = if cfg!(debug_assertions) { 1_000 } else { 20_000 };
 
 /// Seeds that have found something, each with what it was.
-const KEPT: [(u64, &str); 2] = [
-    (5, "an ack that came before all had been sent again misnumbered what followed"),
-    (109_285, "renewals pushed out the token of a client that was not heard yet"),
-];
+const KEPT: [(u64, &str); 1] = [(5, "an ack that came before all had been sent again misnumbered what followed")];
 
 fn seeds() -> u64 {
     std::env::var("BOWLINE_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(SEEDS)

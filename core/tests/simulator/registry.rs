@@ -1,6 +1,8 @@
 //! The sessions of a server process: begun, given back, renewed and forgotten in the order in
 //! which the registry of `bowline-server` does it.
 
+use std::time::Duration;
+
 use bowline_core::endpoint::{Attached, Endpoint};
 use bowline_core::error::ErrorCode;
 use bowline_core::limits::Limits;
@@ -15,6 +17,9 @@ use super::server::Server;
 use super::world::Flaw;
 
 pub(crate) const AUDIENCE: &str = "simulated";
+/// Tokens are renewed no more often. They live so long that none is forgotten before it ends.
+const RENEWAL: Duration = Duration::from_millis(500);
+
 const BORN: u64 = 1_700_000_000;
 
 /// A session that can be resumed.
@@ -26,6 +31,7 @@ pub(crate) struct Entry {
     /// The token that was handed out with the newest transport.
     pub(crate) handed: Jti,
     pub(crate) parked: Option<Time>,
+    renewed: Time,
     welcomed: bool,
 }
 
@@ -76,6 +82,7 @@ impl Server {
             claims: Claims::new(&id, "ann", AUDIENCE, unix(now)),
             handed: first.clone(),
             parked: None,
+            renewed: now,
             welcomed: false,
         };
         self.sessions.insert(id.clone(), entry);
@@ -187,6 +194,10 @@ impl Server {
     pub(crate) fn renew(&mut self, id: &str, now: Time) {
         let next = self.next_jti();
         let Some(entry) = self.sessions.get_mut(id).filter(|entry| !entry.endpoint.is_detached()) else { return };
+        if now.since(entry.renewed) < RENEWAL {
+            return;
+        }
+        entry.renewed = now;
         // While it is not known which token the client holds, renewals could push that one out.
         if !entry.endpoint.has_heard() {
             return;
