@@ -5,6 +5,8 @@
 mod batch;
 /// What the link costs, on demand.
 mod cost;
+/// What goes wrong with a link, row by row.
+mod failures;
 /// The objects under test and a server for them.
 mod harness;
 /// Sessions that outlive their connections.

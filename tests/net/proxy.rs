@@ -1,8 +1,9 @@
 //! A TCP proxy that can be told to fail.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -12,6 +13,7 @@ use tokio::sync::watch;
 #[derive(Clone)]
 pub(crate) struct Proxy {
     pub(crate) address: SocketAddr,
+    server: Arc<Mutex<SocketAddr>>,
     /// Counts the cuts; connections end when it changes.
     cuts: watch::Sender<usize>,
     /// New connections are closed at once.
@@ -19,17 +21,48 @@ pub(crate) struct Proxy {
     /// Counts the blackouts; connections go silent when it changes.
     black: watch::Sender<usize>,
     accepted: Arc<AtomicUsize>,
+    /// Nothing is carried while it is set, on no connection; then all of it is.
+    held: watch::Sender<bool>,
+    /// The next piece towards the server is cut off after half of it, and the connection with it.
+    halved: Arc<AtomicBool>,
+    latency: Duration,
+    /// What servers have said, whether it was passed on or not.
+    heard: Arc<Mutex<Vec<u8>>>,
+    /// Who has spoken, one after the other.
+    turns: Arc<Mutex<Vec<End>>>,
+}
+
+/// An end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    Client,
+    Server,
 }
 
 impl Proxy {
+    /// One that takes its time with everything, in each direction.
+    pub(crate) async fn slow(server: SocketAddr, latency: Duration) -> Self {
+        Self::carrying(server, latency).await
+    }
+
     pub(crate) async fn to(server: SocketAddr) -> Self {
+        Self::carrying(server, Duration::ZERO).await
+    }
+
+    async fn carrying(server: SocketAddr, latency: Duration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let proxy = Self {
             address: listener.local_addr().unwrap(),
+            server: Arc::new(Mutex::new(server)),
             cuts: watch::Sender::new(0),
             down: Arc::default(),
             black: watch::Sender::new(0),
             accepted: Arc::default(),
+            held: watch::Sender::new(false),
+            halved: Arc::default(),
+            latency,
+            heard: Arc::default(),
+            turns: Arc::default(),
         };
         let accepting = proxy.clone();
         tokio::spawn(async move {
@@ -37,6 +70,7 @@ impl Proxy {
                 let (client, _peer) = listener.accept().await.unwrap();
                 if !accepting.down.load(Ordering::SeqCst) {
                     accepting.accepted.fetch_add(1, Ordering::SeqCst);
+                    let server = *accepting.server.lock().unwrap();
                     tokio::spawn(accepting.clone().carry(client, server));
                 }
             }
@@ -61,13 +95,39 @@ impl Proxy {
         }
     }
 
+    /// Ends every connection; new ones go to another server.
+    pub(crate) fn now_to(&self, server: SocketAddr) {
+        *self.server.lock().unwrap() = server;
+        self.cut();
+    }
+
     /// Carries nothing any more on the connections there are, without a word to either end.
     pub(crate) fn go_black(&self) {
         self.black.send_modify(|blackouts| *blackouts += 1);
     }
 
+    /// Holds everything back, on connections that there are and that come, or lets go of it.
+    pub(crate) fn set_held(&self, held: bool) {
+        self.held.send_replace(held);
+    }
+
+    /// Cuts the next connection on which a client says something, in the middle of that.
+    pub(crate) fn cut_within_the_next_piece(&self) {
+        self.halved.store(true, Ordering::SeqCst);
+    }
+
     pub(crate) fn accepted(&self) -> usize {
         self.accepted.load(Ordering::SeqCst)
+    }
+
+    /// What servers have said until now.
+    pub(crate) fn heard(&self) -> String {
+        String::from_utf8_lossy(&self.heard.lock().unwrap()).into_owned()
+    }
+
+    /// Who has spoken since the last time, one after the other.
+    pub(crate) fn take_turns(&self) -> Vec<End> {
+        std::mem::take(&mut *self.turns.lock().unwrap())
     }
 
     async fn carry(self, client: TcpStream, server: SocketAddr) {
@@ -78,27 +138,56 @@ impl Proxy {
         server.set_nodelay(true).unwrap();
         let (mut from_client, mut to_client) = client.into_split();
         let (mut from_server, mut to_server) = server.into_split();
-        let there = copy(&mut from_client, &mut to_server);
-        let back = copy(&mut from_server, &mut to_client);
+        let there = self.copy(End::Client, &mut from_client, &mut to_server);
+        let back = self.copy(End::Server, &mut from_server, &mut to_client);
         tokio::select! {
-            _ = there => {}
-            _ = back => {}
+            _ = there => return,
+            _ = back => return,
+            _ = cuts.changed() => return,
+            _ = black.changed() => {}
+        }
+        // Both ends stay open until the next cut, and hear nothing.
+        let mut nowhere = tokio::io::sink();
+        tokio::select! {
+            _ = self.copy(End::Server, &mut from_server, &mut nowhere) => drop(cuts.changed().await),
             _ = cuts.changed() => {}
-            _ = black.changed() => {
-                // Both ends stay open until the next cut, and hear nothing.
-                drop(cuts.changed().await);
-            }
         }
     }
-}
 
-async fn copy(from: &mut (impl AsyncReadExt + Unpin), to: &mut (impl AsyncWriteExt + Unpin)) -> std::io::Result<()> {
-    let mut buffer = vec![0; 16 << 10];
-    loop {
-        let read = from.read(&mut buffer).await?;
-        if read == 0 {
-            return Ok(());
+    async fn copy(
+        &self,
+        of: End,
+        from: &mut (impl AsyncReadExt + Unpin),
+        to: &mut (impl AsyncWriteExt + Unpin),
+    ) -> std::io::Result<()> {
+        let mut held = self.held.subscribe();
+        let mut buffer = vec![0; 16 << 10];
+        loop {
+            let read = from.read(&mut buffer).await?;
+            if read == 0 {
+                return Ok(());
+            }
+            self.note(of, &buffer[..read]);
+            if of == End::Client && self.halved.swap(false, Ordering::SeqCst) {
+                to.write_all(&buffer[..read / 2]).await?;
+                return to.flush().await;
+            }
+            if self.latency > Duration::ZERO {
+                tokio::time::sleep(self.latency).await;
+            }
+            // The sender lives as long as the proxy, which is here.
+            drop(held.wait_for(|held| !held).await);
+            to.write_all(&buffer[..read]).await?;
         }
-        to.write_all(&buffer[..read]).await?;
+    }
+
+    fn note(&self, of: End, bytes: &[u8]) {
+        let mut turns = self.turns.lock().unwrap();
+        if turns.last() != Some(&of) {
+            turns.push(of);
+        }
+        if of == End::Server {
+            self.heard.lock().unwrap().extend_from_slice(bytes);
+        }
     }
 }

@@ -85,7 +85,7 @@ fn flipping_any_bit_of_a_token_is_refused() {
 }
 
 #[test]
-fn wrong_key_unknown_kid_and_old_age_have_distinct_logs() {
+fn wrong_key_unknown_kid_and_old_age_have_distinct_logs_one_wire_code() {
     let (token, _) = minted(&keys(), BORN);
     let open = |keys: KeyRing, now| keys.open(token.expose(), AUDIENCE, now).unwrap_err();
     let other_a = KeyRing::new(Key::new("a", &[9; 40]).unwrap());
@@ -110,6 +110,7 @@ fn wrong_key_unknown_kid_and_old_age_have_distinct_logs() {
     assert_eq!(keys().open(token.expose(), AUDIENCE, after(86_401)), Err(TokenError::TooOld(86_401)));
 }
 
+/// F18: clocks that differ by more have a code each way, above.
 #[test]
 fn clocks_may_differ_by_half_a_minute() {
     let (token, _) = minted(&keys(), BORN);
@@ -206,16 +207,4 @@ fn renewed_tokens_count_beside_those_before() {
     owner.check(&jti(0)).unwrap();
     owner.claim(&jti(1), jti(2)).unwrap();
     assert_eq!(owner.check(&jti(0)), Err(TokenError::Replayed));
-}
-
-#[test]
-fn renewals_do_not_push_out_what_the_client_holds() {
-    let mut owner = Owner::new(jti(0));
-    owner.claim(&jti(0), jti(1)).unwrap();
-    for n in 2..100 {
-        // It was heard on the transport with which it was handed 1, and reads none of the newer.
-        owner.confirm();
-        owner.renew(jti(n));
-        owner.check(&jti(1)).unwrap();
-    }
 }

@@ -198,11 +198,6 @@ impl Server {
             return;
         }
         entry.renewed = now;
-        // While it is not known which token the client holds, renewals could push that one out.
-        if !entry.endpoint.has_heard() {
-            return;
-        }
-        entry.owner.confirm();
         entry.owner.renew(next.clone());
         let (_epoch, token, _same_key) = self.mint(id, next, now);
         if let Some(entry) = self.sessions.get_mut(id) {

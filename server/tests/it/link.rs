@@ -15,8 +15,8 @@ const HELLO: &str = r#"{"type":"session.hello","protocol":[1],"features":["ack"]
 const CALL: &str = r#"["push",["pipeline",0,["add"],[1,2]]]"#;
 
 /// A socket on which the link was agreed upon, and the server's challenge.
-struct Linked {
-    socket: Socket,
+pub(crate) struct Linked {
+    pub(crate) socket: Socket,
     challenge: String,
 }
 
@@ -46,7 +46,7 @@ impl Linked {
     }
 
     /// The next message.
-    async fn message(&mut self) -> String {
+    pub(crate) async fn message(&mut self) -> String {
         loop {
             let text = self.socket.next().await;
             if !text.starts_with('{') {
@@ -56,15 +56,24 @@ impl Linked {
     }
 
     async fn hello(address: SocketAddr) -> (Self, Welcome) {
+        Self::hello_as(address, "once").await
+    }
+
+    pub(crate) async fn hello_as(address: SocketAddr, hello_id: &str) -> (Self, Welcome) {
         let mut linked = Self::open(address).await;
-        linked.socket.send(HELLO).await;
+        linked.socket.send(&HELLO.replace("once", hello_id)).await;
         match linked.frame().await {
             Frame::Welcome(welcome) => (linked, welcome),
             frame => panic!("{frame:?}"),
         }
     }
 
-    async fn resume(address: SocketAddr, token: &Secret, key: &Secret, came: u64) -> (Self, Result<Resumed, Refused>) {
+    pub(crate) async fn resume(
+        address: SocketAddr,
+        token: &Secret,
+        key: &Secret,
+        came: u64,
+    ) -> (Self, Result<Resumed, Refused>) {
         let mut linked = Self::open(address).await;
         let resume = Resume {
             protocol: vec![1],
@@ -90,6 +99,7 @@ fn code(answer: Result<Resumed, Refused>) -> String {
     answer.unwrap_err().code.to_string()
 }
 
+/// F3: the server has done it, and its answer or its ack is lost. What is sent again is skipped.
 #[tokio::test]
 async fn a_cut_call_is_answered_on_the_next_socket() {
     let address = serve(service()).await;
@@ -111,6 +121,7 @@ async fn a_cut_call_is_answered_on_the_next_socket() {
     assert_eq!(code(gone), "RESUME_WINDOW_EXPIRED");
 }
 
+/// F5: the welcome is lost. The same hello gets the same session.
 #[tokio::test]
 async fn lost_welcome_same_hello_id() {
     let address = serve(service()).await;
@@ -130,6 +141,7 @@ async fn lost_welcome_same_hello_id() {
     assert_ne!(other.session_id, welcome.session_id);
 }
 
+/// F4: `resumed` is lost. The token of before still counts.
 #[tokio::test]
 async fn lost_resumed_frame_then_retry_with_previous_token() {
     let address = serve(service()).await;
@@ -140,6 +152,8 @@ async fn lost_resumed_frame_then_retry_with_previous_token() {
     }
 }
 
+/// F7, F8, F30: a token that was replaced, one without its key, and a lie about numbers. Each is
+/// refused by its own code, and the session goes on.
 #[tokio::test]
 async fn confirmed_previous_token_is_replay_and_session_survives() {
     let address = serve(service()).await;
@@ -165,6 +179,7 @@ async fn confirmed_previous_token_is_replay_and_session_survives() {
     assert_eq!(second.message().await, r#"["resolve",2,3]"#);
 }
 
+/// F2: the old socket is open still. It is told, and nothing that it brings counts any more.
 #[tokio::test]
 async fn the_newest_presenter_wins_and_the_old_socket_is_told() {
     let address = serve(service()).await;
@@ -186,13 +201,18 @@ async fn the_newest_presenter_wins_and_the_old_socket_is_told() {
     assert_eq!(second.message().await, r#"["resolve",1,3]"#);
 }
 
+/// F6: both present the same token. Each is given an epoch of its own, and one socket is left.
 #[tokio::test]
 async fn two_resumes_race_one_owner() {
     let address = serve(service()).await;
     let (_first, mut welcome) = Linked::hello(address).await;
-    for round in 0..50 {
-        let race = || Linked::resume(address, &welcome.resume_token, &welcome.resume_key, 0);
-        let ((mut a, of_a), (mut b, of_b)) = tokio::join!(race(), race());
+    for round in 0..1_000 {
+        // Each time a little further apart.
+        let race = async |after: u64| {
+            tokio::time::sleep(Duration::from_micros(after)).await;
+            Linked::resume(address, &welcome.resume_token, &welcome.resume_key, 0).await
+        };
+        let ((mut a, of_a), (mut b, of_b)) = tokio::join!(race(round % 7 * 90), race(round % 11 * 60));
         let (of_a, of_b) = (of_a.unwrap(), of_b.unwrap());
         assert_eq!(of_a.epoch.abs_diff(of_b.epoch), 1, "round {round}");
         let (winner, loser, resumed) =
@@ -208,6 +228,26 @@ async fn two_resumes_race_one_owner() {
             }
         }
         (welcome.resume_token, welcome.resume_key) = (resumed.resume_token, resumed.resume_key);
+    }
+}
+
+#[tokio::test]
+async fn resume_twice_and_many_times() {
+    let address = serve(service()).await;
+    let (first, welcome) = Linked::hello(address).await;
+    let (mut token, mut key) = (welcome.resume_token, welcome.resume_key);
+    let mut socket = first;
+    for round in 1..=100 {
+        socket.socket.send(CALL).await;
+        socket.socket.send(&format!(r#"["pull",{round}]"#)).await;
+        assert_eq!(socket.message().await, format!(r#"["resolve",{round},3]"#));
+        // The old socket is still there, or it is not.
+        let old = (round % 2 == 0).then_some(socket);
+        let (next, resumed) = Linked::resume(address, &token, &key, round).await;
+        drop(old);
+        let resumed = resumed.unwrap();
+        assert_eq!((resumed.epoch, resumed.last_event_seq, resumed.replay_count), (round + 1, 2 * round, 0));
+        (socket, token, key) = (next, resumed.resume_token, resumed.resume_key);
     }
 }
 

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
+/// Which messages have numbers.
+mod counted;
 /// How it stops.
 mod drain;
 /// The server under test, a hand-written object, and peers that speak raw WebSocket and HTTP.
