@@ -153,6 +153,9 @@ store_conformance!(Server::start());
 
 const DAY: Duration = Duration::from_secs(86_400);
 
+/// What docs/store.md says, and something for a machine that is busy.
+const IN_TIME: Duration = Duration::from_secs(10);
+
 /// The server is killed and comes back: what was answered is there, and the store needs no help.
 #[tokio::test]
 async fn a_server_that_comes_back_is_found_again() {
@@ -166,7 +169,7 @@ async fn a_server_that_comes_back_is_found_again() {
         let asked = Instant::now();
         let refused = store.load(&fence, at(1, 1)).await;
         assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
-        assert!(asked.elapsed() < Duration::from_secs(6), "{:?}", asked.elapsed());
+        assert!(asked.elapsed() < IN_TIME, "{:?}", asked.elapsed());
         server.start_again().await;
         let began = Instant::now();
         let loaded = loop {
@@ -189,7 +192,7 @@ async fn a_server_that_does_not_answer_is_unavailable_in_time() {
     let asked = Instant::now();
     let refused = RedisStore::connect(&url).await.unwrap_err();
     assert!(matches!(refused, StoreError::Unavailable(_)), "{refused:?}");
-    assert!(asked.elapsed() < Duration::from_secs(6), "{:?}", asked.elapsed());
+    assert!(asked.elapsed() < IN_TIME, "{:?}", asked.elapsed());
     let nobody = RedisStore::connect("redis://127.0.0.1:1").await.unwrap_err();
     assert!(matches!(nobody, StoreError::Unavailable(_)), "{nobody:?}");
     let no_address = RedisStore::connect("no address").await.unwrap_err();

@@ -77,8 +77,8 @@ pub(crate) async fn a_paused_owner_is_fenced(bench: &impl Bench) {
 
 pub(crate) async fn a_lease_lasts_as_long_as_it_is_renewed(bench: &impl Bench) {
     let (store, fence) = leased(bench, LEASE).await;
-    for _ in 0..3 {
-        bench.pass(LEASE / 2).await;
+    for _ in 0..5 {
+        bench.pass(LEASE / 4).await;
         store.renew_owner("a", LEASE).await.unwrap();
     }
     assert!(matches!(store.claim("s", "b", 0).await, Ok(Claim::Held { .. })));
