@@ -193,6 +193,8 @@ impl Session {
         let texts: Vec<(ImportId, String)> = texts.filter_map(|(id, sent)| Some((id, sent.text.clone()?))).collect();
         self.note_lined_up(texts.iter().map(|&(id, _)| id));
         let mut next = next_positive;
+        // Given back behind the calls that may be on them.
+        let mut unheld = Vec::new();
         for (id, text) in texts {
             if id.0 != next {
                 self.send(write(Adjustment::Skip { next_positive: id.0 }));
@@ -200,7 +202,7 @@ impl Session {
             next = id.0 + 1;
             self.send(text);
             match self.imports.get_mut(id) {
-                None => self.send(integers_text("release", [id.0, 1])),
+                None => unheld.push(id),
                 Some(import) => {
                     import.mentions = 1;
                     if matches!(import.state, ImportState::Pending { pulled: true, .. }) {
@@ -211,6 +213,9 @@ impl Session {
         }
         if next != self.next.import {
             self.send(write(Adjustment::Skip { next_positive: self.next.import }));
+        }
+        for id in unheld {
+            self.send(integers_text("release", [id.0, 1]));
         }
     }
 

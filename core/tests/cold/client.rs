@@ -1,0 +1,245 @@
+//! The client: it calls, passes callbacks, drops what it holds, and writes down how each call ended.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bowline_core::endpoint::Endpoint;
+use bowline_core::id::{TargetId, WaitId};
+use bowline_core::limits::Limits;
+use bowline_core::link::{Attachment, LinkRules, Role};
+use bowline_core::session::{Delivery, Kind, Outcome, Outgoing, Output, Ref, Session, Step};
+use bowline_core::time::Time;
+use bowline_core::value::{HOLE, Payload};
+use serde_json::Value;
+
+use super::dice::Dice;
+
+/// What is called how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Method {
+    /// Has an effect, once.
+    Inc,
+    /// May have it again.
+    Idem,
+    /// Makes an object that lives on.
+    MakeDurable,
+    /// Makes one that does not.
+    MakeFleeting,
+    /// Makes one that lives on, perhaps again.
+    IdemMake,
+    /// Keeps a callback in an object that lives on, and calls it.
+    Watch,
+    /// Never answers before it is told to.
+    Slow,
+}
+
+impl Method {
+    pub(crate) const ALL: [(Self, &'static str); 7] = [
+        (Self::Inc, "inc"),
+        (Self::Idem, "idem"),
+        (Self::MakeDurable, "makeDurable"),
+        (Self::MakeFleeting, "makeFleeting"),
+        (Self::IdemMake, "idemMake"),
+        (Self::Watch, "watch"),
+        (Self::Slow, "slow"),
+    ];
+
+    pub(crate) fn is_idempotent(self) -> bool {
+        matches!(self, Self::Idem | Self::IdemMake)
+    }
+}
+
+/// Something of the server's, and which of its objects it must be: `None` for results that have
+/// not arrived.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    of: Ref,
+    object: Option<u64>,
+}
+
+/// How a call ended.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum End {
+    Answered,
+    Failed(String),
+}
+
+pub(crate) struct Client {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) at: Option<Attachment>,
+    pub(crate) token: u64,
+    held: Vec<Held>,
+    /// Calls that are awaited, by what waits.
+    waits: BTreeMap<WaitId, u64>,
+    pub(crate) calls: BTreeMap<u64, Option<End>>,
+    callbacks: BTreeMap<TargetId, u64>,
+    /// Which object an id of the server's has been.
+    seen: BTreeMap<i64, u64>,
+    pub(crate) heard: BTreeSet<u64>,
+    next: u64,
+}
+
+impl Client {
+    pub(crate) fn new() -> Self {
+        let mut endpoint = Endpoint::linked(Limits::default(), true, Role::Client, LinkRules::default());
+        endpoint.keep_sent(1 << 20);
+        let main = Held { of: endpoint.session.main(), object: Some(0) };
+        Self {
+            endpoint,
+            at: None,
+            token: 0,
+            held: vec![main],
+            waits: BTreeMap::new(),
+            calls: BTreeMap::new(),
+            callbacks: BTreeMap::new(),
+            seen: BTreeMap::new(),
+            heard: BTreeSet::new(),
+            next: 1,
+        }
+    }
+
+    pub(crate) fn call(&mut self, dice: &mut Dice) {
+        let (method, name) = Method::ALL[dice.below(Method::ALL.len())];
+        let on = self.held[dice.below(self.held.len())];
+        let call = self.next;
+        self.next += 1;
+        let mut refs = Vec::new();
+        let mut callback = "null".to_owned();
+        if method == Method::Watch || dice.one_in(6) {
+            let (of, number) = self.callback(dice);
+            refs.push(of);
+            callback = number.to_string();
+        }
+        // What waits for a result, or is called through one, may be overtaken.
+        let mut is_ordered = on.object.is_some();
+        if dice.one_in(8) {
+            let held = self.held[dice.below(self.held.len())];
+            is_ordered &= held.object.is_some();
+            refs.push(held.of);
+        }
+        let holes = vec![HOLE; refs.len()].join(",");
+        let expected = on.object.map_or_else(|| "null".to_owned(), |object| object.to_string());
+        let args = Payload {
+            text: format!("[{call},{expected},{is_ordered},{callback},[[{holes}]]]"),
+            refs: refs.iter().map(|&of| Outgoing { of, path: Vec::new() }).collect(),
+        };
+        let path = if on.object.is_none() { vec![Step::Name("cap".into())] } else { Vec::new() };
+        let path = [path, vec![Step::Name(name.to_owned())]].concat();
+        let session = &mut self.endpoint.session;
+        let result = session.call(on.of, &path, Some(args));
+        if method.is_idempotent() {
+            session.mark_idempotent(result);
+        }
+        refs.iter().filter(|of| matches!(of, Ref::Target(_))).for_each(|&of| session.release(of));
+        if dice.one_in(8) {
+            self.calls.insert(call, Some(End::Failed("nobody waited".to_owned())));
+        } else {
+            self.waits.insert(session.pull(result, &[]), call);
+            self.calls.insert(call, None);
+        }
+        if method != Method::Slow && dice.one_in(4) {
+            self.held.push(Held { of: result, object: None });
+        } else {
+            self.endpoint.session.release(result);
+        }
+        self.react();
+    }
+
+    /// A callback and its number, sometimes one that the server may have already; held once.
+    fn callback(&mut self, dice: &mut Dice) -> (Ref, u64) {
+        let known: Vec<(TargetId, u64)> = self.callbacks.iter().map(|(&target, &number)| (target, number)).collect();
+        if !known.is_empty() && dice.one_in(2) {
+            let (target, number) = known[dice.below(known.len())];
+            self.endpoint.session.retain(Ref::Target(target));
+            return (Ref::Target(target), number);
+        }
+        let target = self.endpoint.session.new_target(Kind::Object);
+        self.callbacks.insert(target, self.next);
+        (Ref::Target(target), self.next)
+    }
+
+    /// Lets go of something.
+    pub(crate) fn drop_one(&mut self, dice: &mut Dice) {
+        if self.held.len() > 1 {
+            let held = self.held.swap_remove(1 + dice.below(self.held.len() - 1));
+            self.endpoint.session.release(held.of);
+            self.react();
+        }
+    }
+
+    pub(crate) fn drop_all(&mut self) {
+        for held in self.held.drain(1..) {
+            self.endpoint.session.release(held.of);
+        }
+        self.react();
+    }
+
+    pub(crate) fn hear(&mut self, text: &str) {
+        let at = self.at.expect("whoever hears has a transport");
+        self.endpoint.handle_text(at, Time::default(), text);
+        if let Some(token) = self.endpoint.take_token() {
+            self.token = token.expose().parse().expect("tokens of this world are numbers");
+        }
+        self.react();
+    }
+
+    pub(crate) fn react(&mut self) {
+        while let Some(output) = self.endpoint.session.poll_output() {
+            match output {
+                Output::Deliver(delivery) => self.called_back(delivery),
+                Output::Settled { wait, outcome } => self.settled(wait, outcome),
+                Output::DropTarget(target) => drop(self.callbacks.remove(&target)),
+                Output::Closed(closed) => panic!("I9 the client's session ended: {closed:?}"),
+                Output::Cancel(_) | Output::Pipe { .. } | Output::Pump { .. } => {}
+            }
+        }
+        while self.endpoint.poll_event().is_some() {}
+    }
+
+    fn called_back(&mut self, Delivery { call, target, args, .. }: Delivery) {
+        let args = args.expect("callbacks are called");
+        let callback = self.callbacks.get(&target).copied().expect("I9 a callback is there while the server has it");
+        let said: Value = serde_json::from_str(&args.text).expect("arguments are JSON");
+        assert_eq!(said[0].as_u64(), Some(callback), "I7 a callback is the one that was given");
+        self.heard.insert(callback);
+        args.refs.into_iter().for_each(|of| self.endpoint.session.release(of));
+        self.endpoint.session.settle(call, Ok(Payload::plain(callback.to_string())));
+    }
+
+    fn settled(&mut self, wait: WaitId, outcome: Outcome) {
+        let call = self.waits.remove(&wait).expect("I11 a wait ends once");
+        let end = match outcome {
+            Outcome::Resolved(value) => {
+                self.take_in(value);
+                End::Answered
+            }
+            Outcome::Rejected(reason) => {
+                let code = reason.text.split("\"code\":\"").nth(1).and_then(|rest| rest.split('"').next());
+                End::Failed(code.map_or_else(|| reason.text.clone(), str::to_owned))
+            }
+            Outcome::Lost(closed) => panic!("the session was lost: {closed:?}"),
+        };
+        let before = self.calls.insert(call, Some(end));
+        assert_eq!(before, Some(None), "I11 a call ends once");
+    }
+
+    /// `{"cap": $, "object": n}`, or data.
+    fn take_in(&mut self, value: Payload<Ref>) {
+        let said: Value = serde_json::from_str(&value.text).expect("results are JSON");
+        for &of in &value.refs {
+            let object = said["object"].as_u64().expect("objects are named");
+            if let Ref::Import(id) = of {
+                let before = self.seen.insert(id.0, object);
+                assert!(before.is_none_or(|before| before == object), "I7 {id} was object {before:?}, is {object}");
+            }
+            self.held.push(Held { of, object: Some(object) });
+        }
+    }
+
+    pub(crate) fn open_calls(&self) -> Vec<u64> {
+        self.calls.iter().filter(|(_, end)| end.is_none()).map(|(&call, _)| call).collect()
+    }
+
+    pub(crate) fn session(&self) -> &Session {
+        &self.endpoint.session
+    }
+}

@@ -1,0 +1,71 @@
+//! The exchange by which a session outlives the process of its server, played at random: calls,
+//! callbacks, references that come and go, checkpoints that are stored late or not at all, cuts,
+//! crashes, and crashes again. docs/restore.md states what is promised.
+//!
+//! - `dice`: numbers from a seed
+//! - `client`, `server`: small applications on the commands of a session, and their endpoints
+//! - `world`: what happens, and what must hold after it
+//!
+//! `BOWLINE_SEEDS=1000000 cargo test --release -p bowline-core --test cold` plays as many
+//! histories; `BOWLINE_SEED=17` plays one.
+
+mod client;
+mod dice;
+mod server;
+mod world;
+
+use std::panic::catch_unwind;
+
+use world::{Rules, Tally, World};
+
+/// Histories in a run without optimisation, and with.
+const SEEDS: u64 = if cfg!(debug_assertions) { 2_000 } else { 20_000 };
+
+/// Histories in which a fault that was put in has to show.
+const CANARY_SEEDS: u64 = 3_000;
+
+fn seeds(otherwise: u64) -> std::ops::Range<u64> {
+    let number = |name| std::env::var(name).ok().map(|seeds| seeds.parse::<u64>().expect("a number"));
+    match (number("BOWLINE_SEED"), number("BOWLINE_SEEDS")) {
+        (Some(seed), _) => seed..seed + 1,
+        (None, seeds) => 0..seeds.unwrap_or(otherwise),
+    }
+}
+
+#[test]
+fn cold_reconcile_model() {
+    let mut tally = Tally::default();
+    for seed in seeds(SEEDS) {
+        match catch_unwind(|| World::new(seed, Rules::default()).play()) {
+            Ok(played) => tally.add(&played),
+            Err(_) => panic!("seed {seed}: BOWLINE_SEED={seed} plays it alone"),
+        }
+    }
+    println!("{tally:?}");
+    tally.assert_seen_everything();
+}
+
+/// A fault that was put in is found.
+#[track_caller]
+fn assert_caught(rules: Rules) {
+    // Many histories end in a panic, which is what is asked for; nobody needs to read of each.
+    let quiet = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let caught = (0..CANARY_SEEDS).find(|&seed| catch_unwind(|| World::new(seed, rules).play()).is_err());
+    std::panic::set_hook(quiet);
+    assert!(caught.is_some(), "{CANARY_SEEDS} histories without {rules:?} show nothing");
+}
+
+#[test]
+fn canaries_are_caught() {
+    for rules in [
+        Rules { ids_have_a_floor: false, ..Rules::default() },
+        Rules { counts_are_absolute: false, ..Rules::default() },
+        Rules { releases_are_withheld: false, ..Rules::default() },
+        Rules { tokens_keep_their_place: false, ..Rules::default() },
+        Rules { restoring_authorises: false, ..Rules::default() },
+        Rules { again_is_told: false, ..Rules::default() },
+    ] {
+        assert_caught(rules);
+    }
+}

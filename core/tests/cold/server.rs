@@ -1,0 +1,256 @@
+//! The server: a process with objects that dies with it, but for what their recipes say.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bowline_core::endpoint::{Endpoint, Restored};
+use bowline_core::error::ErrorCode;
+use bowline_core::id::{PromiseId, TargetId};
+use bowline_core::limits::Limits;
+use bowline_core::link::{Attachment, LinkRules, Role};
+use bowline_core::session::{Delivery, Kind, Outgoing, Output, Recipe, Ref, Step};
+use bowline_core::time::Time;
+use bowline_core::value::{HOLE, Payload};
+use serde_json::Value;
+
+use super::client::Method;
+use super::dice::Dice;
+
+/// What outlives every process: what the calls did, and who may.
+#[derive(Debug, Default)]
+pub(crate) struct Outside {
+    /// How often each call was carried out.
+    pub(crate) effects: BTreeMap<u64, u32>,
+    /// Objects whose use was forbidden.
+    pub(crate) forbidden: BTreeSet<u64>,
+    /// The newest call that was carried out on each object.
+    pub(crate) newest: BTreeMap<u64, u64>,
+    pub(crate) objects: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Object {
+    id: u64,
+    /// What it calls, if it was given something.
+    callback: Option<(Ref, u64)>,
+    lost: Option<ErrorCode>,
+    /// Made again in this process after its use was forbidden.
+    forbidden: bool,
+}
+
+/// A call whose method has not returned.
+struct Running {
+    call: PromiseId,
+    method: Method,
+    callback: Option<(Ref, u64)>,
+    number: u64,
+}
+
+pub(crate) struct Server {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) at: Option<Attachment>,
+    objects: BTreeMap<TargetId, Object>,
+    running: Vec<Running>,
+    /// The first call of this process on each object that was unknown: nothing follows it.
+    pub(crate) again_is_told: bool,
+}
+
+pub(crate) fn lives(recipe: Option<&Recipe>, kind: Kind, outside: &Outside, authorises: bool) -> Result<(), ErrorCode> {
+    let Some(recipe) = recipe else {
+        return Err(if kind == Kind::Object { ErrorCode::CapabilityLost } else { ErrorCode::StreamInterrupted });
+    };
+    let forbidden = outside.forbidden.contains(&identity(recipe).0);
+    if forbidden && authorises { Err(ErrorCode::PermissionDenied) } else { Ok(()) }
+}
+
+/// The object that a recipe makes, and the callback that it names.
+fn identity(recipe: &Recipe) -> (u64, Option<(Ref, u64)>) {
+    let params: Value = serde_json::from_str(&recipe.params.text).expect("it was written by us");
+    let callback = recipe.params.refs.first().map(|&of| (of, params[1].as_u64().expect("callbacks are named")));
+    (params[0].as_u64().expect("objects are named"), callback)
+}
+
+impl Server {
+    pub(crate) fn new() -> Self {
+        let mut endpoint = Endpoint::linked(Limits::default(), true, Role::Server, LinkRules::default());
+        endpoint.keep_checkpoints();
+        Self::of(endpoint)
+    }
+
+    fn of(endpoint: Endpoint) -> Self {
+        let main = Object { id: 0, callback: None, lost: None, forbidden: false };
+        let objects = BTreeMap::from([(TargetId(0), main)]);
+        Self { endpoint, at: None, objects, running: Vec::new(), again_is_told: true }
+    }
+
+    /// The process of a session that was made again.
+    pub(crate) fn revived(restored: Restored, outside: &Outside, authorises: bool) -> Self {
+        let mut server = Self::of(restored.endpoint);
+        for target in restored.revived.targets.into_iter().filter(|target| target.0 != 0) {
+            let recipe = server.endpoint.session.recipe(target).cloned();
+            let lost = lives(recipe.as_ref(), Kind::Object, outside, authorises).err();
+            let (id, callback) = recipe.as_ref().map_or((u64::MAX, None), identity);
+            if let Some((of, _)) = callback {
+                server.endpoint.session.retain(of);
+            }
+            let forbidden = outside.forbidden.contains(&id);
+            server.objects.insert(target, Object { id, callback, lost, forbidden });
+        }
+        server
+    }
+
+    pub(crate) fn hear(&mut self, text: &str, outside: &mut Outside) {
+        let at = self.at.expect("whoever hears has a transport");
+        self.endpoint.handle_text(at, Time::default(), text);
+        self.react(outside);
+    }
+
+    pub(crate) fn react(&mut self, outside: &mut Outside) {
+        while let Some(output) = self.endpoint.session.poll_output() {
+            match output {
+                Output::Deliver(delivery) => self.deliver(delivery, outside),
+                Output::DropTarget(target) => {
+                    if let Some(Object { callback: Some((of, _)), .. }) = self.objects.remove(&target) {
+                        self.endpoint.session.release(of);
+                    }
+                }
+                Output::Closed(closed) => panic!("I9 the server's session ended: {closed:?}"),
+                Output::Settled { .. } | Output::Cancel(_) | Output::Pipe { .. } | Output::Pump { .. } => {}
+            }
+        }
+        while self.endpoint.poll_event().is_some() {}
+    }
+
+    fn deliver(&mut self, delivery: Delivery, outside: &mut Outside) {
+        let Delivery { call, target, path, args, again, .. } = delivery;
+        let object = self.objects.get(&target).cloned().expect("deliveries are for objects that are there");
+        let Some(args) = args else {
+            return self.endpoint.session.settle(call, Ok(Payload::plain("[\"undefined\"]")));
+        };
+        let Some(Step::Name(name)) = path.first() else { panic!("a call has a name") };
+        let (method, _) = Method::ALL.into_iter().find(|(_, of)| of == name).expect("only these are called");
+        let again = again && self.again_is_told;
+        let refused = match (&object.lost, again && !method.is_idempotent()) {
+            (_, true) => Some(ErrorCode::CallOutcomeUnknown),
+            (lost, false) => lost.clone(),
+        };
+        if let Some(code) = refused {
+            self.reject(call, &code);
+            return args.refs.into_iter().for_each(|of| self.endpoint.session.release(of));
+        }
+        self.carry_out(call, method, &object, args, outside);
+    }
+
+    fn carry_out(
+        &mut self,
+        call: PromiseId,
+        method: Method,
+        object: &Object,
+        args: Payload<Ref>,
+        outside: &mut Outside,
+    ) {
+        let said: Value = serde_json::from_str(&args.text).expect("arguments are JSON");
+        let number = said[0].as_u64().expect("calls are numbered");
+        if let Some(expected) = said[1].as_u64() {
+            assert_eq!(object.id, expected, "I7 call {number} reached another object");
+        }
+        assert!(!object.forbidden, "I17 call {number} on an object that may not be used any more");
+        let effects = outside.effects.entry(number).or_default();
+        *effects += 1;
+        assert!(*effects == 1 || method.is_idempotent(), "I10 call {number} was carried out twice");
+        if *effects == 1 && said[2] == true {
+            let newest = outside.newest.entry(object.id).or_default();
+            assert!(*newest < number, "I13 call {number} on {} after {newest}", object.id);
+            *newest = number.max(*newest);
+        }
+        let callback = said[3].as_u64().map(|callback| (args.refs[0], callback));
+        if method.is_idempotent() || method == Method::Slow {
+            if method.is_idempotent() {
+                args.refs.iter().for_each(|&of| self.endpoint.session.retain(of));
+                let path = Method::ALL.iter().filter(|(of, _)| *of == method);
+                let path = path.map(|(_, name)| Step::Name((*name).to_owned())).collect();
+                let target = self.objects.iter().find(|(_, of)| of.id == object.id).map(|(&target, _)| target);
+                let target = target.expect("the object is there");
+                self.endpoint.session.keep_for_rerun(call, target, path, Some(args.clone()));
+            }
+            self.running.push(Running { call, method, callback: None, number });
+            return args.refs.into_iter().for_each(|of| self.endpoint.session.release(of));
+        }
+        let kept = usize::from(callback.is_some());
+        args.refs.into_iter().skip(kept).for_each(|of| self.endpoint.session.release(of));
+        self.running.push(Running { call, method, callback, number });
+    }
+
+    /// Lets one of the methods return.
+    pub(crate) fn finish_one(&mut self, dice: &mut Dice, outside: &mut Outside) {
+        if self.running.is_empty() {
+            return;
+        }
+        let Running { call, method, callback, number } = self.running.remove(dice.below(self.running.len()));
+        match method {
+            Method::Inc | Method::Idem | Method::Slow => {
+                self.endpoint.session.settle(call, Ok(Payload::plain(number.to_string())));
+                callback.into_iter().for_each(|(of, _)| self.endpoint.session.release(of));
+            }
+            Method::MakeDurable | Method::IdemMake => self.settle_with_object(call, callback, true, outside),
+            Method::MakeFleeting => self.settle_with_object(call, callback, false, outside),
+            Method::Watch => {
+                callback.into_iter().for_each(|callback| self.ring(callback));
+                self.settle_with_object(call, callback, true, outside);
+            }
+        }
+        self.react(outside);
+    }
+
+    fn ring(&mut self, (of, number): (Ref, u64)) {
+        let args = Payload::plain(format!("[{number}]"));
+        let result = self.endpoint.session.call(of, &[], Some(args));
+        self.endpoint.session.release(result);
+    }
+
+    fn settle_with_object(
+        &mut self,
+        call: PromiseId,
+        callback: Option<(Ref, u64)>,
+        is_durable: bool,
+        outside: &mut Outside,
+    ) {
+        outside.objects += 1;
+        let id = outside.objects;
+        let session = &mut self.endpoint.session;
+        let target = session.new_target(Kind::Object);
+        if is_durable {
+            let params = match callback {
+                Some((of, number)) => {
+                    session.retain(of);
+                    Payload { text: format!("[{id},{number},{HOLE}]"), refs: vec![of] }
+                }
+                None => Payload::plain(format!("[{id},null]")),
+            };
+            session.set_recipe(target, Recipe { restorer: "object".to_owned(), version: 1, params });
+        }
+        self.objects.insert(target, Object { id, callback, lost: None, forbidden: false });
+        let result = Payload {
+            text: format!("{{\"cap\":{HOLE},\"object\":{id}}}"),
+            refs: vec![Outgoing { of: Ref::Target(target), path: Vec::new() }],
+        };
+        session.settle(call, Ok(result));
+        session.release(Ref::Target(target));
+    }
+
+    fn reject(&mut self, call: PromiseId, code: &ErrorCode) {
+        let text = format!("[\"error\",\"Error\",\"no\",null,{{\"code\":\"{code}\"}}]");
+        self.endpoint.session.settle(call, Err(Payload::plain(text)));
+    }
+
+    pub(crate) fn is_busy(&self) -> bool {
+        !self.running.is_empty()
+    }
+
+    /// Somebody may not use an object any more; in this process it goes on.
+    pub(crate) fn forbid_one(&self, dice: &mut Dice, outside: &mut Outside) {
+        let ids: Vec<u64> = self.objects.values().map(|object| object.id).filter(|&id| id != 0).collect();
+        if !ids.is_empty() {
+            outside.forbidden.insert(ids[dice.below(ids.len())]);
+        }
+    }
+}

@@ -1,0 +1,341 @@
+//! What happens, and what must hold.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bowline_core::endpoint::Endpoint;
+use bowline_core::id::Ids;
+use bowline_core::limits::Limits;
+use bowline_core::link::{Joint, LinkRules, Secret};
+use bowline_core::time::Time;
+use serde_json::Value;
+
+use super::client::{Client, End};
+use super::dice::Dice;
+use super::server::{Outside, Server, lives};
+
+/// Rules of the exchange that a test can leave out, to see that it shows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rules {
+    /// No id that the client has seen is given again.
+    pub(crate) ids_have_a_floor: bool,
+    /// Both sides say what there is, and do not repeat what was said.
+    pub(crate) counts_are_absolute: bool,
+    /// A callback is given back only when no checkpoint holds it.
+    pub(crate) releases_are_withheld: bool,
+    /// Tokens come in the order of their checkpoints.
+    pub(crate) tokens_keep_their_place: bool,
+    /// Rights are looked at again.
+    pub(crate) restoring_authorises: bool,
+    /// Calls of another process are known for what they are.
+    pub(crate) again_is_told: bool,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            ids_have_a_floor: true,
+            counts_are_absolute: true,
+            releases_are_withheld: true,
+            tokens_keep_their_place: true,
+            restoring_authorises: true,
+            again_is_told: true,
+        }
+    }
+}
+
+/// What was seen.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    crashes: u64,
+    restores: u64,
+    warm: u64,
+    ends: BTreeMap<End, u64>,
+    callbacks: u64,
+}
+
+impl Tally {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.crashes += other.crashes;
+        self.restores += other.restores;
+        self.warm += other.warm;
+        self.callbacks += other.callbacks;
+        for (end, count) in &other.ends {
+            *self.ends.entry(end.clone()).or_default() += count;
+        }
+    }
+
+    /// A run in which something never happened shows nothing of it.
+    pub(crate) fn assert_seen_everything(&self) {
+        let failed = |code: &str| self.ends.contains_key(&End::Failed(code.to_owned()));
+        if self.restores < 500 {
+            return;
+        }
+        assert!(self.warm > 0 && self.callbacks > 0, "{self:?}");
+        for code in ["CALL_OUTCOME_UNKNOWN", "CALL_NOT_ATTEMPTED", "CAPABILITY_LOST", "PERMISSION_DENIED"] {
+            assert!(failed(code), "no call ended with {code}: {self:?}");
+        }
+    }
+}
+
+pub(crate) struct World {
+    dice: Dice,
+    rules: Rules,
+    client: Client,
+    /// `None` while no process has the session.
+    server: Option<Server>,
+    outside: Outside,
+    /// Checkpoints by number.
+    store: BTreeMap<u64, Vec<u8>>,
+    to_server: VecDeque<String>,
+    to_client: VecDeque<String>,
+    tally: Tally,
+}
+
+const STEPS: usize = 160;
+
+/// No history needs more to come to rest.
+const REST: usize = 8_000;
+
+impl World {
+    pub(crate) fn new(seed: u64, rules: Rules) -> Self {
+        let mut server = Server::new();
+        server.again_is_told = rules.again_is_told;
+        let mut world = Self {
+            dice: Dice(seed),
+            rules,
+            client: Client::new(),
+            server: Some(server),
+            outside: Outside::default(),
+            store: BTreeMap::new(),
+            to_server: VecDeque::new(),
+            to_client: VecDeque::new(),
+            tally: Tally::default(),
+        };
+        world.resume();
+        world
+    }
+
+    pub(crate) fn play(mut self) -> Tally {
+        for _ in 0..STEPS {
+            self.step();
+        }
+        self.come_to_rest();
+        self.assert_agreement();
+        self.client.drop_all();
+        self.come_to_rest();
+        self.assert_nothing_left();
+        for end in self.client.calls.values().flatten() {
+            *self.tally.ends.entry(end.clone()).or_default() += 1;
+        }
+        self.tally.callbacks = self.client.heard.len() as u64;
+        self.tally
+    }
+
+    fn step(&mut self) {
+        match self.dice.below(100) {
+            0..22 => self.client.call(&mut self.dice),
+            22..28 => self.client.drop_one(&mut self.dice),
+            28..46 => self.carry_to_server(),
+            46..64 => self.carry_to_client(),
+            64..80 => self.finish_one(),
+            80..86 => self.checkpoint(),
+            86..90 => self.cut(),
+            90..93 => self.crash(),
+            93..94 => self.forbid_one(),
+            _ => self.resume(),
+        }
+    }
+
+    fn is_connected(&self) -> bool {
+        self.client.at.is_some()
+    }
+
+    fn carry_to_server(&mut self) {
+        self.write();
+        if let (Some(server), Some(text)) = (&mut self.server, self.to_server.pop_front()) {
+            server.hear(&text, &mut self.outside);
+            self.leave_out_rules();
+        }
+    }
+
+    fn carry_to_client(&mut self) {
+        self.write();
+        if let Some(text) = self.to_client.pop_front() {
+            self.client.hear(&text);
+        }
+    }
+
+    /// Hands everything that both have to say to the network.
+    fn write(&mut self) {
+        if let Some(at) = self.client.at {
+            self.to_server.extend(std::iter::from_fn(|| self.client.endpoint.poll_transmit(at)));
+        }
+        if let Some(server) = &mut self.server
+            && let Some(at) = server.at
+        {
+            self.to_client.extend(std::iter::from_fn(|| server.endpoint.poll_transmit(at)));
+        }
+        if !self.rules.tokens_keep_their_place {
+            let is_token = |text: &String| text.contains("session.token");
+            let first = self.to_client.iter().position(is_token);
+            let last = self.to_client.iter().rposition(is_token);
+            first.zip(last).into_iter().for_each(|(first, last)| self.to_client.swap(first, last));
+        }
+    }
+
+    fn finish_one(&mut self) {
+        if let Some(server) = &mut self.server {
+            server.finish_one(&mut self.dice, &mut self.outside);
+        }
+        self.leave_out_rules();
+    }
+
+    fn forbid_one(&mut self) {
+        if let Some(server) = &self.server {
+            server.forbid_one(&mut self.dice, &mut self.outside);
+        }
+    }
+
+    fn leave_out_rules(&mut self) {
+        if let (Some(server), false) = (&mut self.server, self.rules.releases_are_withheld) {
+            server.endpoint.session.release_withheld(usize::MAX);
+        }
+    }
+
+    /// Takes a checkpoint. The store takes it or not, and the process may die before it knows.
+    fn checkpoint(&mut self) {
+        let Some(server) = &mut self.server else { return };
+        let Some(checkpoint) = server.endpoint.checkpoint() else { return };
+        if self.dice.one_in(6) {
+            return server.endpoint.not_stored();
+        }
+        self.store.insert(checkpoint.number, checkpoint.bytes);
+        if self.dice.one_in(8) {
+            return self.crash();
+        }
+        let confirmed = server.endpoint.confirmed_checkpoint();
+        self.store.retain(|&number, _| number >= confirmed);
+        server.endpoint.stored(Secret::new(checkpoint.number.to_string()));
+    }
+
+    fn cut(&mut self) {
+        self.client.at = None;
+        if let Some(server) = &mut self.server {
+            server.at = None;
+        }
+        self.to_server.clear();
+        self.to_client.clear();
+    }
+
+    fn crash(&mut self) {
+        if self.server.take().is_some() {
+            self.tally.crashes += 1;
+            self.cut();
+        }
+    }
+
+    /// The client finds the session, in this process or in another.
+    fn resume(&mut self) {
+        if self.is_connected() {
+            return;
+        }
+        if self.server.is_some() { self.resume_warm() } else { self.resume_cold() }
+    }
+
+    fn resume_warm(&mut self) {
+        let Some(server) = &mut self.server else { return };
+        let came = self.client.endpoint.processed();
+        let joint = |peer_processed, peer_sends_after| Joint { peer_processed, peer_sends_after, heartbeat: false };
+        server.endpoint.confirm_checkpoint(self.client.token);
+        let attached = server.endpoint.attach(Time::default(), joint(came, None)).expect("I8 the numbers fit");
+        server.at = Some(attached.attachment);
+        let attached = self
+            .client
+            .endpoint
+            .attach(Time::default(), joint(attached.processed, Some(came)))
+            .expect("I8 the numbers fit");
+        self.client.at = Some(attached.attachment);
+        self.tally.warm += 1;
+    }
+
+    fn resume_cold(&mut self) {
+        let bytes = match self.client.token {
+            0 => None,
+            number => Some(self.store.get(&number).expect("I14 what the client has a token of is stored")),
+        };
+        let report = self.client.session().ids();
+        let report = if self.rules.ids_have_a_floor {
+            report
+        } else {
+            Ids { peer_next_positive: 0, peer_next_negative: 0, ..report }
+        };
+        let lives = |recipe: Option<&_>, kind| lives(recipe, kind, &self.outside, self.rules.restoring_authorises);
+        let restored =
+            Endpoint::restore(bytes.map(Vec::as_slice), Limits::default(), LinkRules::default(), &report, lives);
+        let restored = restored.expect("I8 what was stored can be restored");
+        let mut left = restored.left();
+        if !self.rules.counts_are_absolute {
+            left.imports.iter_mut().for_each(|(_, count)| *count += 1);
+        }
+        let mut server = Server::revived(restored, &self.outside, self.rules.restoring_authorises);
+        server.again_is_told = self.rules.again_is_told;
+        let joint = Joint { peer_processed: 0, peer_sends_after: None, heartbeat: false };
+        server.at = Some(server.endpoint.attach(Time::default(), joint).expect("it is new").attachment);
+        self.server = Some(server);
+        self.tally.restores += 1;
+        if self.dice.one_in(6) {
+            // Before the client hears of it.
+            return self.crash();
+        }
+        let attached = self.client.endpoint.attach_cold(Time::default(), false, &left).expect("I9 both sides agree");
+        self.client.at = Some(attached.attachment);
+        self.client.react();
+    }
+
+    fn come_to_rest(&mut self) {
+        for _ in 0..REST {
+            self.resume();
+            self.write();
+            if !self.to_server.is_empty() {
+                self.carry_to_server();
+            } else if !self.to_client.is_empty() {
+                self.carry_to_client();
+            } else if self.server.as_ref().is_some_and(Server::is_busy) {
+                self.finish_one();
+            } else if self.server.as_ref().is_some_and(|server| server.endpoint.session.withheld_len() > 0) {
+                self.checkpoint();
+            } else if self.is_connected() {
+                return;
+            }
+        }
+        panic!("I12 no rest after {REST} steps");
+    }
+
+    /// Both sides know the same of each other.
+    fn assert_agreement(&self) {
+        assert_eq!(self.client.open_calls(), [0; 0], "I12 every call ends");
+        let server = self.server.as_ref().expect("at rest there is a process");
+        let [client, server] = [self.client.session(), &server.endpoint.session]
+            .map(|session| serde_json::to_value(session.snapshot().expect("it is open")).expect("plain data"));
+        for (side, holder, owner) in [("client", &client, &server), ("server", &server, &client)] {
+            assert_eq!(mentions(&holder["i"]), mentions(&owner["x"]), "I9 what the {side} holds");
+        }
+        let (ours, theirs) = (&client["nid"], &server["nid"]);
+        assert_eq!(ours["import"], theirs["answer"], "I8");
+        assert_eq!(theirs["import"], ours["answer"], "I8");
+    }
+
+    fn assert_nothing_left(&mut self) {
+        let server = self.server.as_ref().expect("at rest there is a process");
+        assert_eq!(server.endpoint.session.stats().exports, 1, "I19 exports of the server");
+        assert_eq!(self.client.session().stats().exports, 1, "I19 callbacks of the client");
+        self.assert_agreement();
+    }
+}
+
+/// How often each id of a table was mentioned, those left out that were given back.
+fn mentions(table: &Value) -> BTreeMap<i64, i64> {
+    let entries = table.as_array().expect("a table is a list");
+    let counts = entries.iter().filter_map(|entry| Some((entry[0].as_i64()?, entry[1]["m"].as_i64()?)));
+    counts.filter(|&(id, count)| id != 0 && count > 0).collect()
+}
