@@ -73,10 +73,10 @@ pub use bowline_core::limits::Limits;
 pub use bowline_core::link::LinkRules;
 pub use bowline_core::peer::stream::{Reader, Writer};
 pub use bowline_core::peer::{
-    Arg, Attenuate, CallError, CodecError, Durable, DynTarget, Elements, ErrorCase, FromPromise, Func, Interface,
-    IntoArg, IntoStep, Mapped, Member, MemberKind, Never, NotDurable, Options, Pipeline, Promise, Recipe, Reference,
-    RemoteError, Repeat, Restorable, RestoreCtx, RestoreError, Restorer, Restorers, Revoke, RpcError, SessionError,
-    StoredRecipe, Stub, Thrown, stream, testing,
+    Arg, Attenuate, CallError, CallId, CodecError, Durable, DynTarget, Elements, ErrorCase, FromPromise, Func,
+    Interface, IntoArg, IntoStep, Mapped, Member, MemberKind, Never, NotDurable, Options, Pipeline, Promise, Recipe,
+    Reference, RemoteError, Repeat, Restorable, RestoreCtx, RestoreError, Restorer, Restorers, Revoke, RpcError,
+    SessionError, StoredRecipe, Stub, Thrown, call_id, stream, testing,
 };
 pub use bowline_core::session::{Closed, ClosedBy, Path, Stats, Step};
 pub use bowline_core::typescript::{self, TypeScript, typescript};

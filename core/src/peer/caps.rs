@@ -6,9 +6,10 @@
 
 use std::sync::{Arc, MutexGuard};
 
-use crate::id::PromiseId;
+use crate::id::{PromiseId, TargetId};
 use crate::peer::deliver;
 use crate::peer::local::{Body, Local};
+use crate::peer::recipe::{NotDurable, Recipe};
 use crate::peer::shared::{Entry, Shared, State};
 use crate::peer::stream::{OutletEnd, Writable};
 use crate::peer::stub::{Inner, Kind, Remote, Stub};
@@ -41,14 +42,15 @@ impl Shared {
     /// Ends an input: gives back what was lent, carries out what the session asks for, follows
     /// promises of other sessions, and drops the handles.
     pub(crate) fn finish_lowering<'a>(self: &'a Arc<Self>, mut state: MutexGuard<'a, State>, lowered: Lowered) {
-        for of in lowered.lent {
+        let Lowered { lent, follow, handles } = lowered;
+        for of in lent {
             state.endpoint.session.release(of);
         }
         self.pump(state);
-        for (promise, stub) in lowered.follow {
+        for (promise, stub) in follow {
             deliver::follow(self, promise, stub);
         }
-        drop(lowered.handles);
+        drop(handles);
     }
 }
 
@@ -80,7 +82,7 @@ impl Lowering<'_> {
         let stub = Stub::from_cap(cap);
         let (base, path) = stub.parts();
         let of = match base.inner() {
-            Inner::Local(local) => self.lend(Entry::Local(Arc::clone(local)), local.body.kind()),
+            Inner::Local(local) => self.lend_local(local),
             Inner::Remote(remote) if Arc::ptr_eq(&remote.shared, self.shared) => remote.of,
             Inner::Remote(remote) if remote.kind == Kind::Stub && path.is_empty() => {
                 self.lend(Entry::Foreign(base.clone()), session::Kind::Object)
@@ -88,6 +90,68 @@ impl Lowering<'_> {
             _ => return self.promise(stub),
         };
         Outgoing { of, path: path.to_vec() }
+    }
+
+    fn lend_local(&mut self, local: &Arc<Local>) -> Ref {
+        let Some(recipe) = local.recipe().filter(|_| self.shared.options().durability.is_some()) else {
+            return self.lend(Entry::Local(Arc::clone(local)), local.body.kind());
+        };
+        if let Some(&target) = self.state.durable.get(&local.address())
+            && self.state.endpoint.session.recipe(target).is_some()
+        {
+            self.state.endpoint.session.retain(Ref::Target(target));
+            self.lowered.lent.push(Ref::Target(target));
+            return Ref::Target(target);
+        }
+        let of = self.lend(Entry::Local(Arc::clone(local)), local.body.kind());
+        match (self.durable_recipe(recipe), of) {
+            (Ok(recipe), Ref::Target(target)) => {
+                self.state.endpoint.session.set_recipe(target, recipe);
+                self.know(local, target);
+            }
+            (Err(why), _) => tracing::warn!(?recipe, %why, "an object cannot be made again"),
+            (Ok(_), _) => {}
+        }
+        of
+    }
+
+    /// A recipe as the session keeps it, with one hold for each reference.
+    ///
+    /// # Errors
+    /// The object cannot be made again.
+    pub(crate) fn durable_recipe(&mut self, recipe: &Recipe) -> Result<session::Recipe, NotDurable> {
+        let params = self.hold_durably(recipe.params()?)?;
+        Ok(session::Recipe { restorer: recipe.restorer().to_owned(), version: recipe.version(), params })
+    }
+
+    /// A payload with one hold for each reference, if another process can have all of them.
+    ///
+    /// # Errors
+    /// It cannot.
+    pub(crate) fn hold_durably(&mut self, payload: &Payload<Cap>) -> Result<Payload<Ref>, NotDurable> {
+        let refs = payload.refs.iter().map(|cap| self.durable_one(cap)).collect::<Result<Vec<_>, _>>()?;
+        refs.iter().for_each(|&of| self.state.endpoint.session.retain(of));
+        Ok(Payload { text: payload.text.clone(), refs })
+    }
+
+    /// An object that another process can have: a durable one of ours, or one of the peer's.
+    fn durable_one(&mut self, cap: &Cap) -> Result<Ref, NotDurable> {
+        let stub = Stub::from_cap(cap);
+        let of = match stub.inner() {
+            Inner::Local(local) if local.recipe().is_some() => self.lend_local(local),
+            Inner::Remote(remote) if Arc::ptr_eq(&remote.shared, self.shared) && remote.kind == Kind::Stub => remote.of,
+            _ => return Err(NotDurable::NoRecipe),
+        };
+        match of {
+            Ref::Target(target) if self.state.endpoint.session.recipe(target).is_none() => Err(NotDurable::NoRecipe),
+            Ref::Promise(_) => Err(NotDurable::NoRecipe),
+            of => Ok(of),
+        }
+    }
+
+    /// The session has this object of ours by this number.
+    pub(crate) fn know(&mut self, local: &Arc<Local>, target: TargetId) {
+        self.state.durable.insert(local.address(), target);
     }
 
     fn lend(&mut self, entry: Entry, kind: session::Kind) -> Ref {
@@ -105,6 +169,15 @@ impl Lowering<'_> {
     }
 }
 
+impl Lowered {
+    /// Ends an input that only recipes went into: what they refer to are objects.
+    pub(crate) fn give_back(self, state: &mut State) {
+        for of in self.lent {
+            state.endpoint.session.release(of);
+        }
+    }
+}
+
 impl State {
     /// A payload as the application takes it. Every hold of its references is now a handle's.
     pub(crate) fn lift(&mut self, shared: &Arc<Shared>, payload: Payload<Ref>) -> Payload<Cap> {
@@ -116,11 +189,14 @@ impl State {
     fn lift_one(&mut self, shared: &Arc<Shared>, of: Ref) -> Stub {
         let kind = match of {
             Ref::Target(target) => {
-                if let Some(entry) = self.targets.get(&target) {
-                    let stub = match entry {
-                        Entry::Local(local) => Stub::from_local(Arc::clone(local)),
-                        Entry::Foreign(stub) => stub.clone(),
-                    };
+                let stub = match self.targets.get(&target) {
+                    Some(Entry::Local(local)) => Some(Stub::from_local(Arc::clone(local))),
+                    Some(Entry::Foreign(stub)) => Some(stub.clone()),
+                    Some(Entry::Lost(unmade)) => Some(unmade.stub()),
+                    // Made when it is called, through the session.
+                    Some(Entry::Dormant(_)) | None => None,
+                };
+                if let Some(stub) = stub {
                     self.endpoint.session.release(of);
                     return stub;
                 }

@@ -7,6 +7,7 @@ use tokio::sync::broadcast;
 
 use crate::endpoint::{Attached, Endpoint, LinkEvent};
 use crate::error::ErrorCode;
+use crate::id::TargetId;
 use crate::link::{Joint, LinkRules, Refused, Role};
 use crate::peer::driver::{self, Turn};
 use crate::peer::options::Options;
@@ -63,6 +64,27 @@ impl Connection {
     /// waits for one until it is ended.
     pub fn linked(main: Option<Stub>, options: impl Into<Options>, role: Role, rules: LinkRules) -> Self {
         Self { shared: Shared::linked(options.into(), main, role, rules) }
+    }
+
+    /// A session that another process held, as it was made again from what was kept of it, and has
+    /// no transport yet. `main` is made anew for the peer; `targets` are what
+    /// [`Session::revive`](crate::session::Session::revive) says is left. The options say who
+    /// restores objects: each when it is first used, unless its restorer is eager, which needs a
+    /// Tokio runtime. An object without a recipe fails its calls with `CAPABILITY_LOST`.
+    pub fn restored(endpoint: Endpoint, targets: &[TargetId], main: Option<Stub>, options: impl Into<Options>) -> Self {
+        Self { shared: Shared::restored(endpoint, targets, main, options.into()) }
+    }
+
+    /// Takes a look at the session between two inputs, when all that it has asked for is taken:
+    /// for checkpoints. Runs no user code.
+    pub fn between_inputs<T>(&self, look: impl FnOnce(&mut Endpoint) -> T) -> T {
+        self.shared.between_inputs(look)
+    }
+
+    /// Waits until something has happened in a durable session that a checkpoint would keep, since
+    /// this ended last. Cancel-safe.
+    pub async fn changed(&self) {
+        self.shared.changed.notified().await;
     }
 
     /// Begins the turn of a new transport. When this returns, nothing that the transport before

@@ -7,7 +7,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use crate::id::PromiseId;
+use crate::id::{PromiseId, TargetId};
+use crate::peer::again::{self, Kept, Origin, Plan, Recorded};
+use crate::peer::durability::{CallId, Named};
 use crate::peer::interface::MemberKind;
 use crate::peer::local::{Body, Local};
 use crate::peer::object::{Answer, Args, Object, Reply, error_payload, rejection, reply};
@@ -23,6 +25,9 @@ use crate::wire::is_blocked_name;
 pub(crate) struct Call {
     pub(crate) entry: Option<Entry>,
     pub(crate) call: PromiseId,
+    pub(crate) target: TargetId,
+    /// In a durable session, where it comes from.
+    pub(crate) origin: Option<Origin>,
     pub(crate) path: Path,
     pub(crate) args: Option<Payload<Cap>>,
 }
@@ -45,29 +50,61 @@ struct Running {
     rest: Option<Rest>,
     interface: &'static str,
     member: String,
+    /// What `call_id` says.
+    name: Option<CallId>,
+    /// To be carried out again by another process, if it does not end at once.
+    kept: Option<Kept>,
 }
 
 /// Starts a delivery; everything before its first await happens here.
 pub(crate) fn deliver(shared: &Arc<Shared>, call: Call) {
+    if let Some(Entry::Dormant(at)) = call.entry {
+        return shared.deliver_later(at, call);
+    }
     if let Some(Entry::Local(local)) = &call.entry
         && let Body::Writable(writable) = &local.body
         && (call.args.is_some() || !call.path.is_empty())
     {
         return stream::deliver(shared, writable, call.call, &call.path, call.args);
     }
+    let plan = match &call.origin {
+        Some(origin) => shared.plan(origin, call.entry.as_ref(), &call.path, call.args.is_some()),
+        None => Plan::Once,
+    };
+    let kept = || Kept { target: call.target, path: call.path.clone(), args: call.args.clone() };
     let mut running = Running {
-        call: call.call,
         rest: None,
         interface: "",
         member: call.path.first().map(Step::to_string).unwrap_or_default(),
+        kept: matches!(plan, Plan::Repeat | Plan::Record(..)).then(kept),
+        name: call.origin.and_then(|origin| origin.name),
+        call: call.call,
     };
-    let entered = catch_unwind(AssertUnwindSafe(|| match call.entry {
-        Some(Entry::Local(local)) => {
-            running.interface = local.body.interface();
-            enter(&local, call.path, call.args, &mut running.rest)
+    let entered = catch_unwind(AssertUnwindSafe(|| {
+        let _named = running.name.as_ref().map(Named::enter);
+        match (call.entry, plan) {
+            (_, Plan::Refuse) => First::Answer(Err(again::unknown())),
+            (Some(Entry::Local(local)), plan) => {
+                running.interface = local.body.interface();
+                match (&local.body, plan) {
+                    (Body::Object(object), Plan::Record(log, number)) => First::Reply(
+                        Recorded {
+                            object: Arc::clone(object),
+                            method: running.member.clone(),
+                            args: call.args.unwrap_or_default(),
+                            name: running.name.clone(),
+                            log,
+                            number,
+                        }
+                        .run(),
+                    ),
+                    _ => enter(&local, call.path, call.args, &mut running.rest),
+                }
+            }
+            (Some(Entry::Foreign(stub)), _) => forward(&stub, call.path, call.args),
+            (Some(Entry::Lost(unmade)), _) => First::Answer(Err(unmade.payload())),
+            (Some(Entry::Dormant(_)) | None, _) => First::Answer(Err(error_payload("Error", "This object is gone."))),
         }
-        Some(Entry::Foreign(stub)) => forward(&stub, call.path, call.args),
-        None => First::Answer(Err(error_payload("Error", "This object is gone."))),
     }));
     let first = entered.unwrap_or_else(|_| First::Answer(running.panicked()));
     running.go_on(shared, first);
@@ -250,11 +287,11 @@ fn park(shared: &Arc<Shared>, running: Running, mut reply: Reply) {
 
 impl Running {
     fn promise(promise: PromiseId) -> Self {
-        Self { call: promise, rest: None, interface: "promise", member: String::new() }
+        Self { call: promise, rest: None, interface: "promise", member: String::new(), name: None, kept: None }
     }
 
     /// Polls once; what is not ready becomes a task.
-    fn go_on(self, shared: &Arc<Shared>, first: First) {
+    fn go_on(mut self, shared: &Arc<Shared>, first: First) {
         let (via, mut reply) = match first {
             First::Answer(answer) => return self.finish(shared, answer),
             First::Reply(reply) => (None, reply),
@@ -263,11 +300,15 @@ impl Running {
         match self.poll(&mut reply, &mut Context::from_waker(Waker::noop())) {
             Poll::Ready(answer) => {
                 // Arguments are released before the answer.
+                self.kept = None;
                 drop_quietly(reply);
                 drop(via);
                 self.finish(shared, answer);
             }
             Poll::Pending => {
+                if let Some(kept) = self.kept.take() {
+                    shared.keep_for_rerun(self.call, kept);
+                }
                 if let Some(via) = via {
                     shared.redirect(self.call, via);
                 }
@@ -277,7 +318,10 @@ impl Running {
     }
 
     fn poll(&self, reply: &mut Reply, cx: &mut Context<'_>) -> Poll<Answer> {
-        let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(reply).poll(cx)));
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            let _named = self.name.as_ref().map(Named::enter);
+            Pin::new(reply).poll(cx)
+        }));
         polled.unwrap_or_else(|_| Poll::Ready(self.panicked()))
     }
 
@@ -286,7 +330,8 @@ impl Running {
         Err(error_payload("Error", "internal error"))
     }
 
-    fn finish(self, shared: &Arc<Shared>, answer: Answer) {
+    fn finish(mut self, shared: &Arc<Shared>, answer: Answer) {
+        self.kept = None;
         match (answer, self.rest) {
             (Ok(value), Some((path, args))) => shared.settle_from(self.call, value, path, args),
             (answer, rest) => {

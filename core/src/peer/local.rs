@@ -49,6 +49,11 @@ impl Local {
         Arc::new(Self { body, recipe: Some(Box::new(recipe)), private: Mutex::new(Weak::new()) })
     }
 
+    /// Tells objects apart that are alive.
+    pub(crate) fn address(self: &Arc<Self>) -> usize {
+        Arc::as_ptr(self).addr()
+    }
+
     pub(crate) fn recipe(&self) -> Option<&Recipe> {
         self.recipe.as_deref()
     }

@@ -1,10 +1,12 @@
 //! Objects, references and promises: what applications hold, and the driver that runs a session
 //! under them. The only async part of the crate.
 
+mod again;
 mod caps;
 mod connection;
 mod deliver;
 mod driver;
+mod durability;
 mod error;
 mod func;
 mod guard;
@@ -20,7 +22,9 @@ mod recipe;
 mod record;
 mod reference;
 mod restorers;
+mod revival;
 mod runtime;
+mod settle;
 mod shared;
 mod stage;
 pub mod stream;
@@ -31,6 +35,7 @@ mod wait;
 
 pub use connection::{Connection, Events};
 pub use driver::Turn;
+pub use durability::{Begun, CallId, CallLog, Durability, call_id};
 pub use error::{CallError, CodecError, ErrorCase, Never, RemoteError, RpcError, SessionError, Thrown};
 pub use func::Func;
 pub use guard::{Attenuate, Revoke};

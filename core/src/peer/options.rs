@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::limits::Limits;
+use crate::peer::durability::Durability;
 use crate::peer::leaving::Leaving;
 use crate::value::ErrorValue;
 
@@ -13,6 +14,7 @@ pub struct Options {
     /// Every bound on what the peer can make us hold.
     pub limits: Limits,
     on_send_error: Option<Arc<Hook>>,
+    pub(crate) durability: Option<Arc<Durability>>,
 }
 
 type Hook = dyn Fn(ErrorValue) -> ErrorValue + Send + Sync;
@@ -27,6 +29,14 @@ impl Options {
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// Makes the session durable: recipes of the objects that the peer is given are kept in it, and
+    /// calls that may come again are told apart.
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = Some(Arc::new(durability));
         self
     }
 
@@ -61,7 +71,7 @@ impl Options {
 
 impl From<Limits> for Options {
     fn from(limits: Limits) -> Self {
-        Self { limits, on_send_error: None }
+        Self { limits, ..Self::default() }
     }
 }
 
@@ -70,6 +80,7 @@ impl fmt::Debug for Options {
         f.debug_struct("Options")
             .field("limits", &self.limits)
             .field("on_send_error", &self.on_send_error.is_some())
+            .field("durability", &self.durability)
             .finish()
     }
 }

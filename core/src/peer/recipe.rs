@@ -63,6 +63,8 @@ pub struct Recipe {
     restorer: Cow<'static, str>,
     version: u32,
     params: Result<Payload<Cap>, EncodeError>,
+    /// How many recipes are inside of each other.
+    depth: usize,
 }
 
 impl Recipe {
@@ -74,7 +76,10 @@ impl Recipe {
     /// lost with its process as if it had no recipe; a warning says so. The same goes for
     /// parameters that cannot be encoded, are longer than 64 KiB or nested more than 32 levels.
     pub fn new(restorer: impl Into<Cow<'static, str>>, version: u32, params: &impl Serialize) -> Self {
-        Self { restorer: restorer.into(), version, params: value::encode(params) }
+        let params = value::encode(params);
+        let parts = params.iter().flat_map(|params: &Payload<Cap>| &params.refs);
+        let depth = parts.map(|part| Stub::from_cap(part).recipe_depth()).max().unwrap_or_default() + 1;
+        Self { restorer: restorer.into(), version, params, depth }
     }
 
     /// The name of the restorer.
@@ -90,18 +95,17 @@ impl Recipe {
     /// The parameters, if an object can be made of them.
     pub(crate) fn params(&self) -> Result<&Payload<Cap>, NotDurable> {
         match &self.params {
+            Ok(_) if self.depth > DEPTH_MAX => Err(NotDurable::TooDeep),
             Ok(params) if params.text.len() > BYTES_MAX => Err(NotDurable::TooLong),
             Ok(params) => Ok(params),
             Err(error) => Err(NotDurable::Encode(error.clone())),
         }
     }
 
-    fn stored(&self, depth: usize) -> Result<StoredRecipe, NotDurable> {
-        if depth == DEPTH_MAX {
-            return Err(NotDurable::TooDeep);
-        }
+    /// Goes no deeper than `params` allows.
+    fn stored(&self) -> Result<StoredRecipe, NotDurable> {
         let params = self.params()?;
-        let parts = params.refs.iter().map(|cap| Stub::from_cap(cap).stored_below(depth + 1));
+        let parts = params.refs.iter().map(|cap| Stub::from_cap(cap).stored_recipe());
         Ok(StoredRecipe {
             restorer: self.restorer.to_string(),
             version: self.version,
@@ -184,14 +188,14 @@ impl Stub {
     /// It cannot be made again outside of this session: it is no durable object of ours, or its
     /// parameters name something that is none.
     pub fn stored_recipe(&self) -> Result<StoredRecipe, NotDurable> {
-        self.stored_below(0)
-    }
-
-    fn stored_below(&self, depth: usize) -> Result<StoredRecipe, NotDurable> {
         match self.inner() {
-            Inner::Local(local) => local.recipe().ok_or(NotDurable::NoRecipe)?.stored(depth),
+            Inner::Local(local) => local.recipe().ok_or(NotDurable::NoRecipe)?.stored(),
             _ => Err(NotDurable::NoRecipe),
         }
+    }
+
+    fn recipe_depth(&self) -> usize {
+        self.as_local().and_then(|local| local.recipe()).map_or(0, |recipe| recipe.depth)
     }
 
     /// A reference to an object of ours that can be made again.

@@ -58,6 +58,10 @@ impl RestoreCtx {
         &self.session_id
     }
 
+    pub(crate) fn shared_session_id(&self) -> Arc<str> {
+        Arc::clone(&self.session_id)
+    }
+
     /// Who the peer is: the name that the authenticator gave it, empty if it is nobody in
     /// particular.
     pub fn principal(&self) -> &str {
@@ -142,6 +146,7 @@ type Step = dyn Fn(Payload<Cap>) -> Result<Payload<Cap>, RestoreError> + Send + 
 pub struct Restorer {
     name: String,
     version: u32,
+    eager: bool,
     make: Box<Make>,
     /// From a version to the one after it.
     steps: BTreeMap<u32, Box<Step>>,
@@ -162,7 +167,7 @@ impl Restorer {
             let made = restore(ctx, value::decode(params)?);
             Ok(Box::pin(async move { made.await.map(|reference| reference.stub().clone()) }))
         };
-        Self { name: name.into(), version, make: Box::new(make), steps: BTreeMap::new() }
+        Self { name: name.into(), version, eager: false, make: Box::new(make), steps: BTreeMap::new() }
     }
 
     /// A restorer of the objects of a type under `#[bowline::durable]`.
@@ -191,6 +196,12 @@ impl Restorer {
         let step = move |params| Ok(value::encode(&step(value::decode(params)?)?)?);
         self.steps.insert(from, Box::new(step));
         self
+    }
+
+    /// Makes the objects as soon as their session is restored, not when they are first used.
+    #[must_use]
+    pub fn eager(self) -> Self {
+        Self { eager: true, ..self }
     }
 
     fn start(&self, ctx: RestoreCtx, version: u32, mut params: Payload<Cap>) -> Result<Making, RestoreError> {
@@ -261,6 +272,10 @@ impl Restorers {
     /// Whether there is a restorer of this name.
     pub fn knows(&self, name: &str) -> bool {
         self.by_name.contains_key(name)
+    }
+
+    pub(crate) fn is_eager(&self, name: &str) -> bool {
+        self.by_name.get(name).is_some_and(|restorer| restorer.eager)
     }
 
     /// Makes an object again, for somebody who may have it. It begins at once, needs a Tokio

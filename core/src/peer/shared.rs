@@ -21,13 +21,14 @@ use crate::link::{Attachment, Joint, LinkRules, Refused, Role};
 use crate::peer::deliver;
 use crate::peer::interface::Repeat;
 use crate::peer::local::Local;
-use crate::peer::object::Answer;
 use crate::peer::options::Options;
+use crate::peer::restorers::Unmade;
+use crate::peer::revival::Revival;
 use crate::peer::runtime::{self, Instant, Task};
 use crate::peer::stage::{Job, Leftovers};
 use crate::peer::stub::Stub;
 use crate::peer::wait::{Ending, Wait, Waiter};
-use crate::session::{Closed, ClosedBy, Kind, Path, Ref, Session, Step};
+use crate::session::{Closed, ClosedBy, Ref, Session, Step};
 use crate::time::Time;
 use crate::value::{Cap, Payload};
 
@@ -41,6 +42,8 @@ pub(crate) struct Shared {
     pub(crate) wake: Notify,
     /// How the session ended, once everything that ends with it has ended.
     pub(crate) ended: watch::Sender<Option<Closed>>,
+    /// Tells whoever keeps the session that there is something to be kept.
+    pub(crate) changed: Notify,
     /// Tells streams that messages were sent, or that the session is over.
     pub(crate) room: Notify,
     /// Whose turn it is: the newest attachment.
@@ -72,6 +75,12 @@ pub(crate) struct State {
     answered: Vec<oneshot::Sender<()>>,
     /// The list of jobs between its uses.
     pub(crate) spare: Vec<Job>,
+    /// Jobs that come before what the session asks for next.
+    pub(crate) deferred: Vec<Job>,
+    /// Which of our durable objects the session has, by their addresses.
+    pub(crate) durable: HashMap<usize, TargetId>,
+    /// Objects that another process held.
+    pub(crate) revival: Revival,
     /// Somebody carries out outputs. Only one does at a time, or calls could overtake.
     pumping: bool,
 }
@@ -89,6 +98,10 @@ pub(crate) enum Entry {
     Local(Arc<Local>),
     /// Something of another session: calls are forwarded.
     Foreign(Stub),
+    /// An object that has not been made again yet, by its place among those.
+    Dormant(usize),
+    /// An object that is gone.
+    Lost(Unmade),
 }
 
 impl From<Stub> for Entry {
@@ -124,7 +137,13 @@ impl Shared {
         Self::new(Endpoint::plain(limits, main.is_some()), Options::default(), main, true, true)
     }
 
-    fn new(endpoint: Endpoint, options: Options, main: Option<Entry>, acknowledges: bool, private: bool) -> Arc<Self> {
+    pub(crate) fn new(
+        endpoint: Endpoint,
+        options: Options,
+        main: Option<Entry>,
+        acknowledges: bool,
+        private: bool,
+    ) -> Arc<Self> {
         let targets = main.map(|entry| (Session::MAIN, entry));
         Arc::new(Self {
             state: Mutex::new(State {
@@ -136,10 +155,14 @@ impl Shared {
                 pumps: 0,
                 answered: Vec::new(),
                 spare: Vec::new(),
+                deferred: Vec::new(),
+                durable: HashMap::new(),
+                revival: Revival::default(),
                 pumping: false,
             }),
             wake: Notify::new(),
             ended: watch::Sender::new(None),
+            changed: Notify::new(),
             room: Notify::new(),
             events: OnceLock::new(),
             options,
@@ -315,64 +338,6 @@ impl Shared {
         self.leave(state);
     }
 
-    /// A promise of ours, held once, that `settle` ends.
-    pub(crate) fn new_promise(&self) -> PromiseId {
-        self.lock().endpoint.session.new_promise()
-    }
-
-    /// Ends a delivery or a promise of ours.
-    pub(crate) fn settle(self: &Arc<Self>, call: PromiseId, answer: Answer) {
-        let mut state = self.lock();
-        if state.closed.is_some() {
-            // The answer may hold the last handle on something: unlock, then drop.
-            drop(state);
-            return;
-        }
-        let mut lowering = self.lowering(&mut state);
-        let result = match answer {
-            Ok(value) => Ok(lowering.lower(value)),
-            Err(error) => Err(lowering.lower(error)),
-        };
-        let lowered = lowering.done();
-        state.endpoint.session.settle(call, result);
-        self.finish_lowering(state, lowered);
-    }
-
-    /// While `call` is pending, calls on its result go on to `via`, which will be that result.
-    pub(crate) fn redirect(self: &Arc<Self>, call: PromiseId, via: Stub) {
-        let mut state = self.lock();
-        if state.closed.is_some() {
-            drop(state);
-            return;
-        }
-        let target = state.endpoint.session.new_target(Kind::Object);
-        state.targets.insert(target, Entry::Foreign(via));
-        state.endpoint.session.redirect(call, target);
-        state.endpoint.session.release(Ref::Target(target));
-        self.pump(state);
-    }
-
-    /// Ends the first step of a delivery, which gave `value`; the session walks the rest.
-    pub(crate) fn settle_from(
-        self: &Arc<Self>,
-        call: PromiseId,
-        value: Payload<Cap>,
-        path: Path,
-        args: Option<Payload<Cap>>,
-    ) {
-        let mut state = self.lock();
-        if state.closed.is_some() {
-            drop(state);
-            return;
-        }
-        let mut lowering = self.lowering(&mut state);
-        let value = lowering.lower(value);
-        let args = args.map(|args| lowering.lower_held(args));
-        let lowered = lowering.done();
-        state.endpoint.session.settle_from(call, value, path, 1, args);
-        self.finish_lowering(state, lowered);
-    }
-
     /// How the session ends, once it has. Cancel-safe.
     pub(crate) async fn until_closed(&self) -> Closed {
         let mut ended = self.ended.subscribe();
@@ -424,6 +389,9 @@ impl Shared {
     /// Carries out everything the session asks for, in order, unless somebody already does: then
     /// they will.
     pub(crate) fn pump<'a>(self: &'a Arc<Self>, mut state: MutexGuard<'a, State>) {
+        if self.options.durability.is_some() {
+            self.changed.notify_one();
+        }
         if state.pumping {
             let to_send = state.endpoint.has_transmit();
             drop(state);
@@ -484,6 +452,7 @@ impl Shared {
         for (_, entry) in leftovers.targets {
             deliver::drop_quietly(entry);
         }
+        deliver::drop_quietly(leftovers.revival);
         self.ended.send_replace(Some(closed));
         self.room.notify_waiters();
         self.wake.notify_one();

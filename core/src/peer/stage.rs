@@ -4,8 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::id::{PromiseId, TargetId, WaitId};
+use crate::peer::again::Origin;
 use crate::peer::deliver;
+use crate::peer::durability::CallId;
 use crate::peer::local::{Body, Local};
+use crate::peer::revival::Revival;
 use crate::peer::shared::{Entry, Shared, State};
 use crate::peer::stream::{Pipe, Pumping, Readable, Use, Writable};
 use crate::peer::wait::{Ending, Waiter};
@@ -27,12 +30,14 @@ pub(crate) enum Job {
 pub(crate) struct Leftovers {
     pub(crate) targets: HashMap<TargetId, Entry>,
     pub(crate) waiters: HashMap<WaitId, Waiter>,
+    pub(crate) revival: Revival,
 }
 
 impl State {
     /// Takes every output, with what its numbers stand for.
     pub(crate) fn stage(&mut self, shared: &Arc<Shared>) -> Vec<Job> {
         let mut jobs = std::mem::take(&mut self.spare);
+        jobs.append(&mut self.deferred);
         while let Some(output) = self.endpoint.session.poll_output() {
             if let Some(job) = self.job(shared, output) {
                 jobs.push(job);
@@ -46,6 +51,12 @@ impl State {
             Output::Deliver(delivery) => Job::Deliver(deliver::Call {
                 entry: self.targets.get(&delivery.target).cloned(),
                 call: delivery.call,
+                target: delivery.target,
+                origin: shared
+                    .options()
+                    .durability
+                    .as_deref()
+                    .map(|durability| Origin { name: CallId::new(durability, delivery.id), again: delivery.again }),
                 path: delivery.path,
                 args: delivery.args.map(|args| self.lift(shared, args)),
             }),
@@ -67,7 +78,7 @@ impl State {
                 self.pumps += 1;
                 Job::Pump(Pumping::new(shared, self.targets.get(&source), Ref::Import(into)))
             }
-            Output::DropTarget(target) => Job::Drop(self.targets.remove(&target)),
+            Output::DropTarget(target) => Job::Drop(self.drop_target(target)),
             Output::Cancel(call) => Job::Cancel(call),
             Output::Closed(closed) => {
                 self.closed = Some(closed.clone());
@@ -76,10 +87,21 @@ impl State {
                 let leftovers = Leftovers {
                     targets: std::mem::take(&mut self.targets),
                     waiters: std::mem::take(&mut self.waiters),
+                    revival: std::mem::take(&mut self.revival),
                 };
                 Job::Close(closed, leftovers)
             }
         })
+    }
+
+    fn drop_target(&mut self, target: TargetId) -> Option<Entry> {
+        let entry = self.targets.remove(&target);
+        if let Some(Entry::Local(local)) = &entry
+            && self.durable.get(&local.address()) == Some(&target)
+        {
+            self.durable.remove(&local.address());
+        }
+        entry
     }
 
     fn ending(&mut self, shared: &Arc<Shared>, outcome: Outcome) -> Ending {

@@ -187,7 +187,7 @@ impl Stub {
     pub fn is_local(&self) -> bool {
         match self.parts().0.inner() {
             Inner::Local(_) => true,
-            Inner::Remote(remote) => remote.shared.is_private(),
+            Inner::Remote(remote) => remote.shared.is_private() || matches!(remote.of, Ref::Target(_)),
             _ => false,
         }
     }

@@ -6,13 +6,15 @@ use crate::value::Payload;
 use crate::wire::integers_text;
 
 impl Session {
-    /// How a local object is made again in another process. Takes over one hold for each
-    /// reference in it.
+    /// How a local object is made again in another process, in place of what was said before.
+    /// Takes over one hold for each reference in it.
     pub fn set_recipe(&mut self, target: TargetId, recipe: Recipe) {
         if self.targets.get(target).is_none() {
             return self.let_go_all(recipe.params);
         }
+        let before = self.recipes.remove(target);
         self.recipes.insert(target, recipe);
+        before.into_iter().for_each(|before| self.let_go_all(before.params));
     }
 
     /// How a local object is made again, if it can be.

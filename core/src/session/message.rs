@@ -2,8 +2,8 @@
 
 use super::eval::Names;
 use super::promise::{Found, Settled};
-use super::{Closed, ClosedBy, ImportState, Ref, Session};
-use crate::id::{ExportId, ImportId};
+use super::{Closed, ClosedBy, ImportState, Output, Ref, Session};
+use crate::id::{ExportId, ImportId, PromiseId};
 use crate::value::Payload;
 use crate::value::text::Cursor;
 use crate::wire::{Message, WireError, check, error_text, parse, parse_integers};
@@ -36,12 +36,11 @@ impl Session {
     fn act(&mut self, message: Message<'_>) -> Result<(), WireError> {
         match message {
             Message::Push(mut expr) => {
+                let before = self.outputs.len();
                 let what = self.evaluate(&mut expr)?;
                 let id = self.add_answer(what, false);
-                if let Ref::Promise(result) = what
-                    && let Some(promise) = self.promises.get_mut(result)
-                {
-                    promise.push = id;
+                if let Ref::Promise(result) = what {
+                    self.name_push(result, id, before);
                 }
                 self.check_room()
             }
@@ -62,6 +61,20 @@ impl Session {
             Message::Abort(reason) => {
                 self.handle_abort(reason);
                 Ok(())
+            }
+        }
+    }
+
+    /// A push has its id only now; its delivery may be among the outputs already, after `before`.
+    fn name_push(&mut self, result: PromiseId, id: ExportId, before: usize) {
+        if let Some(promise) = self.promises.get_mut(result) {
+            promise.push = id;
+        }
+        for output in self.outputs.iter_mut().skip(before) {
+            if let Output::Deliver(delivery) = output
+                && delivery.call == result
+            {
+                delivery.id = id;
             }
         }
     }

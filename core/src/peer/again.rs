@@ -1,0 +1,160 @@
+//! Calls that may come again: which of them are carried out once more, which get the outcome they
+//! had, and which are owned up to. Only in durable sessions.
+
+use std::sync::Arc;
+
+use crate::error::ErrorCode;
+use crate::id::PromiseId;
+use crate::peer::durability::{Begun, CallId, CallLog, Named};
+use crate::peer::interface::{MemberKind, Repeat};
+use crate::peer::local::Body;
+use crate::peer::object::{Answer, Args, Object, Reply, error_payload};
+use crate::peer::restorers::Unmade;
+use crate::peer::shared::{Entry, Shared};
+use crate::session::{Path, Step};
+use crate::value::{Cap, Payload};
+use crate::wire::coded_error_text;
+
+/// Bytes of an outcome, beyond which it is not kept.
+const OUTCOME_BYTES_MAX: usize = 64 << 10;
+
+/// What a durable session knows of a delivery before it is carried out.
+pub(crate) struct Origin {
+    pub(crate) name: Option<CallId>,
+    /// It may have been carried out by another process.
+    pub(crate) again: bool,
+}
+
+/// What is to be done with a delivery.
+pub(crate) enum Plan {
+    /// It is carried out as ever.
+    Once,
+    /// It is carried out, and again should this process end before it has.
+    Repeat,
+    /// It is carried out unless it was before, and its outcome is kept; another process asks for
+    /// that outcome.
+    Record(Arc<dyn CallLog>, i64),
+    /// It is not carried out.
+    Refuse,
+}
+
+impl Shared {
+    /// What is to be done with a delivery of a durable session.
+    pub(crate) fn plan(&self, origin: &Origin, entry: Option<&Entry>, path: &Path, calls: bool) -> Plan {
+        match repeat(entry, path, calls) {
+            Repeat::Idempotent => Plan::Repeat,
+            Repeat::Recorded => {
+                let log = self.options().durability.as_ref().and_then(|durability| durability.log.clone());
+                match (log, &origin.name) {
+                    (Some(log), Some(name)) => Plan::Record(log, name.number()),
+                    _ if origin.again => Plan::Refuse,
+                    _ => Plan::Once,
+                }
+            }
+            Repeat::Never if origin.again => Plan::Refuse,
+            Repeat::Never => Plan::Once,
+        }
+    }
+
+    /// Lets another process carry a delivery out again, if it can have what the arguments name.
+    pub(crate) fn keep_for_rerun(self: &Arc<Self>, call: PromiseId, kept: Kept) {
+        let Kept { target, path, args } = kept;
+        let mut state = self.lock();
+        if state.closed.is_some() {
+            drop(state);
+            return drop(args);
+        }
+        let mut lowering = self.lowering(&mut state);
+        let held = args.as_ref().map(|args| lowering.hold_durably(args)).transpose();
+        let lowered = lowering.done();
+        if let Ok(held) = held {
+            state.endpoint.session.keep_for_rerun(call, target, path, held);
+        }
+        self.finish_lowering(state, lowered);
+    }
+}
+
+/// A delivery as it is kept to be carried out again.
+pub(crate) struct Kept {
+    pub(crate) target: crate::id::TargetId,
+    pub(crate) path: Path,
+    pub(crate) args: Option<Payload<Cap>>,
+}
+
+/// What the member that a path leads to says of being called twice. Reading is harmless.
+fn repeat(entry: Option<&Entry>, path: &Path, calls: bool) -> Repeat {
+    let Some(Entry::Local(local)) = entry else { return Repeat::Never };
+    if !calls {
+        return Repeat::Idempotent;
+    }
+    match (&local.body, path.as_slice()) {
+        (Body::Object(object), [Step::Name(name)]) => {
+            let mut members = object.members().iter();
+            let member = members.find(|member| member.name == name && member.kind == MemberKind::Method);
+            member.map_or(Repeat::Never, |member| member.repeat)
+        }
+        _ => Repeat::Never,
+    }
+}
+
+/// The end of a call that may have been carried out, or may not.
+pub(crate) fn unknown<R>() -> Payload<R> {
+    let message = "The server was restarted; whether the call was carried out is not known.";
+    Payload::plain(coded_error_text(ErrorCode::CallOutcomeUnknown.as_str(), message))
+}
+
+/// A call of a recorded method.
+pub(crate) struct Recorded {
+    pub(crate) object: Arc<dyn Object>,
+    pub(crate) method: String,
+    pub(crate) args: Payload<Cap>,
+    pub(crate) name: Option<CallId>,
+    pub(crate) log: Arc<dyn CallLog>,
+    pub(crate) number: i64,
+}
+
+impl Recorded {
+    /// Calls the method unless its outcome is known.
+    pub(crate) fn run(self) -> Reply {
+        Box::pin(async move {
+            match self.log.begin(self.number).await {
+                Ok(Begun::Now) => {}
+                Ok(Begun::Before) => return Err(unknown()),
+                Ok(Begun::Ended(outcome)) => return read(&outcome),
+                Err(code) => return Err(Unmade(code).payload()),
+            }
+            let started = {
+                let _named = self.name.as_ref().map(Named::enter);
+                self.object.call(&self.method, Args::new(self.args))
+            };
+            let answer = match started {
+                Some(reply) => reply.await,
+                None => Err(error_payload("TypeError", "This method is gone.")),
+            };
+            if let Some(outcome) = write(&answer)
+                && let Err(code) = self.log.end(self.number, &outcome).await
+            {
+                tracing::warn!(call = self.number, %code, "the outcome of a call was not recorded");
+            }
+            answer
+        })
+    }
+}
+
+/// An outcome as it is kept, unless it holds references or is too long.
+fn write(answer: &Answer) -> Option<String> {
+    let (mark, payload) = match answer {
+        Ok(value) => ('+', value),
+        Err(error) => ('-', error),
+    };
+    let is_kept = payload.refs.is_empty() && payload.text.len() < OUTCOME_BYTES_MAX;
+    is_kept.then(|| format!("{mark}{}", payload.text))
+}
+
+fn read(outcome: &str) -> Answer {
+    match outcome.split_at_checked(1) {
+        Some(("+", text)) => Ok(Payload::plain(text)),
+        Some(("-", text)) => Err(Payload::plain(text)),
+        _ => Err(unknown()),
+    }
+}

@@ -1,0 +1,70 @@
+//! Ending deliveries and promises of ours: answers on their way into a session.
+
+use std::sync::Arc;
+
+use crate::id::PromiseId;
+use crate::peer::object::Answer;
+use crate::peer::shared::{Entry, Shared};
+use crate::peer::stub::Stub;
+use crate::session::{Kind, Path, Ref};
+use crate::value::{Cap, Payload};
+
+impl Shared {
+    /// A promise of ours, held once, that `settle` ends.
+    pub(crate) fn new_promise(&self) -> PromiseId {
+        self.lock().endpoint.session.new_promise()
+    }
+
+    /// Ends a delivery or a promise of ours.
+    pub(crate) fn settle(self: &Arc<Self>, call: PromiseId, answer: Answer) {
+        let mut state = self.lock();
+        if state.closed.is_some() {
+            // The answer may hold the last handle on something: unlock, then drop.
+            drop(state);
+            return;
+        }
+        let mut lowering = self.lowering(&mut state);
+        let result = match answer {
+            Ok(value) => Ok(lowering.lower(value)),
+            Err(error) => Err(lowering.lower(error)),
+        };
+        let lowered = lowering.done();
+        state.endpoint.session.settle(call, result);
+        self.finish_lowering(state, lowered);
+    }
+
+    /// While `call` is pending, calls on its result go on to `via`, which will be that result.
+    pub(crate) fn redirect(self: &Arc<Self>, call: PromiseId, via: Stub) {
+        let mut state = self.lock();
+        if state.closed.is_some() {
+            drop(state);
+            return;
+        }
+        let target = state.endpoint.session.new_target(Kind::Object);
+        state.targets.insert(target, Entry::Foreign(via));
+        state.endpoint.session.redirect(call, target);
+        state.endpoint.session.release(Ref::Target(target));
+        self.pump(state);
+    }
+
+    /// Ends the first step of a delivery, which gave `value`; the session walks the rest.
+    pub(crate) fn settle_from(
+        self: &Arc<Self>,
+        call: PromiseId,
+        value: Payload<Cap>,
+        path: Path,
+        args: Option<Payload<Cap>>,
+    ) {
+        let mut state = self.lock();
+        if state.closed.is_some() {
+            drop(state);
+            return;
+        }
+        let mut lowering = self.lowering(&mut state);
+        let value = lowering.lower(value);
+        let args = args.map(|args| lowering.lower_held(args));
+        let lowered = lowering.done();
+        state.endpoint.session.settle_from(call, value, path, 1, args);
+        self.finish_lowering(state, lowered);
+    }
+}
