@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use bowline_core::peer::Vars;
 use http::request::Parts;
 use http::{Extensions, HeaderMap, Uri};
 
@@ -23,6 +24,9 @@ pub struct Peer {
     pub via: Via,
     /// Who the peer was found to be; anonymous without an authenticator.
     pub principal: Principal,
+    /// The variables of the session, which last as long as it does. The peer itself has no part in
+    /// them unless it is given [`Vars::target`].
+    pub vars: Vars,
     /// What layers before the service added, such as axum's `ConnectInfo`.
     pub extensions: Extensions,
 }
@@ -49,6 +53,7 @@ impl Peer {
             headers: request.headers.clone(),
             via,
             principal: Principal::anonymous(),
+            vars: Vars::new(),
             extensions: request.extensions.clone(),
         }
     }

@@ -1,7 +1,9 @@
 //! The handle on a running session.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use tokio::sync::broadcast;
 
@@ -15,6 +17,7 @@ use crate::peer::reference::Reference;
 use crate::peer::shared::Shared;
 use crate::peer::stub::{Kind, Remote, Stub};
 use crate::peer::transport::Transport;
+use crate::peer::vars::Vars;
 use crate::session::{Closed, ClosedBy, Stats};
 
 /// A running session. Clones are the same session; dropping them all does not end it: it lives
@@ -84,7 +87,19 @@ impl Connection {
     /// Waits until something has happened in a durable session that a checkpoint would keep, since
     /// this ended last. Cancel-safe.
     pub async fn changed(&self) {
-        self.shared.changed.notified().await;
+        let mut of_session = pin!(self.shared.changed.notified());
+        let Some(durability) = &self.shared.options().durability else { return of_session.await };
+        let mut of_vars = pin!(durability.vars.changed());
+        poll_fn(|cx| match of_session.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(()),
+            Poll::Pending => of_vars.as_mut().poll(cx),
+        })
+        .await;
+    }
+
+    /// The variables of a durable session.
+    pub fn vars(&self) -> Option<Vars> {
+        self.shared.options().durability.as_ref().map(|durability| durability.vars.clone())
     }
 
     /// Begins the turn of a new transport. When this returns, nothing that the transport before

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use crate::error::ErrorCode;
 use crate::id::ExportId;
 use crate::peer::restorers::{RestoreCtx, Restorers};
+use crate::peer::vars::Vars;
 use crate::session::{Kind, Recipe};
 
 /// What makes a session durable; see [`Options::durability`](crate::peer::Options::durability).
@@ -18,12 +19,20 @@ pub struct Durability {
     pub(crate) ctx: RestoreCtx,
     pub(crate) restorers: Arc<Restorers>,
     pub(crate) log: Option<Arc<dyn CallLog>>,
+    pub(crate) vars: Vars,
 }
 
 impl Durability {
     /// For the session and the peer of `ctx`.
     pub fn new(ctx: RestoreCtx, restorers: Arc<Restorers>) -> Self {
-        Self { ctx, restorers, log: None }
+        Self { ctx, restorers, log: None, vars: Vars::new() }
+    }
+
+    /// The session's variables, which are kept with it: see
+    /// [`Connection::changed`](crate::peer::Connection::changed).
+    #[must_use]
+    pub fn vars(self, vars: Vars) -> Self {
+        Self { vars, ..self }
     }
 
     /// Keeps the outcomes of `#[rpc(recorded)]` methods. Without a log they fail, when they come

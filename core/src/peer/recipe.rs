@@ -148,6 +148,13 @@ impl StoredRecipe {
     }
 }
 
+impl StoredRecipe {
+    /// Bytes of the whole, about.
+    pub(crate) fn size(&self) -> usize {
+        self.restorer.len() + self.params.len() + self.parts.iter().map(Self::size).sum::<usize>()
+    }
+}
+
 impl fmt::Debug for StoredRecipe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "StoredRecipe({}, {})", self.restorer, self.version)

@@ -15,3 +15,4 @@ mod passing; // capabilities as arguments and results, proxies, attenuation
 mod recipes; // durable objects, and those who make them again
 mod restoring; // sessions that another process goes on with
 mod shape; // what must be Send, Sync and nameable
+mod vars; // session variables

@@ -184,7 +184,7 @@ fn what_cannot_be_made_again_alone_says_so() {
     assert!(matches!(deep.stored_recipe(), Err(NotDurable::TooDeep)));
 }
 
-struct Nothing;
+pub(crate) struct Nothing;
 
 #[async_trait::async_trait]
 impl bowline_core::peer::DynTarget for Nothing {
