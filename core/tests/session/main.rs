@@ -1,6 +1,7 @@
 //! The session machine, driven without a socket, a task or a sleep.
 //!
 //! - `app`: the objects both ends of a test serve
+//! - `half`: a link under a session that is spoken to by hand, cut at every message
 //! - `hostile`: arbitrary lines, and the corpus of the fuzz target
 //! - `maps`: functions that are sent to where their input is
 //! - `pair`: two sessions joined by a list of messages; what crossed is compared line by line
@@ -14,6 +15,7 @@
 
 mod app;
 mod bounds;
+mod half;
 mod hostile;
 mod maps;
 mod pair;

@@ -7,6 +7,7 @@ use bowline_core::session::{Adjustment, ClosedBy, Session, Stats, Wanted};
 use bowline_core::time::Time;
 
 use super::app::App;
+use super::half::Half;
 
 /// A client, a server, and a log of `c> …` and `s> …` lines.
 #[derive(Debug)]
@@ -184,11 +185,12 @@ pub(crate) fn assert_idle(name: &str, app: &App) {
 #[derive(Debug)]
 pub(crate) struct Scripted {
     pub(crate) app: App,
+    half: Option<Half>,
 }
 
 impl Scripted {
     pub(crate) fn new(limits: Limits) -> Self {
-        Self { app: App::new(Session::new(limits, true)) }
+        Self { app: App::new(Session::new(limits, true)), half: CUTS.then(Half::new) }
     }
 
     /// Takes a conversation: `c>` lines are sent, `s>` lines must be exactly what comes back.
@@ -211,9 +213,15 @@ impl Scripted {
 
     /// Sends one message and returns what comes back.
     pub(crate) fn send(&mut self, text: &str) -> Vec<String> {
-        self.app.session.handle_message(text);
+        match &mut self.half {
+            None => self.app.session.handle_message(text),
+            Some(half) => half.hear(&mut self.app.session, text),
+        }
         self.app.react();
-        std::iter::from_fn(|| self.app.session.poll_transmit()).collect()
+        match &mut self.half {
+            None => std::iter::from_fn(|| self.app.session.poll_transmit()).collect(),
+            Some(half) => half.written(&mut self.app.session),
+        }
     }
 
     /// The session was ended by us with this error, and holds nothing any more.

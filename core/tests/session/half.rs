@@ -1,0 +1,73 @@
+//! The link under a session that a test speaks to by hand: its transport is cut around every
+//! message, as that of a pair is.
+
+use bowline_core::endpoint::Endpoint;
+use bowline_core::limits::Limits;
+use bowline_core::link::{Attachment, Frame, Joint, LinkRules, Role};
+use bowline_core::session::Session;
+use bowline_core::time::Time;
+
+/// One end of a link, which borrows the session while it carries something. The test is the other.
+#[derive(Debug)]
+pub(crate) struct Half {
+    endpoint: Endpoint,
+    /// Messages that the test has taken.
+    taken: u64,
+}
+
+impl Half {
+    pub(crate) fn new() -> Self {
+        let mut rules = LinkRules::default();
+        // The test confirms only what it has compared.
+        (rules.retain_bytes, rules.retain_messages) = (usize::MAX, usize::MAX);
+        Self { endpoint: Endpoint::linked(Limits::default(), true, Role::Server, rules), taken: 0 }
+    }
+
+    /// Hands the session a message, which then comes again on the next transport.
+    pub(crate) fn hear(&mut self, session: &mut Session, text: &str) {
+        std::mem::swap(&mut self.endpoint.session, session);
+        // What a plain session ends for would be taken for a frame.
+        if Frame::is_frame(text) || self.endpoint.session.is_closed() {
+            self.endpoint.session.handle_message(text);
+        } else {
+            let at = self.attach(0);
+            self.endpoint.handle_text(at, Time::default(), text);
+            if !self.endpoint.session.is_closed() {
+                let state = |of: &Session| (of.stats(), of.transmit_len(), of.transmit_bytes(), of.answers_owed());
+                let before = state(&self.endpoint.session);
+                let at = self.attach(1);
+                self.endpoint.handle_text(at, Time::default(), text);
+                assert_eq!(state(&self.endpoint.session), before, "taken in again: {text}");
+            }
+        }
+        std::mem::swap(&mut self.endpoint.session, session);
+    }
+
+    /// What the session has to say, which is said again on the next transport.
+    pub(crate) fn written(&mut self, session: &mut Session) -> Vec<String> {
+        std::mem::swap(&mut self.endpoint.session, session);
+        let texts = if self.endpoint.session.is_closed() {
+            std::iter::from_fn(|| self.endpoint.session.poll_transmit()).collect()
+        } else {
+            let texts = self.write();
+            assert_eq!(self.write(), texts, "what is sent again");
+            self.taken += texts.len() as u64;
+            texts
+        };
+        std::mem::swap(&mut self.endpoint.session, session);
+        texts
+    }
+
+    fn write(&mut self) -> Vec<String> {
+        let at = self.attach(0);
+        let texts = std::iter::from_fn(|| self.endpoint.poll_transmit(at));
+        texts.filter(|text| !Frame::is_frame(text)).collect()
+    }
+
+    /// A new transport, on which the test sends its last messages again.
+    fn attach(&mut self, again: u64) -> Attachment {
+        let peer_sends_after = Some(self.endpoint.processed() - again);
+        let joint = Joint { peer_processed: self.taken, peer_sends_after, heartbeat: true };
+        self.endpoint.attach(Time::default(), joint).expect("the numbers fit").attachment
+    }
+}
