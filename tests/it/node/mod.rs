@@ -2,6 +2,7 @@
 //! server are in `tests/node/client.mjs`; those for a Bowline client are here, against the server
 //! of `tests/node/server.mjs`.
 
+mod fallback;
 mod garden;
 
 use std::future::IntoFuture;
