@@ -131,6 +131,7 @@ async fn a_half_open_socket_is_noticed_and_replaced() {
     assert_eq!(proxy.accepted(), 2);
 }
 
+/// F16: the window is over, and nothing is durable.
 #[tokio::test]
 async fn a_client_that_comes_too_late_is_told() {
     let service = service().resumption(resumption(Duration::from_millis(200)));
@@ -151,6 +152,7 @@ async fn a_client_that_comes_too_late_is_told() {
     assert!(!session.is_resumable());
 }
 
+/// F14.
 #[tokio::test]
 async fn client_crash_frees_everything_after_window() {
     struct Root(Arc<AtomicU64>);

@@ -46,6 +46,7 @@ fn gone() -> Closed {
     Closed { by: ClosedBy::Transport, name: "Error".to_owned(), message: "cut".to_owned() }
 }
 
+/// F24: and versions that are not spoken here.
 #[test]
 fn hello_examples_verbatim_and_nothing_before_hello() {
     let Ok(Opening::Hello(hello)) = Opening::read(HELLO) else { panic!("a hello") };
@@ -67,6 +68,31 @@ fn hello_examples_verbatim_and_nothing_before_hello() {
     assert_eq!(Opening::read(&long).unwrap_err().code, ErrorCode::PayloadTooLarge);
     // The least that a client may say, from whatever future.
     Opening::read(r#" {"protocol":[7,1],"type":"session.hello","zone":{"x":[1]}}"#).unwrap();
+}
+
+#[test]
+fn every_frame_is_read_and_written_to_the_letter() {
+    for text in [
+        r#"{"type":"session.challenge","challenge":"c"}"#,
+        r#"{"type":"session.hello","protocol":[2,1],"features":[],"client":{"kind":"ジョナサン","version":"…"},"auth":{"scheme":"none"}}"#,
+        r#"{"type":"session.welcome","session_id":"s_1","protocol":1,"features":["ack"],"runtime":{"kind":"bowline-rs","version":"0.1.0"},"principal":"u_1","epoch":1,"resume_token":"bwl1.a.b.c","resume_key":"k","resume_window_sec":300,"heartbeat_interval_sec":20,"last_event_seq":0}"#,
+        r#"{"type":"session.resume","protocol":[1],"features":["ack"],"resume_token":"bwl1.a.b.c","last_event_seq":1827,"first_retained_seq":1650,"proof":"p"}"#,
+        r#"{"type":"session.resumed","session_id":"s_1","mode":"warm","epoch":2,"resume_token":"bwl1.a.b.c","resume_key":"k","last_event_seq":990,"replayed_from":1827,"replayed":true,"replay_count":12}"#,
+        r#"{"type":"session.token","resume_token":"bwl1.a.b.c"}"#,
+        r#"{"type":"session.authenticate","response":"r"}"#,
+        r#"{"type":"session.unauthenticated","code":"UNAUTHENTICATED","message":"m","retryable":false,"status":401}"#,
+        r#"{"type":"session.rejected","code":"RATE_LIMITED","message":"m","retryable":true,"retry_after_ms":750}"#,
+        r#"{"type":"session.evicted","code":"DRAINING","reason":"later"}"#,
+        r#"{"type":"session.close","reason":"done"}"#,
+        r#"{"type":"session.closed"}"#,
+        r#"{"type":"session.ack","last_processed_seq":1827}"#,
+        r#"{"type":"session.ping","nonce":"1"}"#,
+        r#"{"type":"session.pong","ping_nonce":"1","last_processed_seq":1827}"#,
+    ] {
+        let frame = Frame::read(text).unwrap().unwrap();
+        assert_eq!(frame.write(), text, "what a frame leaves out is not written");
+        assert!(!format!("{frame:?}").contains("bwl1"), "tokens are not shown");
+    }
 }
 
 #[test]
@@ -109,6 +135,7 @@ fn idle_client_resumes_after_buffer_aged() {
     }
 }
 
+/// F26: so an owner that was paused changes nothing when it goes on.
 #[test]
 fn late_frame_from_fenced_socket_is_dropped() {
     let (mut server, old) = end(Role::Server, LinkRules::default());
@@ -123,6 +150,7 @@ fn late_frame_from_fenced_socket_is_dropped() {
     assert_eq!(server.processed(), 1);
 }
 
+/// F30.
 #[test]
 fn a_peer_that_lies_about_numbers_gets_nothing() {
     let (mut client, first) = end(Role::Client, LinkRules::default());
@@ -152,6 +180,7 @@ fn what_is_confirmed_before_it_was_sent_again_keeps_its_number() {
     assert_eq!((again.len(), server.retained().1, server.has_transmit()), (4, 1, false));
 }
 
+/// F17.
 #[test]
 fn overflow_is_reported_not_truncated() {
     let mut rules = LinkRules::default();
