@@ -58,7 +58,7 @@ impl Tokens {
 
     /// The client has the token of this checkpoint; false if it was not sent.
     pub(super) fn confirm(&mut self, checkpoint: u64) -> bool {
-        let newest = self.placed.iter().take(self.taken).last().map_or(self.confirmed, |placed| placed.checkpoint);
+        let newest = self.placed.iter().take(self.taken).next_back().map_or(self.confirmed, |placed| placed.checkpoint);
         if checkpoint > newest {
             return false;
         }
