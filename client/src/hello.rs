@@ -76,6 +76,7 @@ impl Opening {
             last_event_seq: came,
             first_retained_seq: first_retained,
             proof: prove(&ticket.key, &challenge, &ticket.token, came),
+            auth: None,
             accept: Vec::new(),
             ids: None,
         };

@@ -94,6 +94,8 @@ codes! {
     CallOutcomeUnknown = "CALL_OUTCOME_UNKNOWN",
     /// The call was not carried out, and may be made again.
     CallNotAttempted = "CALL_NOT_ATTEMPTED",
+    /// Another process of the service has the session, or had it until a moment ago.
+    SessionElsewhere = "SESSION_ELSEWHERE",
     /// The stream ended with the process at its other end.
     StreamInterrupted = "STREAM_INTERRUPTED",
     /// The object could not be made again.

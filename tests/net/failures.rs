@@ -125,6 +125,7 @@ async fn whoever_is_robbed_of_token_and_key_is_told() {
         resume_token: token,
         last_event_seq: 1,
         first_retained_seq: 1,
+        auth: None,
         accept: Vec::new(),
         ids: None,
     };

@@ -26,8 +26,6 @@ struct Bundle {
     v: u32,
     #[serde(rename = "n")]
     number: u64,
-    #[serde(rename = "ln")]
-    lineage: u64,
     #[serde(rename = "s")]
     session: Snapshot,
 }
@@ -138,7 +136,7 @@ impl Endpoint {
         let number = self.checkpoints.taken;
         let covers = Covers { checkpoint: number, next_positive: self.session.ids().peer_next_positive };
         self.checkpoints.storing = Some(Storing { covers, after, withheld: self.session.withheld_len() });
-        let bundle = Bundle { v: VERSION, number, lineage, session };
+        let bundle = Bundle { v: VERSION, number, session };
         let bytes = serde_json::to_vec(&bundle).expect("a snapshot is numbers, texts and lists of them");
         Some(Checkpoint { number, lineage, bytes })
     }
@@ -173,8 +171,8 @@ impl Endpoint {
         self.checkpoints.lineage
     }
 
-    /// A server's end, made again from the bytes of a checkpoint, or from none that was ever made.
-    /// `report` is what the client says of the ids that were given; `lives` says of a local object,
+    /// A server's end, made again from the bytes of a checkpoint, or from none that was ever made;
+    /// it was made again `lineage` times before. `report` is what the client says of the ids that were given; `lives` says of a local object,
     /// by its recipe and kind, whether it can be made again.
     ///
     /// # Errors
@@ -183,18 +181,19 @@ impl Endpoint {
         checkpoint: Option<&[u8]>,
         limits: Limits,
         rules: LinkRules,
+        lineage: u64,
         report: &Ids,
         lives: impl Fn(Option<&Recipe>, Kind) -> Result<(), ErrorCode>,
     ) -> Result<Restored, RestoreError> {
-        let (mut session, number, lineage) = match checkpoint {
-            None => (Session::new(limits, true), 0, 0),
+        let (mut session, number) = match checkpoint {
+            None => (Session::new(limits, true), 0),
             Some(bytes) => {
                 let corrupt = |error: serde_json::Error| RestoreError::Corrupt(error.to_string());
-                let Bundle { v, number, lineage, session } = serde_json::from_slice(bytes).map_err(corrupt)?;
+                let Bundle { v, number, session } = serde_json::from_slice(bytes).map_err(corrupt)?;
                 if v != VERSION {
                     return Err(RestoreError::Corrupt(format!("version {v} is not known here")));
                 }
-                (Session::restore(session, limits)?, number, lineage)
+                (Session::restore(session, limits)?, number)
             }
         };
         let contradicted = |closed: Closed| RestoreError::Contradicted(closed.message);

@@ -269,6 +269,9 @@ pub struct Resume {
     pub first_retained_seq: u64,
     /// Shows that the client holds the resume key; see `resume::prove`.
     pub proof: String,
+    /// Who the client is, as in a hello; not said, it is who it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth: Option<Credentials>,
     /// What the client can go on with, [`Mode::Warm`] alone if it does not say.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub accept: Vec<Mode>,

@@ -24,6 +24,9 @@ pub mod features {
 /// Bytes of a frame before a session; credentials are the longest part.
 pub const OPENING_BYTES_MAX: usize = 16 << 10;
 
+/// Bytes of a frame that asks for a session back: a token may hold the session itself.
+pub const RESUME_BYTES_MAX: usize = OPENING_BYTES_MAX + (64 << 10);
+
 /// Tries of one connection to say who the client is.
 pub const AUTHENTICATIONS_MAX: usize = 3;
 
@@ -42,14 +45,18 @@ impl Opening {
     /// # Errors
     /// It is too long, is none of both, or speaks no version in common.
     pub fn read(text: &str) -> Result<Self, Refused> {
-        if text.len() > OPENING_BYTES_MAX {
-            let message = format!("a frame before a session may have {OPENING_BYTES_MAX} bytes");
-            return Err(Refused::new(ErrorCode::PayloadTooLarge, message));
+        let too_large = |most: usize| {
+            let message = format!("a frame before a session may have {most} bytes");
+            Err(Refused::new(ErrorCode::PayloadTooLarge, message))
+        };
+        if text.len() > RESUME_BYTES_MAX {
+            return too_large(RESUME_BYTES_MAX);
         }
         if !Frame::is_frame(text) {
             return Err(Refused::new(ErrorCode::HandshakeRequired, "say hello first"));
         }
         let opening = match Frame::read(text)? {
+            Some(Frame::Hello(_)) if text.len() > OPENING_BYTES_MAX => return too_large(OPENING_BYTES_MAX),
             Some(Frame::Hello(hello)) => Self::Hello(hello),
             Some(Frame::Resume(resume)) => Self::Resume(resume),
             _ => return Err(Refused::new(ErrorCode::HandshakeRequired, "say hello first")),

@@ -17,4 +17,4 @@ pub use keys::{Key, KeyError, KeyRing};
 pub use owner::{Jti, Owner, TOKENS_MAX};
 pub use proof::{prove, resume_key};
 pub use seal::NONCE_BYTES;
-pub use token::Kept;
+pub use token::{Kept, Minted};

@@ -78,6 +78,16 @@ impl Owner {
         }
     }
 
+    /// The client has said that it holds a token that it was sent by [`renew`](Self::renew).
+    pub fn confirm_renewed(&mut self, held: &Jti) {
+        if let Some(at) = self.tokens.iter().position(|token| token == held) {
+            if self.tokens.iter().take(at).any(|token| *token == self.handed_out) {
+                self.handed_out = held.clone();
+            }
+            self.tokens.drain(..at);
+        }
+    }
+
     /// Whether a token counts. Changes nothing.
     ///
     /// # Errors

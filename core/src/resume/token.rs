@@ -63,6 +63,15 @@ impl Header {
     }
 }
 
+/// The token of a checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Minted {
+    /// The token.
+    pub token: Secret,
+    /// Whether the snapshot is in it; a store need not have it then.
+    pub holds_snapshot: bool,
+}
+
 /// Whether a snapshot is anywhere but in the token that is to be made of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kept {
@@ -97,7 +106,7 @@ impl KeyRing {
         policy: &TokenPolicy,
         now: UnixTime,
         nonce: &[u8; NONCE_BYTES],
-    ) -> Result<Secret, TokenError> {
+    ) -> Result<Minted, TokenError> {
         let key = self.active();
         claims.sum = snapshot_sum(snapshot);
         claims.fill(key, policy, now);
@@ -106,10 +115,11 @@ impl KeyRing {
         let bytes = sealed_bytes(&header, written.len() + snapshot.len());
         let max = policy.inline_bytes.min(TOKEN_BYTES_MAX);
         if bytes <= max {
-            return Ok(sealed(&header, &seal::seal(key.seal(), nonce, &aad(&header), &written, snapshot)));
+            let token = sealed(&header, &seal::seal(key.seal(), nonce, &aad(&header), &written, snapshot));
+            return Ok(Minted { token, holds_snapshot: true });
         }
         match kept {
-            Kept::InStore => Ok(self.mint(claims, policy, now)),
+            Kept::InStore => Ok(Minted { token: self.mint(claims, policy, now), holds_snapshot: false }),
             Kept::InTokenAlone => Err(TokenError::TooLarge { bytes, max }),
         }
     }

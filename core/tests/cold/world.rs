@@ -270,8 +270,14 @@ impl World {
             Ids { peer_next_positive: 0, peer_next_negative: 0, ..report }
         };
         let lives = |recipe: Option<&_>, kind| lives(recipe, kind, &self.outside, self.rules.restoring_authorises);
-        let restored =
-            Endpoint::restore(bytes.map(Vec::as_slice), Limits::default(), LinkRules::default(), &report, lives);
+        let restored = Endpoint::restore(
+            bytes.map(Vec::as_slice),
+            Limits::default(),
+            LinkRules::default(),
+            self.tally.restores,
+            &report,
+            lives,
+        );
         let restored = restored.expect("I8 what was stored can be restored");
         let mut left = restored.left();
         if !self.rules.counts_are_absolute {

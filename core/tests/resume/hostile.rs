@@ -5,7 +5,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bowline_core::link::Secret;
-use bowline_core::resume::{Claims, Jti, Kept, Key, KeyRing, TokenError, TokenPolicy, prove, resume_key};
+use bowline_core::resume::{Claims, Jti, Kept, Key, KeyRing, Minted, TokenError, TokenPolicy, prove, resume_key};
 use bowline_core::time::UnixTime;
 use chacha20poly1305::aead::{Aead, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
@@ -56,7 +56,7 @@ fn replay_sealed(keys: &KeyRing, claims: &Claims, text: &str) {
     let mint =
         |policy| keys.mint_checkpoint(&mut claims.clone(), text.as_bytes(), Kept::InTokenAlone, policy, NOW, &[3; 24]);
     match mint(&TokenPolicy::default()) {
-        Ok(token) => {
+        Ok(Minted { token, .. }) => {
             let opened = keys.open(token.expose(), AUDIENCE, NOW).expect("it was minted");
             assert_eq!(opened.snapshot.as_deref(), Some(text.as_bytes()));
             let flipped = flip(&token, text);

@@ -31,7 +31,9 @@ pub(crate) fn claims() -> Claims {
 }
 
 pub(crate) fn inline(keys: &KeyRing, snapshot: &[u8]) -> Result<Secret, TokenError> {
-    keys.mint_checkpoint(&mut claims(), snapshot, Kept::InTokenAlone, &TokenPolicy::default(), BORN, &NONCE)
+    let minted =
+        keys.mint_checkpoint(&mut claims(), snapshot, Kept::InTokenAlone, &TokenPolicy::default(), BORN, &NONCE);
+    minted.inspect(|minted| assert!(minted.holds_snapshot)).map(|minted| minted.token)
 }
 
 fn sturdy(keys: &KeyRing) -> Secret {
@@ -57,7 +59,7 @@ fn a_token_holds_the_state_that_it_was_made_of() {
     // The same state, key and nonce give the same bytes.
     assert_eq!(inline(&keys, SNAPSHOT).unwrap().expose(), token.expose());
     let other = keys.mint_checkpoint(&mut claims(), SNAPSHOT, Kept::InStore, &TokenPolicy::default(), BORN, &[6; 24]);
-    assert_ne!(other.unwrap().expose(), token.expose());
+    assert_ne!(other.unwrap().token.expose(), token.expose());
     let empty = inline(&keys, b"").unwrap();
     assert_eq!(keys.open(empty.expose(), AUDIENCE, BORN).unwrap().snapshot.as_deref(), Some(&b""[..]));
 }
@@ -202,7 +204,8 @@ fn what_does_not_fit_is_named_if_it_is_kept_and_else_not_minted() {
     let mint = |snapshot: usize, kept, inline_bytes| {
         let mut policy = TokenPolicy::default();
         policy.inline_bytes = inline_bytes;
-        keys.mint_checkpoint(&mut claims(), &vec![b'x'; snapshot], kept, &policy, BORN, &NONCE)
+        let minted = keys.mint_checkpoint(&mut claims(), &vec![b'x'; snapshot], kept, &policy, BORN, &NONCE);
+        minted.map(|minted| minted.token)
     };
     // The largest snapshot that fits, for both bounds: a token of so many bytes, and no longer.
     for max in [16 << 10, 64 << 10] {

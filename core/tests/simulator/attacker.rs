@@ -75,6 +75,7 @@ impl World {
             last_event_seq: came,
             first_retained_seq: 1,
             proof,
+            auth: None,
             accept: Vec::new(),
             ids: None,
         };

@@ -186,6 +186,7 @@ impl Client {
             last_event_seq: came,
             first_retained_seq: self.endpoint.first_retained(),
             proof: prove(key, challenge, token, came),
+            auth: None,
             accept: Vec::new(),
             ids: None,
         };

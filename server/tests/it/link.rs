@@ -82,6 +82,7 @@ impl Linked {
             last_event_seq: came,
             first_retained_seq: 1,
             proof: prove(key, &linked.challenge, token, came),
+            auth: None,
             accept: Vec::new(),
             ids: None,
         };
