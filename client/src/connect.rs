@@ -8,7 +8,7 @@ use std::time::Duration;
 use bowline_core::endpoint::Attached;
 use bowline_core::limits::Limits;
 use bowline_core::link::handshake::{VERSIONS, features};
-use bowline_core::link::{Credentials, Hello, Identity, Joint, LinkRules, Role, Secret, Welcome};
+use bowline_core::link::{Hello, Identity, Joint, LinkRules, Role, Secret, Welcome};
 use bowline_core::peer::{Connection, Options, Reference, Stub};
 use bowline_core::value::ErrorValue;
 use bowline_transport::{Ending, KeepAlive};
@@ -193,10 +193,6 @@ async fn linked(
     dialer: &Dialer,
     within: Duration,
 ) -> Result<Option<(Welcome, Opening, Ending<Box<dyn Stream>>)>, ConnectError> {
-    let auth = match &dialer.bearer {
-        Some(token) => Credentials { scheme: Credentials::BEARER.to_owned(), token: Some(token.clone()) },
-        None => Credentials::default(),
-    };
     let hello = Hello {
         protocol: VERSIONS.to_vec(),
         features: hello::our_features(),
@@ -206,7 +202,7 @@ async fn linked(
             instance: Some(hello::instance().to_owned()),
         },
         hello_id: Some(hello::random_id()),
-        auth,
+        auth: dialer.credentials(),
     };
     loop {
         let Some(socket) = dialer.dial(Spoken::Link).await? else { return Ok(None) };
@@ -234,7 +230,11 @@ fn begin(
         rules.heartbeat = Duration::from_secs(welcome.heartbeat_interval_sec);
         rules.dead_after = rules.heartbeat * 2;
     }
+    let keeps_bytes = rules.retain_bytes;
     let connection = Connection::linked(main, options, Role::Client, rules);
+    if welcome.features.iter().any(|feature| feature == features::DURABLE) {
+        connection.link(|endpoint| endpoint.keep_sent(keeps_bytes));
+    }
     let joint = Joint {
         peer_processed: welcome.last_event_seq,
         peer_sends_after: None,

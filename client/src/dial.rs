@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use bowline_core::limits::Limits;
-use bowline_core::link::{CONFIRMATION, SUBPROTOCOL, Secret};
+use bowline_core::link::{CONFIRMATION, Credentials, SUBPROTOCOL, Secret};
 use bowline_transport::{Ending, KeepAlive, Metered, WebSocket};
 use http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
 use http::{HeaderMap, HeaderValue, Request};
@@ -51,6 +51,14 @@ pub(crate) struct Dialer {
 }
 
 impl Dialer {
+    /// Who we are, as a frame of the link says it.
+    pub(crate) fn credentials(&self) -> Credentials {
+        match &self.bearer {
+            Some(token) => Credentials { scheme: Credentials::BEARER.to_owned(), token: Some(token.clone()) },
+            None => Credentials::default(),
+        }
+    }
+
     /// A new socket; `None` when the link was offered and the server did not confirm it. Dropping the
     /// future closes it.
     pub(crate) async fn dial(&self, spoken: Spoken) -> Result<Option<Socket>, ConnectError> {

@@ -5,8 +5,9 @@ use std::sync::LazyLock;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bowline_core::error::ErrorCode;
+use bowline_core::id::Ids;
 use bowline_core::link::handshake::{VERSIONS, features};
-use bowline_core::link::{Frame, Hello, Refused, Resume, Resumed, Secret, Welcome};
+use bowline_core::link::{Credentials, Frame, Hello, Mode, Refused, Resume, Resumed, Secret, Welcome};
 use bowline_core::peer::{Receiving, Sending, Transport, TransportEnd};
 use bowline_core::resume::prove;
 use bowline_transport::{WebSocketReceiver, WebSocketSender};
@@ -41,6 +42,17 @@ impl From<TransportEnd> for Failure {
 pub(crate) struct Ticket {
     pub(crate) token: Secret,
     pub(crate) key: Secret,
+    /// The server can make the session again when its process is another.
+    pub(crate) is_durable: bool,
+}
+
+/// How far a session has come on this side, and who has it.
+#[derive(Clone, Debug)]
+pub(crate) struct Standing {
+    pub(crate) came: u64,
+    pub(crate) first_retained: u64,
+    pub(crate) ids: Ids,
+    pub(crate) auth: Credentials,
 }
 
 impl Opening {
@@ -64,11 +76,12 @@ impl Opening {
         }
     }
 
-    /// Asks for a session back that has come so far.
-    pub(crate) async fn resume(&mut self, ticket: &Ticket, came: u64, first_retained: u64) -> Result<Resumed, Failure> {
+    /// Asks for a session back that stands so.
+    pub(crate) async fn resume(&mut self, ticket: &Ticket, stands: &Standing) -> Result<Resumed, Failure> {
         let Frame::Challenge { challenge } = self.listen().await? else {
             return Err(out_of_place());
         };
+        let Standing { came, first_retained, ids, auth } = stands.clone();
         let resume = Resume {
             protocol: VERSIONS.to_vec(),
             features: our_features(),
@@ -76,9 +89,9 @@ impl Opening {
             last_event_seq: came,
             first_retained_seq: first_retained,
             proof: prove(&ticket.key, &challenge, &ticket.token, came),
-            auth: None,
-            accept: Vec::new(),
-            ids: None,
+            auth: Some(auth).filter(|auth| auth.scheme != Credentials::NONE),
+            accept: if ticket.is_durable { vec![Mode::Warm, Mode::Cold] } else { Vec::new() },
+            ids: Some(ids).filter(|_| ticket.is_durable),
         };
         self.say(&Frame::Resume(resume)).await?;
         match self.listen().await? {
@@ -119,7 +132,7 @@ pub(crate) fn random_id() -> String {
 
 /// What this client can do.
 pub(crate) fn our_features() -> Vec<String> {
-    features::ALL.map(str::to_owned).to_vec()
+    features::ALL.into_iter().chain([features::DURABLE]).map(str::to_owned).collect()
 }
 
 fn out_of_place() -> Failure {

@@ -5,14 +5,14 @@ use std::time::Duration;
 use bowline_core::endpoint::Attached;
 use bowline_core::error::ErrorCode;
 use bowline_core::link::handshake::features;
-use bowline_core::link::{Joint, Refused, Welcome};
+use bowline_core::link::{Joint, Mode, Refused, Welcome};
 use bowline_core::peer::{Connection, TransportEnd, Turn};
 use bowline_core::session::ClosedBy;
 use bowline_transport::Ending;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::dial::{Dialer, Spoken, Stream};
-use crate::hello::{Failure, Opening, Ticket};
+use crate::hello::{Failure, Opening, Standing, Ticket};
 
 /// The longest pause after the first try that failed. Doubled with each, up to the last; the
 /// pause taken is anything between nothing and that, so that clients do not come in step.
@@ -53,7 +53,11 @@ impl Keeper {
             dialer,
             connection,
             heartbeat: welcome.features.iter().any(|feature| feature == features::HEARTBEAT),
-            ticket: Ticket { token: welcome.resume_token, key: welcome.resume_key },
+            ticket: Ticket {
+                token: welcome.resume_token,
+                key: welcome.resume_key,
+                is_durable: welcome.features.iter().any(|feature| feature == features::DURABLE),
+            },
             window: Duration::from_secs(welcome.resume_window_sec),
             within,
         }
@@ -126,26 +130,38 @@ impl Keeper {
             later(None)
         })?;
         let (mut opening, ending) = Opening::of(socket.ok_or_else(|| later(None))?);
-        let (came, first_retained, token) =
-            self.connection.link(|endpoint| (endpoint.processed(), endpoint.first_retained(), endpoint.take_token()));
+        let (stands, token) = self.connection.link(|endpoint| {
+            let (came, first_retained, ids) = (endpoint.processed(), endpoint.first_retained(), endpoint.session.ids());
+            let stands = Standing { came, first_retained, ids, auth: self.dialer.credentials() };
+            (stands, endpoint.take_token())
+        });
         if let Some(token) = token {
             self.ticket.token = token;
         }
-        let resumed = opening.resume(&self.ticket, came, first_retained).await.map_err(|failure| match failure {
+        let resumed = opening.resume(&self.ticket, &stands).await.map_err(|failure| match failure {
             Failure::Refused(refused) if refused.retryable || refused.code == ErrorCode::RateLimited => {
                 later(refused.retry_after_ms.map(Duration::from_millis))
             }
             Failure::Refused(refused) => Try::Never(refused),
             Failure::Plain | Failure::Gone(_) => later(None),
         })?;
-        self.ticket = Ticket { token: resumed.resume_token, key: resumed.resume_key };
-        let joint = Joint {
-            peer_processed: resumed.last_event_seq,
-            peer_sends_after: Some(resumed.replayed_from),
-            heartbeat: self.heartbeat,
+        let is_durable = self.ticket.is_durable;
+        self.ticket = Ticket { token: resumed.resume_token, key: resumed.resume_key, is_durable };
+        let attached = match (&resumed.mode, &resumed.left) {
+            (Mode::Cold, Some(left)) => self.connection.attach_cold(self.heartbeat, left),
+            (Mode::Warm, _) => self.connection.attach(Joint {
+                peer_processed: resumed.last_event_seq,
+                peer_sends_after: Some(resumed.replayed_from),
+                heartbeat: self.heartbeat,
+            }),
+            (mode, _) => {
+                let message = format!("the server resumes in a way that was not asked for: {mode:?}");
+                Err(Refused::new(ErrorCode::InvalidRequest, message))
+            }
         };
-        let attached = self.connection.attach(joint).map_err(Try::Never)?;
+        let attached = attached.map_err(Try::Never)?;
         tracing::debug!(
+            mode = ?resumed.mode,
             epoch = resumed.epoch,
             resent = attached.resent,
             replayed = resumed.replay_count,

@@ -5,25 +5,28 @@ use std::time::Duration;
 
 use bowline_core::error::ErrorCode;
 use bowline_core::link::handshake::{AUTHENTICATIONS_MAX, OPENING_BYTES_MAX, Opening};
-use bowline_core::link::{Credentials, Frame, Hello, Refused};
-use bowline_core::peer::{Receiving, Sending, Transport, TransportEnd, Turn};
+use bowline_core::link::{Credentials, Frame, Hello, Refused, Resume, Resumed, Welcome};
+use bowline_core::peer::{Receiving, Sending, Stub, Transport, TransportEnd, Turn};
+use bowline_core::resume::principal_hash;
 use bowline_core::session::ClosedBy;
 use bowline_transport::{Ending, Parting, WebSocket};
 use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, interval_at, timeout, timeout_at};
 
-use crate::auth;
+use crate::auth::{self, Principal};
 use crate::drain::{Deadlines, GOING_AWAY, Ticket};
 use crate::error::Refusal;
 use crate::peer_info::Peer;
-use crate::registry::{Admitted, random};
+use crate::registry::{Admitted, NewSession, random};
+use crate::restoration::{Claimant, Keeper};
 use crate::service::Service;
 
 /// Close codes of what goes wrong before a session.
 const INVALID: u16 = 4400;
 const UNAUTHENTICATED: u16 = 4401;
 const WINDOW_EXPIRED: u16 = 4410;
+const DRAINING: u16 = 4412;
 const TOO_LARGE: u16 = 4413;
 const LIMITED: u16 = 4429;
 const INTERNAL: u16 = 4500;
@@ -96,11 +99,39 @@ impl Linked {
         match Opening::read(text.as_ref())? {
             Opening::Hello(hello) => self.hello(hello, sender, receiver).await,
             Opening::Resume(resume) => {
-                let (admitted, resumed) = self.service.registry.resume(&resume, &challenge)?;
+                let (admitted, resumed) = self.resume(&resume, &challenge).await?;
                 tracing::debug!(session = admitted.entry.id, epoch = admitted.epoch, "session resumed");
                 Ok((admitted, Frame::Resumed(resumed)))
             }
         }
+    }
+
+    /// Token and proof first; then who the client is, if it says so or has to; then its session.
+    async fn resume(&mut self, resume: &Resume, challenge: &str) -> Result<(Admitted, Resumed), Refused> {
+        let registry = &self.service.registry;
+        let claims = registry.open_token(resume, challenge)?;
+        let is_here = registry.has(&claims);
+        if resume.auth.is_some() || !is_here {
+            let mut credentials = resume.auth.clone().unwrap_or_default();
+            if credentials.scheme == Credentials::NONE {
+                credentials = auth::of_headers(&self.peer);
+            }
+            let principal = self.service.authenticate_peer(&self.peer, &credentials).await.map_err(refused)?;
+            if principal_hash(&principal.id) != claims.sub {
+                tracing::warn!(session = claims.sid, %principal, "resume by somebody else");
+                return Err(Refused::new(ErrorCode::Unauthenticated, "the session is somebody else's"));
+            }
+            self.peer.principal = principal;
+        }
+        if is_here {
+            return registry.resume(resume, &claims);
+        }
+        if registry.keeper.is_none() {
+            return Err(Refused::new(ErrorCode::ResumeWindowExpired, "there is no such session any more"));
+        }
+        let root = self.service.root(self.peer.clone()).await.map_err(refused)?;
+        let options = &self.service.options;
+        registry.restore(Claimant { resume, claims, peer: &self.peer, root, options }).await
     }
 
     async fn hello(
@@ -138,14 +169,25 @@ impl Linked {
             None => {
                 self.peer.principal = principal.clone();
                 let root = self.service.root(self.peer.clone()).await.map_err(refused)?;
-                {
-                    let Service { options, http, .. } = &self.service;
-                    registry.open(&hello, principal, root, options.clone(), http.connections)?
-                }
+                self.open_new(&hello, principal, root).await?
             }
         };
         tracing::debug!(session = admitted.entry.id, client = ?hello.client, "session opened");
         Ok((admitted, Frame::Welcome(welcome)))
+    }
+
+    async fn open_new(&self, hello: &Hello, principal: Principal, root: Stub) -> Result<(Admitted, Welcome), Refused> {
+        let Service { options, http, registry, .. } = &self.service;
+        let id = format!("s_{}", random::<16>());
+        let keeper = registry.keeper.as_ref().filter(|_| Keeper::is_for(&hello.features));
+        let (kept, options) = match keeper {
+            Some(keeper) => {
+                let options = keeper.options(options, &id, &registry.resumption.audience, &self.peer);
+                (Some(keeper.create(registry, &id).await?), options)
+            }
+            None => (None, options.clone()),
+        };
+        registry.open(hello, NewSession { id, principal, kept }, root, options, http.connections)
     }
 
     /// The session's turn on this socket.
@@ -190,6 +232,13 @@ impl Linked {
         tokio::select! {
             ended = &mut *turn => return Some(ended),
             _ = quiet => {}
+        }
+        if admitted.entry.kept.is_some() {
+            // The client comes back, to whoever serves it then.
+            parting.set(DRAINING, ErrorCode::Draining.as_str());
+            let retire = self.service.registry.retire(&admitted.entry, GOING_AWAY.1);
+            drop(timeout_at(deadlines.all, retire).await);
+            return timeout_at(deadlines.all, turn).await.ok();
         }
         parting.set(GOING_AWAY.0, GOING_AWAY.1);
         connection.end_with(ClosedBy::Us, &ErrorCode::Draining, GOING_AWAY.1);

@@ -27,6 +27,7 @@ use crate::peer_info::{Peer, Via};
 use crate::permits::Connections;
 use crate::registry::Registry;
 use crate::reply::{self, Answer};
+use crate::restoration::{Keeper, Restoration};
 use crate::resumption::Resumption;
 use crate::{batch, ws};
 
@@ -86,7 +87,7 @@ impl Service {
             sessions: Sessions::default(),
             connections: Connections::default(),
             authenticator: Arc::new(Anonymous),
-            registry: Registry::new(Resumption::default()),
+            registry: Registry::new(Resumption::default(), None),
         }
     }
 
@@ -119,7 +120,16 @@ impl Service {
     /// of the clones are others.
     #[must_use]
     pub fn resumption(mut self, resumption: Resumption) -> Self {
-        self.registry = Registry::new(resumption);
+        self.registry = Registry::new(resumption, self.registry.keeper.clone());
+        self
+    }
+
+    /// Has sessions outlive this process: what of them can be had back is kept where another finds
+    /// it. Their keys have to be the same in both, see [`Resumption::keys`]. Without, sessions end
+    /// with the process. Call it before the service is cloned: sessions of the clones are others.
+    #[must_use]
+    pub fn restoration(mut self, restoration: Restoration) -> Self {
+        self.registry = Registry::new(self.registry.resumption.clone(), Some(Keeper::new(restoration)));
         self
     }
 
@@ -153,6 +163,9 @@ impl Service {
         let deadlines = self.sessions.start_drain(within);
         self.registry.end_parked(&ErrorCode::Draining, GOING_AWAY.1);
         self.emptied(deadlines).await;
+        if let Some(keeper) = &self.registry.keeper {
+            keeper.close().await;
+        }
     }
 
     /// Waits until all that a drain waits for is over, or until its deadline. Cancel-safe.

@@ -30,6 +30,8 @@ pub struct Endpoint {
     link: Option<Link>,
     /// What makes it outlive the process of its server.
     checkpoints: Checkpoints,
+    /// From then on this process may not carry anything out.
+    lease_until: Option<Time>,
     events: VecDeque<LinkEvent>,
     /// The peer asked for the end, and is to be told that it came.
     answers_close: bool,
@@ -100,6 +102,7 @@ impl Endpoint {
             session,
             link,
             checkpoints: Checkpoints::default(),
+            lease_until: None,
             events: VecDeque::new(),
             answers_close: false,
             said_goodbye: false,
@@ -158,7 +161,7 @@ impl Endpoint {
             self.session.handle_message(text);
             return !self.session.is_closed();
         };
-        if link.attached() != Some(at) {
+        if link.attached() != Some(at) || self.lease_until.is_some_and(|until| until <= now) {
             return false;
         }
         link.hear(now);
@@ -204,6 +207,11 @@ impl Endpoint {
             }
             Asked::Broken(code, message) => self.end(ClosedBy::Protocol, &code, &message),
         }
+    }
+
+    /// What arrives at `until` or later is not carried out, unless this is said again by then.
+    pub fn extend_lease(&mut self, until: Time) {
+        self.lease_until = Some(until);
     }
 
     /// The session is over for a reason that has a code.

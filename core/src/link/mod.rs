@@ -238,6 +238,7 @@ impl Link {
         (self.next_out, self.next_in) = (1, 1);
         (self.peer_processed, self.processed, self.reported, self.unreported_bytes) = (0, 0, 0, 0);
         self.frames.clear();
+        self.covers = None;
     }
 
     /// Ends the turn of a transport.

@@ -4,13 +4,14 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use tokio::sync::broadcast;
 
 use crate::endpoint::{Attached, Endpoint, LinkEvent};
 use crate::error::ErrorCode;
 use crate::id::TargetId;
-use crate::link::{Joint, LinkRules, Refused, Role};
+use crate::link::{Joint, Left, LinkRules, Refused, Role};
 use crate::peer::driver::{self, Turn};
 use crate::peer::options::Options;
 use crate::peer::reference::Reference;
@@ -109,6 +110,26 @@ impl Connection {
     /// The session is over or has no link, or the numbers of both sides do not fit together.
     pub fn attach(&self, joint: Joint) -> Result<Attached, Refused> {
         self.shared.attach(joint)
+    }
+
+    /// As [`attach`](Self::attach), for a client whose server was made again and says what is left.
+    ///
+    /// # Errors
+    /// The session is over, or the server holds what was never given to it.
+    pub fn attach_cold(&self, heartbeat: bool, left: &Left) -> Result<Attached, Refused> {
+        self.shared.attach_by(|endpoint, now| endpoint.attach_cold(now, heartbeat, left))
+    }
+
+    /// Nothing that arrives is carried out when `left` from now has passed, unless this is said
+    /// again: the process may have lost the session to another by then.
+    pub fn extend_lease(&self, left: Duration) {
+        let until = self.shared.now() + left;
+        self.shared.lock().endpoint.extend_lease(until);
+    }
+
+    /// Has [`changed`](Self::changed) end once more.
+    pub fn touch(&self) {
+        self.shared.changed.notify_one();
     }
 
     /// Carries the session over the transport whose turn it is, after `greeting`. The future has

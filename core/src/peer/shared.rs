@@ -206,9 +206,17 @@ impl Shared {
     /// # Errors
     /// As [`Endpoint::attach`].
     pub(crate) fn attach(self: &Arc<Self>, joint: Joint) -> Result<Attached, Refused> {
+        self.attach_by(|endpoint, now| endpoint.attach(now, joint))
+    }
+
+    /// As [`attach`](Self::attach), however the endpoint begins the turn.
+    pub(crate) fn attach_by(
+        self: &Arc<Self>,
+        attach: impl FnOnce(&mut Endpoint, Time) -> Result<Attached, Refused>,
+    ) -> Result<Attached, Refused> {
         let now = self.now();
         let mut state = self.lock();
-        let attached = state.endpoint.attach(now, joint)?;
+        let attached = attach(&mut state.endpoint, now)?;
         self.turn.store(attached.attachment.0, Ordering::SeqCst);
         while let Some(event) = state.endpoint.poll_event() {
             self.tell(event);

@@ -1,0 +1,205 @@
+//! Keeping sessions: when one has changed, and it is quiet or has not been kept for a while, its
+//! state goes to the store and the token of that state to the client.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use bowline_core::endpoint::{Checkpoint, Endpoint};
+use bowline_core::error::ErrorCode;
+use bowline_core::resume::{Jti, Kept as Where, Minted, TokenError};
+use bowline_core::session::ClosedBy;
+use tokio::time::{Instant, sleep};
+
+use crate::registry::{Entry, Registry, random, unix_now};
+use crate::store::{self, Position, StoreError};
+
+/// How long to wait before a store is tried again.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Tokens of checkpoints that are on their way, oldest first.
+#[derive(Debug, Default)]
+pub(crate) struct Placed {
+    tokens: VecDeque<(Position, Jti)>,
+    /// It was said once that the session is too large to be kept.
+    told_too_large: bool,
+}
+
+impl Placed {
+    /// The client has come, or has answered, with the token of this checkpoint; that token, if it
+    /// was sent by itself.
+    fn confirm(&mut self, number: u64) -> Option<Jti> {
+        while self.tokens.front().is_some_and(|(at, _)| at.number < number) {
+            self.tokens.pop_front();
+        }
+        self.tokens.front().filter(|(at, _)| at.number == number).map(|(_, jti)| jti.clone())
+    }
+
+    /// The oldest checkpoint that the client may come with.
+    fn oldest(&self) -> Option<Position> {
+        self.tokens.front().map(|&(at, _)| at)
+    }
+}
+
+/// Keeps a session until it is over, or goes on elsewhere.
+async fn keep(registry: Weak<Registry>, entry: Arc<Entry>) {
+    if let Some(keeper) = registry.upgrade().and_then(|registry| registry.keeper.clone())
+        && entry.kept.as_ref().is_some_and(|kept| kept.fence.is_some())
+        && let Some(until) = keeper.may_go_on_until().await
+    {
+        entry.connection.extend_lease(until.saturating_duration_since(Instant::now()));
+    }
+    loop {
+        tokio::select! {
+            () = entry.connection.changed() => {}
+            _ = entry.connection.closed() => return forget(registry, &entry).await,
+        }
+        let Some((idle, latest)) = registry.upgrade().and_then(|registry| {
+            let keeper = registry.keeper.as_ref()?;
+            Some((keeper.idle, keeper.latest))
+        }) else {
+            return;
+        };
+        let latest = Instant::now() + latest;
+        loop {
+            sleep(idle.min(latest.saturating_duration_since(Instant::now()))).await;
+            let is_quiet = tokio::select! {
+                biased;
+                () = entry.connection.changed() => false,
+                () = std::future::ready(()) => true,
+            };
+            if is_quiet || Instant::now() >= latest {
+                break;
+            }
+        }
+        let Some(registry) = registry.upgrade() else { return };
+        if let Err(error) = registry.checkpoint(&entry).await {
+            tracing::warn!(session = entry.id, %error, "a session could not be kept; it goes on");
+            entry.connection.touch();
+            sleep(PAUSE).await;
+        }
+    }
+}
+
+/// A session that has ended need not be kept.
+async fn forget(registry: Weak<Registry>, entry: &Entry) {
+    let Some(registry) = registry.upgrade() else { return };
+    let Some(kept) = entry.kept.as_ref().filter(|kept| !kept.is_retired()) else { return };
+    if let (Some(store), Some(fence)) = (registry.keeper.as_ref().and_then(|keeper| keeper.store.as_ref()), &kept.fence)
+        && let Err(error) = store.delete(fence).await
+    {
+        tracing::debug!(session = entry.id, %error, "a session that has ended stays in the store until its time is over");
+    }
+}
+
+impl Registry {
+    /// Has a session kept from now on, if it is one that is.
+    pub(crate) fn start_keeping(self: &Arc<Self>, entry: &Arc<Entry>) {
+        if entry.kept.is_some() {
+            tokio::spawn(keep(Arc::downgrade(self), Arc::clone(entry)));
+        }
+    }
+
+    /// Keeps a session as it is now; false if there is nothing to keep, or the client has yet to
+    /// say that it has the tokens of checkpoints before.
+    ///
+    /// # Errors
+    /// The store did not take it. The session goes on without, unless it belongs to somebody else
+    /// by now: then it ends here.
+    pub(crate) async fn checkpoint(&self, entry: &Entry) -> Result<bool, StoreError> {
+        let Some(kept) = entry.kept.as_ref().filter(|kept| !kept.is_retired()) else { return Ok(false) };
+        let mut placed = kept.placed.lock().await;
+        let Some(taken) = entry.connection.between_inputs(Endpoint::checkpoint) else { return Ok(false) };
+        let at = Position { lineage: taken.lineage, number: taken.number };
+        let confirmed = entry.connection.link(|endpoint| endpoint.confirmed_checkpoint());
+        let held_token = placed.confirm(confirmed);
+        let (minted, jti, checkpoint) = self.mint_checkpoint(entry, held_token.as_ref(), &taken);
+        let minted = match minted {
+            Ok(minted) => minted,
+            Err(error) => {
+                entry.connection.link(Endpoint::not_stored);
+                if !std::mem::replace(&mut placed.told_too_large, true) {
+                    tracing::warn!(session = entry.id, code = %error.code(), %error, "the session will not outlive this process");
+                }
+                return Ok(false);
+            }
+        };
+        let keep_from = placed.oldest().unwrap_or_default();
+        let bytes = if minted.holds_snapshot { Vec::new() } else { taken.bytes };
+        let checkpoint = store::Checkpoint { at, bytes: bytes.into(), ..checkpoint };
+        if let Err(error) = self.put(kept, checkpoint, keep_from).await {
+            entry.connection.link(Endpoint::not_stored);
+            if error == StoreError::Fenced {
+                kept.retire();
+                let message = "another process has the session";
+                entry.connection.end_with(ClosedBy::Transport, &ErrorCode::SessionElsewhere, message);
+            }
+            return Err(error);
+        }
+        placed.tokens.push_back((at, jti));
+        entry.connection.link(|endpoint| endpoint.stored(minted.token));
+        tracing::trace!(session = entry.id, checkpoint = at.number, "session kept");
+        Ok(true)
+    }
+
+    /// The token of a checkpoint, and what the store has to know beside the state.
+    fn mint_checkpoint(
+        &self,
+        entry: &Entry,
+        confirmed: Option<&Jti>,
+        taken: &Checkpoint,
+    ) -> (Result<Minted, TokenError>, Jti, store::Checkpoint) {
+        let stored = self.keeper.as_ref().is_some_and(|keeper| keeper.store.is_some());
+        let place = if stored { Where::InStore } else { Where::InTokenAlone };
+        let jti = Jti(random::<16>());
+        let mut held = entry.lock();
+        if let Some(confirmed) = confirmed {
+            held.owner.confirm_renewed(confirmed);
+        }
+        held.owner.renew(jti.clone());
+        let mut claims = held.claims.clone();
+        (claims.ep, claims.jti) = (held.owner.epoch(), jti.clone());
+        (claims.ln, claims.ck) = (taken.lineage, taken.number);
+        let nonce = rand::random::<[u8; 24]>();
+        let (keys, policy) = (&self.resumption.keys, &self.resumption.tokens);
+        let minted = keys.mint_checkpoint(&mut claims, &taken.bytes, place, policy, unix_now(), &nonce);
+        let checkpoint = store::Checkpoint {
+            at: Position::default(),
+            epoch: held.owner.epoch(),
+            tokens: held.owner.tokens().cloned().collect(),
+            bytes: bytes::Bytes::new(),
+        };
+        (minted, jti, checkpoint)
+    }
+
+    async fn put(
+        &self,
+        kept: &super::Kept,
+        checkpoint: store::Checkpoint,
+        keep_from: Position,
+    ) -> Result<(), StoreError> {
+        match (self.keeper.as_ref().and_then(|keeper| keeper.store.as_ref()), &kept.fence) {
+            (Some(store), Some(fence)) => store.checkpoint(fence, checkpoint, keep_from).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Lets go of a session so that any process may go on with it: it is kept, given back, and
+    /// ends here without a word.
+    pub(crate) async fn retire(&self, entry: &Entry, why: &str) {
+        let Some(kept) = &entry.kept else { return };
+        if let Err(error) = self.checkpoint(entry).await {
+            tracing::warn!(session = entry.id, %error, "a session goes on as it was kept before");
+        }
+        if !kept.retire() {
+            return;
+        }
+        if let (Some(store), Some(fence)) = (self.keeper.as_ref().and_then(|keeper| keeper.store.as_ref()), &kept.fence)
+            && let Err(error) = store.release(fence).await
+        {
+            tracing::debug!(session = entry.id, %error, "a session is free when the lease is over");
+        }
+        self.remove(&entry.id);
+        entry.connection.end_with(ClosedBy::Transport, &ErrorCode::Draining, why);
+    }
+}

@@ -1,0 +1,205 @@
+//! Having a session back that this process does not hold: from a store or from its token.
+
+use std::sync::Arc;
+
+use bowline_core::endpoint::{Endpoint, RestoreError, Restored};
+use bowline_core::error::ErrorCode;
+use bowline_core::id::Ids;
+use bowline_core::link::{Joint, Mode, Refused, Resume, Resumed, handshake};
+use bowline_core::peer::{Connection, Options, Stub};
+use bowline_core::resume::{Claims, Jti, Owner, TokenError, snapshot_sum};
+use bowline_core::session::ClosedBy;
+use bytes::Bytes;
+
+use super::{Keeper, Kept};
+use crate::peer_info::Peer;
+use crate::registry::{Admitted, Entry, Registry, has_heartbeat, random, refuse};
+use crate::store::{Claim, Claimed, Fence, Position, SessionStore, StoreError};
+
+/// How long a client waits before it asks a store again that could not be reached.
+const RETRY_MS: u64 = 1_000;
+
+/// A client that has shown that a session is its own.
+pub(crate) struct Claimant<'a> {
+    pub(crate) resume: &'a Resume,
+    pub(crate) claims: Claims,
+    pub(crate) peer: &'a Peer,
+    pub(crate) root: Stub,
+    pub(crate) options: &'a Options,
+}
+
+/// A session of this process's, as it was kept.
+struct Taken {
+    kept: Kept,
+    owner: Owner,
+    next: Jti,
+    snapshot: Option<Bytes>,
+}
+
+impl Registry {
+    /// Makes a session again. Nothing in it runs before the client has said what it wants of it.
+    ///
+    /// # Errors
+    /// Another process has it, it is not there any more, or what was kept is no good.
+    pub(crate) async fn restore(self: &Arc<Self>, claimant: Claimant<'_>) -> Result<(Admitted, Resumed), Refused> {
+        let gone = || Refused::new(ErrorCode::ResumeWindowExpired, "there is no such session any more");
+        let Claimant { resume, claims, peer, root, options } = claimant;
+        let (Some(keeper), Some(ids), true) = (&self.keeper, resume.ids, resume.accept.contains(&Mode::Cold)) else {
+            return Err(gone());
+        };
+        // One at a time: a client that dials twice finds what its first dial has made.
+        let turn = self.restoring(&claims.sid);
+        let _alone = turn.lock().await;
+        self.give_up_stale(&claims);
+        let taken = keeper.take(self, &claims).await?;
+        let restored = keeper.make_again(taken.snapshot.as_deref(), options, self, &claims, &ids)?;
+        let left = restored.left();
+        let Restored { endpoint, revived } = restored;
+        let options = keeper.options(options, &claims.sid, &claims.aud, peer);
+        let connection = Connection::restored(endpoint, &revived.targets, Some(root), options);
+        let features = handshake::common_features(&resume.features);
+        let joint = Joint { peer_processed: 0, peer_sends_after: None, heartbeat: has_heartbeat(&features) };
+        let attached = connection.attach(joint)?;
+        let mut entry_claims = claims.clone();
+        entry_claims.ln = claims.ln + 1;
+        let epoch = taken.owner.epoch();
+        let entry = Entry::restored(connection, peer.principal.clone(), taken.owner, entry_claims, taken.kept);
+        let entry = Arc::new(entry);
+        let (resume_token, resume_key) = self.mint_for(&entry, taken.next);
+        self.admit_restored(&entry);
+        let resumed = Resumed {
+            session_id: claims.sid,
+            mode: Mode::Cold,
+            epoch,
+            resume_token,
+            resume_key,
+            last_event_seq: 0,
+            replayed_from: 0,
+            replayed: false,
+            replay_count: 0,
+            left: Some(left),
+        };
+        tracing::info!(session = entry.id, epoch, "session restored");
+        Ok((Admitted { entry, attached, epoch }, resumed))
+    }
+
+    /// Ends what an earlier dial has made and nobody has heard of.
+    fn give_up_stale(&self, claims: &Claims) {
+        if let Some(entry) = self.entry(&claims.sid) {
+            if let Some(kept) = &entry.kept {
+                kept.retire();
+            }
+            self.remove(&claims.sid);
+            let message = "the client asked for it once more";
+            entry.connection.end_with(ClosedBy::Transport, &ErrorCode::SessionTakenOver, message);
+        }
+    }
+}
+
+impl Keeper {
+    /// A new session in the store.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub(crate) async fn create(self: &Arc<Self>, registry: &Arc<Registry>, sid: &str) -> Result<Kept, Refused> {
+        let Some(store) = &self.store else { return Ok(Kept::new(None)) };
+        let owner = self.owner(store, registry).await.map_err(|error| unavailable(&error))?;
+        let lifetime = std::time::Duration::from_secs(registry.resumption.tokens.session_seconds);
+        let fence = store.create(sid, &owner, lifetime).await.map_err(|error| unavailable(&error))?;
+        Ok(Kept::new(Some(fence)))
+    }
+
+    /// Takes the session for this process, with the state that the token names.
+    async fn take(self: &Arc<Self>, registry: &Arc<Registry>, claims: &Claims) -> Result<Taken, Refused> {
+        let next = Jti(random::<16>());
+        let replayed = |error: TokenError| refuse(Some(&claims.sid), &error);
+        let Some(store) = &self.store else {
+            let owner = Owner::restore(0, [], claims, claims.ep + 1, next.clone()).map_err(replayed)?;
+            let snapshot = claims.snapshot.clone().map(Bytes::from);
+            if snapshot.is_none() && claims.ck > 0 {
+                return Err(Refused::new(ErrorCode::ResumeWindowExpired, "the session is kept in no store"));
+            }
+            return Ok(Taken { kept: Kept::new(None), owner, next, snapshot });
+        };
+        let owner = self.owner(store, registry).await.map_err(|error| unavailable(&error))?;
+        let claimed = match store.claim(&claims.sid, &owner, claims.ep).await.map_err(|error| unavailable(&error))? {
+            Claim::Claimed(claimed) => claimed,
+            Claim::Held { left } => {
+                let refused = Refused::new(ErrorCode::SessionElsewhere, "another process has the session");
+                let retry_after_ms = Some(left.as_millis().try_into().unwrap_or(u64::MAX));
+                return Err(Refused { retryable: true, retry_after_ms, ..refused });
+            }
+            Claim::NotFound => {
+                return Err(Refused::new(ErrorCode::ResumeWindowExpired, "there is no such session any more"));
+            }
+        };
+        let Claimed { fence, known_epoch, tokens, checkpoints } = claimed;
+        let restored = Owner::restore(known_epoch, tokens, claims, fence.epoch, next.clone()).map_err(replayed);
+        let loaded = match restored {
+            Ok(owner) => load(store, &fence, claims, &checkpoints).await.map(|snapshot| (owner, snapshot)),
+            Err(refused) => Err(refused),
+        };
+        match loaded {
+            Ok((owner, snapshot)) => Ok(Taken { kept: Kept::new(Some(fence)), owner, next, snapshot }),
+            Err(refused) => {
+                // Whoever has a better token must not wait for our lease to end.
+                if let Err(error) = store.release(&fence).await {
+                    tracing::debug!(session = claims.sid, %error, "a session is free when the lease is over");
+                }
+                Err(refused)
+            }
+        }
+    }
+
+    fn make_again(
+        &self,
+        snapshot: Option<&[u8]>,
+        options: &Options,
+        registry: &Registry,
+        claims: &Claims,
+        ids: &Ids,
+    ) -> Result<Restored, Refused> {
+        let rules = registry.resumption.rules.clone();
+        let lives = |recipe: Option<&_>, kind| self.lives(recipe, kind);
+        Endpoint::restore(snapshot, options.limits.clone(), rules, claims.ln, ids, lives).map_err(|error| {
+            tracing::error!(session = claims.sid, %error, "a session cannot be restored");
+            let code = match error {
+                RestoreError::Contradicted(_) => ErrorCode::ResumeGap,
+                _ => ErrorCode::StoreCorrupt,
+            };
+            Refused::new(code, "the session cannot be restored")
+        })
+    }
+}
+
+/// The state of the checkpoint that a token names; of the one before, if that is damaged.
+async fn load(
+    store: &Arc<dyn SessionStore>,
+    fence: &Fence,
+    claims: &Claims,
+    checkpoints: &[Position],
+) -> Result<Option<Bytes>, Refused> {
+    if let Some(snapshot) = &claims.snapshot {
+        return Ok(Some(Bytes::from(snapshot.clone())));
+    }
+    if claims.ck == 0 {
+        return Ok(None);
+    }
+    let earlier = checkpoints.iter().rev().filter(|at| at.lineage <= claims.ln && at.number <= claims.ck);
+    for (n, &at) in earlier.enumerate() {
+        match store.load(fence, at).await {
+            Ok(bytes) if n > 0 || snapshot_sum(&bytes) == claims.sum => return Ok(Some(bytes)),
+            Ok(_) | Err(StoreError::Corrupt(_) | StoreError::NotFound) => {
+                tracing::error!(session = claims.sid, checkpoint = at.number, "a checkpoint is damaged");
+            }
+            Err(error) => return Err(unavailable(&error)),
+        }
+    }
+    Err(Refused::new(ErrorCode::StoreCorrupt, "what was kept of the session is damaged"))
+}
+
+fn unavailable(error: &StoreError) -> Refused {
+    tracing::warn!(%error, "the store of sessions does not answer");
+    let refused = Refused::new(ErrorCode::StoreUnavailable, "sessions cannot be restored now");
+    Refused { retryable: true, retry_after_ms: Some(RETRY_MS), ..refused }
+}

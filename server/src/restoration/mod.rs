@@ -1,0 +1,146 @@
+//! Sessions that outlive this process: what is kept of each where another can find it, and who
+//! makes it again. `owner` is this process in the eyes of a store, `checkpoint` keeps sessions,
+//! `cold` has them back. docs/restore.md says what comes back and what does not.
+
+mod checkpoint;
+mod cold;
+mod owner;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bowline_core::link::handshake::features;
+use bowline_core::peer::{Durability, Options, RestoreCtx, Restorer, Restorers};
+use bowline_core::session::Kind;
+use tokio::sync::Mutex;
+
+pub(crate) use checkpoint::Placed;
+pub(crate) use cold::Claimant;
+use owner::Process;
+
+use crate::auth::Principal;
+use crate::peer_info::Peer;
+use crate::store::{Fence, Lease, SessionStore};
+
+/// How sessions outlive the process that serves them; see [`Service::restoration`](crate::Service::restoration).
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Restoration {
+    store: Option<Arc<dyn SessionStore>>,
+    restorers: Restorers,
+    /// A session that has changed is kept once nothing has happened in it for so long. Default 250 ms.
+    pub idle: Duration,
+    /// It is kept after so long even if it goes on changing. Default 1 s.
+    pub latest: Duration,
+    /// How long other processes wait for this one when it has vanished. This process stops
+    /// serving sessions when it could not renew its lease for eight tenths of that. Default 10 s.
+    pub lease: Duration,
+}
+
+impl Restoration {
+    /// Keeps sessions in a store. Of all processes that share it, one at a time has a session.
+    pub fn in_store(store: impl SessionStore) -> Self {
+        Self::new(Some(Arc::new(store)))
+    }
+
+    /// Keeps sessions in the tokens of their clients and nowhere else, as far as they fit
+    /// ([`TokenPolicy::inline_bytes`](crate::TokenPolicy)).
+    ///
+    /// Without a store nothing stops two processes from making the same session again: that no
+    /// client reaches two is up to whoever sets up the load balancer. Nor can a token be revoked
+    /// before its time.
+    pub fn in_tokens_unfenced() -> Self {
+        Self::new(None)
+    }
+
+    fn new(store: Option<Arc<dyn SessionStore>>) -> Self {
+        Self {
+            store,
+            restorers: Restorers::new(),
+            idle: Duration::from_millis(250),
+            latest: Duration::from_secs(1),
+            lease: Lease::LENGTH,
+        }
+    }
+
+    /// Adds who makes objects of one kind again. Objects of kinds that nobody makes are lost with
+    /// `RESTORER_UNKNOWN`.
+    #[must_use]
+    pub fn restorer(mut self, restorer: Restorer) -> Self {
+        self.restorers = self.restorers.with(restorer);
+        self
+    }
+
+    /// Replaces all restorers, with bounds of one's own.
+    #[must_use]
+    pub fn restorers(mut self, restorers: Restorers) -> Self {
+        self.restorers = restorers;
+        self
+    }
+}
+
+/// What keeps the sessions of a service.
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    pub(crate) store: Option<Arc<dyn SessionStore>>,
+    pub(crate) restorers: Arc<Restorers>,
+    idle: Duration,
+    latest: Duration,
+    lease: Duration,
+    process: Mutex<Option<Process>>,
+}
+
+/// What is known of a session that is kept.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    /// Absent where nothing is fenced.
+    pub(crate) fence: Option<Fence>,
+    /// Checkpoints whose tokens are on their way, while one is being stored.
+    pub(crate) placed: Mutex<Placed>,
+    /// This process has let go of the session, which goes on elsewhere.
+    retired: AtomicBool,
+}
+
+impl Kept {
+    pub(crate) fn new(fence: Option<Fence>) -> Self {
+        Self { fence, placed: Mutex::default(), retired: AtomicBool::new(false) }
+    }
+
+    /// Says that the session goes on elsewhere; false if that was known.
+    pub(crate) fn retire(&self) -> bool {
+        !self.retired.swap(true, Ordering::SeqCst)
+    }
+
+    pub(crate) fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::SeqCst)
+    }
+}
+
+impl Keeper {
+    pub(crate) fn new(restoration: Restoration) -> Arc<Self> {
+        let Restoration { store, restorers, idle, latest, lease } = restoration;
+        let process = Mutex::default();
+        Arc::new(Self { store, restorers: Arc::new(restorers), idle, latest, lease, process })
+    }
+
+    /// Whether a client can have its session back from another process.
+    pub(crate) fn is_for(features: &[String]) -> bool {
+        features.iter().any(|feature| feature == features::DURABLE)
+    }
+
+    /// What a session that is kept is started with.
+    pub(crate) fn options(&self, options: &Options, sid: &str, audience: &str, peer: &Peer) -> Options {
+        let Principal { id, .. } = &peer.principal;
+        let ctx = RestoreCtx::new(sid, id.as_str(), audience).with_peer(peer.clone());
+        options.clone().durability(Durability::new(ctx, Arc::clone(&self.restorers)))
+    }
+
+    fn lives(
+        &self,
+        recipe: Option<&bowline_core::session::Recipe>,
+        kind: Kind,
+    ) -> Result<(), bowline_core::error::ErrorCode> {
+        self.restorers.lives(recipe, kind)
+    }
+}
