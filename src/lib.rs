@@ -91,7 +91,7 @@ pub use bowline_macros::{Pipeline, RpcError, TypeScript, durable, interface};
 #[cfg(feature = "server")]
 pub use bowline_server::{
     Authenticator, Credentials, HttpLimits, KeepAlive, Key, KeyError, KeyRing, Peer, PeerAddress, Principal, Refusal,
-    Resumption, Secret, ServerError, Service, TokenPolicy, Via, store,
+    Restoration, Resumption, Secret, ServerError, Service, TokenPolicy, Via, store,
 };
 
 /// A reference without a type, by the name that reads better in signatures.

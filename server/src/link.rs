@@ -12,7 +12,7 @@ use bowline_core::session::ClosedBy;
 use bowline_transport::{Ending, Parting, WebSocket};
 use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, interval_at, timeout, timeout_at};
+use tokio::time::{Instant, interval_at, sleep, timeout, timeout_at};
 
 use crate::auth::{self, Principal};
 use crate::drain::{Deadlines, GOING_AWAY, Ticket};
@@ -30,6 +30,9 @@ const DRAINING: u16 = 4412;
 const TOO_LARGE: u16 = 4413;
 const LIMITED: u16 = 4429;
 const INTERNAL: u16 = 4500;
+
+/// How often is looked whether a client keeps its calls back.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// A socket on which the link was agreed upon.
 pub(crate) struct Linked {
@@ -129,9 +132,8 @@ impl Linked {
         if registry.keeper.is_none() {
             return Err(Refused::new(ErrorCode::ResumeWindowExpired, "there is no such session any more"));
         }
-        let root = self.service.root(self.peer.clone()).await.map_err(refused)?;
-        let options = &self.service.options;
-        registry.restore(Claimant { resume, claims, peer: &self.peer, root, options }).await
+        let peer = self.peer.clone();
+        registry.restore(Claimant { resume, claims, peer, service: &self.service }).await
     }
 
     async fn hello(
@@ -182,8 +184,10 @@ impl Linked {
         let keeper = registry.keeper.as_ref().filter(|_| Keeper::is_for(&hello.features));
         let (kept, options) = match keeper {
             Some(keeper) => {
-                let options = keeper.options(options, &id, &registry.resumption.audience, &self.peer);
-                (Some(keeper.create(registry, &id).await?), options)
+                let kept = keeper.create(registry, &id).await?;
+                let audience = &registry.resumption.audience;
+                let options = keeper.options(options, &id, audience, &self.peer, kept.fence.as_ref());
+                (Some(kept), options)
             }
             None => (None, options.clone()),
         };
@@ -228,21 +232,45 @@ impl Linked {
         parting: &Parting,
     ) -> Option<Turn> {
         let connection = &admitted.entry.connection;
+        if admitted.entry.kept.is_some() {
+            return self.hand_over(admitted, turn, deadlines, parting).await;
+        }
         let quiet = timeout_at(deadlines.calls, connection.answered());
         tokio::select! {
             ended = &mut *turn => return Some(ended),
             _ = quiet => {}
         }
-        if admitted.entry.kept.is_some() {
-            // The client comes back, to whoever serves it then.
-            parting.set(DRAINING, ErrorCode::Draining.as_str());
-            let retire = self.service.registry.retire(&admitted.entry, GOING_AWAY.1);
-            drop(timeout_at(deadlines.all, retire).await);
-            return timeout_at(deadlines.all, turn).await.ok();
-        }
         parting.set(GOING_AWAY.0, GOING_AWAY.1);
         connection.end_with(ClosedBy::Us, &ErrorCode::Draining, GOING_AWAY.1);
         timeout_at(deadlines.all, turn).await.ok()
+    }
+}
+
+impl Linked {
+    /// Lets running calls end, then lets the client have its session back from whoever serves it
+    /// next. What the client sends meanwhile waits on its side.
+    async fn hand_over(
+        &self,
+        admitted: &Admitted,
+        turn: &mut (impl Future<Output = Turn> + Unpin),
+        deadlines: Deadlines,
+        parting: &Parting,
+    ) -> Option<Turn> {
+        let entry = &admitted.entry;
+        parting.set(DRAINING, ErrorCode::Draining.as_str());
+        entry.connection.link(|endpoint| endpoint.drain(None));
+        let retire = async {
+            let quiet = async {
+                while !entry.connection.link(|endpoint| endpoint.is_drained()) {
+                    sleep(LOOK).await;
+                }
+                entry.connection.answered().await;
+            };
+            drop(timeout_at(deadlines.calls, quiet).await);
+            drop(timeout_at(deadlines.all, self.service.registry.retire(entry, GOING_AWAY.1)).await);
+        };
+        let ((), ended) = tokio::join!(retire, timeout_at(deadlines.all, turn));
+        ended.ok()
     }
 }
 
@@ -252,7 +280,7 @@ async fn say(sender: &mut impl Sending, frame: &Frame) -> Result<(), TransportEn
 }
 
 /// The refusal of an HTTP request, for a client that is past that.
-fn refused(refusal: Refusal) -> Refused {
+pub(crate) fn refused(refusal: Refusal) -> Refused {
     let code = match refusal.status {
         StatusCode::UNAUTHORIZED => ErrorCode::Unauthenticated,
         StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => ErrorCode::RateLimited,

@@ -13,6 +13,8 @@ mod harness;
 mod link;
 /// A network that fails when it is told to.
 mod proxy;
+/// Sessions that outlive the process of their server.
+mod restart;
 /// Sessions on a WebSocket.
 mod session;
 /// The same over TLS, with a certificate of the test's own.

@@ -28,6 +28,9 @@ struct Bundle {
     number: u64,
     #[serde(rename = "s")]
     session: Snapshot,
+    /// What the layers above keep with it.
+    #[serde(rename = "b", default, skip_serializing_if = "serde_json::Value::is_null")]
+    beside: serde_json::Value,
 }
 
 /// How far a server has come with checkpoints.
@@ -69,6 +72,8 @@ pub struct Restored {
     pub endpoint: Endpoint,
     /// Local objects that are to be there; see [`Session::recipe`].
     pub revived: Revived,
+    /// What was kept with it; null if nothing was.
+    pub beside: serde_json::Value,
 }
 
 /// A session can not be made again.
@@ -120,11 +125,11 @@ impl Endpoint {
         self.session.keep_sent(bytes_max);
     }
 
-    /// The session as it is. `None` while one is being stored, four are not confirmed, or there is
+    /// The session as it is, with what the layers above keep `beside` it. `None` while one is being stored, four are not confirmed, or there is
     /// nothing to store: it is over, was not to be kept, or was just made again.
     ///
     /// Owed: [`stored`](Self::stored) or [`not_stored`](Self::not_stored).
-    pub fn checkpoint(&mut self) -> Option<Checkpoint> {
+    pub fn checkpoint(&mut self, beside: serde_json::Value) -> Option<Checkpoint> {
         let link = self.link.as_ref().filter(|link| !link.tokens.is_full())?;
         let Checkpoints { is_on, lineage, storing, .. } = self.checkpoints;
         if !is_on || storing.is_some() || self.session.is_unreconciled() {
@@ -136,7 +141,7 @@ impl Endpoint {
         let number = self.checkpoints.taken;
         let covers = Covers { checkpoint: number, next_positive: self.session.ids().peer_next_positive };
         self.checkpoints.storing = Some(Storing { covers, after, withheld: self.session.withheld_len() });
-        let bundle = Bundle { v: VERSION, number, session };
+        let bundle = Bundle { v: VERSION, number, session, beside };
         let bytes = serde_json::to_vec(&bundle).expect("a snapshot is numbers, texts and lists of them");
         Some(Checkpoint { number, lineage, bytes })
     }
@@ -159,11 +164,28 @@ impl Endpoint {
         self.link.as_ref().map_or(0, |link| link.tokens.confirmed())
     }
 
+    /// The newest checkpoint that was taken.
+    pub fn newest_checkpoint(&self) -> u64 {
+        self.checkpoints.taken
+    }
+
     /// The client has come with a token of this checkpoint.
     pub fn confirm_checkpoint(&mut self, number: u64) {
         if let Some(link) = &mut self.link {
             link.tokens.begin_with(number);
         }
+    }
+
+    /// Asks the client to keep its new calls for the process that comes next.
+    pub fn drain(&mut self, retry_after_ms: Option<u64>) {
+        if let Some(link) = &mut self.link {
+            link.queue(Frame::Drain { retry_after_ms });
+        }
+    }
+
+    /// The client has said that it keeps them: nothing new comes on this transport.
+    pub fn is_drained(&self) -> bool {
+        self.link.as_ref().is_some_and(|link| link.drains)
     }
 
     /// How often the session was made again.
@@ -185,15 +207,15 @@ impl Endpoint {
         report: &Ids,
         lives: impl Fn(Option<&Recipe>, Kind) -> Result<(), ErrorCode>,
     ) -> Result<Restored, RestoreError> {
-        let (mut session, number) = match checkpoint {
-            None => (Session::new(limits, true), 0),
+        let (mut session, number, beside) = match checkpoint {
+            None => (Session::new(limits, true), 0, serde_json::Value::Null),
             Some(bytes) => {
                 let corrupt = |error: serde_json::Error| RestoreError::Corrupt(error.to_string());
-                let Bundle { v, number, session } = serde_json::from_slice(bytes).map_err(corrupt)?;
+                let Bundle { v, number, session, beside } = serde_json::from_slice(bytes).map_err(corrupt)?;
                 if v != VERSION {
                     return Err(RestoreError::Corrupt(format!("version {v} is not known here")));
                 }
-                (Session::restore(session, limits)?, number)
+                (Session::restore(session, limits)?, number, beside)
             }
         };
         let contradicted = |closed: Closed| RestoreError::Contradicted(closed.message);
@@ -201,7 +223,7 @@ impl Endpoint {
         let mut endpoint = Self::new(session, Some(Link::new(Role::Server, rules)));
         endpoint.checkpoints = Checkpoints { is_on: true, lineage: lineage + 1, taken: number, storing: None };
         endpoint.confirm_checkpoint(number);
-        Ok(Restored { endpoint, revived })
+        Ok(Restored { endpoint, revived, beside })
     }
 
     /// Begins the turn of a client's new transport, to a server that was made again.

@@ -232,7 +232,7 @@ impl Endpoint {
             return Some(text);
         }
         // A session that is over is written to its end, whatever that takes.
-        if (!link.is_full() || self.session.is_closed())
+        if ((!link.is_full() && !link.holds_back()) || self.session.is_closed())
             && let Some(text) = self.session.poll_transmit()
         {
             return Some(link.send(text));
@@ -248,7 +248,7 @@ impl Endpoint {
             Some(link) if link.attached().is_none() => false,
             Some(link) => {
                 let ends = self.session.is_closed() && !self.said_goodbye;
-                ends || link.has_transmit() || (waits && !link.is_full())
+                ends || link.has_transmit() || (waits && !link.is_full() && !link.holds_back())
             }
         }
     }

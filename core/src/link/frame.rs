@@ -14,7 +14,7 @@ use crate::id::Ids;
 const ACK: &str = r#"{"type":"session.ack","last_processed_seq":"#;
 
 /// Every type of frame there is in this version.
-const TYPES: [&str; 17] = [
+const TYPES: [&str; 18] = [
     "session.challenge",
     "session.hello",
     "session.authenticate",
@@ -32,6 +32,7 @@ const TYPES: [&str; 17] = [
     "session.pong",
     "session.reconcile",
     "session.skip",
+    "session.drain",
 ];
 
 /// What every frame has, of whatever version.
@@ -132,6 +133,14 @@ pub enum Frame {
         ping_nonce: String,
         /// As in an ack.
         last_processed_seq: u64,
+    },
+    /// The server is about to let the session go on elsewhere: new calls are to wait. The client
+    /// answers with the same once they do.
+    #[serde(rename = "session.drain")]
+    Drain {
+        /// How long the client should wait at least before it comes back.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retry_after_ms: Option<u64>,
     },
     /// What a client wants of what is left of a session that was made again. Counted and sent
     /// again as messages are.

@@ -129,6 +129,9 @@ pub(crate) struct Link {
     pub(crate) token: Option<Secret>,
     /// Tokens of checkpoints, which keep their place among the messages.
     pub(crate) tokens: Tokens,
+    /// New messages wait for another transport: on the client, because the server asked for it; on
+    /// the server, the client says so.
+    pub(crate) drains: bool,
     /// What the newest checkpoint covers that the client holds a token of.
     pub(crate) covers: Option<Covers>,
 }
@@ -173,6 +176,7 @@ impl Link {
             pong: None,
             token: None,
             tokens: Tokens::default(),
+            drains: false,
             covers: None,
         }
     }
@@ -225,6 +229,7 @@ impl Link {
         self.heard = false;
         self.heard_frame = false;
         self.tokens.begin_turn();
+        self.drains = false;
         self.quiet(now);
         // What the peer was told last may not have arrived.
         self.report = true;
@@ -311,6 +316,12 @@ impl Link {
             (Frame::Close { reason }, _) => {
                 return Asked::End { code: None, reason: reason.unwrap_or_default(), answer: true };
             }
+            (Frame::Drain { .. }, role) => {
+                if role == Role::Client && !self.drains {
+                    self.frames.push_back(Frame::Drain { retry_after_ms: None });
+                }
+                self.drains = true;
+            }
             (Frame::Closed { .. }, _) => {}
             _ => return Asked::Broken(ErrorCode::InvalidRequest, "this frame has no place here".to_owned()),
         }
@@ -379,6 +390,11 @@ impl Link {
     /// The number of the last message that was written, or is kept.
     pub(crate) fn last(&self) -> u64 {
         self.retained.next() - 1
+    }
+
+    /// New messages wait for another transport.
+    pub(crate) fn holds_back(&self) -> bool {
+        self.drains && self.role == Role::Client
     }
 
     /// No further message can be kept.

@@ -9,13 +9,16 @@ use bowline_core::endpoint::{Checkpoint, Endpoint};
 use bowline_core::error::ErrorCode;
 use bowline_core::resume::{Jti, Kept as Where, Minted, TokenError};
 use bowline_core::session::ClosedBy;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::registry::{Entry, Registry, random, unix_now};
 use crate::store::{self, Position, StoreError};
 
 /// How long to wait before a store is tried again.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// How often is looked whether a client has answered, when a process lets go of its session.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// Tokens of checkpoints that are on their way, oldest first.
 #[derive(Debug, Default)]
@@ -109,7 +112,10 @@ impl Registry {
     pub(crate) async fn checkpoint(&self, entry: &Entry) -> Result<bool, StoreError> {
         let Some(kept) = entry.kept.as_ref().filter(|kept| !kept.is_retired()) else { return Ok(false) };
         let mut placed = kept.placed.lock().await;
-        let Some(taken) = entry.connection.between_inputs(Endpoint::checkpoint) else { return Ok(false) };
+        let vars = entry.connection.vars().filter(|vars| !vars.names().is_empty());
+        let beside = vars.and_then(|vars| serde_json::to_value(vars.stored()).ok()).unwrap_or_default();
+        let taken = entry.connection.between_inputs(|endpoint| endpoint.checkpoint(beside));
+        let Some(taken) = taken else { return Ok(false) };
         let at = Position { lineage: taken.lineage, number: taken.number };
         let confirmed = entry.connection.link(|endpoint| endpoint.confirmed_checkpoint());
         let held_token = placed.confirm(confirmed);
@@ -185,11 +191,11 @@ impl Registry {
     }
 
     /// Lets go of a session so that any process may go on with it: it is kept, given back, and
-    /// ends here without a word.
+    /// ends here without a word. A client that is there has the token of its last state by then.
     pub(crate) async fn retire(&self, entry: &Entry, why: &str) {
         let Some(kept) = &entry.kept else { return };
-        if let Err(error) = self.checkpoint(entry).await {
-            tracing::warn!(session = entry.id, %error, "a session goes on as it was kept before");
+        if timeout(PAUSE, self.keep_last(entry)).await.is_err() {
+            tracing::debug!(session = entry.id, "a session goes on as it was kept before");
         }
         if !kept.retire() {
             return;
@@ -201,5 +207,21 @@ impl Registry {
         }
         self.remove(&entry.id);
         entry.connection.end_with(ClosedBy::Transport, &ErrorCode::Draining, why);
+    }
+
+    /// Keeps a session once more, and waits until its client has heard of it.
+    async fn keep_last(&self, entry: &Entry) {
+        while !matches!(self.checkpoint(entry).await, Ok(true) | Err(StoreError::Fenced)) {
+            if entry.connection.link(|endpoint| endpoint.is_detached()) {
+                return;
+            }
+            sleep(LOOK).await;
+        }
+        let (lineage, taken) = entry.connection.link(|endpoint| (endpoint.lineage(), endpoint.newest_checkpoint()));
+        tracing::trace!(session = entry.id, lineage, taken, "session kept for the last time");
+        let is_confirmed = |endpoint: &mut Endpoint| endpoint.confirmed_checkpoint() >= taken || endpoint.is_detached();
+        while !entry.connection.link(is_confirmed) {
+            sleep(LOOK).await;
+        }
     }
 }

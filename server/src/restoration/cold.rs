@@ -1,19 +1,23 @@
 //! Having a session back that this process does not hold: from a store or from its token.
 
+use std::fmt;
 use std::sync::Arc;
 
 use bowline_core::endpoint::{Endpoint, RestoreError, Restored};
 use bowline_core::error::ErrorCode;
 use bowline_core::id::Ids;
 use bowline_core::link::{Joint, Mode, Refused, Resume, Resumed, handshake};
-use bowline_core::peer::{Connection, Options, Stub};
+use bowline_core::peer::{Connection, StoredVars, Vars};
 use bowline_core::resume::{Claims, Jti, Owner, TokenError, snapshot_sum};
 use bowline_core::session::ClosedBy;
 use bytes::Bytes;
+use serde::Deserialize;
 
 use super::{Keeper, Kept};
+use crate::link::refused;
 use crate::peer_info::Peer;
 use crate::registry::{Admitted, Entry, Registry, has_heartbeat, random, refuse};
+use crate::service::Service;
 use crate::store::{Claim, Claimed, Fence, Position, SessionStore, StoreError};
 
 /// How long a client waits before it asks a store again that could not be reached.
@@ -23,9 +27,8 @@ const RETRY_MS: u64 = 1_000;
 pub(crate) struct Claimant<'a> {
     pub(crate) resume: &'a Resume,
     pub(crate) claims: Claims,
-    pub(crate) peer: &'a Peer,
-    pub(crate) root: Stub,
-    pub(crate) options: &'a Options,
+    pub(crate) peer: Peer,
+    pub(crate) service: &'a Service,
 }
 
 /// A session of this process's, as it was kept.
@@ -43,7 +46,7 @@ impl Registry {
     /// Another process has it, it is not there any more, or what was kept is no good.
     pub(crate) async fn restore(self: &Arc<Self>, claimant: Claimant<'_>) -> Result<(Admitted, Resumed), Refused> {
         let gone = || Refused::new(ErrorCode::ResumeWindowExpired, "there is no such session any more");
-        let Claimant { resume, claims, peer, root, options } = claimant;
+        let Claimant { resume, claims, mut peer, service } = claimant;
         let (Some(keeper), Some(ids), true) = (&self.keeper, resume.ids, resume.accept.contains(&Mode::Cold)) else {
             return Err(gone());
         };
@@ -52,10 +55,22 @@ impl Registry {
         let _alone = turn.lock().await;
         self.give_up_stale(&claims);
         let taken = keeper.take(self, &claims).await?;
-        let restored = keeper.make_again(taken.snapshot.as_deref(), options, self, &claims, &ids)?;
+        let made = keeper.make_again(taken.snapshot.as_deref(), service, &claims, &ids, &mut peer);
+        let made = match made {
+            Ok(restored) => service.root(peer.clone()).await.map(|root| (restored, root)).map_err(refused),
+            Err(refused) => Err(refused),
+        };
+        let (restored, root) = match made {
+            Ok(made) => made,
+            Err(refused) => {
+                keeper.give_back(&taken.kept).await;
+                return Err(refused);
+            }
+        };
         let left = restored.left();
-        let Restored { endpoint, revived } = restored;
-        let options = keeper.options(options, &claims.sid, &claims.aud, peer);
+        let Restored { endpoint, revived, .. } = restored;
+        let fence = taken.kept.fence.as_ref();
+        let options = keeper.options(&service.options, &claims.sid, &claims.aud, &peer, fence);
         let connection = Connection::restored(endpoint, &revived.targets, Some(root), options);
         let features = handshake::common_features(&resume.features);
         let joint = Joint { peer_processed: 0, peer_sends_after: None, heartbeat: has_heartbeat(&features) };
@@ -142,33 +157,48 @@ impl Keeper {
         match loaded {
             Ok((owner, snapshot)) => Ok(Taken { kept: Kept::new(Some(fence)), owner, next, snapshot }),
             Err(refused) => {
-                // Whoever has a better token must not wait for our lease to end.
-                if let Err(error) = store.release(&fence).await {
-                    tracing::debug!(session = claims.sid, %error, "a session is free when the lease is over");
-                }
+                self.give_back(&Kept::new(Some(fence))).await;
                 Err(refused)
             }
+        }
+    }
+
+    /// Whoever has a better claim must not wait for our lease to end.
+    async fn give_back(&self, kept: &Kept) {
+        if let (Some(store), Some(fence)) = (&self.store, &kept.fence)
+            && let Err(error) = store.release(fence).await
+        {
+            tracing::debug!(session = fence.sid, %error, "a session is free when the lease is over");
         }
     }
 
     fn make_again(
         &self,
         snapshot: Option<&[u8]>,
-        options: &Options,
-        registry: &Registry,
+        service: &Service,
         claims: &Claims,
         ids: &Ids,
+        peer: &mut Peer,
     ) -> Result<Restored, Refused> {
-        let rules = registry.resumption.rules.clone();
-        let lives = |recipe: Option<&_>, kind| self.lives(recipe, kind);
-        Endpoint::restore(snapshot, options.limits.clone(), rules, claims.ln, ids, lives).map_err(|error| {
+        let failed = |code: ErrorCode, error: &dyn fmt::Display| {
             tracing::error!(session = claims.sid, %error, "a session cannot be restored");
-            let code = match error {
-                RestoreError::Contradicted(_) => ErrorCode::ResumeGap,
-                _ => ErrorCode::StoreCorrupt,
-            };
             Refused::new(code, "the session cannot be restored")
-        })
+        };
+        let Service { options, registry, .. } = service;
+        let rules = registry.resumption.rules.clone();
+        let lives = |recipe: Option<&_>, kind| self.restorers.lives(recipe, kind);
+        let restored = Endpoint::restore(snapshot, options.limits.clone(), rules, claims.ln, ids, lives);
+        let restored = restored.map_err(|error| match error {
+            RestoreError::Contradicted(_) => failed(ErrorCode::ResumeGap, &error),
+            _ => failed(ErrorCode::StoreCorrupt, &error),
+        })?;
+        if !restored.beside.is_null() {
+            let stored = StoredVars::deserialize(&restored.beside);
+            let stored = stored.map_err(|error| failed(ErrorCode::StoreCorrupt, &error))?;
+            let vars = Vars::restored(stored, &self.restorers, &super::ctx(&claims.sid, &claims.aud, peer));
+            peer.vars = vars.map_err(|error| failed(ErrorCode::StoreCorrupt, &error))?;
+        }
+        Ok(restored)
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod checkpoint;
 mod cold;
+mod outcomes;
 mod owner;
 
 use std::sync::Arc;
@@ -12,11 +13,11 @@ use std::time::Duration;
 
 use bowline_core::link::handshake::features;
 use bowline_core::peer::{Durability, Options, RestoreCtx, Restorer, Restorers};
-use bowline_core::session::Kind;
 use tokio::sync::Mutex;
 
 pub(crate) use checkpoint::Placed;
 pub(crate) use cold::Claimant;
+use outcomes::Outcomes;
 use owner::Process;
 
 use crate::auth::Principal;
@@ -41,7 +42,12 @@ pub struct Restoration {
 impl Restoration {
     /// Keeps sessions in a store. Of all processes that share it, one at a time has a session.
     pub fn in_store(store: impl SessionStore) -> Self {
-        Self::new(Some(Arc::new(store)))
+        Self::in_shared_store(Arc::new(store))
+    }
+
+    /// As [`in_store`](Self::in_store), for a store that this process uses elsewhere, too.
+    pub fn in_shared_store(store: Arc<dyn SessionStore>) -> Self {
+        Self::new(Some(store))
     }
 
     /// Keeps sessions in the tokens of their clients and nowhere else, as far as they fit
@@ -78,6 +84,12 @@ impl Restoration {
         self.restorers = restorers;
         self
     }
+}
+
+/// For whom objects of a session are made.
+fn ctx(sid: &str, audience: &str, peer: &Peer) -> RestoreCtx {
+    let Principal { id, .. } = &peer.principal;
+    RestoreCtx::new(sid, id.as_str(), audience).with_peer(peer.clone())
 }
 
 /// What keeps the sessions of a service.
@@ -130,17 +142,20 @@ impl Keeper {
     }
 
     /// What a session that is kept is started with.
-    pub(crate) fn options(&self, options: &Options, sid: &str, audience: &str, peer: &Peer) -> Options {
-        let Principal { id, .. } = &peer.principal;
-        let ctx = RestoreCtx::new(sid, id.as_str(), audience).with_peer(peer.clone());
-        options.clone().durability(Durability::new(ctx, Arc::clone(&self.restorers)))
-    }
-
-    fn lives(
+    pub(crate) fn options(
         &self,
-        recipe: Option<&bowline_core::session::Recipe>,
-        kind: Kind,
-    ) -> Result<(), bowline_core::error::ErrorCode> {
-        self.restorers.lives(recipe, kind)
+        options: &Options,
+        sid: &str,
+        audience: &str,
+        peer: &Peer,
+        fence: Option<&Fence>,
+    ) -> Options {
+        let ctx = ctx(sid, audience, peer);
+        let durability = Durability::new(ctx, Arc::clone(&self.restorers)).vars(peer.vars.clone());
+        let durability = match (&self.store, fence) {
+            (Some(store), Some(fence)) => durability.log(Outcomes::new(store, fence)),
+            _ => durability,
+        };
+        options.clone().durability(durability)
     }
 }

@@ -260,7 +260,7 @@ impl Kept {
         Self {
             owner: Some(owner.to_owned()),
             claimed: 1,
-            known_epoch: 1,
+            known_epoch: 0,
             tokens: Vec::new(),
             ends,
             checkpoints: BTreeMap::new(),

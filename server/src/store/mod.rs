@@ -99,7 +99,7 @@ pub enum Claim {
 pub struct Claimed {
     /// The right to it.
     pub fence: Fence,
-    /// The epoch of the newest checkpoint. A good token of a later one was handed out after it,
+    /// The epoch of the newest checkpoint, 0 without any. A good token of a later one was handed out after it,
     /// and counts although it is not among `tokens`.
     pub known_epoch: u64,
     /// The tokens of epochs up to that one that count.

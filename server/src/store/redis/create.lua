@@ -10,6 +10,6 @@ if session[2] then
     return redis.error_reply('TAKEN by something else')
 end
 redis.call('DEL', KEYS[2], KEYS[3], KEYS[4])
-redis.call('HSET', KEYS[1], 'owner', ARGV[1], 'claimed', '1', 'known', '1', 'tokens', '', 'recorded', '0')
+redis.call('HSET', KEYS[1], 'owner', ARGV[1], 'claimed', '1', 'known', '0', 'tokens', '', 'recorded', '0')
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return 1

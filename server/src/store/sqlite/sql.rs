@@ -47,8 +47,7 @@ pub(super) fn create(db: &Connection, fence: &Fence, now: Millis, ends: Millis) 
         None => {}
     }
     db.prepare_cached("DELETE FROM sessions WHERE sid = ?1")?.execute([&fence.sid])?;
-    let insert =
-        "INSERT INTO sessions (sid, owner, claimed, known_epoch, tokens, ends) VALUES (?1, ?2, ?3, ?3, '', ?4)";
+    let insert = "INSERT INTO sessions (sid, owner, claimed, known_epoch, tokens, ends) VALUES (?1, ?2, ?3, 0, '', ?4)";
     db.prepare_cached(insert)?.execute(params![fence.sid, fence.owner, fence.epoch, ends])?;
     Ok(())
 }

@@ -1,0 +1,377 @@
+//! Sessions that outlive the process of their server. A process is a runtime of its own here, and
+//! its end is that of all its tasks at once.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bowline::store::{MemoryStore, SessionStore};
+use bowline::{
+    CallError, ErrorCode, Func, Key, KeyRing, LinkEvent, Never, Peer, Restoration, RestoreError, Restorer, Resumption,
+    Service, Session,
+};
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+
+use crate::harness::within;
+
+/// What every process of a test shares: the application's own data, and who is shut out of it.
+#[derive(Default)]
+pub(crate) struct World {
+    counts: Mutex<BTreeMap<String, u64>>,
+    forbidden: Mutex<bool>,
+    entered: Mutex<Vec<String>>,
+}
+
+impl World {
+    fn enter(&self, what: &str) {
+        self.entered.lock().unwrap().push(what.to_owned());
+    }
+
+    fn entered(&self, what: &str) -> usize {
+        self.entered.lock().unwrap().iter().filter(|entered| *entered == what).count()
+    }
+}
+
+#[bowline::interface]
+pub(crate) trait Desk {
+    async fn counter(&self, name: String) -> CounterRef;
+    async fn fleeting(&self) -> CounterRef;
+    async fn hang(&self) -> Result<(), Never>;
+    #[rpc(idempotent)]
+    async fn patient(&self) -> Result<u64, Never>;
+    #[rpc(recorded)]
+    async fn once(&self) -> Result<u64, Never>;
+    async fn bell(&self, ring: Func<u64, ()>) -> BellRef;
+    async fn note(&self, text: String) -> Result<(), Never>;
+    async fn noted(&self) -> Result<Option<String>, Never>;
+}
+
+#[bowline::interface]
+pub(crate) trait Counter {
+    async fn add(&self, n: u64) -> Result<u64, Never>;
+}
+
+#[bowline::interface]
+pub(crate) trait Bell {
+    async fn ring(&self, n: u64) -> Result<(), Never>;
+}
+
+struct Front {
+    world: Arc<World>,
+    peer: Peer,
+}
+
+#[bowline::durable(restorer = "counter", version = 1)]
+struct Stored {
+    name: String,
+    #[durable(skip)]
+    world: Arc<World>,
+}
+
+struct Fleeting;
+
+#[bowline::durable(restorer = "bell", version = 1)]
+struct Brass {
+    ring: Func<u64, ()>,
+}
+
+impl Desk for Front {
+    async fn counter(&self, name: String) -> CounterRef {
+        CounterRef::durable(Stored { name, world: Arc::clone(&self.world) })
+    }
+    async fn fleeting(&self) -> CounterRef {
+        CounterRef::new(Fleeting)
+    }
+    async fn hang(&self) -> Result<(), Never> {
+        self.world.enter("hang");
+        std::future::pending().await
+    }
+    async fn patient(&self) -> Result<u64, Never> {
+        self.world.enter("patient");
+        if self.world.entered("patient") == 1 {
+            return std::future::pending().await;
+        }
+        Ok(7)
+    }
+    async fn once(&self) -> Result<u64, Never> {
+        self.world.enter("once");
+        Ok(self.world.entered("once") as u64)
+    }
+    async fn bell(&self, ring: Func<u64, ()>) -> BellRef {
+        BellRef::durable(Brass { ring })
+    }
+    async fn note(&self, text: String) -> Result<(), Never> {
+        self.peer.vars.set("note", &text).unwrap();
+        Ok(())
+    }
+    async fn noted(&self) -> Result<Option<String>, Never> {
+        Ok(self.peer.vars.get("note").unwrap())
+    }
+}
+
+impl Counter for Stored {
+    async fn add(&self, n: u64) -> Result<u64, Never> {
+        let mut counts = self.world.counts.lock().unwrap();
+        let count = counts.entry(self.name.clone()).or_default();
+        *count += n;
+        Ok(*count)
+    }
+}
+
+impl Counter for Fleeting {
+    async fn add(&self, n: u64) -> Result<u64, Never> {
+        Ok(n)
+    }
+}
+
+impl Bell for Brass {
+    async fn ring(&self, n: u64) -> Result<(), Never> {
+        self.ring.call(n).await.ok();
+        Ok(())
+    }
+}
+
+/// A server's process.
+pub(crate) struct Process {
+    runtime: Option<Runtime>,
+    pub(crate) service: Service,
+    pub(crate) address: SocketAddr,
+}
+
+pub(crate) struct Site {
+    pub(crate) world: Arc<World>,
+    pub(crate) store: Arc<dyn SessionStore>,
+    pub(crate) tune: fn(&mut Resumption, &mut Restoration),
+}
+
+impl Site {
+    pub(crate) fn new() -> Self {
+        Self { world: Arc::default(), store: Arc::new(MemoryStore::new()), tune: |_, _| {} }
+    }
+
+    pub(crate) fn start(&self, at: Option<SocketAddr>) -> Process {
+        let mut resumption = Resumption::default();
+        resumption.keys = KeyRing::new(Key::new("test", &[7; 32]).unwrap());
+        let world = Arc::clone(&self.world);
+        let counter = Restorer::of::<Stored, _, _, _>(move |_ctx, params: StoredParams| {
+            let world = Arc::clone(&world);
+            async move {
+                if *world.forbidden.lock().unwrap() {
+                    return Err(RestoreError::PermissionDenied);
+                }
+                Ok(CounterRef::durable(params.restore(world)))
+            }
+        });
+        let bell = Restorer::of::<Brass, _, _, _>(|_ctx, params: BrassParams| async move {
+            Ok(BellRef::durable(params.restore()))
+        });
+        let mut restoration = Restoration::in_shared_store(Arc::clone(&self.store)).restorer(counter).restorer(bell);
+        restoration.idle = Duration::from_millis(20);
+        restoration.latest = Duration::from_millis(50);
+        restoration.lease = Duration::from_millis(400);
+        (self.tune)(&mut resumption, &mut restoration);
+        let world = Arc::clone(&self.world);
+        let service = Service::new(move |peer| DeskRef::new(Front { world: Arc::clone(&world), peer }));
+        let service = service.resumption(resumption).restoration(restoration);
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let at = at.unwrap_or_else(|| "127.0.0.1:0".parse().unwrap());
+        // The process before may take a moment to be gone.
+        let listener = (0..200).find_map(|_| {
+            let bound = std::net::TcpListener::bind(at).ok();
+            bound.or_else(|| {
+                std::thread::sleep(Duration::from_millis(10));
+                None
+            })
+        });
+        let listener = listener.expect("the port is free");
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        let serving = service.clone();
+        runtime.spawn(async move { serving.serve(TcpListener::from_std(listener).unwrap()).await });
+        Process { runtime: Some(runtime), service, address }
+    }
+}
+
+impl Process {
+    /// Everything stops where it is.
+    pub(crate) fn kill(mut self) -> SocketAddr {
+        self.runtime.take().unwrap().shutdown_background();
+        self.address
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+async fn connect(process: &Process) -> (Session, DeskRef) {
+    let session = within(bowline::connect(format!("ws://{}", process.address))).await.unwrap();
+    let desk = session.root();
+    (session, desk)
+}
+
+/// Waits until the client has found the next process.
+async fn restored(events: &mut bowline::Events) -> LinkEvent {
+    loop {
+        match within(events.next()).await.expect("the session lives") {
+            LinkEvent::Detached { .. } => {}
+            event => return event,
+        }
+    }
+}
+
+/// Waits until what has happened is kept.
+async fn kept() {
+    tokio::time::sleep(Duration::from_millis(250)).await;
+}
+
+fn code<T: std::fmt::Debug, E: bowline::RpcError + std::fmt::Debug>(result: Result<T, CallError<E>>) -> ErrorCode {
+    let error = result.expect_err("the call fails");
+    error.code().unwrap_or_else(|| panic!("{error:?} has no code"))
+}
+
+#[tokio::test]
+async fn durable_objects_are_there_after_a_crash_and_others_say_that_they_are_not() {
+    let site = Site::new();
+    let first = site.start(None);
+    let (session, desk) = connect(&first).await;
+    let mut events = session.events();
+    let counter = within(desk.counter("a").into_future()).await.unwrap();
+    assert_eq!(within(counter.add(2).into_future()).await.unwrap(), 2);
+    let fleeting = within(desk.fleeting().into_future()).await.unwrap();
+    within(desk.note("kept").into_future()).await.unwrap();
+    kept().await;
+    let address = first.kill();
+    let _second = site.start(Some(address));
+    let event = restored(&mut events).await;
+    assert!(matches!(event, LinkEvent::Restored { lost: 1, .. }), "{event:?}");
+    assert_eq!(within(counter.add(3).into_future()).await.unwrap(), 5);
+    assert_eq!(code(within(fleeting.add(1).into_future()).await), ErrorCode::CapabilityLost);
+    assert_eq!(within(desk.noted().into_future()).await.unwrap().as_deref(), Some("kept"));
+    within(session.close()).await;
+}
+
+#[tokio::test]
+async fn calls_that_were_running_are_unknown_unless_they_may_run_twice() {
+    let site = Site::new();
+    let first = site.start(None);
+    let (session, desk) = connect(&first).await;
+    let hangs = tokio::spawn(desk.hang().into_future());
+    let patient = tokio::spawn(desk.patient().into_future());
+    kept().await;
+    let address = first.kill();
+    let _second = site.start(Some(address));
+    assert_eq!(code(within(hangs).await.unwrap()), ErrorCode::CallOutcomeUnknown);
+    assert_eq!(within(patient).await.unwrap().unwrap(), 7);
+    assert_eq!((site.world.entered("hang"), site.world.entered("patient")), (1, 2));
+    within(session.close()).await;
+}
+
+#[tokio::test]
+async fn a_restored_object_calls_the_clients_callback() {
+    let site = Site::new();
+    let first = site.start(None);
+    let (session, desk) = connect(&first).await;
+    let mut events = session.events();
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let ring = Func::new(move |n: u64| {
+        let tell = tell.clone();
+        async move { drop(tell.send(n)) }
+    });
+    let bell = within(desk.bell(ring).into_future()).await.unwrap();
+    within(bell.ring(1).into_future()).await.unwrap();
+    kept().await;
+    let address = first.kill();
+    let _second = site.start(Some(address));
+    restored(&mut events).await;
+    within(bell.ring(2).into_future()).await.unwrap();
+    assert_eq!((within(told.recv()).await, within(told.recv()).await), (Some(1), Some(2)));
+}
+
+#[tokio::test]
+async fn rights_that_were_withdrawn_are_gone() {
+    let site = Site::new();
+    let first = site.start(None);
+    let (session, desk) = connect(&first).await;
+    let mut events = session.events();
+    let counter = within(desk.counter("a").into_future()).await.unwrap();
+    kept().await;
+    *site.world.forbidden.lock().unwrap() = true;
+    let address = first.kill();
+    let _second = site.start(Some(address));
+    restored(&mut events).await;
+    assert_eq!(code(within(counter.add(1).into_future()).await), ErrorCode::PermissionDenied);
+    assert!(site.world.counts.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_drained_server_hands_its_sessions_to_the_next() {
+    let site = Site::new();
+    let first = site.start(None);
+    let (session, desk) = connect(&first).await;
+    let mut events = session.events();
+    let counter = within(desk.counter("a").into_future()).await.unwrap();
+    assert_eq!(within(counter.add(1).into_future()).await.unwrap(), 1);
+    let service = first.service.clone();
+    let draining = first.runtime.as_ref().unwrap().spawn(async move { service.drain(Duration::from_secs(2)).await });
+    within(draining).await.unwrap();
+    let address = first.kill();
+    let _second = site.start(Some(address));
+    restored(&mut events).await;
+    assert_eq!(within(counter.add(1).into_future()).await.unwrap(), 2);
+}
+
+#[tokio::test]
+async fn a_crash_before_anything_was_kept_leaves_the_main_object() {
+    let site = Site::new();
+    let first = site.start(None);
+    let (session, desk) = connect(&first).await;
+    let mut events = session.events();
+    let address = first.kill();
+    let _second = site.start(Some(address));
+    restored(&mut events).await;
+    let counter = desk.counter("a");
+    assert_eq!(within(counter.add(4).into_future()).await.unwrap(), 4);
+}
+
+#[tokio::test]
+async fn a_session_survives_many_crashes() {
+    let site = Site::new();
+    let mut process = site.start(None);
+    let (session, desk) = connect(&process).await;
+    let mut events = session.events();
+    let counter = within(desk.counter("a").into_future()).await.unwrap();
+    for n in 1..=5 {
+        assert_eq!(within(counter.add(1).into_future()).await.unwrap(), n);
+        kept().await;
+        let address = process.kill();
+        process = site.start(Some(address));
+        restored(&mut events).await;
+    }
+}
+
+#[tokio::test]
+async fn without_a_store_a_session_comes_back_from_its_token() {
+    let mut site = Site::new();
+    site.tune = |_, restoration| {
+        let mut unfenced = Restoration::in_tokens_unfenced();
+        std::mem::swap(restoration, &mut unfenced);
+        restoration.idle = Duration::from_millis(20);
+        restoration.latest = Duration::from_millis(50);
+    };
+    let first = site.start(None);
+    let (session, desk) = connect(&first).await;
+    let mut events = session.events();
+    within(desk.note("in the token").into_future()).await.unwrap();
+    kept().await;
+    let address = first.kill();
+    let _second = site.start(Some(address));
+    restored(&mut events).await;
+    assert_eq!(within(desk.noted().into_future()).await.unwrap().as_deref(), Some("in the token"));
+}
