@@ -41,7 +41,6 @@ fn cold_reconcile_model() {
             Err(_) => panic!("seed {seed}: BOWLINE_SEED={seed} plays it alone"),
         }
     }
-    println!("{tally:?}");
     tally.assert_seen_everything();
 }
 

@@ -205,7 +205,7 @@ impl World {
     /// Takes a checkpoint. The store takes it or not, and the process may die before it knows.
     fn checkpoint(&mut self) {
         let Some(server) = &mut self.server else { return };
-        let Some(checkpoint) = server.endpoint.checkpoint(serde_json::Value::Null) else { return };
+        let Some(checkpoint) = server.endpoint.checkpoint(Value::Null) else { return };
         if self.dice.one_in(6) {
             return server.endpoint.not_stored();
         }
