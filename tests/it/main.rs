@@ -3,6 +3,7 @@
 mod browser; // the example's page in a browser, as a peer among others
 mod chromium; // a browser, driven from here
 mod differential; // random values through the official package and back
+mod durable; // objects that are made again
 mod macros; // what the macros generate, over a real session
 #[allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 mod node; // the official JavaScript package on the other side

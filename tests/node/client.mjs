@@ -87,6 +87,26 @@ const cases = {
     eq(await garden.plant("kale", undefined, "more").water(2), 2);
     await fails(garden.plant(), "TypeError", /args\[0\]/);
   },
+  "session variables": async ({ garden }) => {
+    const vars = await garden.memory;
+    eq(await vars.getVariable("theme"), "dark");
+    await vars.setVariable("when", { first: new Date(7), list: [1, "two", null] });
+    eq(await vars.getVariable("when"), { first: new Date(7), list: [1, "two", null] });
+    eq(await Promise.all([vars.hasVariable("when"), vars.hasVariable("why"), vars.getVariable("why")]), [true, false, undefined]);
+    eq(await vars.listVariables(), ["lost", "theme", "when"]);
+    await fails(vars.setVariable("x".repeat(257), 1), "RangeError", /at most 256/);
+    await fails(vars.setVariable("list", Array(1001).fill(0)), "RangeError", /at most 1000/);
+    await fails(vars.setVariable("object", Object.fromEntries(Array.from({ length: 101 }, (_, i) => [i, i]))), "RangeError", /at most 100/);
+    await fails(vars.setVariable("a\tb", 1), "TypeError", /control character/);
+    await fails(vars.setVariable("f", () => 1), "TypeError", /durable/);
+    await assert.rejects(async () => await vars.getVariable("lost"), { name: "Error", code: "RESTORER_UNKNOWN" });
+    eq(await Promise.all([vars.deleteVariable("when"), vars.deleteVariable("when")]), [true, false]);
+    const other = await session();
+    eq(await other.garden.memory.listVariables(), ["lost", "theme"]);
+    await vars.clearAllVariables();
+    eq(await Promise.all([vars.listVariables(), other.garden.memory.hasVariable("theme")]), [[], true]);
+    other.ws.terminate();
+  },
   "properties, and properties of properties": async ({ garden }) => {
     eq(await garden.place, { name: "Brno", at: [49.2, 16.6] });
     eq(await Promise.all([garden.place.name, garden.place.at, garden.place.none]), ["Brno", [49.2, 16.6], undefined]);

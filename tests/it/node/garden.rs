@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use bowline::{ErrorValue, Func, Promise, Thrown, Value};
+use bowline::{ErrorValue, Func, Promise, Stub, Thrown, Value, Vars};
 use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 
@@ -15,6 +15,9 @@ pub(crate) trait Garden {
     async fn promised(&self, kind: String, ms: u64) -> PromisedBed;
     #[rpc(get)]
     async fn place(&self) -> Place;
+    /// The variables of the session.
+    #[rpc(get)]
+    async fn memory(&self) -> Stub;
     async fn echo(&self, value: Value) -> Value;
     async fn dig(&self, depth: f64) -> Result<(), DigError>;
     async fn each_day(&self, days: u32, tell: Func<(u32,), Value, Thrown>) -> Result<Vec<Value>, Thrown>;
@@ -74,6 +77,7 @@ pub(crate) struct Rust {}
 pub(crate) struct Plot {
     pub(crate) beds: Arc<Mutex<HashMap<String, usize>>>,
     pub(crate) gates: Arc<Mutex<HashMap<String, VisitorRef>>>,
+    pub(crate) vars: Vars,
 }
 
 impl Plot {
@@ -117,6 +121,10 @@ impl Garden for Plot {
 
     async fn place(&self) -> Place {
         Place { name: "Brno".to_owned(), at: vec![49.2, 16.6] }
+    }
+
+    async fn memory(&self) -> Stub {
+        self.vars.target()
     }
 
     async fn echo(&self, value: Value) -> Value {

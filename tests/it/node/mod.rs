@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use bowline::value::{Headers, Object, Url};
 use bowline::{
-    BigInt, Bytes, BytesKind, CallError, Date, ErrorValue, Func, Never, Service, Session, Thrown, Value, batch, connect,
+    BigInt, Bytes, BytesKind, CallError, Date, ErrorValue, Func, Never, RestoreCtx, Restorers, Service, Session,
+    Thrown, Value, Vars, batch, connect,
 };
 use futures_util::future::try_join_all;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -48,11 +49,18 @@ impl Drop for Ann {
     }
 }
 
+/// Variables that another process has kept; of one of them nobody knows how to make the object.
+fn kept() -> Vars {
+    let stored = r#"[{"n":"lost","x":"[\"@\"]","q":[{"r":"nobody","v":1,"p":"null"}]},{"n":"theme","x":"\"dark\""}]"#;
+    let stored = serde_json::from_str(stored).unwrap();
+    Vars::restored(stored, &Arc::new(Restorers::new()), &RestoreCtx::new("s_1", "ann", "tests")).unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_official_client_finds_a_bowline_server_to_be_as_it_should() {
     let Some(node) = node("client.mjs") else { return };
     let (beds, gates) = <(Arc<_>, Arc<_>)>::default();
-    let plot = move |_peer| GardenRef::new(Plot { beds: Arc::clone(&beds), gates: Arc::clone(&gates) });
+    let plot = move |_peer| GardenRef::new(Plot { beds: Arc::clone(&beds), gates: Arc::clone(&gates), vars: kept() });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(Service::new(plot).serve(listener));
