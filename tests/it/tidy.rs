@@ -26,7 +26,7 @@ const IMPORTS: &[(&str, &[&str], &[&str])] = &[
     (
         "peer",
         &["id", "time", "limits", "error", "value", "wire", "session", "link", "endpoint"],
-        &["async_trait", "futures_core", "memchr", "serde", "serde_json", "tokio::sync", "tracing"],
+        &["async_trait", "futures_core", "futures_sink", "memchr", "serde", "serde_json", "tokio::sync", "tracing"],
     ),
     ("typescript", &["value", "peer"], &[]),
     ("generated", &["value", "peer", "typescript"], &["serde"]),

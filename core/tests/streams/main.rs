@@ -5,6 +5,7 @@
 
 mod blobs; // blobs, bodies
 mod ends; // every way a stream can end, row by row
+mod feeding; // writers as sinks of the crate futures
 mod fixture; // the objects the others call
 mod flow; // windows, backpressure, bounds, fairness
 mod passing; // streams passed on, capabilities in chunks, streams without a session

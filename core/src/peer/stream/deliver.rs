@@ -44,7 +44,7 @@ fn reason(args: Payload<Cap>) -> Payload<Cap> {
 }
 
 impl Writable {
-    fn write(&self, args: Payload<Cap>, receipt: Receipt) {
+    pub(super) fn write(&self, args: Payload<Cap>, receipt: Receipt) {
         match self {
             Self::Pipe(entry) => entry.write(args, receipt),
             Self::Remote(outlet) => outlet.send("write", args, receipt),

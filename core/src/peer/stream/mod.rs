@@ -8,6 +8,7 @@
 
 mod blob;
 mod deliver;
+mod feeding;
 mod outlet;
 mod pipe;
 mod pump;

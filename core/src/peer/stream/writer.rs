@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::feeding::Feeding;
 use super::outlet::{Failure, OutletEnd};
 use super::pipe::{Entry, Receipt};
 use super::{over, sink};
@@ -33,8 +34,13 @@ pub(crate) enum Writable {
 /// Writes arrive in their order. [`write`](Self::write) waits while too much is under way, so a
 /// slow reader slows its writer down. Dropping a writer without [`close`](Self::close) aborts
 /// the stream: its reader sees an error, not an end.
+///
+/// It is a `futures::Sink` as well, whose items are accepted when a `flush` is done: `send` waits for
+/// the reader, `feed` only for room.
 pub struct Writer<T> {
-    local: Arc<Local>,
+    pub(super) local: Arc<Local>,
+    /// For those who poll.
+    pub(super) feeding: Feeding,
     types: PhantomData<fn(T)>,
 }
 
@@ -54,19 +60,12 @@ impl<T> Writer<T> {
     }
 
     fn from_local(local: Arc<Local>) -> Self {
-        Self { local, types: PhantomData }
+        Self { local, feeding: Feeding::default(), types: PhantomData }
     }
 
     /// A writer of another type into the same stream.
     pub fn cast<U>(self) -> Writer<U> {
-        Writer { local: self.local, types: PhantomData }
-    }
-
-    fn writable(&self) -> &Writable {
-        match &self.local.body {
-            Body::Writable(writable) => writable,
-            _ => unreachable!("a writer is made of nothing else"),
-        }
+        Writer { local: self.local, feeding: self.feeding, types: PhantomData }
     }
 
     /// Waits until all that was written is accepted by whoever reads. Cancel-safe.
@@ -74,10 +73,7 @@ impl<T> Writer<T> {
     /// # Errors
     /// As [`write`](Self::write).
     pub async fn flush(&mut self) -> Result<(), CallError> {
-        match self.writable() {
-            Writable::Pipe(entry) => entry.flushed().await.map_err(CallError::from_rejection),
-            Writable::Remote(outlet) => outlet.flushed().await.map_err(Failure::into_error),
-        }
+        Writable::of(&self.local).flushed().await
     }
 
     /// Ends the stream, at once, and waits until all that was written and the end itself are
@@ -86,22 +82,14 @@ impl<T> Writer<T> {
     /// # Errors
     /// As [`write`](Self::write).
     pub fn close(self) -> impl Future<Output = Result<(), CallError>> + Send {
-        let is_ended = matches!(self.writable(), Writable::Remote(outlet) if outlet.is_ended());
-        if !is_ended {
-            self.writable().close(Receipt::None);
-        }
-        async move {
-            match self.writable() {
-                Writable::Pipe(entry) => entry.closed().await.map_err(CallError::from_rejection),
-                Writable::Remote(outlet) => outlet.flushed().await.map_err(Failure::into_error),
-            }
-        }
+        Writable::of(&self.local).end();
+        async move { Writable::of(&self.local).closed().await }
     }
 
     /// Ends the stream with an error, which is what its reader gets. Chunks that were not read
     /// may be lost.
     pub fn abort(self, reason: impl RpcError) {
-        self.writable().abort(rejection(&reason.to_value()), Receipt::None);
+        Writable::of(&self.local).abort(rejection(&reason.to_value()), Receipt::None);
     }
 }
 
@@ -115,31 +103,68 @@ impl<T: Serialize> Writer<T> {
     /// with (the error of a sink, or the reason of a reader that wants no more), or
     /// [`CallError::Session`].
     pub fn write(&mut self, chunk: impl Borrow<T>) -> impl Future<Output = Result<(), CallError>> + Send {
-        let args = value::encode_args(&(chunk.borrow(),));
-        let this = &*self;
+        let args = Self::encode(chunk.borrow());
+        let local = &self.local;
         async move {
-            let args = args.map_err(|error| CallError::Codec(CodecError::Encode(error)))?;
-            this.send(args).await
+            let args = args?;
+            let writable = Writable::of(local);
+            writable.ready().await?;
+            writable.put(args);
+            Ok(())
         }
+    }
+
+    pub(super) fn encode(chunk: &T) -> Result<Payload<Cap>, CallError> {
+        value::encode_args(&(chunk,)).map_err(|error| CallError::Codec(CodecError::Encode(error)))
     }
 }
 
-impl<T> Writer<T> {
-    async fn send(&self, args: Payload<Cap>) -> Result<(), CallError> {
-        match self.writable() {
-            Writable::Pipe(entry) => {
-                entry.ready().await.map_err(CallError::from_rejection)?;
-                entry.write(args, Receipt::None);
-            }
-            Writable::Remote(outlet) => {
+impl Writable {
+    /// What a writer writes to.
+    pub(super) fn of(local: &Local) -> &Self {
+        match &local.body {
+            Body::Writable(writable) => writable,
+            _ => unreachable!("a writer is made of nothing else"),
+        }
+    }
+
+    /// Waits until another chunk may be written. Cancel-safe, as are the others.
+    pub(super) async fn ready(&self) -> Result<(), CallError> {
+        match self {
+            Self::Pipe(entry) => entry.ready().await.map_err(CallError::from_rejection),
+            Self::Remote(outlet) => {
                 outlet.ready().await.map_err(Failure::into_error)?;
-                if outlet.is_ended() {
-                    return Err(CallError::from_rejection(over()));
-                }
-                outlet.send("write", args, Receipt::None);
+                if outlet.is_ended() { Err(CallError::from_rejection(over())) } else { Ok(()) }
             }
         }
-        Ok(())
+    }
+
+    /// Waits until everything written is accepted.
+    pub(super) async fn flushed(&self) -> Result<(), CallError> {
+        match self {
+            Self::Pipe(entry) => entry.flushed().await.map_err(CallError::from_rejection),
+            Self::Remote(outlet) => outlet.flushed().await.map_err(Failure::into_error),
+        }
+    }
+
+    /// Waits until the end is accepted.
+    pub(super) async fn closed(&self) -> Result<(), CallError> {
+        match self {
+            Self::Pipe(entry) => entry.closed().await.map_err(CallError::from_rejection),
+            Self::Remote(_) => self.flushed().await,
+        }
+    }
+
+    /// Writes a chunk at once, in whatever state the stream is.
+    pub(super) fn put(&self, args: Payload<Cap>) {
+        self.write(args, Receipt::None);
+    }
+
+    /// Closes the stream, unless that was done.
+    pub(super) fn end(&self) {
+        if !matches!(self, Self::Remote(outlet) if outlet.is_ended()) {
+            self.close(Receipt::None);
+        }
     }
 }
 
@@ -161,6 +186,6 @@ impl<'de, T> Deserialize<'de> for Writer<T> {
 
 impl<T> fmt::Debug for Writer<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Writer").field(self.writable()).finish()
+        f.debug_tuple("Writer").field(Writable::of(&self.local)).finish()
     }
 }

@@ -1,0 +1,89 @@
+//! A writer as the `Sink` of the crate `futures`, for `forward`, codecs and whatever else speaks it.
+
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use futures_sink::Sink;
+use serde::Serialize;
+
+use super::{Writable, Writer};
+use crate::peer::error::CallError;
+use crate::peer::local::Local;
+
+/// What a writer that is polled waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Until {
+    Ready,
+    Flushed,
+    Closed,
+}
+
+/// How far a writer that is polled has come.
+#[derive(Default)]
+pub(super) struct Feeding {
+    /// What is waited for since an earlier poll.
+    waiting: Option<(Until, Pin<Box<dyn Future<Output = Result<(), CallError>> + Send + Sync>>)>,
+    /// The close was sent.
+    is_closing: bool,
+}
+
+impl Feeding {
+    fn poll(&mut self, cx: &mut Context<'_>, local: &Arc<Local>, until: Until) -> Poll<Result<(), CallError>> {
+        if self.waiting.as_ref().is_none_or(|(other, _)| *other != until) {
+            // Mostly there is nothing to wait for, and then nothing is allocated.
+            self.waiting = None;
+            if let Poll::Ready(done) = pin!(wait(local, until)).poll(cx) {
+                return Poll::Ready(done);
+            }
+            let local = Arc::clone(local);
+            self.waiting = Some((until, Box::pin(async move { wait(&local, until).await })));
+        }
+        let Some((_, waiting)) = &mut self.waiting else { unreachable!("it was put there") };
+        let done = ready!(waiting.as_mut().poll(cx));
+        self.waiting = None;
+        Poll::Ready(done)
+    }
+}
+
+async fn wait(local: &Local, until: Until) -> Result<(), CallError> {
+    let writable = Writable::of(local);
+    match until {
+        Until::Ready => writable.ready().await,
+        Until::Flushed => writable.flushed().await,
+        Until::Closed => writable.closed().await,
+    }
+}
+
+/// A writer as a sink. It is ready as long as [`write`](Writer::write) would not wait, flushed when
+/// everything written is accepted by whoever reads, and closed when the end is, too. Errors are
+/// those of the methods of these names. An item that has no form on the wire is refused by
+/// `start_send`, and the stream goes on.
+impl<T: Serialize> Sink<T> for Writer<T> {
+    type Error = CallError;
+
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), CallError>> {
+        let this = &mut *self;
+        this.feeding.poll(cx, &this.local, Until::Ready)
+    }
+
+    fn start_send(self: Pin<&mut Self>, chunk: T) -> Result<(), CallError> {
+        let args = Self::encode(&chunk)?;
+        Writable::of(&self.local).put(args);
+        Ok(())
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), CallError>> {
+        let this = &mut *self;
+        this.feeding.poll(cx, &this.local, Until::Flushed)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), CallError>> {
+        let this = &mut *self;
+        if !std::mem::replace(&mut this.feeding.is_closing, true) {
+            Writable::of(&this.local).end();
+        }
+        this.feeding.poll(cx, &this.local, Until::Closed)
+    }
+}
