@@ -8,10 +8,11 @@ use bowline_core::session::{Closed, ClosedBy, Delivery, Kind, Outgoing, Output, 
 use bowline_core::value::{HOLE, Payload};
 
 /// An end that does odd but legal things with what it is asked.
-struct End {
+pub(crate) struct End {
     session: Session,
     slow: Vec<PromiseId>,
     kept: Vec<Ref>,
+    delivered: usize,
     ends: usize,
 }
 
@@ -20,26 +21,55 @@ pub(crate) fn replay(text: &str) {
     let mut limits = Limits::default();
     (limits.table_entries, limits.held_bytes, limits.running_calls) = (100, 100_000, 8);
     (limits.message_nodes, limits.message_bytes) = (10_000, 100_000);
-    let mut end = End { session: Session::new(limits, true), slow: Vec::new(), kept: Vec::new(), ends: 0 };
+    let mut end = End::new(limits);
     for line in text.lines() {
-        end.session.handle_message(line);
-        end.react();
+        end.take(line);
     }
-    for call in std::mem::take(&mut end.slow) {
-        end.session.settle(call, Ok(Payload::plain(r#"{"a":[[1,2]]}"#)));
-        end.react();
-    }
-    for of in std::mem::take(&mut end.kept) {
-        end.session.release(of);
-        end.react();
-    }
-    let closed = Closed { by: ClosedBy::Us, name: "Error".into(), message: "done".into() };
-    end.session.close(closed, true);
-    end.react();
-    assert_eq!(end.ends, 1, "a session ends once");
+    end.settle_all();
+    end.finish();
 }
 
 impl End {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self { session: Session::new(limits, true), slow: Vec::new(), kept: Vec::new(), delivered: 0, ends: 0 }
+    }
+
+    /// A message arrives.
+    pub(crate) fn take(&mut self, text: &str) {
+        self.session.handle_message(text);
+        self.react();
+    }
+
+    /// How the session has ended, if it has.
+    pub(crate) fn closed(&self) -> Option<&Closed> {
+        self.session.closed()
+    }
+
+    /// Calls and reads that arrived at an object.
+    pub(crate) fn delivered(&self) -> usize {
+        self.delivered
+    }
+
+    /// Answers the calls that were left waiting.
+    pub(crate) fn settle_all(&mut self) {
+        for call in std::mem::take(&mut self.slow) {
+            self.session.settle(call, Ok(Payload::plain(r#"{"a":[[1,2]]}"#)));
+            self.react();
+        }
+    }
+
+    /// Lets go of everything and ends the session.
+    pub(crate) fn finish(mut self) {
+        for of in std::mem::take(&mut self.kept) {
+            self.session.release(of);
+            self.react();
+        }
+        let closed = Closed { by: ClosedBy::Us, name: "Error".into(), message: "done".into() };
+        self.session.close(closed, true);
+        self.react();
+        assert_eq!(self.ends, 1, "a session ends once");
+    }
+
     fn react(&mut self) {
         while let Some(output) = self.session.poll_output() {
             match output {
@@ -67,6 +97,7 @@ impl End {
 
     fn deliver(&mut self, delivery: Delivery) {
         let Delivery { call, path, args, .. } = delivery;
+        self.delivered += 1;
         let name = path.first().map(Step::to_string).unwrap_or_default();
         if path.len() > 1 {
             let value = Payload::plain(r#"{"a":{"b":[[1]]},"f":null}"#);

@@ -5,6 +5,7 @@
 //! - `hostile`: arbitrary lines, and the corpus of the fuzz target
 //! - `maps`: functions that are sent to where their input is
 //! - `pair`: two sessions joined by a list of messages; what crossed is compared line by line
+//! - `programs`: arbitrary functions to map with
 //! - `snapshot`: snapshots that are not what a session was
 //! - `streams`: pipes, sinks, chunks and their ends
 //! - `transcripts`: what peers say to each other when all goes well
@@ -19,6 +20,7 @@ mod half;
 mod hostile;
 mod maps;
 mod pair;
+mod programs;
 mod refusals;
 mod replan;
 mod revive;

@@ -1,0 +1,58 @@
+//! A session asked to map with arbitrary functions. Whatever they are: what is wrong with one rejects
+//! its map and never ends the session, what it carries out is bounded, and every answer comes. The
+//! fuzz target `map_programs` runs `replay` on its inputs; here its corpus is.
+
+use bowline_core::limits::Limits;
+use bowline_core::session::Closed;
+
+use super::hostile::End;
+
+/// The first line of `text` is a value, and each other a list of instructions for it.
+pub(crate) fn replay(text: &str) {
+    let mut limits = Limits::default();
+    (limits.map_inputs, limits.map_instructions, limits.map_steps) = (20, 20, 60);
+    (limits.message_nodes, limits.message_bytes, limits.held_bytes) = (10_000, 100_000, 1_000_000);
+    let mut lines = text.lines();
+    let mut end = End::new(limits);
+    end.take(&format!("[\"push\",{}]", lines.next().unwrap_or("null")));
+    if end.closed().is_some() {
+        return;
+    }
+    for (n, instructions) in lines.take(20).enumerate() {
+        let before = end.delivered();
+        let id = n + 2;
+        end.take(&format!(r#"["push",["remap",1,[],[["import",0],["export",-1]],{instructions}]]"#));
+        end.take(&format!("[\"pull\",{id}]"));
+        if let Some(closed) = end.closed() {
+            assert!(is_no_message(closed), "a map ends the session with {closed:?}: {instructions}");
+            return;
+        }
+        // One more each: a property may be read on the way to a call.
+        assert!(end.delivered() - before <= 2 * 60, "a map carries out too much: {instructions}");
+    }
+    end.settle_all();
+    assert!(end.closed().is_none(), "answers end no session");
+    end.finish();
+}
+
+/// What was sent was no message, or too large for one.
+fn is_no_message(closed: &Closed) -> bool {
+    let message = &closed.message;
+    closed.name == "SyntaxError"
+        || ["bad RPC message", "limit: ", "Deserialization exceeded", "Deserialized bigint", "unknown special value"]
+            .iter()
+            .any(|text| message.starts_with(text))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_corpus_of_the_fuzz_target() {
+        let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus/map_programs");
+        let entries: Vec<_> = std::fs::read_dir(corpus).unwrap().collect();
+        assert!(entries.len() >= 10);
+        for entry in entries {
+            super::replay(&std::fs::read_to_string(entry.unwrap().path()).unwrap());
+        }
+    }
+}

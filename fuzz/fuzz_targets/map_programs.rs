@@ -1,0 +1,14 @@
+//! A value, and arbitrary functions to map it with.
+//!
+//! `cargo fuzz run -s none map_programs`, on stable.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+#[path = "../../core/tests/session/hostile.rs"]
+#[allow(dead_code, reason = "its own target uses the rest")]
+mod hostile;
+#[path = "../../core/tests/session/programs.rs"]
+mod programs;
+
+fuzz_target!(|text: &str| programs::replay(text));
