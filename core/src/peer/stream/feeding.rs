@@ -20,11 +20,13 @@ enum Until {
     Closed,
 }
 
+type Waiting = Pin<Box<dyn Future<Output = Result<(), CallError>> + Send + Sync>>;
+
 /// How far a writer that is polled has come.
 #[derive(Default)]
 pub(super) struct Feeding {
     /// What is waited for since an earlier poll.
-    waiting: Option<(Until, Pin<Box<dyn Future<Output = Result<(), CallError>> + Send + Sync>>)>,
+    waiting: Option<(Until, Waiting)>,
     /// The close was sent.
     is_closing: bool,
 }
