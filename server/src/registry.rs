@@ -293,6 +293,12 @@ impl Registry {
         self.start_keeping(entry);
     }
 
+    /// The sessions that outlive this process.
+    pub(crate) fn kept(&self) -> Vec<Arc<Entry>> {
+        let kept = self.sessions.iter().filter(|entry| entry.kept.is_some());
+        kept.map(|entry| Arc::clone(entry.value())).collect()
+    }
+
     /// The sessions that this process has under a name.
     fn owned_by(&self, owner: &str) -> Vec<Arc<Entry>> {
         let is_owned = |entry: &Entry| {

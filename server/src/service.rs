@@ -154,6 +154,13 @@ impl Service {
         self
     }
 
+    /// Keeps every session as it is now, without waiting for the times of [`Restoration`]; returns
+    /// when the clients know, each within a second. Does nothing for sessions that end with the
+    /// process. Dropping the future leaves out those that were not reached.
+    pub async fn checkpoint(&self) {
+        self.registry.checkpoint_all().await;
+    }
+
     /// Stops, and returns when that is done, at the latest after `within`.
     ///
     /// New requests are answered with 503. Each session is closed once nothing is owed to its

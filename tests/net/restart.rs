@@ -170,7 +170,7 @@ impl Site {
         let mut restoration = Restoration::in_shared_store(Arc::clone(&self.store)).restorer(counter).restorer(bell);
         restoration.idle = Duration::from_millis(20);
         restoration.latest = Duration::from_millis(50);
-        restoration.lease = Duration::from_millis(400);
+        restoration.lease = Duration::from_millis(1_500);
         (self.tune)(&mut resumption, &mut restoration);
         let world = Arc::clone(&self.world);
         let service = Service::new(move |peer| DeskRef::new(Front { world: Arc::clone(&world), peer }));
@@ -226,9 +226,11 @@ async fn restored(events: &mut bowline::Events) -> LinkEvent {
     }
 }
 
-/// Waits until what has happened is kept.
-async fn kept() {
-    tokio::time::sleep(Duration::from_millis(250)).await;
+/// What has happened is kept, and the client knows.
+async fn kept(process: &Process) {
+    let service = process.service.clone();
+    let keeping = process.runtime.as_ref().unwrap().spawn(async move { service.checkpoint().await });
+    within(keeping).await.unwrap();
 }
 
 fn code<T: std::fmt::Debug, E: bowline::RpcError + std::fmt::Debug>(result: Result<T, CallError<E>>) -> ErrorCode {
@@ -246,7 +248,7 @@ async fn durable_objects_are_there_after_a_crash_and_others_say_that_they_are_no
     assert_eq!(within(counter.add(2).into_future()).await.unwrap(), 2);
     let fleeting = within(desk.fleeting().into_future()).await.unwrap();
     within(desk.note("kept").into_future()).await.unwrap();
-    kept().await;
+    kept(&first).await;
     let address = first.kill();
     let _second = site.start(Some(address));
     let event = restored(&mut events).await;
@@ -264,7 +266,13 @@ async fn calls_that_were_running_are_unknown_unless_they_may_run_twice() {
     let (session, desk) = connect(&first).await;
     let hangs = tokio::spawn(desk.hang().into_future());
     let patient = tokio::spawn(desk.patient().into_future());
-    kept().await;
+    let begun = async {
+        while site.world.entered("hang") + site.world.entered("patient") < 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    within(begun).await;
+    kept(&first).await;
     let address = first.kill();
     let _second = site.start(Some(address));
     assert_eq!(code(within(hangs).await.unwrap()), ErrorCode::CallOutcomeUnknown);
@@ -286,7 +294,7 @@ async fn a_restored_object_calls_the_clients_callback() {
     });
     let bell = within(desk.bell(ring).into_future()).await.unwrap();
     within(bell.ring(1).into_future()).await.unwrap();
-    kept().await;
+    kept(&first).await;
     let address = first.kill();
     let _second = site.start(Some(address));
     restored(&mut events).await;
@@ -301,7 +309,7 @@ async fn rights_that_were_withdrawn_are_gone() {
     let (session, desk) = connect(&first).await;
     let mut events = session.events();
     let counter = within(desk.counter("a").into_future()).await.unwrap();
-    kept().await;
+    kept(&first).await;
     *site.world.forbidden.lock().unwrap() = true;
     let address = first.kill();
     let _second = site.start(Some(address));
@@ -349,7 +357,7 @@ async fn a_session_survives_many_crashes() {
     let counter = within(desk.counter("a").into_future()).await.unwrap();
     for n in 1..=5 {
         assert_eq!(within(counter.add(1).into_future()).await.unwrap(), n);
-        kept().await;
+        kept(&process).await;
         let address = process.kill();
         process = site.start(Some(address));
         restored(&mut events).await;
@@ -369,7 +377,7 @@ async fn without_a_store_a_session_comes_back_from_its_token() {
     let (session, desk) = connect(&first).await;
     let mut events = session.events();
     within(desk.note("in the token").into_future()).await.unwrap();
-    kept().await;
+    kept(&first).await;
     let address = first.kill();
     let _second = site.start(Some(address));
     restored(&mut events).await;

@@ -209,6 +209,16 @@ impl Registry {
         entry.connection.end_with(ClosedBy::Transport, &ErrorCode::Draining, why);
     }
 
+    /// Keeps every session as it is, and waits until each client that is there has heard of it, but
+    /// for no client longer than a second.
+    pub(crate) async fn checkpoint_all(&self) {
+        for entry in self.kept() {
+            if timeout(PAUSE, self.keep_last(&entry)).await.is_err() {
+                tracing::debug!(session = entry.id, "a session could not be kept in time");
+            }
+        }
+    }
+
     /// Keeps a session once more, and waits until its client has heard of it.
     async fn keep_last(&self, entry: &Entry) {
         while !matches!(self.checkpoint(entry).await, Ok(true) | Err(StoreError::Fenced)) {
