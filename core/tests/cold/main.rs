@@ -10,6 +10,7 @@
 //! histories; `BOWLINE_SEED=17` plays one.
 
 mod client;
+#[path = "../simulator/dice.rs"]
 mod dice;
 mod server;
 mod world;
