@@ -14,14 +14,20 @@ use serde::{Deserialize, Serialize};
 use crate::peer::local::{Body, Local};
 use crate::peer::object::Object;
 use crate::peer::record;
-use crate::peer::stub::{Inner, Stub};
+use crate::peer::shared::Shared;
+use crate::peer::stub::{Inner, Remote, Stub};
+use crate::session::{self, Ref};
 use crate::value::{self, Cap, EncodeError, Payload};
 
 /// Recipes inside of recipes, beyond which an object is not durable.
 pub(crate) const DEPTH_MAX: usize = 32;
 
-/// Bytes of the parameters of one recipe, beyond which an object is not durable.
+/// Bytes of the parameters of one recipe, beyond which an object is not durable; and of a stored
+/// recipe with all that are inside of it.
 pub(crate) const BYTES_MAX: usize = 64 << 10;
+
+/// What a recipe inside of another takes at least.
+const BYTES_EACH: usize = 32;
 
 /// An object that can be made again, by a process that has never seen it.
 ///
@@ -102,15 +108,17 @@ impl Recipe {
         }
     }
 
-    /// Goes no deeper than `params` allows.
-    fn stored(&self) -> Result<StoredRecipe, NotDurable> {
+    /// Goes no deeper than `params` allows. A part that is used twice is written twice, so it is
+    /// `room` that bounds the work.
+    fn stored(&self, room: &mut usize) -> Result<StoredRecipe, NotDurable> {
         let params = self.params()?;
-        let parts = params.refs.iter().map(|cap| Stub::from_cap(cap).stored_recipe());
+        take(room, self.restorer.len() + params.text.len())?;
+        let parts = params.refs.iter().map(|cap| Stub::from_cap(cap).stored_within(room));
         Ok(StoredRecipe {
+            parts: parts.collect::<Result<_, _>>()?,
             restorer: self.restorer.to_string(),
             version: self.version,
             params: params.text.clone(),
-            parts: parts.collect::<Result<_, _>>()?,
         })
     }
 }
@@ -146,9 +154,7 @@ impl StoredRecipe {
     pub fn version(&self) -> u32 {
         self.version
     }
-}
 
-impl StoredRecipe {
     /// Bytes of the whole, about.
     pub(crate) fn size(&self) -> usize {
         self.restorer.len() + self.params.len() + self.parts.iter().map(Self::size).sum::<usize>()
@@ -169,7 +175,8 @@ pub enum NotDurable {
     NoRecipe,
     /// Its parameters cannot be encoded.
     Encode(EncodeError),
-    /// Its parameters are longer than 64 KiB.
+    /// Its parameters are longer than 64 KiB, with those of the objects that they name where it is
+    /// kept by itself.
     TooLong,
     /// Its parameters name objects that name objects, and so on for more than 32 levels.
     TooDeep,
@@ -180,13 +187,31 @@ impl fmt::Display for NotDurable {
         match self {
             Self::NoRecipe => f.write_str("only references to durable objects can be kept"),
             Self::Encode(error) => write!(f, "the recipe has no form on the wire: {error}"),
-            Self::TooLong => write!(f, "the parameters of the recipe are longer than {BYTES_MAX} bytes"),
+            Self::TooLong => write!(f, "the recipe is longer than {BYTES_MAX} bytes"),
             Self::TooDeep => write!(f, "recipes are nested more than {DEPTH_MAX} levels"),
         }
     }
 }
 
 impl std::error::Error for NotDurable {}
+
+/// The recipe that a session has of an object of ours.
+fn stored_of(shared: &Shared, of: Ref, room: &mut usize, depth: usize) -> Result<StoredRecipe, NotDurable> {
+    let Ref::Target(target) = of else { return Err(NotDurable::NoRecipe) };
+    if depth == DEPTH_MAX {
+        return Err(NotDurable::TooDeep);
+    }
+    let kept = shared.lock().endpoint.session.recipe(target).cloned();
+    let session::Recipe { restorer, version, params } = kept.ok_or(NotDurable::NoRecipe)?;
+    take(room, restorer.len() + params.text.len())?;
+    let parts = params.refs.iter().map(|&of| stored_of(shared, of, room, depth + 1));
+    Ok(StoredRecipe { parts: parts.collect::<Result<_, _>>()?, restorer, version, params: params.text })
+}
+
+fn take(room: &mut usize, bytes: usize) -> Result<(), NotDurable> {
+    *room = room.checked_sub(bytes + BYTES_EACH).ok_or(NotDurable::TooLong)?;
+    Ok(())
+}
 
 impl Stub {
     /// The recipe of the object, without what only a session knows.
@@ -195,8 +220,15 @@ impl Stub {
     /// It cannot be made again outside of this session: it is no durable object of ours, or its
     /// parameters name something that is none.
     pub fn stored_recipe(&self) -> Result<StoredRecipe, NotDurable> {
+        let mut room = BYTES_MAX;
+        self.stored_within(&mut room)
+    }
+
+    fn stored_within(&self, room: &mut usize) -> Result<StoredRecipe, NotDurable> {
         match self.inner() {
-            Inner::Local(local) => local.recipe().ok_or(NotDurable::NoRecipe)?.stored(),
+            Inner::Local(local) => local.recipe().ok_or(NotDurable::NoRecipe)?.stored(room),
+            // An object that has not been made again yet.
+            Inner::Remote(Remote { shared, of, .. }) => stored_of(shared, *of, room, 0),
             _ => Err(NotDurable::NoRecipe),
         }
     }

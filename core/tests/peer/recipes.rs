@@ -175,6 +175,12 @@ fn what_cannot_be_made_again_alone_says_so() {
     assert!(matches!(plain.stored_recipe(), Err(NotDurable::NoRecipe)));
     let of_plain = Account::reference("ann", Some(plain));
     assert!(matches!(of_plain.stored_recipe(), Err(NotDurable::NoRecipe)));
+    // Each level names the one below twice: written out, that is two to the power of 31 recipes.
+    let doubled = (0..30).fold(Account::reference("ann", None), |below, _| {
+        let recipe = Recipe::new("account", 2, &(below.clone(), below));
+        Stub::durable(Account(AccountKey { owner: String::new(), parent: None }), recipe)
+    });
+    assert!(matches!(doubled.stored_recipe(), Err(NotDurable::TooLong)));
     let long = Account::reference(&"x".repeat(65 << 10), None);
     assert!(matches!(long.stored_recipe(), Err(NotDurable::TooLong)));
     let unwritable =

@@ -11,10 +11,11 @@ use bowline_core::id::Ids;
 use bowline_core::limits::Limits;
 use bowline_core::peer::testing::{End, EndReceiver, EndSender, link};
 use bowline_core::peer::{
-    Args, Begun, CallLog, Connection, Durability, Func, Member, MemberKind, Object, Options, Receiving, Recipe, Repeat,
-    Reply, RestoreError, Restorer, Restorers, Sending, Stub, Transport, call_id,
+    Args, Begun, CallLog, Connection, Durability, Func, Member, MemberKind, Never, Object, Options, Receiving, Recipe,
+    Repeat, Reply, RestoreError, Restorer, Restorers, Sending, Stub, Transport, Vars, call_id,
 };
 use bowline_core::session::{Revived, Session, Snapshot, Wanted};
+use bowline_core::value::Value;
 
 use crate::fixture::{later, now, settle};
 use crate::recipes::{Account, Policy, ctx, restorers};
@@ -27,6 +28,7 @@ struct World {
     /// Slow calls end in this process.
     ends: AtomicUsize,
     log: Mutex<std::collections::HashMap<i64, Option<String>>>,
+    vars: Vars,
 }
 
 struct Root(Arc<World>);
@@ -43,6 +45,7 @@ impl Object for Root {
     fn members(&self) -> &'static [Member] {
         const MEMBERS: &[Member] = &[
             method("account", Repeat::Never),
+            method("setVariable", Repeat::Never),
             method("plain", Repeat::Never),
             method("watcher", Repeat::Never),
             method("unknown", Repeat::Never),
@@ -61,12 +64,17 @@ impl Object for Root {
                 let (owner, parent): (String, Option<Stub>) = args.decode().unwrap();
                 now(Account::reference(&owner, parent))
             }
+            "setVariable" => {
+                let (name, value): (String, Value) = args.decode().unwrap();
+                world.vars.set(&name, &value).unwrap();
+                now(())
+            }
             "plain" => now(Stub::new(Self(world))),
             "unknown" => now(Stub::durable(Self(world), Recipe::new("nobody", 1, &()))),
             "watcher" => now(watcher(args.decode().unwrap())),
             "count" => {
                 world.ran.lock().unwrap().push("count".to_owned());
-                later(async move { Ok::<_, bowline_core::peer::Never>(world.ran.lock().unwrap().len()) })
+                later(async move { Ok::<_, Never>(world.ran.lock().unwrap().len()) })
             }
             "slow" | "slowAgain" | "slowCount" => {
                 world.ran.lock().unwrap().push(format!("{method} {}", call_id().unwrap()));
@@ -74,7 +82,7 @@ impl Object for Root {
                     if world.ends.load(Ordering::SeqCst) == 0 {
                         std::future::pending::<()>().await;
                     }
-                    Ok::<_, bowline_core::peer::Never>("done")
+                    Ok::<_, Never>("done")
                 })
             }
             _ => None,
@@ -289,6 +297,25 @@ async fn what_an_object_is_made_of_is_made_first_and_passed_back_is_itself() {
     assert!(revived.restored.contains(&-3), "{revived:?}");
     third.say(r#"["push",["pipeline",-3,["parent"],[]]]"#).await;
     assert_eq!(third.ask(5, r#"["pipeline",4,["owner"],[]]"#).await, r#"["resolve",5,"ann"]"#);
+}
+
+#[tokio::test]
+async fn an_object_can_be_kept_in_a_variable_before_it_has_been_made_again() {
+    let world = Arc::new(World::default());
+    let mut first = Life::first(&world);
+    first.ask(1, ACCOUNT).await;
+    first.ask(2, r#"["pipeline",0,["account"],["bank",["import",-1]]]"#).await;
+    let kept = first.keep().await;
+    drop(first);
+
+    let (mut next, _) = Life::next(&world, options(&world), &kept, &[-1, -2], &[]);
+    let store = r#"["pipeline",0,["setVariable"],["mine",["import",-2]]]"#;
+    assert_eq!(next.ask(3, store).await, r#"["resolve",3,["undefined"]]"#);
+    assert_eq!(world.policy.made.load(Ordering::SeqCst), 0);
+    let again = Vars::restored(world.vars.stored(), &all_of(&world), &ctx("ann")).unwrap();
+    let mine = again.get::<Stub>("mine").unwrap().unwrap();
+    let parent = mine.call_typed::<Stub, Never>("parent", &()).await.unwrap();
+    assert_eq!(parent.call_typed::<String, Never>("owner", &()).await.unwrap(), "ann");
 }
 
 #[tokio::test]
