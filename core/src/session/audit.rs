@@ -32,6 +32,8 @@ impl Audit {
         audit.numbers(session)?;
         audit.counts(session)?;
         audit.texts(session)?;
+        bounds(session)?;
+        one_source(session)?;
         no_cycle(session)?;
         session.check_room().map_err(|error| SnapshotError(error.message))
     }
@@ -128,7 +130,7 @@ impl Audit {
             && session.gathers.iter().all(|(id, _)| id.number() < next.gather)
             && session.sent.iter().all(|(id, _)| id.0 < next.import);
         let all = [next.export, next.answer, next.import, next.peer_export, next.promise, next.target, next.gather];
-        require(fits && all.iter().chain([&next.wait]).all(|id| id.abs() <= ID_MAX), || {
+        require(fits && all.iter().chain([&next.wait]).all(|id| (-ID_MAX..=ID_MAX).contains(id)), || {
             "an id was given that is still to be given".to_owned()
         })
     }
@@ -208,6 +210,50 @@ fn queue(session: &Session, calls: &[Queued]) -> Result<(), SnapshotError> {
 fn text(session: &Session, payload: &Payload<Ref>) -> Result<(), SnapshotError> {
     check(&payload.text, &session.limits).map_err(|error| SnapshotError(error.message))?;
     require(holes(&payload.text) == payload.refs.len(), || "a text has other holes than references".to_owned())
+}
+
+/// What was counted down from a limit, or up to it, has not passed it.
+fn bounds(session: &Session) -> Result<(), SnapshotError> {
+    let limits = &session.limits;
+    require(session.gathers.iter().all(|(_, gather)| gather.rounds <= limits.value_depth), || {
+        "a value has parts within parts beyond the limit".to_owned()
+    })?;
+    require(session.maps.iter().all(|(_, mapper)| mapper.budget <= limits.map_steps), || {
+        "a map may do more than is allowed".to_owned()
+    })
+}
+
+/// What will have a result has none yet, and has it from one place: a call that is settled twice, or
+/// never, would be counted as running for ever.
+fn one_source(session: &Session) -> Result<(), SnapshotError> {
+    let queued = session.promises.iter().flat_map(|(_, promise)| match &promise.state {
+        PromiseState::Pending { calls, .. } => calls.as_slice(),
+        _ => &[],
+    });
+    let queued = queued.filter_map(|queued| match queued {
+        Queued::Call(result, _) => Some(*result),
+        Queued::Map(_) => None,
+    });
+    let gathers = session.gathers.iter().filter_map(|(_, gather)| match gather.then {
+        Then::Deliver { result, .. } => Some(result),
+        Then::Wait(_) => None,
+    });
+    let maps = session.maps.iter().map(|(result, _)| result);
+    let ready = session.ready.iter().map(|delivery| delivery.call);
+    // A call that may be made again is one that is running, or was in a process before this one.
+    let again = session.reruns.iter().map(|(result, _)| result);
+    let mut sources = BTreeSet::new();
+    for result in queued.chain(gathers).chain(maps).chain(ready).chain(again) {
+        require(session.is_pending(result), || "a call has its result already".to_owned())?;
+        require(sources.insert(result), || "a result is to come from two calls".to_owned())?;
+    }
+    let is_twice = |id, promise: &Promise| {
+        let running = matches!(promise.state, PromiseState::Pending { running: true, .. });
+        running && sources.contains(&id) && session.reruns.get(id).is_none()
+    };
+    require(!session.promises.iter().any(|(id, promise)| is_twice(id, promise)), || {
+        "a result is to come from two calls".to_owned()
+    })
 }
 
 /// Following a reference comes to an end.

@@ -39,7 +39,7 @@ pub(super) struct Gather {
     pub(super) missing: usize,
     /// How often parts have been put in; a part may have parts of its own.
     #[serde(rename = "r")]
-    rounds: usize,
+    pub(super) rounds: usize,
     #[serde(rename = "n")]
     pub(super) then: Then,
 }

@@ -31,7 +31,12 @@ pub(crate) fn replay(text: &str) {
 
 impl End {
     pub(crate) fn new(limits: Limits) -> Self {
-        Self { session: Session::new(limits, true), slow: Vec::new(), kept: Vec::new(), delivered: 0, ends: 0 }
+        Self::of(Session::new(limits, true))
+    }
+
+    /// The end whose session this is.
+    pub(crate) fn of(session: Session) -> Self {
+        Self { session, slow: Vec::new(), kept: Vec::new(), delivered: 0, ends: 0 }
     }
 
     /// A message arrives.

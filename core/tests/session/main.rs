@@ -7,6 +7,7 @@
 //! - `pair`: two sessions joined by a list of messages; what crossed is compared line by line
 //! - `programs`: arbitrary functions to map with
 //! - `snapshot`: snapshots that are not what a session was
+//! - `stored`: arbitrary text as a snapshot, and the corpus of the fuzz target
 //! - `streams`: pipes, sinks, chunks and their ends
 //! - `transcripts`: what peers say to each other when all goes well
 //! - `replan`: a client whose server has lost its memory
@@ -25,5 +26,6 @@ mod refusals;
 mod replan;
 mod revive;
 mod snapshot;
+mod stored;
 mod streams;
 mod transcripts;

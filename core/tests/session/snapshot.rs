@@ -1,14 +1,14 @@
 //! Snapshots that are not what a session was: none is believed, and none does harm. That every
 //! session equals what its snapshot says is looked at wherever these tests make one do something.
 
-use bowline_core::id::Ids;
 use bowline_core::limits::Limits;
-use bowline_core::session::{Ref, Session, Snapshot, Wanted};
+use bowline_core::session::{Ref, Session, Snapshot};
 use bowline_core::value::Payload;
 use serde_json::Value;
 
 use super::app::{App, path, payload};
 use super::pair::Pair;
+use super::stored::revived;
 
 /// Read for ever: a session as version 1 wrote it.
 const GOLDEN: &str = include_str!("golden.snapshot.json");
@@ -46,13 +46,6 @@ fn full() -> Session {
 
 /// Whatever is believed has to bear being used.
 fn use_it(session: Session) {
-    let ids = session.ids();
-    let report = Ids {
-        next_positive: ids.peer_next_positive,
-        next_negative: ids.peer_next_negative,
-        peer_next_positive: ids.next_positive,
-        peer_next_negative: ids.next_negative,
-    };
     let mut app = App::new(session.clone());
     app.ignores_unknown_targets = true;
     for message in [
@@ -70,15 +63,9 @@ fn use_it(session: Session) {
         app.session.settle(call, Ok(Payload::plain("1")));
         app.react();
     }
-    let mut revived = session;
-    if let Ok(left) =
-        revived.revive(&report, |recipe, _| recipe.map(drop).ok_or(bowline_core::error::ErrorCode::CapabilityLost))
-    {
-        let hold = left.restored.clone();
-        let pull = left.restored.into_iter().filter(|&id| id > 0).collect();
-        let mut app = App::new(revived);
+    if let Some(session) = revived(session) {
+        let mut app = App::new(session);
         app.ignores_unknown_targets = true;
-        app.session.reconcile(&Wanted { hold, pull });
         app.react();
     }
 }
@@ -155,4 +142,26 @@ fn golden_snapshots_are_read_for_ever() {
     let session = Session::restore(read, Limits::default()).expect("it was a session");
     assert_eq!(session, full(), "a new field needs a default, and a change of form a new version");
     assert_eq!(serde_json::to_string(&session.snapshot()).expect("plain data"), GOLDEN.trim_end());
+}
+
+/// Changes that a session would have to pay for later, each with what is said of it.
+#[test]
+fn what_would_do_harm_later_is_refused() {
+    let cases = [
+        ("/nid/export", Value::from(i64::MIN), "an id was given that is still to be given"),
+        ("/nid/peer_export", Value::from(i64::MIN), "an id was given that is still to be given"),
+        ("/g/0/1/r", Value::from(u64::MAX), "a value has parts within parts beyond the limit"),
+        ("/m/0/1/budget", Value::from(u64::MAX), "a map may do more than is allowed"),
+        ("/again/0/0", Value::from(2), "a call has its result already"),
+        ("/again/0/0", Value::from(99), "a call has its result already"),
+        ("/m/0/0", Value::from(10), "a result is to come from two calls"),
+    ];
+    let honest = serde_json::to_value(full().snapshot().expect("it is open")).expect("plain data");
+    for (way, lie, said) in cases {
+        let mut snapshot = honest.clone();
+        *snapshot.pointer_mut(way).expect("it has one") = lie;
+        let read: Snapshot = serde_json::from_value(snapshot).expect("of the same shape");
+        let refused = Session::restore(read, Limits::default()).map(drop).map_err(|error| error.to_string());
+        assert_eq!(refused, Err(format!("not a snapshot of a session: {said}")), "{way}");
+    }
 }

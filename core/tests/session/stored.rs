@@ -1,0 +1,64 @@
+//! Arbitrary text as a snapshot, and messages for the session that it is taken for. Whatever they
+//! are: no panic, and a session that is believed to have been one is one. The fuzz target
+//! `snapshot_decode` runs `replay` on its inputs; here its corpus is.
+
+use bowline_core::error::ErrorCode;
+use bowline_core::id::Ids;
+use bowline_core::limits::Limits;
+use bowline_core::session::{Session, Snapshot, Wanted};
+
+use super::hostile::End;
+
+/// Restores the first line of `text`, and feeds the others to what came of it: as it was, and as
+/// another process has it.
+pub(crate) fn replay(text: &str) {
+    let mut limits = Limits::default();
+    (limits.table_entries, limits.held_bytes, limits.running_calls) = (100, 100_000, 8);
+    (limits.message_nodes, limits.message_bytes, limits.map_steps) = (10_000, 100_000, 100_000);
+    let (stored, messages) = text.split_once('\n').unwrap_or((text, ""));
+    let Ok(snapshot) = serde_json::from_str::<Snapshot>(stored) else { return };
+    let Ok(mut session) = Session::restore(snapshot, limits.clone()) else { return };
+    let again = Session::restore(session.snapshot().expect("it is open"), limits).expect("it was one before");
+    assert_eq!(again, session, "what is believed is kept");
+    // What was lined up is the text that stood there.
+    while session.poll_transmit().is_some() {}
+    if let Some(revived) = revived(session.clone()) {
+        converse(revived, messages);
+    }
+    converse(session, messages);
+}
+
+/// The session without what a process takes along, with everything that is left wanted.
+pub(crate) fn revived(mut session: Session) -> Option<Session> {
+    let ids = session.ids();
+    let report = Ids {
+        next_positive: ids.peer_next_positive,
+        next_negative: ids.peer_next_negative,
+        peer_next_positive: ids.next_positive,
+        peer_next_negative: ids.next_negative,
+    };
+    let left = session.revive(&report, |recipe, _| recipe.map(drop).ok_or(ErrorCode::CapabilityLost)).ok()?;
+    let pull = left.restored.iter().copied().filter(|&id| id > 0).collect();
+    session.reconcile(&Wanted { hold: left.restored, pull });
+    Some(session)
+}
+
+fn converse(session: Session, messages: &str) {
+    let mut end = End::of(session);
+    messages.lines().for_each(|line| end.take(line));
+    end.settle_all();
+    end.finish();
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_corpus_of_the_fuzz_target() {
+        let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus/snapshot_decode");
+        let entries: Vec<_> = std::fs::read_dir(corpus).unwrap().collect();
+        assert!(entries.len() >= 10);
+        for entry in entries {
+            super::replay(&std::fs::read_to_string(entry.unwrap().path()).unwrap());
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! Arbitrary text as the snapshot of a session, and as what its peer says then.
+//!
+//! `cargo fuzz run -s none snapshot_decode`, on stable.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+#[path = "../../core/tests/session/hostile.rs"]
+#[allow(dead_code, reason = "its own target uses the rest")]
+mod hostile;
+#[path = "../../core/tests/session/stored.rs"]
+mod stored;
+
+fuzz_target!(|text: &str| stored::replay(text));
