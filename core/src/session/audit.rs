@@ -59,7 +59,9 @@ impl Audit {
                 audit.hold(Ref::Target(target));
             }
         }
-        session.maps.iter().for_each(|(_, mapper)| mapper.captures.iter().for_each(|&of| audit.hold(of)));
+        for (_, mapper) in session.maps.iter() {
+            mapper.captures.iter().chain(&mapper.input).for_each(|&of| audit.hold(of));
+        }
         session.waits.iter().for_each(|(_, &of)| audit.hold(of));
         session.recipes.iter().for_each(|(_, recipe)| audit.hold_all(&recipe.params));
         for (_, rerun) in session.reruns.iter() {

@@ -239,7 +239,7 @@ impl Session {
             Names::Exports => self.limits.map_steps,
             Names::Mapper { budget, .. } => budget,
         };
-        Ok(self.map_here(on, path, Mapper { captures, instructions, budget }))
+        Ok(self.map_here(on, path, Mapper { captures, instructions, budget, input: None }))
     }
 
     fn captures(&mut self, cursor: &mut Cursor<'_>, names: Names<'_>) -> Result<Vec<Ref>, DataError> {

@@ -22,6 +22,9 @@ pub(super) struct Mapper {
     pub(super) instructions: String,
     /// How many instructions may be carried out, inner maps included.
     pub(super) budget: u64,
+    /// The result of the peer's that it waits for, held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) input: Option<Ref>,
 }
 
 impl Session {
@@ -31,7 +34,8 @@ impl Session {
         }
         let (Found::Stub(id) | Found::Awaited(id)) = self.follow(on) else {
             let captures = captures.iter().map(|capture| self.own_one(capture)).collect();
-            return self.map_here(on, path.to_vec(), Mapper { captures, instructions, budget: self.limits.map_steps });
+            let budget = self.limits.map_steps;
+            return self.map_here(on, path.to_vec(), Mapper { captures, instructions, budget, input: None });
         };
         let captures: Vec<Ref> = captures.iter().map(|capture| self.own_one(capture)).collect();
         let mut message = self.new_call(instructions.len());
@@ -74,11 +78,20 @@ impl Session {
                 }
                 return;
             }
-            Found::Awaited(_) => return self.subscribe(input, Waiter::Map(result)),
+            Found::Awaited(id) => {
+                let awaited = Ref::Import(id);
+                let Some(mapper) = self.maps.get_mut(result) else { return };
+                let before = mapper.input.replace(awaited);
+                self.hold(awaited);
+                self.subscribe(awaited, Waiter::Map(result));
+                return before.into_iter().for_each(|before| self.let_go(before));
+            }
             _ => {}
         }
-        let Some(mapper) = self.maps.remove(result) else { return };
+        let Some(mut mapper) = self.maps.remove(result) else { return };
         self.held_bytes -= mapper.instructions.len();
+        // The caller holds what has arrived.
+        mapper.input.take().into_iter().for_each(|awaited| self.let_go(awaited));
         if self.is_writable(input) {
             mapper.captures.into_iter().for_each(|capture| self.let_go(capture));
             let refused = error_text("Error", "Cannot use map() on a WritableStream");

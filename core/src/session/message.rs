@@ -106,10 +106,12 @@ impl Session {
             .get(id)
             .is_some_and(|import| import.mentions > 0 || matches!(import.state, ImportState::Pending { .. }));
         if !known {
-            // Released meanwhile. What came with it is given back.
-            if resolved {
-                let value = self.value_of(&mut expr, Names::Exports)?;
-                self.let_go_all(value);
+            // Released meanwhile. What came with it is given back. Official peers do not look at a
+            // rejection then, so what is wrong with one ends no session.
+            match self.value_of(&mut expr, Names::Exports) {
+                Ok(value) => self.let_go_all(value),
+                Err(error) if resolved => return Err(error),
+                Err(_) => {}
             }
             return Ok(());
         }

@@ -168,6 +168,25 @@ fn captures_are_given_back_when_the_map_has_been_applied() {
 }
 
 #[test]
+fn an_input_that_the_mapped_side_has_yet_to_send_may_be_released() {
+    let mut server = Scripted::new(Limits::default());
+    server.says(
+        r#"c> ["push",["pipeline",0,["cb"],[["export",-1],1]]]
+           s> ["push",["pipeline",-1,[],[1]]]
+           s> ["release",-1,1]
+           c> ["push",["remap",1,[],[],[["pipeline",0]]]]
+           s> ["pull",1]
+           c> ["release",1,1]
+           c> ["pull",2]
+           c> ["resolve",1,5]
+           s> ["release",1,1]
+           s> ["resolve",2,5]
+           c> ["release",2,1]"#,
+    );
+    assert_idle("server", &server.app);
+}
+
+#[test]
 fn order_is_kept_between_calls_and_maps_on_one_result() {
     let mut server = Scripted::new(Limits::default());
     server.send(r#"["push",["pipeline",0,["slow"],[]]]"#);

@@ -250,3 +250,23 @@ fn odd_texts_and_numbers_are_carried_as_they_are() {
          s> [\"resolve\",2,[[[\"nan\"],[\"inf\"],[\"date\",null]]]]",
     );
 }
+
+#[test]
+fn what_comes_with_an_answer_nobody_waits_for_is_given_back() {
+    let mut server = Scripted::new(Limits::default());
+    server.says(
+        r#"c> ["resolve",7,{"a":["export",-1],"b":["promise",-2]}]
+           s> ["release",-1,1]
+           s> ["release",-2,1]
+           c> ["resolve",-2,5]
+           c> ["reject",7,[[["export",-3],["promise",-4]]]]
+           s> ["release",-3,1]
+           s> ["release",-4,1]
+           c> ["reject",7,["mystery"]]
+           c> ["push",["pipeline",0,["sq"],[3]]]
+           c> ["pull",1]
+           s> ["resolve",1,9]
+           c> ["release",1,1]"#,
+    );
+    assert_idle("server", &server.app);
+}
