@@ -4,6 +4,7 @@
 //! - `half`: a link under a session that is spoken to by hand, cut at every message
 //! - `hostile`: arbitrary lines, and the corpus of the fuzz target
 //! - `maps`: functions that are sent to where their input is
+//! - `operations`: two sessions, and everything they can do to each other in any order
 //! - `pair`: two sessions joined by a list of messages; what crossed is compared line by line
 //! - `programs`: arbitrary functions to map with
 //! - `snapshot`: snapshots that are not what a session was
@@ -20,6 +21,7 @@ mod bounds;
 mod half;
 mod hostile;
 mod maps;
+mod operations;
 mod pair;
 mod programs;
 mod refusals;
