@@ -129,7 +129,8 @@ impl Registry {
             self.welcome(&entry, &mut held, hello, first)?
         };
         self.sessions.insert(id, Arc::clone(&entry));
-        if let Some(hello_id) = &hello.hello_id {
+        // Sessions that end at once leave theirs behind until the next sweep.
+        if let Some(hello_id) = hello.hello_id.as_ref().filter(|_| self.hellos.len() < sessions_max) {
             self.hellos.insert(hello_id.clone(), (Arc::clone(&entry), Instant::now()));
         }
         self.start_sweeping();

@@ -27,6 +27,9 @@ pub const OPENING_BYTES_MAX: usize = 16 << 10;
 /// Bytes of a frame that asks for a session back: a token may hold the session itself.
 pub const RESUME_BYTES_MAX: usize = OPENING_BYTES_MAX + (64 << 10);
 
+/// Bytes of the name of a hello; 16 random bytes in base64url are 22.
+pub const HELLO_ID_BYTES_MAX: usize = 64;
+
 /// Tries of one connection to say who the client is.
 pub const AUTHENTICATIONS_MAX: usize = 3;
 
@@ -63,6 +66,12 @@ impl Opening {
         };
         let (Self::Hello(Hello { protocol, .. }) | Self::Resume(Resume { protocol, .. })) = &opening;
         negotiate(protocol)?;
+        if let Self::Hello(Hello { hello_id: Some(id), .. }) = &opening
+            && id.len() > HELLO_ID_BYTES_MAX
+        {
+            let message = format!("`hello_id` has {} bytes, {HELLO_ID_BYTES_MAX} at most are kept", id.len());
+            return Err(Refused::new(ErrorCode::InvalidRequest, message));
+        }
         Ok(opening)
     }
 }

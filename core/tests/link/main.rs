@@ -66,6 +66,10 @@ fn hello_examples_verbatim_and_nothing_before_hello() {
     }
     let long = format!(r#"{{"type":"session.hello","protocol":[1],"hello_id":"{}"}}"#, "x".repeat(20_000));
     assert_eq!(Opening::read(&long).unwrap_err().code, ErrorCode::PayloadTooLarge);
+    for (bytes, is_kept) in [(64, true), (65, false)] {
+        let hello = format!(r#"{{"type":"session.hello","protocol":[1],"hello_id":"{}"}}"#, "x".repeat(bytes));
+        assert_eq!(Opening::read(&hello).map_err(|refused| refused.code).is_ok(), is_kept, "{bytes}");
+    }
     // The least that a client may say, from whatever future.
     Opening::read(r#" {"protocol":[7,1],"type":"session.hello","zone":{"x":[1]}}"#).unwrap();
 }
@@ -78,6 +82,13 @@ fn every_frame_is_read_and_written_to_the_letter() {
         r#"{"type":"session.welcome","session_id":"s_1","protocol":1,"features":["ack"],"runtime":{"kind":"bowline-rs","version":"0.1.0"},"principal":"u_1","epoch":1,"resume_token":"bwl1.a.b.c","resume_key":"k","resume_window_sec":300,"heartbeat_interval_sec":20,"last_event_seq":0}"#,
         r#"{"type":"session.resume","protocol":[1],"features":["ack"],"resume_token":"bwl1.a.b.c","last_event_seq":1827,"first_retained_seq":1650,"proof":"p"}"#,
         r#"{"type":"session.resumed","session_id":"s_1","mode":"warm","epoch":2,"resume_token":"bwl1.a.b.c","resume_key":"k","last_event_seq":990,"replayed_from":1827,"replayed":true,"replay_count":12}"#,
+        r#"{"type":"session.resume","protocol":[1],"features":["durable"],"resume_token":"bwl1.a.b.c","last_event_seq":7,"first_retained_seq":1,"proof":"p","auth":{"scheme":"bearer","token":"t"},"accept":["warm","cold"],"ids":{"next_positive":42,"next_negative":-17,"peer_next_positive":9,"peer_next_negative":-31}}"#,
+        r#"{"type":"session.resumed","session_id":"s_1","mode":"cold","epoch":3,"resume_token":"bwl1.a.b.c","resume_key":"k","last_event_seq":0,"replayed_from":0,"replayed":false,"replay_count":0,"left":{"next_positive":40,"restored":[-3,16],"lost":[[-9,"CAPABILITY_LOST"]],"unknown":[16],"imports":[[-5,1]]}}"#,
+        r#"{"type":"session.token","resume_token":"bwl1.a.b.c","covers":{"checkpoint":4,"next_positive":40}}"#,
+        r#"{"type":"session.ack","last_processed_seq":18,"checkpoint":4}"#,
+        r#"{"type":"session.drain","retry_after_ms":750}"#,
+        r#"{"type":"session.reconcile","hold":[-3,16],"pull":[16]}"#,
+        r#"{"type":"session.skip","next_positive":17}"#,
         r#"{"type":"session.token","resume_token":"bwl1.a.b.c"}"#,
         r#"{"type":"session.authenticate","response":"r"}"#,
         r#"{"type":"session.unauthenticated","code":"UNAUTHENTICATED","message":"m","retryable":false,"status":401}"#,
