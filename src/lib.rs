@@ -70,7 +70,7 @@ pub use bowline_core::error::ErrorCode;
 #[doc(hidden)]
 pub use bowline_core::generated as __private;
 pub use bowline_core::limits::Limits;
-pub use bowline_core::link::LinkRules;
+pub use bowline_core::link::{Credentials, Features, LinkRules, LinkStats, RuntimeIdentity, Secret, TrustLevel};
 pub use bowline_core::peer::stream::{Reader, Writer};
 pub use bowline_core::peer::{
     Arg, Attenuate, CallError, CallId, CodecError, Durable, DynTarget, Elements, ErrorCase, FromPromise, Func,
@@ -85,13 +85,16 @@ pub use bowline_core::value::{BigInt, Blob, Bytes, BytesKind, Date, ErrorKind, E
 #[cfg(all(feature = "client", not(feature = "server")))]
 pub use bowline_client::KeepAlive;
 #[cfg(feature = "client")]
-pub use bowline_client::{Batch, Connect, ConnectError, Events, LinkEvent, Session, batch, connect};
+pub use bowline_client::{
+    Batch, ClientIdentity, Connect, ConnectError, EntryKind, Events, LinkEvent, ListFilter, ObjectEntry, Objects,
+    Server, Session, SharedLimits, Status, batch, connect,
+};
 #[cfg(feature = "macros")]
 pub use bowline_macros::{Pipeline, RpcError, TypeScript, durable, interface};
 #[cfg(feature = "server")]
 pub use bowline_server::{
-    Authenticator, Credentials, HttpLimits, KeepAlive, Key, KeyError, KeyRing, Peer, PeerAddress, Principal, Refusal,
-    Restoration, Resumption, Secret, ServerError, Service, TokenPolicy, Via, store,
+    Authenticator, HttpLimits, KeepAlive, Key, KeyError, KeyRing, Keys, OnReplay, Peer, PeerAddress, Principal, Reauth,
+    Refusal, Restoration, Resumption, ServerError, Service, Successor, TokenPolicy, Via, store,
 };
 
 /// A reference without a type, by the name that reads better in signatures.

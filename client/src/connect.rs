@@ -1,14 +1,15 @@
 //! Opening a session: with the link where the server speaks it, else plain.
 
 use std::fmt;
+use std::future::Future;
 #[cfg(feature = "tls")]
 use std::sync::Arc;
 use std::time::Duration;
 
 use bowline_core::endpoint::Attached;
 use bowline_core::limits::Limits;
-use bowline_core::link::handshake::{VERSIONS, features};
-use bowline_core::link::{Hello, Identity, Joint, LinkRules, Role, Secret, Welcome};
+use bowline_core::link::handshake::VERSIONS;
+use bowline_core::link::{ClientIdentity, Credentials, Features, Hello, Joint, LinkRules, Role, Secret, Welcome};
 use bowline_core::peer::{Connection, Options, Reference, Stub};
 use bowline_core::value::ErrorValue;
 use bowline_transport::{Ending, KeepAlive};
@@ -20,8 +21,9 @@ use crate::error::ConnectError;
 use crate::hello::{self, Failure, Opening};
 use crate::keeper::{Keeper, Ready};
 use crate::plain;
-use crate::session::Session;
+use crate::session::{Server, Session};
 use crate::url::Address;
+use crate::who::Who;
 
 /// The pause before a hello is repeated.
 const HELLO_PAUSE: Duration = Duration::from_millis(250);
@@ -46,7 +48,8 @@ pub struct Connect {
     options: Options,
     resumes: bool,
     rules: LinkRules,
-    bearer: Option<Secret>,
+    who: Who,
+    identity: ClientIdentity,
     keep_alive: KeepAlive,
     within: Duration,
     #[cfg(feature = "tls")]
@@ -63,7 +66,8 @@ impl Connect {
             options: Options::default(),
             resumes: true,
             rules: LinkRules::default(),
-            bearer: None,
+            who: Who::Anybody,
+            identity: hello::identity(),
             keep_alive: KeepAlive::default(),
             within: WITHIN,
             #[cfg(feature = "tls")]
@@ -102,7 +106,26 @@ impl Connect {
     /// Shows the server who we are: in the session's first frame, and where the server does not
     /// know of those, in a header `Authorization`.
     pub fn bearer(mut self, token: impl Into<String>) -> Self {
-        self.bearer = Some(Secret::new(token));
+        self.who = Who::Bearer(Secret::new(token));
+        self
+    }
+
+    /// Sets who is asked for credentials, each time that the server wants to see some: when the
+    /// session begins, when it goes on over another connection, and before what we may do ends.
+    /// Gets what the credentials are to answer to, where the server says so. Dropped with the
+    /// connection for which it was asked.
+    pub fn credentials<F, Fut>(mut self, ask: F) -> Self
+    where
+        F: Fn(Option<String>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Credentials> + Send + 'static,
+    {
+        self.who = Who::asked(ask);
+        self
+    }
+
+    /// Sets what the server is told of this program. Nothing of it is proof of anything.
+    pub fn identity(mut self, identity: ClientIdentity) -> Self {
+        self.identity = identity;
         self
     }
 
@@ -157,18 +180,19 @@ impl Connect {
             headers: asked_for.headers,
             limits: self.options.limits.clone(),
             keep_alive: self.keep_alive,
-            bearer: self.bearer,
+            who: self.who,
             #[cfg(feature = "tls")]
             tls: self.tls,
         };
         if self.resumes && !plain::is_plain(&authority) {
-            match linked(&dialer, self.within).await? {
+            match linked(&dialer, self.identity, self.within).await? {
                 Some((welcome, opening, ending)) => {
                     let (connection, attached) = begin(&welcome, self.main, self.options, self.rules)?;
+                    let server = Server::of(&welcome);
                     let keeper = Keeper::new(dialer, connection.clone(), welcome, self.within);
                     let first = Ready { opening, ending, attached };
                     tokio::spawn(keeper.keep(first).instrument(span));
-                    return Ok(Session::new(connection));
+                    return Ok(Session::new(connection, Some(server)));
                 }
                 None => plain::remember(&authority),
             }
@@ -182,7 +206,7 @@ impl Connect {
             tracing::debug!(by = ?closed.by, message = closed.message, ?traffic, "session closed");
         };
         tokio::spawn(session.instrument(span));
-        Ok(Session::new(connection))
+        Ok(Session::new(connection, None))
     }
 }
 
@@ -191,23 +215,20 @@ impl Connect {
 /// A hello whose answer was lost is repeated: the server knows it again.
 async fn linked(
     dialer: &Dialer,
+    client: ClientIdentity,
     within: Duration,
 ) -> Result<Option<(Welcome, Opening, Ending<Box<dyn Stream>>)>, ConnectError> {
     let hello = Hello {
         protocol: VERSIONS.to_vec(),
         features: hello::our_features(),
-        client: Identity {
-            kind: "bowline-rs".to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            instance: Some(hello::instance().to_owned()),
-        },
+        client,
         hello_id: Some(hello::random_id()),
-        auth: dialer.credentials(),
+        auth: dialer.who.credentials(None).await,
     };
     loop {
         let Some(socket) = dialer.dial(Spoken::Link).await? else { return Ok(None) };
         let (mut opening, ending) = Opening::of(socket);
-        match opening.hello(&hello).await {
+        match opening.hello(&hello, &dialer.who).await {
             Ok(welcome) => return Ok(Some((welcome, opening, ending))),
             Err(Failure::Plain) => return Ok(None),
             Err(Failure::Refused(refused)) => return Err(ConnectError::from_refused(refused)),
@@ -232,14 +253,12 @@ fn begin(
     }
     let keeps_bytes = rules.retain_bytes;
     let connection = Connection::linked(main, options, Role::Client, rules);
-    if welcome.features.iter().any(|feature| feature == features::DURABLE) {
+    let features = Features::of(&welcome.features);
+    if features.durable {
         connection.link(|endpoint| endpoint.keep_sent(keeps_bytes));
     }
-    let joint = Joint {
-        peer_processed: welcome.last_event_seq,
-        peer_sends_after: None,
-        heartbeat: welcome.features.iter().any(|feature| feature == features::HEARTBEAT),
-    };
+    let joint = Joint { peer_processed: welcome.last_event_seq, peer_sends_after: None, features };
+    connection.link(|endpoint| endpoint.set_lease(welcome.lease));
     let attached = connection.attach(joint).map_err(ConnectError::from_refused)?;
     Ok((connection, attached))
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use bowline_core::limits::Limits;
-use bowline_core::link::{CONFIRMATION, Credentials, SUBPROTOCOL, Secret};
+use bowline_core::link::{CONFIRMATION, Credentials, SUBPROTOCOL};
 use bowline_transport::{Ending, KeepAlive, Metered, WebSocket};
 use http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
 use http::{HeaderMap, HeaderValue, Request};
@@ -17,6 +17,7 @@ use tokio_tungstenite::tungstenite::error::ProtocolError;
 
 use crate::error::ConnectError;
 use crate::url::Address;
+use crate::who::Who;
 
 /// A byte stream, encrypted or not.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
@@ -44,25 +45,27 @@ pub(crate) struct Dialer {
     pub(crate) headers: HeaderMap,
     pub(crate) limits: Limits,
     pub(crate) keep_alive: KeepAlive,
-    /// Goes into a header where there is no hello to put it into.
-    pub(crate) bearer: Option<Secret>,
+    /// A bearer token goes into a header where there is no hello to put it into.
+    pub(crate) who: Who,
     #[cfg(feature = "tls")]
     pub(crate) tls: Arc<rustls::ClientConfig>,
 }
 
 impl Dialer {
-    /// Who we are, as a frame of the link says it.
-    pub(crate) fn credentials(&self) -> Credentials {
-        match &self.bearer {
-            Some(token) => Credentials { scheme: Credentials::BEARER.to_owned(), token: Some(token.clone()) },
-            None => Credentials::default(),
+    /// Dials somebody else from now on, as the server asked for; not over an open line what was
+    /// over an encrypted one before.
+    pub(crate) fn go_to(&mut self, url: &str) {
+        match Address::parse(url) {
+            Ok(address) if address.secure || !self.address.secure => self.address = address,
+            Ok(_) => tracing::warn!(url, "the server names a successor that is not encrypted; it is not asked"),
+            Err(error) => tracing::warn!(%error, "the server names a successor that cannot be dialled"),
         }
     }
 
     /// A new socket; `None` when the link was offered and the server did not confirm it. Dropping the
     /// future closes it.
     pub(crate) async fn dial(&self, spoken: Spoken) -> Result<Option<Socket>, ConnectError> {
-        let request = self.request(spoken)?;
+        let request = self.request(spoken).await?;
         let stream = self.stream().await.map_err(|source| {
             let authority = self.address.authority().to_owned();
             ConnectError::Unreachable { authority, source }
@@ -95,20 +98,17 @@ impl Dialer {
     }
 
     /// The handshake's own headers first, so that a caller may replace them.
-    fn request(&self, spoken: Spoken) -> Result<Request<()>, ConnectError> {
+    async fn request(&self, spoken: Spoken) -> Result<Request<()>, ConnectError> {
         let mut request = self.address.websocket().into_client_request().map_err(refused)?;
         let headers = request.headers_mut();
-        match (spoken, &self.bearer) {
-            (Spoken::Link, _) => {
-                headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
-            }
-            (Spoken::Plain, Some(token)) => {
-                let mut value =
-                    HeaderValue::try_from(format!("Bearer {}", token.expose())).map_err(http::Error::from)?;
-                value.set_sensitive(true);
-                headers.insert(AUTHORIZATION, value);
-            }
-            (Spoken::Plain, None) => {}
+        if spoken == Spoken::Link {
+            headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+        } else if let Credentials { scheme, token: Some(token) } = self.who.credentials(None).await
+            && scheme == Credentials::BEARER
+        {
+            let mut value = HeaderValue::try_from(format!("Bearer {}", token.expose())).map_err(http::Error::from)?;
+            value.set_sensitive(true);
+            headers.insert(AUTHORIZATION, value);
         }
         headers.extend(self.headers.clone());
         Ok(request)

@@ -6,13 +6,16 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bowline_core::error::ErrorCode;
 use bowline_core::id::Ids;
-use bowline_core::link::handshake::{VERSIONS, features};
-use bowline_core::link::{Credentials, Frame, Hello, Mode, Refused, Resume, Resumed, Secret, Welcome};
+use bowline_core::link::handshake::VERSIONS;
+use bowline_core::link::{
+    ClientIdentity, Credentials, Features, Frame, Hello, Mode, Refused, Resume, Resumed, Secret, Welcome,
+};
 use bowline_core::peer::{Receiving, Sending, Transport, TransportEnd};
 use bowline_core::resume::prove;
 use bowline_transport::{WebSocketReceiver, WebSocketSender};
 
 use crate::dial::{Socket, Stream};
+use crate::who::Who;
 
 /// A socket in the midst of its handshake.
 pub(crate) struct Opening {
@@ -63,14 +66,19 @@ impl Opening {
     }
 
     /// Asks for a session. The hello does not wait for the server's first word.
-    pub(crate) async fn hello(&mut self, hello: &Hello) -> Result<Welcome, Failure> {
+    pub(crate) async fn hello(&mut self, hello: &Hello, who: &Who) -> Result<Welcome, Failure> {
         self.say(&Frame::Hello(hello.clone())).await?;
+        let mut answers_to = None;
         loop {
             match self.listen().await? {
-                Frame::Challenge { .. } => {}
+                Frame::Challenge { challenge } => answers_to = Some(challenge),
                 Frame::Welcome(welcome) => return Ok(welcome),
-                // There is no other secret to try.
-                Frame::Unauthenticated(refused) | Frame::Rejected(refused) => return Err(Failure::Refused(refused)),
+                Frame::Unauthenticated(refused) => {
+                    let another = if who.may_change() { who.credentials(answers_to.take()).await.token } else { None };
+                    let Some(response) = another else { return Err(Failure::Refused(refused)) };
+                    self.say(&Frame::Authenticate { response }).await?;
+                }
+                Frame::Rejected(refused) => return Err(Failure::Refused(refused)),
                 _ => return Err(out_of_place()),
             }
         }
@@ -119,10 +127,16 @@ impl Opening {
     }
 }
 
-/// Names this process.
-pub(crate) fn instance() -> &'static str {
+/// What a server is told of this program, unless the user says more.
+pub(crate) fn identity() -> ClientIdentity {
+    /// Names this process.
     static INSTANCE: LazyLock<String> = LazyLock::new(random_id);
-    &INSTANCE
+    ClientIdentity {
+        kind: "bowline-rs".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        instance: Some(INSTANCE.clone()),
+        ..ClientIdentity::default()
+    }
 }
 
 /// 16 random bytes in base64url.
@@ -132,7 +146,7 @@ pub(crate) fn random_id() -> String {
 
 /// What this client can do.
 pub(crate) fn our_features() -> Vec<String> {
-    features::ALL.into_iter().chain([features::DURABLE]).map(str::to_owned).collect()
+    Features::ALL.names()
 }
 
 fn out_of_place() -> Failure {

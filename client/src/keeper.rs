@@ -1,11 +1,11 @@
 //! Keeps a session alive: drives it over one socket after the other until it ends.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use bowline_core::endpoint::Attached;
 use bowline_core::error::ErrorCode;
-use bowline_core::link::handshake::features;
-use bowline_core::link::{Joint, Mode, Refused, Welcome};
+use bowline_core::link::{Credentials, Drain, Features, Joint, Mode, Refused, Resumed, Welcome};
 use bowline_core::peer::{Connection, TransportEnd, Turn};
 use bowline_core::session::ClosedBy;
 use bowline_transport::Ending;
@@ -31,7 +31,9 @@ pub(crate) struct Keeper {
     pub(crate) window: Duration,
     /// How long one try may take.
     pub(crate) within: Duration,
-    pub(crate) heartbeat: bool,
+    pub(crate) features: Features,
+    /// The server has this one, or is another.
+    pub(crate) fingerprint: Option<String>,
 }
 
 /// A socket that is ready to carry the session.
@@ -49,15 +51,13 @@ enum Try {
 
 impl Keeper {
     pub(crate) fn new(dialer: Dialer, connection: Connection, welcome: Welcome, within: Duration) -> Self {
+        let features = Features::of(&welcome.features);
         Self {
             dialer,
             connection,
-            heartbeat: welcome.features.iter().any(|feature| feature == features::HEARTBEAT),
-            ticket: Ticket {
-                token: welcome.resume_token,
-                key: welcome.resume_key,
-                is_durable: welcome.features.iter().any(|feature| feature == features::DURABLE),
-            },
+            features,
+            fingerprint: welcome.runtime.fingerprint,
+            ticket: Ticket { token: welcome.resume_token, key: welcome.resume_key, is_durable: features.durable },
             window: Duration::from_secs(welcome.resume_window_sec),
             within,
         }
@@ -69,7 +69,12 @@ impl Keeper {
         loop {
             let Ready { opening, ending, attached } = ready;
             let transport = (opening.sender, opening.receiver);
-            let end = match self.connection.drive(attached, transport, None).await {
+            let turn = self.connection.drive(attached, transport, None);
+            let turn = tokio::select! {
+                turn = turn => turn,
+                never = self.attend() => match never {},
+            };
+            let end = match turn {
                 Turn::Detached(end) => end,
                 Turn::Ended(closed) => {
                     let traffic = ending.finish().await;
@@ -78,7 +83,7 @@ impl Keeper {
                 Turn::Superseded => return,
             };
             drop(ending);
-            tracing::debug!(%end, "session detached");
+            tracing::debug!(monotonic_counter.bowline_sessions_detached = 1_u64, %end, "session detached");
             let closed = self.connection.clone();
             let again = tokio::select! {
                 again = self.again(&end) => again,
@@ -87,10 +92,23 @@ impl Keeper {
             ready = match again {
                 Ok(again) => again,
                 Err(Refused { code, message, .. }) => {
-                    tracing::debug!(%code, message, "session lost");
+                    tracing::debug!(monotonic_counter.bowline_sessions_lost = 1_u64, %code, message, "session lost");
                     return self.connection.end_with(ClosedBy::Transport, &code, &message);
                 }
             };
+        }
+    }
+
+    /// Says again who we are whenever the server asks. Cancel-safe: what was not answered is asked
+    /// again on the next socket.
+    async fn attend(&self) -> Infallible {
+        loop {
+            self.connection.asked().await;
+            let Some(refresh) = self.connection.link(|endpoint| endpoint.take_refresh()) else { continue };
+            match self.dialer.who.credentials(refresh.challenge).await.token {
+                Some(response) => self.connection.link(|endpoint| endpoint.authenticate(response)),
+                None => tracing::warn!("the server asks who we are, and there are no credentials"),
+            }
         }
     }
 
@@ -100,6 +118,13 @@ impl Keeper {
         let taken_over = matches!(end, TransportEnd::Closed { code: TAKEN_OVER, .. });
         let deadline = Instant::now() + self.window;
         let mut pause = PAUSE_MIN;
+        if let Some(Drain { retry_after_ms, resume_url, .. }) = self.connection.link(|endpoint| endpoint.take_drain()) {
+            resume_url.iter().for_each(|url| self.dialer.go_to(url));
+            if let Some(wait_ms) = retry_after_ms {
+                let wait = Duration::from_millis(wait_ms) + rand::random_range(Duration::ZERO..=pause);
+                sleep(wait.min(self.window)).await;
+            }
+        }
         loop {
             let limit = (Instant::now() + self.within).min(deadline);
             let tried = timeout_at(limit, self.attempt()).await;
@@ -130,37 +155,30 @@ impl Keeper {
             later(None)
         })?;
         let (mut opening, ending) = Opening::of(socket.ok_or_else(|| later(None))?);
+        let auth = self.dialer.who.credentials(None).await;
         let (stands, token) = self.connection.link(|endpoint| {
             let (came, first_retained, ids) = (endpoint.processed(), endpoint.first_retained(), endpoint.session.ids());
-            let stands = Standing { came, first_retained, ids, auth: self.dialer.credentials() };
+            let stands = Standing { came, first_retained, ids, auth: Credentials::default() };
             (stands, endpoint.take_token())
         });
+        let stands = Standing { auth, ..stands };
         if let Some(token) = token {
             self.ticket.token = token;
         }
         let resumed = opening.resume(&self.ticket, &stands).await.map_err(|failure| match failure {
             Failure::Refused(refused) if refused.retryable || refused.code == ErrorCode::RateLimited => {
+                refused.resume_url.iter().for_each(|url| self.dialer.go_to(url));
                 later(refused.retry_after_ms.map(Duration::from_millis))
             }
             Failure::Refused(refused) => Try::Never(refused),
             Failure::Plain | Failure::Gone(_) => later(None),
         })?;
+        let attached = self.attach(&resumed);
         let is_durable = self.ticket.is_durable;
         self.ticket = Ticket { token: resumed.resume_token, key: resumed.resume_key, is_durable };
-        let attached = match (&resumed.mode, &resumed.left) {
-            (Mode::Cold, Some(left)) => self.connection.attach_cold(self.heartbeat, left),
-            (Mode::Warm, _) => self.connection.attach(Joint {
-                peer_processed: resumed.last_event_seq,
-                peer_sends_after: Some(resumed.replayed_from),
-                heartbeat: self.heartbeat,
-            }),
-            (mode, _) => {
-                let message = format!("the server resumes in a way that was not asked for: {mode:?}");
-                Err(Refused::new(ErrorCode::InvalidRequest, message))
-            }
-        };
         let attached = attached.map_err(Try::Never)?;
         tracing::debug!(
+            monotonic_counter.bowline_sessions_resumed = 1_u64,
             mode = ?resumed.mode,
             epoch = resumed.epoch,
             resent = attached.resent,
@@ -168,5 +186,30 @@ impl Keeper {
             "session resumed"
         );
         Ok(Ready { opening, ending, attached })
+    }
+
+    /// Goes on as the server says it does, if that is the server of before.
+    fn attach(&mut self, resumed: &Resumed) -> Result<Attached, Refused> {
+        let fingerprint = resumed.runtime.as_ref().and_then(|runtime| runtime.fingerprint.as_ref());
+        if self.fingerprint.is_some() && fingerprint != self.fingerprint.as_ref() {
+            let message = "the server that resumes the session has another fingerprint than the one that began it";
+            return Err(Refused::new(ErrorCode::WrongRuntime, message));
+        }
+        if let Some(features) = &resumed.features {
+            self.features = Features::of(features);
+        }
+        self.connection.link(|endpoint| endpoint.set_lease(resumed.lease));
+        match (&resumed.mode, &resumed.left) {
+            (Mode::Cold, Some(left)) => self.connection.attach_cold(self.features, left),
+            (Mode::Warm, _) => self.connection.attach(Joint {
+                peer_processed: resumed.last_event_seq,
+                peer_sends_after: Some(resumed.replayed_from),
+                features: self.features,
+            }),
+            (mode, _) => {
+                let message = format!("the server resumes in a way that was not asked for: {mode:?}");
+                Err(Refused::new(ErrorCode::InvalidRequest, message))
+            }
+        }
     }
 }

@@ -20,14 +20,18 @@ mod session;
 #[cfg(feature = "tls")]
 mod tls;
 mod url;
+mod who;
 
 pub use batch::{Batch, batch};
 pub use bowline_core::endpoint::LinkEvent;
-pub use bowline_core::link::LinkRules;
+pub use bowline_core::link::{
+    ClientIdentity, Credentials, EntryKind, LinkRules, LinkStats, ListFilter, ObjectEntry, Objects, RuntimeIdentity,
+    SharedLimits, Status, TrustLevel,
+};
 pub use bowline_core::peer::Events;
 pub use bowline_transport::KeepAlive;
 pub use connect::{Connect, connect};
 pub use error::ConnectError;
 #[cfg(feature = "tls")]
 pub use rustls;
-pub use session::Session;
+pub use session::{Server, Session};

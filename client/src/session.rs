@@ -1,8 +1,11 @@
 //! A session on a WebSocket, as its user holds it.
 
 use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
 
-use bowline_core::peer::{Connection, Events, Reference, Stub};
+use bowline_core::link::{Features, LinkStats, List, ListFilter, Objects, RuntimeIdentity, SharedLimits, Welcome};
+use bowline_core::peer::{Connection, Events, Reference, SessionError, Stub};
 use bowline_core::session::{Closed, Stats};
 
 /// An open session. Clones are the same session, and so are all references obtained from it; it
@@ -11,11 +14,43 @@ use bowline_core::session::{Closed, Stats};
 #[derive(Clone)]
 pub struct Session {
     connection: Connection,
+    server: Option<Arc<Server>>,
+}
+
+/// What a server that resumes sessions has said of itself and of this one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Server {
+    /// Names the session in logs of both sides.
+    pub session_id: String,
+    /// What the server is.
+    pub runtime: RuntimeIdentity,
+    /// Who it takes us for; `None` is nobody in particular.
+    pub principal: Option<String>,
+    /// What both sides can do.
+    pub features: Features,
+    /// What the server bounds, if it has said so.
+    pub limits: Option<SharedLimits>,
+    /// How long the session is kept without a connection.
+    pub resume_window: Duration,
+}
+
+impl Server {
+    pub(crate) fn of(welcome: &Welcome) -> Self {
+        Self {
+            session_id: welcome.session_id.clone(),
+            runtime: welcome.runtime.clone(),
+            principal: welcome.principal.clone(),
+            features: Features::of(&welcome.features),
+            limits: welcome.limits,
+            resume_window: Duration::from_secs(welcome.resume_window_sec),
+        }
+    }
 }
 
 impl Session {
-    pub(crate) fn new(connection: Connection) -> Self {
-        Self { connection }
+    pub(crate) fn new(connection: Connection, server: Option<Server>) -> Self {
+        Self { connection, server: server.map(Arc::new) }
     }
 
     /// The server's root object. Nothing is sent; that it has these methods shows when one is
@@ -50,6 +85,39 @@ impl Session {
     /// A session that is not resumable has no events.
     pub fn events(&self) -> Events {
         self.connection.events()
+    }
+
+    /// What the server has said of itself; `None` if it does not resume sessions.
+    pub fn server(&self) -> Option<&Server> {
+        self.server.as_deref()
+    }
+
+    /// Until when we may go on without saying again who we are, in seconds since 1970; see
+    /// [`Connect::credentials`](crate::Connect::credentials). `None` is for as long as the session
+    /// lasts.
+    pub fn lease_expires_at(&self) -> Option<u64> {
+        let renewed = self.connection.link(|endpoint| endpoint.lease());
+        renewed.map(|lease| lease.expires_at)
+    }
+
+    /// What the server holds for this session: results of our calls, and objects that we were
+    /// given. Answers come a page at a time, 100 entries unless the question says otherwise;
+    /// `next_cursor` asks for the next. Cancel-safe.
+    ///
+    /// # Errors
+    /// The session is over, or the server does not answer such questions.
+    pub async fn list(
+        &self,
+        filter: ListFilter,
+        limit: Option<usize>,
+        cursor: Option<String>,
+    ) -> Result<Objects, SessionError> {
+        self.connection.list(List { request_id: 0, filter, limit, cursor }).await
+    }
+
+    /// How far the two sides are with each other.
+    pub fn link_stats(&self) -> LinkStats {
+        self.connection.link(|endpoint| endpoint.link_stats())
     }
 
     /// How many references the two sides hold of each other.

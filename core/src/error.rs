@@ -48,6 +48,16 @@ macro_rules! codes {
 codes! {
     /// A frame that cannot be read, or that has no place at this point.
     InvalidRequest = "INVALID_REQUEST",
+    /// What came cannot be taken apart at all.
+    ParseError = "PARSE_ERROR",
+    /// There is no such method, or the peer knows nothing of what was asked of it.
+    MethodNotFound = "METHOD_NOT_FOUND",
+    /// The arguments are not those of the method.
+    InvalidParams = "INVALID_PARAMS",
+    /// What was named is not there.
+    NotFound = "NOT_FOUND",
+    /// The peer is gone, and what was under way with it.
+    AgentDisconnected = "AGENT_DISCONNECTED",
     /// Something came before the handshake.
     HandshakeRequired = "HANDSHAKE_REQUIRED",
     /// No version of the link is spoken by both.
@@ -62,6 +72,8 @@ codes! {
     PayloadTooLarge = "PAYLOAD_TOO_LARGE",
     /// A fault of the side that says so.
     InternalError = "INTERNAL_ERROR",
+    /// The server went by another name or certificate before.
+    WrongRuntime = "WRONG_RUNTIME",
     /// The server stops.
     Draining = "DRAINING",
     /// The token was not made here, or was changed.

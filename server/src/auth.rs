@@ -1,9 +1,10 @@
 //! Who a peer is. What it may do is the business of the object it is given.
 
 use std::fmt;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use bowline_core::link::{Credentials, Secret};
+use bowline_core::link::{Credentials, Secret, TrustLevel};
 use http::StatusCode;
 use http::header::AUTHORIZATION;
 
@@ -12,16 +13,47 @@ use crate::peer_info::Peer;
 
 /// Who a peer was found to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Principal {
     /// Names a user or a program, the same in every session. Goes into tokens as a hash, and to
     /// the peer itself.
     pub id: String,
+    /// How long the peer may go on before it has to say again who it is. A client that knows how
+    /// is asked a minute before; whoever has not answered by then is evicted. `None` is for as long
+    /// as the session lasts.
+    pub lease: Option<Duration>,
+    /// How far the peer is trusted, for it to know.
+    pub trust_level: Option<TrustLevel>,
+    /// It was found out by the connection: a certificate, or a peer of the operating system. Every
+    /// connection on which the session goes on is looked at again.
+    pub is_of_connection: bool,
 }
 
 impl Principal {
     /// Somebody who is known by this name.
     pub fn new(id: impl Into<String>) -> Self {
-        Self { id: id.into() }
+        Self { id: id.into(), lease: None, trust_level: None, is_of_connection: false }
+    }
+
+    /// Sets how long the peer may go on before it has to say again who it is.
+    #[must_use]
+    pub fn with_lease(mut self, lease: Duration) -> Self {
+        self.lease = Some(lease);
+        self
+    }
+
+    /// Sets how far the peer is trusted.
+    #[must_use]
+    pub fn with_trust_level(mut self, trust_level: TrustLevel) -> Self {
+        self.trust_level = Some(trust_level);
+        self
+    }
+
+    /// Says that it was found out by the connection.
+    #[must_use]
+    pub fn of_connection(mut self) -> Self {
+        self.is_of_connection = true;
+        self
     }
 
     /// Nobody in particular.
@@ -35,7 +67,9 @@ impl Principal {
     }
 }
 
-/// Finds out who a peer is, once for each session, before it gets a root object.
+/// Finds out who a peer is before it gets a root object: once for each session, and again when
+/// its lease is about to end, when the session is made again by another process, and when
+/// [`Reauth`](crate::Reauth) asks for it.
 ///
 /// Closures from a bearer token to an optional principal are authenticators, too.
 #[async_trait]

@@ -14,6 +14,9 @@ pub struct HttpLimits {
     /// Connections of one address, which [`serve`](crate::Service::serve) alone can count.
     /// Beyond: 503. Raise it behind a proxy, where all peers have one address. Default 256.
     pub connections_per_address: usize,
+    /// Sockets of clients that have the link and have yet to be let in. Beyond: `RATE_LIMITED`.
+    /// Default 1,000.
+    pub unauthenticated: usize,
     /// Bytes of a request's head, for [`serve`](crate::Service::serve); 8 KiB at least. Beyond:
     /// 431. Default 16 KiB.
     pub header_bytes: usize,
@@ -40,6 +43,7 @@ impl Default for HttpLimits {
         Self {
             connections: 10_000,
             connections_per_address: 256,
+            unauthenticated: 1_000,
             header_bytes: 16 << 10,
             headers: 64,
             handshake: Duration::from_secs(10),

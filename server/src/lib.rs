@@ -13,10 +13,13 @@
 //! # }
 //! ```
 mod auth;
+mod authority;
 mod batch;
 mod drain;
 mod error;
+mod held;
 mod http_limits;
+mod keys;
 mod link;
 mod listen;
 mod peer_info;
@@ -30,12 +33,13 @@ pub mod store;
 mod ws;
 
 pub use auth::{Authenticator, Principal};
-pub use bowline_core::link::{Credentials, LinkRules, Secret};
+pub use bowline_core::link::{Credentials, LinkRules, LinkStats, RuntimeIdentity, Secret, TrustLevel};
 pub use bowline_core::resume::{Key, KeyError, KeyRing, TokenPolicy};
 pub use bowline_transport::KeepAlive;
 pub use error::{Refusal, ServerError};
 pub use http_limits::HttpLimits;
+pub use keys::Keys;
 pub use peer_info::{Peer, PeerAddress, Via};
 pub use restoration::Restoration;
-pub use resumption::Resumption;
-pub use service::Service;
+pub use resumption::{OnReplay, Reauth, Resumption};
+pub use service::{Service, Successor};

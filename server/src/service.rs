@@ -48,6 +48,31 @@ pub struct Service {
     pub(crate) registry: Arc<Registry>,
 }
 
+/// Who serves the sessions of a service that stops.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Successor {
+    /// How long clients should wait at least before they come back.
+    pub retry_after: Option<Duration>,
+    /// Where they find their sessions, if not where they were. A client goes from `wss:` to `wss:`
+    /// only.
+    pub resume_url: Option<String>,
+}
+
+impl Successor {
+    /// Somebody at the same address, after so long.
+    pub fn after(wait: Duration) -> Self {
+        Self { retry_after: Some(wait), resume_url: None }
+    }
+
+    /// Somebody at this address.
+    #[must_use]
+    pub fn at(mut self, url: impl Into<String>) -> Self {
+        self.resume_url = Some(url.into());
+        self
+    }
+}
+
 type Root = Arc<dyn Fn(Peer) -> Opening + Send + Sync>;
 type Opening = Pin<Box<dyn Future<Output = Result<Stub, Refusal>> + Send>>;
 
@@ -167,12 +192,34 @@ impl Service {
     /// peer, with code 1001; what still runs shortly before the deadline is cut off. When the
     /// future is dropped the service stops all the same.
     pub async fn drain(&self, within: Duration) {
+        self.drain_to(within, Successor::default()).await;
+    }
+
+    /// As [`drain`](Self::drain). Clients whose sessions outlive this process are told who serves
+    /// them next.
+    pub async fn drain_to(&self, within: Duration, successor: Successor) {
+        self.registry.set_successor(successor);
         let deadlines = self.sessions.start_drain(within);
         self.registry.end_parked(&ErrorCode::Draining, GOING_AWAY.1);
         self.emptied(deadlines).await;
         if let Some(keeper) = &self.registry.keeper {
             keeper.close().await;
         }
+    }
+
+    /// Ends a session for good, by the name that its [`Welcome`](bowline_core::link::Welcome) and
+    /// the log give it: its client is told `code` and `reason`, its tokens are worth nothing any
+    /// more, and what was kept of it goes. False if this process does not have it.
+    pub fn evict(&self, session: &str, code: &ErrorCode, reason: &str) -> bool {
+        let entry = self.registry.entry(session);
+        entry.inspect(|entry| self.registry.evict(entry, code, reason)).is_some()
+    }
+
+    /// As [`evict`](Self::evict), for every session of a principal. Returns how many that were.
+    pub fn evict_principal(&self, id: &str, code: &ErrorCode, reason: &str) -> usize {
+        let sessions = self.registry.of_whom(|entry| entry.principal.id == id);
+        sessions.iter().for_each(|entry| self.registry.evict(entry, code, reason));
+        sessions.len()
     }
 
     /// Waits until all that a drain waits for is over, or until its deadline. Cancel-safe.

@@ -120,7 +120,7 @@ async fn whoever_is_robbed_of_token_and_key_is_told() {
     let Ok(Some(Frame::Challenge { challenge })) = Frame::read(first.to_text().unwrap()) else { panic!("{first}") };
     let resume = Resume {
         protocol: vec![1],
-        features: Vec::new(),
+        features: vec!["ack".to_owned(), "heartbeat".to_owned()],
         proof: prove(&key, &challenge, &token, 1),
         resume_token: token,
         last_event_seq: 1,
@@ -178,7 +178,7 @@ async fn a_client_that_is_away_refuses_what_it_cannot_keep() {
 async fn a_session_whose_key_is_gone_is_lost() {
     let with_key = |id: &str| {
         let mut resumption = Resumption::default();
-        resumption.keys = KeyRing::new(Key::new(id, &[7; 32]).unwrap());
+        resumption.keys = KeyRing::new(Key::new(id, &[7; 32]).unwrap()).into();
         service().resumption(resumption)
     };
     let (old, new) = (serve(with_key("old")).await, serve(with_key("new")).await);

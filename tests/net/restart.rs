@@ -153,7 +153,7 @@ impl Site {
 
     pub(crate) fn start(&self, at: Option<SocketAddr>) -> Process {
         let mut resumption = Resumption::default();
-        resumption.keys = KeyRing::new(Key::new("test", &[7; 32]).unwrap());
+        resumption.keys = KeyRing::new(Key::new("test", &[7; 32]).unwrap()).into();
         let world = Arc::clone(&self.world);
         let counter = Restorer::of::<Stored, _, _, _>(move |_ctx, params: StoredParams| {
             let world = Arc::clone(&world);

@@ -11,7 +11,7 @@ use super::{Attached, Endpoint, LinkEvent};
 use crate::error::ErrorCode;
 use crate::id::Ids;
 use crate::limits::Limits;
-use crate::link::{Covers, Frame, Joint, Left, Link, LinkRules, Refused, Role, Secret};
+use crate::link::{Covers, Features, Frame, Joint, Lease, Left, Link, LinkRules, Refused, Role, Secret};
 use crate::session::{
     Adjustment, Closed, Kind, Recipe, Remembered, Replanned, Revived, Session, Snapshot, SnapshotError,
 };
@@ -52,6 +52,12 @@ struct Storing {
     after: u64,
     /// Releases that may be sent once it is stored.
     withheld: usize,
+}
+
+impl Checkpoints {
+    pub(super) fn was_restored(&self) -> bool {
+        self.lineage > 0
+    }
 }
 
 /// A session as bytes, for a store.
@@ -146,10 +152,10 @@ impl Endpoint {
         Some(Checkpoint { number, lineage, bytes })
     }
 
-    /// The checkpoint is stored, and this is its token.
-    pub fn stored(&mut self, token: Secret) {
+    /// The checkpoint is stored, and this is its token; with it, until when the client may go on.
+    pub fn stored(&mut self, token: Secret, lease: Option<Lease>) {
         if let (Some(storing), Some(link)) = (self.checkpoints.storing.take(), &mut self.link) {
-            link.tokens.place(storing.after, token, storing.covers);
+            link.tokens.place(storing.after, token, storing.covers, lease);
             self.session.release_withheld(storing.withheld);
         }
     }
@@ -174,18 +180,6 @@ impl Endpoint {
         if let Some(link) = &mut self.link {
             link.tokens.begin_with(number);
         }
-    }
-
-    /// Asks the client to keep its new calls for the process that comes next.
-    pub fn drain(&mut self, retry_after_ms: Option<u64>) {
-        if let Some(link) = &mut self.link {
-            link.queue(Frame::Drain { retry_after_ms });
-        }
-    }
-
-    /// The client has said that it keeps them: nothing new comes on this transport.
-    pub fn is_drained(&self) -> bool {
-        self.link.as_ref().is_some_and(|link| link.drains)
     }
 
     /// How often the session was made again.
@@ -230,7 +224,7 @@ impl Endpoint {
     ///
     /// # Errors
     /// The session is over, or the server holds what the client never gave.
-    pub fn attach_cold(&mut self, now: Time, heartbeat: bool, left: &Left) -> Result<Attached, Refused> {
+    pub fn attach_cold(&mut self, now: Time, features: Features, left: &Left) -> Result<Attached, Refused> {
         let Some(link) = self.link.as_mut().filter(|_| !self.session.is_closed()) else {
             return Err(Refused::new(ErrorCode::ResumeWindowExpired, "the session is over"));
         };
@@ -240,7 +234,7 @@ impl Endpoint {
             self.session.close(closed, false);
             refused
         })?;
-        let joint = Joint { peer_processed: 0, peer_sends_after: None, heartbeat };
+        let joint = Joint { peer_processed: 0, peer_sends_after: None, features };
         let (attachment, resent) = link.attach(now, joint)?;
         let Replanned { resent: calls, unknown, not_attempted, lost } = became;
         self.events.push_back(LinkEvent::Restored { resent: calls, unknown, not_attempted, lost });

@@ -6,17 +6,20 @@
 //! through the endpoint, under the [`Attachment`] of that transport.
 
 mod cold;
+mod control;
+mod dates;
 
 use std::collections::VecDeque;
 
 pub use cold::{Checkpoint, RestoreError, Restored};
 
 use cold::Checkpoints;
+use dates::Dates;
 
 use crate::error::ErrorCode;
 use crate::limits::Limits;
-use crate::link::{Asked, Attachment, Frame, Joint, Link, LinkRules, Refused, Role, Secret};
-use crate::session::{Closed, ClosedBy, Session, Wanted};
+use crate::link::{Attachment, Drain, Frame, Joint, Link, LinkRules, LinkStats, Refused, Role};
+use crate::session::{Closed, ClosedBy, Session};
 use crate::time::Time;
 
 /// The only transport of a plain session.
@@ -33,6 +36,11 @@ pub struct Endpoint {
     /// From then on this process may not carry anything out.
     lease_until: Option<Time>,
     events: VecDeque<LinkEvent>,
+    dates: Dates,
+    /// The peer has become slow, and nobody has been told.
+    slow: bool,
+    /// The client has closed the session, and calls run on for a while.
+    closing: Option<Closed>,
     /// The peer asked for the end, and is to be told that it came.
     answers_close: bool,
     /// The end of the session has been written, or need not be.
@@ -65,6 +73,15 @@ pub enum LinkEvent {
         not_attempted: usize,
         /// References that are broken.
         lost: usize,
+    },
+    /// The server is about to stop: new calls wait for another process, or for the end.
+    Draining(Drain),
+    /// The peer confirms much less than it is sent: three quarters of what may be kept for it is.
+    PeerSlow {
+        /// Bytes that it has not confirmed.
+        retained_bytes: usize,
+        /// Messages that it has not confirmed.
+        retained_messages: usize,
     },
     /// The session is over, and not by us.
     Lost {
@@ -104,6 +121,9 @@ impl Endpoint {
             checkpoints: Checkpoints::default(),
             lease_until: None,
             events: VecDeque::new(),
+            dates: Dates::default(),
+            slow: false,
+            closing: None,
             answers_close: false,
             said_goodbye: false,
             told_end: false,
@@ -165,48 +185,16 @@ impl Endpoint {
             return false;
         }
         link.hear(now);
+        if self.closing.is_some() {
+            return true;
+        }
+        self.dates.note(now, &self.session);
         if Frame::is_frame(text) {
             self.handle_frame(now, text);
         } else if link.count(now, text.len()) {
             self.session.handle_message(text);
         }
         !self.session.is_closed()
-    }
-
-    fn handle_frame(&mut self, now: Time, text: &str) {
-        let Some(link) = &mut self.link else { return };
-        let asked = match Frame::read(text) {
-            Ok(Some(Frame::Reconcile { hold, pull })) if link.role() == Role::Server => {
-                if link.count(now, text.len()) {
-                    self.session.reconcile(&Wanted { hold, pull });
-                }
-                return;
-            }
-            Ok(Some(Frame::Skip { next_positive })) if link.role() == Role::Server => {
-                if link.count(now, text.len()) {
-                    self.session.skip(next_positive);
-                }
-                return;
-            }
-            Ok(Some(frame)) => {
-                let asked = link.handle(frame);
-                if let Some(covers) = link.covers.filter(|_| link.role() == Role::Client) {
-                    self.session.covered(covers.next_positive);
-                }
-                asked
-            }
-            Ok(None) => Asked::Nothing,
-            Err(refused) => Asked::Broken(refused.code, refused.message),
-        };
-        match asked {
-            Asked::Nothing => {}
-            Asked::End { code, reason, answer } => {
-                self.answers_close = answer;
-                let name = code.map_or_else(|| "Error".to_owned(), |code| code.to_string());
-                self.session.handle_disconnect(Closed { by: ClosedBy::Peer, name, message: reason });
-            }
-            Asked::Broken(code, message) => self.end(ClosedBy::Protocol, &code, &message),
-        }
     }
 
     /// What arrives at `until` or later is not carried out, unless this is said again by then.
@@ -235,7 +223,16 @@ impl Endpoint {
         if ((!link.is_full() && !link.holds_back()) || self.session.is_closed())
             && let Some(text) = self.session.poll_transmit()
         {
-            return Some(link.send(text));
+            let text = link.send(text);
+            if link.became_slow() {
+                let LinkStats { retained_bytes, retained_messages, .. } = link.stats();
+                self.slow = true;
+                self.events.push_back(LinkEvent::PeerSlow { retained_bytes, retained_messages });
+            }
+            return Some(text);
+        }
+        if let Some(objects) = self.answer_list() {
+            return Some(objects);
         }
         self.goodbye()
     }
@@ -248,7 +245,9 @@ impl Endpoint {
             Some(link) if link.attached().is_none() => false,
             Some(link) => {
                 let ends = self.session.is_closed() && !self.said_goodbye;
-                ends || link.has_transmit() || (waits && !link.is_full() && !link.holds_back())
+                ends || link.has_transmit()
+                    || !link.control.lists.is_empty()
+                    || (waits && !link.is_full() && !link.holds_back())
             }
         }
     }
@@ -297,18 +296,6 @@ impl Endpoint {
         Some(LinkEvent::Lost { code: ErrorCode::from(closed.name.as_str()), message: closed.message.clone() })
     }
 
-    /// Sends a newer token to the client.
-    pub fn send_token(&mut self, resume_token: Secret) {
-        if let Some(link) = &mut self.link {
-            link.queue(Frame::Token { resume_token, covers: None });
-        }
-    }
-
-    /// The newest token that the server has sent since the last time.
-    pub fn take_token(&mut self) -> Option<Secret> {
-        self.link.as_mut()?.token.take()
-    }
-
     /// Whether there is a link.
     pub fn is_linked(&self) -> bool {
         self.link.is_some()
@@ -324,11 +311,6 @@ impl Endpoint {
         self.link.as_ref().map_or(0, Link::first_retained)
     }
 
-    /// Bytes and number of the messages that are kept to be sent again.
-    pub fn retained(&self) -> (usize, usize) {
-        self.link.as_ref().map_or((0, 0), Link::retained)
-    }
-
     /// Whether the peer has spoken on the newest transport.
     pub fn has_heard(&self) -> bool {
         self.link.as_ref().is_some_and(|link| link.heard)
@@ -337,6 +319,11 @@ impl Endpoint {
     /// Whether the peer has sent a frame of the link on the newest transport.
     pub fn has_heard_frame(&self) -> bool {
         self.link.as_ref().is_some_and(|link| link.heard_frame)
+    }
+
+    /// Bytes of messages and values that are held for the peer.
+    pub fn held_bytes(&self) -> usize {
+        self.link_stats().retained_bytes + self.session.transmit_bytes() + self.session.held_bytes()
     }
 
     /// Without a transport, more waits than may be kept. A client can still refuse what is new;

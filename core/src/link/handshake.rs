@@ -3,23 +3,12 @@
 //! The server speaks first, with a challenge. The client does not wait for it to say hello; a
 //! client that wants its session back does, because the challenge goes into its proof.
 
-use super::frame::{Frame, Hello, Refused, Resume};
+use super::frame::Frame;
+use super::greeting::{Credentials, Hello, Refused, Resume};
 use crate::error::ErrorCode;
 
 /// The versions of the link that are spoken here, best first.
 pub const VERSIONS: [u32; 1] = [1];
-
-/// What can be done beside, one name each. A peer that lacks one never sees its frames.
-pub mod features {
-    /// Acks, without which nothing is ever freed. Part of every link of version 1.
-    pub const ACK: &str = "ack";
-    /// Pings.
-    pub const HEARTBEAT: &str = "heartbeat";
-    /// Sessions that outlive the process of their server, where it keeps them.
-    pub const DURABLE: &str = "durable";
-    /// What needs nothing beside this version.
-    pub const ALL: [&str; 2] = [ACK, HEARTBEAT];
-}
 
 /// Bytes of a frame before a session; credentials are the longest part.
 pub const OPENING_BYTES_MAX: usize = 16 << 10;
@@ -72,6 +61,13 @@ impl Opening {
             let message = format!("`hello_id` has {} bytes, {HELLO_ID_BYTES_MAX} at most are kept", id.len());
             return Err(Refused::new(ErrorCode::InvalidRequest, message));
         }
+        if let Self::Hello(hello) = &opening
+            && hello.auth.scheme == Credentials::MTLS
+            && hello.client.fingerprint.is_none()
+        {
+            let message = "`client.fingerprint` has to say which certificate `auth.scheme` \"mtls\" is about";
+            return Err(Refused::new(ErrorCode::InvalidRequest, message));
+        }
         Ok(opening)
     }
 }
@@ -88,10 +84,4 @@ pub fn negotiate(theirs: &[u32]) -> Result<u32, Refused> {
     common.ok_or_else(|| {
         Refused::new(ErrorCode::ProtocolUnsupported, format!("spoken here: {VERSIONS:?}, there: {theirs:?}"))
     })
-}
-
-/// What both can do, of what the other can.
-pub fn common_features(theirs: &[String]) -> Vec<String> {
-    let ours = features::ALL.into_iter();
-    ours.filter(|ours| theirs.iter().any(|theirs| theirs == ours)).map(str::to_owned).collect()
 }

@@ -4,7 +4,9 @@
 
 use std::collections::VecDeque;
 
-use super::frame::{Covers, Frame, Secret};
+use super::frame::Frame;
+use super::greeting::{Covers, Lease};
+use super::secret::Secret;
 
 /// Checkpoints whose tokens the client has not confirmed. Beyond, no further one is made.
 const UNCONFIRMED_MAX: usize = 4;
@@ -46,8 +48,8 @@ impl Tokens {
     }
 
     /// Puts a token behind a message.
-    pub(crate) fn place(&mut self, after: u64, resume_token: Secret, covers: Covers) {
-        let frame = Frame::Token { resume_token, covers: Some(covers) };
+    pub(crate) fn place(&mut self, after: u64, resume_token: Secret, covers: Covers, lease: Option<Lease>) {
+        let frame = Frame::Token { resume_token, covers: Some(covers), lease };
         self.placed.push_back(Placed { after, checkpoint: covers.checkpoint, frame });
     }
 

@@ -11,8 +11,9 @@ use tokio::sync::broadcast;
 use crate::endpoint::{Attached, Endpoint, LinkEvent};
 use crate::error::ErrorCode;
 use crate::id::TargetId;
-use crate::link::{Joint, Left, LinkRules, Refused, Role};
+use crate::link::{Features, Joint, Left, LinkRules, List, Objects, Refused, Role};
 use crate::peer::driver::{self, Turn};
+use crate::peer::error::SessionError;
 use crate::peer::options::Options;
 use crate::peer::reference::Reference;
 use crate::peer::shared::Shared;
@@ -116,8 +117,8 @@ impl Connection {
     ///
     /// # Errors
     /// The session is over, or the server holds what was never given to it.
-    pub fn attach_cold(&self, heartbeat: bool, left: &Left) -> Result<Attached, Refused> {
-        self.shared.attach_by(|endpoint, now| endpoint.attach_cold(now, heartbeat, left))
+    pub fn attach_cold(&self, features: Features, left: &Left) -> Result<Attached, Refused> {
+        self.shared.attach_by(|endpoint, now| endpoint.attach_cold(now, features, left))
     }
 
     /// Nothing that arrives is carried out when `left` from now has passed, unless this is said
@@ -155,6 +156,39 @@ impl Connection {
     /// it is dropped before this returns.
     pub fn end_with(&self, by: ClosedBy, code: &ErrorCode, message: &str) {
         self.shared.input(|endpoint| endpoint.end(by, code, message));
+    }
+
+    /// Waits until the link asks something of whoever keeps the session: see [`Endpoint::asks`].
+    /// Cancel-safe.
+    pub async fn asked(&self) {
+        self.shared.asked.notified().await;
+    }
+
+    /// Asks the server what it holds for this session. Cancel-safe; waits through changes of the
+    /// transport.
+    ///
+    /// # Errors
+    /// The session is over, or the server does not answer such questions.
+    pub async fn list(&self, list: List) -> Result<Objects, SessionError> {
+        self.shared.list(list).await
+    }
+
+    /// Notes from now on when things are made, for [`list`](Self::list); this is the wall clock's
+    /// time in milliseconds since 1970.
+    pub fn date_from(&self, unix_ms: u64) {
+        let now = self.shared.now();
+        self.shared.lock().endpoint.date_from(unix_ms, now);
+    }
+
+    /// Carries out what the session asks for after [`link`](Self::link) has changed it. Runs user
+    /// code, as an arriving message does.
+    pub fn settle(&self) {
+        self.shared.input(|_| {});
+    }
+
+    /// Waits until no call of the peer's runs. Cancel-safe.
+    pub async fn quiet(&self) {
+        self.shared.until_quiet().await;
     }
 
     /// What happens to the link from now on.

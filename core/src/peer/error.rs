@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::error::ErrorCode;
 use crate::peer::object::rejection;
-use crate::session::Closed;
+use crate::session::{Closed, ClosedBy};
 use crate::value::{self, Cap, DecodeError, EncodeError, ErrorKind, ErrorValue, Object, Payload, Value};
 
 /// An error type that can cross the wire; see `#[derive(RpcError)]`.
@@ -156,8 +156,12 @@ impl<E: RpcError> CallError<E> {
         match self {
             Self::App(error) => code_of(&error.to_value()),
             Self::Remote(error) => error.code(),
-            Self::Session(SessionError::Closed(closed)) => ErrorCode::known(&closed.name),
-            Self::Session(SessionError::TimedOut) | Self::Codec(_) => None,
+            Self::Session(SessionError::Closed(closed)) => {
+                let gone = (closed.by == ClosedBy::Transport).then_some(ErrorCode::AgentDisconnected);
+                ErrorCode::known(&closed.name).or(gone)
+            }
+            Self::Codec(CodecError::Encode(_)) => Some(ErrorCode::InvalidParams),
+            Self::Session(SessionError::TimedOut) | Self::Codec(CodecError::Decode(_)) => None,
         }
     }
 }

@@ -21,6 +21,7 @@ mod promise;
 mod recipe;
 mod record;
 mod reference;
+mod rest;
 mod restorers;
 mod revival;
 mod runtime;

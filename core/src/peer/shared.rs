@@ -22,6 +22,7 @@ use crate::peer::deliver;
 use crate::peer::interface::Repeat;
 use crate::peer::local::Local;
 use crate::peer::options::Options;
+use crate::peer::rest::Rest;
 use crate::peer::restorers::Unmade;
 use crate::peer::revival::Revival;
 use crate::peer::runtime::{self, Instant, Task};
@@ -44,6 +45,8 @@ pub(crate) struct Shared {
     pub(crate) ended: watch::Sender<Option<Closed>>,
     /// Tells whoever keeps the session that there is something to be kept.
     pub(crate) changed: Notify,
+    /// Tells whoever keeps the session that the link asks something of it.
+    pub(crate) asked: Notify,
     /// Tells streams that messages were sent, or that the session is over.
     pub(crate) room: Notify,
     /// Whose turn it is: the newest attachment.
@@ -71,8 +74,8 @@ pub(crate) struct State {
     pub(crate) waiters: HashMap<WaitId, Waiter>,
     /// Streams that are being sent.
     pub(crate) pumps: usize,
-    /// Told, by being dropped, when no answer is owed any more.
-    answered: Vec<oneshot::Sender<()>>,
+    /// Who waits for the session to come to rest.
+    pub(crate) rest: Rest,
     /// The list of jobs between its uses.
     pub(crate) spare: Vec<Job>,
     /// Jobs that come before what the session asks for next.
@@ -153,7 +156,7 @@ impl Shared {
                 closed: None,
                 waiters: HashMap::new(),
                 pumps: 0,
-                answered: Vec::new(),
+                rest: Rest::default(),
                 spare: Vec::new(),
                 deferred: Vec::new(),
                 durable: HashMap::new(),
@@ -163,6 +166,7 @@ impl Shared {
             wake: Notify::new(),
             ended: watch::Sender::new(None),
             changed: Notify::new(),
+            asked: Notify::new(),
             room: Notify::new(),
             events: OnceLock::new(),
             options,
@@ -346,34 +350,6 @@ impl Shared {
         self.leave(state);
     }
 
-    /// How the session ends, once it has. Cancel-safe.
-    pub(crate) async fn until_closed(&self) -> Closed {
-        let mut ended = self.ended.subscribe();
-        // The sender is `self.ended`, so it cannot go away while this waits.
-        let seen = ended.wait_for(Option::is_some).await;
-        seen.ok().and_then(|closed| closed.clone()).unwrap_or_else(crate::peer::wait::dropped)
-    }
-
-    /// Waits until no answer is owed. Cancel-safe.
-    pub(crate) async fn until_answered(&self) {
-        let receiver = {
-            let mut state = self.lock();
-            if self.all_answered(&state) {
-                return;
-            }
-            let (sender, receiver) = oneshot::channel();
-            state.answered.push(sender);
-            receiver
-        };
-        // The sender is dropped, never used.
-        let _ = receiver.await;
-    }
-
-    /// Streams count where nothing can be sent once the answers are.
-    fn all_answered(&self, state: &State) -> bool {
-        state.endpoint.session.answers_owed() == 0 && (self.acknowledges || state.pumps == 0)
-    }
-
     /// One message or other event, and all that follows from it; false once the session is over.
     pub(crate) fn input(self: &Arc<Self>, input: impl FnOnce(&mut Endpoint)) -> bool {
         let mut state = self.lock();
@@ -425,13 +401,15 @@ impl Shared {
         }
         state.pumping = false;
         let to_send = state.endpoint.has_transmit();
-        let all_answered = self.all_answered(&state);
-        let answered = if all_answered { std::mem::take(&mut state.answered) } else { Vec::new() };
+        let told = self.at_rest(&mut state);
         while let Some(event) = state.endpoint.poll_event() {
             self.tell(event);
         }
+        if state.endpoint.asks() {
+            self.asked.notify_one();
+        }
         drop(state);
-        drop(answered);
+        told.tell();
         if to_send {
             self.wake.notify_one();
         }

@@ -30,6 +30,9 @@ pub enum KeyError {
     /// A token says which key made it, by name.
     #[error("two keys have one name")]
     SameName,
+    /// Only a key that is accepted, and does not sign, can be taken away.
+    #[error("no key of this name is accepted beside the one that signs")]
+    NotThere,
 }
 
 /// A root key, as the keys that are derived from it: no two purposes share one.
@@ -135,6 +138,16 @@ impl KeyRing {
             return Err(KeyError::SameName);
         }
         self.accepted.push(std::mem::replace(&mut self.active, key));
+        Ok(self)
+    }
+
+    /// Accepts no more what a key has signed.
+    ///
+    /// # Errors
+    /// There is no such key, or it is the one that signs.
+    pub fn remove(mut self, id: &str) -> Result<Self, KeyError> {
+        let place = self.accepted.iter().position(|key| key.id == id).ok_or(KeyError::NotThere)?;
+        self.accepted.remove(place);
         Ok(self)
     }
 

@@ -13,6 +13,7 @@ mod durable;
 mod eval;
 mod gather;
 mod io;
+mod listing;
 mod map;
 mod message;
 mod promise;
@@ -31,6 +32,7 @@ mod write;
 use std::collections::VecDeque;
 
 pub use io::{Closed, ClosedBy, Delivery, Kind, Outcome, Outgoing, Output, Path, Recipe, Ref, Stats, Step};
+pub use listing::{Entry, EntryState};
 pub use replan::{Adjustment, Remembered, Replanned};
 pub use revive::{Revived, Wanted};
 pub use snapshot::{Snapshot, SnapshotError};

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use bowline_core::endpoint::Endpoint;
 use bowline_core::id::Ids;
 use bowline_core::limits::Limits;
-use bowline_core::link::{Joint, LinkRules, Secret};
+use bowline_core::link::{Features, Joint, LinkRules, Secret};
 use bowline_core::time::Time;
 use serde_json::Value;
 
@@ -215,7 +215,7 @@ impl World {
         }
         let confirmed = server.endpoint.confirmed_checkpoint();
         self.store.retain(|&number, _| number >= confirmed);
-        server.endpoint.stored(Secret::new(checkpoint.number.to_string()));
+        server.endpoint.stored(Secret::new(checkpoint.number.to_string()), None);
     }
 
     fn cut(&mut self) {
@@ -245,7 +245,11 @@ impl World {
     fn resume_warm(&mut self) {
         let Some(server) = &mut self.server else { return };
         let came = self.client.endpoint.processed();
-        let joint = |peer_processed, peer_sends_after| Joint { peer_processed, peer_sends_after, heartbeat: false };
+        let joint = |peer_processed, peer_sends_after| Joint {
+            peer_processed,
+            peer_sends_after,
+            features: Features { heartbeat: false, ..Features::ALL },
+        };
         server.endpoint.confirm_checkpoint(self.client.token);
         let attached = server.endpoint.attach(Time::default(), joint(came, None)).expect("I8 the numbers fit");
         server.at = Some(attached.attachment);
@@ -285,7 +289,11 @@ impl World {
         }
         let mut server = Server::revived(restored, &self.outside, self.rules.restoring_authorises);
         server.again_is_told = self.rules.again_is_told;
-        let joint = Joint { peer_processed: 0, peer_sends_after: None, heartbeat: false };
+        let joint = Joint {
+            peer_processed: 0,
+            peer_sends_after: None,
+            features: Features { heartbeat: false, ..Features::ALL },
+        };
         server.at = Some(server.endpoint.attach(Time::default(), joint).expect("it is new").attachment);
         self.server = Some(server);
         self.tally.restores += 1;
@@ -293,7 +301,11 @@ impl World {
             // Before the client hears of it.
             return self.crash();
         }
-        let attached = self.client.endpoint.attach_cold(Time::default(), false, &left).expect("I9 both sides agree");
+        let attached = self
+            .client
+            .endpoint
+            .attach_cold(Time::default(), Features { heartbeat: false, ..Features::ALL }, &left)
+            .expect("I9 both sides agree");
         self.client.at = Some(attached.attachment);
         self.client.react();
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bowline_core::endpoint::{Attached, Endpoint, LinkEvent};
 use bowline_core::limits::Limits;
 use bowline_core::link::handshake::Opening;
-use bowline_core::link::{Frame, Joint, LinkRules, Role, Secret};
+use bowline_core::link::{Features, Frame, Joint, LinkRules, LinkStats, Role, Secret};
 use bowline_core::session::{Closed, ClosedBy, Output, Step};
 use bowline_core::time::Time;
 use bowline_core::value::Payload;
@@ -52,7 +52,7 @@ impl End {
         let mut rules = LinkRules::default();
         (rules.retain_messages, rules.retain_bytes) = (16, 4_096);
         let mut endpoint = Endpoint::linked(Limits::default(), true, role, rules.clone());
-        let first = Joint { peer_processed: 0, peer_sends_after: None, heartbeat: true };
+        let first = Joint { peer_processed: 0, peer_sends_after: None, features: Features::ALL };
         let attached = endpoint.attach(Time::default(), first).expect("the first transport fits");
         Self { endpoint, attached, rules, now: Time::default() }
     }
@@ -68,7 +68,11 @@ impl End {
         match joint {
             None => drop(self.endpoint.handle_text(self.attached.attachment, self.now, line)),
             Some((peer_processed, peer_sends_after)) => {
-                let joint = Joint { peer_processed, peer_sends_after, heartbeat: line.len().is_multiple_of(2) };
+                let joint = Joint {
+                    peer_processed,
+                    peer_sends_after,
+                    features: Features { heartbeat: line.len().is_multiple_of(2), ..Features::ALL },
+                };
                 match self.endpoint.attach(self.now, joint) {
                     Ok(attached) => self.attached = attached,
                     Err(_) => assert_eq!(self.endpoint, before, "a refusal changes nothing"),
@@ -96,7 +100,7 @@ impl End {
             let closed = Closed { by: ClosedBy::Transport, name: "Error".to_owned(), message: "dead".to_owned() };
             self.endpoint.detach(self.attached.attachment, self.now, closed);
         }
-        self.endpoint.send_token(Secret::new("newer"));
+        self.endpoint.send_token(Secret::new("newer"), None);
     }
 
     fn write(&mut self) {
@@ -109,7 +113,7 @@ impl End {
         let waits = self.endpoint.has_transmit() && self.endpoint.is_attached(self.attached.attachment);
         assert!(!waits, "there is something to write, and nothing comes");
         // A session that is over is written to its end, whatever that takes.
-        let (bytes, messages) = self.endpoint.retained();
+        let LinkStats { retained_bytes: bytes, retained_messages: messages, .. } = self.endpoint.link_stats();
         let is_bounded = messages <= self.rules.retain_messages && bytes <= self.rules.retain_bytes + 4_096;
         assert!(is_bounded || self.endpoint.session.is_closed(), "{messages} messages of {bytes} bytes");
         while let Some(event) = self.endpoint.poll_event() {

@@ -1,6 +1,7 @@
 //! Frames as they are written and read, the first words, and the link's own bounds and times.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
+mod control;
 mod hostile;
 
 use std::time::Duration;
@@ -9,7 +10,7 @@ use bowline_core::endpoint::{Attached, Endpoint, LinkEvent};
 use bowline_core::error::ErrorCode;
 use bowline_core::limits::Limits;
 use bowline_core::link::handshake::{Opening, negotiate};
-use bowline_core::link::{Frame, Joint, LinkRules, Refused, Role};
+use bowline_core::link::{Features, Frame, Joint, LinkRules, Refused, Role};
 use bowline_core::session::{Closed, ClosedBy, Step};
 use bowline_core::time::Time;
 use bowline_core::value::Payload;
@@ -21,7 +22,7 @@ fn at(ms: u64) -> Time {
 }
 
 fn joint(peer_processed: u64) -> Joint {
-    Joint { peer_processed, peer_sends_after: None, heartbeat: true }
+    Joint { peer_processed, peer_sends_after: None, features: Features::ALL }
 }
 
 fn end(role: Role, rules: LinkRules) -> (Endpoint, Attached) {
@@ -97,7 +98,7 @@ fn every_frame_is_read_and_written_to_the_letter() {
         r#"{"type":"session.close","reason":"done"}"#,
         r#"{"type":"session.closed"}"#,
         r#"{"type":"session.ack","last_processed_seq":1827}"#,
-        r#"{"type":"session.ping","nonce":"1"}"#,
+        r#"{"type":"session.ping","nonce":"1","sent_at":20000}"#,
         r#"{"type":"session.pong","ping_nonce":"1","last_processed_seq":1827}"#,
     ] {
         let frame = Frame::read(text).unwrap().unwrap();
@@ -138,7 +139,7 @@ fn idle_client_resumes_after_buffer_aged() {
     client.handle_text(first.attachment, at(1), r#"{"type":"session.ack","last_processed_seq":1}"#);
     client.detach(first.attachment, at(2), gone());
     // Nothing is kept any more, and nothing was missed.
-    assert_eq!((sent.len(), client.retained()), (1, (0, 0)));
+    assert_eq!((sent.len(), client.link_stats().retained_messages), (1, 0));
     for n in 1..10 {
         let attached = client.attach(at(n << 30), joint(1)).unwrap();
         assert!(written(&mut client, attached).is_empty());
@@ -188,7 +189,7 @@ fn what_is_confirmed_before_it_was_sent_again_keeps_its_number() {
     call(&mut server, "new");
     let again = written(&mut server, second);
     assert_eq!(again[..3], sent);
-    assert_eq!((again.len(), server.retained().1, server.has_transmit()), (4, 1, false));
+    assert_eq!((again.len(), server.link_stats().retained_messages, server.has_transmit()), (4, 1, false));
 }
 
 /// F17.
@@ -223,12 +224,12 @@ fn silence_is_asked_about_and_then_believed() {
     written(&mut client, attached);
     assert_eq!(client.poll_timeout(), Some(at(20_000)));
     assert!(client.handle_timeout(attached.attachment, at(20_000)));
-    assert_eq!(written(&mut client, attached), [r#"{"type":"session.ping","nonce":"1"}"#]);
+    assert_eq!(written(&mut client, attached), [r#"{"type":"session.ping","nonce":"1","sent_at":20000}"#]);
     let (mut server, of_server) = end(Role::Server, LinkRules::default());
     written(&mut server, of_server);
-    server.handle_text(of_server.attachment, at(1), r#"{"type":"session.ping","nonce":"1"}"#);
+    server.handle_text(of_server.attachment, at(1), r#"{"type":"session.ping","nonce":"1","sent_at":20000}"#);
     let pong = written(&mut server, of_server);
-    assert_eq!(pong, [r#"{"type":"session.pong","ping_nonce":"1","last_processed_seq":0}"#]);
+    assert_eq!(pong, [r#"{"type":"session.pong","ping_nonce":"1","received_at":1,"last_processed_seq":0}"#]);
     client.handle_text(attached.attachment, at(21_000), &pong[0]);
     assert!(client.handle_timeout(attached.attachment, at(40_999)));
     assert_eq!(client.poll_timeout(), Some(at(41_000)));

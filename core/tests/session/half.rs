@@ -3,7 +3,7 @@
 
 use bowline_core::endpoint::Endpoint;
 use bowline_core::limits::Limits;
-use bowline_core::link::{Attachment, Frame, Joint, LinkRules, Role};
+use bowline_core::link::{Attachment, Features, Frame, Joint, LinkRules, Role};
 use bowline_core::session::Session;
 use bowline_core::time::Time;
 
@@ -67,7 +67,7 @@ impl Half {
     /// A new transport, on which the test sends its last messages again.
     fn attach(&mut self, again: u64) -> Attachment {
         let peer_sends_after = Some(self.endpoint.processed() - again);
-        let joint = Joint { peer_processed: self.taken, peer_sends_after, heartbeat: true };
+        let joint = Joint { peer_processed: self.taken, peer_sends_after, features: Features::ALL };
         self.endpoint.attach(Time::default(), joint).expect("the numbers fit").attachment
     }
 }

@@ -2,7 +2,7 @@
 
 use bowline_core::endpoint::Endpoint;
 use bowline_core::limits::Limits;
-use bowline_core::link::{Attachment, Joint, LinkRules, Role};
+use bowline_core::link::{Attachment, Features, Joint, LinkRules, Role};
 use bowline_core::session::{Adjustment, ClosedBy, Session, Stats, Wanted};
 use bowline_core::time::Time;
 
@@ -167,7 +167,8 @@ impl Cuts {
 }
 
 fn attach(client: &mut Endpoint, server: &mut Endpoint) -> (Attachment, Attachment) {
-    let joint = |peer: &Endpoint| Joint { peer_processed: peer.processed(), peer_sends_after: None, heartbeat: true };
+    let joint =
+        |peer: &Endpoint| Joint { peer_processed: peer.processed(), peer_sends_after: None, features: Features::ALL };
     let (of_client, of_server) = (joint(server), joint(client));
     let attach =
         |endpoint: &mut Endpoint, joint| endpoint.attach(Time::default(), joint).expect("the numbers fit").attachment;

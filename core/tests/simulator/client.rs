@@ -6,7 +6,7 @@ use std::time::Duration;
 use bowline_core::endpoint::Endpoint;
 use bowline_core::error::ErrorCode;
 use bowline_core::limits::Limits;
-use bowline_core::link::{Attachment, Frame, Hello, Joint, LinkRules, Refused, Resume, Role, Secret};
+use bowline_core::link::{Attachment, Features, Frame, Hello, Joint, LinkRules, Refused, Resume, Role, Secret};
 use bowline_core::resume::prove;
 use bowline_core::session::ClosedBy;
 use bowline_core::time::Time;
@@ -208,7 +208,7 @@ impl Client {
         self.tries_until = None;
         let counted = peer_sends_after.unwrap_or_else(|| self.endpoint.processed());
         let peer_sends_after = if self.flaw == Flaw::NoDuplicateCheck { None } else { peer_sends_after };
-        let joint = Joint { peer_processed, peer_sends_after, heartbeat: true };
+        let joint = Joint { peer_processed, peer_sends_after, features: Features::ALL };
         let attached = self.endpoint.attach(around.now, joint).map_err(|refused| format!("I8: {refused:?}"))?;
         if let Some(id) = &self.session {
             let ledger = around.ledgers.entry(id.clone()).or_default();

@@ -4,7 +4,7 @@
 
 use bowline_core::endpoint::Endpoint;
 use bowline_core::error::ErrorCode;
-use bowline_core::link::LinkRules;
+use bowline_core::link::{LinkRules, LinkStats};
 use bowline_core::session::Stats;
 use bowline_core::time::Time;
 
@@ -54,7 +54,7 @@ pub(crate) fn i5_nothing_is_freed_before_it_arrived(of: &Endpoint, peer: &Endpoi
 /// I6: what is kept stays within its bounds; the last message may reach beyond that of bytes.
 pub(crate) fn i6_buffers_stay_within_their_bounds(endpoint: &Endpoint, rules: &LinkRules) -> Held {
     const LONGEST: usize = 256;
-    let (bytes, messages) = endpoint.retained();
+    let LinkStats { retained_bytes: bytes, retained_messages: messages, .. } = endpoint.link_stats();
     if bytes >= rules.retain_bytes + LONGEST || messages > rules.retain_messages {
         return Err(format!("I6: {messages} messages of {bytes} bytes are kept"));
     }
@@ -77,7 +77,8 @@ pub(crate) fn i8_both_ends_count_alike(ledger: &Ledger, client: &Endpoint, goes_
 /// I8: and when all is quiet they are equally far.
 pub(crate) fn i8_both_ends_have_come_equally_far(client: &Endpoint, server: &Endpoint) -> Held {
     let ends = [(client.first_retained(), server.processed() + 1), (server.first_retained(), client.processed() + 1)];
-    if ends.iter().any(|(next, awaited)| next != awaited) || client.retained() != (0, 0) || server.retained() != (0, 0)
+    if ends.iter().any(|(next, awaited)| next != awaited)
+        || [client, server].iter().any(|end| end.link_stats().retained_messages > 0)
     {
         return Err(format!("I8: what comes next, and what is awaited: {ends:?}"));
     }

@@ -7,7 +7,7 @@ use bowline_core::endpoint::{Attached, Endpoint};
 use bowline_core::error::ErrorCode;
 use bowline_core::limits::Limits;
 use bowline_core::link::handshake::Opening;
-use bowline_core::link::{Frame, Joint, Mode, Refused, Resume, Resumed, Role, Secret, Welcome};
+use bowline_core::link::{Features, Frame, Joint, Mode, Refused, Resume, Resumed, Role, Secret, Welcome};
 use bowline_core::resume::{Claims, Jti, Owner, TokenError, resume_key};
 use bowline_core::time::{Time, UnixTime};
 
@@ -117,6 +117,8 @@ impl Server {
             resume_window_sec: self.window.as_secs(),
             heartbeat_interval_sec: 1,
             last_event_seq: attached.processed,
+            lease: None,
+            limits: None,
         };
         Ok(Begun { id, attached, epoch, from: 0, answer: Frame::Welcome(welcome) })
     }
@@ -161,6 +163,9 @@ impl Server {
             replayed_from: from,
             replayed: attached.resent > 0,
             replay_count: attached.resent,
+            runtime: None,
+            lease: None,
+            features: None,
             left: None,
         };
         Ok(Begun { id: claims.sid, attached, epoch, from, answer: Frame::Resumed(resumed) })
@@ -168,7 +173,8 @@ impl Server {
 
     fn attach(&mut self, id: &str, now: Time, peer_processed: u64) -> Result<Attached, Refused> {
         let entry = self.sessions.get_mut(id).ok_or_else(expired)?;
-        let attached = entry.endpoint.attach(now, Joint { peer_processed, peer_sends_after: None, heartbeat: true })?;
+        let attached =
+            entry.endpoint.attach(now, Joint { peer_processed, peer_sends_after: None, features: Features::ALL })?;
         entry.parked = None;
         Ok(attached)
     }
@@ -201,7 +207,7 @@ impl Server {
         entry.owner.renew(next.clone());
         let (_epoch, token, _same_key) = self.mint(id, next, now);
         if let Some(entry) = self.sessions.get_mut(id) {
-            entry.endpoint.send_token(token);
+            entry.endpoint.send_token(token, None);
         }
     }
 

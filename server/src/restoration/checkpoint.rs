@@ -143,7 +143,8 @@ impl Registry {
             return Err(error);
         }
         placed.tokens.push_back((at, jti));
-        entry.connection.link(|endpoint| endpoint.stored(minted.token));
+        let lease = entry.lock().authority.lease();
+        entry.connection.link(|endpoint| endpoint.stored(minted.token, lease));
         tracing::trace!(session = entry.id, checkpoint = at.number, "session kept");
         Ok(true)
     }
@@ -167,7 +168,7 @@ impl Registry {
         (claims.ep, claims.jti) = (held.owner.epoch(), jti.clone());
         (claims.ln, claims.ck) = (taken.lineage, taken.number);
         let nonce = rand::random::<[u8; 24]>();
-        let (keys, policy) = (&self.resumption.keys, &self.resumption.tokens);
+        let (keys, policy) = (self.resumption.keys.ring(), &self.resumption.tokens);
         let minted = keys.mint_checkpoint(&mut claims, &taken.bytes, place, policy, unix_now(), &nonce);
         let checkpoint = store::Checkpoint {
             at: Position::default(),

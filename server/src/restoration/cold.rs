@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bowline_core::endpoint::{Endpoint, RestoreError, Restored};
 use bowline_core::error::ErrorCode;
 use bowline_core::id::Ids;
-use bowline_core::link::{Joint, Mode, Refused, Resume, Resumed, handshake};
+use bowline_core::link::{Joint, Mode, Refused, Resume, Resumed};
 use bowline_core::peer::{Connection, StoredVars, Vars};
 use bowline_core::resume::{Claims, Jti, Owner, TokenError, snapshot_sum};
 use bowline_core::session::ClosedBy;
@@ -16,7 +16,7 @@ use serde::Deserialize;
 use super::{Keeper, Kept};
 use crate::link::refused;
 use crate::peer_info::Peer;
-use crate::registry::{Admitted, Entry, Registry, has_heartbeat, random, refuse};
+use crate::registry::{Admitted, Entry, Registry, random, refuse, unix_ms};
 use crate::service::Service;
 use crate::store::{Claim, Claimed, Fence, Position, SessionStore, StoreError};
 
@@ -28,6 +28,8 @@ pub(crate) struct Claimant<'a> {
     pub(crate) resume: &'a Resume,
     pub(crate) claims: Claims,
     pub(crate) peer: Peer,
+    /// By what the client has shown who it is.
+    pub(crate) scheme: String,
     pub(crate) service: &'a Service,
 }
 
@@ -46,7 +48,7 @@ impl Registry {
     /// Another process has it, it is not there any more, or what was kept is no good.
     pub(crate) async fn restore(self: &Arc<Self>, claimant: Claimant<'_>) -> Result<(Admitted, Resumed), Refused> {
         let gone = || Refused::new(ErrorCode::ResumeWindowExpired, "there is no such session any more");
-        let Claimant { resume, claims, mut peer, service } = claimant;
+        let Claimant { resume, claims, mut peer, scheme, service } = claimant;
         let (Some(keeper), Some(ids), true) = (&self.keeper, resume.ids, resume.accept.contains(&Mode::Cold)) else {
             return Err(gone());
         };
@@ -72,14 +74,14 @@ impl Registry {
         let fence = taken.kept.fence.as_ref();
         let options = keeper.options(&service.options, &claims.sid, &claims.aud, &peer, fence);
         let connection = Connection::restored(endpoint, &revived.targets, Some(root), options);
-        let features = handshake::common_features(&resume.features);
-        let joint = Joint { peer_processed: 0, peer_sends_after: None, heartbeat: has_heartbeat(&features) };
-        let attached = connection.attach(joint)?;
+        connection.date_from(unix_ms());
         let mut entry_claims = claims.clone();
         entry_claims.ln = claims.ln + 1;
         let epoch = taken.owner.epoch();
-        let entry = Entry::restored(connection, peer.principal.clone(), taken.owner, entry_claims, taken.kept);
-        let entry = Arc::new(entry);
+        let who = (peer.principal.clone(), scheme);
+        let entry = Arc::new(Entry::restored(connection, who, taken.owner, entry_claims, taken.kept));
+        let features = entry.features(&resume.features);
+        let attached = entry.connection.attach(Joint { peer_processed: 0, peer_sends_after: None, features })?;
         let (resume_token, resume_key) = self.mint_for(&entry, taken.next);
         self.admit_restored(&entry);
         let resumed = Resumed {
@@ -92,6 +94,9 @@ impl Registry {
             replayed_from: 0,
             replayed: false,
             replay_count: 0,
+            runtime: Some(self.resumption.runtime.clone()),
+            lease: entry.lock().authority.lease(),
+            features: Some(features.names()),
             left: Some(left),
         };
         tracing::info!(session = entry.id, epoch, "session restored");

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bowline_core::link::handshake::features;
+use bowline_core::link::Features;
 use bowline_core::peer::{Durability, Options, RestoreCtx, Restorer, Restorers};
 use tokio::sync::Mutex;
 
@@ -138,7 +138,7 @@ impl Keeper {
 
     /// Whether a client can have its session back from another process.
     pub(crate) fn is_for(features: &[String]) -> bool {
-        features.iter().any(|feature| feature == features::DURABLE)
+        Features::of(features).durable
     }
 
     /// What a session that is kept is started with.

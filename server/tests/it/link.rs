@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 use crate::harness::{Socket, rss_bytes, serve, service, within};
 
-const HELLO: &str = r#"{"type":"session.hello","protocol":[1],"features":["ack"],"hello_id":"once"}"#;
+const HELLO: &str = r#"{"type":"session.hello","protocol":[1],"features":["ack","heartbeat"],"hello_id":"once"}"#;
 const CALL: &str = r#"["push",["pipeline",0,["add"],[1,2]]]"#;
 
 /// A socket on which the link was agreed upon, and the server's challenge.
@@ -77,7 +77,7 @@ impl Linked {
         let mut linked = Self::open(address).await;
         let resume = Resume {
             protocol: vec![1],
-            features: Vec::new(),
+            features: vec!["ack".to_owned(), "heartbeat".to_owned()],
             resume_token: token.clone(),
             last_event_seq: came,
             first_retained_seq: 1,
@@ -282,7 +282,7 @@ async fn a_client_may_say_three_times_who_it_is() {
     let hello = |token| {
         let hello = Hello {
             protocol: vec![1],
-            features: Vec::new(),
+            features: vec!["ack".to_owned(), "heartbeat".to_owned()],
             client: Default::default(),
             hello_id: None,
             auth: bowline_server::Credentials::bearer(token),

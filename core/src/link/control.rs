@@ -1,0 +1,188 @@
+//! What peers say beside messages: frames that came, and what is to be done about them.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::frame::Frame;
+use super::greeting::{Drain, Lease};
+use super::list::{List, Objects};
+use super::machine::Link;
+use super::secret::Secret;
+use super::{Features, Role};
+use crate::error::ErrorCode;
+use crate::time::Time;
+
+/// Questions of a client that wait for their answers. Beyond, it breaks the rules.
+const LISTS_MAX: usize = 16;
+
+/// A client is to say again who it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refresh {
+    /// By when, in seconds since 1970.
+    pub deadline: u64,
+    /// For schemes that answer to something.
+    pub challenge: Option<String>,
+}
+
+/// What a frame asks of whoever runs the session.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Asked {
+    Nothing,
+    /// The peer ended the session.
+    End {
+        code: Option<ErrorCode>,
+        reason: String,
+        answer: bool,
+    },
+    /// The peer broke the rules of the link.
+    Broken(ErrorCode, String),
+}
+
+/// What was said beside messages.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Control {
+    /// On the client: what the server asks for, until somebody does it.
+    pub(crate) refresh: Option<Refresh>,
+    /// On the server: what the client has answered, until somebody looks at it.
+    pub(crate) response: Option<Secret>,
+    /// On the server: it has said that it stops.
+    pub(crate) asked_to_drain: bool,
+    /// On the client: what the server said when it was about to stop.
+    pub(crate) drain: Option<Drain>,
+    /// On the client: until when it may go on.
+    pub(crate) lease: Option<Lease>,
+    /// On the server: questions that are to be answered.
+    pub(crate) lists: VecDeque<List>,
+    /// On the client: questions that are not answered.
+    asking: BTreeMap<u64, List>,
+    asked: u64,
+    /// On the client: answers, until somebody takes them.
+    pub(crate) objects: VecDeque<Objects>,
+}
+
+impl Control {
+    /// Questions that are to be asked again on a new transport.
+    pub(super) fn asking(&self) -> impl Iterator<Item = Frame> {
+        self.asking.values().cloned().map(Frame::List)
+    }
+
+    /// What came over the transport before is of no use.
+    pub(super) fn begin_turn(&mut self) {
+        (self.refresh, self.response) = (None, None);
+        self.asked_to_drain = false;
+        self.lists.clear();
+    }
+
+    /// Somebody has to act on what came.
+    pub(crate) fn asks(&self) -> bool {
+        self.refresh.is_some() || self.response.is_some()
+    }
+}
+
+impl Link {
+    pub(crate) fn handle(&mut self, now: Time, frame: Frame) -> Asked {
+        self.heard_frame = true;
+        if !self.is_agreed(&frame) {
+            return Asked::Broken(ErrorCode::InvalidRequest, "this frame was not agreed upon".to_owned());
+        }
+        if let (Frame::Ack { checkpoint: Some(checkpoint), .. }, Role::Server) = (&frame, self.role)
+            && !self.tokens.confirm(*checkpoint)
+        {
+            let message = format!("checkpoint {checkpoint} was never sent");
+            return Asked::Broken(ErrorCode::ResumeGap, message);
+        }
+        match (frame, self.role) {
+            (Frame::Ack { last_processed_seq, .. }, _) => return self.confirmed(now, last_processed_seq),
+            (Frame::Pong { last_processed_seq, ping_nonce, .. }, _) => {
+                if ping_nonce == self.pings.to_string() {
+                    self.round_trip = self.ping_sent.take().map(|sent| now.since(sent)).or(self.round_trip);
+                }
+                return self.confirmed(now, last_processed_seq);
+            }
+            (Frame::Ping { nonce, .. }, _) => self.pong = Some((nonce, now)),
+            (Frame::Token { resume_token, covers, lease }, Role::Client) => {
+                self.token = Some(resume_token);
+                self.control.lease = lease.or(self.control.lease);
+                if covers.is_some() {
+                    self.covers = covers;
+                    self.report = true;
+                }
+            }
+            (Frame::Refresh { deadline, challenge }, Role::Client) => {
+                self.control.refresh = Some(Refresh { deadline, challenge });
+            }
+            (Frame::Authenticate { response }, Role::Server) => self.control.response = Some(response),
+            (Frame::List(list), Role::Server) => {
+                if self.control.lists.len() == LISTS_MAX {
+                    let message = format!("{LISTS_MAX} lists are being waited for");
+                    return Asked::Broken(ErrorCode::RateLimited, message);
+                }
+                self.control.lists.push_back(list);
+            }
+            (Frame::Objects(objects), Role::Client) => {
+                if self.control.asking.remove(&objects.request_id).is_some() {
+                    self.control.objects.push_back(objects);
+                }
+            }
+            (Frame::Evicted { code, reason }, Role::Client) => {
+                return Asked::End { code: Some(code), reason, answer: false };
+            }
+            (Frame::Close { reason }, _) => {
+                return Asked::End { code: None, reason: reason.unwrap_or_default(), answer: true };
+            }
+            (Frame::Drain(drain), Role::Client) => {
+                if !self.drains {
+                    self.frames.push_back(Frame::Drain(Drain::default()));
+                }
+                self.control.drain = Some(drain);
+                self.drains = true;
+            }
+            (Frame::Drain(_), Role::Server) if self.control.asked_to_drain => self.drains = true,
+            (Frame::Closed { .. }, _) => {}
+            _ => return Asked::Broken(ErrorCode::InvalidRequest, "this frame has no place here".to_owned()),
+        }
+        Asked::Nothing
+    }
+
+    /// Whether both have said that they know what the frame is about.
+    fn is_agreed(&self, frame: &Frame) -> bool {
+        let Features { heartbeat, durable, refresh, drain, list } = self.features;
+        match frame {
+            Frame::Ping { .. } | Frame::Pong { .. } => heartbeat,
+            Frame::Refresh { .. } | Frame::Authenticate { .. } => refresh,
+            Frame::Drain(_) => drain,
+            Frame::List(_) | Frame::Objects(_) => list,
+            Frame::Reconcile { .. } | Frame::Skip { .. } => durable,
+            Frame::Ack { checkpoint, .. } => durable || checkpoint.is_none(),
+            Frame::Token { covers, .. } => durable || covers.is_none(),
+            _ => true,
+        }
+    }
+
+    /// The peer says how far it has come.
+    fn confirmed(&mut self, now: Time, last_processed_seq: u64) -> Asked {
+        if last_processed_seq >= self.retained.next() {
+            let message = format!("message {last_processed_seq} was never sent");
+            return Asked::Broken(ErrorCode::ResumeGap, message);
+        }
+        if last_processed_seq > self.peer_processed {
+            self.peer_processed = last_processed_seq;
+            self.confirmed_at = now;
+            self.free();
+        }
+        Asked::Nothing
+    }
+
+    /// Asks the server what the session holds; again on the next transport, if there is no answer.
+    pub(crate) fn ask(&mut self, mut list: List) -> u64 {
+        self.control.asked += 1;
+        list.request_id = self.control.asked;
+        self.control.asking.insert(self.control.asked, list.clone());
+        self.queue(Frame::List(list));
+        self.control.asked
+    }
+
+    /// Nobody waits for the answer any more.
+    pub(crate) fn unask(&mut self, request_id: u64) {
+        self.control.asking.remove(&request_id);
+    }
+}

@@ -1,0 +1,151 @@
+//! Waiting for a session to come to rest: for its answers, its calls, its end. And for what the
+//! server says it holds, which is not a message and has no number.
+
+use std::collections::HashMap;
+
+use tokio::sync::oneshot;
+
+use crate::error::ErrorCode;
+use crate::link::{List, Objects};
+use crate::peer::error::SessionError;
+use crate::peer::shared::{Shared, State};
+use crate::peer::wait;
+use crate::session::{Closed, ClosedBy};
+
+/// Who waits.
+#[derive(Default)]
+pub(crate) struct Rest {
+    /// Told, by being dropped, when no answer is owed any more.
+    answered: Vec<oneshot::Sender<()>>,
+    /// Told, by being dropped, when no call runs any more.
+    quiet: Vec<oneshot::Sender<()>>,
+    /// Who waits for which answer of the server's.
+    lists: HashMap<u64, oneshot::Sender<Objects>>,
+}
+
+/// Those whose wait is over. Dropped without the lock, because that wakes them.
+pub(crate) struct Told {
+    at_rest: Vec<oneshot::Sender<()>>,
+    answers: Vec<(oneshot::Sender<Objects>, Objects)>,
+    lost: HashMap<u64, oneshot::Sender<Objects>>,
+}
+
+impl Told {
+    pub(crate) fn tell(self) {
+        drop((self.at_rest, self.lost));
+        for (waiter, objects) in self.answers {
+            // Nobody need wait any more.
+            drop(waiter.send(objects));
+        }
+    }
+}
+
+impl Shared {
+    /// How the session ends, once it has. Cancel-safe.
+    pub(crate) async fn until_closed(&self) -> Closed {
+        let mut ended = self.ended.subscribe();
+        // The sender is `self.ended`, so it cannot go away while this waits.
+        let seen = ended.wait_for(Option::is_some).await;
+        seen.ok().and_then(|closed| closed.clone()).unwrap_or_else(wait::dropped)
+    }
+
+    /// Waits until no answer is owed. Cancel-safe.
+    pub(crate) async fn until_answered(&self) {
+        self.until(|state| self.all_answered(state), |rest| &mut rest.answered).await;
+    }
+
+    /// Waits until no call of the peer's runs. Cancel-safe.
+    pub(crate) async fn until_quiet(&self) {
+        self.until(is_quiet, |rest| &mut rest.quiet).await;
+    }
+
+    async fn until(
+        &self,
+        is_so: impl FnOnce(&State) -> bool,
+        waiters: impl FnOnce(&mut Rest) -> &mut Vec<oneshot::Sender<()>>,
+    ) {
+        let receiver = {
+            let mut state = self.lock();
+            if is_so(&state) {
+                return;
+            }
+            let (sender, receiver) = oneshot::channel();
+            waiters(&mut state.rest).push(sender);
+            receiver
+        };
+        // The sender is dropped, never used.
+        let _ = receiver.await;
+    }
+
+    /// Streams count where nothing can be sent once the answers are.
+    fn all_answered(&self, state: &State) -> bool {
+        state.endpoint.session.answers_owed() == 0 && (self.acknowledges() || state.pumps == 0)
+    }
+
+    /// Whose wait is over by now.
+    pub(crate) fn at_rest(&self, state: &mut State) -> Told {
+        let mut at_rest = Vec::new();
+        if self.all_answered(state) {
+            at_rest.append(&mut state.rest.answered);
+        }
+        if is_quiet(state) {
+            at_rest.append(&mut state.rest.quiet);
+        }
+        let mut answers = Vec::new();
+        while let Some(objects) = state.endpoint.poll_objects() {
+            answers.extend(state.rest.lists.remove(&objects.request_id).map(|waiter| (waiter, objects)));
+        }
+        let is_over = state.closed.is_some();
+        let lost = if is_over { std::mem::take(&mut state.rest.lists) } else { HashMap::new() };
+        Told { at_rest, answers, lost }
+    }
+
+    /// Asks the server what it holds. Cancel-safe.
+    ///
+    /// # Errors
+    /// The session is over, or the server does not answer such questions.
+    pub(crate) async fn list(&self, list: List) -> Result<Objects, SessionError> {
+        let (asking, receiver) = {
+            let mut state = self.lock();
+            if let Some(closed) = &state.closed {
+                return Err(SessionError::Closed(closed.clone()));
+            }
+            let request_id = state.endpoint.list(list).ok_or_else(not_told)?;
+            let (sender, receiver) = oneshot::channel();
+            state.rest.lists.insert(request_id, sender);
+            (Asking { shared: self, request_id }, receiver)
+        };
+        self.wake.notify_one();
+        let answer = receiver.await;
+        drop(asking);
+        match answer {
+            Ok(objects) => Ok(objects),
+            Err(_session_over) => Err(SessionError::Closed(self.until_closed().await)),
+        }
+    }
+}
+
+fn is_quiet(state: &State) -> bool {
+    state.closed.is_some() || state.endpoint.session.calls_running() == 0
+}
+
+fn not_told() -> SessionError {
+    let message = "The server does not say what it holds.".to_owned();
+    SessionError::Closed(Closed { by: ClosedBy::Us, name: ErrorCode::MethodNotFound.to_string(), message })
+}
+
+/// A question that is not answered. Dropped, it is not waited for any more.
+struct Asking<'a> {
+    shared: &'a Shared,
+    request_id: u64,
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        let waiter = state.rest.lists.remove(&self.request_id);
+        state.endpoint.forget_list(self.request_id);
+        drop(state);
+        drop(waiter);
+    }
+}

@@ -1,0 +1,284 @@
+//! What is said beside messages: leases, drains, lists, the end, and who may say what.
+
+use std::time::Duration;
+
+use bowline_core::endpoint::{Attached, Endpoint, LinkEvent};
+use bowline_core::error::ErrorCode;
+use bowline_core::limits::Limits;
+use bowline_core::link::{
+    Drain, EntryKind, Features, Frame, Joint, Lease, LinkRules, List, ListFilter, Objects, Refresh, Role, Secret,
+    Status,
+};
+use bowline_core::session::{Kind, Outgoing, Output, Ref};
+use bowline_core::value::Payload;
+
+use super::{at, call, end, gone, written};
+
+fn with(role: Role, features: Features) -> (Endpoint, Attached) {
+    let mut endpoint = Endpoint::linked(Limits::default(), true, role, LinkRules::default());
+    let attached = endpoint.attach(at(0), Joint { peer_processed: 0, peer_sends_after: None, features }).unwrap();
+    (endpoint, attached)
+}
+
+/// Carries everything from one end to the other.
+fn carry(from: (&mut Endpoint, Attached), to: (&mut Endpoint, Attached), now: u64) {
+    while let Some(text) = from.0.poll_transmit(from.1.attachment) {
+        to.0.handle_text(to.1.attachment, at(now), &text);
+    }
+}
+
+/// D9: what was not agreed upon ends the session, whoever says it.
+#[test]
+fn a_frame_that_was_not_agreed_upon_is_refused() {
+    let frames = [
+        (Role::Server, r#"{"type":"session.ping","nonce":"1"}"#),
+        (Role::Server, r#"{"type":"session.authenticate","response":"x"}"#),
+        (Role::Server, r#"{"type":"session.drain"}"#),
+        (Role::Server, r#"{"type":"session.list","request_id":1}"#),
+        (Role::Server, r#"{"type":"session.ack","last_processed_seq":0,"checkpoint":1}"#),
+        (Role::Server, r#"{"type":"session.reconcile","hold":[],"pull":[]}"#),
+        (Role::Client, r#"{"type":"session.refresh","deadline":1}"#),
+        (Role::Client, r#"{"type":"session.objects","request_id":1,"objects":[]}"#),
+        (Role::Client, r#"{"type":"session.token","resume_token":"t","covers":{"checkpoint":1,"next_positive":1}}"#),
+    ];
+    for (role, frame) in frames {
+        let (mut endpoint, attached) = with(role, Features::default());
+        endpoint.handle_text(attached.attachment, at(1), frame);
+        let closed = endpoint.session.closed().unwrap_or_else(|| panic!("{frame} was taken"));
+        assert_eq!(closed.name, ErrorCode::InvalidRequest.as_str(), "{frame}");
+    }
+}
+
+/// Tables are adjusted after a cold restore and never in a session that has lost nothing.
+#[test]
+fn a_warm_session_is_not_adjusted() {
+    for frame in [r#"{"type":"session.skip","next_positive":9}"#, r#"{"type":"session.reconcile","hold":[],"pull":[]}"#]
+    {
+        let (mut server, attached) = end(Role::Server, LinkRules::default());
+        server.handle_text(attached.attachment, at(1), frame);
+        assert_eq!(server.session.closed().map(|closed| closed.name.as_str()), Some("INVALID_REQUEST"), "{frame}");
+    }
+}
+
+#[test]
+fn a_client_is_asked_who_it_is_and_its_lease_begins_anew() {
+    let (mut client, at_client) = end(Role::Client, LinkRules::default());
+    let (mut server, at_server) = end(Role::Server, LinkRules::default());
+    assert!(server.refresh(1_700, Some("riddle".to_owned())));
+    carry((&mut server, at_server), (&mut client, at_client), 1);
+    assert!(client.asks());
+    let refresh = Refresh { deadline: 1_700, challenge: Some("riddle".to_owned()) };
+    assert_eq!((client.take_refresh(), client.take_refresh()), (Some(refresh), None));
+    client.authenticate(Secret::new("answer"));
+    carry((&mut client, at_client), (&mut server, at_server), 2);
+    assert_eq!(server.take_response(), Some(Secret::new("answer")));
+    server.send_token(Secret::new("newer"), Some(Lease { expires_at: 2_300 }));
+    carry((&mut server, at_server), (&mut client, at_client), 3);
+    assert_eq!((client.take_token(), client.lease()), (Some(Secret::new("newer")), Some(Lease { expires_at: 2_300 })));
+}
+
+/// A question of the transport before is not answered on the next.
+#[test]
+fn what_was_asked_before_a_cut_is_asked_again_or_forgotten() {
+    let (mut client, at_client) = end(Role::Client, LinkRules::default());
+    client.handle_text(at_client.attachment, at(1), r#"{"type":"session.refresh","deadline":1}"#);
+    let request_id = client.list(List::default()).unwrap();
+    assert_eq!(written(&mut client, at_client).len(), 1);
+    client.detach(at_client.attachment, at(2), gone());
+    let joint = Joint { peer_processed: 0, peer_sends_after: Some(0), features: Features::ALL };
+    let attached = client.attach(at(3), joint).unwrap();
+    assert_eq!(client.take_refresh(), None);
+    let list = Frame::List(List { request_id, ..List::default() }).write();
+    assert_eq!(written(&mut client, attached), [list]);
+}
+
+#[test]
+fn a_client_that_is_told_of_a_drain_keeps_its_calls_back_and_says_so() {
+    let (mut client, at_client) = end(Role::Client, LinkRules::default());
+    let (mut server, at_server) = end(Role::Server, LinkRules::default());
+    let drain =
+        Drain { deadline: Some(9), retry_after_ms: Some(750), resume_url: Some("wss://other.example/".to_owned()) };
+    assert!(server.drain(drain.clone()));
+    assert!(!server.is_drained());
+    carry((&mut server, at_server), (&mut client, at_client), 1);
+    call(&mut client, "late");
+    carry((&mut client, at_client), (&mut server, at_server), 2);
+    assert!(server.is_drained() && server.session.poll_output().is_none(), "the call was kept back");
+    assert_eq!(client.poll_event(), Some(LinkEvent::Draining(drain.clone())));
+    assert_eq!(client.take_drain(), Some(drain));
+}
+
+#[test]
+fn nobody_drains_who_was_not_asked_to() {
+    let (mut server, attached) = end(Role::Server, LinkRules::default());
+    server.handle_text(attached.attachment, at(1), r#"{"type":"session.drain"}"#);
+    assert_eq!(server.session.closed().map(|closed| closed.name.as_str()), Some("INVALID_REQUEST"));
+}
+
+/// A server with three calls under way and one object given to the client.
+fn busy() -> (Endpoint, Attached) {
+    let (mut server, attached) = end(Role::Server, LinkRules::default());
+    server.date_from(1_000_000, at(0));
+    for (ms, name) in [(10, "a"), (5_000, "b"), (9_000, "c")] {
+        let push = format!(r#"["push",["pipeline",0,["{name}"],[]]]"#);
+        server.handle_text(attached.attachment, at(ms), &push);
+    }
+    server.handle_text(attached.attachment, at(9_100), r#"["push",["pipeline",3,["d"],[]]]"#);
+    let calls = (server.session.poll_output(), server.session.poll_output());
+    let (Some(Output::Deliver(a)), Some(Output::Deliver(b))) = calls else { panic!("no calls") };
+    let target = server.session.new_target(Kind::Object);
+    let object = Payload::hole(Outgoing { of: Ref::Target(target), path: Vec::new() });
+    server.session.settle(a.call, Ok(object));
+    let error = Payload { text: r#"["error","Error","no"]"#.to_owned(), refs: Vec::new() };
+    server.session.settle(b.call, Err(error));
+    for pull in [r#"["pull",1]"#, r#"["pull",2]"#] {
+        server.handle_text(attached.attachment, at(9_200), pull);
+    }
+    (server, attached)
+}
+
+fn listed(server: &mut Endpoint, attached: Attached, list: &str) -> Objects {
+    server.handle_text(attached.attachment, at(9_300), list);
+    let objects = written(server, attached).into_iter().find_map(|text| match Frame::read(&text) {
+        Ok(Some(Frame::Objects(objects))) => Some(objects),
+        _ => None,
+    });
+    objects.unwrap_or_else(|| panic!("no answer to {list}"))
+}
+
+#[test]
+fn a_client_can_ask_what_is_held_for_it() {
+    let (mut server, attached) = busy();
+    let all = listed(&mut server, attached, r#"{"type":"session.list","request_id":7}"#);
+    let seen: Vec<_> = all.objects.iter().map(|entry| (entry.id, entry.kind, entry.status, entry.parent_id)).collect();
+    let expected = [
+        (1, EntryKind::Result, Status::Resolved, None),
+        (2, EntryKind::Result, Status::Rejected, None),
+        (3, EntryKind::Result, Status::Pending, None),
+        (4, EntryKind::Result, Status::Pending, Some(3)),
+        (-1, EntryKind::Object, Status::Live, None),
+    ];
+    assert_eq!((all.request_id, seen.as_slice(), all.next_cursor), (7, expected.as_slice(), None));
+    let dates: Vec<_> = all.objects.iter().map(|entry| entry.created_at).collect();
+    assert_eq!(&dates[..3], [Some(1_000_000), Some(1_005_000), Some(1_009_000)]);
+}
+
+#[test]
+fn lists_are_filtered_and_come_in_pages() {
+    let (mut server, attached) = busy();
+    let mut ids = |list: &str| {
+        let Objects { objects, next_cursor, .. } = listed(&mut server, attached, list);
+        (objects.iter().map(|entry| entry.id).collect::<Vec<_>>(), next_cursor)
+    };
+    let page = ids(r#"{"type":"session.list","request_id":1,"limit":3}"#);
+    assert_eq!(page, (vec![1, 2, 3], Some("3".to_owned())));
+    let page = ids(r#"{"type":"session.list","request_id":1,"limit":1,"cursor":"3"}"#);
+    assert_eq!(page, (vec![4], Some("4".to_owned())));
+    assert_eq!(ids(r#"{"type":"session.list","request_id":2,"cursor":"4"}"#), (vec![-1], None));
+    assert_eq!(ids(r#"{"type":"session.list","request_id":2,"cursor":"-1"}"#), (vec![], None));
+    let pending = r#"{"type":"session.list","request_id":3,"filter":{"status":["pending"]}}"#;
+    assert_eq!(ids(pending), (vec![3, 4], None));
+    assert_eq!(ids(r#"{"type":"session.list","request_id":4,"filter":{"kind":"object"}}"#), (vec![-1], None));
+    let middle =
+        r#"{"type":"session.list","request_id":5,"filter":{"created_after":1002000,"created_before":1008000}}"#;
+    assert_eq!(ids(middle), (vec![2], None));
+    let filter = ListFilter { status: vec![Status::Live], ..ListFilter::default() };
+    let frame = Frame::List(List { request_id: 6, filter, limit: Some(usize::MAX), cursor: None });
+    assert_eq!(ids(&frame.write()), (vec![-1], None));
+}
+
+#[test]
+fn whoever_asks_too_much_or_nonsense_is_refused() {
+    let (mut server, attached) = end(Role::Server, LinkRules::default());
+    for request_id in 0..17 {
+        let list = format!(r#"{{"type":"session.list","request_id":{request_id}}}"#);
+        server.handle_text(attached.attachment, at(1), &list);
+    }
+    assert_eq!(server.session.closed().map(|closed| closed.name.as_str()), Some("RATE_LIMITED"));
+    let (mut server, attached) = end(Role::Server, LinkRules::default());
+    server.handle_text(attached.attachment, at(1), r#"{"type":"session.list","request_id":1,"cursor":"x"}"#);
+    assert!(written(&mut server, attached).iter().any(|text| text.contains("session.evicted")));
+}
+
+/// A20: what was called before the client closed the session runs to its end.
+#[test]
+fn a_session_that_is_closed_waits_for_its_calls() {
+    let (mut server, attached) = end(Role::Server, LinkRules::default());
+    server.handle_text(attached.attachment, at(1), r#"["push",["pipeline",0,["a"],[]]]"#);
+    let Some(Output::Deliver(a)) = server.session.poll_output() else { panic!("a call") };
+    server.handle_text(attached.attachment, at(2), r#"{"type":"session.close","reason":"done"}"#);
+    assert!(server.is_closing() && server.asks() && !server.session.is_closed());
+    server.handle_text(attached.attachment, at(3), r#"["push",["pipeline",0,["late"],[]]]"#);
+    assert_eq!(server.session.poll_output(), None, "nothing is taken in any more");
+    server.session.settle(a.call, Ok(Payload { text: "1".to_owned(), refs: Vec::new() }));
+    assert_eq!(server.session.calls_running(), 0);
+    server.finish_closing();
+    assert_eq!(written(&mut server, attached).last().unwrap(), r#"{"type":"session.closed","reason":"done"}"#);
+}
+
+#[test]
+fn a_session_without_calls_is_closed_at_once() {
+    let (mut server, attached) = end(Role::Server, LinkRules::default());
+    server.handle_text(attached.attachment, at(2), r#"{"type":"session.close"}"#);
+    assert!(server.session.is_closed() && !server.is_closing());
+}
+
+/// A24
+#[test]
+fn a_peer_that_confirms_too_little_is_noticed_once() {
+    let mut rules = LinkRules::default();
+    rules.retain_messages = 8;
+    let (mut client, attached) = end(Role::Client, rules);
+    let slow = |client: &mut Endpoint| {
+        let events: Vec<_> = std::iter::from_fn(|| client.poll_event()).collect();
+        events.iter().filter(|event| matches!(event, LinkEvent::PeerSlow { .. })).count()
+    };
+    for _ in 0..8 {
+        call(&mut client, "x");
+        written(&mut client, attached);
+    }
+    assert_eq!((slow(&mut client), client.take_slow(), client.take_slow()), (1, true, false));
+    assert_eq!(client.link_stats().retained_messages, 8);
+    client.handle_text(attached.attachment, at(1), r#"{"type":"session.ack","last_processed_seq":8}"#);
+    for _ in 0..8 {
+        call(&mut client, "x");
+        written(&mut client, attached);
+    }
+    assert_eq!(slow(&mut client), 1, "after it had caught up, it is noticed again");
+}
+
+/// A peer that is there, and takes nothing in for two heartbeats while all that may be kept is,
+/// is as good as gone.
+#[test]
+fn a_peer_that_answers_pings_and_confirms_nothing_is_given_up() {
+    let mut rules = LinkRules::default();
+    rules.retain_messages = 2;
+    let (mut client, attached) = end(Role::Client, rules.clone());
+    for _ in 0..2 {
+        call(&mut client, "x");
+        written(&mut client, attached);
+    }
+    let dead = u64::try_from(rules.dead_after.as_millis()).unwrap();
+    let pong = r#"{"type":"session.pong","ping_nonce":"1","last_processed_seq":0}"#;
+    client.handle_text(attached.attachment, at(dead - 10), pong);
+    assert!(client.handle_timeout(attached.attachment, at(dead - 1)));
+    assert_eq!(client.poll_timeout(), Some(at(dead)));
+    assert!(!client.handle_timeout(attached.attachment, at(dead)));
+}
+
+/// A21, A22: pings say when they were sent, and the answer how long both ways took.
+#[test]
+fn the_round_trip_is_measured() {
+    let (mut client, attached) = end(Role::Client, LinkRules::default());
+    assert!(client.handle_timeout(attached.attachment, at(20_000)));
+    assert!(written(&mut client, attached).iter().any(|text| text.contains("session.ping")));
+    client.handle_text(
+        attached.attachment,
+        at(20_042),
+        r#"{"type":"session.pong","ping_nonce":"1","last_processed_seq":0}"#,
+    );
+    assert_eq!(client.link_stats().round_trip, Some(Duration::from_millis(42)));
+    client.handle_text(attached.attachment, at(30_000), r#"{"type":"session.ping","nonce":"n","sent_at":5}"#);
+    let pong = r#"{"type":"session.pong","ping_nonce":"n","received_at":30000,"last_processed_seq":0}"#;
+    assert_eq!(written(&mut client, attached), [pong]);
+}

@@ -1,0 +1,146 @@
+//! What a client may do ends with its lease, unless it says again who it is.
+
+use std::time::Duration;
+
+use bowline_core::error::ErrorCode;
+use bowline_core::link::handshake::AUTHENTICATIONS_MAX;
+use bowline_core::link::{Credentials, Lease};
+use bowline_core::resume::principal_hash;
+use tokio::time::{Instant, sleep_until};
+
+use crate::link::Linked;
+use crate::registry::{Admitted, random, unix_ms};
+
+/// How long before the end of its lease a client is asked who it is; half of a lease that is
+/// shorter than twice that.
+const AHEAD: Duration = Duration::from_secs(60);
+
+/// Until when a client may go on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Authority(Option<Term>);
+
+#[derive(Clone, Copy, Debug)]
+struct Term {
+    ask: Instant,
+    end: Instant,
+    lease: Lease,
+}
+
+impl Authority {
+    /// From now on, for so long.
+    pub(crate) fn new(lease: Option<Duration>) -> Self {
+        let now = Instant::now();
+        Self(lease.map(|lease| {
+            // As long as a clock can say; nobody will wait for the difference.
+            let lease = lease.min(Duration::from_secs(100 * 365 * 86_400));
+            let end = now + lease;
+            let unix_ms = unix_ms().saturating_add(lease.as_millis().try_into().unwrap_or(u64::MAX));
+            Term { ask: end - AHEAD.min(lease / 2), end, lease: Lease { expires_at: unix_ms.div_ceil(1_000) } }
+        }))
+    }
+
+    /// As the client is told.
+    pub(crate) fn lease(&self) -> Option<Lease> {
+        self.0.map(|term| term.lease)
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.0.is_some_and(|term| term.end <= Instant::now())
+    }
+}
+
+/// What somebody has to do about a session on its socket.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Attention {
+    /// Its lease is over.
+    Over,
+    /// Its client has closed it, and calls run on.
+    Closing,
+}
+
+impl Linked {
+    /// Sees to what the link asks for: has the client say again who it is, and tells whoever wants
+    /// to know of a slow one. Returns when there is more to be done than that. Cancel-safe.
+    pub(crate) async fn attend(&self, admitted: &Admitted) -> Attention {
+        let entry = &admitted.entry;
+        let mut tries = 0;
+        let mut asked = false;
+        loop {
+            let Authority(term) = entry.lock().authority;
+            let due = async {
+                match term {
+                    Some(term) if asked => sleep_until(term.end).await,
+                    Some(term) => sleep_until(term.ask).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = due => match term {
+                    Some(term) if !asked => {
+                        self.ask(admitted, term);
+                        asked = true;
+                        continue;
+                    }
+                    _ => return Attention::Over,
+                },
+                () = entry.connection.asked() => {}
+            }
+            let (is_closing, response, slow) = entry.connection.link(|endpoint| {
+                let slow = endpoint.take_slow().then(|| endpoint.link_stats());
+                (endpoint.is_closing(), endpoint.take_response(), slow)
+            });
+            if let Some(stats) = slow {
+                tracing::warn!(
+                    monotonic_counter.bowline_slow_peers = 1_u64,
+                    session = entry.id,
+                    stats.retained_bytes,
+                    stats.retained_messages,
+                    "the client takes in too little"
+                );
+                self.service.registry.resumption.tell_slow_peer(&entry.id, stats);
+            }
+            if is_closing {
+                return Attention::Closing;
+            }
+            let Some(response) = response.filter(|_| asked && tries < AUTHENTICATIONS_MAX) else { continue };
+            tries += 1;
+            let credentials = Credentials { scheme: entry.scheme.clone(), token: Some(response) };
+            if self.is_still(admitted, &credentials).await {
+                self.service.registry.renew(admitted);
+                (asked, tries) = (false, 0);
+            } else if let Some(term) = term.filter(|_| tries < AUTHENTICATIONS_MAX) {
+                self.ask(admitted, term);
+            }
+        }
+    }
+
+    fn ask(&self, admitted: &Admitted, Term { lease, .. }: Term) {
+        let entry = &admitted.entry;
+        let challenge = random::<32>();
+        let is_asked = entry.connection.link(|endpoint| endpoint.refresh(lease.expires_at, Some(challenge)));
+        tracing::debug!(session = entry.id, is_asked, "the lease is about to end");
+    }
+
+    /// Whether the client is who it was; then its lease begins anew.
+    async fn is_still(&self, admitted: &Admitted, credentials: &Credentials) -> bool {
+        let entry = &admitted.entry;
+        match self.service.authenticate_peer(&self.peer, credentials).await {
+            Ok(principal) if principal_hash(&principal.id) == principal_hash(&entry.principal.id) => {
+                entry.lock().authority = Authority::new(principal.lease);
+                true
+            }
+            Ok(principal) => {
+                tracing::warn!(session = entry.id, %principal, "refresh by somebody else");
+                false
+            }
+            Err(refusal) => {
+                tracing::debug!(session = entry.id, status = %refusal.status, "refresh refused");
+                false
+            }
+        }
+    }
+
+    /// What a client is told whose lease is over.
+    pub(crate) const LEASE_OVER: (ErrorCode, &str) =
+        (ErrorCode::Unauthenticated, "the lease is over, and who the client is was not shown again");
+}

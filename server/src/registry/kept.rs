@@ -1,0 +1,45 @@
+//! Sessions that outlive this process, by the name under which it has them.
+
+use std::sync::Arc;
+
+use bowline_core::error::ErrorCode;
+use bowline_core::session::ClosedBy;
+use tokio::time::Instant;
+
+use super::{Entry, Registry};
+
+impl Registry {
+    /// The sessions that outlive this process.
+    pub(crate) fn kept(&self) -> Vec<Arc<Entry>> {
+        let kept = self.sessions.iter().filter(|entry| entry.kept.is_some());
+        kept.map(|entry| Arc::clone(entry.value())).collect()
+    }
+
+    /// The sessions that this process has under a name.
+    fn owned_by(&self, owner: &str) -> Vec<Arc<Entry>> {
+        let is_owned = |entry: &Entry| {
+            let fence = entry.kept.as_ref().and_then(|kept| kept.fence.as_ref());
+            fence.is_some_and(|fence| fence.owner == owner)
+        };
+        self.sessions.iter().filter(|entry| is_owned(entry)).map(|entry| Arc::clone(entry.value())).collect()
+    }
+
+    /// The process may go on with what it has under a name.
+    pub(crate) fn extend_leases(&self, owner: &str, until: Instant) {
+        for entry in self.owned_by(owner) {
+            entry.connection.extend_lease(until.saturating_duration_since(Instant::now()));
+        }
+    }
+
+    /// Others may have what this process had under a name: it ends here, and is not kept.
+    pub(crate) fn let_go_of(&self, owner: &str) {
+        for entry in self.owned_by(owner) {
+            if let Some(kept) = &entry.kept {
+                kept.retire();
+            }
+            self.remove(&entry.id);
+            let message = "the lease on the session is over";
+            entry.connection.end_with(ClosedBy::Transport, &ErrorCode::SessionElsewhere, message);
+        }
+    }
+}
