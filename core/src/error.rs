@@ -120,6 +120,22 @@ codes! {
     StoreCorrupt = "STORE_CORRUPT",
 }
 
+impl ErrorCode {
+    /// With which code a WebSocket is closed for this reason; see docs/link.md.
+    pub fn close_code(&self) -> u16 {
+        match self {
+            Self::Unauthenticated | Self::PermissionDenied => 4401,
+            Self::SessionTakenOver => 4409,
+            Self::ResumeWindowExpired | Self::ResumeGap | Self::SessionTooOld => 4410,
+            Self::Draining => 4412,
+            Self::PayloadTooLarge => 4413,
+            Self::RateLimited => 4429,
+            Self::InternalError => 4500,
+            _ => 4400,
+        }
+    }
+}
+
 impl fmt::Display for ErrorCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

@@ -26,15 +26,6 @@ use crate::registry::{Admitted, NewSession, random, unix_now};
 use crate::restoration::{Claimant, Keeper};
 use crate::service::Service;
 
-/// Close codes of what goes wrong before a session.
-const INVALID: u16 = 4400;
-const UNAUTHENTICATED: u16 = 4401;
-const WINDOW_EXPIRED: u16 = 4410;
-const DRAINING: u16 = 4412;
-const TOO_LARGE: u16 = 4413;
-const LIMITED: u16 = 4429;
-const INTERNAL: u16 = 4500;
-
 /// A socket on which the link was agreed upon.
 pub(crate) struct Linked {
     pub(crate) service: Service,
@@ -86,7 +77,7 @@ impl Linked {
                     monotonic_counter.bowline_sessions_refused = 1_u64,
                     code = %refused.code, message = refused.message, "no session"
                 );
-                parting.set(close_code(&refused.code), refused.code.as_str());
+                parting.set(refused.code.close_code(), refused.code.as_str());
                 // Whoever has gone does not need to be told.
                 drop(say(&mut sender, &Frame::Rejected(refused)).await);
             }
@@ -129,6 +120,9 @@ impl Linked {
         let registry = &self.service.registry;
         let claims = registry.open_token(resume, challenge)?;
         let is_here = registry.has(&claims);
+        if !is_here && registry.keeper.is_none() {
+            return Err(Refused::new(ErrorCode::ResumeWindowExpired, "there is no such session any more"));
+        }
         let mut scheme = Credentials::NONE.to_owned();
         let mut shown = None;
         if resume.auth.is_some() || !is_here || registry.asks_who(&claims) {
@@ -147,9 +141,6 @@ impl Linked {
         }
         if is_here {
             return registry.resume(resume, &claims, shown.as_ref());
-        }
-        if registry.keeper.is_none() {
-            return Err(Refused::new(ErrorCode::ResumeWindowExpired, "there is no such session any more"));
         }
         let peer = self.peer.clone();
         registry.restore(Claimant { resume, claims, peer, scheme, service: &self.service }).await
@@ -335,7 +326,7 @@ impl Linked {
         parting: &Parting,
     ) -> Option<Turn> {
         let entry = &admitted.entry;
-        parting.set(DRAINING, ErrorCode::Draining.as_str());
+        parting.set(ErrorCode::Draining.close_code(), ErrorCode::Draining.as_str());
         let retire = async {
             drop(timeout_at(deadlines.calls, self.drained(admitted, deadlines)).await);
             drop(timeout_at(deadlines.all, self.service.registry.retire(entry, GOING_AWAY.1)).await);
@@ -376,15 +367,4 @@ pub(crate) fn refused(refusal: Refusal) -> Refused {
         _ => ErrorCode::PermissionDenied,
     };
     Refused { status: Some(refusal.status.as_u16()), ..Refused::new(code, refusal.message) }
-}
-
-fn close_code(code: &ErrorCode) -> u16 {
-    match code {
-        ErrorCode::Unauthenticated | ErrorCode::PermissionDenied => UNAUTHENTICATED,
-        ErrorCode::ResumeWindowExpired | ErrorCode::ResumeGap | ErrorCode::SessionTooOld => WINDOW_EXPIRED,
-        ErrorCode::PayloadTooLarge => TOO_LARGE,
-        ErrorCode::RateLimited => LIMITED,
-        ErrorCode::InternalError => INTERNAL,
-        _ => INVALID,
-    }
 }

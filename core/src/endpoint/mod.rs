@@ -326,18 +326,21 @@ impl Endpoint {
         self.link_stats().retained_bytes + self.session.transmit_bytes() + self.session.held_bytes()
     }
 
-    /// Without a transport, more waits than may be kept. A client can still refuse what is new;
-    /// a server has to give the session up.
+    /// Without a transport, as much waits as may be kept: what is new is to be refused.
     pub fn is_overfull(&self) -> bool {
-        self.link.as_ref().is_some_and(|link| {
-            link.attached().is_none() && link.is_over(self.session.transmit_bytes(), self.session.transmit_len())
-        })
+        self.waits_over(1)
     }
 
     /// Gives up a session of a server's that keeps too much for a client that is away.
     pub fn bound_retained(&mut self) {
-        if self.is_overfull() && self.link.as_ref().is_some_and(|link| link.role() == Role::Server) {
+        if self.waits_over(0) && self.link.as_ref().is_some_and(|link| link.role() == Role::Server) {
             self.end(ClosedBy::Protocol, &ErrorCode::BufferOverflow, "too much waits for a client that is away");
         }
+    }
+
+    /// Without a transport, what waits and this much beside is more than may be kept.
+    fn waits_over(&self, beside: usize) -> bool {
+        let (bytes, messages) = (self.session.transmit_bytes() + beside, self.session.transmit_len() + beside);
+        self.link.as_ref().is_some_and(|link| link.attached().is_none() && link.is_over(bytes, messages))
     }
 }

@@ -325,13 +325,13 @@ impl Link {
 
     /// No further message can be kept.
     pub(crate) fn is_full(&self) -> bool {
-        self.is_over(0, 0)
+        self.is_over(1, 1)
     }
 
     /// More is kept, and `bytes` in `messages` wait, than may be.
     pub(crate) fn is_over(&self, bytes: usize, messages: usize) -> bool {
-        self.retained.bytes() + bytes >= self.rules.retain_bytes
-            || self.retained.len() + messages >= self.rules.retain_messages
+        self.retained.bytes() + bytes > self.rules.retain_bytes
+            || self.retained.len() + messages > self.rules.retain_messages
     }
 
     /// When `handle_timeout` wants to be called.

@@ -11,6 +11,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use crate::endpoint::Endpoint;
+use crate::error::ErrorCode;
 use crate::link::Attachment;
 use crate::peer::leaving::Leaving;
 use crate::peer::runtime::{self, Timer};
@@ -34,9 +35,6 @@ const SESSION_OVER: u16 = 3000;
 
 /// The close code of a transport that ended first.
 const NORMAL: u16 = 1000;
-
-/// The close code of a transport that was replaced by a newer one, and its reason.
-const TAKEN_OVER: (u16, &str) = (4409, "SESSION_TAKEN_OVER");
 
 /// What is said when the driver of a transport was dropped.
 const DROPPED: &str = "The connection was dropped.";
@@ -168,15 +166,14 @@ impl Drive {
             };
             if let Some(closed) = ended {
                 // Not resumed when the linger time is over, and not needed then.
-                return match closed.by {
-                    ClosedBy::Transport => sender.close(NORMAL, "").await,
-                    _ => sender.close(SESSION_OVER, cut(leaving.reason(&closed.message))).await,
-                };
+                let (code, reason) = self.close_of(&closed, &leaving);
+                return sender.close(code, reason).await;
             }
             if shared.turn() != self.at {
                 // The wake-up that brought us here may have been for the transport of now.
                 shared.wake.notify_one();
-                return sender.close(TAKEN_OVER.0, TAKEN_OVER.1).await;
+                let taken_over = ErrorCode::SessionTakenOver;
+                return sender.close(taken_over.close_code(), taken_over.as_str()).await;
             }
             if self.end.get().is_some() {
                 return;
@@ -258,6 +255,16 @@ impl Drive {
         let now = self.shared.now();
         self.shared.input(|endpoint| endpoint.detach(self.at, now, end.into_closed()));
         self.shared.wake.notify_one();
+    }
+
+    /// The code and the reason by which a socket is closed whose session is over.
+    fn close_of<'a>(&self, closed: &'a Closed, leaving: &'a Leaving) -> (u16, &'a str) {
+        let code = ErrorCode::known(&closed.name).filter(|_| self.shared.lock().endpoint.is_linked());
+        match (closed.by, code) {
+            (ClosedBy::Transport, _) => (NORMAL, ""),
+            (ClosedBy::Us | ClosedBy::Protocol, Some(code)) => (code.close_code(), &closed.name),
+            _ => (SESSION_OVER, cut(leaving.reason(&closed.message))),
+        }
     }
 
     fn over(self) -> Turn {

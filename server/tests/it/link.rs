@@ -4,9 +4,9 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use bowline_core::link::{Frame, Hello, Refused, Resume, Resumed, Secret, Welcome};
+use bowline_core::link::{Features, Frame, Hello, Refused, Resume, Resumed, Secret, Welcome};
 use bowline_core::resume::prove;
-use bowline_server::{Principal, Resumption, Service, TokenPolicy};
+use bowline_server::{Credentials, Principal, Resumption, Service, TokenPolicy};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 use crate::harness::{Socket, rss_bytes, serve, service, within};
@@ -21,23 +21,31 @@ pub(crate) struct Linked {
 }
 
 impl Linked {
-    async fn open(address: SocketAddr) -> Self {
-        let stream = tokio::net::TcpStream::connect(address).await.unwrap();
-        let mut request = format!("ws://{address}/rpc").into_client_request().unwrap();
-        request.headers_mut().insert("sec-websocket-protocol", "other, bowline.v1".parse().unwrap());
-        let (socket, answer) = within(tokio_tungstenite::client_async(request, stream)).await.unwrap();
-        assert_eq!(answer.headers()["sec-websocket-protocol"], "bowline.v1");
-        let mut socket = Socket(socket);
+    pub(crate) async fn open(address: SocketAddr) -> Self {
+        let mut socket = dial(address).await;
         let first = socket.next().await;
         let Ok(Some(Frame::Challenge { challenge })) = Frame::read(&first) else { panic!("{first}") };
         Self { socket, challenge }
     }
 
     /// The next frame that is no ack.
-    async fn frame(&mut self) -> Frame {
+    pub(crate) async fn frame(&mut self) -> Frame {
         loop {
             let text = self.socket.next().await;
             match Frame::read(&text) {
+                Ok(Some(Frame::Ack { .. })) => {}
+                Ok(Some(frame)) => return frame,
+                _ => panic!("{text}"),
+            }
+        }
+    }
+
+    /// The next frame that is no ack, whatever messages come before it.
+    pub(crate) async fn frame_after_messages(&mut self) -> Frame {
+        loop {
+            let text = self.socket.next().await;
+            match Frame::read(&text) {
+                Ok(None) if text.starts_with('[') => {}
                 Ok(Some(Frame::Ack { .. })) => {}
                 Ok(Some(frame)) => return frame,
                 _ => panic!("{text}"),
@@ -68,21 +76,38 @@ impl Linked {
         }
     }
 
+    /// The first answer to a hello.
+    pub(crate) async fn greet(address: SocketAddr, hello: &Hello) -> (Self, Frame) {
+        let mut linked = Self::open(address).await;
+        linked.socket.send(&Frame::Hello(hello.clone()).write()).await;
+        let answer = linked.frame().await;
+        (linked, answer)
+    }
+
     pub(crate) async fn resume(
         address: SocketAddr,
         token: &Secret,
         key: &Secret,
         came: u64,
     ) -> (Self, Result<Resumed, Refused>) {
+        Self::resume_as(address, (token, key), came, None).await
+    }
+
+    pub(crate) async fn resume_as(
+        address: SocketAddr,
+        (token, key): (&Secret, &Secret),
+        came: u64,
+        auth: Option<Credentials>,
+    ) -> (Self, Result<Resumed, Refused>) {
         let mut linked = Self::open(address).await;
         let resume = Resume {
             protocol: vec![1],
-            features: vec!["ack".to_owned(), "heartbeat".to_owned()],
+            features: Features::ALL.names(),
             resume_token: token.clone(),
             last_event_seq: came,
             first_retained_seq: 1,
             proof: prove(key, &linked.challenge, token, came),
-            auth: None,
+            auth,
             accept: Vec::new(),
             ids: None,
         };
@@ -96,8 +121,24 @@ impl Linked {
     }
 }
 
-fn code(answer: Result<Resumed, Refused>) -> String {
+/// A socket on which the link was agreed upon, and nothing said.
+pub(crate) async fn dial(address: SocketAddr) -> Socket {
+    let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let mut request = format!("ws://{address}/rpc").into_client_request().unwrap();
+    request.headers_mut().insert("sec-websocket-protocol", "other, bowline.v1".parse().unwrap());
+    let (socket, answer) = within(tokio_tungstenite::client_async(request, stream)).await.unwrap();
+    assert_eq!(answer.headers()["sec-websocket-protocol"], "bowline.v1");
+    Socket(socket)
+}
+
+pub(crate) fn code(answer: Result<Resumed, Refused>) -> String {
     answer.unwrap_err().code.to_string()
+}
+
+/// A hello of a client that can do all there is and says so who it is.
+pub(crate) fn hello_of(auth: Credentials) -> Hello {
+    let features = Features::ALL.names();
+    Hello { protocol: vec![1], features, client: Default::default(), hello_id: None, auth }
 }
 
 /// F3: the server has done it, and its answer or its ack is lost. What is sent again is skipped.
@@ -279,30 +320,19 @@ async fn nothing_comes_before_hello() {
 async fn a_client_may_say_three_times_who_it_is() {
     let service = service().authenticate(|token: &str| (token == "knot").then(|| Principal::new("ann")));
     let address = serve(service).await;
-    let hello = |token| {
-        let hello = Hello {
-            protocol: vec![1],
-            features: vec!["ack".to_owned(), "heartbeat".to_owned()],
-            client: Default::default(),
-            hello_id: None,
-            auth: bowline_server::Credentials::bearer(token),
-        };
-        Frame::Hello(hello).write()
-    };
     let again = |response: &str| Frame::Authenticate { response: Secret::new(response) }.write();
-    let mut linked = Linked::open(address).await;
-    linked.socket.send(&hello("a")).await;
-    assert!(matches!(linked.frame().await, Frame::Unauthenticated(_)));
+    let (mut linked, answer) = Linked::greet(address, &hello_of(Credentials::bearer("a"))).await;
+    assert!(matches!(answer, Frame::Unauthenticated(_)));
     linked.socket.send(&again("knot")).await;
     let Frame::Welcome(welcome) = linked.frame().await else { panic!("welcome") };
     assert_eq!(welcome.principal.as_deref(), Some("ann"));
-    let mut linked = Linked::open(address).await;
-    linked.socket.send(&hello("a")).await;
+    let (mut linked, mut answer) = Linked::greet(address, &hello_of(Credentials::bearer("a"))).await;
     for _ in 0..2 {
-        assert!(matches!(linked.frame().await, Frame::Unauthenticated(_)));
+        assert!(matches!(answer, Frame::Unauthenticated(_)));
         linked.socket.send(&again("b")).await;
+        answer = linked.frame().await;
     }
-    let Frame::Rejected(refused) = linked.frame().await else { panic!("rejected") };
+    let Frame::Rejected(refused) = answer else { panic!("rejected") };
     assert_eq!((refused.code.as_str(), refused.status), ("UNAUTHENTICATED", Some(401)));
     assert_eq!(linked.socket.next().await, "close 4401 UNAUTHENTICATED");
 }

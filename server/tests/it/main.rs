@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 /// Which messages have numbers.
+mod authority;
 mod counted;
 /// How it stops.
 mod drain;
