@@ -297,8 +297,8 @@ impl Linked {
         timeout_at(deadlines.all, turn).await.ok()
     }
 
-    /// Tells the client that the server stops; ends when its new calls wait and those that it has
-    /// made are answered.
+    /// Tells the client that the server stops; ends when the calls that it has made are answered.
+    /// If its session goes on elsewhere, it has kept its new calls back by then.
     async fn drained(&self, admitted: &Admitted, deadlines: Deadlines) {
         let connection = &admitted.entry.connection;
         let left = deadlines.all.saturating_duration_since(Instant::now());
@@ -308,7 +308,7 @@ impl Linked {
             drain.retry_after_ms = successor.retry_after.map(|after| after.as_millis().try_into().unwrap_or(u64::MAX));
             drain.resume_url = successor.resume_url;
         }
-        if connection.link(|endpoint| endpoint.drain(drain)) {
+        if connection.link(|endpoint| endpoint.drain(drain)) && admitted.entry.kept.is_some() {
             while !connection.link(|endpoint| endpoint.is_drained()) {
                 connection.asked().await;
             }

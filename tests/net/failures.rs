@@ -16,11 +16,11 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use crate::harness::{serve, service, within};
 use crate::proxy::{End, Proxy};
 
-async fn counter(session: &Session) -> Stub {
+pub(crate) async fn counter(session: &Session) -> Stub {
     session.root_dyn().call("counter", ()).stub().clone()
 }
 
-async fn next(counter: &Stub) -> f64 {
+pub(crate) async fn next(counter: &Stub) -> f64 {
     let next = within(counter.call("next", ()).into_future()).await.unwrap();
     next.as_f64().unwrap()
 }

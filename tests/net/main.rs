@@ -1,6 +1,8 @@
 //! Client and server of ours over real sockets, port 0.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
+/// Who the client is, and where its server goes.
+mod authority;
 /// Calls that share one request.
 mod batch;
 /// What the link costs, on demand.

@@ -44,6 +44,7 @@ pub(crate) trait Desk {
     #[rpc(recorded)]
     async fn once(&self) -> Result<u64, Never>;
     async fn bell(&self, ring: Func<u64, ()>) -> BellRef;
+    async fn ask(&self, answer: Func<u32, u32>) -> Result<u32, Never>;
     async fn note(&self, text: String) -> Result<(), Never>;
     async fn noted(&self) -> Result<Option<String>, Never>;
 }
@@ -101,6 +102,9 @@ impl Desk for Front {
     }
     async fn bell(&self, ring: Func<u64, ()>) -> BellRef {
         BellRef::durable(Brass { ring })
+    }
+    async fn ask(&self, answer: Func<u32, u32>) -> Result<u32, Never> {
+        Ok(answer.call(20).await.expect("the caller answers"))
     }
     async fn note(&self, text: String) -> Result<(), Never> {
         self.peer.vars.set("note", &text).unwrap();
@@ -195,6 +199,14 @@ impl Site {
 }
 
 impl Process {
+    /// Runs in the process, and ends with it.
+    pub(crate) fn spawn<F>(&self, task: F) -> tokio::task::JoinHandle<F::Output>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        self.runtime.as_ref().expect("it is not killed").spawn(task)
+    }
+
     /// Everything stops where it is.
     pub(crate) fn kill(mut self) -> SocketAddr {
         self.runtime.take().unwrap().shutdown_background();

@@ -220,7 +220,8 @@ impl Endpoint {
             return Some(text);
         }
         // A session that is over is written to its end, whatever that takes.
-        if ((!link.is_full() && !link.holds_back()) || self.session.is_closed())
+        let waits = link.is_full() || (link.holds_back() && self.session.calls_next());
+        if (!waits || self.session.is_closed())
             && let Some(text) = self.session.poll_transmit()
         {
             let text = link.send(text);
@@ -247,7 +248,7 @@ impl Endpoint {
                 let ends = self.session.is_closed() && !self.said_goodbye;
                 ends || link.has_transmit()
                     || !link.control.lists.is_empty()
-                    || (waits && !link.is_full() && !link.holds_back())
+                    || (waits && !link.is_full() && !(link.holds_back() && self.session.calls_next()))
             }
         }
     }

@@ -130,7 +130,7 @@ impl Link {
                 return Asked::End { code: None, reason: reason.unwrap_or_default(), answer: true };
             }
             (Frame::Drain(drain), Role::Client) => {
-                if !self.drains {
+                if !self.drains && self.features.durable {
                     self.frames.push_back(Frame::Drain(Drain::default()));
                 }
                 self.control.drain = Some(drain);

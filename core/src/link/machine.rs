@@ -318,9 +318,10 @@ impl Link {
         self.retained.next() - 1
     }
 
-    /// New messages wait for another transport.
+    /// New calls, and what comes behind them, wait for another transport: the server stops, and the
+    /// session goes on elsewhere.
     pub(crate) fn holds_back(&self) -> bool {
-        self.drains && self.role == Role::Client
+        self.drains && self.role == Role::Client && self.features.durable
     }
 
     /// No further message can be kept.

@@ -304,6 +304,11 @@ impl Session {
         self.transmit.len()
     }
 
+    /// Whether the next message to be sent is a new call.
+    pub(crate) fn calls_next(&self) -> bool {
+        self.transmit.front().is_some_and(|text| text.starts_with(r#"["push""#))
+    }
+
     /// Answers that the peer has asked for and that are not written yet.
     pub fn answers_owed(&self) -> usize {
         self.answers_owed
