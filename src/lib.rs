@@ -94,7 +94,7 @@ pub use bowline_macros::{Pipeline, RpcError, TypeScript, durable, interface};
 #[cfg(feature = "server")]
 pub use bowline_server::{
     Authenticator, HttpLimits, KeepAlive, Key, KeyError, KeyRing, Keys, OnReplay, Peer, PeerAddress, Principal, Reauth,
-    Refusal, Restoration, Resumption, ServerError, Service, Successor, TokenPolicy, Via, store,
+    Refusal, Restoration, Resumption, SavedRefs, ServerError, Service, SturdyError, Successor, TokenPolicy, Via, store,
 };
 
 /// A reference without a type, by the name that reads better in signatures.

@@ -40,6 +40,6 @@ pub use error::{Refusal, ServerError};
 pub use http_limits::HttpLimits;
 pub use keys::Keys;
 pub use peer_info::{Peer, PeerAddress, Via};
-pub use restoration::Restoration;
+pub use restoration::{Restoration, SavedRefs, SturdyError};
 pub use resumption::{OnReplay, Reauth, Resumption};
 pub use service::{Service, Successor};

@@ -7,6 +7,7 @@ use http::request::Parts;
 use http::{Extensions, HeaderMap, Uri};
 
 use crate::auth::Principal;
+use crate::restoration::Keeping;
 
 /// Who asks for a session, as far as HTTP tells. Nothing in it is proven but `address`.
 #[derive(Clone, Debug)]
@@ -29,6 +30,7 @@ pub struct Peer {
     pub vars: Vars,
     /// What layers before the service added, such as axum's `ConnectInfo`.
     pub extensions: Extensions,
+    pub(crate) keeping: Option<Keeping>,
 }
 
 /// How the messages of a session travel.
@@ -46,7 +48,7 @@ pub enum Via {
 pub struct PeerAddress(pub SocketAddr);
 
 impl Peer {
-    pub(crate) fn new(request: &Parts, via: Via) -> Self {
+    pub(crate) fn new(request: &Parts, via: Via, keeping: Option<Keeping>) -> Self {
         Self {
             address: request.extensions.get().map(|PeerAddress(address)| *address),
             uri: request.uri.clone(),
@@ -55,6 +57,7 @@ impl Peer {
             principal: Principal::anonymous(),
             vars: Vars::new(),
             extensions: request.extensions.clone(),
+            keeping,
         }
     }
 }

@@ -27,7 +27,7 @@ use crate::peer_info::{Peer, Via};
 use crate::permits::Connections;
 use crate::registry::Registry;
 use crate::reply::{self, Answer};
-use crate::restoration::{Keeper, Restoration};
+use crate::restoration::{Keeper, Keeping, Restoration};
 use crate::resumption::Resumption;
 use crate::{batch, ws};
 
@@ -255,7 +255,7 @@ impl Service {
     where
         B: Body<Error: fmt::Display> + Send,
     {
-        let mut answer = match self.admit(Peer::new(request, Via::Batch)).await {
+        let mut answer = match self.admit(Peer::new(request, Via::Batch, Keeping::of(&self.registry))).await {
             Ok(root) => batch::answer(self, root, body, &ticket).await,
             Err(refusal) => reply::text(refusal.status, refusal.message),
         };

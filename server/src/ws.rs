@@ -24,6 +24,7 @@ use crate::link::Linked;
 use crate::peer_info::{Peer, Via};
 use crate::permits::ConnectionPermit;
 use crate::reply::{self, Answer};
+use crate::restoration::Keeping;
 use crate::service::Service;
 
 /// The one version there is (RFC 6455 4.1).
@@ -47,7 +48,7 @@ pub(crate) async fn open(service: &Service, request: &mut Parts, ticket: Ticket)
         return reply::text(StatusCode::NOT_IMPLEMENTED, "this server cannot upgrade connections");
     };
     let permit = request.extensions.remove::<ConnectionPermit>();
-    let peer = Peer::new(request, Via::WebSocket);
+    let peer = Peer::new(request, Via::WebSocket, Keeping::of(&service.registry));
     let span = tracing::debug_span!("session", via = "websocket", peer = ?peer.address);
     let keeps = !service.registry.resumption.window.is_zero();
     let linked = keeps && lists(&request.headers, SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL);

@@ -19,5 +19,7 @@ mod proxy;
 mod restart;
 /// Sessions on a WebSocket.
 mod session;
+/// References that outlive their session.
+mod sturdy;
 /// The same over TLS, with a certificate of the test's own.
 mod tls;

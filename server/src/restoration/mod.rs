@@ -1,11 +1,12 @@
 //! Sessions that outlive this process: what is kept of each where another can find it, and who
 //! makes it again. `owner` is this process in the eyes of a store, `checkpoint` keeps sessions,
-//! `cold` has them back. docs/restore.md says what comes back and what does not.
+//! `cold` has them back; `sturdy` keeps single references. docs/restore.md says what comes back and what does not.
 
 mod checkpoint;
 mod cold;
 mod outcomes;
 mod owner;
+mod sturdy;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,6 +20,8 @@ pub(crate) use checkpoint::Placed;
 pub(crate) use cold::Claimant;
 use outcomes::Outcomes;
 use owner::Process;
+pub(crate) use sturdy::Keeping;
+pub use sturdy::{SavedRefs, SturdyError};
 
 use crate::auth::Principal;
 use crate::peer_info::Peer;
