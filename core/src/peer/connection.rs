@@ -249,8 +249,8 @@ impl Connection {
 pub struct Events(broadcast::Receiver<LinkEvent>);
 
 impl Events {
-    /// The next event; `None` when the session is gone. Cancel-safe. A listener that falls
-    /// behind misses the oldest.
+    /// The next event; `None` when the session is over and all is told. Cancel-safe. A listener
+    /// that falls behind misses the oldest.
     pub async fn next(&mut self) -> Option<LinkEvent> {
         loop {
             match self.0.recv().await {

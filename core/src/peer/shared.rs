@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, broadcast, oneshot, watch};
 
@@ -53,7 +53,7 @@ pub(crate) struct Shared {
     turn: AtomicU64,
     /// What happens to the link.
     /// Made when somebody wants to know.
-    events: OnceLock<broadcast::Sender<LinkEvent>>,
+    feed: Mutex<Feed>,
     options: Options,
     /// From where the endpoint's time is counted.
     started: Instant,
@@ -168,7 +168,7 @@ impl Shared {
             changed: Notify::new(),
             asked: Notify::new(),
             room: Notify::new(),
-            events: OnceLock::new(),
+            feed: Mutex::default(),
             options,
             started: runtime::now(),
             turn: AtomicU64::new(0),
@@ -186,17 +186,30 @@ impl Shared {
         &self.options
     }
 
-    /// Called under the lock, so that events keep their order.
-    fn tell(&self, event: LinkEvent) {
-        if let Some(events) = self.events.get() {
-            // Nobody need listen.
-            drop(events.send(event));
+    /// Tells what has happened to the link. Called under the lock, so that events keep their order.
+    fn tell(&self, state: &mut State) {
+        while let Some(event) = state.endpoint.poll_event() {
+            if let Feed::Open(events) = &*self.feed() {
+                // Nobody need listen.
+                drop(events.send(event));
+            }
         }
     }
 
-    /// What happens to the link from now on.
+    /// What happens to the link from now on, to the end of the session.
     pub(crate) fn events(&self) -> broadcast::Receiver<LinkEvent> {
-        self.events.get_or_init(|| broadcast::Sender::new(EVENTS)).subscribe()
+        let mut feed = self.feed();
+        if let Feed::Idle = *feed {
+            *feed = Feed::Open(broadcast::Sender::new(EVENTS));
+        }
+        match &*feed {
+            Feed::Open(events) => events.subscribe(),
+            Feed::Idle | Feed::Over => broadcast::Sender::new(1).subscribe(),
+        }
+    }
+
+    fn feed(&self) -> MutexGuard<'_, Feed> {
+        self.feed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The newest attachment.
@@ -222,9 +235,7 @@ impl Shared {
         let mut state = self.lock();
         let attached = attach(&mut state.endpoint, now)?;
         self.turn.store(attached.attachment.0, Ordering::SeqCst);
-        while let Some(event) = state.endpoint.poll_event() {
-            self.tell(event);
-        }
+        self.tell(&mut state);
         drop(state);
         // The driver before has to see it, and the one to come has what waits to be sent.
         self.wake.notify_waiters();
@@ -402,9 +413,7 @@ impl Shared {
         state.pumping = false;
         let to_send = state.endpoint.has_transmit();
         let told = self.at_rest(&mut state);
-        while let Some(event) = state.endpoint.poll_event() {
-            self.tell(event);
-        }
+        self.tell(&mut state);
         if state.endpoint.asks() {
             self.asked.notify_one();
         }
@@ -439,10 +448,23 @@ impl Shared {
             deliver::drop_quietly(entry);
         }
         deliver::drop_quietly(leftovers.revival);
+        self.tell(&mut self.lock());
+        *self.feed() = Feed::Over;
         self.ended.send_replace(Some(closed));
         self.room.notify_waiters();
         self.wake.notify_one();
     }
+}
+
+/// Where the events of the link go.
+#[derive(Debug, Default)]
+enum Feed {
+    /// Nobody has asked.
+    #[default]
+    Idle,
+    Open(broadcast::Sender<LinkEvent>),
+    /// There will be no more.
+    Over,
 }
 
 impl fmt::Debug for Shared {

@@ -1,0 +1,127 @@
+//! Servers that are killed, each in a process of its own, while a client calls without a pause. What
+//! its calls were told is compared with what was carried out.
+//!
+//! `BOWLINE_KILLS=100 cargo test --release --all-features --test processes -- --nocapture`
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+/// A client under load, and what it remembers.
+mod load;
+/// Several servers, and what is around them.
+mod replicas;
+/// The application, and the process that serves it.
+mod shop;
+
+use std::time::Duration;
+
+use load::Load;
+use replicas::{Balancer, Redis};
+use shop::{LEASE, Server, free_address};
+
+/// How often servers are killed, in each test.
+fn kills() -> usize {
+    std::env::var("BOWLINE_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(10)
+}
+
+fn report(gaps: &mut [Duration], tally: &load::Tally) {
+    gaps.sort_unstable();
+    let (middle, longest) = (gaps[gaps.len() / 2], gaps[gaps.len() - 1]);
+    let load::Tally { answered, unknown, not_attempted, restored } = tally;
+    println!(
+        "{answered} calls answered, {unknown} unknown, {not_attempted} not attempted; restored {restored} times, \
+         {middle:.0?} until the first answer, at most {longest:.0?}"
+    );
+}
+
+/// A folder that goes with the test.
+struct Folder(std::path::PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("bowline-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What is left is temporary.
+        drop(std::fs::remove_dir_all(&self.0));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kill_nine_at_random_moments_under_load() {
+    let folder = Folder::new("kills");
+    let (history, address) = (folder.0.join("history"), free_address());
+    let store = format!("sqlite:{}", folder.0.join("sessions.db").display());
+    let mut server = Server::start(address, &store, &history);
+    let load = Load::begin(format!("ws://{address}")).await;
+    let mut gaps = Vec::new();
+    for _ in 0..kills() {
+        tokio::time::sleep(Duration::from_millis(rand::random_range(0..120))).await;
+        let before = load.restored();
+        server.kill();
+        server = Server::start(address, &store, &history);
+        gaps.push(load.until_answered(before).await);
+    }
+    let tally = load.end(&history).await;
+    report(&mut gaps, &tally);
+    assert!(tally.answered > 20 * kills(), "{tally:?}");
+    assert!(gaps.iter().all(|gap| *gap < 20 * LEASE), "{gaps:?}");
+}
+
+/// Either of two may go, and the other goes on with its sessions.
+#[tokio::test(flavor = "multi_thread")]
+async fn either_replica_goes_on_when_the_other_is_killed() {
+    let folder = Folder::new("replicas");
+    let Some(redis) = Redis::start(&folder.0) else { return };
+    let history = folder.0.join("history");
+    let start = |address| Server::start(address, &redis.url, &history);
+    let (mut serving, mut idle) = (start(free_address()), start(free_address()));
+    let balancer = Balancer::to(serving.address).await;
+    let load = Load::begin(format!("ws://{}", balancer.address)).await;
+    let mut gaps = Vec::new();
+    for _ in 0..kills() {
+        tokio::time::sleep(Duration::from_millis(rand::random_range(0..120))).await;
+        let address = serving.address;
+        let before = load.restored();
+        serving.kill();
+        balancer.now_to(idle.address);
+        gaps.push(load.until_answered(before).await);
+        serving = std::mem::replace(&mut idle, start(address));
+    }
+    let tally = load.end(&history).await;
+    report(&mut gaps, &tally);
+}
+
+/// A server that stands still is taken for dead. When it wakes, what it had is another's, and what it
+/// remembers of that is worth nothing: when it is its turn again, it goes by the store.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_owner_that_wakes_is_fenced() {
+    let folder = Folder::new("paused");
+    let Some(redis) = Redis::start(&folder.0) else { return };
+    let history = folder.0.join("history");
+    let start = |address| Server::start(address, &redis.url, &history);
+    let first = start(free_address());
+    let mut second = start(free_address());
+    let balancer = Balancer::to(first.address).await;
+    let load = Load::begin(format!("ws://{}", balancer.address)).await;
+    let mut gaps = Vec::new();
+    for _ in 0..kills().div_ceil(3) {
+        tokio::time::sleep(Duration::from_millis(rand::random_range(0..120))).await;
+        let before = load.restored();
+        first.signal("-STOP");
+        balancer.now_to(second.address);
+        gaps.push(load.until_answered(before).await);
+        first.signal("-CONT");
+        tokio::time::sleep(Duration::from_millis(rand::random_range(0..120))).await;
+        let (address, before) = (second.address, load.restored());
+        second.kill();
+        balancer.now_to(first.address);
+        gaps.push(load.until_answered(before).await);
+        second = start(address);
+    }
+    let tally = load.end(&history).await;
+    report(&mut gaps, &tally);
+}
