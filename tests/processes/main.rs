@@ -4,6 +4,8 @@
 //! `BOWLINE_KILLS=100 cargo test --release --all-features --test processes -- --nocapture`
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
+/// A stream that is read slowly.
+mod bulk;
 /// A client under load, and what it remembers.
 mod load;
 /// Several servers, and what is around them.

@@ -238,6 +238,18 @@ impl Endpoint {
         self.goodbye()
     }
 
+    /// Whether the text that was polled last is as it left before, on another transport.
+    pub(crate) fn has_left(&self) -> bool {
+        self.link.as_ref().is_some_and(|link| link.has_left())
+    }
+
+    /// The text that was polled last leaves as this one; sent again, it will be the same.
+    pub(crate) fn leaves_as(&mut self, at: Attachment, text: &str) {
+        if let Some(link) = self.link.as_mut().filter(|link| link.attached() == Some(at)) {
+            link.leaves_as(text);
+        }
+    }
+
     /// Whether `poll_transmit` has something for the transport whose turn it is.
     pub fn has_transmit(&self) -> bool {
         let waits = self.session.transmit_bytes() > 0;

@@ -1,6 +1,6 @@
 //! The link of one session: what is numbered, kept and confirmed, and who is still there.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::control::Control;
@@ -43,6 +43,8 @@ pub(crate) struct Link {
     attachments: u64,
     /// The number of the message that is written next on the transport.
     next_out: u64,
+    /// Messages that are kept as they left, which is not as the session wrote them.
+    left: BTreeSet<u64>,
     /// The number of our last message that the peer says it has carried out.
     pub(super) peer_processed: u64,
     /// The number of the peer's last message that was carried out.
@@ -100,6 +102,7 @@ impl Link {
             attached: None,
             attachments: 0,
             next_out: 1,
+            left: BTreeSet::new(),
             peer_processed: 0,
             processed: 0,
             next_in: 1,
@@ -195,6 +198,7 @@ impl Link {
         self.retained = Retained::new();
         self.attached = None;
         (self.next_out, self.next_in) = (1, 1);
+        self.left.clear();
         (self.peer_processed, self.processed, self.reported, self.unreported_bytes) = (0, 0, 0, 0);
         self.frames.clear();
         self.covers = None;
@@ -296,7 +300,11 @@ impl Link {
     /// Frees what the peer has. What is still to be written on this transport stays until it is,
     /// though the peer may have it from before: the peer counts what it is sent.
     pub(super) fn free(&mut self) {
-        self.retained.confirm(self.peer_processed.min(self.next_out - 1));
+        let confirmed = self.peer_processed.min(self.next_out - 1);
+        self.retained.confirm(confirmed);
+        while self.left.first().is_some_and(|number| *number <= confirmed) {
+            self.left.pop_first();
+        }
     }
 
     fn reported(&mut self) {
@@ -311,6 +319,18 @@ impl Link {
         self.retained.push(&text);
         self.next_out += 1;
         text
+    }
+
+    /// Whether the message that was polled last is kept as it left.
+    pub(crate) fn has_left(&self) -> bool {
+        self.left.contains(&(self.next_out - 1))
+    }
+
+    /// Keeps the message that was polled last as it leaves, if it is new: sent again, it is the same.
+    pub(crate) fn leaves_as(&mut self, text: &str) {
+        if self.retained.replace_last(self.next_out - 1, text) {
+            self.left.insert(self.next_out - 1);
+        }
     }
 
     /// The number of the last message that was written, or is kept.

@@ -47,6 +47,18 @@ impl Retained {
         self.ends.push_back(self.begin + self.bytes.len() as u64);
     }
 
+    /// The text of the newest message is another, if that message is `number`.
+    pub(super) fn replace_last(&mut self, number: u64, text: &str) -> bool {
+        if self.ends.is_empty() || number + 1 != self.next() {
+            return false;
+        }
+        self.ends.pop_back();
+        let before = self.ends.back().map_or(self.begin, |end| *end);
+        self.bytes.truncate((before - self.begin) as usize);
+        self.push(text);
+        true
+    }
+
     pub(super) fn get(&self, number: u64) -> Option<String> {
         let index = usize::try_from(number.checked_sub(self.first)?).ok()?;
         let end = self.ends.get(index)?;

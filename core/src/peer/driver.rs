@@ -198,7 +198,10 @@ impl Drive {
         }
         let due = loop {
             match self.next_text() {
-                Ok(text) => in_time(sender.feed(leaving.message(text))).await?,
+                Ok((text, has_left)) => {
+                    let text = if has_left { text } else { self.leave(text, leaving) };
+                    in_time(sender.feed(text)).await?;
+                }
                 Err(due) => break due,
             }
             fed = true;
@@ -210,13 +213,25 @@ impl Drive {
         Ok(due)
     }
 
-    /// The next text, unless the transport is gone; else when the endpoint wants to be called.
-    fn next_text(&self) -> Result<String, Option<Time>> {
+    /// A message as it leaves, which is how it is kept: a hook sees every error once.
+    fn leave(&self, text: String, leaving: &mut Leaving) -> String {
+        if !Leaving::concerns(&text) {
+            return text;
+        }
+        let text = leaving.message(text);
+        self.shared.lock().endpoint.leaves_as(self.at, &text);
+        text
+    }
+
+    /// The next text and whether it has left before, unless the transport is gone; else when the
+    /// endpoint wants to be called.
+    fn next_text(&self) -> Result<(String, bool), Option<Time>> {
         let mut state = self.shared.lock();
         if state.closed.as_ref().is_some_and(|closed| closed.by == ClosedBy::Transport) {
             return Err(None);
         }
-        state.endpoint.poll_transmit(self.at).ok_or_else(|| state.endpoint.poll_timeout())
+        let text = state.endpoint.poll_transmit(self.at).ok_or_else(|| state.endpoint.poll_timeout())?;
+        Ok((text, state.endpoint.has_left()))
     }
 
     /// Waits until there may be something to do; true when it is `due`. Cancel-safe.

@@ -29,10 +29,15 @@ impl Leaving {
         Self { options, aborted: None }
     }
 
+    /// Whether there may be errors in a text. What is no list is a frame of the link, and none of a
+    /// session's business.
+    pub(crate) fn concerns(text: &str) -> bool {
+        memmem::find(text.as_bytes(), ERROR.as_bytes()).is_some() && !text.starts_with('{')
+    }
+
     /// The message to send.
     pub(crate) fn message(&mut self, text: String) -> String {
-        // What is no list is a frame of the link, and none of a session's business.
-        if memmem::find(text.as_bytes(), ERROR.as_bytes()).is_none() || text.starts_with('{') {
+        if !Self::concerns(&text) {
             return text;
         }
         let mut rewrite = Rewrite { options: &self.options, cursor: Cursor::new(&text), out: String::new(), copied: 0 };

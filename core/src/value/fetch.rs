@@ -132,7 +132,7 @@ impl Serialize for Body {
 /// A request or response that HTTP, or `fetch`, does not allow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct InvalidFetch(&'static str);
+pub struct InvalidFetch(pub(super) &'static str);
 
 /// An HTTP request.
 #[derive(Clone, Debug, PartialEq)]
@@ -189,7 +189,7 @@ impl Request {
         Ok(request)
     }
 
-    fn check(&self) -> Result<(), InvalidFetch> {
+    pub(super) fn check(&self) -> Result<(), InvalidFetch> {
         let is = |method: &&str| self.method.eq_ignore_ascii_case(method);
         if !is_token(&self.method) || ["CONNECT", "TRACE", "TRACK"].iter().any(is) {
             return Err(InvalidFetch("this request method is not allowed"));
@@ -258,7 +258,7 @@ impl Response {
         Ok(response)
     }
 
-    fn check(&self) -> Result<(), InvalidFetch> {
+    pub(super) fn check(&self) -> Result<(), InvalidFetch> {
         if !(200..600).contains(&self.status) {
             return Err(InvalidFetch("a status must be in the range of 200 to 599"));
         }

@@ -16,6 +16,7 @@ mod error_value;
 mod errors;
 mod fetch;
 pub(crate) mod headers;
+mod http;
 mod object;
 mod payload;
 mod scope;

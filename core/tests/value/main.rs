@@ -4,6 +4,7 @@
 mod corpus;
 mod depth;
 mod golden;
+mod http;
 mod property;
 mod refused;
 mod scopes;

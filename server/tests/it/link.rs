@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bowline_core::link::{Features, Frame, Hello, Refused, Resume, Resumed, Secret, Welcome};
 use bowline_core::resume::prove;
+use bowline_core::value::ErrorValue;
 use bowline_server::{Credentials, Principal, Resumption, Service, TokenPolicy};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
@@ -161,6 +162,36 @@ async fn a_cut_call_is_answered_on_the_next_socket() {
     assert_eq!(second.frame().await, Frame::Closed { reason: Some("done".to_owned()) });
     let (_, gone) = Linked::resume(address, &resumed.resume_token, &resumed.resume_key, 1).await;
     assert_eq!(code(gone), "RESUME_WINDOW_EXPIRED");
+}
+
+/// An error that is sent again is the one that was sent: whoever has a say in it is asked once.
+#[tokio::test]
+async fn a_hook_sees_an_error_once_though_it_is_sent_twice() {
+    let asked = std::sync::atomic::AtomicUsize::new(0);
+    let service = service().on_send_error(move |error| {
+        let number = asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst) + 1;
+        ErrorValue::new(error.name, format!("error {number}"))
+    });
+    let address = serve(service).await;
+    let (mut socket, welcome) = Linked::hello(address).await;
+    let (mut token, mut key) = (welcome.resume_token, welcome.resume_key);
+    for call in 1..=2 {
+        socket.socket.send(r#"["push",["pipeline",0,["nope"],[]]]"#).await;
+        socket.socket.send(&format!(r#"["pull",{call}]"#)).await;
+        assert_eq!(socket.message().await, format!(r#"["reject",{call},["error","TypeError","error {call}"]]"#));
+    }
+    for _ in 0..3 {
+        let (mut next, resumed) = Linked::resume(address, &token, &key, 0).await;
+        let resumed = resumed.unwrap();
+        for call in 1..=2 {
+            assert_eq!(next.message().await, format!(r#"["reject",{call},["error","TypeError","error {call}"]]"#));
+        }
+        (token, key) = (resumed.resume_token, resumed.resume_key);
+        socket = next;
+    }
+    socket.socket.send(r#"["push",["pipeline",0,["nope"],[]]]"#).await;
+    socket.socket.send(r#"["pull",3]"#).await;
+    assert_eq!(socket.message().await, r#"["reject",3,["error","TypeError","error 3"]]"#);
 }
 
 /// F5: the welcome is lost. The same hello gets the same session.
