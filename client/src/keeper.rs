@@ -9,7 +9,7 @@ use bowline_core::link::{Credentials, Drain, Features, Joint, Mode, Refused, Res
 use bowline_core::peer::{Connection, TransportEnd, Turn};
 use bowline_core::session::ClosedBy;
 use bowline_transport::Ending;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use crate::dial::{Dialer, Spoken, Stream};
 use crate::hello::{Failure, Opening, Standing, Ticket};
@@ -45,7 +45,8 @@ pub(crate) struct Ready {
 
 /// What is to be done after a try that failed.
 enum Try {
-    Again { after: Option<Duration> },
+    /// What the server has said, if it was reached.
+    Again(Option<Refused>),
     Never(Refused),
 }
 
@@ -128,9 +129,9 @@ impl Keeper {
         loop {
             let limit = (Instant::now() + self.within).min(deadline);
             let tried = timeout_at(limit, self.attempt()).await;
-            let after = match tried.unwrap_or(Err(Try::Again { after: None })) {
+            let said = match tried.unwrap_or(Err(Try::Again(None))) {
                 Ok(ready) => return Ok(ready),
-                Err(Try::Again { after }) => after,
+                Err(Try::Again(said)) => said,
                 Err(Try::Never(refused)) if taken_over && refused.code == ErrorCode::ResumeTokenReplayed => {
                     let message = "another holder of the token goes on with the session";
                     return Err(Refused::new(ErrorCode::SessionTakenOver, message));
@@ -139,22 +140,22 @@ impl Keeper {
             };
             let jittered = rand::random_range(Duration::ZERO..=pause);
             pause = (pause * 2).min(PAUSE_MAX);
-            sleep(after.map_or(jittered, |after| after + jittered)).await;
+            let after_ms = said.as_ref().and_then(|refused| refused.retry_after_ms).unwrap_or(0);
+            sleep_until((Instant::now() + Duration::from_millis(after_ms) + jittered).min(deadline)).await;
             if Instant::now() >= deadline {
                 let message = format!("no connection to the server within {:?}", self.window);
-                return Err(Refused::new(ErrorCode::ResumeWindowExpired, message));
+                return Err(said.unwrap_or_else(|| Refused::new(ErrorCode::ResumeWindowExpired, message)));
             }
         }
     }
 
     async fn attempt(&mut self) -> Result<Ready, Try> {
         // Whatever keeps us from the server now may be gone later; only the server's no is final.
-        let later = |after: Option<Duration>| Try::Again { after };
         let socket = self.dialer.dial(Spoken::Link).await.map_err(|error| {
             tracing::debug!(%error, "cannot reconnect");
-            later(None)
+            Try::Again(None)
         })?;
-        let (mut opening, ending) = Opening::of(socket.ok_or_else(|| later(None))?);
+        let (mut opening, ending) = Opening::of(socket.ok_or(Try::Again(None))?);
         let auth = self.dialer.who.credentials(None).await;
         let (stands, token) = self.connection.link(|endpoint| {
             let (came, first_retained, ids) = (endpoint.processed(), endpoint.first_retained(), endpoint.session.ids());
@@ -168,10 +169,10 @@ impl Keeper {
         let resumed = opening.resume(&self.ticket, &stands).await.map_err(|failure| match failure {
             Failure::Refused(refused) if refused.retryable || refused.code == ErrorCode::RateLimited => {
                 refused.resume_url.iter().for_each(|url| self.dialer.go_to(url));
-                later(refused.retry_after_ms.map(Duration::from_millis))
+                Try::Again(Some(refused))
             }
             Failure::Refused(refused) => Try::Never(refused),
-            Failure::Plain | Failure::Gone(_) => later(None),
+            Failure::Plain | Failure::Gone(_) => Try::Again(None),
         })?;
         let attached = self.attach(&resumed);
         let is_durable = self.ticket.is_durable;

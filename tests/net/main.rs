@@ -9,6 +9,9 @@ mod batch;
 mod cost;
 /// What goes wrong with a link, row by row.
 mod failures;
+/// A store that fails and lags.
+#[path = "../../server/tests/store/faulty.rs"]
+mod faulty;
 /// The objects under test and a server for them.
 mod harness;
 /// Sessions that outlive their connections.
@@ -19,6 +22,8 @@ mod proxy;
 mod restart;
 /// Sessions on a WebSocket.
 mod session;
+/// Stores that fail.
+mod stores;
 /// References that outlive their session.
 mod sturdy;
 /// The same over TLS, with a certificate of the test's own.

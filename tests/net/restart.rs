@@ -222,14 +222,14 @@ impl Drop for Process {
     }
 }
 
-async fn connect(process: &Process) -> (Session, DeskRef) {
+pub(crate) async fn connect(process: &Process) -> (Session, DeskRef) {
     let session = within(bowline::connect(format!("ws://{}", process.address))).await.unwrap();
     let desk = session.root();
     (session, desk)
 }
 
 /// Waits until the client has found the next process.
-async fn restored(events: &mut bowline::Events) -> LinkEvent {
+pub(crate) async fn restored(events: &mut bowline::Events) -> LinkEvent {
     loop {
         match within(events.next()).await.expect("the session lives") {
             LinkEvent::Detached { .. } => {}
@@ -239,7 +239,7 @@ async fn restored(events: &mut bowline::Events) -> LinkEvent {
 }
 
 /// What has happened is kept, and the client knows.
-async fn kept(process: &Process) {
+pub(crate) async fn kept(process: &Process) {
     let service = process.service.clone();
     let keeping = process.runtime.as_ref().unwrap().spawn(async move { service.checkpoint().await });
     within(keeping).await.unwrap();

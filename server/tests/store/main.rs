@@ -9,6 +9,8 @@ mod conformance;
 mod faulty;
 /// The arithmetic of a lease.
 mod lease;
+/// What was done although nobody was told.
+mod lost_answers;
 /// The store of one process.
 mod memory;
 /// The store of many hosts.

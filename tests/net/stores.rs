@@ -1,0 +1,125 @@
+//! Stores that fail while sessions live, and when one is to be had back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bowline::store::MemoryStore;
+use bowline::{ErrorCode, LinkEvent};
+
+use crate::faulty::{Fault, FaultyStore};
+use crate::harness::within;
+use crate::restart::{Site, connect, kept, restored};
+
+fn site() -> (Site, FaultyStore) {
+    let store = FaultyStore::new(Arc::new(MemoryStore::new()));
+    let mut site = Site::new();
+    site.store = Arc::new(store.clone());
+    (site, store)
+}
+
+/// F20: nothing is kept while the store is down, and nothing waits for it. When it is back, what has
+/// happened meanwhile is kept.
+#[tokio::test]
+async fn a_store_that_is_down_at_a_checkpoint_holds_nothing_up() {
+    let (site, store) = site();
+    let first = site.start(None);
+    let (session, desk) = connect(&first).await;
+    let mut events = session.events();
+    let counter = within(desk.counter("a".to_owned()).into_future()).await.unwrap();
+    kept(&first).await;
+    store.set_fault(Fault::Refuse);
+    for n in 1..=20 {
+        assert_eq!(within(counter.add(1).into_future()).await.unwrap(), n);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let late = within(desk.counter("b".to_owned()).into_future()).await.unwrap();
+    store.set_fault(Fault::None);
+    kept(&first).await;
+    let _second = site.start(Some(first.kill()));
+    assert!(matches!(restored(&mut events).await, LinkEvent::Restored { lost: 0, .. }));
+    assert_eq!(within(late.add(3).into_future()).await.unwrap(), 3, "what was made while it was down is there");
+    assert_eq!(within(counter.add(1).into_future()).await.unwrap(), 21);
+}
+
+/// A store whose answers come late delays checkpoints, and no call.
+#[tokio::test]
+async fn a_store_that_lags_holds_nothing_up() {
+    let (site, store) = site();
+    let first = site.start(None);
+    let (session, desk) = connect(&first).await;
+    let counter = within(desk.counter("a".to_owned()).into_future()).await.unwrap();
+    store.set_lag(Duration::from_millis(300));
+    let began = std::time::Instant::now();
+    for n in 1..=50 {
+        assert_eq!(within(counter.add(1).into_future()).await.unwrap(), n);
+    }
+    assert!(began.elapsed() < Duration::from_millis(300), "{:?}", began.elapsed());
+    within(session.close()).await;
+}
+
+/// F21: the store is down when a session is to be had back. The client tries again, and has it when
+/// the store is back.
+#[tokio::test]
+async fn a_store_that_is_down_at_a_resume_is_waited_for() {
+    let (site, store) = site();
+    let first = site.start(None);
+    let (session, desk) = connect(&first).await;
+    let mut events = session.events();
+    let counter = within(desk.counter("a".to_owned()).into_future()).await.unwrap();
+    kept(&first).await;
+    store.set_fault(Fault::Refuse);
+    let _second = site.start(Some(first.kill()));
+    assert!(matches!(within(events.next()).await, Some(LinkEvent::Detached { .. })));
+    let waiting = tokio::spawn(counter.add(1).into_future());
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(!waiting.is_finished());
+    store.set_fault(Fault::None);
+    assert!(matches!(restored(&mut events).await, LinkEvent::Restored { lost: 0, .. }));
+    assert_eq!(within(waiting).await.unwrap().unwrap(), 1);
+}
+
+/// F21: and if it does not come back in time, that is why the session is lost.
+#[tokio::test]
+async fn a_store_that_stays_down_loses_the_session_by_name() {
+    let (mut site, store) = site();
+    site.tune = |resumption, _| resumption.window = Duration::from_secs(2);
+    let first = site.start(None);
+    let (session, desk) = connect(&first).await;
+    let mut events = session.events();
+    let counter = within(desk.counter("a".to_owned()).into_future()).await.unwrap();
+    kept(&first).await;
+    store.set_fault(Fault::Refuse);
+    let _second = site.start(Some(first.kill()));
+    let LinkEvent::Lost { code, .. } = restored(&mut events).await else { panic!("lost") };
+    assert_eq!(code, ErrorCode::StoreUnavailable);
+    let error = within(counter.add(1).into_future()).await.unwrap_err();
+    assert_eq!(error.code(), Some(ErrorCode::StoreUnavailable), "{error}");
+}
+
+/// F22: what was kept has been damaged. The token names one state and no other will do.
+#[tokio::test]
+async fn a_damaged_checkpoint_is_refused_by_name() {
+    let (mut site, store) = site();
+    // Small states are in the token itself, and need no store.
+    site.tune = |resumption, _| resumption.tokens.inline_bytes = 0;
+    let first = site.start(None);
+    let (session, desk) = connect(&first).await;
+    let (other, other_desk) = connect(&first).await;
+    let (mut events, mut other_events) = (session.events(), other.events());
+    let counters = [desk.counter("a".to_owned()), other_desk.counter("b".to_owned())];
+    let [a, b] = counters.map(|counter| counter.into_future());
+    let (_a, b) = (within(a).await.unwrap(), within(b).await.unwrap());
+    kept(&first).await;
+    store.set_fault(Fault::Spoil);
+    let address = first.kill();
+    let _second = site.start(Some(address));
+    let event = restored(&mut events).await;
+    let LinkEvent::Lost { code, .. } = event else { panic!("{event:?}") };
+    assert_eq!(code, ErrorCode::StoreCorrupt);
+    // Nobody else's session is touched.
+    store.set_fault(Fault::None);
+    if let LinkEvent::Restored { lost, .. } = restored(&mut other_events).await {
+        assert_eq!(lost, 0);
+        assert_eq!(within(b.add(1).into_future()).await.unwrap(), 1);
+    }
+}
