@@ -17,7 +17,7 @@ mod world;
 
 use std::panic::catch_unwind;
 
-use world::{Rules, Tally, World};
+use world::{Rules, STEPS, Tally, World};
 
 /// Histories in a run without optimisation, and with.
 const SEEDS: u64 = if cfg!(debug_assertions) { 2_000 } else { 20_000 };
@@ -43,6 +43,22 @@ fn cold_reconcile_model() {
         }
     }
     tally.assert_seen_everything();
+}
+
+/// T15: the same histories again and again, each time with one crash, between any two steps. What a
+/// call does to the world outside is written down there, and is there once at most.
+#[test]
+fn crash_at_every_await_non_idempotent_runs_at_most_once() {
+    let mut crashes = 0;
+    for seed in 0..if cfg!(debug_assertions) { 4 } else { 40 } {
+        for at in 0..STEPS {
+            match catch_unwind(|| World::new(seed, Rules::default()).play_crashing_at(at)) {
+                Ok(played) => crashes += played.crashes,
+                Err(_) => panic!("seed {seed}, a crash at {at}"),
+            }
+        }
+    }
+    assert!(crashes > STEPS as u64, "{crashes} crashes");
 }
 
 /// A fault that was put in is found.

@@ -46,7 +46,7 @@ impl Default for Rules {
 /// What was seen.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
-    crashes: u64,
+    pub(crate) crashes: u64,
     restores: u64,
     warm: u64,
     ends: BTreeMap<End, u64>,
@@ -89,9 +89,10 @@ pub(crate) struct World {
     to_server: VecDeque<String>,
     to_client: VecDeque<String>,
     tally: Tally,
+    may_crash: bool,
 }
 
-const STEPS: usize = 160;
+pub(crate) const STEPS: usize = 160;
 
 /// No history needs more to come to rest.
 const REST: usize = 8_000;
@@ -110,14 +111,32 @@ impl World {
             to_server: VecDeque::new(),
             to_client: VecDeque::new(),
             tally: Tally::default(),
+            may_crash: true,
         };
         world.resume();
         world
     }
 
-    pub(crate) fn play(mut self) -> Tally {
-        for _ in 0..STEPS {
-            self.step();
+    pub(crate) fn play(self) -> Tally {
+        self.play_with(|world, _| world.step())
+    }
+
+    /// The same history, but that the process dies in it once, before its step `at`.
+    pub(crate) fn play_crashing_at(mut self, at: usize) -> Tally {
+        self.may_crash = false;
+        self.play_with(|world, step| {
+            if step == at {
+                world.may_crash = true;
+                world.crash();
+                world.may_crash = false;
+            }
+            world.step();
+        })
+    }
+
+    fn play_with(mut self, step: impl Fn(&mut Self, usize)) -> Tally {
+        for at in 0..STEPS {
+            step(&mut self, at);
         }
         self.come_to_rest();
         self.assert_agreement();
@@ -210,7 +229,7 @@ impl World {
             return server.endpoint.not_stored();
         }
         self.store.insert(checkpoint.number, checkpoint.bytes);
-        if self.dice.one_in(8) {
+        if self.dice.one_in(8) && self.may_crash {
             return self.crash();
         }
         let confirmed = server.endpoint.confirmed_checkpoint();
@@ -228,7 +247,7 @@ impl World {
     }
 
     fn crash(&mut self) {
-        if self.server.take().is_some() {
+        if self.may_crash && self.server.take().is_some() {
             self.tally.crashes += 1;
             self.cut();
         }
@@ -297,7 +316,7 @@ impl World {
         server.at = Some(server.endpoint.attach(Time::default(), joint).expect("it is new").attachment);
         self.server = Some(server);
         self.tally.restores += 1;
-        if self.dice.one_in(6) {
+        if self.dice.one_in(6) && self.may_crash {
             // Before the client hears of it.
             return self.crash();
         }
