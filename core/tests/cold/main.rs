@@ -4,12 +4,14 @@
 //!
 //! - `dice`: numbers from a seed
 //! - `client`, `server`: small applications on the commands of a session, and their endpoints
+//! - `cost`: what keeping a session costs
 //! - `world`: what happens, and what must hold after it
 //!
 //! `BOWLINE_SEEDS=1000000 cargo test --release -p bowline-core --test cold` plays as many
 //! histories; `BOWLINE_SEED=17` plays one.
 
 mod client;
+mod cost;
 #[path = "../simulator/dice.rs"]
 mod dice;
 mod server;
