@@ -189,7 +189,7 @@ impl State {
     fn lift_one(&mut self, shared: &Arc<Shared>, of: Ref) -> Stub {
         let kind = match of {
             Ref::Target(target) => {
-                let stub = match self.targets.get(&target) {
+                let stub = match self.targets.get(target) {
                     Some(Entry::Local(local)) => Some(Stub::from_local(Arc::clone(local))),
                     Some(Entry::Foreign(stub)) => Some(stub.clone()),
                     Some(Entry::Lost(unmade)) => Some(unmade.stub()),

@@ -123,7 +123,7 @@ pub(crate) fn run(shared: &Arc<Shared>, promise: PromiseId, reply: Reply) {
 
 /// Stops a delivery. Its answer is still owed, and given here.
 pub(crate) fn cancel(shared: &Arc<Shared>, call: PromiseId) {
-    let Some(task) = shared.lock().running.remove(&call) else {
+    let Some(task) = shared.lock().running.remove(call) else {
         return;
     };
     if let Some(task) = task {
@@ -271,13 +271,13 @@ fn park(shared: &Arc<Shared>, running: Running, mut reply: Reply) {
         let answer = poll_fn(|cx| running.poll(&mut reply, cx)).await;
         drop_quietly(reply);
         // Whoever takes the entry settles: the task, or the cancel that came first.
-        let entry = owner.lock().running.remove(&call);
+        let entry = owner.lock().running.remove(call);
         if entry.is_some() {
             running.finish(&owner, answer);
         }
     });
     let mut state = shared.lock();
-    match state.running.get_mut(&call) {
+    match state.running.get_mut(call) {
         Some(entry) => *entry = task,
         // Ended, cancelled or closed meanwhile; stopping a task that has ended does nothing,
         // and what runs when a session closes may go on.

@@ -23,6 +23,12 @@ pub(crate) struct Rest {
     lists: HashMap<u64, oneshot::Sender<Objects>>,
 }
 
+impl Rest {
+    fn is_idle(&self) -> bool {
+        self.answered.is_empty() && self.quiet.is_empty() && self.lists.is_empty()
+    }
+}
+
 /// Those whose wait is over. Dropped without the lock, because that wakes them.
 pub(crate) struct Told {
     at_rest: Vec<oneshot::Sender<()>>,
@@ -82,8 +88,11 @@ impl Shared {
         state.endpoint.session.answers_owed() == 0 && (self.acknowledges() || state.pumps == 0)
     }
 
-    /// Whose wait is over by now.
-    pub(crate) fn at_rest(&self, state: &mut State) -> Told {
+    /// Whose wait is over by now. This is asked after every call, and hardly ever does anybody wait.
+    pub(crate) fn at_rest(&self, state: &mut State) -> Option<Told> {
+        if state.rest.is_idle() {
+            return None;
+        }
         let mut at_rest = Vec::new();
         if self.all_answered(state) {
             at_rest.append(&mut state.rest.answered);
@@ -97,7 +106,7 @@ impl Shared {
         }
         let is_over = state.closed.is_some();
         let lost = if is_over { std::mem::take(&mut state.rest.lists) } else { HashMap::new() };
-        Told { at_rest, answers, lost }
+        Some(Told { at_rest, answers, lost })
     }
 
     /// Asks the server what it holds. Cancel-safe.

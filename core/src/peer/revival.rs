@@ -143,7 +143,7 @@ impl Shared {
         let shared = Self::new(endpoint, options, main.map(Entry::from), true, false);
         {
             let mut state = shared.lock();
-            state.targets.extend(entries);
+            entries.into_iter().for_each(|(target, entry)| state.targets.insert(target, entry));
             state.revival = Revival { sleepers };
             for at in eager {
                 shared.wake_sleeper(&mut state, at);
@@ -251,7 +251,7 @@ impl Shared {
         let progress = std::mem::replace(&mut sleeper.progress, Progress::Done(entry.clone()));
         let targets = sleeper.targets.clone();
         for target in targets {
-            if let Some(dormant @ Entry::Dormant(_)) = state.targets.get_mut(&target) {
+            if let Some(dormant @ Entry::Dormant(_)) = state.targets.get_mut(target) {
                 *dormant = entry.clone();
                 self.renew_recipe(&mut state, target, &entry);
             }

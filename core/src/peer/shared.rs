@@ -29,7 +29,7 @@ use crate::peer::runtime::{self, Instant, Task};
 use crate::peer::stage::{Job, Leftovers};
 use crate::peer::stub::Stub;
 use crate::peer::wait::{Ending, Wait, Waiter};
-use crate::session::{Closed, ClosedBy, Ref, Session, Step};
+use crate::session::{Closed, ClosedBy, Ref, Session, Step, Table};
 use crate::time::Time;
 use crate::value::{Cap, Payload};
 
@@ -66,12 +66,12 @@ pub(crate) struct Shared {
 /// What the lock guards.
 pub(crate) struct State {
     pub(crate) endpoint: Endpoint,
-    pub(crate) targets: HashMap<TargetId, Entry>,
+    pub(crate) targets: Table<TargetId, Entry>,
     /// Deliveries that did not end at their first poll. Whoever removes one settles it. The
     /// task is missing for the instant between its start and its entry.
-    pub(crate) running: HashMap<PromiseId, Option<Task>>,
+    pub(crate) running: Table<PromiseId, Option<Task>>,
     pub(crate) closed: Option<Closed>,
-    pub(crate) waiters: HashMap<WaitId, Waiter>,
+    pub(crate) waiters: Table<WaitId, Waiter>,
     /// Streams that are being sent.
     pub(crate) pumps: usize,
     /// Who waits for the session to come to rest.
@@ -152,9 +152,9 @@ impl Shared {
             state: Mutex::new(State {
                 endpoint,
                 targets: targets.into_iter().collect(),
-                running: HashMap::new(),
+                running: Table::default(),
                 closed: None,
-                waiters: HashMap::new(),
+                waiters: Table::default(),
                 pumps: 0,
                 rest: Rest::default(),
                 spare: Vec::new(),
@@ -344,7 +344,7 @@ impl Shared {
     /// Gives up a wait. Safe to call while dropping.
     pub(crate) fn forget(self: &Arc<Self>, wait: WaitId) {
         let mut state = self.lock();
-        let waiter = state.waiters.remove(&wait);
+        let waiter = state.waiters.remove(wait);
         if waiter.is_some() && state.closed.is_none() {
             state.endpoint.session.forget(wait);
         }
@@ -418,7 +418,9 @@ impl Shared {
             self.asked.notify_one();
         }
         drop(state);
-        told.tell();
+        if let Some(told) = told {
+            told.tell();
+        }
         if to_send {
             self.wake.notify_one();
         }
@@ -440,11 +442,12 @@ impl Shared {
         }
     }
 
-    fn end(&self, closed: Closed, leftovers: Leftovers) {
-        for (_, waiter) in leftovers.waiters {
+    fn end(&self, closed: Closed, leftovers: Box<Leftovers>) {
+        let leftovers = *leftovers;
+        for waiter in leftovers.waiters.into_entries() {
             waiter.tell(Ending::Lost(closed.clone()));
         }
-        for (_, entry) in leftovers.targets {
+        for entry in leftovers.targets.into_entries() {
             deliver::drop_quietly(entry);
         }
         deliver::drop_quietly(leftovers.revival);

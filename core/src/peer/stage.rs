@@ -1,6 +1,5 @@
 //! What a session asks for, as jobs that need the lock no more.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::id::{PromiseId, TargetId, WaitId};
@@ -12,7 +11,7 @@ use crate::peer::revival::Revival;
 use crate::peer::shared::{Entry, Shared, State};
 use crate::peer::stream::{Pipe, Pumping, Readable, Use, Writable};
 use crate::peer::wait::{Ending, Waiter};
-use crate::session::{Closed, ClosedBy, Outcome, Output, Ref};
+use crate::session::{Closed, ClosedBy, Outcome, Output, Ref, Table};
 
 /// An output with everything looked up that needs the lock.
 pub(crate) enum Job {
@@ -23,13 +22,13 @@ pub(crate) enum Job {
     Discard(Ending),
     Drop(Option<Entry>),
     Cancel(PromiseId),
-    Close(Closed, Leftovers),
+    Close(Closed, Box<Leftovers>),
 }
 
 /// What ends with a session.
 pub(crate) struct Leftovers {
-    pub(crate) targets: HashMap<TargetId, Entry>,
-    pub(crate) waiters: HashMap<WaitId, Waiter>,
+    pub(crate) targets: Table<TargetId, Entry>,
+    pub(crate) waiters: Table<WaitId, Waiter>,
     pub(crate) revival: Revival,
 }
 
@@ -49,7 +48,7 @@ impl State {
     fn job(&mut self, shared: &Arc<Shared>, output: Output) -> Option<Job> {
         Some(match output {
             Output::Deliver(delivery) => Job::Deliver(deliver::Call {
-                entry: self.targets.get(&delivery.target).cloned(),
+                entry: self.targets.get(delivery.target).cloned(),
                 call: delivery.call,
                 target: delivery.target,
                 origin: shared
@@ -62,7 +61,7 @@ impl State {
             }),
             Output::Settled { wait, outcome } => {
                 let ending = self.ending(shared, outcome);
-                match self.waiters.remove(&wait) {
+                match self.waiters.remove(wait) {
                     Some(waiter) => Job::Wake(waiter, ending),
                     None => Job::Discard(ending),
                 }
@@ -76,26 +75,26 @@ impl State {
             }
             Output::Pump { source, into } => {
                 self.pumps += 1;
-                Job::Pump(Pumping::new(shared, self.targets.get(&source), Ref::Import(into)))
+                Job::Pump(Pumping::new(shared, self.targets.get(source), Ref::Import(into)))
             }
             Output::DropTarget(target) => Job::Drop(self.drop_target(target)),
             Output::Cancel(call) => Job::Cancel(call),
             Output::Closed(closed) => {
                 self.closed = Some(closed.clone());
                 // Calls that still run go on, as with other peers; their results go nowhere.
-                self.running.clear();
-                let leftovers = Leftovers {
+                self.running = Table::default();
+                let leftovers = Box::new(Leftovers {
                     targets: std::mem::take(&mut self.targets),
                     waiters: std::mem::take(&mut self.waiters),
                     revival: std::mem::take(&mut self.revival),
-                };
+                });
                 Job::Close(closed, leftovers)
             }
         })
     }
 
     fn drop_target(&mut self, target: TargetId) -> Option<Entry> {
-        let entry = self.targets.remove(&target);
+        let entry = self.targets.remove(target);
         if let Some(Entry::Local(local)) = &entry
             && self.durable.get(&local.address()) == Some(&target)
         {

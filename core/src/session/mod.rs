@@ -46,7 +46,7 @@ use map::Mapper;
 use promise::{Promise, Waiter, Work};
 use sent::SentLog;
 use state::{Answer, Counters, Export, Import, ImportState, Rerun, Target, Withheld};
-use table::Table;
+pub(crate) use table::Table;
 
 /// One end of a Cap'n Web session.
 #[derive(Clone, Debug, PartialEq)]

@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::id::{ExportId, ID_MAX, ImportId, PromiseId, TargetId, WaitId};
 
 /// An id as a number of a table.
-pub(super) trait Key: Copy {
+pub(crate) trait Key: Copy {
     fn number(self) -> i64;
     fn of(number: i64) -> Self;
 }
@@ -35,7 +35,7 @@ keys!(ImportId, ExportId, TargetId, PromiseId, WaitId);
 
 /// Entries by id, of both signs. Equal tables have equal entries, wherever those are kept.
 #[derive(Clone, Debug)]
-pub(super) struct Table<K, T> {
+pub(crate) struct Table<K, T> {
     /// Ids from 0 upwards.
     up: Side<T>,
     /// Ids below 0, by magnitude.
@@ -50,42 +50,47 @@ impl<K, T> Default for Table<K, T> {
 }
 
 impl<K: Key, T> Table<K, T> {
-    pub(super) fn insert(&mut self, id: K, entry: T) {
+    pub(crate) fn insert(&mut self, id: K, entry: T) {
         let (side, key) = self.side_mut(id);
         side.insert(key, entry);
     }
 
-    pub(super) fn get(&self, id: K) -> Option<&T> {
+    pub(crate) fn get(&self, id: K) -> Option<&T> {
         let side = if id.number() < 0 { &self.down } else { &self.up };
         side.get(id.number().unsigned_abs())
     }
 
-    pub(super) fn get_mut(&mut self, id: K) -> Option<&mut T> {
+    pub(crate) fn get_mut(&mut self, id: K) -> Option<&mut T> {
         let (side, key) = self.side_mut(id);
         side.get_mut(key)
     }
 
-    pub(super) fn remove(&mut self, id: K) -> Option<T> {
+    pub(crate) fn remove(&mut self, id: K) -> Option<T> {
         let (side, key) = self.side_mut(id);
         side.remove(key)
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.up.len + self.down.len
     }
 
     /// Entries in the order of their ids, those below 0 last.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (K, &T)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (K, &T)> {
         let down = self.down.iter().map(|(key, entry)| (K::of(0i64.wrapping_sub_unsigned(key)), entry));
         self.up.iter().map(|(key, entry)| (K::of(0i64.wrapping_add_unsigned(key)), entry)).chain(down)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
+    /// Its entries, in no order that means anything.
+    pub(crate) fn into_entries(self) -> impl Iterator<Item = T> {
+        [self.up, self.down].into_iter().flat_map(Side::into_entries)
+    }
+
     /// The ids, in their order.
-    pub(super) fn ids(&self) -> Vec<K> {
+    pub(crate) fn ids(&self) -> Vec<K> {
         let mut ids: Vec<i64> = self.iter().map(|(id, _)| id.number()).collect();
         ids.sort_unstable();
         ids.into_iter().map(K::of).collect()
@@ -94,6 +99,14 @@ impl<K: Key, T> Table<K, T> {
     fn side_mut(&mut self, id: K) -> (&mut Side<T>, u64) {
         let side = if id.number() < 0 { &mut self.down } else { &mut self.up };
         (side, id.number().unsigned_abs())
+    }
+}
+
+impl<K: Key, T> FromIterator<(K, T)> for Table<K, T> {
+    fn from_iter<I: IntoIterator<Item = (K, T)>>(entries: I) -> Self {
+        let mut table = Self::default();
+        entries.into_iter().for_each(|(id, entry)| table.insert(id, entry));
+        table
     }
 }
 
@@ -215,6 +228,10 @@ impl<T> Side<T> {
             self.base += 1;
             self.trim();
         }
+    }
+
+    fn into_entries(self) -> impl Iterator<Item = T> {
+        self.stray.into_values().chain(self.ring.into_iter().flatten())
     }
 
     fn iter(&self) -> impl Iterator<Item = (u64, &T)> {
