@@ -8,8 +8,7 @@ use bowline::{ErrorCode, LinkEvent};
 
 use crate::faulty::{Fault, FaultyStore};
 use crate::harness::within;
-use crate::proxy::Proxy;
-use crate::restart::{DeskRef, Site, connect, kept, restored};
+use crate::restart::{Site, connect, kept, restored};
 
 fn site() -> (Site, FaultyStore) {
     let store = FaultyStore::new(Arc::new(MemoryStore::new()));
@@ -123,27 +122,4 @@ async fn a_damaged_checkpoint_is_refused_by_name() {
         assert_eq!(lost, 0);
         assert_eq!(within(b.add(1).into_future()).await.unwrap(), 1);
     }
-}
-
-/// F15: the window is over, and the server has put the session away. It is made again from where it
-/// is kept.
-#[tokio::test]
-async fn a_session_whose_window_is_over_is_made_again() {
-    let (mut site, _store) = site();
-    site.tune = |resumption, _| resumption.window = Duration::from_millis(1_200);
-    let first = site.start(None);
-    let proxy = Proxy::to(first.address).await;
-    let session = within(bowline::connect(proxy.url())).await.unwrap();
-    let mut events = session.events();
-    let desk: DeskRef = session.root();
-    let counter = within(desk.counter("a".to_owned()).into_future()).await.unwrap();
-    assert_eq!(within(counter.add(1).into_future()).await.unwrap(), 1);
-    kept(&first).await;
-    proxy.set_down(true);
-    proxy.cut();
-    tokio::time::sleep(Duration::from_millis(1_750)).await;
-    assert_eq!(first.service.parked_sessions(), 0, "it is put away");
-    proxy.set_down(false);
-    assert!(matches!(restored(&mut events).await, LinkEvent::Restored { lost: 0, .. }));
-    assert_eq!(within(counter.add(1).into_future()).await.unwrap(), 2);
 }

@@ -18,7 +18,7 @@ const CALL: &str = r#"["push",["pipeline",0,["add"],[1,2]]]"#;
 /// A socket on which the link was agreed upon, and the server's challenge.
 pub(crate) struct Linked {
     pub(crate) socket: Socket,
-    challenge: String,
+    pub(crate) challenge: String,
 }
 
 impl Linked {

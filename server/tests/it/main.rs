@@ -15,6 +15,7 @@ mod hostile;
 /// Batches, and everything answered without a session.
 mod http;
 /// The keys that sign tokens.
+mod kept;
 mod keys;
 /// How many connections and sessions there may be.
 mod limits;
