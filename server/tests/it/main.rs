@@ -25,3 +25,4 @@ mod link;
 mod mounted;
 /// Sessions of peers that behave, and of peers that break Cap'n Web's rules only.
 mod session;
+mod watched;

@@ -1,0 +1,113 @@
+//! What can be watched of sessions, through `tracing`: docs/link.md has the table.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use bowline_core::error::ErrorCode;
+use bowline_server::Credentials;
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Metadata, Subscriber};
+
+use crate::harness::{serve, service, within};
+use crate::link::{Linked, code, hello_of};
+
+/// Adds counters up, and keeps every word that was said.
+#[derive(Clone, Default)]
+struct Watch {
+    counters: Arc<Mutex<BTreeMap<String, u64>>>,
+    said: Arc<Mutex<String>>,
+    spans: Arc<AtomicU64>,
+}
+
+impl Watch {
+    fn of(&self, counter: &str) -> u64 {
+        self.counters.lock().unwrap().get(counter).copied().unwrap_or(0)
+    }
+
+    async fn until(&self, counter: &str, count: u64) {
+        let reached = async {
+            while self.of(counter) < count {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        };
+        within(reached).await;
+        assert_eq!(self.of(counter), count, "{counter}");
+    }
+}
+
+impl Visit for &Watch {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        self.said.lock().unwrap().push_str(&format!("{}={value:?} ", field.name()));
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        match field.name().strip_prefix("monotonic_counter.bowline_") {
+            Some(counter) => *self.counters.lock().unwrap().entry(counter.to_owned()).or_default() += value,
+            None => self.record_debug(field, &value),
+        }
+    }
+}
+
+impl Subscriber for Watch {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target().starts_with("bowline")
+    }
+
+    fn new_span(&self, span: &Attributes<'_>) -> Id {
+        self.said.lock().unwrap().push_str(&format!("span {} ", span.metadata().name()));
+        span.record(&mut &*self);
+        Id::from_u64(self.spans.fetch_add(1, Ordering::SeqCst) + 1)
+    }
+
+    fn record(&self, _span: &Id, values: &Record<'_>) {
+        values.record(&mut &*self);
+    }
+
+    fn record_follows_from(&self, _span: &Id, _follows: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        event.record(&mut &*self);
+    }
+
+    fn enter(&self, _span: &Id) {}
+
+    fn exit(&self, _span: &Id) {}
+}
+
+#[tokio::test]
+async fn what_happens_to_sessions_is_counted_and_no_secret_is_said() {
+    let watch = Watch::default();
+    let _watching = tracing::subscriber::set_default(watch.clone());
+    let service =
+        service().authenticate(|token: &str| (token == "s3cret").then(|| bowline_server::Principal::new("ann")));
+    let address = serve(service.clone()).await;
+    let hello = hello_of(Credentials::bearer("s3cret"));
+    let (first, greeting) = Linked::greet(address, &hello).await;
+    let bowline_core::link::Frame::Welcome(welcome) = greeting else { panic!("{greeting:?}") };
+    watch.until("sessions_opened", 1).await;
+    drop(first);
+    watch.until("sessions_detached", 1).await;
+    let (token, key) = (&welcome.resume_token, &welcome.resume_key);
+    let (mut second, resumed) = Linked::resume(address, token, key, 0).await;
+    let resumed = resumed.unwrap();
+    watch.until("sessions_resumed", 1).await;
+    second.socket.send(r#"["push",["pipeline",0,["add"],[1,2]]]"#).await;
+    second.socket.send(r#"["pull",1]"#).await;
+    assert_eq!(second.message().await, r#"["resolve",1,3]"#);
+    assert_eq!(code(Linked::resume(address, token, key, 0).await.1), "RESUME_TOKEN_REPLAYED");
+    watch.until("tokens_replayed", 1).await;
+    watch.until("sessions_refused", 1).await;
+    assert!(service.evict(&welcome.session_id, &ErrorCode::from("MOVED_OUT"), "moved out"));
+    watch.until("sessions_evicted", 1).await;
+    let (mut third, _) = Linked::greet(address, &hello).await;
+    third.socket.send(r#"{"type":"session.close"}"#).await;
+    watch.until("sessions_opened", 2).await;
+    watch.until("sessions_closed", 2).await;
+    let said = watch.said.lock().unwrap().clone();
+    assert!(said.contains(&format!("span session id=\"{}\" epoch=2", welcome.session_id)), "{said}");
+    for secret in ["s3cret", token.expose(), key.expose(), resumed.resume_token.expose(), resumed.resume_key.expose()] {
+        assert!(!said.contains(secret), "{said}");
+    }
+}
