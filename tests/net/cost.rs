@@ -3,8 +3,11 @@
 //!
 //! `BOWLINE_CALLS=4000 BOWLINE_ROUNDS=301 cargo test --release --test net cost -- --nocapture`
 
+use std::sync::Arc;
 use std::time::Instant;
 
+use bowline::Restoration;
+use bowline::store::{MemoryStore, SessionStore};
 use bowline_client::{Connect, Session, connect};
 
 use crate::harness::{serve, service};
@@ -49,6 +52,36 @@ async fn cost_of_the_link_on_a_call() {
     shares.sort_by(|a, b| a.0.total_cmp(&b.0));
     let (share, plain, linked) = shares[shares.len() / 2];
     println!("plain {plain:.0} calls/s, with the link {linked:.0}, {:.1} % less", 100.0 * (1.0 - share));
+}
+
+/// What a store costs a call, beside the same session that nobody keeps. With `BOWLINE_REDIS` set to
+/// the URL of a server, in Redis, too.
+///
+/// `BOWLINE_CALLS=20000 BOWLINE_ROUNDS=21 cargo test --release --all-features --test net cost -- --nocapture`
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn cost_of_checkpoints_on_a_call() {
+    let folder = std::env::temp_dir().join(format!("bowline-cost-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let mut stores: Vec<(&str, Arc<dyn SessionStore>)> = vec![("memory", Arc::new(MemoryStore::new()))];
+    #[cfg(feature = "sqlite")]
+    stores.push(("sqlite", Arc::new(bowline::store::SqliteStore::open(folder.join("sessions")).unwrap())));
+    #[cfg(feature = "redis")]
+    if let Ok(url) = std::env::var("BOWLINE_REDIS") {
+        stores.push(("redis", Arc::new(bowline::store::RedisStore::connect(&url).await.unwrap())));
+    }
+    let calls = number("BOWLINE_CALLS").unwrap_or(640);
+    let nobody = connect(format!("ws://{}", serve(service()).await)).await.unwrap();
+    for (name, store) in stores {
+        let restoration = Restoration::in_shared_store(store);
+        let kept = connect(format!("ws://{}", serve(service().restoration(restoration)).await)).await.unwrap();
+        let mut shares = Vec::new();
+        for _ in 0..number("BOWLINE_ROUNDS").unwrap_or(5) {
+            shares.push(calls_per_second(&kept, calls).await / calls_per_second(&nobody, calls).await);
+        }
+        shares.sort_by(f64::total_cmp);
+        println!("kept in {name}: {:.1} % fewer calls a second", 100.0 * (1.0 - shares[shares.len() / 2]));
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 fn number(name: &str) -> Option<usize> {
