@@ -44,6 +44,8 @@ def n(x, d=1):
     return f"{x:.{d}f}" if abs(x) >= 1 else f"{x:.3f}"
 
 def table(head, body):
+    if not body:
+        return "Not measured in this run."
     out = ["| " + " | ".join(head) + " |", "|" + "|".join(["---"] + ["--:"] * (len(head) - 1)) + "|"]
     out += ["| " + " | ".join(r) + " |" for r in body]
     return "\n".join(out)
@@ -70,9 +72,9 @@ for w, t in (("w1s", "both processes on one core (no cross-core wake-up)"), ("w1
         [[p, n(med(w, "", p, "p50_us")), n(med(w, "", p, "p99_us")), n(med(w, "", p, "rate")), n(ratio(w, "", p, "p50_us"), 2),
           n(ratio(w, "", p, "p99_us"), 2), n(med(w, "", p, "cli_us")), n(med(w, "", p, "srv_us"))] for p in peers(w)]))
 body = []
-for p in peers("w4"):
+for p in peers("w4s"):
     d20 = med("w4d", "20", p, "p50_us")
-    rtt = (med("w4d", "20", "tcp", "p50_us") or 320e3) / 8      # the raw floor makes exactly 8 round trips
+    rtt = (med("w4d", "20", REF, "p50_us") or 320e3) / 8      # the floor makes exactly 8 round trips
     body.append([p, n(med("w4s", "0", p, "p50_us")), n(ratio("w4s", "0", p, "p50_us"), 2), n(med("w4", "0", p, "p50_us")),
                  n(ratio("w4", "0", p, "p50_us"), 2),
                  n(d20 / 1e3 if d20 else None), n(round(d20 / rtt) if d20 else None, 0),
