@@ -19,9 +19,6 @@ use crate::hello::{Failure, Opening, Standing, Ticket};
 const PAUSE_MIN: Duration = Duration::from_millis(250);
 const PAUSE_MAX: Duration = Duration::from_secs(15);
 
-/// The close code of a socket whose session goes on over another.
-const TAKEN_OVER: u16 = 4409;
-
 /// A session that is kept.
 pub(crate) struct Keeper {
     pub(crate) dialer: Dialer,
@@ -116,7 +113,8 @@ impl Keeper {
     /// Tries to have the session back until that is out of the question. Cancel-safe: a try that
     /// was dropped leaves the token good.
     async fn again(&mut self, end: &TransportEnd) -> Result<Ready, Refused> {
-        let taken_over = matches!(end, TransportEnd::Closed { code: TAKEN_OVER, .. });
+        let taken_over = ErrorCode::SessionTakenOver.close_code();
+        let taken_over = matches!(end, TransportEnd::Closed { code, .. } if *code == taken_over);
         let deadline = Instant::now() + self.window;
         let mut pause = PAUSE_MIN;
         if let Some(Drain { retry_after_ms, resume_url, .. }) = self.connection.link(|endpoint| endpoint.take_drain()) {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use bowline::{Bytes, Connect, Func, HttpLimits, Limits, Never, Service, Session};
-use common::{Conn, Opts, announce, block_on_local, client_main};
+use common::{Conn, announce, peer_main};
 use futures::future::join_all;
 
 #[bowline::interface]
@@ -136,6 +136,5 @@ impl Conn for Client {
 }
 
 fn main() {
-    let options = Opts::parse();
-    if options.role == "server" { block_on_local(serve()) } else { client_main::<Client>(&options) }
+    peer_main::<Client>(serve());
 }

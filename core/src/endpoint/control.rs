@@ -135,14 +135,15 @@ impl Endpoint {
     }
 
     /// Whoever keeps the session has to look at it: there is something to take, it is closing, or
-    /// the client's new calls wait.
+    /// the client's new calls wait. That a server is slow is told by an event alone.
     pub fn asks(&self) -> bool {
-        let of_link = |link: &Link| link.control.asks() || (link.drains && link.role() == Role::Server);
-        self.slow || self.closing.is_some() || self.link.as_ref().is_some_and(of_link)
+        let of_client = self.slow || self.closing.is_some();
+        let asks = |link: &Link| link.control.asks() || (link.role() == Role::Server && (of_client || link.drains));
+        self.link.as_ref().is_some_and(asks)
     }
 
-    /// Says that the server stops: new calls of the client's are to wait. False if the client does
-    /// not know how, or is not there.
+    /// Says that the server stops; new calls of the client's wait if the session goes on elsewhere.
+    /// False if the client does not know of drains, or is not there.
     pub fn drain(&mut self, drain: Drain) -> bool {
         let Some(link) = self.link.as_mut().filter(|link| link.features.drain && link.attached().is_some()) else {
             return false;

@@ -74,7 +74,8 @@ pub enum LinkEvent {
         /// References that are broken.
         lost: usize,
     },
-    /// The server is about to stop: new calls wait for another process, or for the end.
+    /// The server is about to stop. If another process goes on with the session, new calls wait for
+    /// that; else they are still made, and the session ends with the server.
     Draining(Drain),
     /// The peer confirms much less than it is sent: three quarters of what may be kept for it is.
     PeerSlow {

@@ -84,8 +84,8 @@ pub(crate) struct Link {
     pub(crate) token: Option<Secret>,
     /// Tokens of checkpoints, which keep their place among the messages.
     pub(crate) tokens: Tokens,
-    /// New messages wait for another transport: on the client, because the server asked for it; on
-    /// the server, the client says so.
+    /// The server stops: on the client, it has said so; on the server, the client has answered that
+    /// its new calls wait.
     pub(crate) drains: bool,
     /// What the newest checkpoint covers that the client holds a token of.
     pub(crate) covers: Option<Covers>,
