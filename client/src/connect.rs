@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
-#[cfg(feature = "tls")]
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use bowline_core::endpoint::Attached;
 use bowline_core::limits::Limits;
 use bowline_core::link::handshake::VERSIONS;
 use bowline_core::link::{ClientIdentity, Credentials, Features, Hello, Joint, LinkRules, Role, Secret, Welcome};
-use bowline_core::peer::{Connection, Options, Reference, Stub};
+use bowline_core::peer::{Connection, Options, Reference, Restorers, Stub};
 use bowline_core::value::ErrorValue;
 use bowline_transport::{Ending, KeepAlive};
 use http::{HeaderName, HeaderValue, request};
@@ -21,12 +21,14 @@ use crate::error::ConnectError;
 use crate::hello::{self, Failure, Opening};
 use crate::keeper::{Keeper, Ready};
 use crate::plain;
+use crate::reattach::{Reattached, Reattaching, durable};
+use crate::saved::{Papers, Writer};
 use crate::session::{Server, Session};
 use crate::url::Address;
 use crate::who::Who;
 
-/// The pause before a hello is repeated.
-const HELLO_PAUSE: Duration = Duration::from_millis(250);
+/// The pause before a hello or a resume is repeated.
+pub(crate) const PAUSE: Duration = Duration::from_millis(250);
 
 /// How long everything before the session may take, unless set otherwise.
 const WITHIN: Duration = Duration::from_secs(10);
@@ -49,6 +51,9 @@ pub struct Connect {
     resumes: bool,
     rules: LinkRules,
     who: Who,
+    restorers: Option<Arc<Restorers>>,
+    writer: Option<Writer>,
+    saved: Option<Vec<u8>>,
     identity: ClientIdentity,
     keep_alive: KeepAlive,
     within: Duration,
@@ -67,6 +72,9 @@ impl Connect {
             resumes: true,
             rules: LinkRules::default(),
             who: Who::Anybody,
+            restorers: None,
+            writer: None,
+            saved: None,
             identity: hello::identity(),
             keep_alive: KeepAlive::default(),
             within: WITHIN,
@@ -136,6 +144,45 @@ impl Connect {
         self
     }
 
+    /// Sets where the session is saved, so that this program, started anew, can go on with it by
+    /// [`reattach`](Self::reattach). `write` gets all of it, and what it wrote before counts no more
+    /// once it has ended well: to a file, write beside it and rename. The bytes are a secret as the
+    /// credentials are.
+    ///
+    /// Called when the session begins, when it goes on over another connection, when the server
+    /// has kept a newer state of it, and by [`Session::save`]; never twice at the same time. The
+    /// server learns that the client has a newer token only when that is saved. A write that fails
+    /// is tried again after a second.
+    pub fn save<F, Fut>(mut self, write: F) -> Self
+    where
+        F: Fn(Vec<u8>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = io::Result<()>> + Send + 'static,
+    {
+        self.writer = Some(Writer::new(write));
+        self
+    }
+
+    /// Sets who makes our own objects again, in a program that goes on with the session of an
+    /// earlier one: those that the server holds and that have a recipe.
+    pub fn restorers(mut self, restorers: Restorers) -> Self {
+        self.restorers = Some(Arc::new(restorers));
+        self
+    }
+
+    /// Goes on with a session that an earlier process of this program has [saved](Self::save). The
+    /// session is the same one to the server: its variables are there, and so are the references
+    /// that were kept by [`Session::keep`], as far as the server still has what they refer to. All
+    /// else that the earlier process held is released, its calls are nobody's, and what it had
+    /// given to the server fails there with `CAPABILITY_LOST` unless [`restorers`](Self::restorers)
+    /// can make it again.
+    ///
+    /// [`connect`](Self::connect) fails with `RESUME_WINDOW_EXPIRED` if the session is not there any
+    /// more; then begin a new one.
+    pub fn reattach(mut self, saved: impl Into<Vec<u8>>) -> Self {
+        self.saved = Some(saved.into());
+        self
+    }
+
     /// Sets what is kept to be sent again. The server decides about heartbeats.
     pub fn link_rules(mut self, rules: LinkRules) -> Self {
         self.rules = rules;
@@ -175,7 +222,7 @@ impl Connect {
         let authority = address.authority().to_owned();
         let span = tracing::debug_span!("session", server = authority);
         let (asked_for, ()) = self.headers.body(())?.into_parts();
-        let dialer = Dialer {
+        let mut dialer = Dialer {
             address,
             headers: asked_for.headers,
             limits: self.options.limits.clone(),
@@ -184,15 +231,30 @@ impl Connect {
             #[cfg(feature = "tls")]
             tls: self.tls,
         };
+        if let Some(saved) = self.saved {
+            let Self { main, options, rules, restorers, writer, .. } = self;
+            let reattaching = Reattaching { saved, main, options, rules, restorers, writer };
+            let Reattached { connection, papers, welcome, ready } = reattaching.go_on(&mut dialer).await?;
+            let server = Server::of(&welcome);
+            let keeper = Keeper::new(dialer, connection.clone(), &welcome, Arc::clone(&papers), self.within);
+            tokio::spawn(keeper.keep(ready).instrument(span));
+            return Ok(Session::new(connection, Some((server, papers))));
+        }
         if self.resumes && !plain::is_plain(&authority) {
             match linked(&dialer, self.identity, self.within).await? {
                 Some((welcome, opening, ending)) => {
-                    let (connection, attached) = begin(&welcome, self.main, self.options, self.rules)?;
+                    let options = durable(self.options, self.restorers, &welcome.session_id);
+                    let (connection, attached) = begin(&welcome, self.main, options, self.rules)?;
+                    let papers = Papers::new(welcome.clone(), self.writer);
+                    if papers.saves() {
+                        connection.link(|endpoint| endpoint.save_tokens());
+                        papers.save(&connection).await.map_err(ConnectError::NotSaved)?;
+                    }
                     let server = Server::of(&welcome);
-                    let keeper = Keeper::new(dialer, connection.clone(), welcome, self.within);
+                    let keeper = Keeper::new(dialer, connection.clone(), &welcome, Arc::clone(&papers), self.within);
                     let first = Ready { opening, ending, attached };
                     tokio::spawn(keeper.keep(first).instrument(span));
-                    return Ok(Session::new(connection, Some(server)));
+                    return Ok(Session::new(connection, Some((server, papers))));
                 }
                 None => plain::remember(&authority),
             }
@@ -234,7 +296,7 @@ async fn linked(
             Err(Failure::Refused(refused)) => return Err(ConnectError::from_refused(refused)),
             Err(Failure::Gone(end)) => {
                 tracing::debug!(%end, "no welcome");
-                tokio::time::sleep(HELLO_PAUSE.min(within)).await;
+                tokio::time::sleep(PAUSE.min(within)).await;
             }
         }
     }
@@ -245,12 +307,9 @@ fn begin(
     welcome: &Welcome,
     main: Option<Stub>,
     options: Options,
-    mut rules: LinkRules,
+    rules: LinkRules,
 ) -> Result<(Connection, Attached), ConnectError> {
-    if welcome.heartbeat_interval_sec > 0 {
-        rules.heartbeat = Duration::from_secs(welcome.heartbeat_interval_sec);
-        rules.dead_after = rules.heartbeat * 2;
-    }
+    let rules = rules_of(welcome, rules);
     let keeps_bytes = rules.retain_bytes;
     let connection = Connection::linked(main, options, Role::Client, rules);
     let features = Features::of(&welcome.features);
@@ -261,6 +320,15 @@ fn begin(
     connection.link(|endpoint| endpoint.set_lease(welcome.lease));
     let attached = connection.attach(joint).map_err(ConnectError::from_refused)?;
     Ok((connection, attached))
+}
+
+/// The server decides about heartbeats.
+pub(crate) fn rules_of(welcome: &Welcome, mut rules: LinkRules) -> LinkRules {
+    if welcome.heartbeat_interval_sec > 0 {
+        rules.heartbeat = Duration::from_secs(welcome.heartbeat_interval_sec);
+        rules.dead_after = rules.heartbeat * 2;
+    }
+    rules
 }
 
 impl fmt::Debug for Connect {

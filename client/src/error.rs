@@ -47,6 +47,15 @@ pub enum ConnectError {
         /// The same for people.
         message: String,
     },
+    /// What was saved of the session is not what [`Connect::save`](crate::Connect::save) wrote.
+    #[error("not a saved session: {0}")]
+    Saved(String),
+    /// The session is there, and could not be saved.
+    #[error("the session could not be saved: {0}")]
+    NotSaved(io::Error),
+    /// The server does not know how to resume sessions.
+    #[error("the server does not resume sessions, so a saved one cannot go on")]
+    NotResumable,
     /// What answered does not speak WebSocket.
     #[error("the handshake failed: {0}")]
     Handshake(String),

@@ -8,7 +8,7 @@ use bowline_core::error::ErrorCode;
 use bowline_core::id::Ids;
 use bowline_core::link::handshake::VERSIONS;
 use bowline_core::link::{
-    ClientIdentity, Credentials, Features, Frame, Hello, Mode, Refused, Resume, Resumed, Secret, Welcome,
+    ClientIdentity, Credentials, Features, Frame, Hello, Left, Mode, Refused, Resume, Resumed, Secret, Welcome,
 };
 use bowline_core::peer::{Receiving, Sending, Transport, TransportEnd};
 use bowline_core::resume::prove;
@@ -56,6 +56,8 @@ pub(crate) struct Standing {
     pub(crate) first_retained: u64,
     pub(crate) ids: Ids,
     pub(crate) auth: Credentials,
+    /// What is left of this side, if its process is another.
+    pub(crate) left: Option<Left>,
 }
 
 impl Opening {
@@ -89,7 +91,13 @@ impl Opening {
         let Frame::Challenge { challenge } = self.listen().await? else {
             return Err(out_of_place());
         };
-        let Standing { came, first_retained, ids, auth } = stands.clone();
+        let Standing { came, first_retained, ids, auth, left } = stands.clone();
+        let is_durable = ticket.is_durable || left.is_some();
+        let accept = match (&left, ticket.is_durable) {
+            (Some(_), _) => vec![Mode::Reattach],
+            (None, true) => vec![Mode::Warm, Mode::Cold],
+            (None, false) => Vec::new(),
+        };
         let resume = Resume {
             protocol: VERSIONS.to_vec(),
             features: our_features(),
@@ -98,8 +106,9 @@ impl Opening {
             first_retained_seq: first_retained,
             proof: prove(&ticket.key, &challenge, &ticket.token, came),
             auth: Some(auth).filter(|auth| auth.scheme != Credentials::NONE),
-            accept: if ticket.is_durable { vec![Mode::Warm, Mode::Cold] } else { Vec::new() },
-            ids: Some(ids).filter(|_| ticket.is_durable),
+            accept,
+            ids: Some(ids).filter(|_| is_durable),
+            left,
         };
         self.say(&Frame::Resume(resume)).await?;
         match self.listen().await? {

@@ -1,29 +1,35 @@
 //! Keeps a session alive: drives it over one socket after the other until it ends.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bowline_core::endpoint::Attached;
 use bowline_core::error::ErrorCode;
-use bowline_core::link::{Credentials, Drain, Features, Joint, Mode, Refused, Resumed, Welcome};
+use bowline_core::link::{Drain, Features, Joint, Mode, Refused, Resumed, Welcome};
 use bowline_core::peer::{Connection, TransportEnd, Turn};
 use bowline_core::session::ClosedBy;
 use bowline_transport::Ending;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use crate::dial::{Dialer, Spoken, Stream};
-use crate::hello::{Failure, Opening, Standing, Ticket};
+use crate::hello::{Failure, Opening, Standing};
+use crate::reattach::other_fingerprint;
+use crate::saved::Papers;
 
 /// The longest pause after the first try that failed. Doubled with each, up to the last; the
 /// pause taken is anything between nothing and that, so that clients do not come in step.
 const PAUSE_MIN: Duration = Duration::from_millis(250);
 const PAUSE_MAX: Duration = Duration::from_secs(15);
 
+/// How long after a write that failed the session is saved again.
+const SAVE_AGAIN: Duration = Duration::from_secs(1);
+
 /// A session that is kept.
 pub(crate) struct Keeper {
     pub(crate) dialer: Dialer,
     pub(crate) connection: Connection,
-    pub(crate) ticket: Ticket,
+    pub(crate) papers: Arc<Papers>,
     /// How long the server keeps the session without a socket.
     pub(crate) window: Duration,
     /// How long one try may take.
@@ -48,14 +54,20 @@ enum Try {
 }
 
 impl Keeper {
-    pub(crate) fn new(dialer: Dialer, connection: Connection, welcome: Welcome, within: Duration) -> Self {
+    pub(crate) fn new(
+        dialer: Dialer,
+        connection: Connection,
+        welcome: &Welcome,
+        papers: Arc<Papers>,
+        within: Duration,
+    ) -> Self {
         let features = Features::of(&welcome.features);
         Self {
             dialer,
             connection,
             features,
-            fingerprint: welcome.runtime.fingerprint,
-            ticket: Ticket { token: welcome.resume_token, key: welcome.resume_key, is_durable: features.durable },
+            fingerprint: welcome.runtime.fingerprint.clone(),
+            papers,
             window: Duration::from_secs(welcome.resume_window_sec),
             within,
         }
@@ -97,17 +109,29 @@ impl Keeper {
         }
     }
 
-    /// Says again who we are whenever the server asks. Cancel-safe: what was not answered is asked
-    /// again on the next socket.
+    /// Says again who we are whenever the server asks, and saves the session whenever there is a
+    /// newer token. Cancel-safe: what was not answered is asked again on the next socket, and what
+    /// was not saved is saved before.
     async fn attend(&self) -> Infallible {
         loop {
             self.connection.asked().await;
+            while self.papers.is_stale(&self.connection) && !self.save().await {
+                sleep(SAVE_AGAIN).await;
+            }
             let Some(refresh) = self.connection.link(|endpoint| endpoint.take_refresh()) else { continue };
             match self.dialer.who.credentials(refresh.challenge).await.token {
                 Some(response) => self.connection.link(|endpoint| endpoint.authenticate(response)),
                 None => tracing::warn!("the server asks who we are, and there are no credentials"),
             }
         }
+    }
+
+    async fn save(&self) -> bool {
+        let saved = self.papers.save(&self.connection).await;
+        if let Err(error) = &saved {
+            tracing::warn!(%error, "the session was not saved");
+        }
+        saved.is_ok()
     }
 
     /// Tries to have the session back until that is out of the question. Cancel-safe: a try that
@@ -117,6 +141,10 @@ impl Keeper {
         let taken_over = matches!(end, TransportEnd::Closed { code, .. } if *code == taken_over);
         let deadline = Instant::now() + self.window;
         let mut pause = PAUSE_MIN;
+        if taken_over {
+            // Whoever has it now has to be heard first, or two that hold the token take turns.
+            sleep(pause).await;
+        }
         if let Some(Drain { retry_after_ms, resume_url, .. }) = self.connection.link(|endpoint| endpoint.take_drain()) {
             resume_url.iter().for_each(|url| self.dialer.go_to(url));
             if let Some(wait_ms) = retry_after_ms {
@@ -155,16 +183,18 @@ impl Keeper {
         })?;
         let (mut opening, ending) = Opening::of(socket.ok_or(Try::Again(None))?);
         let auth = self.dialer.who.credentials(None).await;
-        let (stands, token) = self.connection.link(|endpoint| {
-            let (came, first_retained, ids) = (endpoint.processed(), endpoint.first_retained(), endpoint.session.ids());
-            let stands = Standing { came, first_retained, ids, auth: Credentials::default() };
-            (stands, endpoint.take_token())
-        });
-        let stands = Standing { auth, ..stands };
-        if let Some(token) = token {
-            self.ticket.token = token;
+        // Those before the token that is shown count no more.
+        if self.connection.link(|endpoint| endpoint.has_token()) {
+            self.save().await;
         }
-        let resumed = opening.resume(&self.ticket, &stands).await.map_err(|failure| match failure {
+        let stands = self.connection.link(|endpoint| Standing {
+            came: endpoint.processed(),
+            first_retained: endpoint.first_retained(),
+            ids: endpoint.session.ids(),
+            auth,
+            left: None,
+        });
+        let resumed = opening.resume(&self.papers.ticket(), &stands).await.map_err(|failure| match failure {
             Failure::Refused(refused) if refused.retryable || refused.code == ErrorCode::RateLimited => {
                 refused.resume_url.iter().for_each(|url| self.dialer.go_to(url));
                 Try::Again(Some(refused))
@@ -173,9 +203,9 @@ impl Keeper {
             Failure::Plain | Failure::Gone(_) => Try::Again(None),
         })?;
         let attached = self.attach(&resumed);
-        let is_durable = self.ticket.is_durable;
-        self.ticket = Ticket { token: resumed.resume_token, key: resumed.resume_key, is_durable };
+        self.papers.resumed(&resumed);
         let attached = attached.map_err(Try::Never)?;
+        self.save().await;
         tracing::debug!(
             monotonic_counter.bowline_sessions_resumed = 1_u64,
             mode = ?resumed.mode,
@@ -191,8 +221,7 @@ impl Keeper {
     fn attach(&mut self, resumed: &Resumed) -> Result<Attached, Refused> {
         let fingerprint = resumed.runtime.as_ref().and_then(|runtime| runtime.fingerprint.as_ref());
         if self.fingerprint.is_some() && fingerprint != self.fingerprint.as_ref() {
-            let message = "the server that resumes the session has another fingerprint than the one that began it";
-            return Err(Refused::new(ErrorCode::WrongRuntime, message));
+            return Err(other_fingerprint());
         }
         if let Some(features) = &resumed.features {
             self.features = Features::of(features);

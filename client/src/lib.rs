@@ -16,6 +16,8 @@ mod error;
 mod hello;
 mod keeper;
 mod plain;
+mod reattach;
+mod saved;
 mod session;
 #[cfg(feature = "tls")]
 mod tls;

@@ -1,12 +1,15 @@
 //! A session on a WebSocket, as its user holds it.
 
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bowline_core::link::{Features, LinkStats, List, ListFilter, Objects, RuntimeIdentity, SharedLimits, Welcome};
-use bowline_core::peer::{Connection, Events, Reference, SessionError, Stub};
+use bowline_core::peer::{Connection, Events, KeepError, Reference, SessionError, Stub};
 use bowline_core::session::{Closed, Stats};
+
+use crate::saved::Papers;
 
 /// An open session. Clones are the same session, and so are all references obtained from it; it
 /// stays open until [`close`](Self::close), or until the server ends it, even
@@ -15,6 +18,7 @@ use bowline_core::session::{Closed, Stats};
 pub struct Session {
     connection: Connection,
     server: Option<Arc<Server>>,
+    papers: Option<Arc<Papers>>,
 }
 
 /// What a server that resumes sessions has said of itself and of this one.
@@ -49,8 +53,9 @@ impl Server {
 }
 
 impl Session {
-    pub(crate) fn new(connection: Connection, server: Option<Server>) -> Self {
-        Self { connection, server: server.map(Arc::new) }
+    pub(crate) fn new(connection: Connection, linked: Option<(Server, Arc<Papers>)>) -> Self {
+        let (server, papers) = linked.unzip();
+        Self { connection, server: server.map(Arc::new), papers }
     }
 
     /// The server's root object. Nothing is sent; that it has these methods shows when one is
@@ -113,6 +118,47 @@ impl Session {
         cursor: Option<String>,
     ) -> Result<Objects, SessionError> {
         self.connection.list(List { request_id: 0, filter, limit, cursor }).await
+    }
+
+    /// Keeps a reference of the server's under a name, in place of what was kept under it, so that
+    /// this program finds it again when it was started anew; see
+    /// [`Connect::save`](crate::Connect::save). It is kept once the session is saved. One whose call
+    /// is not answered when the program ends fails with `CALL_OUTCOME_UNKNOWN` afterwards.
+    ///
+    /// # Errors
+    /// It is none that the server gave in this session, the name is longer than 256 bytes, or 1,000
+    /// are kept.
+    pub fn keep(&self, name: &str, reference: &impl Reference) -> Result<(), KeepError> {
+        self.connection.keep(name, reference.stub())
+    }
+
+    /// The reference that is kept under a name. It fails with `CAPABILITY_LOST` if the server does
+    /// not have any more what it refers to.
+    pub fn kept<R: Reference>(&self, name: &str) -> Option<R> {
+        self.connection.kept(name).map(R::from_stub)
+    }
+
+    /// Keeps it no longer; says whether something was kept.
+    pub fn unkeep(&self, name: &str) -> bool {
+        self.connection.unkeep(name)
+    }
+
+    /// The names under which references are kept, in order.
+    pub fn kept_names(&self) -> Vec<String> {
+        self.connection.kept_names()
+    }
+
+    /// Saves the session as it is now; see [`Connect::save`](crate::Connect::save). Does nothing
+    /// when nobody has said where to, and when the session is over. What has begun is written to its
+    /// end, also when the future is dropped.
+    ///
+    /// # Errors
+    /// That of the write.
+    pub async fn save(&self) -> io::Result<()> {
+        match &self.papers {
+            Some(papers) => papers.save(&self.connection).await,
+            None => Ok(()),
+        }
     }
 
     /// How far the two sides are with each other.

@@ -67,3 +67,16 @@ pub struct Ids {
     /// The peer's, for the next thing it exports, as far as we have seen.
     pub peer_next_negative: i64,
 }
+
+impl Ids {
+    /// The same, as the peer sees it.
+    #[must_use]
+    pub fn of_peer(self) -> Self {
+        Self {
+            next_positive: self.peer_next_positive,
+            next_negative: self.peer_next_negative,
+            peer_next_positive: self.next_positive,
+            peer_next_negative: self.next_negative,
+        }
+    }
+}

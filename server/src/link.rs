@@ -238,7 +238,7 @@ impl Linked {
                 },
                 deadlines = self.ticket.draining() => match self.drain(&admitted, &mut turn, deadlines, parting).await {
                     Some(ended) => break ended,
-                    None => return registry.remove(&entry.id),
+                    None => return registry.ended(entry),
                 },
             }
         };
@@ -252,9 +252,9 @@ impl Linked {
                     monotonic_counter.bowline_sessions_closed = 1_u64,
                     session, by = ?closed.by, message = closed.message, "session closed"
                 );
-                registry.remove(session);
+                registry.ended(entry);
             }
-            Turn::Detached(_) if entry.connection.is_closed() => registry.remove(session),
+            Turn::Detached(_) if entry.connection.is_closed() => registry.ended(entry),
             Turn::Detached(end) => {
                 tracing::debug!(session, %end, "the socket is gone");
                 registry.park(&admitted);

@@ -128,6 +128,7 @@ async fn whoever_is_robbed_of_token_and_key_is_told() {
         auth: None,
         accept: Vec::new(),
         ids: None,
+        left: None,
     };
     thief.send(Message::text(Frame::Resume(resume).write())).await.unwrap();
     thief.send(Message::text(r#"{"type":"session.ping","nonce":"x"}"#)).await.unwrap();

@@ -18,6 +18,8 @@ mod harness;
 mod link;
 /// A network that fails when it is told to.
 mod proxy;
+/// Sessions that outlive the process of their client.
+mod reattach;
 /// Sessions that outlive the process of their server.
 mod restart;
 /// Sessions on a WebSocket.

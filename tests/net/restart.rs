@@ -29,7 +29,7 @@ impl World {
         self.entered.lock().unwrap().push(what.to_owned());
     }
 
-    fn entered(&self, what: &str) -> usize {
+    pub(crate) fn entered(&self, what: &str) -> usize {
         self.entered.lock().unwrap().iter().filter(|entered| *entered == what).count()
     }
 }
@@ -47,6 +47,8 @@ pub(crate) trait Desk {
     async fn ask(&self, answer: Func<u32, u32>) -> Result<u32, Never>;
     async fn note(&self, text: String) -> Result<(), Never>;
     async fn noted(&self) -> Result<Option<String>, Never>;
+    async fn hang_up(&self, bell: BellRef) -> Result<(), Never>;
+    async fn ring(&self, n: u64) -> Result<Option<ErrorCode>, Never>;
 }
 
 #[bowline::interface]
@@ -62,6 +64,7 @@ pub(crate) trait Bell {
 struct Front {
     world: Arc<World>,
     peer: Peer,
+    bell: Mutex<Option<BellRef>>,
 }
 
 #[bowline::durable(restorer = "counter", version = 1)]
@@ -112,6 +115,14 @@ impl Desk for Front {
     }
     async fn noted(&self) -> Result<Option<String>, Never> {
         Ok(self.peer.vars.get("note").unwrap())
+    }
+    async fn hang_up(&self, bell: BellRef) -> Result<(), Never> {
+        *self.bell.lock().unwrap() = Some(bell);
+        Ok(())
+    }
+    async fn ring(&self, n: u64) -> Result<Option<ErrorCode>, Never> {
+        let bell = self.bell.lock().unwrap().clone().expect("one was hung up");
+        Ok(bell.ring(n).await.err().and_then(|error| error.code()))
     }
 }
 
@@ -177,7 +188,8 @@ impl Site {
         restoration.lease = Duration::from_millis(1_500);
         (self.tune)(&mut resumption, &mut restoration);
         let world = Arc::clone(&self.world);
-        let service = Service::new(move |peer| DeskRef::new(Front { world: Arc::clone(&world), peer }));
+        let service =
+            Service::new(move |peer| DeskRef::new(Front { world: Arc::clone(&world), peer, bell: Mutex::default() }));
         let service = service.resumption(resumption).restoration(restoration);
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let at = at.unwrap_or_else(|| "127.0.0.1:0".parse().unwrap());
@@ -245,7 +257,9 @@ pub(crate) async fn kept(process: &Process) {
     within(keeping).await.unwrap();
 }
 
-fn code<T: std::fmt::Debug, E: bowline::RpcError + std::fmt::Debug>(result: Result<T, CallError<E>>) -> ErrorCode {
+pub(crate) fn code<T: std::fmt::Debug, E: bowline::RpcError + std::fmt::Debug>(
+    result: Result<T, CallError<E>>,
+) -> ErrorCode {
     let error = result.expect_err("the call fails");
     error.code().unwrap_or_else(|| panic!("{error:?} has no code"))
 }

@@ -9,28 +9,42 @@ use serde::{Deserialize, Serialize};
 
 use super::{Attached, Endpoint, LinkEvent};
 use crate::error::ErrorCode;
-use crate::id::Ids;
 use crate::limits::Limits;
 use crate::link::{Covers, Features, Frame, Joint, Lease, Left, Link, LinkRules, Refused, Role, Secret};
 use crate::session::{
-    Adjustment, Closed, Kind, Recipe, Remembered, Replanned, Revived, Session, Snapshot, SnapshotError,
+    Adjustment, Closed, Kind, Recipe, Remembered, Replanned, Report, Revived, Session, Snapshot, SnapshotError,
 };
 use crate::time::Time;
 
 /// The version of [`Bundle`].
-const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 1;
 
 /// What a checkpoint is made of.
 #[derive(Serialize, Deserialize)]
-struct Bundle {
-    v: u32,
+pub(super) struct Bundle {
+    pub(super) v: u32,
     #[serde(rename = "n")]
-    number: u64,
+    pub(super) number: u64,
     #[serde(rename = "s")]
-    session: Snapshot,
+    pub(super) session: Snapshot,
     /// What the layers above keep with it.
     #[serde(rename = "b", default, skip_serializing_if = "serde_json::Value::is_null")]
-    beside: serde_json::Value,
+    pub(super) beside: serde_json::Value,
+}
+
+impl Bundle {
+    pub(super) fn read(bytes: &[u8]) -> Result<Self, RestoreError> {
+        let corrupt = |error: serde_json::Error| RestoreError::Corrupt(error.to_string());
+        let bundle: Self = serde_json::from_slice(bytes).map_err(corrupt)?;
+        if bundle.v != VERSION {
+            return Err(RestoreError::Corrupt(format!("version {} is not known here", bundle.v)));
+        }
+        Ok(bundle)
+    }
+
+    pub(super) fn write(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a snapshot is numbers, texts and lists of them")
+    }
 }
 
 /// How far a server has come with checkpoints.
@@ -42,11 +56,11 @@ pub(super) struct Checkpoints {
     /// The newest that was taken.
     taken: u64,
     /// The one that is being stored.
-    storing: Option<Storing>,
+    pub(super) storing: Option<Storing>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Storing {
+pub(super) struct Storing {
     covers: Covers,
     /// The number of the last message that it covers.
     after: u64,
@@ -71,10 +85,10 @@ pub struct Checkpoint {
     pub bytes: Vec<u8>,
 }
 
-/// A server's end of a session that was made again.
+/// One end of a session that was made again.
 #[derive(Debug)]
 pub struct Restored {
-    /// The session. It takes nothing but what the client wants of it, until it knows that.
+    /// The session. It takes nothing but what the peer wants of it, until it knows that.
     pub endpoint: Endpoint,
     /// Local objects that are to be there; see [`Session::recipe`].
     pub revived: Revived,
@@ -96,7 +110,7 @@ impl std::fmt::Display for RestoreError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Corrupt(why) => write!(f, "not a checkpoint: {why}"),
-            Self::Contradicted(why) => write!(f, "the client's report contradicts the checkpoint: {why}"),
+            Self::Contradicted(why) => write!(f, "the peer's report contradicts the checkpoint: {why}"),
         }
     }
 }
@@ -110,7 +124,7 @@ impl From<SnapshotError> for RestoreError {
 }
 
 impl Restored {
-    /// What the client has to know of it.
+    /// What the other side has to know of it.
     pub fn left(&self) -> Left {
         let Revived { restored, lost, unknown, imports, targets: _ } = self.revived.clone();
         let next_positive = self.endpoint.session.ids().peer_next_positive;
@@ -147,8 +161,7 @@ impl Endpoint {
         let number = self.checkpoints.taken;
         let covers = Covers { checkpoint: number, next_positive: self.session.ids().peer_next_positive };
         self.checkpoints.storing = Some(Storing { covers, after, withheld: self.session.withheld_len() });
-        let bundle = Bundle { v: VERSION, number, session, beside };
-        let bytes = serde_json::to_vec(&bundle).expect("a snapshot is numbers, texts and lists of them");
+        let bytes = Bundle { v: VERSION, number, session, beside }.write();
         Some(Checkpoint { number, lineage, bytes })
     }
 
@@ -188,8 +201,9 @@ impl Endpoint {
     }
 
     /// A server's end, made again from the bytes of a checkpoint, or from none that was ever made;
-    /// it was made again `lineage` times before. `report` is what the client says of the ids that were given; `lives` says of a local object,
-    /// by its recipe and kind, whether it can be made again.
+    /// it was made again `lineage` times before. `report` is what the client says of the ids that
+    /// were given; `lives` says of a local object, by its recipe and kind, whether it can be made
+    /// again.
     ///
     /// # Errors
     /// The bytes are not those of a checkpoint, or what the client says can not be true.
@@ -198,22 +212,18 @@ impl Endpoint {
         limits: Limits,
         rules: LinkRules,
         lineage: u64,
-        report: &Ids,
+        report: Report,
         lives: impl Fn(Option<&Recipe>, Kind) -> Result<(), ErrorCode>,
     ) -> Result<Restored, RestoreError> {
         let (mut session, number, beside) = match checkpoint {
             None => (Session::new(limits, true), 0, serde_json::Value::Null),
             Some(bytes) => {
-                let corrupt = |error: serde_json::Error| RestoreError::Corrupt(error.to_string());
-                let Bundle { v, number, session, beside } = serde_json::from_slice(bytes).map_err(corrupt)?;
-                if v != VERSION {
-                    return Err(RestoreError::Corrupt(format!("version {v} is not known here")));
-                }
+                let Bundle { number, session, beside, .. } = Bundle::read(bytes)?;
                 (Session::restore(session, limits)?, number, beside)
             }
         };
-        let contradicted = |closed: Closed| RestoreError::Contradicted(closed.message);
         let revived = session.revive(report, lives).map_err(contradicted)?;
+        session.withhold_releases();
         let mut endpoint = Self::new(session, Some(Link::new(Role::Server, rules)));
         endpoint.checkpoints = Checkpoints { is_on: true, lineage: lineage + 1, taken: number, storing: None };
         endpoint.confirm_checkpoint(number);
@@ -242,7 +252,11 @@ impl Endpoint {
     }
 }
 
-fn remembered(left: &Left) -> Remembered {
+pub(super) fn contradicted(closed: Closed) -> RestoreError {
+    RestoreError::Contradicted(closed.message)
+}
+
+pub(super) fn remembered(left: &Left) -> Remembered {
     Remembered {
         next_positive: left.next_positive,
         restored: left.restored.iter().copied().collect(),
@@ -252,7 +266,7 @@ fn remembered(left: &Left) -> Remembered {
     }
 }
 
-fn written(adjustment: Adjustment) -> String {
+pub(super) fn written(adjustment: Adjustment) -> String {
     let frame = match adjustment {
         Adjustment::Reconcile { hold, pull } => Frame::Reconcile { hold, pull },
         Adjustment::Skip { next_positive } => Frame::Skip { next_positive },

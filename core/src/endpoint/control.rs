@@ -3,8 +3,8 @@
 use super::{Endpoint, LinkEvent};
 use crate::error::ErrorCode;
 use crate::link::{
-    Asked, Drain, EntryKind, Frame, LIST_DEFAULT, LIST_MAX, Lease, Link, LinkStats, List, ListFilter, ObjectEntry,
-    Objects, Refresh, Role, Secret, Status,
+    Asked, Covers, Drain, EntryKind, Frame, LIST_DEFAULT, LIST_MAX, Lease, Link, LinkStats, List, ListFilter,
+    ObjectEntry, Objects, Refresh, Role, Secret, Status,
 };
 use crate::session::{Closed, ClosedBy, Entry, EntryState, Wanted};
 use crate::time::Time;
@@ -12,9 +12,7 @@ use crate::time::Time;
 impl Endpoint {
     pub(super) fn handle_frame(&mut self, now: Time, text: &str) {
         let asked = match Frame::read(text) {
-            Ok(Some(frame @ (Frame::Reconcile { .. } | Frame::Skip { .. }))) if self.role() == Some(Role::Server) => {
-                self.adjust(now, frame, text.len())
-            }
+            Ok(Some(frame @ (Frame::Reconcile { .. } | Frame::Skip { .. }))) => self.adjust(now, frame, text.len()),
             Ok(Some(frame)) => self.control(now, frame),
             Ok(None) => Asked::Nothing,
             Err(refused) => Asked::Broken(refused.code, refused.message),
@@ -53,8 +51,12 @@ impl Endpoint {
     /// What changes tables is counted as messages are, and has a place only in a session that was
     /// made again.
     fn adjust(&mut self, now: Time, frame: Frame, bytes: usize) -> Asked {
-        let Some(link) = self.link.as_mut().filter(|link| link.features.durable && self.checkpoints.was_restored())
-        else {
+        let (restored, revived) = (self.checkpoints.was_restored(), self.session.was_revived());
+        let was_made_again = |link: &Link| match link.role() {
+            Role::Server => link.features.durable && restored,
+            Role::Client => revived,
+        };
+        let Some(link) = self.link.as_mut().filter(|link| was_made_again(link)) else {
             let message = "the session was not made again, so there is nothing to adjust".to_owned();
             return Asked::Broken(ErrorCode::InvalidRequest, message);
         };
@@ -96,6 +98,33 @@ impl Endpoint {
         self.link.as_mut()?.token.take()
     }
 
+    /// From now on the server hears of a token only by [`token_saved`](Self::token_saved): a client
+    /// whose own process ends must not be left with one that counts no more.
+    pub fn save_tokens(&mut self) {
+        if let Some(link) = &mut self.link {
+            link.saves = true;
+        }
+    }
+
+    /// There is a token that nobody has taken.
+    pub fn has_token(&self) -> bool {
+        self.link.as_ref().is_some_and(|link| link.token.is_some())
+    }
+
+    /// What the newest token covers, if the server has not heard that it arrived.
+    pub fn unsaved(&self) -> Option<Covers> {
+        self.link.as_ref()?.unsaved
+    }
+
+    /// A token that covers this outlives the client's process.
+    pub fn token_saved(&mut self, covers: Covers) {
+        if let Some(link) = self.link.as_mut().filter(|link| link.unsaved.is_some()) {
+            link.unsaved.take_if(|newest| newest.checkpoint <= covers.checkpoint);
+            link.hold_token_of(covers);
+            self.session.covered(covers.next_positive);
+        }
+    }
+
     /// Until when the client may go on, as the server said last.
     pub fn lease(&self) -> Option<Lease> {
         self.link.as_ref()?.control.lease
@@ -134,11 +163,14 @@ impl Endpoint {
         self.link.as_mut()?.control.response.take()
     }
 
-    /// Whoever keeps the session has to look at it: there is something to take, it is closing, or
-    /// the client's new calls wait. That a server is slow is told by an event alone.
+    /// Whoever keeps the session has to look at it: there is something to take or to save, it is
+    /// closing, or the client's new calls wait. That a server is slow is told by an event alone.
     pub fn asks(&self) -> bool {
         let of_client = self.slow || self.closing.is_some();
-        let asks = |link: &Link| link.control.asks() || (link.role() == Role::Server && (of_client || link.drains));
+        let saves = |link: &Link| link.saves && link.token.is_some();
+        let asks = |link: &Link| {
+            saves(link) || link.control.asks() || (link.role() == Role::Server && (of_client || link.drains))
+        };
         self.link.as_ref().is_some_and(asks)
     }
 

@@ -8,6 +8,7 @@
 mod cold;
 mod control;
 mod dates;
+mod reattach;
 
 use std::collections::VecDeque;
 
@@ -72,6 +73,14 @@ pub enum LinkEvent {
         /// Calls that failed with `CALL_NOT_ATTEMPTED`.
         not_attempted: usize,
         /// References that are broken.
+        lost: usize,
+    },
+    /// There is a transport again, to a client whose own process was another: what it has not kept
+    /// is gone.
+    Restarted {
+        /// Calls of ours that failed because whoever carried them out is gone.
+        unknown: usize,
+        /// References of ours that are broken.
         lost: usize,
     },
     /// The server is about to stop. If another process goes on with the session, new calls wait for

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::frame::Frame;
-use super::greeting::{Drain, Lease};
+use super::greeting::{Covers, Drain, Lease};
 use super::list::{List, Objects};
 use super::machine::Link;
 use super::secret::Secret;
@@ -102,9 +102,10 @@ impl Link {
             (Frame::Token { resume_token, covers, lease }, Role::Client) => {
                 self.token = Some(resume_token);
                 self.control.lease = lease.or(self.control.lease);
-                if covers.is_some() {
-                    self.covers = covers;
-                    self.report = true;
+                match covers {
+                    Some(_) if self.saves => self.unsaved = covers,
+                    Some(covers) => self.hold_token_of(covers),
+                    None => {}
                 }
             }
             (Frame::Refresh { deadline, challenge }, Role::Client) => {
@@ -143,6 +144,12 @@ impl Link {
         Asked::Nothing
     }
 
+    /// The server may hear that the client has the token of this checkpoint.
+    pub(crate) fn hold_token_of(&mut self, covers: Covers) {
+        self.covers = Some(covers);
+        self.report = true;
+    }
+
     /// Whether both have said that they know what the frame is about.
     fn is_agreed(&self, frame: &Frame) -> bool {
         let Features { heartbeat, durable, refresh, drain, list } = self.features;
@@ -151,7 +158,6 @@ impl Link {
             Frame::Refresh { .. } | Frame::Authenticate { .. } => refresh,
             Frame::Drain(_) => drain,
             Frame::List(_) | Frame::Objects(_) => list,
-            Frame::Reconcile { .. } | Frame::Skip { .. } => durable,
             Frame::Ack { checkpoint, .. } => durable || checkpoint.is_none(),
             Frame::Token { covers, .. } => durable || covers.is_none(),
             _ => true,

@@ -230,6 +230,9 @@ pub struct Resume {
     /// The ids it and the server have given, as far as it knows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ids: Option<Ids>,
+    /// What is left of the client's side, with [`Mode::Reattach`]: its own process was another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<Left>,
 }
 
 /// How much of a session is there when it goes on.
@@ -241,7 +244,7 @@ pub enum Mode {
     Warm,
     /// What outlived its process.
     Cold,
-    /// What the client names; the client's own process is another.
+    /// What the client's process before this one had kept for it.
     Reattach,
     /// Something newer.
     #[serde(other)]
@@ -283,14 +286,17 @@ pub struct Resumed {
     /// What is left, unless it is everything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left: Option<Left>,
+    /// The ids that were given, for a client whose process is another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ids: Option<Ids>,
 }
 
-/// What is left of a session that was made again.
+/// What is left of a session that was made again, on the side that was.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Left {
-    /// The server knows of every push of the client's before this one.
+    /// That side knows of every push of the other's before this one.
     pub next_positive: i64,
-    /// Exports of the server's that are there.
+    /// Exports of that side that are there.
     #[serde(default)]
     pub restored: Vec<i64>,
     /// Exports that are not, and why.
@@ -299,7 +305,7 @@ pub struct Left {
     /// Results of calls that may have been carried out or not.
     #[serde(default)]
     pub unknown: Vec<i64>,
-    /// What the server holds of the client's, and how often it was told of each.
+    /// What that side holds of the other's, and how often it was told of each.
     #[serde(default)]
     pub imports: Vec<(i64, i64)>,
 }

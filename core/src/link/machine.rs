@@ -82,6 +82,10 @@ pub(crate) struct Link {
     pub(super) pong: Option<(String, Time)>,
     /// The newest token that came, until somebody takes it.
     pub(crate) token: Option<Secret>,
+    /// The server hears of a token only when that is kept where it outlives this process.
+    pub(crate) saves: bool,
+    /// What the token covers that is not kept yet.
+    pub(crate) unsaved: Option<Covers>,
     /// Tokens of checkpoints, which keep their place among the messages.
     pub(crate) tokens: Tokens,
     /// The server stops: on the client, it has said so; on the server, the client has answered that
@@ -123,6 +127,8 @@ impl Link {
             frames: VecDeque::new(),
             pong: None,
             token: None,
+            saves: false,
+            unsaved: None,
             tokens: Tokens::default(),
             drains: false,
             covers: None,
@@ -201,7 +207,8 @@ impl Link {
         self.left.clear();
         (self.peer_processed, self.processed, self.reported, self.unreported_bytes) = (0, 0, 0, 0);
         self.frames.clear();
-        self.covers = None;
+        self.tokens.clear();
+        (self.covers, self.token, self.unsaved) = (None, None, None);
     }
 
     /// Ends the turn of a transport.

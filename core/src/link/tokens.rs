@@ -39,6 +39,12 @@ impl Tokens {
         }
     }
 
+    /// Those on their way are of no use to a client that has forgotten what they cover.
+    pub(super) fn clear(&mut self) {
+        self.placed.clear();
+        self.taken = 0;
+    }
+
     pub(crate) fn confirmed(&self) -> u64 {
         self.confirmed
     }

@@ -99,7 +99,7 @@ fn repeat(entry: Option<&Entry>, path: &Path, calls: bool) -> Repeat {
 
 /// The end of a call that may have been carried out, or may not.
 pub(crate) fn unknown<R>() -> Payload<R> {
-    let message = "The server was restarted; whether the call was carried out is not known.";
+    let message = "The other side was restarted; whether the call was carried out is not known.";
     Payload::plain(coded_error_text(ErrorCode::CallOutcomeUnknown.as_str(), message))
 }
 

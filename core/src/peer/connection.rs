@@ -80,6 +80,10 @@ impl Connection {
         Self { shared: Shared::restored(endpoint, targets, main, options.into()) }
     }
 
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     /// Takes a look at the session between two inputs, when all that it has asked for is taken:
     /// for checkpoints. Runs no user code.
     pub fn between_inputs<T>(&self, look: impl FnOnce(&mut Endpoint) -> T) -> T {

@@ -11,6 +11,7 @@ mod error;
 mod func;
 mod guard;
 mod interface;
+mod kept;
 mod leaving;
 mod local;
 mod map;
@@ -43,6 +44,7 @@ pub use error::{CallError, CodecError, ErrorCase, Never, RemoteError, RpcError, 
 pub use func::Func;
 pub use guard::{Attenuate, Revoke};
 pub use interface::{Interface, Member, MemberKind, Repeat};
+pub use kept::{KEPT_MAX, KEPT_NAME_BYTES_MAX, KeepError};
 pub use map::Mapped;
 pub use object::{Answer, Args, DynTarget, Object, Reply, reply};
 pub use options::Options;

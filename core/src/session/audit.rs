@@ -63,6 +63,7 @@ impl Audit {
             mapper.captures.iter().chain(&mapper.input).for_each(|&of| audit.hold(of));
         }
         session.waits.iter().for_each(|(_, &of)| audit.hold(of));
+        session.kept.values().for_each(|&of| audit.hold(of));
         session.recipes.iter().for_each(|(_, recipe)| audit.hold_all(&recipe.params));
         for (_, rerun) in session.reruns.iter() {
             audit.hold(Ref::Target(rerun.target));
@@ -132,9 +133,10 @@ impl Audit {
             && session.gathers.iter().all(|(id, _)| id.number() < next.gather)
             && session.sent.iter().all(|(id, _)| id.0 < next.import);
         let all = [next.export, next.answer, next.import, next.peer_export, next.promise, next.target, next.gather];
-        require(fits && all.iter().chain([&next.wait]).all(|id| (-ID_MAX..=ID_MAX).contains(id)), || {
-            "an id was given that is still to be given".to_owned()
-        })
+        require(
+            fits && all.iter().chain([&next.wait, &next.answer_floor]).all(|id| (-ID_MAX..=ID_MAX).contains(id)),
+            || "an id was given that is still to be given".to_owned(),
+        )
     }
 
     /// What is referred to is there, and held at least so often.

@@ -64,6 +64,7 @@ impl Session {
         self.exports = Default::default();
         self.recipes = Default::default();
         self.reruns = Default::default();
+        self.kept = Default::default();
         self.gathers = Default::default();
         self.maps = Default::default();
         self.pipes = 0;

@@ -13,10 +13,12 @@ mod durable;
 mod eval;
 mod gather;
 mod io;
+mod kept;
 mod listing;
 mod map;
 mod message;
 mod promise;
+mod reattach;
 mod reference;
 mod replan;
 mod revive;
@@ -29,12 +31,12 @@ mod walk;
 mod window;
 mod write;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 pub use io::{Closed, ClosedBy, Delivery, Kind, Outcome, Outgoing, Output, Path, Recipe, Ref, Stats, Step};
 pub use listing::{Entry, EntryState};
 pub use replan::{Adjustment, Remembered, Replanned};
-pub use revive::{Revived, Wanted};
+pub use revive::{Report, Revived, Wanted};
 pub use snapshot::{Snapshot, SnapshotError};
 pub use window::{Sent, Window, units};
 
@@ -65,6 +67,8 @@ pub struct Session {
     recipes: Table<TargetId, Recipe>,
     /// Deliveries that may be handed out again in another process; each holds its target.
     reruns: Table<PromiseId, Rerun>,
+    /// What the application wants to have again in another process, by its name; each is held.
+    kept: BTreeMap<String, Ref>,
     next: Counters,
     /// Calls that may have to be sent again.
     sent: SentLog,
@@ -111,6 +115,7 @@ impl Session {
             waits: Table::default(),
             recipes: Table::default(),
             reruns: Table::default(),
+            kept: BTreeMap::new(),
             next: Counters {
                 export: -1,
                 answer: 1,
@@ -120,6 +125,7 @@ impl Session {
                 target: 1,
                 gather: 1,
                 wait: 1,
+                answer_floor: 0,
             },
             sent: SentLog::default(),
             withheld: Withheld::default(),

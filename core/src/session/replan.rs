@@ -76,11 +76,13 @@ impl Session {
     /// # Errors
     /// The peer holds what was never given to it, or has let go; the session can not go on.
     pub fn replan(&mut self, theirs: &Remembered, write: impl Fn(Adjustment) -> String) -> Result<Replanned, Closed> {
+        self.mourn(theirs);
         let given = |id: i64| id == 0 || self.exports.get(ExportId(id)).is_some_and(|_| id < 0);
         if let Some(id) = theirs.imports.keys().find(|&&id| !given(id)) {
             let message = format!("the peer holds {id}, which was never given to it or was given back");
             return Err(Closed { by: ClosedBy::Protocol, name: ErrorCode::ResumeGap.to_string(), message });
         }
+        self.reconcile_with(theirs);
         let mut became = Replanned::default();
         self.transmit.clear();
         self.transmit_bytes = 0;
@@ -263,7 +265,7 @@ impl Session {
     }
 
     /// Something of the peer's will never be there again.
-    fn break_import(&mut self, id: ImportId, code: &ErrorCode) {
+    pub(super) fn break_import(&mut self, id: ImportId, code: &ErrorCode) {
         if let Some(import) = self.imports.get_mut(id) {
             import.mentions = 0;
             self.settle_import(id, Err(Payload::plain(lost_text(code))));
@@ -288,10 +290,12 @@ fn fate(sent: &Sent, theirs: &Remembered, resent: &BTreeSet<ImportId>, blocked: 
 /// The error of what a peer's loss of memory took away.
 pub(super) fn lost_text(code: &ErrorCode) -> String {
     let message = match code {
-        ErrorCode::CallOutcomeUnknown => "The server was restarted; whether the call was carried out is not known.",
-        ErrorCode::CallNotAttempted => "The server was restarted; the call was not carried out and may be made again.",
-        ErrorCode::StreamInterrupted => "The server was restarted, and streams do not outlive that.",
-        ErrorCode::CapabilityLost => "The server was restarted, and the object did not outlive that.",
+        ErrorCode::CallOutcomeUnknown => "The other side was restarted; whether the call was carried out is not known.",
+        ErrorCode::CallNotAttempted => {
+            "The other side was restarted; the call was not carried out and may be made again."
+        }
+        ErrorCode::StreamInterrupted => "The other side was restarted, and streams do not outlive that.",
+        ErrorCode::CapabilityLost => "The other side was restarted, and the object did not outlive that.",
         _ => "The object was not restored.",
     };
     coded_error_text(code.as_str(), message)

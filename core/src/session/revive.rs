@@ -18,7 +18,16 @@ use crate::value::Payload;
 use crate::wire::WireError;
 
 /// How far a peer's report may be ahead of a snapshot: nobody gives out more ids between two.
-const AHEAD_MAX: i64 = 1 << 32;
+pub(super) const AHEAD_MAX: i64 = 1 << 32;
+
+/// What a peer reports of the ids that were given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// Of a peer that has been there all the time: it knows of all that it gave.
+    Whole(Ids),
+    /// Of one that was itself made again from an earlier state.
+    Partial(Ids),
+}
 
 /// What is left of a session.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,21 +54,21 @@ pub struct Wanted {
 }
 
 impl Session {
-    /// Takes what does not outlive a process out of a session that was just restored. `peer` is
-    /// what the peer reports of the ids that were given: none of them is given again. `lives` says
+    /// Takes what does not outlive a process out of a session that was just restored. No id that
+    /// the peer reports as given is given again. `lives` says
     /// of a local object, by its recipe and its kind, whether it can be made again.
     ///
     /// # Errors
     /// The report cannot be true.
     pub fn revive(
         &mut self,
-        peer: &Ids,
+        report: Report,
         lives: impl Fn(Option<&Recipe>, Kind) -> Result<(), ErrorCode>,
     ) -> Result<Revived, Closed> {
-        self.raise_counters(peer)?;
+        self.raise_counters(report)?;
         self.revived_below = self.next.promise;
         self.is_unreconciled = true;
-        self.withheld.is_on = true;
+        self.sent.clear();
         let waited_for = self.unsettled_exports();
         self.forget_application();
         self.reset_exports();
@@ -109,7 +118,20 @@ impl Session {
         self.is_unreconciled
     }
 
-    fn raise_counters(&mut self, peer: &Ids) -> Result<(), Closed> {
+    /// Made again from a snapshot, at some time.
+    pub(crate) fn was_revived(&self) -> bool {
+        self.revived_below > 0
+    }
+
+    /// No id that the peer reports as given is given again.
+    ///
+    /// # Errors
+    /// The report cannot be true.
+    pub fn raise_counters(&mut self, report: Report) -> Result<(), Closed> {
+        let (peer, contradicts) = match report {
+            Report::Whole(peer) => (peer, peer.next_positive < self.next.answer),
+            Report::Partial(peer) => (peer, false),
+        };
         let import = self.next.import.max(peer.peer_next_positive);
         let export = self.next.export.min(peer.peer_next_negative);
         let introduced = self.next.peer_export.min(peer.next_negative.saturating_add(1));
@@ -117,12 +139,14 @@ impl Session {
             import.saturating_sub(self.next.import),
             self.next.export.saturating_sub(export),
             self.next.peer_export.saturating_sub(introduced),
+            peer.next_positive.saturating_sub(self.next.answer),
         ];
-        if ahead.iter().any(|&ahead| ahead > AHEAD_MAX) || peer.next_positive < self.next.answer {
+        if ahead.iter().any(|&ahead| ahead > AHEAD_MAX) || contradicts {
             let message = format!("ids as in {peer:?} were never given");
             return Err(Closed { by: ClosedBy::Protocol, name: ErrorCode::ResumeGap.to_string(), message });
         }
         (self.next.import, self.next.export, self.next.peer_export) = (import, export, introduced);
+        self.next.answer_floor = self.next.answer_floor.max(peer.next_positive);
         Ok(())
     }
 

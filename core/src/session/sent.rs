@@ -79,6 +79,11 @@ impl SentLog {
         Some(sent)
     }
 
+    /// Whoever made the calls is gone.
+    pub(super) fn clear(&mut self) {
+        *self = Self { bytes_max: self.bytes_max, ..Self::default() };
+    }
+
     fn insert(&mut self, id: ImportId, sent: Sent) {
         self.bytes += sent.text.as_ref().map_or(0, String::len);
         self.calls.insert(id, sent);

@@ -4,7 +4,7 @@
 //! What can be counted is not in it. A snapshot is not trusted: one that does not hold together is
 //! refused, so that none leads to a panic, an endless loop or a wrong count later.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +43,8 @@ pub struct Snapshot {
     recipes: Table<TargetId, Recipe>,
     #[serde(rename = "again", default, skip_serializing_if = "Table::is_empty")]
     reruns: Table<PromiseId, Rerun>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    kept: BTreeMap<String, Ref>,
     #[serde(rename = "nid")]
     next: Counters,
     #[serde(default, skip_serializing_if = "is_off")]
@@ -99,6 +101,7 @@ impl Session {
             waits,
             recipes,
             reruns,
+            kept,
             next,
             sent,
             withheld,
@@ -132,6 +135,7 @@ impl Session {
             waits: waits.clone(),
             recipes: recipes.clone(),
             reruns: reruns.clone(),
+            kept: kept.clone(),
             next: next.clone(),
             sent: sent.clone(),
             withheld: withheld.clone(),
@@ -166,6 +170,7 @@ impl Session {
             waits: snapshot.waits,
             recipes: snapshot.recipes,
             reruns: snapshot.reruns,
+            kept: snapshot.kept,
             next: snapshot.next,
             sent: snapshot.sent,
             withheld: snapshot.withheld,

@@ -24,6 +24,9 @@ pub(super) struct Counters {
     pub(super) target: i64,
     pub(super) gather: i64,
     pub(super) wait: i64,
+    /// Results of the peer's pushes below this were given, though we may not know of them.
+    #[serde(rename = "floor", default, skip_serializing_if = "is_zero")]
+    pub(super) answer_floor: i64,
 }
 
 /// A local object.
@@ -99,6 +102,10 @@ impl Answer {
     pub(super) fn is_unasked(&self) -> bool {
         *self == Self::Unasked
     }
+}
+
+fn is_zero(number: &i64) -> bool {
+    *number == 0
 }
 
 /// Something of the peer's that we hold.

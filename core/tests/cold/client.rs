@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bowline_core::endpoint::Endpoint;
-use bowline_core::id::{TargetId, WaitId};
+use bowline_core::error::ErrorCode;
+use bowline_core::id::{Ids, TargetId, WaitId};
 use bowline_core::limits::Limits;
-use bowline_core::link::{Attachment, LinkRules, Role};
-use bowline_core::session::{Delivery, Kind, Outcome, Outgoing, Output, Ref, Session, Step};
+use bowline_core::link::{Attachment, Features, Left, LinkRules, Role};
+use bowline_core::session::{Delivery, Kind, Outcome, Outgoing, Output, Recipe, Ref, Session, Step};
 use bowline_core::time::Time;
 use bowline_core::value::{HOLE, Payload};
 use serde_json::Value;
@@ -56,11 +57,29 @@ struct Held {
     object: Option<u64>,
 }
 
+/// The number of a callback that nobody could make again.
+const LOST: u64 = u64::MAX;
+
+/// A callback lives on if it has a recipe.
+fn lives(recipe: Option<&Recipe>, _kind: Kind) -> Result<(), ErrorCode> {
+    recipe.map(drop).ok_or(ErrorCode::CapabilityLost)
+}
+
 /// How a call ended.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum End {
     Answered,
     Failed(String),
+}
+
+/// What of the client outlives its process.
+#[derive(Clone)]
+pub(crate) struct Saved {
+    bytes: Vec<u8>,
+    token: u64,
+    seen: BTreeMap<i64, u64>,
+    /// Which object is kept under which name.
+    kept: BTreeMap<String, u64>,
 }
 
 pub(crate) struct Client {
@@ -76,12 +95,17 @@ pub(crate) struct Client {
     seen: BTreeMap<i64, u64>,
     pub(crate) heard: BTreeSet<u64>,
     next: u64,
+    saved: Option<Saved>,
+    kept: BTreeMap<String, u64>,
+    /// Made again, and the server has not heard of it: what it has to hear.
+    pub(crate) left: Option<Left>,
 }
 
 impl Client {
     pub(crate) fn new() -> Self {
         let mut endpoint = Endpoint::linked(Limits::default(), true, Role::Client, LinkRules::default());
         endpoint.keep_sent(1 << 20);
+        endpoint.save_tokens();
         let main = Held { of: endpoint.session.main(), object: Some(0) };
         Self {
             endpoint,
@@ -94,7 +118,84 @@ impl Client {
             seen: BTreeMap::new(),
             heard: BTreeSet::new(),
             next: 1,
+            saved: None,
+            kept: BTreeMap::new(),
+            left: None,
         }
+    }
+
+    /// Keeps some of what it holds, and saves what outlives the process. The server may hear of the
+    /// newest token after that, or, without the rule, hears of it in any case.
+    pub(crate) fn save(&mut self, dice: &mut Dice, tokens_wait: bool) {
+        let session = &mut self.endpoint.session;
+        let names: Vec<String> = session.kept_names().map(str::to_owned).collect();
+        for name in &names {
+            session.unkeep(name);
+        }
+        let mut kept = BTreeMap::new();
+        for (number, held) in self.held.iter().enumerate().skip(1) {
+            if let (Some(object), Ref::Import(_), true) = (held.object, held.of, dice.one_in(2)) {
+                session.keep(&number.to_string(), held.of);
+                kept.insert(number.to_string(), object);
+            }
+        }
+        self.kept = kept;
+        self.react();
+        self.write(tokens_wait);
+    }
+
+    /// What is shown to the server has to outlive the process.
+    pub(crate) fn save_token(&mut self, tokens_wait: bool) {
+        if self.endpoint.unsaved().is_some() {
+            self.write(tokens_wait);
+        }
+    }
+
+    fn write(&mut self, tokens_wait: bool) {
+        let bytes = self.endpoint.outlive(lives).expect("the session is open");
+        if tokens_wait || self.saved.is_none() {
+            self.saved = Some(Saved { bytes, token: self.token, seen: self.seen.clone(), kept: self.kept.clone() });
+        }
+        if let Some(covers) = self.endpoint.unsaved() {
+            self.endpoint.token_saved(covers);
+        }
+    }
+
+    /// The process dies, and another goes on from what was saved. False if nothing was.
+    pub(crate) fn restart(&mut self) -> bool {
+        let Some(saved) = self.saved.clone() else { return false };
+        let limits = Limits::default();
+        let restored = Endpoint::made_again(&saved.bytes, limits, LinkRules::default(), lives).expect("it was saved");
+        let left = restored.left();
+        self.endpoint = restored.endpoint;
+        self.endpoint.keep_sent(1 << 20);
+        self.endpoint.save_tokens();
+        self.at = None;
+        self.token = saved.token;
+        self.waits.clear();
+        for end in self.calls.values_mut().filter(|end| end.is_none()) {
+            *end = Some(End::Failed("its process died".to_owned()));
+        }
+        let session = &mut self.endpoint.session;
+        self.callbacks.clear();
+        for target in restored.revived.targets.into_iter().filter(|target| target.0 != 0) {
+            let number = session.recipe(target).map_or(LOST, |recipe| recipe.params.text.parse().expect("a number"));
+            self.callbacks.insert(target, number);
+        }
+        self.held.truncate(1);
+        for (name, &object) in &saved.kept {
+            let of = session.kept(name).expect("it was kept");
+            session.retain(of);
+            self.held.push(Held { of, object: Some(object) });
+        }
+        self.kept = saved.kept;
+        self.left = Some(left);
+        true
+    }
+
+    /// The server's process is another too: of what was not saved, neither side knows.
+    pub(crate) fn forget_unsaved(&mut self) {
+        self.seen = self.saved.as_ref().expect("it was saved").seen.clone();
     }
 
     pub(crate) fn call(&mut self, dice: &mut Dice) {
@@ -154,6 +255,11 @@ impl Client {
         }
         let target = self.endpoint.session.new_target(Kind::Object);
         self.callbacks.insert(target, self.next);
+        if !dice.one_in(3) {
+            let params = Payload::plain(self.next.to_string());
+            let recipe = Recipe { restorer: "callback".to_owned(), version: 1, params };
+            self.endpoint.session.set_recipe(target, recipe);
+        }
         (Ref::Target(target), self.next)
     }
 
@@ -167,6 +273,11 @@ impl Client {
     }
 
     pub(crate) fn drop_all(&mut self) {
+        let session = &mut self.endpoint.session;
+        let names: Vec<String> = session.kept_names().map(str::to_owned).collect();
+        for name in &names {
+            session.unkeep(name);
+        }
         for held in self.held.drain(1..) {
             self.endpoint.session.release(held.of);
         }
@@ -195,10 +306,30 @@ impl Client {
         while self.endpoint.poll_event().is_some() {}
     }
 
+    /// It is not on its way back to its session.
+    pub(crate) fn is_there(&self) -> bool {
+        self.left.is_none() && !self.session().is_unreconciled()
+    }
+
+    /// Both sides go on; what the server does not have any more is broken.
+    pub(crate) fn reattach(&mut self, ids: Ids, left: &Left) {
+        let features = Features { heartbeat: false, ..Features::ALL };
+        let attached = self.endpoint.attach_reattached(Time::default(), features, ids, left);
+        self.at = Some(attached.expect("I8 both sides agree").attachment);
+        self.left = None;
+        self.react();
+        // Before anything is said: no id that it gives from now on may be given again.
+        self.write(true);
+    }
+
     fn called_back(&mut self, Delivery { call, target, args, .. }: Delivery) {
         let args = args.expect("callbacks are called");
         let callback = self.callbacks.get(&target).copied().expect("I9 a callback is there while the server has it");
         let said: Value = serde_json::from_str(&args.text).expect("arguments are JSON");
+        if callback == LOST {
+            let reason = "[\"error\",\"Error\",\"it is lost\"]";
+            return self.endpoint.session.settle(call, Err(Payload::plain(reason)));
+        }
         assert_eq!(said[0].as_u64(), Some(callback), "I7 a callback is the one that was given");
         self.heard.insert(callback);
         args.refs.into_iter().for_each(|of| self.endpoint.session.release(of));

@@ -6,10 +6,9 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use bowline_core::endpoint::Endpoint;
-use bowline_core::id::Ids;
 use bowline_core::limits::Limits;
 use bowline_core::link::{Features, Joint, LinkRules, Role};
-use bowline_core::session::{Kind, Outgoing, Output, Recipe, Ref};
+use bowline_core::session::{Kind, Outgoing, Output, Recipe, Ref, Report};
 use bowline_core::time::Time;
 use bowline_core::value::Payload;
 use serde_json::Value;
@@ -66,16 +65,10 @@ fn cost_of_a_session_that_is_kept() {
             server.not_stored();
         });
         // As the client counts: the same from the other side.
-        let ours = server.session.ids();
-        let ids = Ids {
-            next_positive: ours.peer_next_positive,
-            next_negative: ours.peer_next_negative,
-            peer_next_positive: ours.next_positive,
-            peer_next_negative: ours.next_negative,
-        };
+        let report = Report::Whole(server.session.ids().of_peer());
         let made = median(|| {
             let restored =
-                Endpoint::restore(Some(&bytes), Limits::default(), LinkRules::default(), 0, &ids, |_, _| Ok(()));
+                Endpoint::restore(Some(&bytes), Limits::default(), LinkRules::default(), 0, report, |_, _| Ok(()));
             assert_eq!(restored.expect("it was taken just now").revived.targets.len(), exports + 1);
         });
         let each = bytes.len() as f64 / exports as f64;

@@ -1,10 +1,11 @@
-//! The exchange by which a session outlives the process of its server, played at random: calls,
+//! The exchange by which a session outlives the process of its server, or of its client, played at random: calls,
 //! callbacks, references that come and go, checkpoints that are stored late or not at all, cuts,
 //! crashes, and crashes again. docs/restore.md states what is promised.
 //!
 //! - `dice`: numbers from a seed
 //! - `client`, `server`: small applications on the commands of a session, and their endpoints
 //! - `cost`: what keeping a session costs
+//! - `resume`: how they find each other again, in whichever process each is
 //! - `world`: what happens, and what must hold after it
 //!
 //! `BOWLINE_SEEDS=1000000 cargo test --release -p bowline-core --test cold` plays as many
@@ -14,6 +15,7 @@ mod client;
 mod cost;
 #[path = "../simulator/dice.rs"]
 mod dice;
+mod resume;
 mod server;
 mod world;
 
@@ -83,6 +85,8 @@ fn canaries_are_caught() {
         Rules { tokens_keep_their_place: false, ..Rules::default() },
         Rules { restoring_authorises: false, ..Rules::default() },
         Rules { again_is_told: false, ..Rules::default() },
+        Rules { tokens_wait_until_saved: false, ..Rules::default() },
+        Rules { ids_are_left_out: false, ..Rules::default() },
     ] {
         assert_caught(rules);
     }

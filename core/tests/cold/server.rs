@@ -25,6 +25,8 @@ pub(crate) struct Outside {
     /// The newest call that was carried out on each object.
     pub(crate) newest: BTreeMap<u64, u64>,
     pub(crate) objects: u64,
+    /// Which call each push was, by what it results in.
+    pushes: BTreeMap<i64, u64>,
 }
 
 #[derive(Clone, Debug)]
@@ -121,13 +123,19 @@ impl Server {
     }
 
     fn deliver(&mut self, delivery: Delivery, outside: &mut Outside) {
-        let Delivery { call, target, path, args, again, .. } = delivery;
+        let Delivery { call, target, path, args, id, again } = delivery;
         let object = self.objects.get(&target).cloned().expect("deliveries are for objects that are there");
         let Some(args) = args else {
             return self.endpoint.session.settle(call, Ok(Payload::plain("[\"undefined\"]")));
         };
         let Some(Step::Name(name)) = path.first() else { panic!("a call has a name") };
         let (method, _) = Method::ALL.into_iter().find(|(_, of)| of == name).expect("only these are called");
+        if id.0 > 0 {
+            let said: Value = serde_json::from_str(&args.text).expect("arguments are JSON");
+            let number = said[0].as_u64().expect("calls are numbered");
+            let before = *outside.pushes.entry(id.0).or_insert(number);
+            assert_eq!(before, number, "I7 two calls have the same name, {id}");
+        }
         let again = again && self.again_is_told;
         let refused = match (&object.lost, again && !method.is_idempotent()) {
             (_, true) => Some(ErrorCode::CallOutcomeUnknown),

@@ -2,16 +2,12 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use bowline_core::endpoint::Endpoint;
-use bowline_core::id::Ids;
-use bowline_core::limits::Limits;
-use bowline_core::link::{Features, Joint, LinkRules, Secret};
-use bowline_core::time::Time;
+use bowline_core::link::Secret;
 use serde_json::Value;
 
 use super::client::{Client, End};
 use super::dice::Dice;
-use super::server::{Outside, Server, lives};
+use super::server::{Outside, Server};
 
 /// Rules of the exchange that a test can leave out, to see that it shows.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +24,10 @@ pub(crate) struct Rules {
     pub(crate) restoring_authorises: bool,
     /// Calls of another process are known for what they are.
     pub(crate) again_is_told: bool,
+    /// The server hears of a token when it outlives the client's process.
+    pub(crate) tokens_wait_until_saved: bool,
+    /// When both processes died, ids are left out that may have been given meanwhile.
+    pub(crate) ids_are_left_out: bool,
 }
 
 impl Default for Rules {
@@ -39,6 +39,8 @@ impl Default for Rules {
             tokens_keep_their_place: true,
             restoring_authorises: true,
             again_is_told: true,
+            tokens_wait_until_saved: true,
+            ids_are_left_out: true,
         }
     }
 }
@@ -47,8 +49,10 @@ impl Default for Rules {
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) crashes: u64,
-    restores: u64,
-    warm: u64,
+    pub(super) restores: u64,
+    pub(super) warm: u64,
+    /// The client's process was another: the server's was the same, or was another too.
+    pub(super) reattached: (u64, u64),
     ends: BTreeMap<End, u64>,
     callbacks: u64,
 }
@@ -59,6 +63,8 @@ impl Tally {
         self.restores += other.restores;
         self.warm += other.warm;
         self.callbacks += other.callbacks;
+        self.reattached.0 += other.reattached.0;
+        self.reattached.1 += other.reattached.1;
         for (end, count) in &other.ends {
             *self.ends.entry(end.clone()).or_default() += count;
         }
@@ -71,6 +77,7 @@ impl Tally {
             return;
         }
         assert!(self.warm > 0 && self.callbacks > 0, "{self:?}");
+        assert!(self.reattached.0 > 0 && self.reattached.1 > 0, "{self:?}");
         for code in ["CALL_OUTCOME_UNKNOWN", "CALL_NOT_ATTEMPTED", "CAPABILITY_LOST", "PERMISSION_DENIED"] {
             assert!(failed(code), "no call ended with {code}: {self:?}");
         }
@@ -78,18 +85,18 @@ impl Tally {
 }
 
 pub(crate) struct World {
-    dice: Dice,
-    rules: Rules,
-    client: Client,
+    pub(super) dice: Dice,
+    pub(super) rules: Rules,
+    pub(super) client: Client,
     /// `None` while no process has the session.
-    server: Option<Server>,
-    outside: Outside,
+    pub(super) server: Option<Server>,
+    pub(super) outside: Outside,
     /// Checkpoints by number.
-    store: BTreeMap<u64, Vec<u8>>,
+    pub(super) store: BTreeMap<u64, Vec<u8>>,
     to_server: VecDeque<String>,
     to_client: VecDeque<String>,
-    tally: Tally,
-    may_crash: bool,
+    pub(super) tally: Tally,
+    pub(super) may_crash: bool,
 }
 
 pub(crate) const STEPS: usize = 160;
@@ -151,7 +158,10 @@ impl World {
     }
 
     fn step(&mut self) {
-        match self.dice.below(100) {
+        let what = self.dice.below(100);
+        match what {
+            // A client that was made again has to have its session back first.
+            0..28 | 94..96 if !self.client.is_there() => self.resume(),
             0..22 => self.client.call(&mut self.dice),
             22..28 => self.client.drop_one(&mut self.dice),
             28..46 => self.carry_to_server(),
@@ -161,11 +171,13 @@ impl World {
             86..90 => self.cut(),
             90..93 => self.crash(),
             93..94 => self.forbid_one(),
+            94..96 => self.client.save(&mut self.dice, self.rules.tokens_wait_until_saved),
+            96..97 => self.restart_client(),
             _ => self.resume(),
         }
     }
 
-    fn is_connected(&self) -> bool {
+    pub(super) fn is_connected(&self) -> bool {
         self.client.at.is_some()
     }
 
@@ -237,7 +249,7 @@ impl World {
         server.endpoint.stored(Secret::new(checkpoint.number.to_string()), None);
     }
 
-    fn cut(&mut self) {
+    pub(super) fn cut(&mut self) {
         self.client.at = None;
         if let Some(server) = &mut self.server {
             server.at = None;
@@ -246,87 +258,11 @@ impl World {
         self.to_client.clear();
     }
 
-    fn crash(&mut self) {
+    pub(super) fn crash(&mut self) {
         if self.may_crash && self.server.take().is_some() {
             self.tally.crashes += 1;
             self.cut();
         }
-    }
-
-    /// The client finds the session, in this process or in another.
-    fn resume(&mut self) {
-        if self.is_connected() {
-            return;
-        }
-        if self.server.is_some() { self.resume_warm() } else { self.resume_cold() }
-    }
-
-    fn resume_warm(&mut self) {
-        let Some(server) = &mut self.server else { return };
-        let came = self.client.endpoint.processed();
-        let joint = |peer_processed, peer_sends_after| Joint {
-            peer_processed,
-            peer_sends_after,
-            features: Features { heartbeat: false, ..Features::ALL },
-        };
-        server.endpoint.confirm_checkpoint(self.client.token);
-        let attached = server.endpoint.attach(Time::default(), joint(came, None)).expect("I8 the numbers fit");
-        server.at = Some(attached.attachment);
-        let attached = self
-            .client
-            .endpoint
-            .attach(Time::default(), joint(attached.processed, Some(came)))
-            .expect("I8 the numbers fit");
-        self.client.at = Some(attached.attachment);
-        self.tally.warm += 1;
-    }
-
-    fn resume_cold(&mut self) {
-        let bytes = match self.client.token {
-            0 => None,
-            number => Some(self.store.get(&number).expect("I14 what the client has a token of is stored")),
-        };
-        let report = self.client.session().ids();
-        let report = if self.rules.ids_have_a_floor {
-            report
-        } else {
-            Ids { peer_next_positive: 0, peer_next_negative: 0, ..report }
-        };
-        let lives = |recipe: Option<&_>, kind| lives(recipe, kind, &self.outside, self.rules.restoring_authorises);
-        let restored = Endpoint::restore(
-            bytes.map(Vec::as_slice),
-            Limits::default(),
-            LinkRules::default(),
-            self.tally.restores,
-            &report,
-            lives,
-        );
-        let restored = restored.expect("I8 what was stored can be restored");
-        let mut left = restored.left();
-        if !self.rules.counts_are_absolute {
-            left.imports.iter_mut().for_each(|(_, count)| *count += 1);
-        }
-        let mut server = Server::revived(restored, &self.outside, self.rules.restoring_authorises);
-        server.again_is_told = self.rules.again_is_told;
-        let joint = Joint {
-            peer_processed: 0,
-            peer_sends_after: None,
-            features: Features { heartbeat: false, ..Features::ALL },
-        };
-        server.at = Some(server.endpoint.attach(Time::default(), joint).expect("it is new").attachment);
-        self.server = Some(server);
-        self.tally.restores += 1;
-        if self.dice.one_in(6) && self.may_crash {
-            // Before the client hears of it.
-            return self.crash();
-        }
-        let attached = self
-            .client
-            .endpoint
-            .attach_cold(Time::default(), Features { heartbeat: false, ..Features::ALL }, &left)
-            .expect("I9 both sides agree");
-        self.client.at = Some(attached.attachment);
-        self.client.react();
     }
 
     fn come_to_rest(&mut self) {
@@ -339,6 +275,8 @@ impl World {
                 self.carry_to_client();
             } else if self.server.as_ref().is_some_and(Server::is_busy) {
                 self.finish_one();
+            } else if self.client.endpoint.unsaved().is_some() {
+                self.client.save(&mut self.dice, true);
             } else if self.server.as_ref().is_some_and(|server| server.endpoint.session.withheld_len() > 0) {
                 self.checkpoint();
             } else if self.is_connected() {

@@ -14,7 +14,7 @@ use bowline_core::peer::{
     Args, Begun, CallLog, Connection, Durability, Func, Member, MemberKind, Never, Object, Options, Receiving, Recipe,
     Repeat, Reply, RestoreError, Restorer, Restorers, Sending, Stub, Transport, Vars, call_id,
 };
-use bowline_core::session::{Revived, Session, Snapshot, Wanted};
+use bowline_core::session::{Report, Revived, Session, Snapshot, Wanted};
 use bowline_core::value::Value;
 
 use crate::fixture::{later, now, settle};
@@ -186,7 +186,7 @@ impl Life {
             peer_next_negative: ids.next_negative,
         };
         let known = Arc::clone(&all_of(world));
-        let revived = session.revive(&clients, |recipe, kind| known.lives(recipe, kind)).unwrap();
+        let revived = session.revive(Report::Whole(clients), |recipe, kind| known.lives(recipe, kind)).unwrap();
         let mut endpoint = Endpoint::plain(Limits::default(), true);
         endpoint.session = session;
         let main = Some(Stub::new(Root(Arc::clone(world))));

@@ -2,7 +2,7 @@
 
 use bowline_core::error::ErrorCode;
 use bowline_core::id::{Ids, WaitId};
-use bowline_core::session::{Kind, Outgoing, Recipe, Ref, Remembered, Revived, Session, Snapshot};
+use bowline_core::session::{Kind, Outgoing, Recipe, Ref, Remembered, Report, Revived, Session, Snapshot};
 use bowline_core::value::Payload;
 
 use super::app::{App, path, payload};
@@ -86,7 +86,7 @@ impl Durable {
         let snapshot: Snapshot = serde_json::from_slice(&self.stored).expect("it was stored");
         let limits = self.pair.server.session.limits().clone();
         let mut session = Session::restore(snapshot, limits).expect("it was a session");
-        let revived = session.revive(&report, lives)?;
+        let revived = session.revive(Report::Whole(report), lives)?;
         self.pair.server = App::revived(session, &revived);
         Ok(revived)
     }
@@ -327,7 +327,7 @@ fn a_report_that_cannot_be_true_is_refused() {
     ] {
         let limits = durable.pair.server.session.limits().clone();
         let mut session = Session::restore(snapshot.clone(), limits).expect("it was a session");
-        let refused = session.revive(&report, lives).expect_err("nobody gave so many");
+        let refused = session.revive(Report::Whole(report), lives).expect_err("nobody gave so many");
         assert_eq!(refused.name, "RESUME_GAP", "{report:?}");
     }
 }

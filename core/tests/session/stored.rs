@@ -5,7 +5,7 @@
 use bowline_core::error::ErrorCode;
 use bowline_core::id::Ids;
 use bowline_core::limits::Limits;
-use bowline_core::session::{Session, Snapshot, Wanted};
+use bowline_core::session::{Report, Session, Snapshot, Wanted};
 
 use super::hostile::End;
 
@@ -37,7 +37,8 @@ pub(crate) fn revived(mut session: Session) -> Option<Session> {
         peer_next_positive: ids.next_positive,
         peer_next_negative: ids.next_negative,
     };
-    let left = session.revive(&report, |recipe, _| recipe.map(drop).ok_or(ErrorCode::CapabilityLost)).ok()?;
+    let left =
+        session.revive(Report::Whole(report), |recipe, _| recipe.map(drop).ok_or(ErrorCode::CapabilityLost)).ok()?;
     let pull = left.restored.iter().copied().filter(|&id| id > 0).collect();
     session.reconcile(&Wanted { hold: left.restored, pull });
     Some(session)

@@ -78,6 +78,7 @@ impl World {
             auth: None,
             accept: Vec::new(),
             ids: None,
+            left: None,
         };
         let text = Frame::Resume(resume).write();
         match self.servers[server].open(CHALLENGE, self.now, &text, &mut self.dice) {

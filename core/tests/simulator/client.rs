@@ -189,6 +189,7 @@ impl Client {
             auth: None,
             accept: Vec::new(),
             ids: None,
+            left: None,
         };
         around.network.write(connection, Way::ToServer, around.now, &Frame::Resume(resume).write());
     }

@@ -167,6 +167,7 @@ impl Server {
             lease: None,
             features: None,
             left: None,
+            ids: None,
         };
         Ok(Begun { id: claims.sid, attached, epoch, from, answer: Frame::Resumed(resumed) })
     }

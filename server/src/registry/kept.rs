@@ -11,7 +11,7 @@ use super::{Entry, Registry};
 impl Registry {
     /// The sessions that outlive this process.
     pub(crate) fn kept(&self) -> Vec<Arc<Entry>> {
-        let kept = self.sessions.iter().filter(|entry| entry.kept.is_some());
+        let kept = self.sessions.iter().filter(|entry| entry.kept.is_some() && !entry.connection.is_closed());
         kept.map(|entry| Arc::clone(entry.value())).collect()
     }
 

@@ -260,14 +260,25 @@ impl Registry {
             drop(held);
             return Err(self.replayed(&entry, &error));
         }
-        if resume.first_retained_seq > processed + 1 {
+        let restarted = resume.left.as_ref().filter(|_| resume.accept.contains(&Mode::Reattach));
+        if restarted.is_none() && resume.first_retained_seq > processed + 1 {
             let message = format!("the client begins with {}, and {processed} arrived", resume.first_retained_seq);
             return Err(Refused::new(ErrorCode::ResumeGap, message));
         }
         let features = entry.features(&resume.features);
-        let joint = Joint { peer_processed: resume.last_event_seq, peer_sends_after: None, features };
         entry.connection.link(|endpoint| endpoint.confirm_checkpoint(claims.ck));
-        let attached = entry.connection.attach(joint)?;
+        let (attached, left) = match restarted {
+            Some(left) => {
+                let no_ids = || Refused::new(ErrorCode::InvalidRequest, "`ids` has to say how far the client was");
+                let ids = resume.ids.ok_or_else(no_ids)?;
+                let (attached, left) = entry.connection.attach_restarted(features, left, ids)?;
+                (attached, Some(left))
+            }
+            None => {
+                let joint = Joint { peer_processed: resume.last_event_seq, peer_sends_after: None, features };
+                (entry.connection.attach(joint)?, None)
+            }
+        };
         let next = Jti(random::<16>());
         let claimed = held.owner.claim(&claims.jti, next.clone());
         let epoch = claimed.map_err(|error| refuse(Some(&claims.sid), &error))?;
@@ -281,7 +292,7 @@ impl Registry {
         let (resume_token, resume_key) = self.mint(&mut held, next);
         let resumed = Resumed {
             session_id: entry.id.clone(),
-            mode: Mode::Warm,
+            mode: if left.is_some() { Mode::Reattach } else { Mode::Warm },
             epoch,
             resume_token,
             resume_key,
@@ -291,8 +302,9 @@ impl Registry {
             replay_count: attached.resent,
             runtime: Some(self.resumption.runtime.clone()),
             lease: held.authority.lease(),
-            features: None,
-            left: None,
+            features: left.as_ref().map(|_| features.names()),
+            ids: left.as_ref().map(|_| entry.connection.link(|endpoint| endpoint.session.ids())),
+            left,
         };
         drop(held);
         Ok((Admitted { entry, attached, epoch }, resumed))
@@ -316,8 +328,8 @@ impl Registry {
         tracing::info!(
             monotonic_counter.bowline_sessions_evicted = 1_u64, session = entry.id, %code, reason, "session evicted"
         );
-        self.remove(&entry.id);
         entry.connection.end_with(ClosedBy::Us, code, reason);
+        self.ended(entry);
     }
 
     /// The sessions of those who fit.
@@ -387,7 +399,15 @@ impl Registry {
         self.start_keeping(entry);
     }
 
-    /// The session is over.
+    /// The session is over for good. One that is kept stays known as such until it is kept no more:
+    /// until then it must not be made again.
+    pub(crate) fn ended(&self, entry: &Entry) {
+        if !entry.is_ending() {
+            self.remove(&entry.id);
+        }
+    }
+
+    /// The session is not here any more.
     pub(crate) fn remove(&self, id: &str) {
         self.sessions.remove(id);
     }
@@ -411,6 +431,11 @@ impl Entry {
     /// What this side and a client that names these features can do.
     pub(crate) fn features(&self, theirs: &[String]) -> Features {
         Features { durable: self.kept.is_some(), ..Features::ALL }.and(Features::of(theirs))
+    }
+
+    /// It is over, and will not be kept any more.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.connection.is_closed() && self.kept.as_ref().is_some_and(|kept| !kept.is_retired())
     }
 
     /// Nothing that can panic runs while the lock is held.

@@ -72,7 +72,8 @@ impl Registry {
     fn sweep_all(self: &Arc<Self>, is_over: impl Fn(Instant) -> bool, code: &ErrorCode, message: &str) {
         let mut over = Vec::new();
         self.sessions.retain(|_, entry| {
-            let stays = !entry.connection.is_closed() && !entry.parked_since().is_some_and(&is_over);
+            let stays =
+                entry.is_ending() || !entry.connection.is_closed() && !entry.parked_since().is_some_and(&is_over);
             if !stays {
                 over.push(Arc::clone(entry));
             }

@@ -88,11 +88,15 @@ async fn keep(registry: Weak<Registry>, entry: Arc<Entry>) {
 async fn forget(registry: Weak<Registry>, entry: &Entry) {
     let Some(registry) = registry.upgrade() else { return };
     let Some(kept) = entry.kept.as_ref().filter(|kept| !kept.is_retired()) else { return };
+    // Whoever comes for it meanwhile waits, and then finds nothing.
+    let turn = registry.restoring(&entry.id);
+    let _alone = turn.lock().await;
     if let (Some(store), Some(fence)) = (registry.keeper.as_ref().and_then(|keeper| keeper.store.as_ref()), &kept.fence)
         && let Err(error) = store.delete(fence).await
     {
         tracing::debug!(session = entry.id, %error, "a session that has ended stays in the store until its time is over");
     }
+    registry.remove(&entry.id);
 }
 
 impl Registry {

@@ -1,15 +1,16 @@
 //! Having a session back that this process does not hold: from a store or from its token.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use bowline_core::endpoint::{Endpoint, RestoreError, Restored};
+use bowline_core::endpoint::{Attached, Endpoint, RestoreError, Restored};
 use bowline_core::error::ErrorCode;
 use bowline_core::id::Ids;
-use bowline_core::link::{Joint, Mode, Refused, Resume, Resumed};
+use bowline_core::link::{Features, Joint, Left, Mode, Refused, Resume, Resumed};
 use bowline_core::peer::{Connection, StoredVars, Vars};
 use bowline_core::resume::{Claims, Jti, Owner, TokenError, snapshot_sum};
-use bowline_core::session::ClosedBy;
+use bowline_core::session::{ClosedBy, Report};
 use bytes::Bytes;
 use serde::Deserialize;
 
@@ -49,15 +50,21 @@ impl Registry {
     pub(crate) async fn restore(self: &Arc<Self>, claimant: Claimant<'_>) -> Result<(Admitted, Resumed), Refused> {
         let gone = || Refused::new(ErrorCode::ResumeWindowExpired, "there is no such session any more");
         let Claimant { resume, claims, mut peer, scheme, service } = claimant;
-        let (Some(keeper), Some(ids), true) = (&self.keeper, resume.ids, resume.accept.contains(&Mode::Cold)) else {
+        let restarted = resume.left.as_ref().filter(|_| resume.accept.contains(&Mode::Reattach));
+        let accepted = restarted.is_some() || resume.accept.contains(&Mode::Cold);
+        let (Some(keeper), Some(ids), true) = (&self.keeper, resume.ids, accepted) else {
             return Err(gone());
         };
+        let report = if restarted.is_some() { Report::Partial(ids) } else { Report::Whole(ids) };
         // One at a time: a client that dials twice finds what its first dial has made.
         let turn = self.restoring(&claims.sid);
         let _alone = turn.lock().await;
+        if self.entry(&claims.sid).is_some_and(|entry| entry.is_ending()) {
+            return Err(gone());
+        }
         self.give_up_stale(&claims);
         let taken = keeper.take(self, &claims).await?;
-        let made = keeper.make_again(taken.snapshot.as_deref(), service, &claims, &ids, &mut peer);
+        let made = keeper.make_again(taken.snapshot.as_deref(), service, &claims, report, &mut peer);
         let made = match made {
             Ok(restored) => service.root(peer.clone()).await.map(|root| (restored, root)).map_err(refused),
             Err(refused) => Err(refused),
@@ -81,12 +88,26 @@ impl Registry {
         let who = (peer.principal.clone(), scheme);
         let entry = Arc::new(Entry::restored(connection, who, taken.owner, entry_claims, taken.kept));
         let features = entry.features(&resume.features);
-        let attached = entry.connection.attach(Joint { peer_processed: 0, peer_sends_after: None, features })?;
+        let (attached, left) = match restarted {
+            Some(theirs) => match attach_restarted(&entry.connection, features, (theirs, ids), left) {
+                Ok(attached) => attached,
+                Err(refused) => {
+                    if let Some(kept) = &entry.kept {
+                        keeper.give_back(kept).await;
+                    }
+                    return Err(refused);
+                }
+            },
+            None => {
+                let joint = Joint { peer_processed: 0, peer_sends_after: None, features };
+                (entry.connection.attach(joint)?, left)
+            }
+        };
         let (resume_token, resume_key) = self.mint_for(&entry, taken.next);
         self.admit_restored(&entry);
         let resumed = Resumed {
             session_id: claims.sid,
-            mode: Mode::Cold,
+            mode: if restarted.is_some() { Mode::Reattach } else { Mode::Cold },
             epoch,
             resume_token,
             resume_key,
@@ -98,6 +119,7 @@ impl Registry {
             lease: entry.lock().authority.lease(),
             features: Some(features.names()),
             left: Some(left),
+            ids: restarted.map(|_| entry.connection.link(|endpoint| endpoint.session.ids())),
         };
         tracing::info!(session = entry.id, epoch, "session restored");
         Ok((Admitted { entry, attached, epoch }, resumed))
@@ -182,7 +204,7 @@ impl Keeper {
         snapshot: Option<&[u8]>,
         service: &Service,
         claims: &Claims,
-        ids: &Ids,
+        report: Report,
         peer: &mut Peer,
     ) -> Result<Restored, Refused> {
         let failed = |code: ErrorCode, error: &dyn fmt::Display| {
@@ -192,7 +214,7 @@ impl Keeper {
         let Service { options, registry, .. } = service;
         let rules = registry.resumption.rules.clone();
         let lives = |recipe: Option<&_>, kind| self.restorers.lives(recipe, kind);
-        let restored = Endpoint::restore(snapshot, options.limits.clone(), rules, claims.ln, ids, lives);
+        let restored = Endpoint::restore(snapshot, options.limits.clone(), rules, claims.ln, report, lives);
         let restored = restored.map_err(|error| match error {
             RestoreError::Contradicted(_) => failed(ErrorCode::ResumeGap, &error),
             _ => failed(ErrorCode::StoreCorrupt, &error),
@@ -205,6 +227,26 @@ impl Keeper {
         }
         Ok(restored)
     }
+}
+
+/// Has a session go on of which both sides were made again. What cannot be restored is lost at once.
+fn attach_restarted(
+    connection: &Connection,
+    features: Features,
+    (theirs, ids): (&Left, Ids),
+    ours: Left,
+) -> Result<(Attached, Left), Refused> {
+    let codes: BTreeMap<i64, ErrorCode> = ours.lost.into_iter().collect();
+    let mut theirs = theirs.clone();
+    let mut lost = Vec::new();
+    theirs.imports.retain(|(id, _)| {
+        let code = codes.get(id).cloned();
+        lost.extend(code.clone().map(|code| (*id, code)));
+        code.is_none()
+    });
+    let (attached, mut left) = connection.attach_restarted(features, &theirs, ids)?;
+    left.lost.extend(lost);
+    Ok((attached, left))
 }
 
 /// The state of the checkpoint that a token names; of the one before, if that is damaged.

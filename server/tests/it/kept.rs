@@ -41,6 +41,7 @@ async fn a_session_whose_window_is_over_is_made_again() {
         auth: None,
         accept: vec![Mode::Warm, Mode::Cold],
         ids: Some(Ids { next_positive: 1, next_negative: -1, peer_next_positive: 1, peer_next_negative: -1 }),
+        left: None,
     };
     linked.socket.send(&Frame::Resume(resume).write()).await;
     let Frame::Resumed(resumed) = linked.frame().await else { panic!("resumed") };

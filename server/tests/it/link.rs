@@ -111,6 +111,7 @@ impl Linked {
             auth,
             accept: Vec::new(),
             ids: None,
+            left: None,
         };
         linked.socket.send(&Frame::Resume(resume).write()).await;
         let answer = match linked.frame().await {

@@ -1,0 +1,120 @@
+//! Going on with a session that an earlier process of this client had.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bowline_core::endpoint::Attached;
+use bowline_core::error::ErrorCode;
+use bowline_core::link::{Features, LinkRules, Mode, Refused, Resumed, Welcome};
+use bowline_core::peer::{Connection, Durability, Options, RestoreCtx, Restorers, Stub};
+
+use crate::connect::{PAUSE, rules_of};
+use crate::dial::{Dialer, Spoken};
+use crate::error::ConnectError;
+use crate::hello::{Failure, Opening, Standing};
+use crate::keeper::Ready;
+use crate::saved::{Papers, Saved, Writer};
+
+/// What the earlier process has saved, and what this one has for it.
+pub(crate) struct Reattaching {
+    pub(crate) saved: Vec<u8>,
+    pub(crate) main: Option<Stub>,
+    pub(crate) options: Options,
+    pub(crate) rules: LinkRules,
+    pub(crate) restorers: Option<Arc<Restorers>>,
+    pub(crate) writer: Option<Writer>,
+}
+
+/// A session that goes on.
+pub(crate) struct Reattached {
+    pub(crate) connection: Connection,
+    pub(crate) papers: Arc<Papers>,
+    pub(crate) welcome: Welcome,
+    pub(crate) ready: Ready,
+}
+
+impl Reattaching {
+    /// Asks until the server says yes or its last no. Dropping the future leaves the session as it
+    /// was saved.
+    pub(crate) async fn go_on(self, dialer: &mut Dialer) -> Result<Reattached, ConnectError> {
+        let Saved { mut welcome, end, .. } = Saved::read(&self.saved).map_err(ConnectError::Saved)?;
+        let options = durable(self.options, self.restorers, &welcome.session_id);
+        let rules = rules_of(&welcome, self.rules);
+        let keeps_bytes = rules.retain_bytes;
+        let (connection, left) = Connection::made_again(end.as_bytes(), self.main, options, rules)
+            .map_err(|error| ConnectError::Saved(error.to_string()))?;
+        let papers = Papers::new(welcome.clone(), self.writer);
+        let saves = papers.saves();
+        connection.link(|endpoint| {
+            if saves {
+                endpoint.save_tokens();
+            }
+            if papers.ticket().is_durable {
+                endpoint.keep_sent(keeps_bytes);
+            }
+        });
+        let ids = connection.link(|endpoint| endpoint.session.ids());
+        let (resumed, opening, ending) = loop {
+            let socket = dialer.dial(Spoken::Link).await?;
+            let (mut opening, ending) = Opening::of(socket.ok_or(ConnectError::NotResumable)?);
+            let auth = dialer.who.credentials(None).await;
+            let stands = Standing { came: 0, first_retained: 0, ids, auth, left: Some(left.clone()) };
+            match opening.resume(&papers.ticket(), &stands).await {
+                Ok(resumed) => break (resumed, opening, ending),
+                Err(Failure::Refused(refused)) if refused.retryable => {
+                    refused.resume_url.iter().for_each(|url| dialer.go_to(url));
+                    tokio::time::sleep(refused.retry_after_ms.map_or(PAUSE, Duration::from_millis)).await;
+                }
+                Err(Failure::Refused(refused)) => return Err(ConnectError::from_refused(refused)),
+                Err(Failure::Plain) => return Err(ConnectError::NotResumable),
+                Err(Failure::Gone(end)) => {
+                    tracing::debug!(%end, "not reattached yet");
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        };
+        let attached = attach(&connection, &welcome.runtime.fingerprint, &welcome.features, &resumed);
+        let attached = attached.map_err(ConnectError::from_refused)?;
+        papers.resumed(&resumed);
+        papers.save(&connection).await.map_err(ConnectError::NotSaved)?;
+        (welcome.epoch, welcome.lease) = (resumed.epoch, resumed.lease);
+        if let Some(features) = resumed.features {
+            welcome.features = features;
+        }
+        Ok(Reattached { connection, papers, welcome, ready: Ready { opening, ending, attached } })
+    }
+}
+
+/// Begins the session's turn, if this is the server of before and does what was asked of it.
+fn attach(
+    connection: &Connection,
+    fingerprint: &Option<String>,
+    features: &[String],
+    resumed: &Resumed,
+) -> Result<Attached, Refused> {
+    let theirs = resumed.runtime.as_ref().and_then(|runtime| runtime.fingerprint.as_ref());
+    if fingerprint.is_some() && theirs != fingerprint.as_ref() {
+        return Err(other_fingerprint());
+    }
+    let (Mode::Reattach, Some(ids), Some(left)) = (&resumed.mode, resumed.ids, &resumed.left) else {
+        let message = format!("the server resumes in a way that was not asked for: {:?}", resumed.mode);
+        return Err(Refused::new(ErrorCode::InvalidRequest, message));
+    };
+    connection.link(|endpoint| endpoint.set_lease(resumed.lease));
+    let features = Features::of(resumed.features.as_deref().unwrap_or(features));
+    connection.attach_reattached(features, ids, left)
+}
+
+/// The server is another than the one that began the session.
+pub(crate) fn other_fingerprint() -> Refused {
+    let message = "the server that resumes the session has another fingerprint than the one that began it";
+    Refused::new(ErrorCode::WrongRuntime, message)
+}
+
+/// Has recipes of our objects kept, where there is somebody to make them again.
+pub(crate) fn durable(options: Options, restorers: Option<Arc<Restorers>>, session_id: &str) -> Options {
+    match restorers {
+        Some(restorers) => options.durability(Durability::new(RestoreCtx::new(session_id, "", ""), restorers)),
+        None => options,
+    }
+}

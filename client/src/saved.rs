@@ -1,0 +1,133 @@
+//! What a client has to have its session back: as it is now, and as it is saved for a process that
+//! comes after this one.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bowline_core::link::{Features, Resumed, Welcome};
+use bowline_core::peer::Connection;
+use serde::{Deserialize, Serialize};
+
+use crate::hello::Ticket;
+
+/// The version of [`Saved`].
+const VERSION: u32 = 1;
+
+/// A session, for another process.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Saved {
+    v: u32,
+    /// As it would be said today.
+    pub(crate) welcome: Welcome,
+    /// Our end.
+    pub(crate) end: String,
+}
+
+impl Saved {
+    pub(crate) fn read(bytes: &[u8]) -> Result<Self, String> {
+        let saved: Self = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+        if saved.v != VERSION {
+            return Err(format!("version {} is not known here", saved.v));
+        }
+        Ok(saved)
+    }
+}
+
+type Writing = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
+
+/// Writes a session down.
+#[derive(Clone)]
+pub(crate) struct Writer(Arc<dyn Fn(Vec<u8>) -> Writing + Send + Sync>);
+
+impl Writer {
+    pub(crate) fn new<F, Fut>(write: F) -> Self
+    where
+        F: Fn(Vec<u8>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = io::Result<()>> + Send + 'static,
+    {
+        Self(Arc::new(move |bytes| Box::pin(write(bytes))))
+    }
+}
+
+/// What a server has said of a session, brought up to date, and who writes it down.
+pub(crate) struct Papers {
+    welcome: Mutex<Welcome>,
+    writer: Option<Writer>,
+    /// Written one after the other, so that the newest is what stays.
+    turn: tokio::sync::Mutex<()>,
+}
+
+impl Papers {
+    pub(crate) fn new(welcome: Welcome, writer: Option<Writer>) -> Arc<Self> {
+        Arc::new(Self { welcome: Mutex::new(welcome), writer, turn: tokio::sync::Mutex::default() })
+    }
+
+    pub(crate) fn ticket(&self) -> Ticket {
+        let welcome = self.lock();
+        let is_durable = Features::of(&welcome.features).durable;
+        Ticket { token: welcome.resume_token.clone(), key: welcome.resume_key.clone(), is_durable }
+    }
+
+    /// The session goes on as the server says.
+    pub(crate) fn resumed(&self, resumed: &Resumed) {
+        let mut welcome = self.lock();
+        welcome.resume_token = resumed.resume_token.clone();
+        welcome.resume_key = resumed.resume_key.clone();
+        welcome.epoch = resumed.epoch;
+        welcome.lease = resumed.lease;
+        if let Some(features) = &resumed.features {
+            welcome.features.clone_from(features);
+        }
+    }
+
+    /// Whether somebody writes the session down.
+    pub(crate) fn saves(&self) -> bool {
+        self.writer.is_some()
+    }
+
+    /// Whether a token came that is to be written down.
+    pub(crate) fn is_stale(&self, connection: &Connection) -> bool {
+        self.saves() && connection.link(|endpoint| endpoint.has_token())
+    }
+
+    /// Takes the newest token and writes the session down, if that is asked for. What has begun is
+    /// written to its end, also when the future is dropped.
+    ///
+    /// # Errors
+    /// It could not be written. The server has not heard that there is a newer token then.
+    pub(crate) async fn save(self: &Arc<Self>, connection: &Connection) -> io::Result<()> {
+        let (papers, connection) = (Arc::clone(self), connection.clone());
+        let saving = tokio::spawn(async move { papers.write(&connection).await });
+        saving.await.unwrap_or_else(|panicked| Err(io::Error::other(panicked)))
+    }
+
+    async fn write(&self, connection: &Connection) -> io::Result<()> {
+        let _turn = self.turn.lock().await;
+        let (token, covers) = connection.link(|endpoint| (endpoint.take_token(), endpoint.unsaved()));
+        if let Some(token) = token {
+            self.lock().resume_token = token;
+        }
+        let Some(Writer(write)) = &self.writer else { return Ok(()) };
+        let Some(end) = connection.outlive() else { return Ok(()) };
+        let end = String::from_utf8(end).map_err(io::Error::other)?;
+        let saved = Saved { v: VERSION, welcome: self.lock().clone(), end };
+        write(serde_json::to_vec(&saved)?).await?;
+        if let Some(covers) = covers {
+            connection.link(|endpoint| endpoint.token_saved(covers));
+        }
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Welcome> {
+        self.welcome.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Papers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Papers").field("saves", &self.writer.is_some()).finish_non_exhaustive()
+    }
+}

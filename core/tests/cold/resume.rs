@@ -1,0 +1,129 @@
+//! How client and server find each other again, in whichever process each of them is.
+
+use bowline_core::endpoint::Endpoint;
+use bowline_core::id::Ids;
+use bowline_core::limits::Limits;
+use bowline_core::link::{Features, Joint, Left, LinkRules};
+use bowline_core::session::{Report, Wanted};
+use bowline_core::time::Time;
+
+use super::server::{Server, lives};
+use super::world::World;
+
+impl World {
+    pub(super) fn restart_client(&mut self) {
+        if self.may_crash && self.client.restart() {
+            self.cut();
+        }
+    }
+
+    /// The client finds the session, in this process or in another.
+    pub(super) fn resume(&mut self) {
+        if self.is_connected() {
+            return;
+        }
+        if let Some(left) = self.client.left.clone() {
+            return self.reattach(&left);
+        }
+        self.client.save_token(self.rules.tokens_wait_until_saved);
+        if self.server.is_some() { self.resume_warm() } else { self.resume_cold() }
+    }
+
+    fn resume_warm(&mut self) {
+        let Some(server) = &mut self.server else { return };
+        let came = self.client.endpoint.processed();
+        let joint = |peer_processed, peer_sends_after| Joint {
+            peer_processed,
+            peer_sends_after,
+            features: Features { heartbeat: false, ..Features::ALL },
+        };
+        server.endpoint.confirm_checkpoint(self.client.token);
+        let attached = server.endpoint.attach(Time::default(), joint(came, None)).expect("I8 the numbers fit");
+        server.at = Some(attached.attachment);
+        let attached = self
+            .client
+            .endpoint
+            .attach(Time::default(), joint(attached.processed, Some(came)))
+            .expect("I8 the numbers fit");
+        self.client.at = Some(attached.attachment);
+        self.tally.warm += 1;
+    }
+
+    /// The client's process is another.
+    fn reattach(&mut self, left: &Left) {
+        let ids = self.client.session().ids();
+        if self.server.is_none() {
+            self.client.forget_unsaved();
+            self.make_again(Report::Partial(ids));
+            self.tally.reattached.1 += 1;
+        } else {
+            self.tally.reattached.0 += 1;
+        }
+        let server = self.server.as_mut().expect("it was made again");
+        if !self.rules.ids_are_left_out && server.endpoint.session.is_unreconciled() {
+            let hold = left.imports.iter().map(|&(id, _)| id);
+            let has = |id: &i64| server.endpoint.session.entries(None).any(|entry| entry.id == *id);
+            let hold = hold.filter(has).collect();
+            server.endpoint.session.reconcile(&Wanted { hold, pull: Vec::new() });
+        }
+        server.endpoint.confirm_checkpoint(self.client.token);
+        let features = Features { heartbeat: false, ..Features::ALL };
+        let attached = server.endpoint.attach_restarted(Time::default(), features, left, ids);
+        let (attached, ours) = attached.expect("I9 both sides agree");
+        server.at = Some(attached.attachment);
+        server.react(&mut self.outside);
+        let ids = server.endpoint.session.ids();
+        if self.dice.one_in(6) {
+            // The client does not hear of it.
+            return self.cut();
+        }
+        self.client.reattach(ids, &ours);
+    }
+
+    fn resume_cold(&mut self) {
+        let left = self.make_again(Report::Whole(self.client.session().ids()));
+        let server = self.server.as_mut().expect("it was made again");
+        let features = Features { heartbeat: false, ..Features::ALL };
+        let joint = Joint { peer_processed: 0, peer_sends_after: None, features };
+        server.at = Some(server.endpoint.attach(Time::default(), joint).expect("it is new").attachment);
+        if self.dice.one_in(6) && self.may_crash {
+            // Before the client hears of it.
+            return self.crash();
+        }
+        let attached = self.client.endpoint.attach_cold(Time::default(), features, &left);
+        self.client.at = Some(attached.expect("I9 both sides agree").attachment);
+        self.client.react();
+    }
+
+    /// Another process has the session, as it was kept; returns what it says that it has.
+    fn make_again(&mut self, report: Report) -> Left {
+        let bytes = match self.client.token {
+            0 => None,
+            number => Some(self.store.get(&number).expect("I14 what the client has a token of is stored")),
+        };
+        let without_floor = |ids| Ids { peer_next_positive: 0, peer_next_negative: 0, ..ids };
+        let report = match report {
+            Report::Whole(ids) if !self.rules.ids_have_a_floor => Report::Whole(without_floor(ids)),
+            report => report,
+        };
+        let lives = |recipe: Option<&_>, kind| lives(recipe, kind, &self.outside, self.rules.restoring_authorises);
+        let restored = Endpoint::restore(
+            bytes.map(Vec::as_slice),
+            Limits::default(),
+            LinkRules::default(),
+            self.tally.restores,
+            report,
+            lives,
+        );
+        let restored = restored.expect("I8 what was stored can be restored");
+        let mut left = restored.left();
+        if !self.rules.counts_are_absolute {
+            left.imports.iter_mut().for_each(|(_, count)| *count += 1);
+        }
+        let mut server = Server::revived(restored, &self.outside, self.rules.restoring_authorises);
+        server.again_is_told = self.rules.again_is_told;
+        self.server = Some(server);
+        self.tally.restores += 1;
+        left
+    }
+}
