@@ -86,8 +86,8 @@ pub use bowline_core::value::{BigInt, Blob, Bytes, BytesKind, Date, ErrorKind, E
 pub use bowline_client::KeepAlive;
 #[cfg(feature = "client")]
 pub use bowline_client::{
-    Batch, ClientIdentity, Connect, ConnectError, EntryKind, Events, LinkEvent, ListFilter, ObjectEntry, Objects,
-    Server, Session, SharedLimits, Status, batch, connect,
+    Batch, ClientIdentity, Connect, ConnectError, EntryKind, Events, KeepError, LinkEvent, ListFilter, ObjectEntry,
+    Objects, Server, Session, SharedLimits, Status, batch, connect,
 };
 #[cfg(feature = "macros")]
 pub use bowline_macros::{Pipeline, RpcError, TypeScript, durable, interface};

@@ -30,7 +30,7 @@ pub use bowline_core::link::{
     ClientIdentity, Credentials, EntryKind, LinkRules, LinkStats, ListFilter, ObjectEntry, Objects, RuntimeIdentity,
     SharedLimits, Status, TrustLevel,
 };
-pub use bowline_core::peer::Events;
+pub use bowline_core::peer::{Events, KeepError};
 pub use bowline_transport::KeepAlive;
 pub use connect::{Connect, connect};
 pub use error::ConnectError;

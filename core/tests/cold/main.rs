@@ -1,11 +1,12 @@
 //! The exchange by which a session outlives the process of its server, or of its client, played at random: calls,
 //! callbacks, references that come and go, checkpoints that are stored late or not at all, cuts,
-//! crashes, and crashes again. docs/restore.md states what is promised.
+//! crashes, and crashes again, processes that stand still and wake when another has the session. docs/restore.md states what is promised.
 //!
 //! - `dice`: numbers from a seed
 //! - `client`, `server`: small applications on the commands of a session, and their endpoints
 //! - `cost`: what keeping a session costs
 //! - `resume`: how they find each other again, in whichever process each is
+//! - `store`: where the session is kept, for several processes
 //! - `world`: what happens, and what must hold after it
 //!
 //! `BOWLINE_SEEDS=1000000 cargo test --release -p bowline-core --test cold` plays as many
@@ -17,6 +18,7 @@ mod cost;
 mod dice;
 mod resume;
 mod server;
+mod store;
 mod world;
 
 use std::panic::catch_unwind;
@@ -27,7 +29,7 @@ use world::{Rules, STEPS, Tally, World};
 const SEEDS: u64 = if cfg!(debug_assertions) { 2_000 } else { 20_000 };
 
 /// Histories in which a fault that was put in has to show.
-const CANARY_SEEDS: u64 = 3_000;
+const CANARY_SEEDS: u64 = 30_000;
 
 fn seeds(otherwise: u64) -> std::ops::Range<u64> {
     let number = |name| std::env::var(name).ok().map(|seeds| seeds.parse::<u64>().expect("a number"));
@@ -87,6 +89,8 @@ fn canaries_are_caught() {
         Rules { again_is_told: false, ..Rules::default() },
         Rules { tokens_wait_until_saved: false, ..Rules::default() },
         Rules { ids_are_left_out: false, ..Rules::default() },
+        Rules { leases_end: false, ..Rules::default() },
+        Rules { old_claims_are_fenced: false, ..Rules::default() },
     ] {
         assert_caught(rules);
     }

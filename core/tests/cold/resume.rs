@@ -8,18 +8,19 @@ use bowline_core::session::{Report, Wanted};
 use bowline_core::time::Time;
 
 use super::server::{Server, lives};
+use super::store::RELIES_MS;
 use super::world::World;
 
 impl World {
     pub(super) fn restart_client(&mut self) {
-        if self.may_crash && self.client.restart() {
+        if self.may_crash && self.dice.one_in(4) && self.client.restart() {
             self.cut();
         }
     }
 
     /// The client finds the session, in this process or in another.
     pub(super) fn resume(&mut self) {
-        if self.is_connected() {
+        if self.is_connected() || !self.has_process() {
             return;
         }
         if let Some(left) = self.client.left.clone() {
@@ -27,6 +28,23 @@ impl World {
         }
         self.client.save_token(self.rules.tokens_wait_until_saved);
         if self.server.is_some() { self.resume_warm() } else { self.resume_cold() }
+    }
+
+    /// Whether a process has the session, or can. Those that find it taken come again later.
+    fn has_process(&mut self) -> bool {
+        if let Some(server) = &self.server
+            && self.now_ms < server.relies_until_ms
+        {
+            return true;
+        }
+        self.server = None;
+        self.now_ms += self.dice.below(6_000) as u64;
+        if self.dice.one_in(8) {
+            // The store does not answer.
+            return false;
+        }
+        self.claimed = self.store.claim(self.now_ms);
+        self.claimed.is_some()
     }
 
     fn resume_warm(&mut self) {
@@ -99,7 +117,7 @@ impl World {
     fn make_again(&mut self, report: Report) -> Left {
         let bytes = match self.client.token {
             0 => None,
-            number => Some(self.store.get(&number).expect("I14 what the client has a token of is stored")),
+            number => Some(self.store.get(number).expect("I14 what the client has a token of is stored")),
         };
         let without_floor = |ids| Ids { peer_next_positive: 0, peer_next_negative: 0, ..ids };
         let report = match report {
@@ -107,14 +125,8 @@ impl World {
             report => report,
         };
         let lives = |recipe: Option<&_>, kind| lives(recipe, kind, &self.outside, self.rules.restoring_authorises);
-        let restored = Endpoint::restore(
-            bytes.map(Vec::as_slice),
-            Limits::default(),
-            LinkRules::default(),
-            self.tally.restores,
-            report,
-            lives,
-        );
+        let restored =
+            Endpoint::restore(bytes, Limits::default(), LinkRules::default(), self.tally.restores, report, lives);
         let restored = restored.expect("I8 what was stored can be restored");
         let mut left = restored.left();
         if !self.rules.counts_are_absolute {
@@ -122,6 +134,8 @@ impl World {
         }
         let mut server = Server::revived(restored, &self.outside, self.rules.restoring_authorises);
         server.again_is_told = self.rules.again_is_told;
+        let epoch = self.claimed.take().expect("whoever makes it again has claimed it");
+        server.rely_on_lease(epoch, if self.rules.leases_end { self.now_ms + RELIES_MS } else { u64::MAX });
         self.server = Some(server);
         self.tally.restores += 1;
         left

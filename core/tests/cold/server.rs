@@ -1,6 +1,7 @@
 //! The server: a process with objects that dies with it, but for what their recipes say.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use bowline_core::endpoint::{Endpoint, Restored};
 use bowline_core::error::ErrorCode;
@@ -50,6 +51,12 @@ struct Running {
 pub(crate) struct Server {
     pub(crate) endpoint: Endpoint,
     pub(crate) at: Option<Attachment>,
+    /// Of its claim in the store.
+    pub(crate) epoch: u64,
+    pub(crate) relies_until_ms: u64,
+    /// The store's clock has jumped, and another may have the session sooner than this one knows: what
+    /// it had begun to read may be carried out late, still once at most.
+    pub(crate) is_overrun: bool,
     objects: BTreeMap<TargetId, Object>,
     running: Vec<Running>,
     /// The first call of this process on each object that was unknown: nothing follows it.
@@ -81,7 +88,16 @@ impl Server {
     fn of(endpoint: Endpoint) -> Self {
         let main = Object { id: 0, callback: None, lost: None, forbidden: false };
         let objects = BTreeMap::from([(TargetId(0), main)]);
-        Self { endpoint, at: None, objects, running: Vec::new(), again_is_told: true }
+        Self {
+            endpoint,
+            at: None,
+            epoch: 0,
+            relies_until_ms: 0,
+            is_overrun: false,
+            objects,
+            running: Vec::new(),
+            again_is_told: true,
+        }
     }
 
     /// The process of a session that was made again.
@@ -100,10 +116,18 @@ impl Server {
         server
     }
 
-    pub(crate) fn hear(&mut self, text: &str, outside: &mut Outside) {
+    /// Nothing that comes later is carried out.
+    pub(crate) fn rely_on_lease(&mut self, epoch: u64, until_ms: u64) {
+        (self.epoch, self.relies_until_ms) = (epoch, until_ms);
+        self.endpoint.extend_lease(Time(Duration::from_millis(until_ms)));
+    }
+
+    /// False if its lease is over.
+    pub(crate) fn hear(&mut self, text: &str, now_ms: u64, outside: &mut Outside) -> bool {
         let at = self.at.expect("whoever hears has a transport");
-        self.endpoint.handle_text(at, Time::default(), text);
+        let heard = self.endpoint.handle_text(at, Time(Duration::from_millis(now_ms)), text);
         self.react(outside);
+        heard
     }
 
     pub(crate) fn react(&mut self, outside: &mut Outside) {
@@ -165,7 +189,7 @@ impl Server {
         let effects = outside.effects.entry(number).or_default();
         *effects += 1;
         assert!(*effects == 1 || method.is_idempotent(), "I10 call {number} was carried out twice");
-        if *effects == 1 && said[2] == true {
+        if *effects == 1 && said[2] == true && !self.is_overrun {
             let newest = outside.newest.entry(object.id).or_default();
             assert!(*newest < number, "I13 call {number} on {} after {newest}", object.id);
             *newest = number.max(*newest);

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::client::{Client, End};
 use super::dice::Dice;
 use super::server::{Outside, Server};
+use super::store::{Answer, RELIES_MS, Store};
 
 /// Rules of the exchange that a test can leave out, to see that it shows.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +29,10 @@ pub(crate) struct Rules {
     pub(crate) tokens_wait_until_saved: bool,
     /// When both processes died, ids are left out that may have been given meanwhile.
     pub(crate) ids_are_left_out: bool,
+    /// A process whose lease is over carries nothing out.
+    pub(crate) leases_end: bool,
+    /// The store takes nothing from a process that had the session before another.
+    pub(crate) old_claims_are_fenced: bool,
 }
 
 impl Default for Rules {
@@ -41,6 +46,8 @@ impl Default for Rules {
             again_is_told: true,
             tokens_wait_until_saved: true,
             ids_are_left_out: true,
+            leases_end: true,
+            old_claims_are_fenced: true,
         }
     }
 }
@@ -53,6 +60,8 @@ pub(crate) struct Tally {
     pub(super) warm: u64,
     /// The client's process was another: the server's was the same, or was another too.
     pub(super) reattached: (u64, u64),
+    /// Processes that woke when another had the session, and tried to go on.
+    pub(super) fenced: u64,
     ends: BTreeMap<End, u64>,
     callbacks: u64,
 }
@@ -63,6 +72,7 @@ impl Tally {
         self.restores += other.restores;
         self.warm += other.warm;
         self.callbacks += other.callbacks;
+        self.fenced += other.fenced;
         self.reattached.0 += other.reattached.0;
         self.reattached.1 += other.reattached.1;
         for (end, count) in &other.ends {
@@ -77,6 +87,7 @@ impl Tally {
             return;
         }
         assert!(self.warm > 0 && self.callbacks > 0, "{self:?}");
+        assert!(self.fenced > 0, "{self:?}");
         assert!(self.reattached.0 > 0 && self.reattached.1 > 0, "{self:?}");
         for code in ["CALL_OUTCOME_UNKNOWN", "CALL_NOT_ATTEMPTED", "CAPABILITY_LOST", "PERMISSION_DENIED"] {
             assert!(failed(code), "no call ended with {code}: {self:?}");
@@ -91,8 +102,12 @@ pub(crate) struct World {
     /// `None` while no process has the session.
     pub(super) server: Option<Server>,
     pub(super) outside: Outside,
-    /// Checkpoints by number.
-    pub(super) store: BTreeMap<u64, Vec<u8>>,
+    /// A process that stands still, with what was on its way to it.
+    asleep: Option<(Server, VecDeque<String>)>,
+    pub(super) store: Store,
+    pub(super) now_ms: u64,
+    /// A claim in the store of a process that has not made the session again yet.
+    pub(super) claimed: Option<u64>,
     to_server: VecDeque<String>,
     to_client: VecDeque<String>,
     pub(super) tally: Tally,
@@ -108,13 +123,17 @@ impl World {
     pub(crate) fn new(seed: u64, rules: Rules) -> Self {
         let mut server = Server::new();
         server.again_is_told = rules.again_is_told;
+        server.rely_on_lease(1, if rules.leases_end { RELIES_MS } else { u64::MAX });
         let mut world = Self {
             dice: Dice(seed),
             rules,
             client: Client::new(),
             server: Some(server),
             outside: Outside::default(),
-            store: BTreeMap::new(),
+            asleep: None,
+            store: Store::new(rules.old_claims_are_fenced),
+            now_ms: 0,
+            claimed: None,
             to_server: VecDeque::new(),
             to_client: VecDeque::new(),
             tally: Tally::default(),
@@ -158,7 +177,7 @@ impl World {
     }
 
     fn step(&mut self) {
-        let what = self.dice.below(100);
+        let what = self.dice.below(112);
         match what {
             // A client that was made again has to have its session back first.
             0..28 | 94..96 if !self.client.is_there() => self.resume(),
@@ -172,7 +191,10 @@ impl World {
             90..93 => self.crash(),
             93..94 => self.forbid_one(),
             94..96 => self.client.save(&mut self.dice, self.rules.tokens_wait_until_saved),
-            96..97 => self.restart_client(),
+            96 => self.restart_client(),
+            97 => self.fall_asleep(),
+            98 => self.wake(),
+            99 => self.time_passes(),
             _ => self.resume(),
         }
     }
@@ -184,7 +206,10 @@ impl World {
     fn carry_to_server(&mut self) {
         self.write();
         if let (Some(server), Some(text)) = (&mut self.server, self.to_server.pop_front()) {
-            server.hear(&text, &mut self.outside);
+            if !server.hear(&text, self.now_ms, &mut self.outside) {
+                return self.lose_session();
+            }
+            self.assert_alone();
             self.leave_out_rules();
         }
     }
@@ -237,16 +262,77 @@ impl World {
     fn checkpoint(&mut self) {
         let Some(server) = &mut self.server else { return };
         let Some(checkpoint) = server.endpoint.checkpoint(Value::Null) else { return };
-        if self.dice.one_in(6) {
-            return server.endpoint.not_stored();
+        match self.store.put(server.epoch, checkpoint.number, checkpoint.bytes, &mut self.dice) {
+            Answer::Silent => return server.endpoint.not_stored(),
+            Answer::Fenced => return self.lose_session(),
+            Answer::Done => {}
         }
-        self.store.insert(checkpoint.number, checkpoint.bytes);
         if self.dice.one_in(8) && self.may_crash {
             return self.crash();
         }
-        let confirmed = server.endpoint.confirmed_checkpoint();
-        self.store.retain(|&number, _| number >= confirmed);
+        self.store.forget_before(server.epoch, server.endpoint.confirmed_checkpoint());
         server.endpoint.stored(Secret::new(checkpoint.number.to_string()), None);
+    }
+
+    /// The process stands still; to the client it is gone.
+    fn fall_asleep(&mut self) {
+        if self.may_crash && self.dice.one_in(2) && self.asleep.is_none() && self.client.at.is_some() {
+            self.write();
+            let on_its_way = std::mem::take(&mut self.to_server);
+            self.asleep = self.server.take().map(|server| (server, on_its_way));
+            self.cut();
+        }
+    }
+
+    /// A process that stood still goes on with what it had been about to do.
+    fn wake(&mut self) {
+        let Some((mut server, on_its_way)) = self.asleep.take() else { return };
+        server.is_overrun = server.epoch != self.store.epoch && !self.store.is_on_time();
+        let carried_out = self.outside.effects.values().sum::<u32>();
+        for text in on_its_way {
+            server.hear(&text, self.now_ms, &mut self.outside);
+        }
+        if server.epoch == self.store.epoch {
+            // Nobody else came: its client finds it where it was.
+            server.at = None;
+            if self.server.is_none() {
+                self.server = Some(server);
+            }
+            return;
+        }
+        self.tally.fenced += 1;
+        let after = self.outside.effects.values().sum::<u32>();
+        assert!(carried_out == after || !self.store.is_on_time(), "I4 a process whose lease is over carries calls out");
+        let Some(checkpoint) = server.endpoint.checkpoint(Value::Null) else { return };
+        let answer = self.store.put(server.epoch, checkpoint.number, checkpoint.bytes, &mut self.dice);
+        assert_ne!(answer, Answer::Done, "I4 the store takes something from a process that has lost the session");
+    }
+
+    /// Whoever carries something out is the owner, unless the store's clock says otherwise.
+    fn assert_alone(&self) {
+        let owns = self.server.as_ref().is_none_or(|server| server.epoch == self.store.epoch);
+        assert!(owns || !self.store.is_on_time(), "I4 two processes have the session");
+    }
+
+    /// Owners renew their leases, most of the time.
+    fn time_passes(&mut self) {
+        self.now_ms += self.dice.below(4_000) as u64;
+        self.store.time_passes(&mut self.dice);
+        let Some(server) = &mut self.server else { return };
+        if self.dice.one_in(5) {
+            return;
+        }
+        if self.store.renew(server.epoch, self.now_ms) {
+            server.rely_on_lease(server.epoch, self.now_ms + RELIES_MS);
+        } else {
+            self.lose_session();
+        }
+    }
+
+    /// Another process has it.
+    fn lose_session(&mut self) {
+        self.server = None;
+        self.cut();
     }
 
     pub(super) fn cut(&mut self) {
@@ -259,13 +345,21 @@ impl World {
     }
 
     pub(super) fn crash(&mut self) {
-        if self.may_crash && self.server.take().is_some() {
+        if !self.may_crash {
+            return;
+        }
+        if let Some(server) = self.server.take() {
             self.tally.crashes += 1;
+            if self.dice.one_in(2) {
+                self.store.release(server.epoch);
+            }
             self.cut();
         }
     }
 
     fn come_to_rest(&mut self) {
+        self.wake();
+        self.asleep = None;
         for _ in 0..REST {
             self.resume();
             self.write();
