@@ -274,6 +274,8 @@ async fn durable_objects_are_there_after_a_crash_and_others_say_that_they_are_no
     assert_eq!(within(counter.add(2).into_future()).await.unwrap(), 2);
     let fleeting = within(desk.fleeting().into_future()).await.unwrap();
     within(desk.note("kept").into_future()).await.unwrap();
+    let breaking = bowline::Reference::stub(&fleeting).clone();
+    let breaks = tokio::spawn(async move { breaking.broken().await });
     kept(&first).await;
     let address = first.kill();
     let _second = site.start(Some(address));
@@ -281,6 +283,7 @@ async fn durable_objects_are_there_after_a_crash_and_others_say_that_they_are_no
     assert!(matches!(event, LinkEvent::Restored { lost: 1, .. }), "{event:?}");
     assert_eq!(within(counter.add(3).into_future()).await.unwrap(), 5);
     assert_eq!(code(within(fleeting.add(1).into_future()).await), ErrorCode::CapabilityLost);
+    assert_eq!(within(breaks).await.unwrap().code(), Some(ErrorCode::CapabilityLost));
     assert_eq!(within(desk.noted().into_future()).await.unwrap().as_deref(), Some("kept"));
     within(session.close()).await;
 }

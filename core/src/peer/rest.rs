@@ -2,15 +2,17 @@
 //! server says it holds, which is not a message and has no number.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::oneshot;
 
 use crate::error::ErrorCode;
 use crate::link::{List, Objects};
 use crate::peer::error::SessionError;
 use crate::peer::shared::{Shared, State};
-use crate::peer::wait;
-use crate::session::{Closed, ClosedBy};
+use crate::peer::wait::{self, Ending};
+use crate::session::{Closed, ClosedBy, Ref};
 
 /// Who waits.
 #[derive(Default)]
@@ -47,6 +49,21 @@ impl Told {
 }
 
 impl Shared {
+    /// Waits until something of the peer's fails, or the session is over. Cancel-safe.
+    pub(crate) async fn until_broken(self: &Arc<Self>, of: Ref) -> Ending {
+        // References break when a peer comes back without what they refer to, which is an event.
+        let mut events = self.events();
+        loop {
+            let is_broken = {
+                let state = self.lock();
+                state.closed.is_some() || state.endpoint.session.has_failed(of)
+            };
+            if is_broken || matches!(events.recv().await, Err(RecvError::Closed)) {
+                return self.pull(of, &[]).await;
+            }
+        }
+    }
+
     /// How the session ends, once it has. Cancel-safe.
     pub(crate) async fn until_closed(&self) -> Closed {
         let mut ended = self.ended.subscribe();

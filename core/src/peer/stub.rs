@@ -143,14 +143,15 @@ impl Stub {
         Promise::from_stub(self.get(property))
     }
 
-    /// Ends when the reference will never work again, and says why: the session ended, or what
-    /// was promised failed. Never ends for an object of ours. Cancel-safe.
+    /// Ends when the reference will never work again, and says why: the session ended, what was
+    /// promised failed, or the object did not outlive the process that held it. Never ends for an
+    /// object of ours. Cancel-safe.
     pub async fn broken(&self) -> CallError {
         let mut stub = self.clone();
         loop {
             let (base, _) = stub.parts();
-            let shared = match base.inner() {
-                Inner::Remote(remote) if !remote.shared.is_private() => Some(Arc::clone(&remote.shared)),
+            let held = match base.inner() {
+                Inner::Remote(Remote { shared, of, .. }) if !shared.is_private() => Some((Arc::clone(shared), *of)),
                 _ => None,
             };
             if !stub.is_object() {
@@ -166,9 +167,10 @@ impl Stub {
                     }
                 }
             }
-            return match shared {
-                Some(shared) => lost(shared.until_closed().await),
-                None => std::future::pending().await,
+            let Some((shared, of)) = held else { return std::future::pending().await };
+            return match shared.until_broken(of).await {
+                Ending::Answer(Err(error)) => CallError::from_rejection(error),
+                _ => lost(shared.until_closed().await),
             };
         }
     }

@@ -9,6 +9,7 @@ use bowline_core::endpoint::{Checkpoint, Endpoint};
 use bowline_core::error::ErrorCode;
 use bowline_core::resume::{Jti, Kept as Where, Minted, TokenError};
 use bowline_core::session::ClosedBy;
+use futures_util::StreamExt;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::registry::{Entry, Registry, random, unix_now};
@@ -16,6 +17,9 @@ use crate::store::{self, Position, StoreError};
 
 /// How long to wait before a store is tried again.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// Sessions that are kept at the same time, when all of them are.
+const AT_ONCE: usize = 64;
 
 /// How often is looked whether a client has answered, when a process lets go of its session.
 const LOOK: Duration = Duration::from_millis(5);
@@ -217,11 +221,12 @@ impl Registry {
     /// Keeps every session as it is, and waits until each client that is there has heard of it, but
     /// for no client longer than a second.
     pub(crate) async fn checkpoint_all(&self) {
-        for entry in self.kept() {
+        let keeping = self.kept().into_iter().map(|entry| async move {
             if timeout(PAUSE, self.keep_last(&entry)).await.is_err() {
                 tracing::debug!(session = entry.id, "a session could not be kept in time");
             }
-        }
+        });
+        futures_util::stream::iter(keeping).buffer_unordered(AT_ONCE).count().await;
     }
 
     /// Keeps a session once more, and waits until its client has heard of it.
