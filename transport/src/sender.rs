@@ -1,8 +1,9 @@
 //! The sending half of a WebSocket: queue many texts, flush once.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bowline_core::peer::{Sending, TransportEnd};
@@ -40,6 +41,23 @@ where
         let mut socket = lock(&self.socket);
         socket.messages_out += 1;
         socket.stream.start_send_unpin(Message::text(text)).map_err(end)
+    }
+
+    /// Registers no waker of its own: `feed` follows for what is left.
+    fn try_feed(&mut self, texts: &mut VecDeque<String>) -> Result<(), TransportEnd> {
+        let mut socket = lock(&self.socket);
+        let mut cx = Context::from_waker(Waker::noop());
+        while !texts.is_empty() {
+            match socket.stream.poll_ready_unpin(&mut cx) {
+                Poll::Pending => return Ok(()),
+                Poll::Ready(ready) => ready.map_err(end)?,
+            }
+            if let Some(text) = texts.pop_front() {
+                socket.messages_out += 1;
+                socket.stream.start_send_unpin(Message::text(text)).map_err(end)?;
+            }
+        }
+        Ok(())
     }
 
     /// Cancel-safe: what was not written stays queued.

@@ -4,6 +4,7 @@
 //! Reading and writing are two futures of one task, so a slow write does not stop the reading;
 //! what piles up meanwhile is bounded by `Limits::outbound_bytes`.
 
+use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::{Arc, OnceLock};
@@ -29,6 +30,11 @@ const LINGER: Duration = Duration::from_secs(5);
 /// Messages read before the first answer is written, so that a peer which never pauses still
 /// gets answers.
 const TURN: usize = 256;
+
+/// Messages, and about how many bytes of them, that are taken from a transport, or handed to it,
+/// under one lock.
+const BATCH: usize = 64;
+const BATCH_BYTES: usize = 64 << 10;
 
 /// The close code of an ended session; the reason is its error.
 const SESSION_OVER: u16 = 3000;
@@ -106,41 +112,44 @@ impl Drive {
     /// Hands messages to the session until one of both is over.
     async fn read<R: Receiving>(&self, mut receiver: R) {
         let mut turn = 0;
-        let mut now = self.shared.now();
+        let mut texts = Vec::new();
         loop {
             // Nothing here is cancelled: this future is dropped only with the whole driver.
-            let received = match receiver.try_receive() {
-                Some(received) => received,
-                None => {
-                    turn = 0;
-                    let received = receiver.receive().await;
-                    now = self.shared.now();
-                    received
+            let mut end = collect(&mut receiver, &mut texts);
+            if texts.is_empty() && end.is_none() {
+                turn = 0;
+                match receiver.receive().await {
+                    Ok(text) => texts.push(text),
+                    Err(ended) => end = Some(ended),
                 }
-            };
-            if !self.take(now, received) {
+            }
+            let now = self.shared.now();
+            turn += texts.len();
+            if !self.take(now, texts.drain(..)) || end.is_some_and(|end| !self.take_end(end)) {
                 return;
             }
-            turn += 1;
-            if turn == TURN {
+            if turn >= TURN {
                 turn = 0;
                 runtime::yield_once().await;
-                now = self.shared.now();
             }
         }
     }
 
-    /// One thing received; false when nothing more is to be read.
-    fn take(&self, now: Time, received: Result<impl AsRef<str>, TransportEnd>) -> bool {
-        match received {
-            Ok(text) => self.input(|endpoint| endpoint.handle_text(self.at, now, text.as_ref())),
-            Err(TransportEnd::Invalid { name, message }) => self.input(|endpoint| {
+    /// Messages received together; false when nothing more is to be read.
+    fn take(&self, now: Time, mut texts: impl Iterator<Item = impl AsRef<str>>) -> bool {
+        self.input(|endpoint| texts.all(|text| endpoint.handle_text(self.at, now, text.as_ref())))
+    }
+
+    /// What is no message; false when nothing more is to be read.
+    fn take_end(&self, end: TransportEnd) -> bool {
+        match end {
+            TransportEnd::Invalid { name, message } => self.input(|endpoint| {
                 if endpoint.is_attached(self.at) {
                     endpoint.session.handle_invalid(&name, &message);
                 }
                 false
             }),
-            Err(end) => {
+            end => {
                 self.detach(end);
                 false
             }
@@ -193,16 +202,15 @@ impl Drive {
         leaving: &mut Leaving,
     ) -> Result<Option<Time>, TransportEnd> {
         let mut fed = greeting.is_some();
-        if let Some(greeting) = greeting {
-            in_time(sender.feed(greeting)).await?;
-        }
+        let mut texts = VecDeque::from_iter(greeting);
         let due = loop {
-            match self.next_text() {
-                Ok((text, has_left)) => {
-                    let text = if has_left { text } else { self.leave(text, leaving) };
-                    in_time(sender.feed(text)).await?;
-                }
-                Err(due) => break due,
+            let due = self.next_texts(&mut texts, leaving);
+            if texts.is_empty() {
+                break due;
+            }
+            sender.try_feed(&mut texts)?;
+            while let Some(text) = texts.pop_front() {
+                in_time(sender.feed(text)).await?;
             }
             fed = true;
         };
@@ -213,25 +221,38 @@ impl Drive {
         Ok(due)
     }
 
-    /// A message as it leaves, which is how it is kept: a hook sees every error once.
-    fn leave(&self, text: String, leaving: &mut Leaving) -> String {
-        if !Leaving::concerns(&text) {
-            return text;
+    /// Takes the next texts as they leave, unless the transport is gone. Returns when the endpoint
+    /// wants to be called.
+    fn next_texts(&self, texts: &mut VecDeque<String>, leaving: &mut Leaving) -> Option<Time> {
+        let mut bytes = 0;
+        while texts.len() < BATCH && bytes < BATCH_BYTES {
+            let mut state = self.shared.lock();
+            if state.closed.as_ref().is_some_and(|closed| closed.by == ClosedBy::Transport) {
+                return None;
+            }
+            // One that may hold an error is last: what it leaves as is the hook's business, which is
+            // not asked under the lock.
+            let last = loop {
+                let Some(text) = state.endpoint.poll_transmit(self.at) else {
+                    return state.endpoint.poll_timeout();
+                };
+                if Leaving::concerns(&text) && !state.endpoint.has_left() {
+                    break text;
+                }
+                bytes += text.len();
+                texts.push_back(text);
+                if texts.len() == BATCH || bytes >= BATCH_BYTES {
+                    return None;
+                }
+            };
+            drop(state);
+            // How it leaves is how it is kept: a hook sees every error once.
+            let text = leaving.message(last);
+            self.shared.lock().endpoint.leaves_as(self.at, &text);
+            bytes += text.len();
+            texts.push_back(text);
         }
-        let text = leaving.message(text);
-        self.shared.lock().endpoint.leaves_as(self.at, &text);
-        text
-    }
-
-    /// The next text and whether it has left before, unless the transport is gone; else when the
-    /// endpoint wants to be called.
-    fn next_text(&self) -> Result<(String, bool), Option<Time>> {
-        let mut state = self.shared.lock();
-        if state.closed.as_ref().is_some_and(|closed| closed.by == ClosedBy::Transport) {
-            return Err(None);
-        }
-        let text = state.endpoint.poll_transmit(self.at).ok_or_else(|| state.endpoint.poll_timeout())?;
-        Ok((text, state.endpoint.has_left()))
+        None
     }
 
     /// Waits until there may be something to do; true when it is `due`. Cancel-safe.
@@ -298,6 +319,21 @@ impl Drop for Drive {
     fn drop(&mut self) {
         self.detach(TransportEnd::Failed(DROPPED.to_owned()));
     }
+}
+
+/// Takes messages that are there, and what came behind them if it is none.
+fn collect<R: Receiving>(receiver: &mut R, texts: &mut Vec<R::Text>) -> Option<TransportEnd> {
+    let mut bytes = 0;
+    while texts.len() < BATCH && bytes < BATCH_BYTES {
+        match receiver.try_receive()? {
+            Ok(text) => {
+                bytes += text.as_ref().len();
+                texts.push(text);
+            }
+            Err(end) => return Some(end),
+        }
+    }
+    None
 }
 
 async fn in_time(write: impl Future<Output = Result<(), TransportEnd>>) -> Result<(), TransportEnd> {

@@ -1,6 +1,7 @@
 //! What a session needs of whatever carries its messages. Implementations live in the server
 //! and client crates and in `testing`.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
 
@@ -47,6 +48,16 @@ pub trait Sending: Send + 'static {
     /// Queues one message, waiting when the queue is full. Not resumed once it was dropped, so
     /// it need not be cancel-safe.
     fn feed(&mut self, text: String) -> impl Future<Output = Result<(), TransportEnd>> + Send;
+
+    /// Queues as many messages, from the front, as can be queued without waiting; the others stay.
+    /// None by default.
+    ///
+    /// # Errors
+    /// The transport takes no more.
+    fn try_feed(&mut self, texts: &mut VecDeque<String>) -> Result<(), TransportEnd> {
+        let _ = texts;
+        Ok(())
+    }
 
     /// Sends what was queued. Not resumed once it was dropped.
     fn flush(&mut self) -> impl Future<Output = Result<(), TransportEnd>> + Send;
