@@ -275,6 +275,13 @@ impl Endpoint {
         }
     }
 
+    /// Whether all that waits to be written may as well go with what comes next: nobody waits for
+    /// a release.
+    pub fn may_wait(&self) -> bool {
+        let waits = |link: &Link| link.has_transmit() || !link.control.lists.is_empty();
+        !self.session.is_closed() && self.session.only_releases() && !self.link.as_ref().is_some_and(waits)
+    }
+
     /// The last frame of a session that is over.
     fn goodbye(&mut self) -> Option<String> {
         let closed = self.session.closed()?;

@@ -31,6 +31,10 @@ const LINGER: Duration = Duration::from_secs(5);
 /// gets answers.
 const TURN: usize = 256;
 
+/// How long releases wait for another message to go with: a client that calls again at once gives back
+/// its last result in the same write.
+const RELEASE_WAIT: Duration = Duration::from_millis(1);
+
 /// Messages, and about how many bytes of them, that are taken from a transport, or handed to it,
 /// under one lock.
 const BATCH: usize = 64;
@@ -165,11 +169,12 @@ impl Drive {
     async fn write<S: Sending>(&self, mut sender: S, mut greeting: Option<String>, mut leaving: Leaving) {
         let shared = &self.shared;
         let mut timer = Timer::default();
+        let mut waiting = None;
         loop {
-            shared.pump(shared.lock());
+            shared.carry_out(shared.lock());
             // Looked at first: what a session says last is queued before it ends.
             let ended = shared.ended.borrow().clone();
-            let due = match self.send_all(&mut sender, greeting.take(), &mut leaving).await {
+            let due = match self.send_all(&mut sender, greeting.take(), &mut leaving, &mut waiting).await {
                 Ok(due) => due,
                 Err(end) => return self.detach(end),
             };
@@ -194,16 +199,21 @@ impl Drive {
         }
     }
 
-    /// Sends every message there is, with one flush. Returns when the endpoint wants to be called.
+    /// Sends every message there is, with one flush, but for releases that have not been `waiting`
+    /// for long. Returns when the endpoint wants to be called.
     async fn send_all<S: Sending>(
         &self,
         sender: &mut S,
         greeting: Option<String>,
         leaving: &mut Leaving,
+        waiting: &mut Option<Time>,
     ) -> Result<Option<Time>, TransportEnd> {
         let mut fed = greeting.is_some();
         let mut texts = VecDeque::from_iter(greeting);
         let due = loop {
+            if let Some(until) = self.may_wait(waiting) {
+                break Some(until);
+            }
             let due = self.next_texts(&mut texts, leaving);
             if texts.is_empty() {
                 break due;
@@ -219,6 +229,19 @@ impl Drive {
             self.shared.room.notify_waiters();
         }
         Ok(due)
+    }
+
+    /// Until when nothing need be sent, or what the endpoint wants before that.
+    fn may_wait(&self, waiting: &mut Option<Time>) -> Option<Time> {
+        let mut state = self.shared.lock();
+        state.releases_wait = state.endpoint.session.transmit_len() > 0 && state.endpoint.may_wait();
+        if !state.releases_wait {
+            *waiting = None;
+            return None;
+        }
+        let now = self.shared.now();
+        let until = *waiting.get_or_insert(now) + RELEASE_WAIT;
+        (now < until).then(|| state.endpoint.poll_timeout().map_or(until, |due| due.min(until)))
     }
 
     /// Takes the next texts as they leave, unless the transport is gone. Returns when the endpoint

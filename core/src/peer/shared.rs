@@ -63,6 +63,13 @@ pub(crate) struct Shared {
     private: bool,
 }
 
+impl State {
+    /// There is something to send that the driver does not know of.
+    fn has_to_send(&self) -> bool {
+        self.endpoint.has_transmit() && !(self.releases_wait && self.endpoint.may_wait())
+    }
+}
+
 /// What the lock guards.
 pub(crate) struct State {
     pub(crate) endpoint: Endpoint,
@@ -84,6 +91,8 @@ pub(crate) struct State {
     pub(crate) durable: HashMap<usize, TargetId>,
     /// Objects that another process held.
     pub(crate) revival: Revival,
+    /// The driver knows that there are releases to send, and sends them in a while.
+    pub(crate) releases_wait: bool,
     /// Somebody carries out outputs. Only one does at a time, or calls could overtake.
     pumping: bool,
 }
@@ -161,6 +170,7 @@ impl Shared {
                 deferred: Vec::new(),
                 durable: HashMap::new(),
                 revival: Revival::default(),
+                releases_wait: false,
                 pumping: false,
             }),
             wake: Notify::new(),
@@ -382,18 +392,20 @@ impl Shared {
     }
 
     /// Carries out everything the session asks for, in order, unless somebody already does: then
-    /// they will.
-    pub(crate) fn pump<'a>(self: &'a Arc<Self>, mut state: MutexGuard<'a, State>) {
+    /// they will. The driver is told if there is something to send.
+    pub(crate) fn pump<'a>(self: &'a Arc<Self>, state: MutexGuard<'a, State>) {
+        if self.carry_out(state) {
+            self.wake.notify_one();
+        }
+    }
+
+    /// As [`pump`](Self::pump), for the driver itself: whether there is something to send.
+    pub(crate) fn carry_out<'a>(self: &'a Arc<Self>, mut state: MutexGuard<'a, State>) -> bool {
         if self.options.durability.is_some() {
             self.changed.notify_one();
         }
         if state.pumping {
-            let to_send = state.endpoint.has_transmit();
-            drop(state);
-            if to_send {
-                self.wake.notify_one();
-            }
-            return;
+            return state.has_to_send();
         }
         loop {
             state.bound_outbound();
@@ -411,7 +423,7 @@ impl Shared {
             state.spare = jobs;
         }
         state.pumping = false;
-        let to_send = state.endpoint.has_transmit();
+        let to_send = state.has_to_send();
         let told = self.at_rest(&mut state);
         self.tell(&mut state);
         if state.endpoint.asks() {
@@ -421,9 +433,7 @@ impl Shared {
         if let Some(told) = told {
             told.tell();
         }
-        if to_send {
-            self.wake.notify_one();
-        }
+        to_send
     }
 
     /// Does one job. Nothing that unwinds may get past, or `pumping` would stay set for ever.

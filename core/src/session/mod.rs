@@ -50,6 +50,9 @@ use sent::SentLog;
 use state::{Answer, Counters, Export, Import, ImportState, Rerun, Target, Withheld};
 pub(crate) use table::Table;
 
+/// Releases that may wait for other messages to go with.
+const RELEASES_WAIT_MAX: usize = 64;
+
 /// One end of a Cap'n Web session.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Session {
@@ -308,6 +311,11 @@ impl Session {
     /// Messages waiting to be sent.
     pub fn transmit_len(&self) -> usize {
         self.transmit.len()
+    }
+
+    /// Whether all that waits to be sent are a few releases.
+    pub(crate) fn only_releases(&self) -> bool {
+        self.transmit.len() < RELEASES_WAIT_MAX && self.transmit.iter().all(|text| text.starts_with(r#"["release""#))
     }
 
     /// Whether the next message to be sent is a new call.
