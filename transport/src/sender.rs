@@ -34,6 +34,8 @@ impl<S> Sending for WebSocketSender<S>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
+    const FLUSH_IS_DEAR: bool = true;
+
     /// Waits while the write buffer is over its mark. Not cancel-safe: the text is lost when the
     /// future is dropped before it is ready.
     async fn feed(&mut self, text: String) -> Result<(), TransportEnd> {

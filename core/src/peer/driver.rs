@@ -211,7 +211,9 @@ impl Drive {
         let mut fed = greeting.is_some();
         let mut texts = VecDeque::from_iter(greeting);
         let due = loop {
-            if let Some(until) = self.may_wait(waiting) {
+            if S::FLUSH_IS_DEAR
+                && let Some(until) = self.may_wait(waiting)
+            {
                 break Some(until);
             }
             let due = self.next_texts(&mut texts, leaving);
