@@ -139,9 +139,25 @@ impl Drive {
         }
     }
 
-    /// Messages received together; false when nothing more is to be read.
-    fn take(&self, now: Time, mut texts: impl Iterator<Item = impl AsRef<str>>) -> bool {
-        self.input(|endpoint| texts.all(|text| endpoint.handle_text(self.at, now, text.as_ref())))
+    /// Messages received together; false when nothing more is to be read. What comes of the usual
+    /// ones is carried out together, and before anything else is looked at: an end of the session is
+    /// behind what was called before it.
+    fn take(&self, now: Time, texts: impl Iterator<Item = impl AsRef<str>>) -> bool {
+        let mut texts = texts.peekable();
+        while texts.peek().is_some() {
+            let goes_on = self.input(|endpoint| {
+                let mut hand = |text: &_| endpoint.handle_text(self.at, now, AsRef::<str>::as_ref(text));
+                let mut goes_on = texts.next().is_none_or(|text| hand(&text));
+                while goes_on && let Some(text) = texts.next_if(|text| is_usual(text.as_ref())) {
+                    goes_on = hand(&text);
+                }
+                goes_on
+            });
+            if !goes_on {
+                return false;
+            }
+        }
+        true
     }
 
     /// What is no message; false when nothing more is to be read.
@@ -344,6 +360,11 @@ impl Drop for Drive {
     fn drop(&mut self) {
         self.detach(TransportEnd::Failed(DROPPED.to_owned()));
     }
+}
+
+/// A message of a call, as nearly all are.
+fn is_usual(text: &str) -> bool {
+    ["[\"push\"", "[\"pull\"", "[\"resolve\"", "[\"release\""].iter().any(|head| text.starts_with(head))
 }
 
 /// Takes messages that are there, and what came behind them if it is none.
