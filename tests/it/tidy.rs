@@ -15,7 +15,7 @@ const IMPORTS: &[(&str, &[&str], &[&str])] = &[
     ("error", &[], &["serde"]),
     ("value", &[], &["base64", "http", "itoa", "ryu_js", "serde", "serde_json", "thiserror", "url"]),
     ("wire", &["id", "limits", "value", "session::Path", "session::Step"], &["itoa", "serde_json", "thiserror", "url"]),
-    ("session", &["id", "limits", "error", "value", "wire"], &["serde"]),
+    ("session", &["id", "limits", "error", "value", "wire"], &["serde", "smallvec"]),
     ("link", &["id", "time", "error"], &["serde", "serde_json", "zeroize"]),
     (
         "resume",

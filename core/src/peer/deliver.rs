@@ -1,6 +1,7 @@
 //! Carrying out deliveries: which code of the user's a path leads to, running it, and handing
 //! its answer back to the session exactly once.
 
+use std::borrow::Cow;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -49,7 +50,7 @@ struct Running {
     /// When the answer is that of the first step only.
     rest: Option<Rest>,
     interface: &'static str,
-    member: String,
+    member: Cow<'static, str>,
     /// What `call_id` says.
     name: Option<CallId>,
     /// To be carried out again by another process, if it does not end at once.
@@ -75,7 +76,7 @@ pub(crate) fn deliver(shared: &Arc<Shared>, call: Call) {
     let mut running = Running {
         rest: None,
         interface: "",
-        member: call.path.first().map(Step::to_string).unwrap_or_default(),
+        member: call.entry.as_ref().map_or(Cow::Borrowed(""), |entry| member_of(entry, &call.path)),
         kept: matches!(plan, Plan::Repeat | Plan::Record(..)).then(kept),
         name: call.origin.and_then(|origin| origin.name),
         call: call.call,
@@ -90,7 +91,7 @@ pub(crate) fn deliver(shared: &Arc<Shared>, call: Call) {
                     (Body::Object(object), Plan::Record(log, number)) => First::Reply(
                         Recorded {
                             object: Arc::clone(object),
-                            method: running.member.clone(),
+                            method: running.member.clone().into_owned(),
                             args: call.args.unwrap_or_default(),
                             name: running.name.clone(),
                             log,
@@ -138,6 +139,18 @@ pub(crate) fn drop_quietly<T>(value: T) {
     if catch_unwind(AssertUnwindSafe(|| drop(value))).is_err() {
         tracing::error!("panic while an object or a call was dropped");
     }
+}
+
+/// How logs speak of what is called.
+fn member_of(entry: &Entry, path: &[Step]) -> Cow<'static, str> {
+    let Some(step) = path.first() else { return Cow::Borrowed("") };
+    if let (Entry::Local(local), Step::Name(name)) = (entry, step)
+        && let Body::Object(object) = &local.body
+        && let Some(member) = object.members().iter().find(|member| member.name == name)
+    {
+        return Cow::Borrowed(member.name);
+    }
+    Cow::Owned(step.to_string())
 }
 
 fn enter(local: &Arc<Local>, path: Path, args: Option<Payload<Cap>>, rest: &mut Option<Rest>) -> First {
@@ -287,7 +300,7 @@ fn park(shared: &Arc<Shared>, running: Running, mut reply: Reply) {
 
 impl Running {
     fn promise(promise: PromiseId) -> Self {
-        Self { call: promise, rest: None, interface: "promise", member: String::new(), name: None, kept: None }
+        Self { call: promise, rest: None, interface: "promise", member: Cow::Borrowed(""), name: None, kept: None }
     }
 
     /// Polls once; what is not ready becomes a task.
@@ -326,7 +339,7 @@ impl Running {
     }
 
     fn panicked(&self) -> Answer {
-        tracing::error!(interface = self.interface, method = self.member, "panic in a method");
+        tracing::error!(interface = self.interface, method = &*self.member, "panic in a method");
         Err(error_payload("Error", "internal error"))
     }
 

@@ -384,9 +384,12 @@ impl Shared {
     /// private session has no driver; there, it is the caller's own objects that are called.
     fn leave(self: &Arc<Self>, state: MutexGuard<'_, State>) {
         if self.private {
-            self.pump(state);
-        } else {
-            drop(state);
+            return self.pump(state);
+        }
+        let is_wanted =
+            state.has_to_send() || state.endpoint.session.has_output() || state.endpoint.session.is_closed();
+        drop(state);
+        if is_wanted {
             self.wake.notify_one();
         }
     }

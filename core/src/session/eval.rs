@@ -4,6 +4,7 @@
 mod forms;
 
 use super::map::Mapper;
+use super::promise::Waiters;
 use super::{Import, ImportState, Path, Ref, Session};
 use crate::id::{ExportId, ImportId};
 use crate::value::text::{Cursor, TextError};
@@ -63,6 +64,32 @@ impl Session {
                 Err(error)
             }
         }
+    }
+
+    /// The call or the reference that the expression before the cursor is, if it is one of the two
+    /// that pushes mostly are: the same as [`value_of`](Self::value_of), without a value around it.
+    pub(super) fn call_of(&mut self, cursor: &mut Cursor<'_>) -> Result<Option<Ref>, WireError> {
+        let start = cursor.clone();
+        if !(cursor.take(b'[') && cursor.peek() == Some(b'"')) {
+            *cursor = start;
+            return Ok(None);
+        }
+        let tag = cursor.string()?;
+        if !matches!(&*tag, "pipeline" | "import") {
+            *cursor = start;
+            return Ok(None);
+        }
+        let called = self.reference(&tag, cursor, 0, Names::Exports).and_then(|of| {
+            while cursor.take(b',') {
+                cursor.skip()?;
+            }
+            cursor.expect(b']')?;
+            Ok(of)
+        });
+        called.map_err(|error| match error {
+            DataError::Shape => unknown(start),
+            DataError::Value(error) => error,
+        })
     }
 
     fn value<'a>(
@@ -335,7 +362,7 @@ impl Session {
         if self.imports.get(ImportId(id)).is_some() {
             return Ok(self.rejected("Error", &reused().message));
         }
-        Ok(self.import(id, ImportState::Pending { pulled: true, waiters: Vec::new() }))
+        Ok(self.import(id, ImportState::Pending { pulled: true, waiters: Waiters::new() }))
     }
 
     fn import_writable(&mut self, id: i64) -> Result<Ref, WireError> {

@@ -93,6 +93,9 @@ impl Session {
 
     /// The result of a push: the thing itself if it is one call or reference, else a settled promise.
     fn evaluate(&mut self, expr: &mut Cursor<'_>) -> Result<Ref, WireError> {
+        if let Some(of) = self.call_of(expr)? {
+            return Ok(of);
+        }
         let value = self.value_of(expr, Names::Exports)?;
         Ok(match value.as_hole() {
             Some(&of) => of,

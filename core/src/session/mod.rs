@@ -293,6 +293,11 @@ impl Session {
         self.outputs.pop_front()
     }
 
+    /// Whether there is an output to be taken.
+    pub(crate) fn has_output(&self) -> bool {
+        !self.outputs.is_empty()
+    }
+
     /// The next message to send.
     pub fn poll_transmit(&mut self) -> Option<String> {
         let text = self.transmit.pop_front()?;

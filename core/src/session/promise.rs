@@ -2,6 +2,7 @@
 //! its queue in the order in which they came; that queue is what keeps e-order.
 
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 use super::gather::GatherId;
 use super::{Delivery, ImportState, Path, Ref, Session};
@@ -30,6 +31,9 @@ fn is_unnamed(push: &ExportId) -> bool {
     *push == Delivery::unnamed()
 }
 
+/// Those who wait for one result: hardly ever more than one.
+pub(super) type Waiters = SmallVec<[Waiter; 1]>;
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) enum PromiseState {
     #[serde(rename = "pend")]
@@ -39,8 +43,8 @@ pub(super) enum PromiseState {
         running: bool,
         #[serde(rename = "c", default, skip_serializing_if = "Vec::is_empty")]
         calls: Vec<Queued>,
-        #[serde(rename = "w", default, skip_serializing_if = "Vec::is_empty")]
-        waiters: Vec<Waiter>,
+        #[serde(rename = "w", default, skip_serializing_if = "Waiters::is_empty")]
+        waiters: Waiters,
         /// Where calls go instead of waiting; held.
         #[serde(rename = "v", default, skip_serializing_if = "Option::is_none")]
         via: Option<TargetId>,
@@ -234,7 +238,7 @@ impl Session {
     pub(super) fn pending(&mut self, holds: u32) -> PromiseId {
         self.insert_promise(
             holds,
-            PromiseState::Pending { running: false, calls: Vec::new(), waiters: Vec::new(), via: None },
+            PromiseState::Pending { running: false, calls: Vec::new(), waiters: Waiters::new(), via: None },
         )
     }
 
@@ -316,13 +320,13 @@ impl Session {
         }
     }
 
-    fn replace_state(&mut self, id: PromiseId, state: PromiseState) -> (Vec<Queued>, Vec<Waiter>) {
+    fn replace_state(&mut self, id: PromiseId, state: PromiseState) -> (Vec<Queued>, Waiters) {
         match self.promises.get_mut(id).map(|promise| std::mem::replace(&mut promise.state, state)) {
             Some(PromiseState::Pending { calls, waiters, via, .. }) => {
                 via.into_iter().for_each(|via| self.let_go(Ref::Target(via)));
                 (calls, waiters)
             }
-            _ => (Vec::new(), Vec::new()),
+            _ => (Vec::new(), Waiters::new()),
         }
     }
 

@@ -190,7 +190,7 @@ impl Session {
         self.pipes = 0;
         self.answers_owed = self.exports.iter().filter(|(_, export)| export.answer == Answer::Owed).count();
         let gathers: BTreeSet<_> = self.gathers.ids().into_iter().collect();
-        let stays = |waiter: &Waiter| matches!(waiter, Waiter::Gather(id) if gathers.contains(id));
+        let stays = |waiter: &mut Waiter| matches!(waiter, Waiter::Gather(id) if gathers.contains(id));
         for id in self.promises.ids() {
             if let Some(PromiseState::Pending { running, waiters, via, .. }) =
                 self.promises.get_mut(id).map(|promise| &mut promise.state)

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use super::promise::{Settled, Waiter};
+use super::promise::{Settled, Waiters};
 use super::{Kind, Path, Ref};
 use crate::id::{ImportId, TargetId};
 use crate::value::Payload;
@@ -141,8 +141,8 @@ pub(super) enum ImportState {
         /// The peer knows that we want it.
         #[serde(rename = "p", default, skip_serializing_if = "std::ops::Not::not")]
         pulled: bool,
-        #[serde(rename = "w", default, skip_serializing_if = "Vec::is_empty")]
-        waiters: Vec<Waiter>,
+        #[serde(rename = "w", default, skip_serializing_if = "Waiters::is_empty")]
+        waiters: Waiters,
     },
     /// A result that has.
     #[serde(rename = "is")]

@@ -1,6 +1,6 @@
 //! Streams: pipes opened by the peer, pipes opened by us, and the chunks we send.
 
-use super::promise::Found;
+use super::promise::{Found, Waiters};
 use super::window::units;
 use super::write::Mention;
 use super::{ImportState, Kind, Outgoing, Output, Ref, Session, Step};
@@ -29,7 +29,7 @@ impl Session {
     fn send_chunk<M: Mention>(&mut self, into: ImportId, path: &[Step], args: &Payload<M>) -> (Ref, usize) {
         let message = self.call_message("[\"stream\",[\"pipeline\",", into, path, Some(args));
         // Answered unasked, and gone on both sides with the answer.
-        let id = self.add_import(ImportState::Pending { pulled: true, waiters: Vec::new() });
+        let id = self.add_import(ImportState::Pending { pulled: true, waiters: Waiters::new() });
         if let Some(import) = self.imports.get_mut(id) {
             import.mentions = 0;
         }

@@ -1,6 +1,6 @@
 //! Outgoing messages: payloads with their holes filled in.
 
-use super::promise::Found;
+use super::promise::{Found, Waiters};
 use super::sent::Mentioned;
 use super::{Answer, Export, Import, ImportState, Kind, Outgoing, Ref, Session, Step};
 use crate::id::{ExportId, ImportId, TargetId};
@@ -72,7 +72,7 @@ impl Session {
 
     /// Sends a call that is written. The result is held once.
     pub(super) fn send_call(&mut self, on: ImportId, message: Writing, idempotent: bool) -> ImportId {
-        let id = self.add_import(ImportState::Pending { pulled: false, waiters: Vec::new() });
+        let id = self.add_import(ImportState::Pending { pulled: false, waiters: Waiters::new() });
         if let Some(mentioned) = message.mentioned {
             self.note_sent(id, on, idempotent, &message.text, mentioned);
         }

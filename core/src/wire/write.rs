@@ -20,15 +20,22 @@ pub(crate) fn push_integer(out: &mut String, integer: i64) {
 
 /// A message of a tag and integers.
 pub(crate) fn integers_text<const N: usize>(tag: &str, integers: [i64; N]) -> String {
-    let mut out = String::with_capacity(tag.len() + 12 * N);
+    let mut buffers = [itoa::Buffer::new(); N];
+    let mut texts = [""; N];
+    for ((text, buffer), integer) in texts.iter_mut().zip(&mut buffers).zip(integers) {
+        *text = buffer.format(integer);
+    }
+    // Exactly: the room that is left in a string costs one more allocation when it becomes bytes.
+    let mut out = String::with_capacity(tag.len() + 5 + texts.iter().map(|text| text.len() + 1).sum::<usize>() - 1);
     out.push_str("[\"");
     out.push_str(tag);
     out.push('"');
-    for integer in integers {
+    for text in texts {
         out.push(',');
-        push_integer(&mut out, integer);
+        out.push_str(text);
     }
     out.push(']');
+    debug_assert_eq!(out.len(), out.capacity(), "the room was counted");
     out
 }
 
