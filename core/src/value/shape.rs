@@ -178,11 +178,10 @@ impl<'de> Decoder<'de> {
     pub(super) fn bytes(&mut self) -> Result<(Vec<u8>, bool), DecodeError> {
         self.cursor.expect(b',')?;
         let text = self.cursor.string()?;
-        let decoded = if text.contains(['-', '_']) {
-            LAX_URL_SAFE.decode(text.as_bytes())
-        } else {
-            LAX_STANDARD.decode(text.as_bytes())
-        };
+        // The other alphabet is looked for in what this one does not know.
+        let decoded = LAX_STANDARD
+            .decode(text.as_bytes())
+            .or_else(|error| if text.contains(['-', '_']) { LAX_URL_SAFE.decode(text.as_bytes()) } else { Err(error) });
         let data = decoded.map_err(|e| DecodeError::new(format_args!("bad base64: {e}")))?;
         Ok((data, self.cursor.peek() == Some(b',')))
     }
