@@ -336,9 +336,11 @@ impl Stub {
         if method.is_empty() {
             return base.call_at(start, args, repeat);
         }
-        let mut path = start.to_vec();
-        path.push(Step::Name(method.to_owned()));
-        base.call_at(&path, args, repeat)
+        let last = Step::Name(method.to_owned());
+        if start.is_empty() {
+            return base.call_at(&[last], args, repeat);
+        }
+        base.call_at(&[start, &[last]].concat(), args, repeat)
     }
 
     fn call_at(&self, path: &[Step], args: Payload<Cap>, repeat: Repeat) -> Self {

@@ -5,7 +5,7 @@ use super::write::Writing;
 use super::{Answer, Export, Ref, Session};
 use crate::id::ExportId;
 use crate::value::Payload;
-use crate::wire::{WireError, error_text, push_integer};
+use crate::wire::{WireError, error_text, integer_len, push_integer};
 
 impl Session {
     /// The peer pushed something; what came of it is its next import.
@@ -105,7 +105,7 @@ impl Session {
             Ok(payload) => ("[\"resolve\",", payload),
             Err(payload) => ("[\"reject\",", payload),
         };
-        let mut message = Writing::results(payload.text.len() + 24);
+        let mut message = Writing::results(tag.len() + integer_len(id.0) + payload.text.len() + 2);
         message.text.push_str(tag);
         push_integer(&mut message.text, id.0);
         message.text.push(',');

@@ -38,7 +38,7 @@ impl Session {
             return self.map_here(on, path.to_vec(), Mapper { captures, instructions, budget, input: None });
         };
         let captures: Vec<Ref> = captures.iter().map(|capture| self.own_one(capture)).collect();
-        let mut message = self.new_call(instructions.len());
+        let mut message = self.new_call(instructions.len() + 48);
         let _ = write!(message.text, "[\"push\",[\"remap\",{id},");
         push_path(&mut message.text, path);
         message.text.push_str(",[");

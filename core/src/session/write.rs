@@ -5,7 +5,7 @@ use super::sent::Mentioned;
 use super::{Answer, Export, Import, ImportState, Kind, Outgoing, Ref, Session, Step};
 use crate::id::{ExportId, ImportId, TargetId};
 use crate::value::{HOLE, Payload};
-use crate::wire::{integers_text, push_integer, push_path};
+use crate::wire::{integer_len, integers_text, path_len, push_integer, push_path};
 
 /// A reference in a payload that is being written.
 pub(super) trait Mention {
@@ -83,7 +83,7 @@ impl Session {
 
     /// A call that is to be written, with room for so many bytes of arguments.
     pub(super) fn new_call(&self, room: usize) -> Writing {
-        Writing { mentioned: self.sent.is_on().then(Mentioned::default), ..Writing::arguments(room + 48) }
+        Writing { mentioned: self.sent.is_on().then(Mentioned::default), ..Writing::arguments(room) }
     }
 
     pub(super) fn call_message<M: Mention>(
@@ -93,7 +93,10 @@ impl Session {
         path: &[Step],
         args: Option<&Payload<M>>,
     ) -> Writing {
-        let mut message = self.new_call(args.map_or(0, |args| args.text.len()));
+        // Exactly, unless names have escapes or arguments have holes: the room that is left in a string
+        // costs one more allocation when it becomes bytes.
+        let room = head.len() + integer_len(on.0) + path_len(path) + args.map_or(0, |args| args.text.len() + 1) + 3;
+        let mut message = self.new_call(room);
         message.text.push_str(head);
         push_integer(&mut message.text, on.0);
         message.text.push(',');

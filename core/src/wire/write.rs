@@ -18,6 +18,21 @@ pub(crate) fn push_integer(out: &mut String, integer: i64) {
     out.push_str(itoa::Buffer::new().format(integer));
 }
 
+/// How many bytes [`push_integer`] appends.
+pub(crate) fn integer_len(integer: i64) -> usize {
+    let digits = integer.unsigned_abs().checked_ilog10().unwrap_or_default() as usize + 1;
+    digits + usize::from(integer < 0)
+}
+
+/// How many bytes [`push_path`] appends, if no name has anything to escape.
+pub(crate) fn path_len(path: &[Step]) -> usize {
+    let steps = path.iter().map(|step| match step {
+        Step::Name(name) => name.len() + 2,
+        Step::Index(index) => index.checked_ilog10().unwrap_or_default() as usize + 1,
+    });
+    steps.sum::<usize>() + path.len().saturating_sub(1) + 2
+}
+
 /// A message of a tag and integers.
 pub(crate) fn integers_text<const N: usize>(tag: &str, integers: [i64; N]) -> String {
     let mut buffers = [itoa::Buffer::new(); N];
