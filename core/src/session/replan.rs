@@ -266,7 +266,9 @@ impl Session {
 
     /// Something of the peer's will never be there again.
     pub(super) fn break_import(&mut self, id: ImportId, code: &ErrorCode) {
-        if let Some(import) = self.imports.get_mut(id) {
+        if let Some(import) = self.imports.get_mut(id)
+            && !matches!(import.state, ImportState::Settled(_))
+        {
             import.mentions = 0;
             self.settle_import(id, Err(Payload::plain(lost_text(code))));
         }

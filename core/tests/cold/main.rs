@@ -5,6 +5,7 @@
 //! - `dice`: numbers from a seed
 //! - `client`, `server`: small applications on the commands of a session, and their endpoints
 //! - `cost`: what keeping a session costs
+//! - `lies`: what peers may say that is not so
 //! - `resume`: how they find each other again, in whichever process each is
 //! - `store`: where the session is kept, for several processes
 //! - `world`: what happens, and what must hold after it
@@ -16,6 +17,7 @@ mod client;
 mod cost;
 #[path = "../simulator/dice.rs"]
 mod dice;
+mod lies;
 mod resume;
 mod server;
 mod store;
@@ -65,6 +67,15 @@ fn crash_at_every_await_non_idempotent_runs_at_most_once() {
         }
     }
     assert!(crashes > STEPS as u64, "{crashes} crashes");
+}
+
+#[test]
+fn peers_may_lie() {
+    for seed in seeds(SEEDS / 4) {
+        if catch_unwind(|| World::new(seed, Rules::default()).play_to_lies()).is_err() {
+            panic!("seed {seed}: BOWLINE_SEED={seed} plays it alone");
+        }
+    }
 }
 
 /// A fault that was put in is found.

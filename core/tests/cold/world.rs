@@ -176,6 +176,11 @@ impl World {
         self.tally
     }
 
+    /// Half of a history.
+    pub(super) fn play_some(&mut self) {
+        (0..STEPS / 2).for_each(|_| self.step());
+    }
+
     fn step(&mut self) {
         let what = self.dice.below(112);
         match what {
