@@ -1,5 +1,5 @@
 //! Six scenarios of the path of a call, run a given number of times and in the same way each time,
-//! for `bench/gate`, which counts their instructions: `gate SCENARIO ROUNDS`. Without arguments
+//! for `bench/gate`, which counts their instructions: `gate --count SCENARIO ROUNDS`. Otherwise
 //! each runs a few times, which shows that all are answered.
 //!
 //! One thread, a pipe in memory, and a clock that stands still while there is work: nothing is
@@ -43,10 +43,10 @@ fn run(scenario: &str, rounds: usize) {
 }
 
 fn main() {
-    // Cargo adds options of its own, such as `--bench`.
-    let mut arguments = std::env::args().skip(1).filter(|argument| !argument.starts_with("--"));
-    match (arguments.next(), arguments.next()) {
-        (Some(scenario), Some(rounds)) => run(&scenario, rounds.parse().expect("rounds are a number")),
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match &arguments[..] {
+        [count, scenario, rounds] if count == "--count" => run(scenario, rounds.parse().expect("rounds are a number")),
+        // Cargo adds options of its own, and names of tests.
         _ => SCENARIOS.iter().for_each(|scenario| run(scenario, ROUNDS_OF_A_TRY)),
     }
 }
