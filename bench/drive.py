@@ -30,12 +30,17 @@ PEERS["tonic-stream"] = (rust("p-tonic"),) * 2
 PEERS["remoc"] = (rust("p-remoc"),) * 2
 PEERS["bowline"] = (rust("p-bowline"),) * 2
 PEERS["bowline-plain"] = (rust("p-bowline"),) * 2
+PEERS["bowline-alone"] = (rust("p-alone"),) * 2
+PEERS["serde-json"] = (rust("p-alone"),) * 2
+PEERS["js-alone"] = (node("server.mjs"), node("alone.mjs"))
+ALONE = ["bowline-alone", "serde-json", "js-alone"]
 OBJ = ["bowline", "bowline-plain", "capnp", "js-ws", "remoc"]
-NOT_STREAM = [p for p in PEERS if p != "tonic-stream"]
+CONNECTED = [p for p in PEERS if p not in ALONE]
+NOT_STREAM = [p for p in CONNECTED if p != "tonic-stream"]
 NOT_CW = [p for p in NOT_STREAM if not p.startswith("cw-")]
 # work: (client's work, peers, client core, server core, repetitions at most, extra arguments)
 WORKS = {
-    "w2": ("w2", list(PEERS), 0, 1, 9, []),
+    "w2": ("w2", CONNECTED, 0, 1, 9, []),
     "w1": ("w1", NOT_STREAM, 0, 1, 9, []),
     "w1s": ("w1", NOT_STREAM, 1, 1, 9, []),
     "w4": ("w4", NOT_CW, 0, 1, 9, ["--reps", "1000"]),
@@ -45,8 +50,10 @@ WORKS = {
     "w8c": ("w8c", [p for p in NOT_CW if p != "js-http"], 0, 1, 3, []),
     "w8o": ("w8o", OBJ, 0, 1, 3, []),
     "w6": ("w6", NOT_CW, 0, 1, 9, []),
-    "w3": ("w3", [p for p in PEERS if p != "js-http"], 0, 1, 9, []),
+    "w3": ("w3", [p for p in CONNECTED if p != "js-http"], 0, 1, 9, []),
     "w7": ("w7", OBJ, 0, 1, 9, []),
+    "w9": ("w9", ALONE, 0, 1, 9, []),
+    "w10": ("w10", ["bowline-alone"], 0, 1, 9, []),
 }
 
 def pin(core):

@@ -1,0 +1,58 @@
+//! Works that need no second process: the codec alone (`w9`), beside serde_json on the same data, and
+//! what the end of a connection or of a process costs a session (`w10`).
+
+/// `w9`.
+mod codec;
+/// `w10`: sessions as they are kept for another process.
+mod kept;
+/// `w10`: sessions that are cut and go on.
+mod resume;
+
+use std::time::{Duration, Instant};
+
+use common::{Opts, Out, announce, block_on_local};
+
+fn main() {
+    let options = Opts::parse();
+    if options.role == "server" {
+        // Whoever drives the works waits for a server; these have none.
+        announce(0);
+        loop {
+            std::thread::park();
+        }
+    }
+    let seconds = Duration::from_secs_f64(options.f("secs", 1.0));
+    for work in options.get("work", "w9").split(',') {
+        let out = Out { kind: options.kind.clone(), work: work.to_owned(), srv: None };
+        match work {
+            "w9" => codec::measure(&out, seconds),
+            "w10" => {
+                kept::measure(&out);
+                block_on_local(resume::measure(&out));
+            }
+            unknown => panic!("unknown work {unknown}"),
+        }
+    }
+}
+
+/// How many nanoseconds one `step` takes, in the middle of pieces of 10 ms.
+fn nanoseconds(within: Duration, mut step: impl FnMut()) -> f64 {
+    const PIECE: Duration = Duration::from_millis(10);
+    let mut pieces = Vec::new();
+    let began = Instant::now();
+    while began.elapsed() < within {
+        let (piece, mut steps) = (Instant::now(), 0_u32);
+        while piece.elapsed() < PIECE {
+            (0..16).for_each(|_| step());
+            steps += 16;
+        }
+        pieces.push(piece.elapsed().as_nanos() as f64 / f64::from(steps));
+    }
+    pieces.sort_by(f64::total_cmp);
+    pieces[pieces.len() / 2]
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
+}
