@@ -62,7 +62,9 @@ impl Linked {
         let (mut sender, receiver) = transport.split();
         let mut receiver = Preceded::new(receiver);
         let handshake = self.service.http.handshake;
-        let opened = timeout(handshake, self.open(&mut sender, &mut receiver)).await.unwrap_or_else(|_elapsed| {
+        // On its own, so that a session does not keep the room that its handshake took.
+        let opening = Box::pin(self.open(&mut sender, &mut receiver));
+        let opened = timeout(handshake, opening).await.unwrap_or_else(|_elapsed| {
             Err(Refused::new(ErrorCode::HandshakeRequired, format!("no session within {handshake:?}")).into())
         });
         match opened {
@@ -236,7 +238,7 @@ impl Linked {
                         }
                     }
                 },
-                deadlines = self.ticket.draining() => match self.drain(&admitted, &mut turn, deadlines, parting).await {
+                deadlines = self.ticket.draining() => match Box::pin(self.drain(&admitted, &mut turn, deadlines, parting)).await {
                     Some(ended) => break ended,
                     None => return registry.ended(entry),
                 },

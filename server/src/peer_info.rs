@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use bowline_core::peer::Vars;
 use http::request::Parts;
-use http::{Extensions, HeaderMap, Uri};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Uri};
 
 use crate::auth::Principal;
 use crate::restoration::Keeping;
@@ -51,8 +51,8 @@ impl Peer {
     pub(crate) fn new(request: &Parts, via: Via, keeping: Option<Keeping>) -> Self {
         Self {
             address: request.extensions.get().map(|PeerAddress(address)| *address),
-            uri: request.uri.clone(),
-            headers: request.headers.clone(),
+            uri: owned_uri(&request.uri),
+            headers: owned_headers(&request.headers),
             via,
             principal: Principal::anonymous(),
             vars: Vars::new(),
@@ -60,4 +60,25 @@ impl Peer {
             keeping,
         }
     }
+}
+
+// What a request holds shares the buffer that it was read into. A session may last for days, and must
+// not keep that alive.
+
+fn owned_uri(uri: &Uri) -> Uri {
+    uri.to_string().parse().unwrap_or_else(|_| uri.clone())
+}
+
+fn owned_headers(headers: &HeaderMap) -> HeaderMap {
+    let owned = |name: &HeaderName, value: &HeaderValue| {
+        let mut copy = HeaderValue::from_bytes(value.as_bytes()).ok()?;
+        copy.set_sensitive(value.is_sensitive());
+        Some((HeaderName::from_bytes(name.as_str().as_bytes()).ok()?, copy))
+    };
+    let pairs = headers.iter().map(|(name, value)| owned(name, value).unwrap_or_else(|| (name.clone(), value.clone())));
+    let mut copies = HeaderMap::with_capacity(headers.len());
+    for (name, value) in pairs {
+        copies.append(name, value);
+    }
+    copies
 }

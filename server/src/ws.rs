@@ -157,13 +157,15 @@ impl Opening {
             First::Root(root) => root,
             First::Hello(peer) => {
                 let linked = Linked { service: self.service, peer: *peer, ticket: self.ticket };
-                return linked.serve(transport, ending, parting).await;
+                return Box::pin(linked.serve(transport, ending, parting)).await;
             }
         };
         let (connection, driver) = Connection::start(transport, Some(root), self.service.options);
         tracing::debug!("session opened");
         let session = Session { connection, driver: Box::pin(driver), ending, parting };
-        session.run(&self.ticket).await;
+        // A task is as large as the largest of what it may await: what only some sessions are, or
+        // are for a moment, is on its own.
+        Box::pin(session.run(&self.ticket)).await;
     }
 }
 

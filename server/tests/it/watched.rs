@@ -80,6 +80,9 @@ impl Subscriber for Watch {
 async fn what_happens_to_sessions_is_counted_and_no_secret_is_said() {
     let watch = Watch::default();
     let _watching = tracing::subscriber::set_default(watch.clone());
+    // Of a place that another test's thread comes to first, tracing asks that thread's subscriber alone
+    // as long as there has been but one; there is none, and nobody would be asked again.
+    let _another = tracing::Dispatch::new(watch.clone());
     let service =
         service().authenticate(|token: &str| (token == "s3cret").then(|| bowline_server::Principal::new("ann")));
     let address = serve(service.clone()).await;
