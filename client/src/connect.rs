@@ -21,7 +21,7 @@ use crate::error::ConnectError;
 use crate::hello::{self, Failure, Opening};
 use crate::keeper::{Keeper, Ready};
 use crate::plain;
-use crate::reattach::{Reattached, Reattaching, durable};
+use crate::reattach::{Reattached, Reattaching, durable, until_reconciled};
 use crate::saved::{Papers, Writer};
 use crate::session::{Server, Session};
 use crate::url::Address;
@@ -237,7 +237,9 @@ impl Connect {
             let Reattached { connection, papers, welcome, ready } = reattaching.go_on(&mut dialer).await?;
             let server = Server::of(&welcome);
             let keeper = Keeper::new(dialer, connection.clone(), &welcome, Arc::clone(&papers), self.within);
+            let events = connection.events();
             tokio::spawn(keeper.keep(ready).instrument(span));
+            until_reconciled(&connection, events).await?;
             return Ok(Session::new(connection, Some((server, papers))));
         }
         if self.resumes && !plain::is_plain(&authority) {

@@ -6,7 +6,8 @@ use std::time::Duration;
 use bowline_core::endpoint::Attached;
 use bowline_core::error::ErrorCode;
 use bowline_core::link::{Features, LinkRules, Mode, Refused, Resumed, Welcome};
-use bowline_core::peer::{Connection, Durability, Options, RestoreCtx, Restorers, Stub};
+use bowline_core::peer::{Connection, Durability, Events, Options, RestoreCtx, Restorers, Stub};
+use bowline_core::session::Closed;
 
 use crate::connect::{PAUSE, rules_of};
 use crate::dial::{Dialer, Spoken};
@@ -82,6 +83,21 @@ impl Reattaching {
             welcome.features = features;
         }
         Ok(Reattached { connection, papers, welcome, ready: Ready { opening, ending, attached } })
+    }
+}
+
+/// Waits until the server has said what it holds: what is exported before that would be taken back.
+pub(crate) async fn until_reconciled(connection: &Connection, mut events: Events) -> Result<(), ConnectError> {
+    while connection.link(|endpoint| endpoint.session.is_unreconciled()) && !connection.is_closed() {
+        if events.next().await.is_none() {
+            break;
+        }
+    }
+    match connection.link(|endpoint| endpoint.session.closed().cloned()) {
+        Some(Closed { name, message, .. }) => {
+            Err(ConnectError::Rejected { code: ErrorCode::from(name.as_str()), message })
+        }
+        None => Ok(()),
     }
 }
 

@@ -241,6 +241,23 @@ async fn a_session_that_could_not_be_saved_is_found_as_it_was_saved_last() {
 }
 
 #[tokio::test]
+async fn what_a_client_exports_at_once_is_not_taken_back() {
+    let (site, disk, (tell, mut told)) = (Site::new(), Disk::default(), unbounded_channel());
+    let server = site.start(None);
+    let mut program = Program::start(&server, &disk, &tell).await.unwrap();
+    for n in 1..=10 {
+        program.kill();
+        program = Program::start(&server, &disk, &tell).await.unwrap();
+        // Both leave in one write, with the first that this process says.
+        let hung = program.desk.hang_up(BellRef::new(Ear { name: "new".to_owned(), tell: tell.clone() }));
+        let rung = program.desk.ring(n);
+        within(hung.into_future()).await.unwrap();
+        assert_eq!(within(rung.into_future()).await.unwrap(), None);
+        assert_eq!(within(told.recv()).await, Some(("new".to_owned(), n)));
+    }
+}
+
+#[tokio::test]
 async fn a_second_process_takes_the_session_over() {
     let (site, disk, (tell, _told)) = (Site::new(), Disk::default(), unbounded_channel());
     let server = site.start(None);

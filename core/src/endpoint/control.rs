@@ -62,7 +62,10 @@ impl Endpoint {
         };
         if link.count(now, bytes) {
             match frame {
-                Frame::Reconcile { hold, pull } => self.session.reconcile(&Wanted { hold, pull }),
+                Frame::Reconcile { hold, pull } => {
+                    self.session.reconcile(&Wanted { hold, pull });
+                    self.events.extend((link.role() == Role::Client).then_some(LinkEvent::Reattached));
+                }
                 Frame::Skip { next_positive } => self.session.skip(next_positive),
                 _ => {}
             }

@@ -75,6 +75,9 @@ pub enum LinkEvent {
         /// References that are broken.
         lost: usize,
     },
+    /// On a client whose own process was another: the server has said what it holds of it. Calls
+    /// before that would be taken back.
+    Reattached,
     /// There is a transport again, to a client whose own process was another: what it has not kept
     /// is gone.
     Restarted {

@@ -307,8 +307,8 @@ impl Client {
     }
 
     /// It is not on its way back to its session.
-    pub(crate) fn is_there(&self) -> bool {
-        self.left.is_none() && !self.session().is_unreconciled()
+    pub(crate) fn is_there(&self, waits: bool) -> bool {
+        self.left.is_none() && !(waits && self.session().is_unreconciled())
     }
 
     /// Both sides go on; what the server does not have any more is broken.

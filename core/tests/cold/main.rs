@@ -100,6 +100,7 @@ fn canaries_are_caught() {
         Rules { again_is_told: false, ..Rules::default() },
         Rules { tokens_wait_until_saved: false, ..Rules::default() },
         Rules { ids_are_left_out: false, ..Rules::default() },
+        Rules { clients_wait_until_reconciled: false, ..Rules::default() },
         Rules { leases_end: false, ..Rules::default() },
         Rules { old_claims_are_fenced: false, ..Rules::default() },
     ] {

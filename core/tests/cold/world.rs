@@ -29,6 +29,8 @@ pub(crate) struct Rules {
     pub(crate) tokens_wait_until_saved: bool,
     /// When both processes died, ids are left out that may have been given meanwhile.
     pub(crate) ids_are_left_out: bool,
+    /// A client that was made again says nothing before the server has said what it holds.
+    pub(crate) clients_wait_until_reconciled: bool,
     /// A process whose lease is over carries nothing out.
     pub(crate) leases_end: bool,
     /// The store takes nothing from a process that had the session before another.
@@ -46,6 +48,7 @@ impl Default for Rules {
             again_is_told: true,
             tokens_wait_until_saved: true,
             ids_are_left_out: true,
+            clients_wait_until_reconciled: true,
             leases_end: true,
             old_claims_are_fenced: true,
         }
@@ -185,7 +188,7 @@ impl World {
         let what = self.dice.below(112);
         match what {
             // A client that was made again has to have its session back first.
-            0..28 | 94..96 if !self.client.is_there() => self.resume(),
+            0..28 | 94..96 if !self.client.is_there(self.rules.clients_wait_until_reconciled) => self.resume(),
             0..22 => self.client.call(&mut self.dice),
             22..28 => self.client.drop_one(&mut self.dice),
             28..46 => self.carry_to_server(),
