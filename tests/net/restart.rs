@@ -22,6 +22,7 @@ pub(crate) struct World {
     counts: Mutex<BTreeMap<String, u64>>,
     forbidden: Mutex<bool>,
     entered: Mutex<Vec<String>>,
+    pub(crate) bell: Mutex<Option<BellRef>>,
 }
 
 impl World {
@@ -64,7 +65,6 @@ pub(crate) trait Bell {
 struct Front {
     world: Arc<World>,
     peer: Peer,
-    bell: Mutex<Option<BellRef>>,
 }
 
 #[bowline::durable(restorer = "counter", version = 1)]
@@ -117,11 +117,11 @@ impl Desk for Front {
         Ok(self.peer.vars.get("note").unwrap())
     }
     async fn hang_up(&self, bell: BellRef) -> Result<(), Never> {
-        *self.bell.lock().unwrap() = Some(bell);
+        *self.world.bell.lock().unwrap() = Some(bell);
         Ok(())
     }
     async fn ring(&self, n: u64) -> Result<Option<ErrorCode>, Never> {
-        let bell = self.bell.lock().unwrap().clone().expect("one was hung up");
+        let bell = self.world.bell.lock().unwrap().clone().expect("one was hung up");
         Ok(bell.ring(n).await.err().and_then(|error| error.code()))
     }
 }
@@ -188,8 +188,7 @@ impl Site {
         restoration.lease = Duration::from_millis(1_500);
         (self.tune)(&mut resumption, &mut restoration);
         let world = Arc::clone(&self.world);
-        let service =
-            Service::new(move |peer| DeskRef::new(Front { world: Arc::clone(&world), peer, bell: Mutex::default() }));
+        let service = Service::new(move |peer| DeskRef::new(Front { world: Arc::clone(&world), peer }));
         let service = service.resumption(resumption).restoration(restoration);
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let at = at.unwrap_or_else(|| "127.0.0.1:0".parse().unwrap());
@@ -411,4 +410,22 @@ async fn without_a_store_a_session_comes_back_from_its_token() {
     let _second = site.start(Some(address));
     restored(&mut events).await;
     assert_eq!(within(desk.noted().into_future()).await.unwrap().as_deref(), Some("in the token"));
+}
+
+#[tokio::test]
+async fn a_callback_that_is_dropped_while_nothing_else_happens_is_given_back() {
+    let site = Site::new();
+    let server = site.start(None);
+    let (session, desk) = connect(&server).await;
+    let ring = Func::new(|_: u64| std::future::ready(()));
+    within(desk.hang_up(BellRef::new(Brass { ring })).into_future()).await.unwrap();
+    kept(&server).await;
+    assert_eq!(session.stats().exports, 2);
+    drop(site.world.bell.lock().unwrap().take());
+    let given_back = async {
+        while session.stats().exports > 1 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    within(given_back).await;
 }

@@ -1,5 +1,5 @@
-//! The loop between a transport and a session. A turn reads every message that is there, carries
-//! them out one by one, then writes all that came of it with one flush.
+//! The loop between a transport and a session. A turn reads every message that is there, a batch at a
+//! time, carries out what comes of each batch, then writes all that came of it with one flush.
 //!
 //! Reading and writing are two futures of one task, so a slow write does not stop the reading;
 //! what piles up meanwhile is bounded by `Limits::outbound_bytes`.
@@ -186,6 +186,8 @@ impl Drive {
         let shared = &self.shared;
         let mut timer = Timer::default();
         let mut waiting = None;
+        // What the driver of a transport before this one knew, this one does not.
+        shared.lock().releases_wait = false;
         loop {
             shared.carry_out(shared.lock());
             // Looked at first: what a session says last is queued before it ends.

@@ -26,7 +26,8 @@ pub(crate) struct Rest {
 }
 
 impl Rest {
-    fn is_idle(&self) -> bool {
+    /// Nobody waits.
+    pub(crate) fn is_idle(&self) -> bool {
         self.answered.is_empty() && self.quiet.is_empty() && self.lists.is_empty()
     }
 }

@@ -386,8 +386,12 @@ impl Shared {
         if self.private {
             return self.pump(state);
         }
-        let is_wanted =
-            state.has_to_send() || state.endpoint.session.has_output() || state.endpoint.session.is_closed();
+        // In a durable session the driver has the change kept; a release may wait for that.
+        let is_wanted = self.options.durability.is_some()
+            || state.has_to_send()
+            || state.endpoint.session.has_output()
+            || state.endpoint.session.is_closed()
+            || !state.rest.is_idle();
         drop(state);
         if is_wanted {
             self.wake.notify_one();

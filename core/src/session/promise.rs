@@ -133,12 +133,12 @@ pub(super) enum Found {
 }
 
 impl Session {
-    /// Follows forwards and results that are a single reference to where they lead.
     /// Whether it is a rejection.
     pub(crate) fn has_failed(&self, of: Ref) -> bool {
         matches!(self.follow(of), Found::Failed(_))
     }
 
+    /// Follows forwards and results that are a single reference to where they lead.
     pub(super) fn follow(&self, mut of: Ref) -> Found {
         loop {
             let settled = match of {
