@@ -2,7 +2,7 @@
 //! end is that of all its tasks at once.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use crate::restart::{Bell, BellRef, CounterRef, DeskRef, Process, Site, code, ke
 #[derive(Clone, Default)]
 struct Disk {
     bytes: Arc<Mutex<Vec<u8>>>,
+    writes: Arc<AtomicUsize>,
     is_full: Arc<AtomicBool>,
     stalls: Arc<AtomicBool>,
 }
@@ -30,6 +31,7 @@ impl Disk {
             return Err(io::ErrorKind::StorageFull.into());
         }
         *self.bytes.lock().unwrap() = bytes;
+        self.writes.fetch_add(1, Ordering::SeqCst);
         Ok(())
     }
 
@@ -288,4 +290,30 @@ async fn what_is_no_saved_session_is_refused_by_name() {
     assert!(server.service.evict(&id, &ErrorCode::PermissionDenied, "enough"));
     let refused = Program::start(&server, &disk, &tell).await.err().expect("the session is over");
     assert!(matches!(&refused, ConnectError::Rejected { code: ErrorCode::ResumeWindowExpired, .. }), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_session_at_rest_is_not_kept_again() {
+    let (site, disk, (tell, _told)) = (Site::new(), Disk::default(), unbounded_channel());
+    let server = site.start(None);
+    let program = Program::start(&server, &disk, &tell).await.unwrap();
+    let counter = within(program.desk.counter("a").into_future()).await.unwrap();
+    let saved = async {
+        while disk.writes.load(Ordering::SeqCst) < 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    within(saved).await;
+    // The rest of what the call brought about.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let before = disk.writes.load(Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert_eq!(disk.writes.load(Ordering::SeqCst), before);
+    drop(counter);
+    let given_back = async {
+        while disk.writes.load(Ordering::SeqCst) == before {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    within(given_back).await;
 }

@@ -55,6 +55,8 @@ pub(super) struct Checkpoints {
     lineage: u64,
     /// The newest that was taken.
     taken: u64,
+    /// The newest holds all that has happened.
+    pub(super) is_current: bool,
     /// The one that is being stored.
     pub(super) storing: Option<Storing>,
 }
@@ -145,11 +147,24 @@ impl Endpoint {
         self.session.keep_sent(bytes_max);
     }
 
-    /// The session as it is, with what the layers above keep `beside` it. `None` while one is being stored, four are not confirmed, or there is
-    /// nothing to store: it is over, was not to be kept, or was just made again.
+    /// Something has happened by [`session`](Self::session), or above, that a checkpoint would hold.
+    pub fn mark_changed(&mut self) {
+        self.checkpoints.is_current = false;
+    }
+
+    /// Whether something has happened that the newest checkpoint does not hold. What is said of the
+    /// link alone does not count: a session at rest is not stored again for the answer to its token.
+    pub fn is_checkpoint_due(&self) -> bool {
+        !self.checkpoints.is_current
+    }
+
+    /// The session as it is, with what the layers above keep `beside` it. `None` while one is being
+    /// stored, four are not confirmed, or there is nothing to store: it is over, was not to be kept,
+    /// or was just made again. It stays due then.
     ///
     /// Owed: [`stored`](Self::stored) or [`not_stored`](Self::not_stored).
     pub fn checkpoint(&mut self, beside: serde_json::Value) -> Option<Checkpoint> {
+        self.checkpoints.is_current = false;
         let link = self.link.as_ref().filter(|link| !link.tokens.is_full())?;
         let Checkpoints { is_on, lineage, storing, .. } = self.checkpoints;
         if !is_on || storing.is_some() || self.session.is_unreconciled() {
@@ -158,6 +173,7 @@ impl Endpoint {
         let session = self.session.snapshot()?;
         let after = link.last() + self.session.transmit_len() as u64;
         self.checkpoints.taken += 1;
+        self.checkpoints.is_current = true;
         let number = self.checkpoints.taken;
         let covers = Covers { checkpoint: number, next_positive: self.session.ids().peer_next_positive };
         self.checkpoints.storing = Some(Storing { covers, after, withheld: self.session.withheld_len() });
@@ -176,6 +192,7 @@ impl Endpoint {
     /// The checkpoint could not be stored; the session goes on without.
     pub fn not_stored(&mut self) {
         self.checkpoints.storing = None;
+        self.checkpoints.is_current = false;
     }
 
     /// The newest checkpoint that the client has a token of; those before are not needed any more.
@@ -225,7 +242,8 @@ impl Endpoint {
         let revived = session.revive(report, lives).map_err(contradicted)?;
         session.withhold_releases();
         let mut endpoint = Self::new(session, Some(Link::new(Role::Server, rules)));
-        endpoint.checkpoints = Checkpoints { is_on: true, lineage: lineage + 1, taken: number, storing: None };
+        endpoint.checkpoints =
+            Checkpoints { is_on: true, lineage: lineage + 1, taken: number, is_current: false, storing: None };
         endpoint.confirm_checkpoint(number);
         Ok(Restored { endpoint, revived, beside })
     }

@@ -61,6 +61,7 @@ impl Endpoint {
             return Asked::Broken(ErrorCode::InvalidRequest, message);
         };
         if link.count(now, bytes) {
+            self.checkpoints.is_current = false;
             match frame {
                 Frame::Reconcile { hold, pull } => {
                     self.session.reconcile(&Wanted { hold, pull });

@@ -205,6 +205,7 @@ impl Endpoint {
         if Frame::is_frame(text) {
             self.handle_frame(now, text);
         } else if link.count(now, text.len()) {
+            self.mark_changed();
             self.session.handle_message(text);
         }
         !self.session.is_closed()

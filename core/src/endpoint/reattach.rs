@@ -74,6 +74,7 @@ impl Endpoint {
         self.session.leave_out(ids.next_positive, gap).map_err(refused)?;
         link.begin_anew();
         self.checkpoints.storing = None;
+        self.checkpoints.is_current = false;
         let mut theirs = remembered(left);
         theirs.imports = held;
         self.session.reconcile_with(&theirs);

@@ -93,7 +93,7 @@ impl Connection {
     /// Waits until something has happened in a durable session that a checkpoint would keep, since
     /// this ended last. Cancel-safe.
     pub async fn changed(&self) {
-        let mut of_session = pin!(self.shared.changed.notified());
+        let mut of_session = pin!(self.until_due());
         let Some(durability) = &self.shared.options().durability else { return of_session.await };
         let mut of_vars = pin!(durability.vars.changed());
         poll_fn(|cx| match of_session.as_mut().poll(cx) {
@@ -101,6 +101,16 @@ impl Connection {
             Poll::Pending => of_vars.as_mut().poll(cx),
         })
         .await;
+    }
+
+    async fn until_due(&self) {
+        loop {
+            self.shared.changed.notified().await;
+            // What was told may have been kept meanwhile.
+            if self.shared.lock().endpoint.is_checkpoint_due() {
+                return;
+            }
+        }
     }
 
     /// The variables of a durable session.
@@ -134,6 +144,7 @@ impl Connection {
 
     /// Has [`changed`](Self::changed) end once more.
     pub fn touch(&self) {
+        self.shared.lock().endpoint.mark_changed();
         self.shared.changed.notify_one();
     }
 

@@ -8,6 +8,7 @@ mod deliver;
 mod driver;
 mod durability;
 mod error;
+mod feed;
 mod func;
 mod guard;
 mod interface;

@@ -19,6 +19,7 @@ use crate::id::{PromiseId, TargetId, WaitId};
 use crate::limits::Limits;
 use crate::link::{Attachment, Joint, LinkRules, Refused, Role};
 use crate::peer::deliver;
+use crate::peer::feed::Feed;
 use crate::peer::interface::Repeat;
 use crate::peer::local::Local;
 use crate::peer::options::Options;
@@ -32,9 +33,6 @@ use crate::peer::wait::{Ending, Wait, Waiter};
 use crate::session::{Closed, ClosedBy, Ref, Session, Step, Table};
 use crate::time::Time;
 use crate::value::{Cap, Payload};
-
-/// Events that a slow listener can fall behind; of those before, it is not told.
-const EVENTS: usize = 16;
 
 /// A session and its surroundings.
 pub(crate) struct Shared {
@@ -51,9 +49,7 @@ pub(crate) struct Shared {
     pub(crate) room: Notify,
     /// Whose turn it is: the newest attachment.
     turn: AtomicU64,
-    /// What happens to the link.
-    /// Made when somebody wants to know.
-    feed: Mutex<Feed>,
+    feed: Feed,
     options: Options,
     /// From where the endpoint's time is counted.
     started: Instant,
@@ -178,7 +174,7 @@ impl Shared {
             changed: Notify::new(),
             asked: Notify::new(),
             room: Notify::new(),
-            feed: Mutex::default(),
+            feed: Feed::default(),
             options,
             started: runtime::now(),
             turn: AtomicU64::new(0),
@@ -199,27 +195,13 @@ impl Shared {
     /// Tells what has happened to the link. Called under the lock, so that events keep their order.
     fn tell(&self, state: &mut State) {
         while let Some(event) = state.endpoint.poll_event() {
-            if let Feed::Open(events) = &*self.feed() {
-                // Nobody need listen.
-                drop(events.send(event));
-            }
+            self.feed.tell(event);
         }
     }
 
     /// What happens to the link from now on, to the end of the session.
     pub(crate) fn events(&self) -> broadcast::Receiver<LinkEvent> {
-        let mut feed = self.feed();
-        if let Feed::Idle = *feed {
-            *feed = Feed::Open(broadcast::Sender::new(EVENTS));
-        }
-        match &*feed {
-            Feed::Open(events) => events.subscribe(),
-            Feed::Idle | Feed::Over => broadcast::Sender::new(1).subscribe(),
-        }
-    }
-
-    fn feed(&self) -> MutexGuard<'_, Feed> {
-        self.feed.lock().unwrap_or_else(PoisonError::into_inner)
+        self.feed.subscribe()
     }
 
     /// The newest attachment.
@@ -376,19 +358,19 @@ impl Shared {
         let mut state = self.lock();
         input(&mut state.endpoint);
         let is_open = !state.endpoint.session.is_closed();
-        self.pump(state);
+        self.go_on(state);
         is_open
     }
 
     /// After something that may not run user code: the driver does what is to be done. A
     /// private session has no driver; there, it is the caller's own objects that are called.
-    fn leave(self: &Arc<Self>, state: MutexGuard<'_, State>) {
+    fn leave(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
         if self.private {
             return self.pump(state);
         }
-        // In a durable session the driver has the change kept; a release may wait for that.
-        let is_wanted = self.options.durability.is_some()
-            || state.has_to_send()
+        state.endpoint.mark_changed();
+        self.tell_change(&state);
+        let is_wanted = state.has_to_send()
             || state.endpoint.session.has_output()
             || state.endpoint.session.is_closed()
             || !state.rest.is_idle();
@@ -398,19 +380,30 @@ impl Shared {
         }
     }
 
-    /// Carries out everything the session asks for, in order, unless somebody already does: then
-    /// they will. The driver is told if there is something to send.
-    pub(crate) fn pump<'a>(self: &'a Arc<Self>, state: MutexGuard<'a, State>) {
+    /// Tells whoever keeps the session, if somebody does, that it is not kept as it is.
+    fn tell_change(&self, state: &State) {
+        if self.options.durability.is_some() && state.endpoint.is_checkpoint_due() {
+            self.changed.notify_one();
+        }
+    }
+
+    /// After a change to the session: carries out everything that it asks for, in order, unless
+    /// somebody already does: then they will. The driver is told if there is something to send.
+    pub(crate) fn pump<'a>(self: &'a Arc<Self>, mut state: MutexGuard<'a, State>) {
+        state.endpoint.mark_changed();
+        self.go_on(state);
+    }
+
+    /// As [`pump`](Self::pump), after something that may have concerned the link alone.
+    fn go_on<'a>(self: &'a Arc<Self>, state: MutexGuard<'a, State>) {
         if self.carry_out(state) {
             self.wake.notify_one();
         }
     }
 
-    /// As [`pump`](Self::pump), for the driver itself: whether there is something to send.
+    /// As [`go_on`](Self::go_on), for the driver itself: whether there is something to send.
     pub(crate) fn carry_out<'a>(self: &'a Arc<Self>, mut state: MutexGuard<'a, State>) -> bool {
-        if self.options.durability.is_some() {
-            self.changed.notify_one();
-        }
+        self.tell_change(&state);
         if state.pumping {
             return state.has_to_send();
         }
@@ -469,22 +462,11 @@ impl Shared {
         }
         deliver::drop_quietly(leftovers.revival);
         self.tell(&mut self.lock());
-        *self.feed() = Feed::Over;
+        self.feed.end();
         self.ended.send_replace(Some(closed));
         self.room.notify_waiters();
         self.wake.notify_one();
     }
-}
-
-/// Where the events of the link go.
-#[derive(Debug, Default)]
-enum Feed {
-    /// Nobody has asked.
-    #[default]
-    Idle,
-    Open(broadcast::Sender<LinkEvent>),
-    /// There will be no more.
-    Over,
 }
 
 impl fmt::Debug for Shared {

@@ -4,10 +4,13 @@
 #![allow(clippy::disallowed_methods, reason = "tests have tasks and clocks; the library has none")]
 
 mod calls; // calls, pipelining, errors, properties
+#[path = "../simulator/dice.rs"]
+mod dice; // numbers from a seed
 mod dropping; // release accounting, cancellation, lost sessions
 mod errors; // errors on their way out: hooks, stacks, causes, aggregates
 mod fixture; // the objects the others call
 mod forwarding; // any number of arguments, errors passed on
+mod keeping; // when a session has to be kept again
 mod load; // many threads, many calls
 mod local; // references and promises without a connection
 mod maps; // map_each

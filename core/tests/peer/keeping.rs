@@ -1,0 +1,155 @@
+//! When a session has to be kept again: after whatever a checkpoint would hold, and after nothing
+//! else.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bowline_core::link::{Features, Joint, LinkRules, Role, Secret};
+use bowline_core::peer::testing::link;
+use bowline_core::peer::{Connection, Durability, Never, Options, Promise, Stub};
+use futures_util::FutureExt;
+
+use crate::dice::Dice;
+use crate::fixture::{Api, Seen, counter, settle};
+use crate::recipes::{Account, Policy, ctx, restorers};
+
+/// A session that is kept, both ends of it, and what was kept last.
+struct Kept {
+    client: Connection,
+    server: Connection,
+    /// What the application has on either side.
+    at_client: Arc<Seen>,
+    at_server: Arc<Seen>,
+    newest: Option<serde_json::Value>,
+}
+
+impl Kept {
+    fn start() -> Self {
+        let (at_client, at_server) = (Arc::new(Seen::default()), Arc::new(Seen::default()));
+        let durability = Durability::new(ctx("ann"), restorers(&Arc::new(Policy::default())));
+        let options = Options::new().durability(durability);
+        let main = |seen: &Arc<Seen>| Some(Stub::new(Api(Arc::clone(seen))));
+        let server = Connection::linked(main(&at_server), options, Role::Server, LinkRules::default());
+        server.link(|endpoint| endpoint.keep_checkpoints());
+        let client = Connection::linked(main(&at_client), Options::new(), Role::Client, LinkRules::default());
+        client.link(|endpoint| endpoint.keep_sent(1 << 20));
+        let kept = Self { client, server, at_client, at_server, newest: None };
+        kept.connect();
+        kept
+    }
+
+    /// Over a new transport.
+    fn connect(&self) {
+        let (left, right, _) = link();
+        for (side, peer, end) in [(&self.client, &self.server, left), (&self.server, &self.client, right)] {
+            let processed = peer.link(|endpoint| endpoint.link_stats().processed);
+            let joint = Joint { peer_processed: processed, peer_sends_after: None, features: Features::ALL };
+            let attached = side.attach(joint).unwrap();
+            tokio::spawn(side.drive(attached, end, None));
+        }
+    }
+
+    /// What a checkpoint would hold, but for messages and releases that need not be sent again.
+    fn state(&self) -> serde_json::Value {
+        let snapshot = self.server.between_inputs(|endpoint| endpoint.session.snapshot().unwrap());
+        let mut state = serde_json::to_value(snapshot).unwrap();
+        let fields = state.as_object_mut().unwrap();
+        fields.remove("out");
+        fields.remove("late");
+        state
+    }
+
+    fn is_due(&self) -> bool {
+        self.server.link(|endpoint| endpoint.is_checkpoint_due())
+    }
+
+    /// As a server does it; false if that has to wait.
+    fn keep(&mut self) -> bool {
+        let number = self.server.between_inputs(|endpoint| endpoint.checkpoint(serde_json::Value::Null));
+        let Some(number) = number.map(|checkpoint| checkpoint.number) else { return false };
+        self.newest = Some(self.state());
+        self.server.link(|endpoint| endpoint.stored(Secret::new(format!("token {number}")), None));
+        true
+    }
+}
+
+/// Until nothing moves, the link's acknowledgements included.
+async fn rest() {
+    tokio::time::sleep(Duration::from_millis(500)).await;
+}
+
+/// What both applications hold of each other, and the calls that are under way.
+#[derive(Default)]
+struct Hands {
+    of_client: Vec<Stub>,
+    of_server: Vec<Stub>,
+    /// Awaited, by either.
+    calls: Vec<tokio::task::JoinHandle<()>>,
+    /// Made by the client, which does not ask for the result.
+    unasked: Vec<Promise<usize>>,
+}
+
+impl Hands {
+    /// One step of either application, or of the network.
+    async fn step(&mut self, kept: &Kept, dice: &mut Dice) {
+        let (desk, phone) = (kept.client.root_dyn(), kept.server.root_dyn());
+        match dice.below(15) {
+            0 => self.of_client.push(desk.call_typed::<Stub, Never>("counter", &0).await.unwrap()),
+            1 => drop(take(&mut self.of_client, dice)),
+            2 => self.of_server.push(phone.call_typed::<Stub, Never>("counter", &0).await.unwrap()),
+            3 => drop(take(&mut self.of_server, dice)),
+            4 => phone.call_typed::<(), Never>("hold", &Account::reference("ann", None)).await.unwrap(),
+            5 => drop(take(&mut kept.at_client.held(), dice)),
+            6 => desk.call_typed::<(), Never>("hold", &counter(0, &kept.at_client)).await.unwrap(),
+            7 => drop(take(&mut kept.at_server.held(), dice)),
+            8 => {
+                let of = if dice.one_in(2) { &desk } else { &phone };
+                let slow = of.call_typed::<usize, Never>("slow", &());
+                self.calls.push(tokio::spawn(async move { drop(slow.await) }));
+            }
+            9 => drop(take(&mut self.calls, dice).map(|call| call.abort())),
+            10 => self.unasked.push(desk.call_typed("slow", &())),
+            11 => drop(take(&mut self.unasked, dice)),
+            12 => kept.at_server.go_on.notify_waiters(),
+            13 => kept.at_client.go_on.notify_waiters(),
+            _ => kept.connect(),
+        }
+    }
+}
+
+fn take<T>(from: &mut Vec<T>, dice: &mut Dice) -> Option<T> {
+    (!from.is_empty()).then(|| from.swap_remove(dice.below(from.len())))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_is_due_to_be_kept_exactly_when_it_is_not_what_was_kept() {
+    let (mut kept_again, mut at_rest) = (0, 0);
+    for seed in 0..60 {
+        let (mut kept, mut hands, mut dice) = (Kept::start(), Hands::default(), Dice(seed));
+        rest().await;
+        let mut was_due = kept.is_due();
+        assert!(was_due, "nothing was kept yet");
+        for step in 0..40 {
+            let was_kept = dice.one_in(3) && kept.keep();
+            if was_kept {
+                kept_again += 1;
+            } else {
+                hands.step(&kept, &mut dice).await;
+            }
+            rest().await;
+            let told = kept.server.changed().now_or_never().is_some();
+            let is_due = kept.is_due();
+            assert!(!(is_due && was_kept), "seed {seed}, step {step}: that a token arrived is nothing to keep");
+            assert!(is_due || !told, "seed {seed}, step {step}: there is nothing to keep");
+            assert!(told || !is_due || was_due, "seed {seed}, step {step}: nobody is told");
+            if !is_due {
+                assert_eq!(Some(kept.state()), kept.newest, "seed {seed}, step {step}");
+                at_rest += 1;
+            }
+            was_due = is_due;
+            // A look at the endpoint wakes the driver, which may tell what nobody else has.
+            settle().await;
+        }
+    }
+    assert!(kept_again > 500 && at_rest > 500, "{kept_again} {at_rest}");
+}
