@@ -14,7 +14,6 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use crate::dial::{Dialer, Spoken, Stream};
 use crate::hello::{Failure, Opening, Standing};
-use crate::reattach::other_fingerprint;
 use crate::saved::Papers;
 
 /// The longest pause after the first try that failed. Doubled with each, up to the last; the
@@ -35,8 +34,6 @@ pub(crate) struct Keeper {
     /// How long one try may take.
     pub(crate) within: Duration,
     pub(crate) features: Features,
-    /// The server has this one, or is another.
-    pub(crate) fingerprint: Option<String>,
 }
 
 /// A socket that is ready to carry the session.
@@ -61,16 +58,8 @@ impl Keeper {
         papers: Arc<Papers>,
         within: Duration,
     ) -> Self {
-        let features = Features::of(&welcome.features);
-        Self {
-            dialer,
-            connection,
-            features,
-            fingerprint: welcome.runtime.fingerprint.clone(),
-            papers,
-            window: Duration::from_secs(welcome.resume_window_sec),
-            within,
-        }
+        let (features, window) = (Features::of(&welcome.features), Duration::from_secs(welcome.resume_window_sec));
+        Self { dialer, connection, papers, window, within, features }
     }
 
     /// Runs until the session is over.
@@ -219,10 +208,7 @@ impl Keeper {
 
     /// Goes on as the server says it does, if that is the server of before.
     fn attach(&mut self, resumed: &Resumed) -> Result<Attached, Refused> {
-        let fingerprint = resumed.runtime.as_ref().and_then(|runtime| runtime.fingerprint.as_ref());
-        if self.fingerprint.is_some() && fingerprint != self.fingerprint.as_ref() {
-            return Err(other_fingerprint());
-        }
+        self.papers.recognise(resumed)?;
         if let Some(features) = &resumed.features {
             self.features = Features::of(features);
         }
@@ -234,10 +220,13 @@ impl Keeper {
                 peer_sends_after: Some(resumed.replayed_from),
                 features: self.features,
             }),
-            (mode, _) => {
-                let message = format!("the server resumes in a way that was not asked for: {mode:?}");
-                Err(Refused::new(ErrorCode::InvalidRequest, message))
-            }
+            (mode, _) => Err(not_asked_for(mode)),
         }
     }
+}
+
+/// The server resumes the session as nobody wanted it.
+pub(crate) fn not_asked_for(mode: &Mode) -> Refused {
+    let message = format!("the server resumes in a way that was not asked for: {mode:?}");
+    Refused::new(ErrorCode::InvalidRequest, message)
 }

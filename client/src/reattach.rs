@@ -5,15 +5,17 @@ use std::time::Duration;
 
 use bowline_core::endpoint::Attached;
 use bowline_core::error::ErrorCode;
-use bowline_core::link::{Features, LinkRules, Mode, Refused, Resumed, Welcome};
+use bowline_core::id::Ids;
+use bowline_core::link::{Features, Left, LinkRules, Mode, Refused, Resumed, Welcome};
 use bowline_core::peer::{Connection, Durability, Events, Options, RestoreCtx, Restorers, Stub};
 use bowline_core::session::Closed;
+use bowline_transport::Ending;
 
 use crate::connect::{PAUSE, rules_of};
-use crate::dial::{Dialer, Spoken};
+use crate::dial::{Dialer, Spoken, Stream};
 use crate::error::ConnectError;
 use crate::hello::{Failure, Opening, Standing};
-use crate::keeper::Ready;
+use crate::keeper::{Ready, not_asked_for};
 use crate::saved::{Papers, Saved, Writer};
 
 /// What the earlier process has saved, and what this one has for it.
@@ -38,16 +40,15 @@ impl Reattaching {
     /// Asks until the server says yes or its last no. Dropping the future leaves the session as it
     /// was saved.
     pub(crate) async fn go_on(self, dialer: &mut Dialer) -> Result<Reattached, ConnectError> {
-        let Saved { mut welcome, end, .. } = Saved::read(&self.saved).map_err(ConnectError::Saved)?;
+        let Saved { welcome, end, .. } = Saved::read(&self.saved).map_err(ConnectError::Saved)?;
         let options = durable(self.options, self.restorers, &welcome.session_id);
         let rules = rules_of(&welcome, self.rules);
         let keeps_bytes = rules.retain_bytes;
         let (connection, left) = Connection::made_again(end.as_bytes(), self.main, options, rules)
             .map_err(|error| ConnectError::Saved(error.to_string()))?;
-        let papers = Papers::new(welcome.clone(), self.writer);
-        let saves = papers.saves();
+        let papers = Papers::new(welcome, self.writer);
         connection.link(|endpoint| {
-            if saves {
+            if papers.saves() {
                 endpoint.save_tokens();
             }
             if papers.ticket().is_durable {
@@ -55,34 +56,40 @@ impl Reattaching {
             }
         });
         let ids = connection.link(|endpoint| endpoint.session.ids());
-        let (resumed, opening, ending) = loop {
-            let socket = dialer.dial(Spoken::Link).await?;
-            let (mut opening, ending) = Opening::of(socket.ok_or(ConnectError::NotResumable)?);
-            let auth = dialer.who.credentials(None).await;
-            let stands = Standing { came: 0, first_retained: 0, ids, auth, left: Some(left.clone()) };
-            match opening.resume(&papers.ticket(), &stands).await {
-                Ok(resumed) => break (resumed, opening, ending),
-                Err(Failure::Refused(refused)) if refused.retryable => {
-                    refused.resume_url.iter().for_each(|url| dialer.go_to(url));
-                    tokio::time::sleep(refused.retry_after_ms.map_or(PAUSE, Duration::from_millis)).await;
-                }
-                Err(Failure::Refused(refused)) => return Err(ConnectError::from_refused(refused)),
-                Err(Failure::Plain) => return Err(ConnectError::NotResumable),
-                Err(Failure::Gone(end)) => {
-                    tracing::debug!(%end, "not reattached yet");
-                    tokio::time::sleep(PAUSE).await;
-                }
-            }
-        };
-        let attached = attach(&connection, &welcome.runtime.fingerprint, &welcome.features, &resumed);
-        let attached = attached.map_err(ConnectError::from_refused)?;
+        let (resumed, opening, ending) = ask(dialer, &papers, ids, left).await?;
+        let attached = attach(&connection, &papers, &resumed).map_err(ConnectError::from_refused)?;
         papers.resumed(&resumed);
         papers.save(&connection).await.map_err(ConnectError::NotSaved)?;
-        (welcome.epoch, welcome.lease) = (resumed.epoch, resumed.lease);
-        if let Some(features) = resumed.features {
-            welcome.features = features;
-        }
+        let welcome = papers.welcome();
         Ok(Reattached { connection, papers, welcome, ready: Ready { opening, ending, attached } })
+    }
+}
+
+/// Asks for the session until the server gives it, or says its last no.
+async fn ask(
+    dialer: &mut Dialer,
+    papers: &Papers,
+    ids: Ids,
+    left: Left,
+) -> Result<(Resumed, Opening, Ending<Box<dyn Stream>>), ConnectError> {
+    loop {
+        let socket = dialer.dial(Spoken::Link).await?;
+        let (mut opening, ending) = Opening::of(socket.ok_or(ConnectError::NotResumable)?);
+        let auth = dialer.who.credentials(None).await;
+        let stands = Standing { came: 0, first_retained: 0, ids, auth, left: Some(left.clone()) };
+        match opening.resume(&papers.ticket(), &stands).await {
+            Ok(resumed) => return Ok((resumed, opening, ending)),
+            Err(Failure::Refused(refused)) if refused.retryable => {
+                refused.resume_url.iter().for_each(|url| dialer.go_to(url));
+                tokio::time::sleep(refused.retry_after_ms.map_or(PAUSE, Duration::from_millis)).await;
+            }
+            Err(Failure::Refused(refused)) => return Err(ConnectError::from_refused(refused)),
+            Err(Failure::Plain) => return Err(ConnectError::NotResumable),
+            Err(Failure::Gone(end)) => {
+                tracing::debug!(%end, "not reattached yet");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
     }
 }
 
@@ -102,29 +109,15 @@ pub(crate) async fn until_reconciled(connection: &Connection, mut events: Events
 }
 
 /// Begins the session's turn, if this is the server of before and does what was asked of it.
-fn attach(
-    connection: &Connection,
-    fingerprint: &Option<String>,
-    features: &[String],
-    resumed: &Resumed,
-) -> Result<Attached, Refused> {
-    let theirs = resumed.runtime.as_ref().and_then(|runtime| runtime.fingerprint.as_ref());
-    if fingerprint.is_some() && theirs != fingerprint.as_ref() {
-        return Err(other_fingerprint());
-    }
+fn attach(connection: &Connection, papers: &Papers, resumed: &Resumed) -> Result<Attached, Refused> {
+    papers.recognise(resumed)?;
     let (Mode::Reattach, Some(ids), Some(left)) = (&resumed.mode, resumed.ids, &resumed.left) else {
-        let message = format!("the server resumes in a way that was not asked for: {:?}", resumed.mode);
-        return Err(Refused::new(ErrorCode::InvalidRequest, message));
+        return Err(not_asked_for(&resumed.mode));
     };
     connection.link(|endpoint| endpoint.set_lease(resumed.lease));
-    let features = Features::of(resumed.features.as_deref().unwrap_or(features));
+    let before = papers.welcome().features;
+    let features = Features::of(resumed.features.as_ref().unwrap_or(&before));
     connection.attach_reattached(features, ids, left)
-}
-
-/// The server is another than the one that began the session.
-pub(crate) fn other_fingerprint() -> Refused {
-    let message = "the server that resumes the session has another fingerprint than the one that began it";
-    Refused::new(ErrorCode::WrongRuntime, message)
 }
 
 /// Has recipes of our objects kept, where there is somebody to make them again.

@@ -7,7 +7,8 @@ use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bowline_core::link::{Features, Resumed, Welcome};
+use bowline_core::error::ErrorCode;
+use bowline_core::link::{Features, Refused, Resumed, Welcome};
 use bowline_core::peer::Connection;
 use serde::{Deserialize, Serialize};
 
@@ -71,6 +72,25 @@ impl Papers {
         Ticket { token: welcome.resume_token.clone(), key: welcome.resume_key.clone(), is_durable }
     }
 
+    /// As it would be said today.
+    pub(crate) fn welcome(&self) -> Welcome {
+        self.lock().clone()
+    }
+
+    /// Whether whoever resumes the session is who began it.
+    ///
+    /// # Errors
+    /// It is another.
+    pub(crate) fn recognise(&self, resumed: &Resumed) -> Result<(), Refused> {
+        let ours = self.lock().runtime.fingerprint.clone();
+        let theirs = resumed.runtime.as_ref().and_then(|runtime| runtime.fingerprint.as_ref());
+        if ours.is_some() && theirs != ours.as_ref() {
+            let message = "the server that resumes the session has another fingerprint than the one that began it";
+            return Err(Refused::new(ErrorCode::WrongRuntime, message));
+        }
+        Ok(())
+    }
+
     /// The session goes on as the server says.
     pub(crate) fn resumed(&self, resumed: &Resumed) {
         let mut welcome = self.lock();
@@ -113,7 +133,7 @@ impl Papers {
         let Some(Writer(write)) = &self.writer else { return Ok(()) };
         let Some(end) = connection.outlive() else { return Ok(()) };
         let end = String::from_utf8(end).map_err(io::Error::other)?;
-        let saved = Saved { v: VERSION, welcome: self.lock().clone(), end };
+        let saved = Saved { v: VERSION, welcome: self.welcome(), end };
         write(serde_json::to_vec(&saved)?).await?;
         if let Some(covers) = covers {
             connection.link(|endpoint| endpoint.token_saved(covers));

@@ -17,12 +17,12 @@ use crate::session::{
 use crate::time::Time;
 
 /// The version of [`Bundle`].
-pub(super) const VERSION: u32 = 1;
+const VERSION: u32 = 1;
 
 /// What a checkpoint is made of.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Bundle {
-    pub(super) v: u32,
+    v: u32,
     #[serde(rename = "n")]
     pub(super) number: u64,
     #[serde(rename = "s")]
@@ -33,6 +33,10 @@ pub(super) struct Bundle {
 }
 
 impl Bundle {
+    pub(super) fn new(number: u64, session: Snapshot, beside: serde_json::Value) -> Self {
+        Self { v: VERSION, number, session, beside }
+    }
+
     pub(super) fn read(bytes: &[u8]) -> Result<Self, RestoreError> {
         let corrupt = |error: serde_json::Error| RestoreError::Corrupt(error.to_string());
         let bundle: Self = serde_json::from_slice(bytes).map_err(corrupt)?;
@@ -177,7 +181,7 @@ impl Endpoint {
         let number = self.checkpoints.taken;
         let covers = Covers { checkpoint: number, next_positive: self.session.ids().peer_next_positive };
         self.checkpoints.storing = Some(Storing { covers, after, withheld: self.session.withheld_len() });
-        let bytes = Bundle { v: VERSION, number, session, beside }.write();
+        let bytes = Bundle::new(number, session, beside).write();
         Some(Checkpoint { number, lineage, bytes })
     }
 

@@ -6,7 +6,7 @@
 //! what it has when it asks for its session; the server says what of that is there, and then goes
 //! on as with any peer that was made again. Its own objects need no recipe for that.
 
-use super::cold::{Bundle, VERSION, contradicted, remembered, written};
+use super::cold::{Bundle, contradicted, remembered, written};
 use super::{Attached, Endpoint, LinkEvent, RestoreError, Restored};
 use crate::error::ErrorCode;
 use crate::id::Ids;
@@ -27,7 +27,7 @@ impl Endpoint {
         let own = Report::Partial(session.ids().of_peer());
         session.revive(own, lives).ok()?;
         let session = session.snapshot()?;
-        Some(Bundle { v: VERSION, number: 0, session, beside: serde_json::Value::Null }.write())
+        Some(Bundle::new(0, session, serde_json::Value::Null).write())
     }
 
     /// A client's end, made again from the bytes of [`outlive`](Self::outlive).

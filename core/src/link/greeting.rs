@@ -235,6 +235,13 @@ pub struct Resume {
     pub left: Option<Left>,
 }
 
+impl Resume {
+    /// What a client whose own process was another has left, if it is one.
+    pub fn restarted(&self) -> Option<&Left> {
+        self.left.as_ref().filter(|_| self.accept.contains(&Mode::Reattach))
+    }
+}
+
 /// How much of a session is there when it goes on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -80,9 +80,7 @@ impl Session {
             return Ok(None);
         }
         let called = self.reference(&tag, cursor, 0, Names::Exports).and_then(|of| {
-            while cursor.take(b',') {
-                cursor.skip()?;
-            }
+            skip_fields(cursor)?;
             cursor.expect(b']')?;
             Ok(of)
         });
@@ -384,14 +382,19 @@ impl Session {
 fn skip_rest<'a>(cursor: &mut Cursor<'a>, out: &mut Evaluation<'a, '_>) -> Result<(), TextError> {
     cursor.peek();
     let from = cursor.at();
-    while cursor.take(b',') {
-        cursor.skip()?;
-    }
+    skip_fields(cursor)?;
     cursor.peek();
     if cursor.at() > from {
         out.leave_out(from, cursor.at());
     }
     cursor.expect(b']')
+}
+
+fn skip_fields(cursor: &mut Cursor<'_>) -> Result<(), TextError> {
+    while cursor.take(b',') {
+        cursor.skip()?;
+    }
+    Ok(())
 }
 
 fn only_field(cursor: &mut Cursor<'_>) -> Result<(), DataError> {

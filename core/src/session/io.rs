@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::ErrorCode;
 use crate::id::{ExportId, ImportId, PromiseId, TargetId, WaitId};
 use crate::value::Payload;
 
@@ -173,6 +174,13 @@ pub struct Closed {
     pub name: String,
     /// What happened, for people.
     pub message: String,
+}
+
+impl Closed {
+    /// The peer says what cannot be true of a session that was made again.
+    pub(crate) fn gap(message: String) -> Self {
+        Self { by: ClosedBy::Protocol, name: ErrorCode::ResumeGap.to_string(), message }
+    }
 }
 
 /// Who ended a session.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use super::replan::lost_text;
 use super::revive::AHEAD_MAX;
-use super::{Answer, Closed, ClosedBy, Export, Ref, Remembered, Session, Wanted};
+use super::{Answer, Closed, Export, Ref, Remembered, Session, Wanted};
 use crate::error::ErrorCode;
 use crate::id::{ExportId, ImportId};
 use crate::value::Payload;
@@ -26,7 +26,7 @@ impl Session {
             };
             if !u64::try_from(mentions).is_ok_and(|mentions| (1..=export.mentions).contains(&mentions)) {
                 let message = format!("the peer was told of {id} less than {mentions} times");
-                return Err(Closed { by: ClosedBy::Protocol, name: ErrorCode::ResumeGap.to_string(), message });
+                return Err(Closed::gap(message));
             }
             held.insert(id, mentions);
         }
@@ -43,7 +43,7 @@ impl Session {
         let next = known.max(next_positive).saturating_add(gap);
         if next - self.next.answer > AHEAD_MAX {
             let message = format!("a push that results in {next_positive} was never sent");
-            return Err(Closed { by: ClosedBy::Protocol, name: ErrorCode::ResumeGap.to_string(), message });
+            return Err(Closed::gap(message));
         }
         self.next.answer = next;
         Ok(())

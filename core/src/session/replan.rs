@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::sent::Sent;
-use super::{Answer, Closed, ClosedBy, ImportState, Kind, Ref, Session, Step};
+use super::{Answer, Closed, ImportState, Kind, Ref, Session, Step};
 use crate::error::ErrorCode;
 use crate::id::{ExportId, ImportId};
 use crate::session::promise::Waiter;
@@ -80,7 +80,7 @@ impl Session {
         let given = |id: i64| id == 0 || self.exports.get(ExportId(id)).is_some_and(|_| id < 0);
         if let Some(id) = theirs.imports.keys().find(|&&id| !given(id)) {
             let message = format!("the peer holds {id}, which was never given to it or was given back");
-            return Err(Closed { by: ClosedBy::Protocol, name: ErrorCode::ResumeGap.to_string(), message });
+            return Err(Closed::gap(message));
         }
         self.reconcile_with(theirs);
         let mut became = Replanned::default();

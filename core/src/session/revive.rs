@@ -11,7 +11,7 @@ use super::audit::Audit;
 use super::gather::Then;
 use super::promise::{Found, PromiseState, Queued, Waiter};
 use super::replan::lost_text;
-use super::{Answer, Closed, ClosedBy, ImportState, Kind, Recipe, Ref, Rerun, Session};
+use super::{Answer, Closed, ImportState, Kind, Recipe, Ref, Rerun, Session};
 use crate::error::ErrorCode;
 use crate::id::{ExportId, Ids, ImportId, PromiseId, TargetId};
 use crate::value::Payload;
@@ -143,7 +143,7 @@ impl Session {
         ];
         if ahead.iter().any(|&ahead| ahead > AHEAD_MAX) || contradicts {
             let message = format!("ids as in {peer:?} were never given");
-            return Err(Closed { by: ClosedBy::Protocol, name: ErrorCode::ResumeGap.to_string(), message });
+            return Err(Closed::gap(message));
         }
         (self.next.import, self.next.export, self.next.peer_export) = (import, export, introduced);
         self.next.answer_floor = self.next.answer_floor.max(peer.next_positive);

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use bowline_core::endpoint::{Attached, Endpoint};
 use bowline_core::error::ErrorCode;
-use bowline_core::id::Ids;
 use bowline_core::limits::Limits;
 use bowline_core::peer::testing::{End, EndReceiver, EndSender, link};
 use bowline_core::peer::{
@@ -178,13 +177,7 @@ impl Life {
     fn next(world: &Arc<World>, options: Options, kept: &str, hold: &[i64], pull: &[i64]) -> (Self, Revived) {
         let snapshot: Snapshot = serde_json::from_str(kept).unwrap();
         let mut session = Session::restore(snapshot, Limits::default()).unwrap();
-        let ids = session.ids();
-        let clients = Ids {
-            next_positive: ids.peer_next_positive,
-            next_negative: ids.peer_next_negative,
-            peer_next_positive: ids.next_positive,
-            peer_next_negative: ids.next_negative,
-        };
+        let clients = session.ids().of_peer();
         let known = Arc::clone(&all_of(world));
         let revived = session.revive(Report::Whole(clients), |recipe, kind| known.lives(recipe, kind)).unwrap();
         let mut endpoint = Endpoint::plain(Limits::default(), true);

@@ -3,7 +3,6 @@
 //! `snapshot_decode` runs `replay` on its inputs; here its corpus is.
 
 use bowline_core::error::ErrorCode;
-use bowline_core::id::Ids;
 use bowline_core::limits::Limits;
 use bowline_core::session::{Report, Session, Snapshot, Wanted};
 
@@ -30,13 +29,7 @@ pub(crate) fn replay(text: &str) {
 
 /// The session without what a process takes along, with everything that is left wanted.
 pub(crate) fn revived(mut session: Session) -> Option<Session> {
-    let ids = session.ids();
-    let report = Ids {
-        next_positive: ids.peer_next_positive,
-        next_negative: ids.peer_next_negative,
-        peer_next_positive: ids.next_positive,
-        peer_next_negative: ids.next_negative,
-    };
+    let report = session.ids().of_peer();
     let left =
         session.revive(Report::Whole(report), |recipe, _| recipe.map(drop).ok_or(ErrorCode::CapabilityLost)).ok()?;
     let pull = left.restored.iter().copied().filter(|&id| id > 0).collect();

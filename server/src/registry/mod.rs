@@ -260,7 +260,7 @@ impl Registry {
             drop(held);
             return Err(self.replayed(&entry, &error));
         }
-        let restarted = resume.left.as_ref().filter(|_| resume.accept.contains(&Mode::Reattach));
+        let restarted = resume.restarted();
         if restarted.is_none() && resume.first_retained_seq > processed + 1 {
             let message = format!("the client begins with {}, and {processed} arrived", resume.first_retained_seq);
             return Err(Refused::new(ErrorCode::ResumeGap, message));

@@ -50,7 +50,7 @@ impl Registry {
     pub(crate) async fn restore(self: &Arc<Self>, claimant: Claimant<'_>) -> Result<(Admitted, Resumed), Refused> {
         let gone = || Refused::new(ErrorCode::ResumeWindowExpired, "there is no such session any more");
         let Claimant { resume, claims, mut peer, scheme, service } = claimant;
-        let restarted = resume.left.as_ref().filter(|_| resume.accept.contains(&Mode::Reattach));
+        let restarted = resume.restarted();
         let accepted = restarted.is_some() || resume.accept.contains(&Mode::Cold);
         let (Some(keeper), Some(ids), true) = (&self.keeper, resume.ids, accepted) else {
             return Err(gone());
