@@ -152,7 +152,7 @@ impl Connect {
     /// Called when the session begins, when it goes on over another connection, when the server
     /// has kept a newer state of it, and by [`Session::save`]; never twice at the same time. The
     /// server learns that the client has a newer token only when that is saved. A write that fails
-    /// is tried again after a second.
+    /// is tried again after a second. With a server that does not resume there is nothing to save.
     pub fn save<F, Fut>(mut self, write: F) -> Self
     where
         F: Fn(Vec<u8>) -> Fut + Send + Sync + 'static,

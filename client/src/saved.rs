@@ -151,3 +151,29 @@ impl fmt::Debug for Papers {
         f.debug_struct("Papers").field("saves", &self.writer.is_some()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bowline_core::link::LinkRules;
+    use bowline_core::peer::{Options, RestoreError, Restorer, Restorers, Stub};
+
+    use super::*;
+    use crate::reattach::durable;
+
+    /// Two references that were kept by name, and a callback that the server holds.
+    const GOLDEN: &[u8] = include_bytes!("golden.saved.json");
+
+    #[test]
+    fn golden_sessions_are_read_for_ever() {
+        let saved = Saved::read(GOLDEN).unwrap();
+        assert_eq!(saved.welcome.session_id, "s_v8blderdeF83ixYvS7Ww_A");
+        assert!(Features::of(&saved.welcome.features).durable);
+        let ear = Restorer::new("ear", 1, |_, _: serde_json::Value| async { Err::<Stub, _>(RestoreError::failed("")) });
+        let options = durable(Options::new(), Some(Arc::new(Restorers::new().with(ear))), &saved.welcome.session_id);
+        let (connection, left) =
+            Connection::made_again(saved.end.as_bytes(), None, options, LinkRules::default()).unwrap();
+        assert_eq!(connection.kept_names(), ["counter", "fleeting"]);
+        assert_eq!(left.restored, [-1]);
+        assert_eq!(left.imports, [(-2, 1), (-1, 1)]);
+    }
+}
