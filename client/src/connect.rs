@@ -284,7 +284,7 @@ async fn linked(
 ) -> Result<Option<(Welcome, Opening, Ending<Box<dyn Stream>>)>, ConnectError> {
     let hello = Hello {
         protocol: VERSIONS.to_vec(),
-        features: hello::our_features(),
+        features: dialer.features(),
         client,
         hello_id: Some(hello::random_id()),
         auth: dialer.who.credentials(None).await,

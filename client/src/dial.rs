@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use bowline_core::limits::Limits;
-use bowline_core::link::{CONFIRMATION, Credentials, SUBPROTOCOL};
+use bowline_core::link::{CONFIRMATION, Credentials, Features, SUBPROTOCOL};
 use bowline_transport::{Ending, KeepAlive, Metered, WebSocket};
 use http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
 use http::{HeaderMap, HeaderValue, Request};
@@ -52,6 +52,11 @@ pub(crate) struct Dialer {
 }
 
 impl Dialer {
+    /// What this client can do.
+    pub(crate) fn features(&self) -> Vec<String> {
+        Features::within(&self.limits).names()
+    }
+
     /// Dials somebody else from now on, as the server asked for; not over an open line what was
     /// over an encrypted one before.
     pub(crate) fn go_to(&mut self, url: &str) {

@@ -8,7 +8,7 @@ use bowline_core::error::ErrorCode;
 use bowline_core::id::Ids;
 use bowline_core::link::handshake::VERSIONS;
 use bowline_core::link::{
-    ClientIdentity, Credentials, Features, Frame, Hello, Left, Mode, Refused, Resume, Resumed, Secret, Welcome,
+    ClientIdentity, Credentials, Frame, Hello, Left, Mode, Refused, Resume, Resumed, Secret, Welcome,
 };
 use bowline_core::peer::{Receiving, Sending, Transport, TransportEnd};
 use bowline_core::resume::prove;
@@ -52,6 +52,8 @@ pub(crate) struct Ticket {
 /// How far a session has come on this side, and who has it.
 #[derive(Clone, Debug)]
 pub(crate) struct Standing {
+    /// What this client can do.
+    pub(crate) features: Vec<String>,
     pub(crate) came: u64,
     pub(crate) first_retained: u64,
     pub(crate) ids: Ids,
@@ -91,7 +93,7 @@ impl Opening {
         let Frame::Challenge { challenge } = self.listen().await? else {
             return Err(out_of_place());
         };
-        let Standing { came, first_retained, ids, auth, left } = stands.clone();
+        let Standing { features, came, first_retained, ids, auth, left } = stands.clone();
         let is_durable = ticket.is_durable || left.is_some();
         let accept = match (&left, ticket.is_durable) {
             (Some(_), _) => vec![Mode::Reattach],
@@ -100,7 +102,7 @@ impl Opening {
         };
         let resume = Resume {
             protocol: VERSIONS.to_vec(),
-            features: our_features(),
+            features,
             resume_token: ticket.token.clone(),
             last_event_seq: came,
             first_retained_seq: first_retained,
@@ -151,11 +153,6 @@ pub(crate) fn identity() -> ClientIdentity {
 /// 16 random bytes in base64url.
 pub(crate) fn random_id() -> String {
     URL_SAFE_NO_PAD.encode(rand::random::<[u8; 16]>())
-}
-
-/// What this client can do.
-pub(crate) fn our_features() -> Vec<String> {
-    Features::ALL.names()
 }
 
 fn out_of_place() -> Failure {

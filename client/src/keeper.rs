@@ -177,6 +177,7 @@ impl Keeper {
             self.save().await;
         }
         let stands = self.connection.link(|endpoint| Standing {
+            features: self.dialer.features(),
             came: endpoint.processed(),
             first_retained: endpoint.first_retained(),
             ids: endpoint.session.ids(),

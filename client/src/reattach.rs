@@ -76,7 +76,8 @@ async fn ask(
         let socket = dialer.dial(Spoken::Link).await?;
         let (mut opening, ending) = Opening::of(socket.ok_or(ConnectError::NotResumable)?);
         let auth = dialer.who.credentials(None).await;
-        let stands = Standing { came: 0, first_retained: 0, ids, auth, left: Some(left.clone()) };
+        let stands =
+            Standing { features: dialer.features(), came: 0, first_retained: 0, ids, auth, left: Some(left.clone()) };
         match opening.resume(&papers.ticket(), &stands).await {
             Ok(resumed) => return Ok((resumed, opening, ending)),
             Err(Failure::Refused(refused)) if refused.retryable => {

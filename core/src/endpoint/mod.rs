@@ -188,6 +188,11 @@ impl Endpoint {
         self.link.as_ref().is_some_and(|link| link.attached().is_none())
     }
 
+    /// Whether a text may hold several messages on this transport, a line each.
+    pub fn joins_lines(&self) -> bool {
+        self.link.as_ref().is_some_and(|link| link.features.lines)
+    }
+
     /// Takes in one text; false when this transport need not be read any more.
     pub fn handle_text(&mut self, at: Attachment, now: Time, text: &str) -> bool {
         let Some(link) = &mut self.link else {

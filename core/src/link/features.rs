@@ -1,6 +1,8 @@
 //! What two peers can do beside carrying messages, one name each. What both can do is live; a
 //! frame of anything else is refused.
 
+use crate::limits::Limits;
+
 /// Acks, without which nothing is ever freed. Part of every link of version 1.
 pub const ACK: &str = "ack";
 /// Pings.
@@ -13,6 +15,11 @@ pub const REFRESH: &str = "refresh";
 pub const DRAIN: &str = "drain";
 /// A client can ask what the session holds.
 pub const LIST: &str = "list";
+/// Texts of several lines, each of which is a message or a frame.
+pub const LINES: &str = "lines";
+
+/// The longest text that has several lines. A peer that takes less does not name [`LINES`].
+pub const LINES_BYTES_MAX: usize = 4096;
 
 /// A set of features.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,11 +34,18 @@ pub struct Features {
     pub drain: bool,
     /// [`LIST`]
     pub list: bool,
+    /// [`LINES`]
+    pub lines: bool,
 }
 
 impl Features {
     /// Everything that this version knows.
-    pub const ALL: Self = Self { heartbeat: true, durable: true, refresh: true, drain: true, list: true };
+    pub const ALL: Self = Self { heartbeat: true, durable: true, refresh: true, drain: true, list: true, lines: true };
+
+    /// What this version can do within these limits.
+    pub fn within(limits: &Limits) -> Self {
+        Self { lines: limits.message_bytes >= LINES_BYTES_MAX, ..Self::ALL }
+    }
 
     /// Those of these names that this version knows.
     pub fn of(names: &[String]) -> Self {
@@ -42,14 +56,22 @@ impl Features {
             refresh: has(REFRESH),
             drain: has(DRAIN),
             list: has(LIST),
+            lines: has(LINES),
         }
     }
 
     /// Their names.
     pub fn names(self) -> Vec<String> {
-        let Self { heartbeat, durable, refresh, drain, list } = self;
-        let all =
-            [(true, ACK), (heartbeat, HEARTBEAT), (durable, DURABLE), (refresh, REFRESH), (drain, DRAIN), (list, LIST)];
+        let Self { heartbeat, durable, refresh, drain, list, lines } = self;
+        let all = [
+            (true, ACK),
+            (heartbeat, HEARTBEAT),
+            (durable, DURABLE),
+            (refresh, REFRESH),
+            (drain, DRAIN),
+            (list, LIST),
+            (lines, LINES),
+        ];
         all.into_iter().filter(|(has, _)| *has).map(|(_, name)| name.to_owned()).collect()
     }
 
@@ -62,6 +84,7 @@ impl Features {
             refresh: self.refresh && other.refresh,
             drain: self.drain && other.drain,
             list: self.list && other.list,
+            lines: self.lines && other.lines,
         }
     }
 }

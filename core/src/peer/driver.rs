@@ -4,7 +4,6 @@
 //! Reading and writing are two futures of one task, so a slow write does not stop the reading;
 //! what piles up meanwhile is bounded by `Limits::outbound_bytes`.
 
-use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::{Arc, OnceLock};
@@ -15,6 +14,7 @@ use crate::endpoint::Endpoint;
 use crate::error::ErrorCode;
 use crate::link::Attachment;
 use crate::peer::leaving::Leaving;
+use crate::peer::lines::{Joining, Lines};
 use crate::peer::runtime::{self, Timer};
 use crate::peer::shared::Shared;
 use crate::peer::transport::{Receiving, Sending, Transport, TransportEnd};
@@ -71,7 +71,8 @@ pub(crate) fn drive<T: Transport>(
     transport: T,
     greeting: Option<String>,
 ) -> impl Future<Output = Turn> + Send + 'static {
-    let drive = Drive { shared, at, end: OnceLock::new() };
+    let joins_lines = shared.lock().endpoint.joins_lines();
+    let drive = Drive { shared, at, joins_lines, end: OnceLock::new() };
     async move {
         let (sender, receiver) = transport.split();
         let leaving = Leaving::new(drive.shared.options().clone());
@@ -109,6 +110,8 @@ async fn linger(shared: &Shared) {
 struct Drive {
     shared: Arc<Shared>,
     at: Attachment,
+    /// A text may hold several messages.
+    joins_lines: bool,
     end: OnceLock<TransportEnd>,
 }
 
@@ -128,10 +131,10 @@ impl Drive {
                 }
             }
             let now = self.shared.now();
-            turn += texts.len();
-            if !self.take(now, texts.drain(..)) || end.is_some_and(|end| !self.take_end(end)) {
+            if !self.take(now, &texts, &mut turn) || end.is_some_and(|end| !self.take_end(end)) {
                 return;
             }
+            texts.clear();
             if turn >= TURN {
                 turn = 0;
                 runtime::yield_once().await;
@@ -139,19 +142,19 @@ impl Drive {
         }
     }
 
-    /// Messages received together; false when nothing more is to be read. What comes of the usual
-    /// ones is carried out together, and before anything else is looked at: an end of the session is
-    /// behind what was called before it.
-    fn take(&self, now: Time, texts: impl Iterator<Item = impl AsRef<str>>) -> bool {
-        let mut texts = texts.peekable();
+    /// Texts received together, whose messages are added to those of the `turn`; false when nothing
+    /// more is to be read. What comes of the usual messages is carried out together, and before
+    /// anything else is looked at: an end of the session is behind what was called before it.
+    fn take(&self, now: Time, texts: &[impl AsRef<str>], turn: &mut usize) -> bool {
+        let mut texts = Lines::of(texts, self.joins_lines).peekable();
         while texts.peek().is_some() {
             let goes_on = self.input(|endpoint| {
-                let mut hand = |text: &_| endpoint.handle_text(self.at, now, AsRef::<str>::as_ref(text));
-                let mut goes_on = texts.next().is_none_or(|text| hand(&text));
-                while goes_on && let Some(text) = texts.next_if(|text| is_usual(text.as_ref())) {
-                    goes_on = hand(&text);
-                }
-                goes_on
+                let mut hand = |text: &str| {
+                    *turn += 1;
+                    endpoint.handle_text(self.at, now, text)
+                };
+                let first = texts.next().is_none_or(&mut hand);
+                first && (1..BATCH).map_while(|_| texts.next_if(|text| is_usual(text))).all(hand)
             });
             if !goes_on {
                 return false;
@@ -227,19 +230,22 @@ impl Drive {
         waiting: &mut Option<Time>,
     ) -> Result<Option<Time>, TransportEnd> {
         let mut fed = greeting.is_some();
-        let mut texts = VecDeque::from_iter(greeting);
+        if let Some(greeting) = greeting {
+            in_time(sender.feed(greeting)).await?;
+        }
+        let mut joining = Joining::new(self.joins_lines);
         let due = loop {
             if S::FLUSH_IS_DEAR
                 && let Some(until) = self.may_wait(waiting)
             {
                 break Some(until);
             }
-            let due = self.next_texts(&mut texts, leaving);
-            if texts.is_empty() {
+            let due = self.next_texts(&mut joining, leaving);
+            if joining.texts.is_empty() {
                 break due;
             }
-            sender.try_feed(&mut texts)?;
-            while let Some(text) = texts.pop_front() {
+            sender.try_feed(&mut joining.texts)?;
+            while let Some(text) = joining.texts.pop_front() {
                 in_time(sender.feed(text)).await?;
             }
             fed = true;
@@ -266,9 +272,9 @@ impl Drive {
 
     /// Takes the next texts as they leave, unless the transport is gone. Returns when the endpoint
     /// wants to be called.
-    fn next_texts(&self, texts: &mut VecDeque<String>, leaving: &mut Leaving) -> Option<Time> {
-        let mut bytes = 0;
-        while texts.len() < BATCH && bytes < BATCH_BYTES {
+    fn next_texts(&self, joining: &mut Joining, leaving: &mut Leaving) -> Option<Time> {
+        let (mut taken, mut bytes) = (0, 0);
+        while taken < BATCH && bytes < BATCH_BYTES {
             let mut state = self.shared.lock();
             if state.closed.as_ref().is_some_and(|closed| closed.by == ClosedBy::Transport) {
                 return None;
@@ -279,12 +285,13 @@ impl Drive {
                 let Some(text) = state.endpoint.poll_transmit(self.at) else {
                     return state.endpoint.poll_timeout();
                 };
+                (taken, bytes) = (taken + 1, bytes + text.len());
                 if Leaving::concerns(&text) && !state.endpoint.has_left() {
                     break text;
                 }
-                bytes += text.len();
-                texts.push_back(text);
-                if texts.len() == BATCH || bytes >= BATCH_BYTES {
+                let session = &state.endpoint.session;
+                joining.push(text, session.transmit_bytes() + session.transmit_len());
+                if taken == BATCH || bytes >= BATCH_BYTES {
                     return None;
                 }
             };
@@ -292,8 +299,7 @@ impl Drive {
             // How it leaves is how it is kept: a hook sees every error once.
             let text = leaving.message(last);
             self.shared.lock().endpoint.leaves_as(self.at, &text);
-            bytes += text.len();
-            texts.push_back(text);
+            joining.push(text, 0);
         }
         None
     }

@@ -14,6 +14,7 @@ mod guard;
 mod interface;
 mod kept;
 mod leaving;
+mod lines;
 mod local;
 mod map;
 mod object;

@@ -11,6 +11,7 @@ mod errors; // errors on their way out: hooks, stacks, causes, aggregates
 mod fixture; // the objects the others call
 mod forwarding; // any number of arguments, errors passed on
 mod keeping; // when a session has to be kept again
+mod lines; // messages that share a text
 mod load; // many threads, many calls
 mod local; // references and promises without a connection
 mod maps; // map_each

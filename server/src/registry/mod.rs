@@ -430,7 +430,8 @@ impl Entry {
 
     /// What this side and a client that names these features can do.
     pub(crate) fn features(&self, theirs: &[String]) -> Features {
-        Features { durable: self.kept.is_some(), ..Features::ALL }.and(Features::of(theirs))
+        let ours = self.connection.link(|endpoint| Features::within(endpoint.session.limits()));
+        Features { durable: self.kept.is_some(), ..ours }.and(Features::of(theirs))
     }
 
     /// It is over, and will not be kept any more.

@@ -1,0 +1,113 @@
+//! Several messages in one text of the transport, a line each, where both sides know of that: what a
+//! message costs is then a line break, and not what a text of its own does.
+
+use std::collections::VecDeque;
+use std::slice;
+
+use memchr::memchr;
+
+use crate::link::features::LINES_BYTES_MAX;
+
+/// Messages on their way to the transport, in as few texts as may be.
+pub(crate) struct Joining {
+    pub(crate) texts: VecDeque<String>,
+    joins: bool,
+}
+
+impl Joining {
+    pub(crate) fn new(joins: bool) -> Self {
+        Self { texts: VecDeque::new(), joins }
+    }
+
+    /// Queues a message; `more` bytes follow it, as far as is known.
+    pub(crate) fn push(&mut self, mut message: String, more: usize) {
+        // Outside of strings, which have none, a line break is white space: that of a peer whose
+        // value is passed on as it came.
+        if self.joins && memchr(b'\n', message.as_bytes()).is_some() {
+            message = message.replace('\n', " ");
+        }
+        match self.texts.back_mut() {
+            Some(last) if self.joins && last.len() + message.len() < LINES_BYTES_MAX => {
+                if last.capacity() == last.len() {
+                    last.reserve_exact((1 + message.len() + more).min(LINES_BYTES_MAX - last.len()));
+                }
+                last.push('\n');
+                last.push_str(&message);
+            }
+            _ => self.texts.push_back(message),
+        }
+    }
+}
+
+/// The messages in texts, in order.
+pub(crate) struct Lines<'a, T> {
+    texts: slice::Iter<'a, T>,
+    /// Of the text before.
+    rest: Option<&'a str>,
+    are_joined: bool,
+}
+
+impl<'a, T> Lines<'a, T> {
+    pub(crate) fn of(texts: &'a [T], are_joined: bool) -> Self {
+        Self { texts: texts.iter(), rest: None, are_joined }
+    }
+}
+
+impl<'a, T: AsRef<str>> Iterator for Lines<'a, T> {
+    type Item = &'a str;
+
+    fn next(&mut self) -> Option<&'a str> {
+        let rest = match self.rest.take() {
+            Some(rest) => rest,
+            None => {
+                let text = self.texts.next()?.as_ref();
+                if !self.are_joined || text.len() > LINES_BYTES_MAX {
+                    return Some(text);
+                }
+                text
+            }
+        };
+        match rest.split_once('\n') {
+            Some((line, after)) => {
+                self.rest = Some(after);
+                Some(line)
+            }
+            None => Some(rest),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent(joins: bool, messages: &[&str]) -> Vec<String> {
+        let mut joining = Joining::new(joins);
+        messages.iter().for_each(|&message| joining.push(message.to_owned(), 0));
+        joining.texts.into()
+    }
+
+    #[test]
+    fn what_was_joined_is_what_was_sent() {
+        let long = "x".repeat(LINES_BYTES_MAX - 4);
+        let longer = "y".repeat(2 * LINES_BYTES_MAX);
+        let messages = ["[1]", &long, "[2]", "[3]", &longer, "[4]"];
+        assert_eq!(sent(false, &messages), messages);
+        let texts = sent(true, &messages);
+        assert_eq!(texts, [&format!("[1]\n{long}"), "[2]\n[3]", &longer, "[4]"]);
+        assert_eq!(Lines::of(&texts, true).collect::<Vec<_>>(), messages);
+        assert_eq!(Lines::of(&texts, false).count(), 4);
+    }
+
+    #[test]
+    fn line_breaks_of_a_peer_are_passed_on_as_spaces() {
+        assert_eq!(sent(true, &["[1,\n2]", "[3]"]), ["[1, 2]\n[3]"]);
+        assert_eq!(sent(false, &["[1,\n2]"]), ["[1,\n2]"]);
+    }
+
+    #[test]
+    fn a_text_that_is_too_long_to_be_joined_is_one_message() {
+        let text = "[1]\n".repeat(LINES_BYTES_MAX);
+        assert_eq!(Lines::of(&[&text], true).collect::<Vec<_>>(), [&text]);
+    }
+}
