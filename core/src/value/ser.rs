@@ -2,8 +2,7 @@
 //!
 //! Compound values and object keys are in `ser_parts.rs`.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD_NO_PAD;
+use base64_simd::STANDARD_NO_PAD;
 use serde::ser::{self, Serialize};
 
 use super::bigint::EXACT_MAX;
@@ -201,7 +200,7 @@ impl<'w> ser::Serializer for Serializer<'w> {
         let (open, close) = if self.plain() { ("\"", "\"") } else { ("[\"bytes\",\"", "\"]") };
         let text = &mut self.out.text;
         text.push_str(open);
-        STANDARD_NO_PAD.encode_string(data, text);
+        STANDARD_NO_PAD.encode_append(data, text);
         text.push_str(close);
         Ok(())
     }
