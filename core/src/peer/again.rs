@@ -87,7 +87,7 @@ fn repeat(entry: Option<&Entry>, path: &Path, calls: bool) -> Repeat {
     if !calls {
         return Repeat::Idempotent;
     }
-    match (&local.body, path.as_slice()) {
+    match (&local.body, &**path) {
         (Body::Object(object), [Step::Name(name)]) => {
             let mut members = object.members().iter();
             let member = members.find(|member| member.name == name && member.kind == MemberKind::Method);

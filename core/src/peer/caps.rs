@@ -89,7 +89,7 @@ impl Lowering<'_> {
             }
             _ => return self.promise(stub),
         };
-        Outgoing { of, path: path.to_vec() }
+        Outgoing { of, path: path.into() }
     }
 
     fn lend_local(&mut self, local: &Arc<Local>) -> Ref {

@@ -109,7 +109,7 @@ impl Stub {
 
     /// A property. Nothing is sent before it is awaited, called or passed on.
     pub fn get(&self, property: impl IntoStep) -> Self {
-        self.at(vec![property.into_step()])
+        self.at(property.into_step().into())
     }
 
     /// Calls a method, at once; an empty name calls the thing itself. `args` as in
@@ -285,7 +285,7 @@ impl Stub {
         }
         let (base, start) = self.parts();
         if !start.is_empty() {
-            path = [start, &path].concat();
+            path = start.iter().cloned().chain(path).collect();
         }
         Self::from_inner(Inner::Property { base: base.clone(), path })
     }

@@ -18,7 +18,7 @@ impl Session {
             Found::Stub(id) | Found::Awaited(id) => Ref::Import(self.push(id, path, args.as_ref())),
             _ => {
                 let args = args.map(|args| self.own(args));
-                self.invoke_here(on, path.to_vec(), args)
+                self.invoke_here(on, path.into(), args)
             }
         }
     }
@@ -142,7 +142,7 @@ impl Session {
     fn deliver(&mut self, result: PromiseId, target: TargetId, mut call: Call) {
         self.hold(Ref::Target(target));
         let args = self.take_args(&mut call);
-        let path = if call.walked == 0 { call.path } else { call.path.split_off(call.walked) };
+        let path = call.path.after(call.walked);
         match args {
             Some(args) => self.gather(args, Then::Deliver { result, target, path }),
             None => self.enter(result, target, path, None),

@@ -1,8 +1,8 @@
 //! What goes into a session beside messages, and what comes out.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
+
+use super::Path;
 
 use crate::error::ErrorCode;
 use crate::id::{ExportId, ImportId, PromiseId, TargetId, WaitId};
@@ -54,28 +54,6 @@ pub struct Recipe {
     #[serde(rename = "q")]
     pub params: Payload<Ref>,
 }
-
-/// One step of a property path.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Step {
-    /// A property or method.
-    Name(String),
-    /// An element of an array.
-    Index(u64),
-}
-
-impl fmt::Display for Step {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Name(name) => name.fmt(f),
-            Self::Index(index) => index.fmt(f),
-        }
-    }
-}
-
-/// The way from a value to one of its parts; empty is the value itself.
-pub type Path = Vec<Step>;
 
 /// A capability that an application writes into a message: something it holds, or a property of
 /// it that has not been asked for yet.
@@ -134,7 +112,7 @@ pub struct Delivery {
     #[serde(rename = "t")]
     pub target: TargetId,
     /// The method or property, more than one step when the caller reached through properties.
-    #[serde(rename = "p", default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(rename = "p", default, skip_serializing_if = "Path::is_empty")]
     pub path: Path,
     /// The argument list; `None` reads the property. Holds no promises: those were awaited.
     #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]

@@ -35,7 +35,7 @@ impl Session {
         let (Found::Stub(id) | Found::Awaited(id)) = self.follow(on) else {
             let captures = captures.iter().map(|capture| self.own_one(capture)).collect();
             let budget = self.limits.map_steps;
-            return self.map_here(on, path.to_vec(), Mapper { captures, instructions, budget, input: None });
+            return self.map_here(on, path.into(), Mapper { captures, instructions, budget, input: None });
         };
         let captures: Vec<Ref> = captures.iter().map(|capture| self.own_one(capture)).collect();
         let mut message = self.new_call(instructions.len() + 48);

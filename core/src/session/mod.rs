@@ -17,6 +17,7 @@ mod kept;
 mod listing;
 mod map;
 mod message;
+mod path;
 mod promise;
 mod reattach;
 mod reference;
@@ -33,8 +34,9 @@ mod write;
 
 use std::collections::{BTreeMap, VecDeque};
 
-pub use io::{Closed, ClosedBy, Delivery, Kind, Outcome, Outgoing, Output, Path, Recipe, Ref, Stats, Step};
+pub use io::{Closed, ClosedBy, Delivery, Kind, Outcome, Outgoing, Output, Recipe, Ref, Stats};
 pub use listing::{Entry, EntryState};
+pub use path::{Path, Step};
 pub use replan::{Adjustment, Remembered, Replanned};
 pub use revive::{Report, Revived, Wanted};
 pub use snapshot::{Snapshot, SnapshotError};

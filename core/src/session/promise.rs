@@ -60,7 +60,7 @@ pub(super) enum PromiseState {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Call {
     /// The whole path, as the caller wrote it.
-    #[serde(rename = "p", default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(rename = "p", default, skip_serializing_if = "Path::is_empty")]
     pub(super) path: Path,
     /// Steps of it that are done.
     #[serde(rename = "d", default, skip_serializing_if = "is_zero")]

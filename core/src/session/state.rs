@@ -43,7 +43,7 @@ pub(super) struct Target {
 pub(super) struct Rerun {
     #[serde(rename = "t")]
     pub(super) target: TargetId,
-    #[serde(rename = "p", default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(rename = "p", default, skip_serializing_if = "Path::is_empty")]
     pub(super) path: Path,
     #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
     pub(super) args: Option<Payload<Ref>>,

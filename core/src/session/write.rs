@@ -166,7 +166,7 @@ impl Session {
                 out.push_str(self.plain_at(at).unwrap_or_default());
             }
             _ => {
-                let what = self.own_one(&Outgoing { of, path: path.to_vec() });
+                let what = self.own_one(&Outgoing { of, path: path.into() });
                 let id = self.export(what, Answer::Owed);
                 message.promised.push(id);
                 message.introduce(id);

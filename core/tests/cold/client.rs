@@ -7,7 +7,7 @@ use bowline_core::error::ErrorCode;
 use bowline_core::id::{Ids, TargetId, WaitId};
 use bowline_core::limits::Limits;
 use bowline_core::link::{Attachment, Features, Left, LinkRules, Role};
-use bowline_core::session::{Delivery, Kind, Outcome, Outgoing, Output, Recipe, Ref, Session, Step};
+use bowline_core::session::{Delivery, Kind, Outcome, Outgoing, Output, Path, Recipe, Ref, Session, Step};
 use bowline_core::time::Time;
 use bowline_core::value::{HOLE, Payload};
 use serde_json::Value;
@@ -221,7 +221,7 @@ impl Client {
         let expected = on.object.map_or_else(|| "null".to_owned(), |object| object.to_string());
         let args = Payload {
             text: format!("[{call},{expected},{is_ordered},{callback},[[{holes}]]]"),
-            refs: refs.iter().map(|&of| Outgoing { of, path: Vec::new() }).collect(),
+            refs: refs.iter().map(|&of| Outgoing { of, path: Path::new() }).collect(),
         };
         let path = if on.object.is_none() { vec![Step::Name("cap".into())] } else { Vec::new() };
         let path = [path, vec![Step::Name(name.to_owned())]].concat();

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bowline_core::endpoint::Endpoint;
 use bowline_core::limits::Limits;
 use bowline_core::link::{Features, Joint, LinkRules, Role};
-use bowline_core::session::{Kind, Outgoing, Output, Recipe, Ref, Report};
+use bowline_core::session::{Kind, Outgoing, Output, Path, Recipe, Ref, Report};
 use bowline_core::time::Time;
 use bowline_core::value::Payload;
 use serde_json::Value;
@@ -28,7 +28,7 @@ fn holding(exports: usize) -> Endpoint {
             let target = server.session.new_target(Kind::Object);
             let params = Payload::plain(format!("{{\"id\":{number},\"name\":\"object-{number}\"}}"));
             server.session.set_recipe(target, Recipe { restorer: "object".to_owned(), version: 1, params });
-            let made = Payload::hole(Outgoing { of: Ref::Target(target), path: Vec::new() });
+            let made = Payload::hole(Outgoing { of: Ref::Target(target), path: Path::new() });
             server.session.settle(delivery.call, Ok(made));
         }
         server.handle_text(attached.attachment, Time::default(), &format!(r#"["release",{number},1]"#));

@@ -8,7 +8,7 @@ use bowline_core::error::ErrorCode;
 use bowline_core::id::{PromiseId, TargetId};
 use bowline_core::limits::Limits;
 use bowline_core::link::{Attachment, LinkRules, Role};
-use bowline_core::session::{Delivery, Kind, Outgoing, Output, Recipe, Ref, Step};
+use bowline_core::session::{Delivery, Kind, Outgoing, Output, Path, Recipe, Ref, Step};
 use bowline_core::time::Time;
 use bowline_core::value::{HOLE, Payload};
 use serde_json::Value;
@@ -263,7 +263,7 @@ impl Server {
         self.objects.insert(target, Object { id, callback, lost: None, forbidden: false });
         let result = Payload {
             text: format!("{{\"cap\":{HOLE},\"object\":{id}}}"),
-            refs: vec![Outgoing { of: Ref::Target(target), path: Vec::new() }],
+            refs: vec![Outgoing { of: Ref::Target(target), path: Path::new() }],
         };
         session.settle(call, Ok(result));
         session.release(Ref::Target(target));

@@ -9,7 +9,7 @@ use bowline_core::link::{
     Drain, EntryKind, Features, Frame, Joint, Lease, LinkRules, List, ListFilter, Objects, Refresh, Role, Secret,
     Status,
 };
-use bowline_core::session::{Kind, Outgoing, Output, Ref};
+use bowline_core::session::{Kind, Outgoing, Output, Path, Ref};
 use bowline_core::value::Payload;
 
 use super::{at, call, end, gone, written};
@@ -127,7 +127,7 @@ fn busy() -> (Endpoint, Attached) {
     let calls = (server.session.poll_output(), server.session.poll_output());
     let (Some(Output::Deliver(a)), Some(Output::Deliver(b))) = calls else { panic!("no calls") };
     let target = server.session.new_target(Kind::Object);
-    let object = Payload::hole(Outgoing { of: Ref::Target(target), path: Vec::new() });
+    let object = Payload::hole(Outgoing { of: Ref::Target(target), path: Path::new() });
     server.session.settle(a.call, Ok(object));
     let error = Payload { text: r#"["error","Error","no"]"#.to_owned(), refs: Vec::new() };
     server.session.settle(b.call, Err(error));

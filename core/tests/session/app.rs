@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bowline_core::id::{PromiseId, TargetId, WaitId};
 use bowline_core::session::{
-    Closed, Delivery, Kind, Outcome, Outgoing, Output, Recipe, Ref, Revived, Session, Snapshot, Stats, Step,
+    Closed, Delivery, Kind, Outcome, Outgoing, Output, Path, Recipe, Ref, Revived, Session, Snapshot, Stats, Step,
 };
 use bowline_core::value::{HOLE, Payload};
 
@@ -50,16 +50,16 @@ enum Object {
 }
 
 pub(crate) fn hole(of: Ref) -> Payload<Outgoing> {
-    Payload::hole(Outgoing { of, path: Vec::new() })
+    Payload::hole(Outgoing { of, path: Path::new() })
 }
 
 /// A payload with a hole for every `$` in `text`.
 pub(crate) fn payload(text: &str, refs: &[Ref]) -> Payload<Outgoing> {
-    let refs = refs.iter().map(|&of| Outgoing { of, path: Vec::new() }).collect();
+    let refs = refs.iter().map(|&of| Outgoing { of, path: Path::new() }).collect();
     Payload { text: text.replace('$', HOLE), refs }
 }
 
-pub(crate) fn path(dotted: &str) -> Vec<Step> {
+pub(crate) fn path(dotted: &str) -> Path {
     let steps = dotted.split('.').filter(|step| !step.is_empty());
     steps.map(|step| step.parse().map_or_else(|_| Step::Name(step.into()), Step::Index)).collect()
 }
@@ -319,5 +319,5 @@ fn number(args: &Payload<Ref>, at: usize) -> i64 {
 /// The first argument as a result, its references those of the arguments.
 fn first(args: &Payload<Ref>) -> Payload<Outgoing> {
     let text = values(args).first().map_or_else(|| "[\"undefined\"]".to_owned(), ToString::to_string);
-    Payload { text, refs: args.refs.iter().map(|&of| Outgoing { of, path: Vec::new() }).collect() }
+    Payload { text, refs: args.refs.iter().map(|&of| Outgoing { of, path: Path::new() }).collect() }
 }

@@ -4,7 +4,7 @@
 
 use bowline_core::id::PromiseId;
 use bowline_core::limits::Limits;
-use bowline_core::session::{Closed, ClosedBy, Delivery, Kind, Outgoing, Output, Ref, Session, Step};
+use bowline_core::session::{Closed, ClosedBy, Delivery, Kind, Outgoing, Output, Path, Ref, Session, Step};
 use bowline_core::value::{HOLE, Payload};
 
 /// An end that does odd but legal things with what it is asked.
@@ -115,13 +115,13 @@ impl End {
             ("cb", Some(&first)) => {
                 let answer = self.session.call(first, &path, Some(Payload { text: args.text, refs }));
                 self.session.pull(answer, &[]);
-                self.session.settle(call, Ok(Payload::hole(Outgoing { of: answer, path: Vec::new() })));
+                self.session.settle(call, Ok(Payload::hole(Outgoing { of: answer, path: Path::new() })));
                 self.kept.push(answer);
             }
             ("mk", _) => {
                 let kinds = [Kind::Object, Kind::Writable, Kind::Readable];
                 let of = Ref::Target(self.session.new_target(kinds[args.text.len() % 3]));
-                self.session.settle(call, Ok(Payload::hole(Outgoing { of, path: Vec::new() })));
+                self.session.settle(call, Ok(Payload::hole(Outgoing { of, path: Path::new() })));
                 self.kept.push(of);
             }
             ("err", _) => self.session.settle(call, Err(Payload { text: format!("[{}]", args.text), refs })),

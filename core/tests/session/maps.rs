@@ -1,7 +1,7 @@
 //! `remap`: evaluated here, sent from here, and bounded.
 
 use bowline_core::limits::Limits;
-use bowline_core::session::Outgoing;
+use bowline_core::session::{Outgoing, Path};
 use bowline_core::value::Payload;
 
 use super::app::path;
@@ -13,7 +13,7 @@ fn map() {
     let main = pair.client.session.main();
     let list = pair.client.session.call(main, &path("lst"), Some(Payload::plain("[]")));
     let instructions = r#"[["pipeline",-1,["sq"],[["pipeline",0]]],["pipeline",1]]"#;
-    let captures = [Outgoing { of: main, path: Vec::new() }];
+    let captures = [Outgoing { of: main, path: Path::new() }];
     let mapped = pair.client.session.map(list, &[], &captures, instructions.into());
     pair.client.session.release(list);
     let wait = pair.client.session.pull(mapped, &[]);
@@ -40,7 +40,7 @@ fn a_function_of_the_caller_is_captured() {
     let main = pair.client.session.main();
     let list = pair.client.session.call(main, &path("lst"), Some(Payload::plain("[]")));
     let adder = pair.client.adder(10);
-    let captures = [Outgoing { of: adder, path: Vec::new() }];
+    let captures = [Outgoing { of: adder, path: Path::new() }];
     let mapped = pair.client.session.map(list, &[], &captures, r#"[["pipeline",-1,[],[["pipeline",0]]]]"#.into());
     let wait = pair.client.session.pull(mapped, &[]);
     [list, adder, mapped].into_iter().for_each(|of| pair.client.session.release(of));
@@ -57,7 +57,7 @@ fn a_value_that_is_here_is_mapped_here() {
     let wait = pair.client.session.pull(list, &[]);
     pair.settle();
     assert_eq!(pair.client.settled[&wait], "[[1,2]]");
-    let captures = [Outgoing { of: main, path: Vec::new() }];
+    let captures = [Outgoing { of: main, path: Path::new() }];
     let mapped = pair.client.session.map(list, &[], &captures, r#"[["pipeline",-1,["sq"],[["pipeline",0]]]]"#.into());
     let wait = pair.client.session.pull(mapped, &[]);
     [list, mapped].into_iter().for_each(|of| pair.client.session.release(of));

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 
 use bowline_core::id::{PromiseId, TargetId, WaitId};
 use bowline_core::limits::Limits;
-use bowline_core::session::{Kind, Outcome, Outgoing, Output, Ref, Session, Stats, Step};
+use bowline_core::session::{Kind, Outcome, Outgoing, Output, Path, Ref, Session, Stats, Step};
 use bowline_core::value::{HOLE, Payload};
 
 /// What is known of a reference. A result is made only of what cannot wait for it: two results
@@ -262,10 +262,10 @@ impl Side {
 }
 
 fn outgoing(of: Ref, steps: usize) -> Outgoing {
-    Outgoing { of, path: vec![Step::Name("x".into()); steps] }
+    Outgoing { of, path: vec![Step::Name("x".into()); steps].into() }
 }
 
-fn path(a: usize) -> Vec<Step> {
+fn path(a: usize) -> Path {
     ["x", "m", "m.x", ""][a % 4].split('.').filter(|step| !step.is_empty()).map(|s| Step::Name(s.into())).collect()
 }
 

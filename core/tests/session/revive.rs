@@ -2,7 +2,7 @@
 
 use bowline_core::error::ErrorCode;
 use bowline_core::id::{Ids, WaitId};
-use bowline_core::session::{Kind, Outgoing, Recipe, Ref, Remembered, Report, Revived, Session, Snapshot};
+use bowline_core::session::{Kind, Outgoing, Path, Recipe, Ref, Remembered, Report, Revived, Session, Snapshot};
 use bowline_core::value::Payload;
 
 use super::app::{App, path, payload};
@@ -302,7 +302,7 @@ fn a_map_that_waited_is_not_carried_out_again() {
     let mut durable = Durable::new();
     let client = &mut durable.pair.client.session;
     let slow = client.call(durable.main, &path("slow"), Some(Payload::plain("[]")));
-    let main = Outgoing { of: durable.main, path: Vec::new() };
+    let main = Outgoing { of: durable.main, path: Path::new() };
     let mapped = client.map(slow, &[], &[main], r#"[["pipeline",-1,["sq"],[["pipeline",0]]]]"#.to_owned());
     let wait = client.pull(mapped, &[]);
     durable.pair.settle();

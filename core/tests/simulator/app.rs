@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use bowline_core::endpoint::Endpoint;
 use bowline_core::id::{PromiseId, TargetId, WaitId};
-use bowline_core::session::{Closed, Delivery, Kind, Outcome, Outgoing, Output, Ref, Session, Step};
+use bowline_core::session::{Closed, Delivery, Kind, Outcome, Outgoing, Output, Path, Ref, Session, Step};
 use bowline_core::value::{HOLE, Payload};
 
 use super::dice::Dice;
@@ -57,7 +57,7 @@ pub(crate) struct App {
 }
 
 fn hole(of: Ref) -> Payload<Outgoing> {
-    Payload::hole(Outgoing { of, path: Vec::new() })
+    Payload::hole(Outgoing { of, path: Path::new() })
 }
 
 fn numbers(text: &str) -> Payload<Outgoing> {
@@ -150,7 +150,7 @@ impl App {
     fn pass(&mut self, session: &mut Session, method: &str, object: Object, kind: Kind, number: u64) {
         let target = session.new_target(kind);
         self.objects.insert(target, object);
-        let of = Outgoing { of: Ref::Target(target), path: Vec::new() };
+        let of = Outgoing { of: Ref::Target(target), path: Path::new() };
         let args = Payload { text: format!("[{HOLE},{number}]"), refs: vec![of] };
         let result = session.call(session.main(), &named(method), Some(args));
         session.release(Ref::Target(target));
