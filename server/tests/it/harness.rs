@@ -1,5 +1,6 @@
 //! The server under test, a hand-written object, and peers that speak raw WebSocket and HTTP.
 
+use std::collections::VecDeque;
 use std::future::pending;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -67,26 +68,33 @@ pub(crate) async fn serve(service: Service) -> SocketAddr {
     address
 }
 
-/// A peer on a WebSocket.
-pub(crate) struct Socket(pub(crate) WebSocketStream<TcpStream>);
+/// A peer on a WebSocket, and the lines that it has yet to read of the text that came last.
+pub(crate) struct Socket(pub(crate) WebSocketStream<TcpStream>, VecDeque<String>);
 
 impl Socket {
     pub(crate) async fn open(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await.unwrap();
         let url = format!("ws://{address}/rpc");
         let (socket, _answer) = within(tokio_tungstenite::client_async(url, stream)).await.unwrap();
-        Self(socket)
+        Self::of(socket)
+    }
+
+    pub(crate) fn of(socket: WebSocketStream<TcpStream>) -> Self {
+        Self(socket, VecDeque::new())
     }
 
     pub(crate) async fn send(&mut self, text: &str) {
         self.0.send(Message::text(text)).await.unwrap();
     }
 
-    /// The next text, or `close CODE REASON`, or `end`.
+    /// The next message or frame, or `close CODE REASON`, or `end`.
     pub(crate) async fn next(&mut self) -> String {
         loop {
+            if let Some(line) = self.1.pop_front() {
+                return line;
+            }
             match within(self.0.next()).await {
-                Some(Ok(Message::Text(text))) => return text.to_string(),
+                Some(Ok(Message::Text(text))) => self.1.extend(text.lines().map(str::to_owned)),
                 Some(Ok(Message::Close(Some(frame)))) => {
                     return format!("close {} {}", u16::from(frame.code), frame.reason);
                 }

@@ -130,7 +130,7 @@ pub(crate) async fn dial(address: SocketAddr) -> Socket {
     request.headers_mut().insert("sec-websocket-protocol", "other, bowline.v1".parse().unwrap());
     let (socket, answer) = within(tokio_tungstenite::client_async(request, stream)).await.unwrap();
     assert_eq!(answer.headers()["sec-websocket-protocol"], "bowline.v1");
-    Socket(socket)
+    Socket::of(socket)
 }
 
 pub(crate) fn code(answer: Result<Resumed, Refused>) -> String {
