@@ -201,7 +201,7 @@ fn enter_object(object: &Arc<dyn Object>, path: Path, args: Option<Payload<Cap>>
             };
         }
         (MemberKind::Method, _, args) => {
-            let bound = Body::Bound(Arc::clone(object), name.clone());
+            let bound = Body::Bound(Arc::clone(object), name.to_string());
             let bound = Stub::from_local(Local::new(bound));
             (First::Answer(Ok(Payload::hole(bound.into_cap()))), args)
         }

@@ -34,7 +34,7 @@ impl Gate {
         };
         match (&self.only, path.first()) {
             (None, _) => Ok(target.clone()),
-            (Some(only), Some(Step::Name(name))) if only.contains(name) => Ok(target.clone()),
+            (Some(only), Some(Step::Name(name))) if only.iter().any(|allowed| *allowed == **name) => Ok(target.clone()),
             (Some(_), _) => Err(None),
         }
     }

@@ -40,13 +40,13 @@ impl IntoStep for Step {
 
 impl IntoStep for &str {
     fn into_step(self) -> Step {
-        Step::Name(self.to_owned())
+        Step::Name(self.into())
     }
 }
 
 impl IntoStep for String {
     fn into_step(self) -> Step {
-        Step::Name(self)
+        Step::Name(self.into())
     }
 }
 

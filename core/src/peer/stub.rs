@@ -336,7 +336,7 @@ impl Stub {
         if method.is_empty() {
             return base.call_at(start, args, repeat);
         }
-        let last = Step::Name(method.to_owned());
+        let last = Step::Name(method.into());
         if start.is_empty() {
             return base.call_at(&[last], args, repeat);
         }

@@ -36,7 +36,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 pub use io::{Closed, ClosedBy, Delivery, Kind, Outcome, Outgoing, Output, Recipe, Ref, Stats};
 pub use listing::{Entry, EntryState};
-pub use path::{Path, Step};
+pub use path::{Name, Path, Step};
 pub use replan::{Adjustment, Remembered, Replanned};
 pub use revive::{Report, Revived, Wanted};
 pub use snapshot::{Snapshot, SnapshotError};

@@ -5,13 +5,14 @@ use std::ops::Deref;
 
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
+use smol_str::SmolStr;
 
 /// One step of a property path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Step {
     /// A property or method.
-    Name(String),
+    Name(Name),
     /// An element of an array.
     Index(u64),
 }
@@ -22,6 +23,49 @@ impl fmt::Display for Step {
             Self::Name(name) => name.fmt(f),
             Self::Index(index) => index.fmt(f),
         }
+    }
+}
+
+/// The name of a property or a method. A short one lies in place.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Name(SmolStr);
+
+impl Deref for Name {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl PartialEq<str> for Name {
+    fn eq(&self, other: &str) -> bool {
+        self.0 == *other
+    }
+}
+
+impl PartialEq<Name> for str {
+    fn eq(&self, other: &Name) -> bool {
+        *self == *other.0
+    }
+}
+
+impl PartialEq<&str> for Name {
+    fn eq(&self, other: &&str) -> bool {
+        self.0 == **other
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl<N: AsRef<str>> From<N> for Name {
+    fn from(name: N) -> Self {
+        Self(SmolStr::new(name))
     }
 }
 

@@ -260,7 +260,7 @@ impl Session {
             let reason = Payload::plain(lost_text(&ErrorCode::StreamInterrupted));
             let result = self.pending(0);
             self.hold(Ref::Target(sink));
-            self.enter(result, sink, Step::Name("abort".to_owned()).into(), Some(reason));
+            self.enter(result, sink, Step::Name("abort".into()).into(), Some(reason));
         }
     }
 

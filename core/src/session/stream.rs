@@ -13,7 +13,7 @@ impl Session {
     /// references in `args` stay the caller's. Returns the wait for the acknowledgement, and how
     /// much the message counts for flow control: its length in UTF-16 units.
     pub fn stream(&mut self, into: Ref, method: &str, args: Payload<Outgoing>) -> (WaitId, usize) {
-        let path = [Step::Name(method.to_owned())];
+        let path = [Step::Name(method.into())];
         let (result, units) = match self.follow(into) {
             Found::Stub(id) => self.send_chunk(id, &path, &args),
             _ => {

@@ -97,11 +97,11 @@ pub(crate) fn path(cursor: &mut Cursor<'_>) -> Result<Path, TextError> {
     }
     loop {
         path.push(match cursor.peek() {
-            Some(b'"') => Step::Name(cursor.string()?.into_owned()),
+            Some(b'"') => Step::Name(cursor.string()?.into()),
             _ => {
                 let text = cursor.number()?;
                 // -1 and 1.5 name no element, but may name a member of an object.
-                text.parse().map_or_else(|_| Step::Name(text.to_owned()), Step::Index)
+                text.parse().map_or_else(|_| Step::Name(text.into()), Step::Index)
             }
         });
         if !cursor.take(b',') {

@@ -224,7 +224,7 @@ impl Client {
             refs: refs.iter().map(|&of| Outgoing { of, path: Path::new() }).collect(),
         };
         let path = if on.object.is_none() { vec![Step::Name("cap".into())] } else { Vec::new() };
-        let path = [path, vec![Step::Name(name.to_owned())]].concat();
+        let path = [path, vec![Step::Name(name.into())]].concat();
         let session = &mut self.endpoint.session;
         let result = session.call(on.of, &path, Some(args));
         if method.is_idempotent() {

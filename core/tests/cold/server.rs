@@ -153,7 +153,7 @@ impl Server {
             return self.endpoint.session.settle(call, Ok(Payload::plain("[\"undefined\"]")));
         };
         let Some(Step::Name(name)) = path.first() else { panic!("a call has a name") };
-        let (method, _) = Method::ALL.into_iter().find(|(_, of)| of == name).expect("only these are called");
+        let (method, _) = Method::ALL.into_iter().find(|(_, of)| name == of).expect("only these are called");
         if id.0 > 0 {
             let said: Value = serde_json::from_str(&args.text).expect("arguments are JSON");
             let number = said[0].as_u64().expect("calls are numbered");
@@ -199,7 +199,7 @@ impl Server {
             if method.is_idempotent() {
                 args.refs.iter().for_each(|&of| self.endpoint.session.retain(of));
                 let path = Method::ALL.iter().filter(|(of, _)| *of == method);
-                let path = path.map(|(_, name)| Step::Name((*name).to_owned())).collect();
+                let path = path.map(|(_, name)| Step::Name((*name).into())).collect();
                 let target = self.objects.iter().find(|(_, of)| of.id == object.id).map(|(&target, _)| target);
                 let target = target.expect("the object is there");
                 self.endpoint.session.keep_for_rerun(call, target, path, Some(args.clone()));

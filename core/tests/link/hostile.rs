@@ -87,7 +87,7 @@ impl End {
     fn act(&mut self) {
         if !self.endpoint.is_overfull() && !self.endpoint.session.is_closed() {
             let session = &mut self.endpoint.session;
-            session.call(session.main(), &[Step::Name("f".to_owned())], Some(Payload::plain("[]")));
+            session.call(session.main(), &[Step::Name("f".into())], Some(Payload::plain("[]")));
         }
         while let Some(output) = self.endpoint.session.poll_output() {
             if let Output::Deliver(delivery) = output {

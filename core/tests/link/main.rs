@@ -34,7 +34,7 @@ fn end(role: Role, rules: LinkRules) -> (Endpoint, Attached) {
 fn call(endpoint: &mut Endpoint, text: &str) {
     let session = &mut endpoint.session;
     let args = Payload { text: format!("[{text:?}]"), refs: Vec::new() };
-    session.call(session.main(), &[Step::Name("f".to_owned())], Some(args));
+    session.call(session.main(), &[Step::Name("f".into())], Some(args));
 }
 
 /// Everything that is written, acks left out.
@@ -268,7 +268,7 @@ fn without_a_link_bytes_are_those_of_a_plain_session() {
     let mut session = bowline_core::session::Session::new(Limits::default(), true);
     call(&mut plain, "a");
     let args = Payload { text: "[\"a\"]".to_owned(), refs: Vec::new() };
-    session.call(session.main(), &[Step::Name("f".to_owned())], Some(args));
+    session.call(session.main(), &[Step::Name("f".into())], Some(args));
     for text in [r#"["push",["pipeline",0,["g"],[]]]"#, "[\"pull\",1]", "{}"] {
         plain.handle_text(transport, at(1), text);
         session.handle_message(text);

@@ -65,7 +65,7 @@ fn numbers(text: &str) -> Payload<Outgoing> {
 }
 
 fn named(name: &str) -> [Step; 1] {
-    [Step::Name(name.to_owned())]
+    [Step::Name(name.into())]
 }
 
 impl App {

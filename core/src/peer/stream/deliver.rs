@@ -25,7 +25,7 @@ pub(crate) fn deliver(
     let [Step::Name(method)] = path else {
         return refuse(receipt, "WritableStream stub only supports direct method calls");
     };
-    match method.as_str() {
+    match &**method {
         "write" => writable.write(args, receipt),
         "close" => writable.close(receipt),
         "abort" => writable.abort(reason(args), receipt),
