@@ -97,12 +97,12 @@ fn whole_calls_stay_within_their_allocations() {
     let idle = joined.client.stats();
     let bytes = vec![7; 64 << 10];
     let counts = [
-        ("a call", 18.5, per_round(&runtime, &joined, async |joined| joined.call().await)),
-        ("64 calls at once", 1_130.0, per_round(&runtime, &joined, async |joined| joined.calls_at_once().await)),
-        ("a chain of eight", 186.0, per_round(&runtime, &joined, async |joined| joined.chain().await)),
-        ("an object", 61.0, per_round(&runtime, &joined, async |joined| joined.object().await)),
-        ("a callback", 50.0, per_round(&runtime, &joined, async |joined| joined.callback().await)),
-        ("64 KiB", 51.0, per_round(&runtime, &joined, async |joined| joined.bytes(&bytes).await)),
+        ("a call", 13.0, per_round(&runtime, &joined, async |joined| joined.call().await)),
+        ("64 calls at once", 650.0, per_round(&runtime, &joined, async |joined| joined.calls_at_once().await)),
+        ("a chain of eight", 118.0, per_round(&runtime, &joined, async |joined| joined.chain().await)),
+        ("an object", 44.0, per_round(&runtime, &joined, async |joined| joined.object().await)),
+        ("a callback", 38.0, per_round(&runtime, &joined, async |joined| joined.callback().await)),
+        ("64 KiB", 37.0, per_round(&runtime, &joined, async |joined| joined.bytes(&bytes).await)),
     ];
     for (what, bound, count) in counts {
         println!("{what}: {count} allocations");

@@ -10,6 +10,7 @@ mod control;
 mod dates;
 mod reattach;
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 
 pub use cold::{Checkpoint, RestoreError, Restored};
@@ -114,6 +115,19 @@ pub struct Attached {
     pub processed: u64,
     /// Messages of ours that will be sent again.
     pub resent: u64,
+}
+
+/// A text that is to be written now.
+pub(crate) struct Transmit<'a> {
+    pub(crate) text: Cow<'a, str>,
+    /// It is as it left before, on another transport.
+    pub(crate) has_left: bool,
+}
+
+impl<'a> Transmit<'a> {
+    fn new(text: Cow<'a, str>) -> Self {
+        Self { text, has_left: false }
+    }
 }
 
 impl Endpoint {
@@ -229,37 +243,33 @@ impl Endpoint {
 
     /// The next text to write on this transport.
     pub fn poll_transmit(&mut self, at: Attachment) -> Option<String> {
+        self.next_transmit(at).map(|next| next.text.into_owned())
+    }
+
+    /// As [`poll_transmit`](Self::poll_transmit), where it lies.
+    pub(crate) fn next_transmit(&mut self, at: Attachment) -> Option<Transmit<'_>> {
         let Some(link) = &mut self.link else {
-            return self.session.poll_transmit();
+            return self.session.next_transmit().map(Transmit::new);
         };
         if link.attached() != Some(at) {
             return None;
         }
         if let Some(text) = link.poll_transmit() {
-            return Some(text);
+            return Some(Transmit { has_left: link.has_left(), text: text.into() });
         }
         // A session that is over is written to its end, whatever that takes.
         let waits = link.is_full() || (link.holds_back() && self.session.calls_next());
-        if (!waits || self.session.is_closed())
-            && let Some(text) = self.session.poll_transmit()
-        {
-            let text = link.send(text);
+        if (!waits || self.session.is_closed()) && self.session.transmit_len() > 0 {
+            let text = self.session.next_transmit()?;
+            link.send(&text);
             if link.became_slow() {
                 let LinkStats { retained_bytes, retained_messages, .. } = link.stats();
                 self.slow = true;
                 self.events.push_back(LinkEvent::PeerSlow { retained_bytes, retained_messages });
             }
-            return Some(text);
+            return Some(Transmit::new(text));
         }
-        if let Some(objects) = self.answer_list() {
-            return Some(objects);
-        }
-        self.goodbye()
-    }
-
-    /// Whether the text that was polled last is as it left before, on another transport.
-    pub(crate) fn has_left(&self) -> bool {
-        self.link.as_ref().is_some_and(|link| link.has_left())
+        self.answer_list().or_else(|| self.goodbye()).map(|text| Transmit::new(text.into()))
     }
 
     /// The text that was polled last leaves as this one; sent again, it will be the same.

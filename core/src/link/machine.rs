@@ -322,10 +322,9 @@ impl Link {
     }
 
     /// Numbers and keeps a message that is written now.
-    pub(crate) fn send(&mut self, text: String) -> String {
-        self.retained.push(&text);
+    pub(crate) fn send(&mut self, text: &str) {
+        self.retained.push(text);
         self.next_out += 1;
-        text
     }
 
     /// Whether the message that was polled last is kept as it left.

@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::Duration;
 
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, Transmit};
 use crate::error::ErrorCode;
 use crate::link::Attachment;
 use crate::peer::leaving::Leaving;
@@ -282,15 +282,16 @@ impl Drive {
             // One that may hold an error is last: what it leaves as is the hook's business, which is
             // not asked under the lock.
             let last = loop {
-                let Some(text) = state.endpoint.poll_transmit(self.at) else {
+                let session = &state.endpoint.session;
+                let all = (session.transmit_bytes() + session.transmit_len()).saturating_sub(1);
+                let Some(Transmit { text, has_left }) = state.endpoint.next_transmit(self.at) else {
                     return state.endpoint.poll_timeout();
                 };
                 (taken, bytes) = (taken + 1, bytes + text.len());
-                if Leaving::concerns(&text) && !state.endpoint.has_left() {
-                    break text;
+                if Leaving::concerns(&text) && !has_left {
+                    break text.into_owned();
                 }
-                let session = &state.endpoint.session;
-                joining.push(text, session.transmit_bytes() + session.transmit_len());
+                joining.push(text, all);
                 if taken == BATCH || bytes >= BATCH_BYTES {
                     return None;
                 }
@@ -299,7 +300,7 @@ impl Drive {
             // How it leaves is how it is kept: a hook sees every error once.
             let text = leaving.message(last);
             self.shared.lock().endpoint.leaves_as(self.at, &text);
-            joining.push(text, 0);
+            joining.push(text.into(), 0);
         }
         None
     }

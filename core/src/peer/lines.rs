@@ -1,6 +1,7 @@
 //! Several messages in one text of the transport, a line each, where both sides know of that: what a
 //! message costs is then a line break, and not what a text of its own does.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::slice;
 
@@ -19,22 +20,27 @@ impl Joining {
         Self { texts: VecDeque::new(), joins }
     }
 
-    /// Queues a message; `more` bytes follow it, as far as is known.
-    pub(crate) fn push(&mut self, mut message: String, more: usize) {
+    /// Queues a message; with what follows it, there may be as many as `all` bytes.
+    pub(crate) fn push(&mut self, mut message: Cow<'_, str>, all: usize) {
+        if !self.joins {
+            return self.texts.push_back(message.into_owned());
+        }
         // Outside of strings, which have none, a line break is white space: that of a peer whose
         // value is passed on as it came.
-        if self.joins && memchr(b'\n', message.as_bytes()).is_some() {
-            message = message.replace('\n', " ");
+        if memchr(b'\n', message.as_bytes()).is_some() {
+            message = message.replace('\n', " ").into();
         }
         match self.texts.back_mut() {
-            Some(last) if self.joins && last.len() + message.len() < LINES_BYTES_MAX => {
-                if last.capacity() == last.len() {
-                    last.reserve_exact((1 + message.len() + more).min(LINES_BYTES_MAX - last.len()));
-                }
+            Some(last) if last.len() + message.len() < LINES_BYTES_MAX => {
                 last.push('\n');
                 last.push_str(&message);
             }
-            _ => self.texts.push_back(message),
+            _ if message.len() < LINES_BYTES_MAX => {
+                let mut text = String::with_capacity(all.clamp(message.len(), LINES_BYTES_MAX));
+                text.push_str(&message);
+                self.texts.push_back(text);
+            }
+            _ => self.texts.push_back(message.into_owned()),
         }
     }
 }
@@ -83,7 +89,7 @@ mod tests {
 
     fn sent(joins: bool, messages: &[&str]) -> Vec<String> {
         let mut joining = Joining::new(joins);
-        messages.iter().for_each(|&message| joining.push(message.to_owned(), 0));
+        messages.iter().for_each(|&message| joining.push(message.into(), 0));
         joining.texts.into()
     }
 

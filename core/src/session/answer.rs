@@ -1,7 +1,6 @@
 //! What the peer holds of ours: its pulls, the answers to them, its releases.
 
 use super::promise::{Found, Settled, Waiter, gone};
-use super::write::Writing;
 use super::{Answer, Export, Ref, Session};
 use crate::id::ExportId;
 use crate::value::Payload;
@@ -105,7 +104,7 @@ impl Session {
             Ok(payload) => ("[\"resolve\",", payload),
             Err(payload) => ("[\"reject\",", payload),
         };
-        let mut message = Writing::results(tag.len() + integer_len(id.0) + payload.text.len() + 2);
+        let mut message = self.new_answer(tag.len() + integer_len(id.0) + payload.text.len() + 2);
         message.text.push_str(tag);
         push_integer(&mut message.text, id.0);
         message.text.push(',');

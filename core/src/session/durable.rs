@@ -3,7 +3,6 @@
 use super::{Path, Recipe, Ref, Rerun, Session};
 use crate::id::{Ids, PromiseId, TargetId};
 use crate::value::Payload;
-use crate::wire::integers_text;
 
 impl Session {
     /// How a local object is made again in another process, in place of what was said before.
@@ -48,7 +47,7 @@ impl Session {
         let count = count.min(self.withheld.releases.len());
         let releases: Vec<_> = self.withheld.releases.drain(..count).collect();
         for (id, mentions) in releases {
-            self.send(integers_text("release", [id.0, mentions]));
+            self.transmit.push_integers("release", [id.0, mentions]);
         }
     }
 

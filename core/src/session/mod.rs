@@ -17,6 +17,7 @@ mod kept;
 mod listing;
 mod map;
 mod message;
+mod outbox;
 mod path;
 mod promise;
 mod reattach;
@@ -32,6 +33,7 @@ mod walk;
 mod window;
 mod write;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 
 pub use io::{Closed, ClosedBy, Delivery, Kind, Outcome, Outgoing, Output, Recipe, Ref, Stats};
@@ -47,6 +49,7 @@ use crate::limits::Limits;
 use crate::value::Payload;
 use gather::{Gather, GatherId};
 use map::Mapper;
+use outbox::Outbox;
 use promise::{Promise, Waiter, Work};
 use sent::SentLog;
 use state::{Answer, Counters, Export, Import, ImportState, Rerun, Target, Withheld};
@@ -98,8 +101,7 @@ pub struct Session {
     /// Bytes of settled results and of arguments of calls that have not begun.
     held_bytes: usize,
     outputs: VecDeque<Output>,
-    transmit: VecDeque<String>,
-    transmit_bytes: usize,
+    transmit: Outbox,
     closed: Option<Closed>,
 }
 
@@ -144,8 +146,7 @@ impl Session {
             answers_owed: 0,
             held_bytes: 0,
             outputs: VecDeque::new(),
-            transmit: VecDeque::new(),
-            transmit_bytes: 0,
+            transmit: Outbox::default(),
             closed: None,
         };
         let what = if has_main {
@@ -302,17 +303,21 @@ impl Session {
 
     /// The next message to send.
     pub fn poll_transmit(&mut self) -> Option<String> {
-        let text = self.transmit.pop_front()?;
-        self.transmit_bytes -= text.len();
+        self.next_transmit().map(Cow::into_owned)
+    }
+
+    /// As [`poll_transmit`](Self::poll_transmit), where it lies.
+    pub(crate) fn next_transmit(&mut self) -> Option<Cow<'_, str>> {
+        let text = self.transmit.pop()?;
         if self.sent.is_on() {
-            self.note_handed(&text);
+            self.sent.note_handed(&text);
         }
         Some(text)
     }
 
     /// Bytes of messages waiting to be sent.
     pub fn transmit_bytes(&self) -> usize {
-        self.transmit_bytes
+        self.transmit.bytes()
     }
 
     /// Messages waiting to be sent.
@@ -327,7 +332,7 @@ impl Session {
 
     /// Whether the next message to be sent is a new call.
     pub(crate) fn calls_next(&self) -> bool {
-        self.transmit.front().is_some_and(|text| text.starts_with(r#"["push""#))
+        self.transmit.iter().next().is_some_and(|text| text.starts_with(r#"["push""#))
     }
 
     /// Answers that the peer has asked for and that are not written yet.

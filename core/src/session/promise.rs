@@ -8,7 +8,7 @@ use super::gather::GatherId;
 use super::{Delivery, ImportState, Path, Ref, Session};
 use crate::id::{ExportId, ImportId, PromiseId, TargetId, WaitId};
 use crate::value::Payload;
-use crate::wire::{error_text, integers_text};
+use crate::wire::error_text;
 
 /// A result: a value, or what a call was rejected with.
 pub(super) type Settled = Result<Payload<Ref>, Payload<Ref>>;
@@ -355,7 +355,7 @@ impl Session {
                 {
                     waiters.push(waiter);
                     if !std::mem::replace(pulled, true) {
-                        self.send(integers_text("pull", [id.0]));
+                        self.transmit.push_integers("pull", [id.0]);
                     }
                 }
             }

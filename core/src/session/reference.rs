@@ -4,7 +4,6 @@ use super::promise::PromiseState;
 use super::{ImportState, Output, Ref, Session};
 use crate::id::ImportId;
 use crate::value::Payload;
-use crate::wire::integers_text;
 
 impl Session {
     /// Holds `of` once more and returns it.
@@ -98,7 +97,7 @@ impl Session {
         if self.withheld.is_on && id.0 < 0 {
             self.withheld.releases.push_back((id, mentions));
         } else {
-            self.send(integers_text("release", [id.0, mentions]));
+            self.transmit.push_integers("release", [id.0, mentions]);
         }
     }
 

@@ -14,7 +14,7 @@ use crate::error::ErrorCode;
 use crate::id::{ExportId, ImportId};
 use crate::session::promise::Waiter;
 use crate::value::Payload;
-use crate::wire::{coded_error_text, integers_text};
+use crate::wire::coded_error_text;
 
 /// What the peer remembers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -85,7 +85,6 @@ impl Session {
         self.reconcile_with(theirs);
         let mut became = Replanned::default();
         self.transmit.clear();
-        self.transmit_bytes = 0;
         let resent = self.decide(theirs, &mut became);
         became.resent = resent.len();
         let (mut hold, pull) = self.settle_imports(theirs, &resent, &mut became);
@@ -94,7 +93,7 @@ impl Session {
         self.send(write(Adjustment::Reconcile { hold: hold.into_iter().collect(), pull }));
         self.send_again(theirs.next_positive, &resent, &write);
         for id in borrowed {
-            self.send(integers_text("release", [id, 1]));
+            self.transmit.push_integers("release", [id, 1]);
         }
         self.settle_exports(theirs, &resent);
         self.run();
@@ -208,7 +207,7 @@ impl Session {
                 Some(import) => {
                     import.mentions = 1;
                     if matches!(import.state, ImportState::Pending { pulled: true, .. }) {
-                        self.send(integers_text("pull", [id.0]));
+                        self.transmit.push_integers("pull", [id.0]);
                     }
                 }
             }
@@ -217,7 +216,7 @@ impl Session {
             self.send(write(Adjustment::Skip { next_positive: self.next.import }));
         }
         for id in unheld {
-            self.send(integers_text("release", [id.0, 1]));
+            self.transmit.push_integers("release", [id.0, 1]);
         }
     }
 

@@ -76,7 +76,6 @@ impl Session {
         self.run();
         self.drop_unheld();
         self.transmit.clear();
-        self.transmit_bytes = 0;
         self.withheld.releases.clear();
         self.outputs.clear();
         let revived = self.account(&waited_for, lives);

@@ -92,6 +92,16 @@ impl SentLog {
         }
     }
 
+    /// The transport takes a message.
+    pub(super) fn note_handed(&mut self, text: &str) {
+        if makes_import(text)
+            && let Some(id) = self.waiting.pop_front()
+            && let Some(sent) = self.calls.get_mut(id)
+        {
+            sent.handed = true;
+        }
+    }
+
     /// Drops the oldest messages, down to half of what may be kept: their calls will be unknown
     /// should the peer forget them, which is no less true.
     fn forget_texts(&mut self) {
@@ -155,16 +165,6 @@ impl Session {
     pub(super) fn note_unkept(&mut self, id: ImportId) {
         if self.sent.is_on() {
             self.sent.waiting.push_back(id);
-        }
-    }
-
-    /// The transport takes a message.
-    pub(super) fn note_handed(&mut self, text: &str) {
-        if makes_import(text)
-            && let Some(id) = self.sent.waiting.pop_front()
-            && let Some(sent) = self.sent.calls.get_mut(id)
-        {
-            sent.handed = true;
         }
     }
 

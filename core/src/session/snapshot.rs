@@ -116,7 +116,6 @@ impl Session {
             held_bytes: _,
             outputs,
             transmit,
-            transmit_bytes: _,
             closed,
         } = self;
         debug_assert!(work.is_empty() && garbage.is_empty(), "between two inputs nothing is left to be done");
@@ -142,7 +141,7 @@ impl Session {
             revived_below: *revived_below,
             is_unreconciled: *is_unreconciled,
             ready: ready.clone(),
-            transmit: transmit.clone(),
+            transmit: transmit.iter().map(str::to_owned).collect(),
         })
     }
 
@@ -159,7 +158,6 @@ impl Session {
             pipes: snapshot.exports.iter().filter(|(_, export)| export.pipe).count(),
             answers_owed: snapshot.exports.iter().filter(|(_, export)| export.answer == Answer::Owed).count(),
             held_bytes: held_bytes(&snapshot),
-            transmit_bytes: snapshot.transmit.iter().map(String::len).sum(),
             limits,
             exports: snapshot.exports,
             imports: snapshot.imports,
@@ -180,7 +178,7 @@ impl Session {
             garbage: Vec::new(),
             ready: snapshot.ready,
             outputs: VecDeque::new(),
-            transmit: snapshot.transmit,
+            transmit: snapshot.transmit.into_iter().collect(),
             closed: None,
         };
         for delivery in &mut session.ready {

@@ -5,7 +5,7 @@ use super::sent::Mentioned;
 use super::{Answer, Export, Import, ImportState, Kind, Outgoing, Ref, Session, Step};
 use crate::id::{ExportId, ImportId, TargetId};
 use crate::value::{HOLE, Payload};
-use crate::wire::{integer_len, integers_text, path_len, push_integer, push_path};
+use crate::wire::{integer_len, path_len, push_integer, push_integers, push_path};
 
 /// A reference in a payload that is being written.
 pub(super) trait Mention {
@@ -44,16 +44,6 @@ pub(super) struct Writing {
 }
 
 impl Writing {
-    /// A message that answers.
-    pub(super) fn results(room: usize) -> Self {
-        Self { text: String::with_capacity(room), promised: Vec::new(), inline: false, mentioned: None }
-    }
-
-    /// A message that calls.
-    fn arguments(room: usize) -> Self {
-        Self { inline: true, ..Self::results(room) }
-    }
-
     /// Something of ours goes out with it.
     fn introduce(&mut self, id: ExportId) {
         if let Some(mentioned) = &mut self.mentioned {
@@ -81,9 +71,14 @@ impl Session {
         id
     }
 
-    /// A call that is to be written, with room for so many bytes of arguments.
-    pub(super) fn new_call(&self, room: usize) -> Writing {
-        Writing { mentioned: self.sent.is_on().then(Mentioned::default), ..Writing::arguments(room) }
+    /// A call that is to be written, with room for so many bytes.
+    pub(super) fn new_call(&mut self, room: usize) -> Writing {
+        Writing { inline: true, mentioned: self.sent.is_on().then(Mentioned::default), ..self.new_answer(room) }
+    }
+
+    /// An answer that is to be written, with room for so many bytes.
+    pub(super) fn new_answer(&mut self, room: usize) -> Writing {
+        Writing { text: self.transmit.blank(room), promised: Vec::new(), inline: false, mentioned: None }
     }
 
     pub(super) fn call_message<M: Mention>(
@@ -93,8 +88,7 @@ impl Session {
         path: &[Step],
         args: Option<&Payload<M>>,
     ) -> Writing {
-        // Exactly, unless names have escapes or arguments have holes: the room that is left in a string
-        // costs one more allocation when it becomes bytes.
+        // Exactly, unless names have escapes or arguments have holes.
         let room = head.len() + integer_len(on.0) + path_len(path) + args.map_or(0, |args| args.text.len() + 1) + 3;
         let mut message = self.new_call(room);
         message.text.push_str(head);
@@ -209,12 +203,11 @@ impl Session {
     }
 
     pub(super) fn send(&mut self, text: String) {
-        self.transmit_bytes += text.len();
-        self.transmit.push_back(text);
+        self.transmit.push(text);
     }
 }
 
 /// Appends an expression of a tag and an id.
 fn push_form(out: &mut String, tag: &str, id: i64) {
-    out.push_str(&integers_text(tag, [id]));
+    push_integers(out, tag, [id]);
 }

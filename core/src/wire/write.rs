@@ -33,25 +33,16 @@ pub(crate) fn path_len(path: &[Step]) -> usize {
     steps.sum::<usize>() + path.len().saturating_sub(1) + 2
 }
 
-/// A message of a tag and integers.
-pub(crate) fn integers_text<const N: usize>(tag: &str, integers: [i64; N]) -> String {
-    let mut buffers = [itoa::Buffer::new(); N];
-    let mut texts = [""; N];
-    for ((text, buffer), integer) in texts.iter_mut().zip(&mut buffers).zip(integers) {
-        *text = buffer.format(integer);
-    }
-    // Exactly: the room that is left in a string costs one more allocation when it becomes bytes.
-    let mut out = String::with_capacity(tag.len() + 5 + texts.iter().map(|text| text.len() + 1).sum::<usize>() - 1);
+/// Appends a list of a tag and integers.
+pub(crate) fn push_integers<const N: usize>(out: &mut String, tag: &str, integers: [i64; N]) {
     out.push_str("[\"");
     out.push_str(tag);
     out.push('"');
-    for text in texts {
+    for integer in integers {
         out.push(',');
-        out.push_str(text);
+        push_integer(out, integer);
     }
     out.push(']');
-    debug_assert_eq!(out.len(), out.capacity(), "the room was counted");
-    out
 }
 
 /// Appends a property path as a list.
