@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker};
 use crate::id::{PromiseId, TargetId};
 use crate::peer::again::{self, Kept, Origin, Plan, Recorded};
 use crate::peer::durability::{CallId, Named};
-use crate::peer::interface::MemberKind;
+use crate::peer::interface::{Member, MemberKind};
 use crate::peer::local::{Body, Local};
 use crate::peer::object::{Answer, Args, Object, Reply, error_payload, rejection, reply};
 use crate::peer::runtime;
@@ -73,10 +73,15 @@ pub(crate) fn deliver(shared: &Arc<Shared>, call: Call) {
         None => Plan::Once,
     };
     let kept = || Kept { target: call.target, path: call.path.clone(), args: call.args.clone() };
+    let member = call.entry.as_ref().and_then(|entry| member_of(entry, &call.path));
     let mut running = Running {
         rest: None,
         interface: "",
-        member: call.entry.as_ref().map_or(Cow::Borrowed(""), |entry| member_of(entry, &call.path)),
+        member: match (member, call.path.first()) {
+            (Some(member), _) => Cow::Borrowed(member.name),
+            (None, Some(step)) => Cow::Owned(step.to_string()),
+            (None, None) => Cow::Borrowed(""),
+        },
         kept: matches!(plan, Plan::Repeat | Plan::Record(..)).then(kept),
         name: call.origin.and_then(|origin| origin.name),
         call: call.call,
@@ -99,7 +104,7 @@ pub(crate) fn deliver(shared: &Arc<Shared>, call: Call) {
                         }
                         .run(),
                     ),
-                    _ => enter(&local, call.path, call.args, &mut running.rest),
+                    _ => enter(&local, member, call.path, call.args, &mut running.rest),
                 }
             }
             (Some(Entry::Foreign(stub)), _) => forward(&stub, call.path, call.args),
@@ -141,19 +146,20 @@ pub(crate) fn drop_quietly<T>(value: T) {
     }
 }
 
-/// How logs speak of what is called.
-fn member_of(entry: &Entry, path: &[Step]) -> Cow<'static, str> {
-    let Some(step) = path.first() else { return Cow::Borrowed("") };
-    if let (Entry::Local(local), Step::Name(name)) = (entry, step)
-        && let Body::Object(object) = &local.body
-        && let Some(member) = object.members().iter().find(|member| member.name == name)
-    {
-        return Cow::Borrowed(member.name);
-    }
-    Cow::Owned(step.to_string())
+/// The member of an object that a path leads to first.
+fn member_of(entry: &Entry, path: &[Step]) -> Option<&'static Member> {
+    let (Entry::Local(local), Some(Step::Name(name))) = (entry, path.first()) else { return None };
+    let Body::Object(object) = &local.body else { return None };
+    object.members().iter().find(|member| member.name == name)
 }
 
-fn enter(local: &Arc<Local>, path: Path, args: Option<Payload<Cap>>, rest: &mut Option<Rest>) -> First {
+fn enter(
+    local: &Arc<Local>,
+    member: Option<&Member>,
+    path: Path,
+    args: Option<Payload<Cap>>,
+    rest: &mut Option<Rest>,
+) -> First {
     match &local.body {
         Body::Gate(gate) => match gate.admit(&path) {
             Ok(stub) => forward(&stub, path, args),
@@ -168,7 +174,7 @@ fn enter(local: &Arc<Local>, path: Path, args: Option<Payload<Cap>>, rest: &mut 
             let message = "Cannot access properties on a ReadableStream stub";
             First::Answer(Err(error_payload("Error", message)))
         }
-        Body::Object(object) => enter_object(object, path, args, rest),
+        Body::Object(object) => enter_object(object, member, path, args, rest),
         Body::Function(function) if path.is_empty() => First::Reply(function(Args::new(args.unwrap_or_default()))),
         Body::Bound(object, method) if path.is_empty() => {
             let args = Args::new(args.unwrap_or_default());
@@ -182,14 +188,14 @@ fn enter(local: &Arc<Local>, path: Path, args: Option<Payload<Cap>>, rest: &mut 
     }
 }
 
-fn enter_object(object: &Arc<dyn Object>, path: Path, args: Option<Payload<Cap>>, rest: &mut Option<Rest>) -> First {
-    let kind = match path.first() {
-        Some(step @ Step::Name(name)) if !is_blocked(step) => {
-            let members = object.members().iter();
-            members.clone().find(|m| m.name == name).map(|m| m.kind)
-        }
-        _ => None,
-    };
+fn enter_object(
+    object: &Arc<dyn Object>,
+    member: Option<&Member>,
+    path: Path,
+    args: Option<Payload<Cap>>,
+    rest: &mut Option<Rest>,
+) -> First {
+    let kind = member.filter(|member| !is_blocked_name(member.name)).map(|member| member.kind);
     let (Some(kind), Some(Step::Name(name))) = (kind, path.first()) else {
         return nothing_there(path, args, rest);
     };

@@ -33,7 +33,7 @@ const TURN: usize = 256;
 
 /// How long releases wait for another message to go with: a client that calls again at once gives back
 /// its last result in the same write.
-const RELEASE_WAIT: Duration = Duration::from_millis(1);
+const RELEASE_WAIT: Duration = Duration::from_millis(4);
 
 /// Messages, and about how many bytes of them, that are taken from a transport, or handed to it,
 /// under one lock.

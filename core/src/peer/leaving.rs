@@ -5,6 +5,7 @@
 //! search.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::LazyLock;
 
 use memchr::memmem;
 
@@ -15,6 +16,8 @@ use crate::wire::error_text;
 
 /// How every error begins. A session writes it in this spelling, also where a peer did not.
 const ERROR: &str = "[\"error\"";
+
+static FINDER: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(ERROR));
 
 /// What a message on its way out goes through.
 #[derive(Debug)]
@@ -34,7 +37,7 @@ impl Leaving {
     pub(crate) fn concerns(text: &str) -> bool {
         // Half of all messages are numbers.
         let is_numbers = text.starts_with("[\"pull\"") || text.starts_with("[\"release\"");
-        !is_numbers && memmem::find(text.as_bytes(), ERROR.as_bytes()).is_some() && !text.starts_with('{')
+        !is_numbers && FINDER.find(text.as_bytes()).is_some() && !text.starts_with('{')
     }
 
     /// The message to send.

@@ -73,13 +73,9 @@ impl<'a, T: AsRef<str>> Iterator for Lines<'a, T> {
                 text
             }
         };
-        match rest.split_once('\n') {
-            Some((line, after)) => {
-                self.rest = Some(after);
-                Some(line)
-            }
-            None => Some(rest),
-        }
+        let Some(end) = memchr(b'\n', rest.as_bytes()) else { return Some(rest) };
+        self.rest = Some(&rest[end + 1..]);
+        Some(&rest[..end])
     }
 }
 

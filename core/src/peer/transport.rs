@@ -46,7 +46,7 @@ pub trait Receiving: Send + 'static {
 /// The half of a transport that writes.
 pub trait Sending: Send + 'static {
     /// Whether a flush costs much more than a message does. Then a session has releases, which nobody
-    /// waits for, wait a millisecond for other messages to go with.
+    /// waits for, wait four milliseconds for other messages to go with.
     const FLUSH_IS_DEAR: bool = false;
 
     /// Queues one message, waiting when the queue is full. Not resumed once it was dropped, so

@@ -93,7 +93,9 @@ impl Path {
 
     /// Without so many steps, which are taken.
     pub(crate) fn after(mut self, steps: usize) -> Self {
-        self.0.drain(..steps);
+        if steps > 0 {
+            self.0.drain(..steps);
+        }
         self
     }
 }
