@@ -5,7 +5,7 @@
 use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{Generics, Ident, parse_quote};
+use syn::{Generics, Ident, WherePredicate, parse_quote};
 
 use crate::attributes::conditions;
 use crate::generics::{marker, preceded, sendable};
@@ -32,20 +32,52 @@ pub(crate) fn render(interface: &Interface) -> TokenStream {
     }
 }
 
-/// The type parameter that stands for the user's object.
-fn object() -> Ident {
-    Ident::new("__Object", Span::mixed_site())
+/// The user's object, in a type parameter that stands for it or for where it lies.
+struct Place {
+    param: Ident,
+    /// What the answering side has.
+    held: TokenStream,
+    /// What that leads to.
+    object: TokenStream,
+    /// Bounds that make it a place at all.
+    bound: Option<WherePredicate>,
+    /// Makes one of an object.
+    make: TokenStream,
+}
+
+impl Place {
+    /// An object lies where it is answered for, or in an `Arc` that the application has as well. For
+    /// methods that are given that `Arc` there is no other place.
+    fn of(interface: &Interface) -> Self {
+        let path = quote!(::bowline::__private);
+        if interface.members.iter().any(|member| member.receiver.shared) {
+            let param = Ident::new("__Object", Span::mixed_site());
+            let make = quote!(#path::Arc::new);
+            return Self { held: quote!(#path::Arc<#param>), object: quote!(#param), bound: None, make, param };
+        }
+        let param = Ident::new("__Held", Span::mixed_site());
+        let bound = parse_quote!(#param: ::core::ops::Deref + ::core::marker::Send + ::core::marker::Sync + 'static);
+        Self {
+            held: quote!(#param),
+            object: quote!(<#param as ::core::ops::Deref>::Target),
+            bound: Some(bound),
+            make: quote!(#path::Owned),
+            param,
+        }
+    }
 }
 
 fn dispatcher(interface: &Interface) -> TokenStream {
     let Interface { name, generics, members, .. } = interface;
     let text = reference::name(interface);
     let (_, of_interface, _) = generics.split_for_impl();
-    let object = object();
+    let Place { param, held, object, bound, .. } = Place::of(interface);
     let declared = declared(generics);
     let marker = marker(generics).map(|ty| quote!(types: #ty,));
-    let mut bounded = preceded(parse_quote!(#object), &sendable(generics));
-    bounded.make_where_clause().predicates.push(parse_quote!(#object: #name #of_interface));
+    let mut bounded = preceded(parse_quote!(#param), &sendable(generics));
+    let predicates = &mut bounded.make_where_clause().predicates;
+    predicates.extend(bound);
+    predicates.push(parse_quote!(#object: #name #of_interface + ::core::marker::Sized));
     let (on, of_type, bounds) = bounded.split_for_impl();
     let (_, of_reference, _) = generics.split_for_impl();
     let reference = quote!(#text #of_reference);
@@ -56,8 +88,8 @@ fn dispatcher(interface: &Interface) -> TokenStream {
     let (methods, properties) = (arms(Kind::Method), arms(Kind::Property));
     let path = quote!(::bowline::__private);
     quote! {
-        struct __Dispatch<#object, #declared> {
-            object: #path::Arc<#object>,
+        struct __Dispatch<#param, #declared> {
+            object: #held,
             #marker
         }
 
@@ -108,7 +140,7 @@ fn arm(interface: &Interface, member: &Member) -> TokenStream {
     let conditions = conditions(attrs);
     let path = quote!(::bowline::__private);
     let (_, of_interface, _) = interface.generics.split_for_impl();
-    let (of, object) = (&interface.name, object());
+    let (of, Place { object, .. }) = (&interface.name, Place::of(interface));
     let (ok, err) = (&output.ok, reference::error(member));
     let locals: Vec<_> = (0..args.len()).map(|at| format_ident!("arg{at}", span = Span::mixed_site())).collect();
     let types = args.iter().map(|arg| &arg.ty);
@@ -125,7 +157,7 @@ fn arm(interface: &Interface, member: &Member) -> TokenStream {
         }
     };
     let rest = rest.iter().map(|_| quote!(rest));
-    let receiver = if member.receiver.shared { quote!(#path::Arc::clone(&self.object)) } else { quote!(&self.object) };
+    let receiver = if member.receiver.shared { quote!(#path::Arc::clone(&self.object)) } else { quote!(&*self.object) };
     let call = quote!(<#object as #of #of_interface>::#name(#receiver #(, #locals)* #(, #rest)*).await);
     let result = if output.err.is_some() { call } else { quote!(::core::result::Result::Ok(#call)) };
     let reply = quote_spanned!(output.whole.span()=> ::bowline::__private::reply::<#ok, #err>);
@@ -155,6 +187,7 @@ fn constructors(interface: &Interface) -> TokenStream {
     let (_, of_interface, _) = generics.split_for_impl();
     let made = marker(generics).map(|_| quote!(types: ::core::marker::PhantomData,));
     let description = description(interface);
+    let Place { make, .. } = Place::of(interface);
     quote! {
         impl #on #name #of_type #bounds {
             /// What the interface looks like to a peer.
@@ -162,7 +195,8 @@ fn constructors(interface: &Interface) -> TokenStream {
 
             /// A reference to an object of ours, which lives until nobody refers to it any more.
             #vis fn new(object: impl #of #of_interface) -> Self {
-                Self::from_arc(::bowline::__private::Arc::new(object))
+                let stub = ::bowline::Stub::new(__Dispatch { object: #make(object), #made });
+                <Self as ::bowline::Reference>::from_stub(stub)
             }
 
             /// A reference to an object of ours that we go on using ourselves.
@@ -175,8 +209,7 @@ fn constructors(interface: &Interface) -> TokenStream {
             /// the object's recipe says now.
             #vis fn durable(object: impl #of #of_interface + ::bowline::Durable) -> Self {
                 let recipe = ::bowline::Durable::recipe(&object);
-                let object = ::bowline::__private::Arc::new(object);
-                let stub = ::bowline::Stub::durable(__Dispatch { object, #made }, recipe);
+                let stub = ::bowline::Stub::durable(__Dispatch { object: #make(object), #made }, recipe);
                 <Self as ::bowline::Reference>::from_stub(stub)
             }
         }

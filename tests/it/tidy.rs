@@ -15,7 +15,7 @@ const IMPORTS: &[(&str, &[&str], &[&str])] = &[
     ("error", &[], &["serde"]),
     ("value", &[], &["base64", "base64_simd", "http", "itoa", "ryu_js", "serde", "serde_json", "thiserror", "url"]),
     ("wire", &["id", "limits", "value", "session::Path", "session::Step"], &["itoa", "serde_json", "thiserror", "url"]),
-    ("session", &["id", "limits", "error", "value", "wire"], &["serde", "smallvec"]),
+    ("session", &["id", "limits", "error", "value", "wire"], &["serde", "smallvec", "smol_str"]),
     ("link", &["id", "time", "limits", "error"], &["serde", "serde_json", "zeroize"]),
     (
         "resume",

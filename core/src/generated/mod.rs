@@ -11,7 +11,22 @@ pub use crate::peer::{Args, ErrorCase, Object, Reply, reply};
 pub use crate::typescript;
 pub use crate::value::Spread;
 
+use std::ops::Deref;
+
 use crate::value::ErrorValue;
+
+/// An object that lies where it is answered for, as one that others refer to as well lies in an
+/// [`Arc`].
+#[derive(Debug)]
+pub struct Owned<T>(pub T);
+
+impl<T> Deref for Owned<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
 
 /// The answer of a call that was refused before the method was entered.
 pub fn refuse(error: ErrorValue) -> Reply {

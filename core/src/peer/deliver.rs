@@ -176,7 +176,8 @@ fn enter(
         }
         Body::Object(object) => enter_object(object, member, path, args, rest),
         Body::Function(function) if path.is_empty() => First::Reply(function(Args::new(args.unwrap_or_default()))),
-        Body::Bound(object, method) if path.is_empty() => {
+        Body::Bound(bound) if path.is_empty() => {
+            let (object, method) = &**bound;
             let args = Args::new(args.unwrap_or_default());
             match Arc::clone(object).call(method, args) {
                 Some(reply) => First::Reply(reply),
@@ -207,7 +208,7 @@ fn enter_object(
             };
         }
         (MemberKind::Method, _, args) => {
-            let bound = Body::Bound(Arc::clone(object), name.to_string());
+            let bound = Body::Bound(Box::new((Arc::clone(object), name.to_string())));
             let bound = Stub::from_local(Local::new(bound));
             (First::Answer(Ok(Payload::hole(bound.into_cap()))), args)
         }

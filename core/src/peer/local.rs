@@ -26,7 +26,7 @@ pub(crate) enum Body {
     /// Methods and properties.
     Object(Arc<dyn Object>),
     /// One method of an object, read without being called.
-    Bound(Arc<dyn Object>, String),
+    Bound(Box<(Arc<dyn Object>, String)>),
     /// Whatever is asked for.
     Dynamic(Arc<dyn DynTarget>),
     /// Callable, and nothing else.
@@ -36,7 +36,7 @@ pub(crate) enum Body {
     /// The end of a stream that is written to.
     Writable(Writable),
     /// The end of a stream that is read.
-    Readable(Readable),
+    Readable(Box<Readable>),
 }
 
 impl Local {
@@ -74,7 +74,8 @@ impl Body {
     /// What logs call it.
     pub(crate) fn interface(&self) -> &'static str {
         match self {
-            Self::Object(object) | Self::Bound(object, _) => object.interface(),
+            Self::Object(object) => object.interface(),
+            Self::Bound(bound) => bound.0.interface(),
             Self::Dynamic(_) => "dynamic target",
             Self::Function(_) => "function",
             Self::Gate(_) => "guarded reference",

@@ -127,9 +127,9 @@ impl Shared {
                 Found::Sleeper(at) => Entry::Dormant(at),
                 Found::Lost | Found::Open if endpoint.session.recipe(target).is_some() => {
                     tracing::warn!("an object whose recipe leads back to itself, or too far, was not restored");
-                    Entry::Lost(Unmade(ErrorCode::RestoreFailed))
+                    Entry::Lost(Box::new(Unmade(ErrorCode::RestoreFailed)))
                 }
-                Found::Lost | Found::Open => Entry::Lost(Unmade(ErrorCode::CapabilityLost)),
+                Found::Lost | Found::Open => Entry::Lost(Box::new(Unmade(ErrorCode::CapabilityLost))),
             };
             entries.insert(target, entry);
         }
@@ -197,7 +197,7 @@ impl Shared {
             && let Some(sleeper) = state.revival.sleepers.get_mut(at)
         {
             tracing::error!("objects cannot be made again without an async runtime");
-            sleeper.progress = Progress::Done(Entry::Lost(Unmade(ErrorCode::RestoreFailed)));
+            sleeper.progress = Progress::Done(Entry::Lost(Box::new(Unmade(ErrorCode::RestoreFailed))));
         }
     }
 
@@ -241,7 +241,7 @@ impl Shared {
     fn made(self: &Arc<Self>, at: usize, made: Result<Stub, Unmade>) {
         let entry = match made {
             Ok(stub) => Entry::from(stub),
-            Err(unmade) => Entry::Lost(unmade),
+            Err(unmade) => Entry::Lost(Box::new(unmade)),
         };
         let mut state = self.lock();
         let Some(sleeper) = state.revival.sleepers.get_mut(at) else {

@@ -109,7 +109,7 @@ pub(crate) enum Entry {
     /// An object that has not been made again yet, by its place among those.
     Dormant(usize),
     /// An object that is gone.
-    Lost(Unmade),
+    Lost(Box<Unmade>),
 }
 
 impl From<Stub> for Entry {

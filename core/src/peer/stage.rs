@@ -70,7 +70,7 @@ impl State {
                 let (entry, exit) = Pipe::ends(Use::Read, 1);
                 let (entry, exit) = (Writable::Pipe(entry), Readable::new(Box::new(exit)));
                 self.targets.insert(sink, Entry::Local(Local::new(Body::Writable(entry))));
-                self.targets.insert(source, Entry::Local(Local::new(Body::Readable(exit))));
+                self.targets.insert(source, Entry::Local(Local::new(Body::Readable(Box::new(exit)))));
                 return None;
             }
             Output::Pump { source, into } => {

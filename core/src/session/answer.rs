@@ -44,7 +44,7 @@ impl Session {
             self.answers_owed -= usize::from(export.answer == Answer::Owed);
             self.pipes -= usize::from(export.pipe);
             self.let_go(export.what);
-            export.unclaimed.into_iter().for_each(|source| self.let_go(source));
+            export.unclaimed.into_iter().for_each(|source| self.let_go(*source));
         }
     }
 

@@ -43,7 +43,7 @@ impl Audit {
         let mut audit = Self::default();
         for (_, export) in session.exports.iter() {
             audit.hold(export.what);
-            export.unclaimed.iter().for_each(|&of| audit.hold(of));
+            export.unclaimed.iter().for_each(|of| audit.hold(**of));
         }
         for (_, import) in session.imports.iter() {
             match &import.state {

@@ -77,7 +77,7 @@ pub(super) struct Export {
     pub(super) pipe: bool,
     /// The readable end of a pipe, held until the peer names it.
     #[serde(rename = "u", default, skip_serializing_if = "Option::is_none")]
-    pub(super) unclaimed: Option<Ref>,
+    pub(super) unclaimed: Option<Box<Ref>>,
 }
 
 impl Export {

@@ -56,16 +56,16 @@ impl Session {
     fn add_pipe_export(&mut self, sink: Ref, source: Ref) {
         let id = self.add_answer(sink, false);
         if let Some(export) = self.exports.get_mut(id) {
-            (export.pipe, export.unclaimed) = (true, Some(source));
+            (export.pipe, export.unclaimed) = (true, Some(Box::new(source)));
             self.pipes += 1;
         }
     }
 
     /// The peer names the readable end of a pipe, which it can do once.
     pub(super) fn claim_pipe(&mut self, id: i64) -> Result<Ref, WireError> {
-        self.exports.get_mut(ExportId(id)).and_then(|export| export.unclaimed.take()).ok_or_else(|| {
-            WireError::error(format!("Export {id} is not a pipe or its readable end was already consumed."))
-        })
+        self.exports.get_mut(ExportId(id)).and_then(|export| export.unclaimed.take()).map(|source| *source).ok_or_else(
+            || WireError::error(format!("Export {id} is not a pipe or its readable end was already consumed.")),
+        )
     }
 
     /// Opens a pipe for a readable that is being sent to the peer.

@@ -45,14 +45,14 @@ impl<T> Reader<T> {
     }
 
     pub(crate) fn from_source(source: Box<dyn Source>) -> Self {
-        Self::from_local(Local::new(Body::Readable(Readable::new(source))))
+        Self::from_local(Local::new(Body::Readable(Box::new(Readable::new(source)))))
     }
 
     /// The reader that `cap` is; of anything else, one that fails.
     pub(crate) fn of_cap(cap: &Cap) -> Self {
         match Stub::from_cap(cap).as_local() {
             Some(local) => Self::from_local(Arc::clone(local)),
-            None => Self::from_local(Local::new(Body::Readable(Readable::default()))),
+            None => Self::from_local(Local::new(Body::Readable(Box::default()))),
         }
     }
 
