@@ -32,13 +32,18 @@ const LINGER: Duration = Duration::from_secs(5);
 const TURN: usize = 256;
 
 /// How long releases wait for another message to go with: a client that calls again at once gives back
-/// its last result in the same write.
+/// its last result in the same write. A shorter wait than a tick of the kernel's clock, 4 ms on many, has
+/// a timer set for every call.
 const RELEASE_WAIT: Duration = Duration::from_millis(4);
 
 /// Messages, and about how many bytes of them, that are taken from a transport, or handed to it,
 /// under one lock.
 const BATCH: usize = 64;
 const BATCH_BYTES: usize = 64 << 10;
+
+/// About how many bytes are taken from a transport before what they ask for is carried out: with many
+/// more, the peer waits for its answers while there is nothing else for it to do.
+const READ_BYTES: usize = 16 << 10;
 
 /// The close code of an ended session; the reason is its error.
 const SESSION_OVER: u16 = 3000;
@@ -379,7 +384,7 @@ fn is_usual(text: &str) -> bool {
 /// Takes messages that are there, and what came behind them if it is none.
 fn collect<R: Receiving>(receiver: &mut R, texts: &mut Vec<R::Text>) -> Option<TransportEnd> {
     let mut bytes = 0;
-    while texts.len() < BATCH && bytes < BATCH_BYTES {
+    while texts.len() < BATCH && bytes < READ_BYTES {
         match receiver.try_receive()? {
             Ok(text) => {
                 bytes += text.as_ref().len();
