@@ -53,40 +53,55 @@ impl From<TransportEnd> for Failure {
     }
 }
 
-impl Linked {
-    /// Runs the socket to its end.
-    pub(crate) async fn serve<S>(mut self, transport: WebSocket<S>, ending: Ending<S>, parting: Parting)
-    where
-        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    {
-        let (mut sender, receiver) = transport.split();
-        let mut receiver = Preceded::new(receiver);
-        let handshake = self.service.http.handshake;
-        // On its own, so that a session does not keep the room that its handshake took.
-        let opening = Box::pin(self.open(&mut sender, &mut receiver));
-        let opened = timeout(handshake, opening).await.unwrap_or_else(|_elapsed| {
-            Err(Refused::new(ErrorCode::HandshakeRequired, format!("no session within {handshake:?}")).into())
-        });
-        match opened {
-            Ok((admitted, greeting)) => {
-                let span = tracing::debug_span!("session", id = admitted.entry.id, epoch = admitted.epoch);
-                let turn =
-                    admitted.entry.connection.drive(admitted.attached, (sender, receiver), Some(greeting.write()));
-                self.run(admitted, Box::pin(turn), &parting).instrument(span).await;
-            }
-            Err(Failure::Refused(refused)) => {
+impl Failure {
+    async fn tell(self, sender: &mut impl Sending, parting: &Parting) {
+        match self {
+            Self::Refused(refused) => {
                 tracing::debug!(
                     monotonic_counter.bowline_sessions_refused = 1_u64,
                     code = %refused.code, message = refused.message, "no session"
                 );
                 parting.set(refused.code.close_code(), refused.code.as_str());
                 // Whoever has gone does not need to be told.
-                drop(say(&mut sender, &Frame::Rejected(refused)).await);
+                drop(say(sender, &Frame::Rejected(refused)).await);
             }
-            Err(Failure::Gone) => tracing::debug!("gone before a session"),
+            Self::Gone => tracing::debug!("gone before a session"),
         }
-        let traffic = ending.finish().await;
-        tracing::debug!(?traffic, "socket closed");
+    }
+}
+
+impl Linked {
+    /// Runs the socket to its end.
+    #[expect(clippy::manual_async_fn, reason = "a block has its captures once, a function its parameters twice")]
+    pub(crate) fn serve<S>(
+        mut self,
+        transport: WebSocket<S>,
+        ending: Ending<S>,
+        parting: Parting,
+    ) -> impl Future<Output = ()> + Send
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        async move {
+            let (mut sender, receiver) = transport.split();
+            let mut receiver = Preceded::new(receiver);
+            let handshake = self.service.http.handshake;
+            // On its own, so that a session does not keep the room that its handshake took.
+            let opening = Box::pin(self.open(&mut sender, &mut receiver));
+            let opened = timeout(handshake, opening).await.unwrap_or_else(|_elapsed| {
+                Err(Refused::new(ErrorCode::HandshakeRequired, format!("no session within {handshake:?}")).into())
+            });
+            match opened {
+                Ok((admitted, greeting)) => {
+                    let span = tracing::debug_span!("session", id = admitted.entry.id, epoch = admitted.epoch);
+                    let turn = admitted.entry.connection.drive(admitted.attached, (sender, receiver), Some(greeting));
+                    self.run(admitted, Box::pin(turn), &parting).instrument(span).await;
+                }
+                Err(failure) => Box::pin(failure.tell(&mut sender, &parting)).await,
+            }
+            let traffic = ending.finish().await;
+            tracing::debug!(?traffic, "socket closed");
+        }
     }
 
     /// The handshake. What the client sends behind its hello stays unread until it is answered.
@@ -94,14 +109,17 @@ impl Linked {
         &mut self,
         sender: &mut impl Sending,
         receiver: &mut Preceded<R>,
-    ) -> Result<(Admitted, Frame), Failure> {
+    ) -> Result<(Admitted, String), Failure> {
         let service = self.service.clone();
         let _opening = service.registry.begin_opening(service.http.unauthenticated)?;
         let challenge = random::<32>();
         say(sender, &Frame::Challenge { challenge: challenge.clone() }).await?;
         let text = receiver.receive().await?;
         match Opening::read(text.as_ref())? {
-            Opening::Hello(hello) => self.hello(hello, sender, receiver).await,
+            Opening::Hello(hello) => {
+                let (admitted, welcome) = self.hello(hello, sender, receiver).await?;
+                Ok((admitted, Frame::Welcome(welcome).write()))
+            }
             Opening::Resume(resume) => {
                 let from = self.peer.address.map(|address| address.ip());
                 service.registry.may_resume(from)?;
@@ -112,7 +130,7 @@ impl Linked {
                     session = admitted.entry.id, epoch = admitted.epoch, mode = ?resumed.mode,
                     replayed = resumed.replay_count, "session resumed"
                 );
-                Ok((admitted, Frame::Resumed(resumed)))
+                Ok((admitted, Frame::Resumed(resumed).write()))
             }
         }
     }
@@ -153,7 +171,7 @@ impl Linked {
         hello: Hello,
         sender: &mut impl Sending,
         receiver: &mut Preceded<R>,
-    ) -> Result<(Admitted, Frame), Failure> {
+    ) -> Result<(Admitted, Welcome), Failure> {
         let mut credentials = hello.auth.clone();
         if credentials.scheme == Credentials::NONE {
             credentials = auth::of_headers(&self.peer);
@@ -185,7 +203,7 @@ impl Linked {
             monotonic_counter.bowline_sessions_opened = 1_u64,
             session = admitted.entry.id, client = ?hello.client, "session opened"
         );
-        Ok((admitted, Frame::Welcome(welcome)))
+        Ok((admitted, welcome))
     }
 
     async fn open_new(

@@ -81,7 +81,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Ending<S> {
 
     /// Reads the raw stream: after our close frame nothing that arrives has a meaning.
     async fn linger(&self) {
-        let mut scratch = [0; 4096];
+        // Not in the future, where every open session would have room for it.
+        let mut scratch = vec![0; 4096];
         loop {
             let mut read = ReadBuf::new(&mut scratch);
             let polled = poll_fn(|cx| Pin::new(lock(&self.socket).stream.get_mut()).poll_read(cx, &mut read)).await;

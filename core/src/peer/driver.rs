@@ -5,7 +5,7 @@
 //! what piles up meanwhile is bounded by `Limits::outbound_bytes`.
 
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::Duration;
@@ -80,17 +80,19 @@ pub(crate) fn drive<T: Transport>(
     let drive = Drive { shared, at, joins_lines, end: OnceLock::new() };
     async move {
         let (sender, receiver) = transport.split();
-        let leaving = Leaving::new(drive.shared.options().clone());
-        join(&drive.shared, drive.read(receiver), drive.write(sender, greeting, leaving)).await;
+        let leaving = Leaving::new(drive.shared.options());
+        join(&drive.shared, pin!(drive.read(receiver)), pin!(drive.write(sender, greeting, leaving))).await;
         drive.over()
     }
 }
 
 /// Reads and writes until the writer is through. The reader goes first in every poll: that way
 /// the answers to all that was read share a write.
-async fn join(shared: &Arc<Shared>, reader: impl Future<Output = ()>, writer: impl Future<Output = ()>) {
-    let mut reader = pin!(reader);
-    let mut writer = pin!(writer);
+async fn join(
+    shared: &Arc<Shared>,
+    mut reader: Pin<&mut impl Future<Output = ()>>,
+    mut writer: Pin<&mut impl Future<Output = ()>>,
+) {
     let mut linger = pin!(linger(shared));
     let mut reading = true;
     poll_fn(|cx| {

@@ -5,11 +5,11 @@
 //! search.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use memchr::memmem;
 
-use crate::peer::options::Options;
+use crate::peer::options::{Hook, Options};
 use crate::value::text::{Cursor, TextError};
 use crate::value::{self, DEPTH_MAX, ErrorValue, Object, Payload, Value};
 use crate::wire::error_text;
@@ -20,16 +20,15 @@ const ERROR: &str = "[\"error\"";
 static FINDER: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(ERROR));
 
 /// What a message on its way out goes through.
-#[derive(Debug)]
 pub(crate) struct Leaving {
-    options: Options,
+    hook: Option<Arc<Hook>>,
     /// The message of the abort that was sent.
     aborted: Option<String>,
 }
 
 impl Leaving {
-    pub(crate) fn new(options: Options) -> Self {
-        Self { options, aborted: None }
+    pub(crate) fn new(options: &Options) -> Self {
+        Self { hook: options.hook(), aborted: None }
     }
 
     /// Whether there may be errors in a text. What is no list is a frame of the link, and none of a
@@ -45,7 +44,8 @@ impl Leaving {
         if !Self::concerns(&text) {
             return text;
         }
-        let mut rewrite = Rewrite { options: &self.options, cursor: Cursor::new(&text), out: String::new(), copied: 0 };
+        let mut rewrite =
+            Rewrite { hook: self.hook.as_deref(), cursor: Cursor::new(&text), out: String::new(), copied: 0 };
         let tag = rewrite.message();
         debug_assert!(tag.is_ok(), "a session writes well-formed messages");
         let sent = rewrite.finish();
@@ -71,7 +71,7 @@ fn abort_message(text: &str) -> Option<String> {
 
 /// A message that is copied with its errors replaced.
 struct Rewrite<'a> {
-    options: &'a Options,
+    hook: Option<&'a Hook>,
     cursor: Cursor<'a>,
     out: String,
     /// How much of the text is in `out`.
@@ -161,7 +161,7 @@ impl<'a> Rewrite<'a> {
 
     /// An error whose tag has been read; it began at `start`.
     fn error(&mut self, start: Cursor<'a>, depth: usize) -> Result<(), TextError> {
-        let Some(hook) = self.options.hook() else {
+        let Some(hook) = self.hook else {
             return self.without_stack(depth);
         };
         self.cursor = start.clone();

@@ -17,7 +17,7 @@ pub struct Options {
     pub(crate) durability: Option<Arc<Durability>>,
 }
 
-type Hook = dyn Fn(ErrorValue) -> ErrorValue + Send + Sync;
+pub(crate) type Hook = dyn Fn(ErrorValue) -> ErrorValue + Send + Sync;
 
 impl Options {
     /// The defaults.
@@ -61,11 +61,11 @@ impl Options {
     /// A message as it leaves, for those who write one beside a session: see
     /// [`on_send_error`](Self::on_send_error).
     pub fn message_to_send(&self, text: String) -> String {
-        Leaving::new(self.clone()).message(text)
+        Leaving::new(self).message(text)
     }
 
-    pub(crate) fn hook(&self) -> Option<&Hook> {
-        self.on_send_error.as_deref()
+    pub(crate) fn hook(&self) -> Option<Arc<Hook>> {
+        self.on_send_error.clone()
     }
 }
 
