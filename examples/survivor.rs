@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, Sender};
 use std::time::{Duration, Instant};
 
 use bowline::store::SqliteStore;
@@ -26,6 +27,12 @@ use tokio::net::TcpListener;
 use tokio::time::sleep;
 
 const KILLS: usize = 5;
+
+/// How long the client works between two ends of its server.
+const WORKS: Duration = Duration::from_millis(700);
+
+/// How long a gap may last.
+const PATIENCE: Duration = Duration::from_secs(8);
 
 /// The lives of a server.
 const VERSIONS: [u32; 2] = [1, 2];
@@ -303,18 +310,21 @@ fn direct() -> Result<(), Box<dyn Error>> {
     await_listener(&address);
     let mut client = Process::start(&["client", &format!("ws://{address}")], Stdio::piped())?;
     let lines = BufReader::new(client.0.stdout.take().ok_or("no output")?).lines();
-    let listening = std::thread::spawn(move || listen(lines));
-    std::thread::sleep(Duration::from_millis(600));
+    let (tell, told) = mpsc::channel();
+    let listening = std::thread::spawn(move || listen(lines, &tell));
+    std::thread::sleep(WORKS);
     for kill in 1..=KILLS {
         println!("kill {kill}");
         server.kill()?;
         server = start("1")?;
-        std::thread::sleep(Duration::from_millis(1_400 + 37 * kill as u64));
+        told.recv_timeout(PATIENCE)?;
+        std::thread::sleep(WORKS + Duration::from_millis(37 * kill as u64));
     }
     println!("deploy version 2");
     server.ask_to_stop()?;
     let mut server = start("2")?;
-    std::thread::sleep(Duration::from_millis(1_500));
+    told.recv_timeout(PATIENCE)?;
+    std::thread::sleep(WORKS);
     client.ask_to_stop()?;
     let (answered, gaps) = listening.join().map_err(|_| "the client's output cannot be read")?;
     server.ask_to_stop()?;
@@ -335,8 +345,9 @@ fn direct() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Prints what the client says, but for its answered calls, which are counted.
-fn listen(lines: impl Iterator<Item = std::io::Result<String>>) -> (Vec<u64>, usize) {
+/// Prints what the client says, but for its answered calls, which are counted, and tells of each gap
+/// that is over.
+fn listen(lines: impl Iterator<Item = std::io::Result<String>>, tell: &Sender<()>) -> (Vec<u64>, usize) {
     let (mut answered, mut gaps) = (Vec::new(), 0);
     for line in lines.map_while(Result::ok) {
         if let Some(number) = line.strip_prefix("answered ").and_then(|number| number.parse().ok()) {
@@ -346,6 +357,8 @@ fn listen(lines: impl Iterator<Item = std::io::Result<String>>) -> (Vec<u64>, us
         if line.starts_with("gap ") {
             assert!(line.ends_with(" 0 objects lost"), "{line}");
             gaps += 1;
+            // Nobody waits any more at the very end.
+            let _ = tell.send(());
         }
         println!("  client: {line}");
     }

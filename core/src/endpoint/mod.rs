@@ -259,15 +259,19 @@ impl Endpoint {
         }
         // A session that is over is written to its end, whatever that takes.
         let waits = link.is_full() || (link.holds_back() && self.session.calls_next());
-        if (!waits || self.session.is_closed()) && self.session.transmit_len() > 0 {
-            let text = self.session.next_transmit()?;
-            link.send(&text);
-            if link.became_slow() {
-                let LinkStats { retained_bytes, retained_messages, .. } = link.stats();
-                self.slow = true;
-                self.events.push_back(LinkEvent::PeerSlow { retained_bytes, retained_messages });
+        if !waits || self.session.is_closed() {
+            if self.session.transmit_len() > 0 {
+                let text = self.session.next_transmit()?;
+                link.send(&text);
+                if link.became_slow() {
+                    let LinkStats { retained_bytes, retained_messages, .. } = link.stats();
+                    self.slow = true;
+                    self.events.push_back(LinkEvent::PeerSlow { retained_bytes, retained_messages });
+                }
+                return Some(Transmit::new(text));
             }
-            return Some(Transmit::new(text));
+            // There is none, and with that the room of those before is given back.
+            let _none = self.session.next_transmit();
         }
         self.answer_list().or_else(|| self.goodbye()).map(|text| Transmit::new(text.into()))
     }

@@ -74,7 +74,11 @@ impl Outbox {
     }
 
     pub(super) fn pop(&mut self) -> Option<Cow<'_, str>> {
-        match self.queue.pop_front()? {
+        let Some(queued) = self.queue.pop_front() else {
+            self.make_room();
+            return None;
+        };
+        match queued {
             Queued::Short(len) => {
                 let begin = self.at;
                 self.at += len;
@@ -157,7 +161,6 @@ mod tests {
         assert!(outbox.iter().eq(&expected));
         assert_eq!(outbox, expected.into_iter().collect());
         while outbox.pop().is_some() {}
-        outbox.push_integers("pull", [1]);
         assert!(outbox.short.capacity() <= SPARE_BYTES && outbox.spare.capacity() <= SPARE_BYTES);
     }
 }
