@@ -153,7 +153,7 @@ impl Shared {
         private: bool,
     ) -> Arc<Self> {
         let targets = main.map(|entry| (Session::MAIN, entry));
-        Arc::new(Self {
+        let shared = Arc::new(Self {
             state: Mutex::new(State {
                 endpoint,
                 targets: targets.into_iter().collect(),
@@ -180,7 +180,10 @@ impl Shared {
             turn: AtomicU64::new(0),
             acknowledges,
             private,
-        })
+        });
+        // It was never kept as it is.
+        shared.tell_change(&shared.lock());
+        shared
     }
 
     pub(crate) fn is_private(&self) -> bool {
@@ -228,6 +231,7 @@ impl Shared {
         let attached = attach(&mut state.endpoint, now)?;
         self.turn.store(attached.attachment.0, Ordering::SeqCst);
         self.tell(&mut state);
+        self.tell_change(&state);
         drop(state);
         // The driver before has to see it, and the one to come has what waits to be sent.
         self.wake.notify_waiters();
@@ -380,7 +384,8 @@ impl Shared {
         }
     }
 
-    /// Tells whoever keeps the session, if somebody does, that it is not kept as it is.
+    /// Tells whoever keeps the session, if somebody does, that it is not kept as it is. Not for a turn
+    /// of the driver by itself: a checkpoint that has to wait would be tried again for the look at it.
     fn tell_change(&self, state: &State) {
         if self.options.durability.is_some() && state.endpoint.is_checkpoint_due() {
             self.changed.notify_one();
@@ -396,6 +401,7 @@ impl Shared {
 
     /// As [`pump`](Self::pump), after something that may have concerned the link alone.
     fn go_on<'a>(self: &'a Arc<Self>, state: MutexGuard<'a, State>) {
+        self.tell_change(&state);
         if self.carry_out(state) {
             self.wake.notify_one();
         }
@@ -403,7 +409,6 @@ impl Shared {
 
     /// As [`go_on`](Self::go_on), for the driver itself: whether there is something to send.
     pub(crate) fn carry_out<'a>(self: &'a Arc<Self>, mut state: MutexGuard<'a, State>) -> bool {
-        self.tell_change(&state);
         if state.pumping {
             return state.has_to_send();
         }

@@ -153,3 +153,21 @@ async fn a_session_is_due_to_be_kept_exactly_when_it_is_not_what_was_kept() {
     }
     assert!(kept_again > 500 && at_rest > 500, "{kept_again} {at_rest}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_checkpoint_that_has_to_wait_is_not_tried_again_before_something_arrives() {
+    let kept = Kept::start();
+    rest().await;
+    assert!(kept.server.changed().now_or_never().is_some());
+    let take = || kept.server.between_inputs(|endpoint| endpoint.checkpoint(serde_json::Value::Null));
+    assert!(take().is_some());
+    for _ in 0..3 {
+        assert!(take().is_none(), "the first is still being stored");
+        rest().await;
+        assert!(kept.is_due() && kept.server.changed().now_or_never().is_none());
+        rest().await;
+    }
+    kept.client.root_dyn().call_typed::<(), Never>("note", &"here").await.unwrap();
+    rest().await;
+    assert!(kept.server.changed().now_or_never().is_some());
+}
