@@ -169,7 +169,14 @@ impl Session {
     }
 
     /// Hands out deliveries while there is room for them.
+    #[inline]
     pub(super) fn admit(&mut self) {
+        if !self.ready.is_empty() {
+            self.admit_ready();
+        }
+    }
+
+    fn admit_ready(&mut self) {
         while self.running < self.limits.running_calls {
             let Some(mut delivery) = self.ready.pop_front() else { return };
             self.held_bytes -= delivery.args.as_ref().map_or(0, |args| args.text.len());

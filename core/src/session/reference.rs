@@ -34,6 +34,28 @@ impl Session {
 
     /// Gives one hold back, and whatever nobody holds any more because of it.
     pub(super) fn let_go(&mut self, of: Ref) {
+        if !self.let_go_of_many(of) {
+            self.let_go_wholly(of);
+        }
+    }
+
+    /// Gives one hold back if it is not the last.
+    fn let_go_of_many(&mut self, of: Ref) -> bool {
+        let holds = match of {
+            Ref::Import(id) => self.imports.get_mut(id).map(|import| &mut import.holds),
+            Ref::Target(id) => self.targets.get_mut(id).map(|target| &mut target.holds),
+            Ref::Promise(id) => self.promises.get_mut(id).map(|promise| &mut promise.holds),
+        };
+        match holds {
+            Some(holds) if *holds > 1 => {
+                *holds -= 1;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn let_go_wholly(&mut self, of: Ref) {
         self.garbage.push(of);
         while let Some(of) = self.garbage.pop() {
             match of {

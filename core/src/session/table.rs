@@ -162,6 +162,13 @@ impl<T> Default for Side<T> {
 
 impl<T> Side<T> {
     fn insert(&mut self, key: u64, entry: T) {
+        let end = self.base + self.ring.len() as u64;
+        // As ids are given out: one after the other.
+        if key == end && self.stray.is_empty() && !self.ring.is_empty() {
+            self.ring.push_back(Some(entry));
+            self.len += 1;
+            return self.make_room();
+        }
         if let Some(place) = self.get_mut(key) {
             *place = entry;
             return;
@@ -202,6 +209,7 @@ impl<T> Side<T> {
         let place = key.checked_sub(self.base).and_then(|at| self.ring.get_mut(at as usize));
         let entry = match place.and_then(Option::take) {
             Some(entry) => entry,
+            None if self.stray.is_empty() => return None,
             None => self.stray.remove(&key)?,
         };
         self.len -= 1;

@@ -87,15 +87,19 @@ impl<'a> Cursor<'a> {
     }
 
     /// The next byte that is not white space, which is where the cursor then stands.
+    #[inline]
     pub(crate) fn peek(&mut self) -> Option<u8> {
-        let bytes = self.text.as_bytes();
-        while let Some(&byte) = bytes.get(self.at) {
-            if !matches!(byte, b' ' | b'\t' | b'\n' | b'\r') {
-                return Some(byte);
-            }
-            self.at += 1;
+        match self.byte() {
+            Some(byte) if byte > b' ' => Some(byte),
+            _ => self.peek_behind_space(),
         }
-        None
+    }
+
+    #[cold]
+    fn peek_behind_space(&mut self) -> Option<u8> {
+        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
+        self.at += rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r')).count();
+        self.byte()
     }
 
     /// Steps over `byte` if it comes next.
@@ -195,11 +199,19 @@ impl<'a> Cursor<'a> {
         self.peek();
         let start = self.at;
         self.at += usize::from(self.byte() == Some(b'-'));
-        let leading_zero = self.byte() == Some(b'0');
+        let first = self.byte();
         let digits = self.digits();
-        if digits == 0 || (leading_zero && digits > 1) {
+        if digits == 0 || (first == Some(b'0') && digits > 1) {
             return Err(TextError { what: "expected a number", at: start });
         }
+        if matches!(self.byte(), Some(b'.' | b'e' | b'E')) {
+            self.fraction()?;
+        }
+        Ok(self.since(start))
+    }
+
+    /// What makes a number no integer.
+    fn fraction(&mut self) -> Result<(), TextError> {
         if self.byte() == Some(b'.') {
             self.at += 1;
             if self.digits() == 0 {
@@ -213,7 +225,7 @@ impl<'a> Cursor<'a> {
                 return Err(self.error("expected a digit"));
             }
         }
-        Ok(self.since(start))
+        Ok(())
     }
 
     /// Steps over a whole value, which must be JSON, and returns its text.
@@ -292,12 +304,14 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    #[inline]
     fn digits(&mut self) -> usize {
-        let start = self.at;
-        while self.byte().is_some_and(|b| b.is_ascii_digit()) {
-            self.at += 1;
+        let bytes = self.text.as_bytes();
+        let mut at = self.at;
+        while bytes.get(at).is_some_and(u8::is_ascii_digit) {
+            at += 1;
         }
-        self.at - start
+        at - std::mem::replace(&mut self.at, at)
     }
 
     fn byte(&self) -> Option<u8> {
@@ -315,23 +329,35 @@ fn is_special(byte: u8) -> bool {
 
 /// How many bytes stand before the first one that is special in a string. Looks at eight bytes at
 /// a time, which pays for short strings, and over more at once while none of them is special.
+#[inline]
 pub(super) fn plain_bytes(text: &[u8]) -> Option<usize> {
+    match text.first_chunk().and_then(first_special) {
+        Some(plain) => Some(plain),
+        None => plain_bytes_of_many(text),
+    }
+}
+
+/// Where in eight bytes the first special one is.
+#[inline]
+fn first_special(word: &[u8; 8]) -> Option<usize> {
     const ONES: u64 = u64::MAX / 0xff;
+    let word = u64::from_le_bytes(*word);
+    // The top bit of each byte that is less than `below`, which is at most 0x80. A borrow can
+    // only set bits above the first that is rightly set, and the first is what counts.
+    let less = |bytes: u64, below: u64| bytes.wrapping_sub(ONES * below) & !bytes & (ONES << 7);
+    let is = |byte: u8| less(word ^ (ONES * u64::from(byte)), 1);
+    let special = less(word, 0x20) | is(b'"') | is(b'\\');
+    (special != 0).then_some(special.trailing_zeros() as usize / 8)
+}
+
+fn plain_bytes_of_many(text: &[u8]) -> Option<usize> {
     let (blocks, _) = text.as_chunks::<64>();
     // Without an early end within a block, so that the compiler takes many bytes for one.
     let is_plain = |block: &&[u8; 64]| !block.iter().fold(false, |special, &b| special | is_special(b));
     let plain = 64 * blocks.iter().take_while(is_plain).count();
     let (words, rest) = text[plain..].as_chunks::<8>();
-    for (n, word) in words.iter().enumerate() {
-        let word = u64::from_le_bytes(*word);
-        // The top bit of each byte that is less than `below`, which is at most 0x80. A borrow can
-        // only set bits above the first that is rightly set, and the first is what counts.
-        let less = |bytes: u64, below: u64| bytes.wrapping_sub(ONES * below) & !bytes & (ONES << 7);
-        let is = |byte: u8| less(word ^ (ONES * u64::from(byte)), 1);
-        let special = less(word, 0x20) | is(b'"') | is(b'\\');
-        if special != 0 {
-            return Some(plain + 8 * n + special.trailing_zeros() as usize / 8);
-        }
+    if let Some((n, at)) = words.iter().enumerate().find_map(|(n, word)| Some((n, first_special(word)?))) {
+        return Some(plain + 8 * n + at);
     }
     let found = rest.iter().position(|&b| is_special(b))?;
     Some(plain + 8 * words.len() + found)

@@ -27,17 +27,24 @@ pub(crate) fn parse(text: &str) -> Result<Message<'_>, WireError> {
 /// Reads a `pull` or a `release` written as peers write them. Its text is known to be sound when it
 /// has been read; anything else is left to [`check`](super::check) and [`parse`].
 pub(crate) fn parse_integers(text: &str) -> Option<Message<'static>> {
-    let integer = |digits: &str| {
-        let plain = digits.trim_start_matches('-');
-        let id = digits.parse().ok()?;
-        (digits.len() - plain.len() <= 1 && !plain.starts_with(['0', '+']) && in_range(id)).then_some(id)
-    };
     let text = text.strip_suffix(']')?;
     if let Some(id) = text.strip_prefix("[\"pull\",") {
-        return Some(Message::Pull(integer(id)?));
+        return Some(Message::Pull(plain_integer(id)?));
     }
     let (id, count) = text.strip_prefix("[\"release\",")?.split_once(',')?;
-    Some(Message::Release(integer(id)?, u64::try_from(integer(count)?).ok()?))
+    Some(Message::Release(plain_integer(id)?, u64::try_from(plain_integer(count)?).ok()?))
+}
+
+/// An integer as peers write it, of so few digits that it is within `ID_MAX`.
+fn plain_integer(text: &str) -> Option<i64> {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    if digits.len() > 15 || matches!(digits.as_bytes(), [] | [b'0', ..]) {
+        return None;
+    }
+    let number = digits.bytes().try_fold(0, |number, digit| {
+        digit.is_ascii_digit().then(|| 10 * number + i64::from(digit - b'0'))
+    })?;
+    Some(if digits.len() < text.len() { -number } else { number })
 }
 
 fn read(text: &str) -> Result<Message<'_>, TextError> {
