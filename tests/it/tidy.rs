@@ -13,9 +13,13 @@ const IMPORTS: &[(&str, &[&str], &[&str])] = &[
     ("time", &[], &[]),
     ("limits", &[], &[]),
     ("error", &[], &["serde"]),
-    ("value", &[], &["base64", "base64_simd", "http", "itoa", "ryu_js", "serde", "serde_json", "thiserror", "url"]),
+    (
+        "value",
+        &[],
+        &["base64", "base64_simd", "compact_str", "http", "itoa", "ryu_js", "serde", "serde_json", "thiserror", "url"],
+    ),
     ("wire", &["id", "limits", "value", "session::Path", "session::Step"], &["itoa", "serde_json", "thiserror", "url"]),
-    ("session", &["id", "limits", "error", "value", "wire"], &["serde", "smallvec", "smol_str"]),
+    ("session", &["id", "limits", "error", "value", "wire"], &["serde", "smallvec"]),
     ("link", &["id", "time", "limits", "error"], &["serde", "serde_json", "zeroize"]),
     (
         "resume",

@@ -246,7 +246,7 @@ fn write(mut error: ErrorValue, depth: usize) -> String {
         error.props = Object::default();
     }
     match value::encode(&error) {
-        Ok(payload) if payload.refs.is_empty() => payload.text,
+        Ok(payload) if payload.refs.is_empty() => payload.text.into(),
         _ => error_text(&error.name, &error.message),
     }
 }

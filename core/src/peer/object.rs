@@ -88,7 +88,7 @@ impl Args {
 
     /// An argument list is the inner part of an array, which the wire writes in two brackets.
     fn into_array(self) -> Payload<Cap> {
-        Payload { text: format!("[{}]", self.0.text), refs: self.0.refs }
+        Payload { text: format!("[{}]", self.0.text).into(), refs: self.0.refs }
     }
 }
 

@@ -118,7 +118,7 @@ impl Recipe {
             parts: parts.collect::<Result<_, _>>()?,
             restorer: self.restorer.to_string(),
             version: self.version,
-            params: params.text.clone(),
+            params: params.text.to_string(),
         })
     }
 }
@@ -205,7 +205,7 @@ fn stored_of(shared: &Shared, of: Ref, room: &mut usize, depth: usize) -> Result
     let session::Recipe { restorer, version, params } = kept.ok_or(NotDurable::NoRecipe)?;
     take(room, restorer.len() + params.text.len())?;
     let parts = params.refs.iter().map(|&of| stored_of(shared, of, room, depth + 1));
-    Ok(StoredRecipe { parts: parts.collect::<Result<_, _>>()?, restorer, version, params: params.text })
+    Ok(StoredRecipe { parts: parts.collect::<Result<_, _>>()?, restorer, version, params: params.text.into() })
 }
 
 fn take(room: &mut usize, bytes: usize) -> Result<(), NotDurable> {

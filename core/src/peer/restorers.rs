@@ -304,7 +304,7 @@ impl Restorers {
                 let made = self.make_stored(ctx, part, depth + 1).await;
                 refs.push(made.unwrap_or_else(|unmade| unmade.stub()).into_cap());
             }
-            let params = Payload { text: recipe.params.clone(), refs };
+            let params = Payload { text: recipe.params.as_str().into(), refs };
             self.make(ctx.clone(), &recipe.restorer, recipe.version, params).await
         })
     }

@@ -91,7 +91,7 @@ impl Sorting<'_> {
             Part::Other(_) => None,
         });
         let made_of: Vec<usize> = made_of.collect();
-        let key = (recipe.restorer.clone(), recipe.version, recipe.params.text.clone(), parts);
+        let key = (recipe.restorer.clone(), recipe.version, recipe.params.text.to_string(), parts);
         let at = match self.known.entry(key) {
             Slot::Occupied(known) => *known.get(),
             Slot::Vacant(free) => {

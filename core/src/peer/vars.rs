@@ -115,7 +115,7 @@ impl Vars {
         check_shape(&value::decode(Payload { text: text.clone(), refs: refs.clone() }).map_err(VarError::Decode)?)?;
         let recipes = refs.iter().map(|cap| Stub::from_cap(cap).stored_recipe());
         let recipes = recipes.collect::<Result<_, _>>().map_err(VarError::NotDurable)?;
-        let before = self.lock().put(name, Variable { text, recipes, refs: Refs::Here(refs) })?;
+        let before = self.lock().put(name, Variable { text: text.into(), recipes, refs: Refs::Here(refs) })?;
         self.0.changed.notify_one();
         // What it held may be the last of something.
         drop(before);
@@ -183,7 +183,7 @@ impl Vars {
             check_name(&name)?;
             // Read once with something in place of what it refers to.
             let refs = recipes.iter().map(|_| Stub::settled(Ok(Payload::plain("null"))).into_cap()).collect();
-            check_shape(&value::decode(Payload { text: text.clone(), refs }).map_err(VarError::Decode)?)?;
+            check_shape(&value::decode(Payload { text: text.as_str().into(), refs }).map_err(VarError::Decode)?)?;
             let refs = Refs::Restored(Arc::clone(restorers), ctx.clone());
             vars.lock().put(&name, Variable { text, recipes, refs })?;
         }
@@ -206,7 +206,7 @@ impl Vars {
             *refs = Refs::Here(made.collect());
         }
         match refs {
-            Refs::Here(caps) => Ok(Some(Payload { text: text.clone(), refs: caps.clone() })),
+            Refs::Here(caps) => Ok(Some(Payload { text: text.as_str().into(), refs: caps.clone() })),
             Refs::Restored(..) => Ok(None),
         }
     }

@@ -7,7 +7,7 @@ use super::promise::{Found, Waiter, gone};
 use super::table::Key;
 use super::{Outcome, Output, Path, Ref, Session};
 use crate::id::{PromiseId, TargetId, WaitId};
-use crate::value::{HOLE, Payload};
+use crate::value::{HOLE, Payload, Text};
 use crate::wire::error_text;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -128,7 +128,7 @@ impl Session {
     /// Replaces every part that has arrived. The references of `value` are given back, those of
     /// the outcome are held.
     fn put_in_parts(&mut self, value: Payload<Ref>) -> Result<Payload<Ref>, Payload<Ref>> {
-        let mut whole = Payload { text: String::with_capacity(value.text.len()), refs: Vec::new() };
+        let mut whole = Payload { text: Text::with_capacity(value.text.len()), refs: Vec::new() };
         let mut failure = None;
         let mut rest = value.text.as_str();
         for &of in &value.refs {

@@ -149,7 +149,7 @@ impl Session {
         let instructions = self.instructions(mapper, elements.len())?;
         let mut refs = list.refs.iter().copied();
         for (n, text) in elements.iter().enumerate() {
-            let element = Payload { text: (*text).to_owned(), refs: refs.by_ref().take(holes(text)).collect() };
+            let element = Payload { text: (*text).into(), refs: refs.by_ref().take(holes(text)).collect() };
             element.refs.iter().for_each(|&of| self.hold(of));
             match self.map_one(element, &instructions, mapper, elements.len() as u64) {
                 Ok(result) => results.refs.push(result),

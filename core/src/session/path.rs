@@ -3,9 +3,9 @@
 use std::fmt;
 use std::ops::Deref;
 
+use crate::value::Text;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
-use smol_str::SmolStr;
 
 /// One step of a property path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,7 +29,7 @@ impl fmt::Display for Step {
 /// The name of a property or a method. A short one lies in place.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Name(SmolStr);
+pub struct Name(Text);
 
 impl Deref for Name {
     type Target = str;
@@ -65,7 +65,7 @@ impl fmt::Display for Name {
 
 impl<N: AsRef<str>> From<N> for Name {
     fn from(name: N) -> Self {
-        Self(SmolStr::new(name))
+        Self(Text::new(name))
     }
 }
 

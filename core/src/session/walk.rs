@@ -42,7 +42,7 @@ pub(super) fn walk(value: &Payload<Ref>, path: &[Step]) -> Walk {
     }
     let before = holes(&value.text[..cursor.at()]);
     let refs = value.refs.iter().skip(before).take(holes(text)).copied().collect();
-    Walk::Part(Payload { text: text.to_owned(), refs })
+    Walk::Part(Payload { text: text.into(), refs })
 }
 
 fn of_undefined(step: &Step) -> Walk {

@@ -41,7 +41,7 @@ pub use errors::{DecodeError, EncodeError};
 pub use fetch::{Body, InvalidFetch, InvalidUrl, Request, Response, Url};
 pub use headers::{Headers, InvalidHeader};
 pub use object::Object;
-pub use payload::{HOLE, Payload};
+pub use payload::{HOLE, Payload, Text};
 pub use ser::{encode, encode_args};
 pub use spread::Spread;
 pub use value_serde::{from_value, to_value};

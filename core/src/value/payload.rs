@@ -1,5 +1,6 @@
 //! Wire text with holes: what calls, arguments and results are made of inside Bowline.
 
+use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
 /// How a hole is written in the text of a [`Payload`].
@@ -8,6 +9,9 @@ use serde::{Deserialize, Serialize};
 /// five bytes cannot occur inside a JSON string, where the quotes would be escaped. So a plain
 /// substring search finds exactly the holes.
 pub const HOLE: &str = "[\"@\"]";
+
+/// The text of a [`Payload`]: up to 24 bytes, which many arguments and results are, lie in place.
+pub type Text = CompactString;
 
 /// A wire expression in which every capability is a [`HOLE`]; `refs` says, in the order of the
 /// text, what each hole stands for.
@@ -18,7 +22,7 @@ pub const HOLE: &str = "[\"@\"]";
 pub struct Payload<R> {
     /// A complete expression, or for arguments the list of expressions (`[a,b]`).
     #[serde(rename = "t")]
-    pub text: String,
+    pub text: Text,
     /// One for each hole.
     #[serde(rename = "r", default = "Vec::new", skip_serializing_if = "Vec::is_empty")]
     pub refs: Vec<R>,
@@ -26,13 +30,13 @@ pub struct Payload<R> {
 
 impl<R> Payload<R> {
     /// A payload without capabilities.
-    pub fn plain(text: impl Into<String>) -> Self {
+    pub fn plain(text: impl Into<Text>) -> Self {
         Self { text: text.into(), refs: Vec::new() }
     }
 
     /// A payload that is one capability and nothing else.
     pub fn hole(of: R) -> Self {
-        Self { text: HOLE.to_owned(), refs: vec![of] }
+        Self { text: Text::const_new(HOLE), refs: vec![of] }
     }
 
     /// The capability, when the whole payload is one.

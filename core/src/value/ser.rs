@@ -37,8 +37,7 @@ pub fn encode_args<T: Serialize + ?Sized>(value: &T) -> Result<Payload<Cap>, Enc
 
 fn run<T: Serialize + ?Sized>(value: &T, mode: Mode) -> Result<Payload<Cap>, EncodeError> {
     let scope = Scope::writing();
-    let mut out = Writer::default();
-    out.text.reserve(64);
+    let mut out = Writer::new();
     let args = mode == Mode::Args;
     if args {
         out.text.push('[');
@@ -49,7 +48,7 @@ fn run<T: Serialize + ?Sized>(value: &T, mode: Mode) -> Result<Payload<Cap>, Enc
         out.text.push(']');
     }
     let refs = out.refs(scope.journal())?;
-    Ok(Payload { text: out.text, refs })
+    Ok(Payload { text: out.finish(), refs })
 }
 
 /// How the place that is written reads its value.

@@ -1,10 +1,18 @@
 //! What an encode has written: text, and the tickets of the capabilities in it.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use super::scope::Journal;
 use super::text::plain_bytes;
-use super::{Cap, EncodeError};
+use super::{Cap, EncodeError, Text};
+
+/// Texts of up to so many bytes are copied from where they were written, which is used again.
+const SPARE_BYTES: usize = 1 << 10;
+
+thread_local! {
+    static SPARE: Cell<String> = const { Cell::new(String::new()) };
+}
 
 /// What has been written so far.
 #[derive(Debug, Default)]
@@ -19,6 +27,23 @@ pub(super) struct Writer {
 }
 
 impl Writer {
+    /// Nothing yet, and room for something.
+    pub(super) fn new() -> Self {
+        Self { text: SPARE.try_with(Cell::take).unwrap_or_default(), ..Self::default() }
+    }
+
+    /// The text, in as much room as it needs.
+    pub(super) fn finish(mut self) -> Text {
+        if self.text.len() > SPARE_BYTES {
+            return self.text.into();
+        }
+        let text = Text::from(&self.text);
+        self.text.clear();
+        // Refused means that the thread ends.
+        let _gone = SPARE.try_with(|spare| spare.set(self.text));
+        text
+    }
+
     /// What the holes stand for. Holes need not come in the order of the journal: a type may
     /// serialize its parts into a buffer first and emit them later.
     pub(super) fn refs(&self, journal: Journal) -> Result<Vec<Cap>, EncodeError> {

@@ -41,9 +41,9 @@ fn plain_integer(text: &str) -> Option<i64> {
     if digits.len() > 15 || matches!(digits.as_bytes(), [] | [b'0', ..]) {
         return None;
     }
-    let number = digits.bytes().try_fold(0, |number, digit| {
-        digit.is_ascii_digit().then(|| 10 * number + i64::from(digit - b'0'))
-    })?;
+    let number = digits
+        .bytes()
+        .try_fold(0, |number, digit| digit.is_ascii_digit().then(|| 10 * number + i64::from(digit - b'0')))?;
     Some(if digits.len() < text.len() { -number } else { number })
 }
 

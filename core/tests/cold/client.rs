@@ -220,7 +220,7 @@ impl Client {
         let holes = vec![HOLE; refs.len()].join(",");
         let expected = on.object.map_or_else(|| "null".to_owned(), |object| object.to_string());
         let args = Payload {
-            text: format!("[{call},{expected},{is_ordered},{callback},[[{holes}]]]"),
+            text: format!("[{call},{expected},{is_ordered},{callback},[[{holes}]]]").into(),
             refs: refs.iter().map(|&of| Outgoing { of, path: Path::new() }).collect(),
         };
         let path = if on.object.is_none() { vec![Step::Name("cap".into())] } else { Vec::new() };
@@ -345,7 +345,7 @@ impl Client {
             }
             Outcome::Rejected(reason) => {
                 let code = reason.text.split("\"code\":\"").nth(1).and_then(|rest| rest.split('"').next());
-                End::Failed(code.map_or_else(|| reason.text.clone(), str::to_owned))
+                End::Failed(code.map_or_else(|| reason.text.clone().into(), str::to_owned))
             }
             Outcome::Lost(closed) => panic!("the session was lost: {closed:?}"),
         };

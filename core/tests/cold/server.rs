@@ -254,7 +254,7 @@ impl Server {
             let params = match callback {
                 Some((of, number)) => {
                     session.retain(of);
-                    Payload { text: format!("[{id},{number},{HOLE}]"), refs: vec![of] }
+                    Payload { text: format!("[{id},{number},{HOLE}]").into(), refs: vec![of] }
                 }
                 None => Payload::plain(format!("[{id},null]")),
             };
@@ -262,7 +262,7 @@ impl Server {
         }
         self.objects.insert(target, Object { id, callback, lost: None, forbidden: false });
         let result = Payload {
-            text: format!("{{\"cap\":{HOLE},\"object\":{id}}}"),
+            text: format!("{{\"cap\":{HOLE},\"object\":{id}}}").into(),
             refs: vec![Outgoing { of: Ref::Target(target), path: Path::new() }],
         };
         session.settle(call, Ok(result));

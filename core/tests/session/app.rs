@@ -56,7 +56,7 @@ pub(crate) fn hole(of: Ref) -> Payload<Outgoing> {
 /// A payload with a hole for every `$` in `text`.
 pub(crate) fn payload(text: &str, refs: &[Ref]) -> Payload<Outgoing> {
     let refs = refs.iter().map(|&of| Outgoing { of, path: Path::new() }).collect();
-    Payload { text: text.replace('$', HOLE), refs }
+    Payload { text: text.replace('$', HOLE).into(), refs }
 }
 
 pub(crate) fn path(dotted: &str) -> Path {
@@ -177,7 +177,7 @@ impl App {
         if let (Object::Counter(n), true) = (&object, self.is_durable) {
             self.kept.iter().for_each(|&of| self.session.retain(of));
             let holes = vec![HOLE; self.kept.len()].join(",");
-            let params = Payload { text: format!("[{n},[[{holes}]]]"), refs: self.kept.clone() };
+            let params = Payload { text: format!("[{n},[[{holes}]]]").into(), refs: self.kept.clone() };
             self.session.set_recipe(target, Recipe { restorer: "counter".into(), version: 1, params });
         }
         self.objects.insert(target, object);
@@ -319,5 +319,5 @@ fn number(args: &Payload<Ref>, at: usize) -> i64 {
 /// The first argument as a result, its references those of the arguments.
 fn first(args: &Payload<Ref>) -> Payload<Outgoing> {
     let text = values(args).first().map_or_else(|| "[\"undefined\"]".to_owned(), ToString::to_string);
-    Payload { text, refs: args.refs.iter().map(|&of| Outgoing { of, path: Path::new() }).collect() }
+    Payload { text: text.into(), refs: args.refs.iter().map(|&of| Outgoing { of, path: Path::new() }).collect() }
 }

@@ -124,8 +124,8 @@ impl End {
                 self.session.settle(call, Ok(Payload::hole(Outgoing { of, path: Path::new() })));
                 self.kept.push(of);
             }
-            ("err", _) => self.session.settle(call, Err(Payload { text: format!("[{}]", args.text), refs })),
-            _ => self.session.settle(call, Ok(Payload { text: format!("[{}]", args.text), refs })),
+            ("err", _) => self.session.settle(call, Err(Payload { text: format!("[{}]", args.text).into(), refs })),
+            _ => self.session.settle(call, Ok(Payload { text: format!("[{}]", args.text).into(), refs })),
         }
         self.kept.extend(args.refs);
     }

@@ -217,7 +217,7 @@ impl Side {
             (Some(_), _) => format!("{{\"x\":[[{}]]}}", vec![HOLE; refs.len()].join(",")),
             (None, _) => format!("[{}]", vec![HOLE; refs.len()].join(",")),
         };
-        Payload { text, refs }
+        Payload { text: text.into(), refs }
     }
 
     fn react(&mut self) {

@@ -151,7 +151,7 @@ impl App {
         let target = session.new_target(kind);
         self.objects.insert(target, object);
         let of = Outgoing { of: Ref::Target(target), path: Path::new() };
-        let args = Payload { text: format!("[{HOLE},{number}]"), refs: vec![of] };
+        let args = Payload { text: format!("[{HOLE},{number}]").into(), refs: vec![of] };
         let result = session.call(session.main(), &named(method), Some(args));
         session.release(Ref::Target(target));
         self.expect(session, result, number.to_string());

@@ -132,7 +132,7 @@ proptest! {
         let text = pieces.concat();
         let _ = read::<Value>(&text);
         let _ = read::<Vec<Option<u8>>>(&text);
-        let _ = decode_args::<(u8, Option<Value>)>(Payload { text, refs: vec![cap(1)] });
+        let _ = decode_args::<(u8, Option<Value>)>(Payload { text: text.into(), refs: vec![cap(1)] });
     }
 
     #[test]

@@ -65,7 +65,7 @@ fn a_failed_encode_leaves_nothing_behind() {
 #[test]
 fn a_failed_decode_leaves_nothing_behind() {
     let (living, cap) = counted();
-    let payload = Payload { text: r#"[[["@"],"x"]]"#.to_owned(), refs: vec![cap] };
+    let payload = Payload { text: r#"[[["@"],"x"]]"#.into(), refs: vec![cap] };
     assert!(decode::<(Cap, u8)>(payload).is_err());
     assert_eq!(living.load(Relaxed), 0);
 }
@@ -159,7 +159,7 @@ fn nothing_plain_is_taken_for_a_capability() {
         Number(u64),
         List(Vec<Value>),
     }
-    let read = |text: &str| decode::<Either>(Payload { text: text.to_owned(), refs: vec![cap(1)] });
+    let read = |text: &str| decode::<Either>(Payload { text: text.into(), refs: vec![cap(1)] });
     assert_eq!(read("3").unwrap(), Either::Number(3));
     for forged in [r#"[["c",0]]"#, r#"[["c",0,0]]"#] {
         assert!(matches!(read(forged), Ok(Either::List(_))), "{forged}");
@@ -182,7 +182,7 @@ fn nothing_plain_is_taken_for_a_capability() {
 fn holes_and_references_must_match() {
     assert!(error::<Value>(r#"["@"]"#).contains("more capabilities"));
     assert!(error::<Cap>(r#"["@"]"#).contains("more capabilities"));
-    let payload = |text: &str| Payload { text: text.to_owned(), refs: vec![cap(1)] };
+    let payload = |text: &str| Payload { text: text.into(), refs: vec![cap(1)] };
     for text in [r#"[ "@"]"#, r#"["\u0040"]"#, r#"["@" ]"#] {
         assert!(decode::<Cap>(payload(text)).is_err(), "{text}");
     }

@@ -264,7 +264,7 @@ fn errors_say_where() {
         users: Vec<User>,
     }
     let text = r#"[0,{"users":[[{"id":1},{"id":["@"]}]]}]"#;
-    let payload = Payload { text: text.to_owned(), refs: vec![cap(1)] };
+    let payload = Payload { text: text.into(), refs: vec![cap(1)] };
     let error = decode_args::<(u8, Call)>(payload).unwrap_err();
     assert_eq!(error.path(), "args[1].users[1].id");
     assert_eq!(error.message(), "expected u8, found a capability");
@@ -280,7 +280,7 @@ fn skipped_values_take_their_capabilities_with_them() {
     }
     let caps = [cap(0), cap(1), cap(2), cap(3)];
     let payload = Payload {
-        text: r#"{"a":[[["@"],"[\"@\"]"]],"b":["error","E","m",["@"],{"x":["@"]}],"last":["@"]}"#.to_owned(),
+        text: r#"{"a":[[["@"],"[\"@\"]"]],"b":["error","E","m",["@"],{"x":["@"]}],"last":["@"]}"#.into(),
         refs: caps.to_vec(),
     };
     assert_eq!(decode::<Last>(payload).unwrap().last, caps[3]);

@@ -71,5 +71,5 @@ fn undefined() -> Payload<Cap> {
 
 /// A value as an argument list.
 fn only_argument(value: Payload<Cap>) -> Payload<Cap> {
-    Payload { text: format!("[{}]", value.text), refs: value.refs }
+    Payload { text: format!("[{}]", value.text).into(), refs: value.refs }
 }

@@ -132,7 +132,7 @@ impl Session {
 /// The text of an object without the members that mention something.
 fn without_holes(object: &Payload<Ref>) -> Result<String, TextError> {
     if object.refs.is_empty() {
-        return Ok(object.text.clone());
+        return Ok(object.text.to_string());
     }
     let mut out = String::from("{");
     let mut cursor = Cursor::new(&object.text);
