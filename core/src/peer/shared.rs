@@ -10,8 +10,9 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 
-use tokio::sync::{Notify, broadcast, oneshot, watch};
+use tokio::sync::{Notify, broadcast, watch};
 
 use crate::endpoint::{Attached, Endpoint, LinkEvent};
 use crate::error::ErrorCode;
@@ -330,11 +331,10 @@ impl Shared {
         if let Some(closed) = &state.closed {
             return Wait::ready(Ending::Lost(closed.clone()));
         }
-        let (sender, receiver) = oneshot::channel();
         let wait = state.endpoint.session.pull(of, path);
-        state.waiters.insert(wait, Waiter::Task(sender));
+        state.waiters.insert(wait, Waiter::Task(None));
         self.pump(state);
-        Wait::pulled(Arc::clone(self), wait, receiver)
+        Wait::pulled(Arc::clone(self), wait)
     }
 
     /// Gives up a wait. Safe to call while dropping.
@@ -445,7 +445,8 @@ impl Shared {
     fn run(self: &Arc<Self>, job: Job) {
         let ran = catch_unwind(AssertUnwindSafe(|| match job {
             Job::Deliver(call) => deliver::deliver(self, call),
-            Job::Wake(waiter, ending) => waiter.tell(ending),
+            Job::Wake(waker) => waker.wake(),
+            Job::EndChunk(chunk, ending) => chunk.end(ending),
             Job::Pump(pumping) => pumping.start(),
             Job::Discard(ending) => drop(ending),
             Job::Drop(entry) => drop(entry),
@@ -459,8 +460,12 @@ impl Shared {
 
     fn end(&self, closed: Closed, leftovers: Box<Leftovers>) {
         let leftovers = *leftovers;
-        for waiter in leftovers.waiters.into_entries() {
-            waiter.tell(Ending::Lost(closed.clone()));
+        for waiter in leftovers.waiters {
+            match waiter {
+                Waiter::Task(waker) => waker.into_iter().for_each(Waker::wake),
+                Waiter::Chunk(chunk) => chunk.end(Ending::Lost(closed.clone())),
+                Waiter::Ended(_) => {}
+            }
         }
         for entry in leftovers.targets.into_entries() {
             deliver::drop_quietly(entry);

@@ -1,6 +1,7 @@
 //! What a session asks for, as jobs that need the lock no more.
 
 use std::sync::Arc;
+use std::task::Waker;
 
 use crate::id::{PromiseId, TargetId, WaitId};
 use crate::peer::again::Origin;
@@ -9,14 +10,15 @@ use crate::peer::durability::CallId;
 use crate::peer::local::{Body, Local};
 use crate::peer::revival::Revival;
 use crate::peer::shared::{Entry, Shared, State};
-use crate::peer::stream::{Pipe, Pumping, Readable, Use, Writable};
+use crate::peer::stream::{Chunk, Pipe, Pumping, Readable, Use, Writable};
 use crate::peer::wait::{Ending, Waiter};
 use crate::session::{Closed, ClosedBy, Outcome, Output, Ref, Table};
 
 /// An output with everything looked up that needs the lock.
 pub(crate) enum Job {
     Deliver(deliver::Call),
-    Wake(Waiter, Ending),
+    Wake(Waker),
+    EndChunk(Chunk, Ending),
     Pump(Pumping),
     /// Nobody waits any more; dropped outside of the lock all the same.
     Discard(Ending),
@@ -28,7 +30,7 @@ pub(crate) enum Job {
 /// What ends with a session.
 pub(crate) struct Leftovers {
     pub(crate) targets: Table<TargetId, Entry>,
-    pub(crate) waiters: Table<WaitId, Waiter>,
+    pub(crate) waiters: Vec<Waiter>,
     pub(crate) revival: Revival,
 }
 
@@ -61,10 +63,7 @@ impl State {
             }),
             Output::Settled { wait, outcome } => {
                 let ending = self.ending(shared, outcome);
-                match self.waiters.remove(wait) {
-                    Some(waiter) => Job::Wake(waiter, ending),
-                    None => Job::Discard(ending),
-                }
+                return self.end_wait(wait, ending);
             }
             Output::Pipe { sink, source } => {
                 let (entry, exit) = Pipe::ends(Use::Read, 1);
@@ -85,12 +84,32 @@ impl State {
                 self.running = Table::default();
                 let leftovers = Box::new(Leftovers {
                     targets: std::mem::take(&mut self.targets),
-                    waiters: std::mem::take(&mut self.waiters),
+                    waiters: self.take_waiting(),
                     revival: std::mem::take(&mut self.revival),
                 });
                 Job::Close(closed, leftovers)
             }
         })
+    }
+
+    fn end_wait(&mut self, wait: WaitId, ending: Ending) -> Option<Job> {
+        let Some(waiter) = self.waiters.get_mut(wait) else { return Some(Job::Discard(ending)) };
+        if let Waiter::Task(waker) = waiter {
+            let waker = waker.take();
+            *waiter = Waiter::Ended(ending);
+            return waker.map(Job::Wake);
+        }
+        match self.waiters.remove(wait) {
+            Some(Waiter::Chunk(chunk)) => Some(Job::EndChunk(chunk, ending)),
+            _ => Some(Job::Discard(ending)),
+        }
+    }
+
+    /// Who has no ending yet; the others stay until they have looked at theirs.
+    fn take_waiting(&mut self) -> Vec<Waiter> {
+        let waiting = self.waiters.iter().filter(|(_, waiter)| !matches!(waiter, Waiter::Ended(_)));
+        let waiting: Vec<WaitId> = waiting.map(|(wait, _)| wait).collect();
+        waiting.into_iter().filter_map(|wait| self.waiters.remove(wait)).collect()
     }
 
     fn drop_target(&mut self, target: TargetId) -> Option<Entry> {

@@ -3,14 +3,12 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
-
-use tokio::sync::oneshot;
+use std::task::{Context, Poll, Waker};
 
 use crate::id::WaitId;
 use crate::peer::error::{CodecError, closed_payload};
 use crate::peer::object::{Answer, error_payload};
-use crate::peer::shared::Shared;
+use crate::peer::shared::{self, Shared};
 use crate::peer::stream::Chunk;
 use crate::session::{Closed, ClosedBy};
 use crate::value::{Cap, Payload};
@@ -57,18 +55,11 @@ impl Broken {
 
 /// Who is told how a wait ended.
 pub(crate) enum Waiter {
-    Task(oneshot::Sender<Ending>),
+    /// A [`Wait`], which is to be woken if it has been polled.
+    Task(Option<Waker>),
+    /// The same, which has not looked at its ending yet.
+    Ended(Ending),
     Chunk(Chunk),
-}
-
-impl Waiter {
-    pub(crate) fn tell(self, ending: Ending) {
-        match self {
-            // Who gave the wait up has dropped the other end.
-            Self::Task(sender) => drop(sender.send(ending)),
-            Self::Chunk(chunk) => chunk.end(ending),
-        }
-    }
 }
 
 /// A wait for a result. Dropping it takes the wait back.
@@ -78,7 +69,7 @@ pub(crate) struct Wait(State);
 #[derive(Debug)]
 enum State {
     Ready(Ending),
-    Pulled { shared: Arc<Shared>, wait: WaitId, receiver: oneshot::Receiver<Ending> },
+    Pulled { shared: Arc<Shared>, wait: WaitId },
     Done,
 }
 
@@ -87,8 +78,8 @@ impl Wait {
         Self(State::Ready(ending))
     }
 
-    pub(crate) fn pulled(shared: Arc<Shared>, wait: WaitId, receiver: oneshot::Receiver<Ending>) -> Self {
-        Self(State::Pulled { shared, wait, receiver })
+    pub(crate) fn pulled(shared: Arc<Shared>, wait: WaitId) -> Self {
+        Self(State::Pulled { shared, wait })
     }
 }
 
@@ -96,16 +87,52 @@ impl Future for Wait {
     type Output = Ending;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ending> {
-        if let State::Pulled { receiver, .. } = &mut self.0 {
-            let Poll::Ready(received) = Pin::new(receiver).poll(cx) else {
-                return Poll::Pending;
-            };
-            let ending = received.unwrap_or_else(|_| Ending::Lost(dropped()));
-            self.0 = State::Ready(ending);
+        let ending = match std::mem::replace(&mut self.0, State::Done) {
+            State::Ready(ending) => ending,
+            State::Pulled { shared, wait } => match shared.poll_ending(wait, cx) {
+                Poll::Ready(ending) => ending,
+                Poll::Pending => {
+                    self.0 = State::Pulled { shared, wait };
+                    return Poll::Pending;
+                }
+            },
+            State::Done => return Poll::Pending,
+        };
+        Poll::Ready(ending)
+    }
+}
+
+impl Shared {
+    fn poll_ending(&self, wait: WaitId, cx: &Context<'_>) -> Poll<Ending> {
+        if let Some(ending) = self.lock().take_ending(wait) {
+            return Poll::Ready(ending);
         }
-        match std::mem::replace(&mut self.0, State::Done) {
-            State::Ready(ending) => Poll::Ready(ending),
-            State::Pulled { .. } | State::Done => Poll::Pending,
+        // Wakers are made and dropped without the lock: both may run code of the user's.
+        let waker = cx.waker().clone();
+        let mut state = self.lock();
+        if let Some(ending) = state.take_ending(wait) {
+            return Poll::Ready(ending);
+        }
+        let before = match state.waiters.get_mut(wait) {
+            Some(Waiter::Task(before)) => before.replace(waker),
+            _ => None,
+        };
+        drop(state);
+        drop(before);
+        Poll::Pending
+    }
+}
+
+impl shared::State {
+    /// How a wait ended, for the one time that it is looked at.
+    fn take_ending(&mut self, wait: WaitId) -> Option<Ending> {
+        match self.waiters.get(wait) {
+            Some(Waiter::Task(_) | Waiter::Chunk(_)) => None,
+            Some(Waiter::Ended(_)) => match self.waiters.remove(wait) {
+                Some(Waiter::Ended(ending)) => Some(ending),
+                _ => None,
+            },
+            None => Some(Ending::Lost(self.closed.clone().unwrap_or_else(dropped))),
         }
     }
 }
