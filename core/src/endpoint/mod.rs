@@ -21,7 +21,7 @@ use dates::Dates;
 use crate::error::ErrorCode;
 use crate::limits::Limits;
 use crate::link::{Attachment, Drain, Frame, Joint, Link, LinkRules, LinkStats, Refused, Role};
-use crate::session::{Closed, ClosedBy, Session};
+use crate::session::{Closed, ClosedBy, Session, Taken};
 use crate::time::Time;
 
 /// The only transport of a plain session.
@@ -120,13 +120,22 @@ pub struct Attached {
 /// A text that is to be written now.
 pub(crate) struct Transmit<'a> {
     pub(crate) text: Cow<'a, str>,
-    /// It is as it left before, on another transport.
-    pub(crate) has_left: bool,
+    /// It leaves as it is: it did before, on another transport, or has nothing in it that a hook is
+    /// asked about.
+    pub(crate) is_final: bool,
+    /// It has no line break.
+    pub(crate) is_line: bool,
 }
 
-impl<'a> Transmit<'a> {
-    fn new(text: Cow<'a, str>) -> Self {
-        Self { text, has_left: false }
+impl<'a> From<Taken<'a>> for Transmit<'a> {
+    fn from(taken: Taken<'a>) -> Self {
+        Self { text: taken.text, is_final: taken.is_integers, is_line: taken.is_integers }
+    }
+}
+
+impl Transmit<'_> {
+    fn of_link(text: String, is_final: bool) -> Self {
+        Self { text: text.into(), is_final, is_line: false }
     }
 }
 
@@ -249,31 +258,31 @@ impl Endpoint {
     /// As [`poll_transmit`](Self::poll_transmit), where it lies.
     pub(crate) fn next_transmit(&mut self, at: Attachment) -> Option<Transmit<'_>> {
         let Some(link) = &mut self.link else {
-            return self.session.next_transmit().map(Transmit::new);
+            return self.session.next_transmit().map(Transmit::from);
         };
         if link.attached() != Some(at) {
             return None;
         }
         if let Some(text) = link.poll_transmit() {
-            return Some(Transmit { has_left: link.has_left(), text: text.into() });
+            return Some(Transmit::of_link(text, link.has_left()));
         }
         // A session that is over is written to its end, whatever that takes.
         let waits = link.is_full() || (link.holds_back() && self.session.calls_next());
         if !waits || self.session.is_closed() {
             if self.session.transmit_len() > 0 {
-                let text = self.session.next_transmit()?;
-                link.send(&text);
+                let taken = self.session.next_transmit()?;
+                link.send(&taken.text);
                 if link.became_slow() {
                     let LinkStats { retained_bytes, retained_messages, .. } = link.stats();
                     self.slow = true;
                     self.events.push_back(LinkEvent::PeerSlow { retained_bytes, retained_messages });
                 }
-                return Some(Transmit::new(text));
+                return Some(taken.into());
             }
             // There is none, and with that the room of those before is given back.
             let _none = self.session.next_transmit();
         }
-        self.answer_list().or_else(|| self.goodbye()).map(|text| Transmit::new(text.into()))
+        self.answer_list().or_else(|| self.goodbye()).map(|text| Transmit::of_link(text, false))
     }
 
     /// The text that was polled last leaves as this one; sent again, it will be the same.
@@ -299,10 +308,10 @@ impl Endpoint {
     }
 
     /// Whether all that waits to be written may as well go with what comes next: nobody waits for
-    /// a release.
+    /// a release, nor for an ack.
     pub fn may_wait(&self) -> bool {
-        let waits = |link: &Link| link.has_transmit() || !link.control.lists.is_empty();
-        !self.session.is_closed() && self.session.only_releases() && !self.link.as_ref().is_some_and(waits)
+        let is_urgent = |link: &Link| link.has_urgent() || !link.control.lists.is_empty();
+        !self.session.is_closed() && self.session.only_releases() && !self.link.as_ref().is_some_and(is_urgent)
     }
 
     /// The last frame of a session that is over.

@@ -13,6 +13,9 @@ use super::{Attachment, Features, Joint, LinkRules, Role};
 use crate::error::ErrorCode;
 use crate::time::Time;
 
+/// An ack that is due waits for something to go with until so many times as much has arrived.
+const OVERDUE: usize = 8;
+
 /// How a link stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -273,8 +276,19 @@ impl Link {
 
     /// There is something to write that is not a new message.
     pub(crate) fn has_transmit(&self) -> bool {
-        self.report
-            || self.pong.is_some()
+        self.report || self.has_more_than_report()
+    }
+
+    /// The same, but for an ack that may as well go with what comes next.
+    pub(crate) fn has_urgent(&self) -> bool {
+        let LinkRules { ack_messages, ack_bytes, .. } = self.rules;
+        let is_overdue = self.processed - self.reported >= OVERDUE as u64 * ack_messages
+            || self.unreported_bytes >= OVERDUE * ack_bytes;
+        self.has_more_than_report() || (self.report && (is_overdue || !self.heard))
+    }
+
+    fn has_more_than_report(&self) -> bool {
+        self.pong.is_some()
             || !self.frames.is_empty()
             || self.next_out < self.retained.next()
             || self.tokens.is_due(self.next_out)
@@ -282,6 +296,9 @@ impl Link {
 
     /// The next frame, else the next message that was sent before.
     pub(crate) fn poll_transmit(&mut self) -> Option<String> {
+        if !self.has_transmit() {
+            return None;
+        }
         if let Some(frame) = self.frames.pop_front() {
             return Some(frame.write());
         }

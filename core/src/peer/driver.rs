@@ -31,10 +31,10 @@ const LINGER: Duration = Duration::from_secs(5);
 /// gets answers.
 const TURN: usize = 256;
 
-/// How long releases wait for another message to go with: a client that calls again at once gives back
-/// its last result in the same write. A shorter wait than a tick of the kernel's clock, 4 ms on many, has
+/// How long releases and acks wait for another message to go with: a client that calls again at once
+/// gives back its last result in the same write. A shorter wait than a tick of the kernel's clock, 4 ms on many, has
 /// a timer set for every call.
-const RELEASE_WAIT: Duration = Duration::from_millis(4);
+const COMPANY_WAIT: Duration = Duration::from_millis(4);
 
 /// Messages, and about how many bytes of them, that are taken from a transport, or handed to it,
 /// under one lock.
@@ -197,7 +197,7 @@ impl Drive {
         let mut timer = Timer::default();
         let mut waiting = None;
         // What the driver of a transport before this one knew, this one does not.
-        shared.lock().releases_wait = false;
+        shared.lock().postpones = false;
         loop {
             shared.carry_out(shared.lock());
             // Looked at first: what a session says last is queued before it ends.
@@ -227,8 +227,8 @@ impl Drive {
         }
     }
 
-    /// Sends every message there is, with one flush, but for releases that have not been `waiting`
-    /// for long. Returns when the endpoint wants to be called.
+    /// Sends every message there is, with one flush, but for releases and an ack that have not been
+    /// `waiting` for long. Returns when the endpoint wants to be called.
     async fn send_all<S: Sending>(
         &self,
         sender: &mut S,
@@ -267,13 +267,13 @@ impl Drive {
     /// Until when nothing need be sent, or what the endpoint wants before that.
     fn may_wait(&self, waiting: &mut Option<Time>) -> Option<Time> {
         let mut state = self.shared.lock();
-        state.releases_wait = state.endpoint.session.transmit_len() > 0 && state.endpoint.may_wait();
-        if !state.releases_wait {
+        state.postpones = state.endpoint.has_transmit() && state.endpoint.may_wait();
+        if !state.postpones {
             *waiting = None;
             return None;
         }
         let now = self.shared.now();
-        let until = *waiting.get_or_insert(now) + RELEASE_WAIT;
+        let until = *waiting.get_or_insert(now) + COMPANY_WAIT;
         (now < until).then(|| state.endpoint.poll_timeout().map_or(until, |due| due.min(until)))
     }
 
@@ -291,14 +291,14 @@ impl Drive {
             let last = loop {
                 let session = &state.endpoint.session;
                 let all = (session.transmit_bytes() + session.transmit_len()).saturating_sub(1);
-                let Some(Transmit { text, has_left }) = state.endpoint.next_transmit(self.at) else {
+                let Some(Transmit { text, is_final, is_line }) = state.endpoint.next_transmit(self.at) else {
                     return state.endpoint.poll_timeout();
                 };
                 (taken, bytes) = (taken + 1, bytes + text.len());
-                if Leaving::concerns(&text) && !has_left {
+                if !is_final && Leaving::concerns(&text) {
                     break text.into_owned();
                 }
-                joining.push(text, all);
+                joining.push(text, is_line, all);
                 if taken == BATCH || bytes >= BATCH_BYTES {
                     return None;
                 }
@@ -307,7 +307,7 @@ impl Drive {
             // How it leaves is how it is kept: a hook sees every error once.
             let text = leaving.message(last);
             self.shared.lock().endpoint.leaves_as(self.at, &text);
-            joining.push(text.into(), 0);
+            joining.push(text.into(), false, 0);
         }
         None
     }

@@ -20,14 +20,15 @@ impl Joining {
         Self { texts: VecDeque::new(), joins }
     }
 
-    /// Queues a message; with what follows it, there may be as many as `all` bytes.
-    pub(crate) fn push(&mut self, mut message: Cow<'_, str>, all: usize) {
+    /// Queues a message, which may be known to be one line; with what follows it, there may be as
+    /// many as `all` bytes.
+    pub(crate) fn push(&mut self, mut message: Cow<'_, str>, is_line: bool, all: usize) {
         if !self.joins {
             return self.texts.push_back(message.into_owned());
         }
         // Outside of strings, which have none, a line break is white space: that of a peer whose
         // value is passed on as it came.
-        if memchr(b'\n', message.as_bytes()).is_some() {
+        if !is_line && memchr(b'\n', message.as_bytes()).is_some() {
             message = message.replace('\n', " ").into();
         }
         match self.texts.back_mut() {
@@ -85,7 +86,7 @@ mod tests {
 
     fn sent(joins: bool, messages: &[&str]) -> Vec<String> {
         let mut joining = Joining::new(joins);
-        messages.iter().for_each(|&message| joining.push(message.into(), 0));
+        messages.iter().for_each(|&message| joining.push(message.into(), false, 0));
         joining.texts.into()
     }
 

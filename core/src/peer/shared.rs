@@ -63,7 +63,7 @@ pub(crate) struct Shared {
 impl State {
     /// There is something to send that the driver does not know of.
     fn has_to_send(&self) -> bool {
-        self.endpoint.has_transmit() && !(self.releases_wait && self.endpoint.may_wait())
+        self.endpoint.has_transmit() && !(self.postpones && self.endpoint.may_wait())
     }
 }
 
@@ -88,8 +88,8 @@ pub(crate) struct State {
     pub(crate) durable: HashMap<usize, TargetId>,
     /// Objects that another process held.
     pub(crate) revival: Revival,
-    /// The driver knows that there are releases to send, and sends them in a while.
-    pub(crate) releases_wait: bool,
+    /// The driver knows that there are releases or an ack to send, and sends them in a while.
+    pub(crate) postpones: bool,
     /// Somebody carries out outputs. Only one does at a time, or calls could overtake.
     pumping: bool,
 }
@@ -167,7 +167,7 @@ impl Shared {
                 deferred: Vec::new(),
                 durable: HashMap::new(),
                 revival: Revival::default(),
-                releases_wait: false,
+                postpones: false,
                 pumping: false,
             }),
             wake: Notify::new(),

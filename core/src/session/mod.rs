@@ -33,7 +33,6 @@ mod walk;
 mod window;
 mod write;
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 
 pub use io::{Closed, ClosedBy, Delivery, Kind, Outcome, Outgoing, Output, Recipe, Ref, Stats};
@@ -50,13 +49,14 @@ use crate::value::Payload;
 use gather::{Gather, GatherId};
 use map::Mapper;
 use outbox::Outbox;
+pub(crate) use outbox::Taken;
 use promise::{Promise, Waiter, Work};
 use sent::SentLog;
 use state::{Answer, Counters, Export, Import, ImportState, Rerun, Target, Withheld};
 pub(crate) use table::Table;
 
 /// Releases that may wait for other messages to go with.
-const RELEASES_WAIT_MAX: usize = 64;
+const RELEASES_WAIT_MAX: usize = 1024;
 
 /// One end of a Cap'n Web session.
 #[derive(Clone, Debug, PartialEq)]
@@ -303,16 +303,16 @@ impl Session {
 
     /// The next message to send.
     pub fn poll_transmit(&mut self) -> Option<String> {
-        self.next_transmit().map(Cow::into_owned)
+        self.next_transmit().map(|taken| taken.text.into_owned())
     }
 
     /// As [`poll_transmit`](Self::poll_transmit), where it lies.
-    pub(crate) fn next_transmit(&mut self) -> Option<Cow<'_, str>> {
-        let text = self.transmit.pop()?;
+    pub(crate) fn next_transmit(&mut self) -> Option<Taken<'_>> {
+        let taken = self.transmit.pop()?;
         if self.sent.is_on() {
-            self.sent.note_handed(&text);
+            self.sent.note_handed(&taken.text);
         }
-        Some(text)
+        Some(taken)
     }
 
     /// Bytes of messages waiting to be sent.
@@ -325,9 +325,9 @@ impl Session {
         self.transmit.len()
     }
 
-    /// Whether all that waits to be sent are a few releases.
+    /// Whether all that waits to be sent are releases, and not too many.
     pub(crate) fn only_releases(&self) -> bool {
-        self.transmit.len() < RELEASES_WAIT_MAX && self.transmit.iter().all(|text| text.starts_with(r#"["release""#))
+        self.transmit.len() <= RELEASES_WAIT_MAX && self.transmit.only_releases()
     }
 
     /// Whether the next message to be sent is a new call.

@@ -5,6 +5,9 @@ use std::collections::VecDeque;
 
 use crate::wire::push_integers;
 
+/// The tag of a message that gives something back.
+pub(super) const RELEASE: &str = "release";
+
 /// Messages up to so many bytes lie one behind the other, so that they need no string of their own.
 const SHORT_BYTES_MAX: usize = 1 << 10;
 
@@ -17,6 +20,8 @@ pub(super) struct Outbox {
     queue: VecDeque<Queued>,
     /// Of all in the queue.
     bytes: usize,
+    /// How many in the queue are no releases.
+    unlike_releases: usize,
     short: String,
     /// Where the next short one begins.
     at: usize,
@@ -28,7 +33,19 @@ pub(super) struct Outbox {
 enum Queued {
     /// Of so many bytes.
     Short(usize),
+    /// The same: a tag and integers.
+    Integers {
+        len: usize,
+        releases: bool,
+    },
     Long(String),
+}
+
+/// A message that is taken.
+pub(crate) struct Taken<'a> {
+    pub(crate) text: Cow<'a, str>,
+    /// It is a tag and integers, with nothing else in it.
+    pub(crate) is_integers: bool,
 }
 
 impl Outbox {
@@ -49,8 +66,14 @@ impl Outbox {
         text
     }
 
+    /// Whether all are releases.
+    pub(super) fn only_releases(&self) -> bool {
+        self.unlike_releases == 0
+    }
+
     pub(super) fn push(&mut self, mut text: String) {
         self.bytes += text.len();
+        self.unlike_releases += 1;
         if text.len() > SHORT_BYTES_MAX {
             return self.queue.push_back(Queued::Long(text));
         }
@@ -70,32 +93,36 @@ impl Outbox {
         push_integers(&mut self.short, tag, integers);
         let len = self.short.len() - begin;
         self.bytes += len;
-        self.queue.push_back(Queued::Short(len));
+        let releases = tag == RELEASE;
+        self.unlike_releases += usize::from(!releases);
+        self.queue.push_back(Queued::Integers { len, releases });
     }
 
-    pub(super) fn pop(&mut self) -> Option<Cow<'_, str>> {
+    pub(super) fn pop(&mut self) -> Option<Taken<'_>> {
         let Some(queued) = self.queue.pop_front() else {
             self.make_room();
             return None;
         };
-        match queued {
-            Queued::Short(len) => {
-                let begin = self.at;
-                self.at += len;
-                self.bytes -= len;
-                Some(Cow::Borrowed(&self.short[begin..self.at]))
-            }
+        let (len, is_integers, releases) = match queued {
+            Queued::Short(len) => (len, false, false),
+            Queued::Integers { len, releases } => (len, true, releases),
             Queued::Long(text) => {
                 self.bytes -= text.len();
-                Some(Cow::Owned(text))
+                self.unlike_releases -= 1;
+                return Some(Taken { text: Cow::Owned(text), is_integers: false });
             }
-        }
+        };
+        self.unlike_releases -= usize::from(!releases);
+        self.bytes -= len;
+        let begin = self.at;
+        self.at += len;
+        Some(Taken { text: Cow::Borrowed(&self.short[begin..self.at]), is_integers })
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &str> {
         let mut at = self.at;
         self.queue.iter().map(move |queued| match queued {
-            Queued::Short(len) => {
+            Queued::Short(len) | Queued::Integers { len, .. } => {
                 at += len;
                 &self.short[at - len..at]
             }
@@ -153,7 +180,7 @@ mod tests {
             outbox.push_integers("pull", [n, -n]);
             expected.extend([text, format!("[\"pull\",{n},{}]", -n)]);
             for _ in 0..(n % 5) {
-                assert_eq!(outbox.pop().as_deref(), expected.pop_front().as_deref());
+                assert_eq!(outbox.pop().map(|taken| taken.text).as_deref(), expected.pop_front().as_deref());
             }
             assert_eq!((outbox.len(), outbox.bytes()), (expected.len(), expected.iter().map(String::len).sum()));
             assert!(outbox.short.len() <= 2 * (outbox.bytes() + 2 * SPARE_BYTES), "{}", outbox.short.len());
