@@ -233,8 +233,13 @@ impl Endpoint {
         if Frame::is_frame(text) {
             self.handle_frame(now, text);
         } else if link.count(now, text.len()) {
+            let joint = link.features.calls;
             self.mark_changed();
-            self.session.handle_message(text);
+            if joint {
+                self.session.handle_joint(text);
+            } else {
+                self.session.handle_message(text);
+            }
         }
         !self.session.is_closed()
     }
@@ -258,7 +263,7 @@ impl Endpoint {
     /// As [`poll_transmit`](Self::poll_transmit), where it lies.
     pub(crate) fn next_transmit(&mut self, at: Attachment) -> Option<Transmit<'_>> {
         let Some(link) = &mut self.link else {
-            return self.session.next_transmit().map(Transmit::from);
+            return self.session.next_transmit(false).map(Transmit::from);
         };
         if link.attached() != Some(at) {
             return None;
@@ -270,8 +275,8 @@ impl Endpoint {
         let waits = link.is_full() || (link.holds_back() && self.session.calls_next());
         if !waits || self.session.is_closed() {
             if self.session.transmit_len() > 0 {
-                let taken = self.session.next_transmit()?;
-                link.send(&taken.text);
+                let taken = self.session.next_transmit(link.features.calls)?;
+                link.send(&taken.text, taken.is_joint);
                 if link.became_slow() {
                     let LinkStats { retained_bytes, retained_messages, .. } = link.stats();
                     self.slow = true;
@@ -280,7 +285,7 @@ impl Endpoint {
                 return Some(taken.into());
             }
             // There is none, and with that the room of those before is given back.
-            let _none = self.session.next_transmit();
+            let _none = self.session.next_transmit(false);
         }
         self.answer_list().or_else(|| self.goodbye()).map(|text| Transmit::of_link(text, false))
     }

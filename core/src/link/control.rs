@@ -152,7 +152,7 @@ impl Link {
 
     /// Whether both have said that they know what the frame is about.
     fn is_agreed(&self, frame: &Frame) -> bool {
-        let Features { heartbeat, durable, refresh, drain, list, lines: _ } = self.features;
+        let Features { heartbeat, durable, refresh, drain, list, lines: _, calls: _ } = self.features;
         match frame {
             Frame::Ping { .. } | Frame::Pong { .. } => heartbeat,
             Frame::Refresh { .. } | Frame::Authenticate { .. } => refresh,

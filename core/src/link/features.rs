@@ -18,6 +18,9 @@ pub const LIST: &str = "list";
 /// Texts of several lines, each of which is a message or a frame.
 pub const LINES: &str = "lines";
 
+/// A call with the pull of its result, and releases of results in a row, are one message.
+pub const CALLS: &str = "calls";
+
 /// The longest text that has several lines. A peer that takes less does not name [`LINES`].
 pub const LINES_BYTES_MAX: usize = 4096;
 
@@ -36,11 +39,14 @@ pub struct Features {
     pub list: bool,
     /// [`LINES`]
     pub lines: bool,
+    /// [`CALLS`]
+    pub calls: bool,
 }
 
 impl Features {
     /// Everything that this version knows.
-    pub const ALL: Self = Self { heartbeat: true, durable: true, refresh: true, drain: true, list: true, lines: true };
+    pub const ALL: Self =
+        Self { heartbeat: true, durable: true, refresh: true, drain: true, list: true, lines: true, calls: true };
 
     /// What this version can do within these limits.
     pub fn within(limits: &Limits) -> Self {
@@ -57,12 +63,13 @@ impl Features {
             drain: has(DRAIN),
             list: has(LIST),
             lines: has(LINES),
+            calls: has(CALLS),
         }
     }
 
     /// Their names.
     pub fn names(self) -> Vec<String> {
-        let Self { heartbeat, durable, refresh, drain, list, lines } = self;
+        let Self { heartbeat, durable, refresh, drain, list, lines, calls } = self;
         let all = [
             (true, ACK),
             (heartbeat, HEARTBEAT),
@@ -71,6 +78,7 @@ impl Features {
             (drain, DRAIN),
             (list, LIST),
             (lines, LINES),
+            (calls, CALLS),
         ];
         all.into_iter().filter(|(has, _)| *has).map(|(_, name)| name.to_owned()).collect()
     }
@@ -85,6 +93,7 @@ impl Features {
             drain: self.drain && other.drain,
             list: self.list && other.list,
             lines: self.lines && other.lines,
+            calls: self.calls && other.calls,
         }
     }
 }

@@ -48,6 +48,8 @@ pub(crate) struct Link {
     next_out: u64,
     /// Messages that are kept as they left, which is not as the session wrote them.
     left: BTreeSet<u64>,
+    /// The number of the last message that is several in one.
+    last_joint: u64,
     /// The number of our last message that the peer says it has carried out.
     pub(super) peer_processed: u64,
     /// The number of the peer's last message that was carried out.
@@ -110,6 +112,7 @@ impl Link {
             attachments: 0,
             next_out: 1,
             left: BTreeSet::new(),
+            last_joint: 0,
             peer_processed: 0,
             processed: 0,
             next_in: 1,
@@ -183,6 +186,9 @@ impl Link {
         if peer_sends_after > self.processed {
             return gap(format!("the peer goes on after {peer_sends_after}, and {} arrived", self.processed));
         }
+        if self.last_joint > peer_processed && !features.calls {
+            return gap(format!("message {} is several in one, which the peer does not know of", self.last_joint));
+        }
         self.retained.confirm(peer_processed);
         self.attachments += 1;
         let attachment = Attachment(self.attachments);
@@ -208,6 +214,7 @@ impl Link {
         self.attached = None;
         (self.next_out, self.next_in) = (1, 1);
         self.left.clear();
+        self.last_joint = 0;
         (self.peer_processed, self.processed, self.reported, self.unreported_bytes) = (0, 0, 0, 0);
         self.frames.clear();
         self.tokens.clear();
@@ -338,9 +345,12 @@ impl Link {
         self.unreported_bytes = 0;
     }
 
-    /// Numbers and keeps a message that is written now.
-    pub(crate) fn send(&mut self, text: &str) {
+    /// Numbers and keeps a message that is written now; a joint one is several in one.
+    pub(crate) fn send(&mut self, text: &str, is_joint: bool) {
         self.retained.push(text);
+        if is_joint {
+            self.last_joint = self.next_out;
+        }
         self.next_out += 1;
     }
 

@@ -380,7 +380,7 @@ impl Drop for Drive {
 
 /// A message of a call, as nearly all are.
 fn is_usual(text: &str) -> bool {
-    ["[\"push\"", "[\"pull\"", "[\"resolve\"", "[\"release\""].iter().any(|head| text.starts_with(head))
+    ["+[", "[\"push\"", "[\"pull\"", "[\"resolve\"", "[\"release\""].iter().any(|head| text.starts_with(head))
 }
 
 /// Takes messages that are there, and what came behind them if it is none.

@@ -12,7 +12,7 @@ use memchr::memmem;
 use crate::peer::options::{Hook, Options};
 use crate::value::text::{Cursor, TextError};
 use crate::value::{self, DEPTH_MAX, ErrorValue, Object, Payload, Value};
-use crate::wire::error_text;
+use crate::wire::{CALL, error_text};
 
 /// How every error begins. A session writes it in this spelling, also where a peer did not.
 const ERROR: &str = "[\"error\"";
@@ -78,6 +78,7 @@ struct Rewrite<'a> {
 
 impl<'a> Rewrite<'a> {
     fn message(&mut self) -> Result<&'a str, TextError> {
+        self.cursor.take(CALL as u8);
         self.cursor.expect(b'[')?;
         let tag = self.cursor.skip()?.trim_matches('"');
         if matches!(tag, "resolve" | "reject") {

@@ -1,6 +1,5 @@
 //! What is noted while a session runs so that it can be made again in another process.
 
-use super::outbox::RELEASE;
 use super::{Path, Recipe, Ref, Rerun, Session};
 use crate::id::{Ids, PromiseId, TargetId};
 use crate::value::Payload;
@@ -48,7 +47,7 @@ impl Session {
         let count = count.min(self.withheld.releases.len());
         let releases: Vec<_> = self.withheld.releases.drain(..count).collect();
         for (id, mentions) in releases {
-            self.transmit.push_integers(RELEASE, [id.0, mentions]);
+            self.transmit.push_release(id.0, mentions);
         }
     }
 

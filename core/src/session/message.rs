@@ -6,43 +6,57 @@ use super::{Closed, ClosedBy, ImportState, Output, Ref, Session};
 use crate::id::{ExportId, ImportId, PromiseId};
 use crate::value::Payload;
 use crate::value::text::Cursor;
-use crate::wire::{Message, WireError, check, error_text, parse, parse_integers};
+use crate::wire::{CALL, Message, WireError, check, error_text, parse, parse_integers};
 
 impl Session {
     /// Takes in one message. What breaks the protocol or a bound ends the session with an
     /// `abort`; after the end, messages are ignored.
     pub fn handle_message(&mut self, text: &str) {
+        self.handle(text, false);
+    }
+
+    /// As [`handle_message`](Self::handle_message), of a peer that may join several in one: behind
+    /// [`CALL`] a push with the pull of its result, and a `release` with a third number as that of
+    /// all results from the first number to it.
+    pub(crate) fn handle_joint(&mut self, text: &str) {
+        self.handle(text, true);
+    }
+
+    fn handle(&mut self, text: &str, joint: bool) {
         if self.closed.is_some() {
             return;
         }
-        match self.read(text) {
+        match self.read(text, joint) {
             Ok(()) => self.run(),
             Err(error) => self.fail(error),
         }
     }
 
-    fn read(&mut self, text: &str) -> Result<(), WireError> {
+    fn read(&mut self, text: &str, joint: bool) -> Result<(), WireError> {
         if self.is_unreconciled {
             return Err(WireError::error("the session is not reconciled yet"));
         }
         // Half of all messages are pulls and releases; they are read in one go.
-        if let Some(message) = parse_integers(text) {
+        if let Some(message) = parse_integers(text, joint) {
             return self.act(message);
         }
+        if let Some(call) = text.strip_prefix(CALL).filter(|_| joint) {
+            let call = check(call, &self.limits)?;
+            return match parse(&call, joint)? {
+                Message::Push(expr) => self.act(Message::Call(expr)),
+                _ => Err(WireError::bad_message(text)),
+            };
+        }
         let text = check(text, &self.limits)?;
-        self.act(parse(&text)?)
+        self.act(parse(&text, joint)?)
     }
 
     fn act(&mut self, message: Message<'_>) -> Result<(), WireError> {
         match message {
-            Message::Push(mut expr) => {
-                let before = self.outputs.len();
-                let what = self.evaluate(&mut expr)?;
-                let id = self.add_answer(what, false);
-                if let Ref::Promise(result) = what {
-                    self.name_push(result, id, before);
-                }
-                self.check_room()
+            Message::Push(mut expr) => self.handle_push(&mut expr).map(drop),
+            Message::Call(mut expr) => {
+                let id = self.handle_push(&mut expr)?;
+                self.handle_pull(id)
             }
             Message::Stream(mut expr) => {
                 let what = self.evaluate(&mut expr)?;
@@ -54,6 +68,9 @@ impl Session {
             Message::Resolve(id, expr) => self.handle_answer(ImportId(id), expr, true),
             Message::Reject(id, expr) => self.handle_answer(ImportId(id), expr, false),
             Message::Release(id, count) => self.handle_release(ExportId(id), count),
+            Message::ReleaseAll { first, count, last } => {
+                (first..=last).try_for_each(|id| self.handle_release(ExportId(id), count))
+            }
             Message::Pipe => {
                 self.add_pipe();
                 self.check_room()
@@ -63,6 +80,17 @@ impl Session {
                 Ok(())
             }
         }
+    }
+
+    fn handle_push(&mut self, expr: &mut Cursor<'_>) -> Result<ExportId, WireError> {
+        let before = self.outputs.len();
+        let what = self.evaluate(expr)?;
+        let id = self.add_answer(what, false);
+        if let Ref::Promise(result) = what {
+            self.name_push(result, id, before);
+        }
+        self.check_room()?;
+        Ok(id)
     }
 
     /// A push has its id only now; its delivery may be among the outputs already, after `before`.

@@ -303,12 +303,13 @@ impl Session {
 
     /// The next message to send.
     pub fn poll_transmit(&mut self) -> Option<String> {
-        self.next_transmit().map(|taken| taken.text.into_owned())
+        self.next_transmit(false).map(|taken| taken.text.into_owned())
     }
 
-    /// As [`poll_transmit`](Self::poll_transmit), where it lies.
-    pub(crate) fn next_transmit(&mut self) -> Option<Taken<'_>> {
-        let taken = self.transmit.pop()?;
+    /// As [`poll_transmit`](Self::poll_transmit), where it lies, and perhaps several in one, which the
+    /// peer takes by `handle_joint`.
+    pub(crate) fn next_transmit(&mut self, joint: bool) -> Option<Taken<'_>> {
+        let taken = self.transmit.pop(joint)?;
         if self.sent.is_on() {
             self.sent.note_handed(&taken.text);
         }

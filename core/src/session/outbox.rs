@@ -3,10 +3,8 @@
 use std::borrow::Cow;
 use std::collections::VecDeque;
 
-use crate::wire::push_integers;
-
-/// The tag of a message that gives something back.
-pub(super) const RELEASE: &str = "release";
+use crate::id::ImportId;
+use crate::wire::{CALL, push_integers};
 
 /// Messages up to so many bytes lie one behind the other, so that they need no string of their own.
 const SHORT_BYTES_MAX: usize = 1 << 10;
@@ -27,18 +25,37 @@ pub(super) struct Outbox {
     at: usize,
     /// What the last message was written in.
     spare: String,
+    /// What the last releases that were taken together are written in.
+    joint: String,
 }
 
 #[derive(Clone, Debug)]
 enum Queued {
     /// Of so many bytes.
     Short(usize),
-    /// The same: a tag and integers.
+    /// The same, behind a byte for [`CALL`].
+    Call {
+        len: usize,
+        /// What it results in.
+        id: ImportId,
+    },
+    /// Of a tag and integers.
     Integers {
         len: usize,
-        releases: bool,
+        what: Integers,
     },
     Long(String),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Integers {
+    Pull,
+    /// Of what the call before results in.
+    PullOfCall,
+    Release {
+        id: i64,
+        count: i64,
+    },
 }
 
 /// A message that is taken.
@@ -46,6 +63,8 @@ pub(crate) struct Taken<'a> {
     pub(crate) text: Cow<'a, str>,
     /// It is a tag and integers, with nothing else in it.
     pub(crate) is_integers: bool,
+    /// It is several messages, for a peer that knows of that.
+    pub(crate) is_joint: bool,
 }
 
 impl Outbox {
@@ -71,59 +90,127 @@ impl Outbox {
         self.unlike_releases == 0
     }
 
-    pub(super) fn push(&mut self, mut text: String) {
-        self.bytes += text.len();
-        self.unlike_releases += 1;
-        if text.len() > SHORT_BYTES_MAX {
-            return self.queue.push_back(Queued::Long(text));
+    pub(super) fn push(&mut self, text: String) {
+        let len = text.len();
+        if len > SHORT_BYTES_MAX {
+            return self.queue(len, Queued::Long(text));
         }
         self.make_room();
         self.short.push_str(&text);
-        self.queue.push_back(Queued::Short(text.len()));
+        self.queue(len, Queued::Short(len));
+        self.reuse(text);
+    }
+
+    /// A call, which results in `id`.
+    pub(super) fn push_call(&mut self, text: String, id: ImportId) {
+        if text.len() > SHORT_BYTES_MAX {
+            return self.push(text);
+        }
+        self.make_room();
+        self.short.push(CALL);
+        self.short.push_str(&text);
+        self.queue(text.len(), Queued::Call { len: text.len(), id });
+        self.reuse(text);
+    }
+
+    pub(super) fn push_pull(&mut self, id: ImportId) {
+        let of_call = matches!(self.queue.back(), Some(Queued::Call { id: call, .. }) if *call == id);
+        self.push_integers("pull", [id.0], if of_call { Integers::PullOfCall } else { Integers::Pull });
+    }
+
+    pub(super) fn push_release(&mut self, id: i64, count: i64) {
+        self.push_integers("release", [id, count], Integers::Release { id, count });
+    }
+
+    fn push_integers<const N: usize>(&mut self, tag: &str, integers: [i64; N], what: Integers) {
+        self.make_room();
+        let begin = self.short.len();
+        push_integers(&mut self.short, tag, integers);
+        let len = self.short.len() - begin;
+        self.queue(len, Queued::Integers { len, what });
+    }
+
+    fn queue(&mut self, len: usize, queued: Queued) {
+        self.bytes += len;
+        self.unlike_releases += usize::from(!queued.is_release());
+        self.queue.push_back(queued);
+    }
+
+    /// Keeps the room of a text that was copied.
+    fn reuse(&mut self, mut text: String) {
         if text.capacity() <= SPARE_BYTES {
             text.clear();
             self.spare = text;
         }
     }
 
-    /// A message of a tag and integers.
-    pub(super) fn push_integers<const N: usize>(&mut self, tag: &str, integers: [i64; N]) {
-        self.make_room();
-        let begin = self.short.len();
-        push_integers(&mut self.short, tag, integers);
-        let len = self.short.len() - begin;
-        self.bytes += len;
-        let releases = tag == RELEASE;
-        self.unlike_releases += usize::from(!releases);
-        self.queue.push_back(Queued::Integers { len, releases });
-    }
-
-    pub(super) fn pop(&mut self) -> Option<Taken<'_>> {
+    /// Takes the next message. If it may be a `joint` one, a call is taken with its pull, and releases
+    /// of one result after the other together.
+    pub(super) fn pop(&mut self, joint: bool) -> Option<Taken<'_>> {
         let Some(queued) = self.queue.pop_front() else {
             self.make_room();
             return None;
         };
-        let (len, is_integers, releases) = match queued {
-            Queued::Short(len) => (len, false, false),
-            Queued::Integers { len, releases } => (len, true, releases),
+        self.unlike_releases -= usize::from(!queued.is_release());
+        match queued {
+            Queued::Short(len) => Some(Taken::plain(self.take(len), false)),
+            Queued::Call { len, .. } => {
+                if joint && let Some(Queued::Integers { len: pull, what: Integers::PullOfCall }) = self.queue.front() {
+                    let pull = *pull;
+                    self.queue.pop_front();
+                    self.unlike_releases -= 1;
+                    self.bytes -= len + pull;
+                    let begin = self.at;
+                    self.at += 1 + len + pull;
+                    let text = Cow::Borrowed(&self.short[begin..=begin + len]);
+                    return Some(Taken { text, is_integers: false, is_joint: true });
+                }
+                self.at += 1;
+                Some(Taken::plain(self.take(len), false))
+            }
+            Queued::Integers { len, what: Integers::Release { id, count } } if joint && id > 0 => {
+                Some(self.take_releases(len, id, count))
+            }
+            Queued::Integers { len, .. } => Some(Taken::plain(self.take(len), true)),
             Queued::Long(text) => {
                 self.bytes -= text.len();
-                self.unlike_releases -= 1;
-                return Some(Taken { text: Cow::Owned(text), is_integers: false });
+                Some(Taken::plain(Cow::Owned(text), false))
             }
-        };
-        self.unlike_releases -= usize::from(!releases);
+        }
+    }
+
+    fn take(&mut self, len: usize) -> Cow<'_, str> {
         self.bytes -= len;
         let begin = self.at;
         self.at += len;
-        Some(Taken { text: Cow::Borrowed(&self.short[begin..self.at]), is_integers })
+        Cow::Borrowed(&self.short[begin..self.at])
+    }
+
+    /// Takes the release of `first`, and those behind it of what follows that.
+    fn take_releases(&mut self, len: usize, first: i64, count: i64) -> Taken<'_> {
+        let (mut last, mut more) = (first, 0);
+        while let Some(&Queued::Integers { len, what: Integers::Release { id, count: times } }) = self.queue.front()
+            && (id, times) == (last + 1, count)
+        {
+            self.queue.pop_front();
+            last = id;
+            more += len;
+        }
+        if more == 0 {
+            return Taken::plain(self.take(len), true);
+        }
+        self.bytes -= len + more;
+        self.at += len + more;
+        self.joint.clear();
+        push_integers(&mut self.joint, "release", [first, count, last]);
+        Taken { text: Cow::Borrowed(&self.joint), is_integers: true, is_joint: true }
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &str> {
         let mut at = self.at;
         self.queue.iter().map(move |queued| match queued {
-            Queued::Short(len) | Queued::Integers { len, .. } => {
-                at += len;
+            Queued::Short(len) | Queued::Call { len, .. } | Queued::Integers { len, .. } => {
+                at += len + usize::from(matches!(queued, Queued::Call { .. }));
                 &self.short[at - len..at]
             }
             Queued::Long(text) => text,
@@ -145,6 +232,18 @@ impl Outbox {
             return;
         }
         self.at = 0;
+    }
+}
+
+impl Queued {
+    fn is_release(&self) -> bool {
+        matches!(self, Self::Integers { what: Integers::Release { .. }, .. })
+    }
+}
+
+impl<'a> Taken<'a> {
+    fn plain(text: Cow<'a, str>, is_integers: bool) -> Self {
+        Self { text, is_integers, is_joint: false }
     }
 }
 
@@ -176,18 +275,63 @@ mod tests {
                 1 => "x".repeat(SHORT_BYTES_MAX),
                 _ => format!("[\"push\",{n}]"),
             };
-            outbox.push(text.clone());
-            outbox.push_integers("pull", [n, -n]);
-            expected.extend([text, format!("[\"pull\",{n},{}]", -n)]);
-            for _ in 0..(n % 5) {
-                assert_eq!(outbox.pop().map(|taken| taken.text).as_deref(), expected.pop_front().as_deref());
+            if n % 3 == 0 {
+                outbox.push(text.clone())
+            } else {
+                outbox.push_call(text.clone(), ImportId(n))
+            }
+            outbox.push_pull(ImportId(n));
+            outbox.push_release(n, 2);
+            expected.extend([text, format!("[\"pull\",{n}]"), format!("[\"release\",{n},2]")]);
+            for _ in 0..(n % 7) {
+                assert_eq!(outbox.pop(false).map(|taken| taken.text).as_deref(), expected.pop_front().as_deref());
             }
             assert_eq!((outbox.len(), outbox.bytes()), (expected.len(), expected.iter().map(String::len).sum()));
             assert!(outbox.short.len() <= 2 * (outbox.bytes() + 2 * SPARE_BYTES), "{}", outbox.short.len());
         }
         assert!(outbox.iter().eq(&expected));
         assert_eq!(outbox, expected.into_iter().collect());
-        while outbox.pop().is_some() {}
+        while outbox.pop(false).is_some() {}
         assert!(outbox.short.capacity() <= SPARE_BYTES && outbox.spare.capacity() <= SPARE_BYTES);
+    }
+
+    #[test]
+    fn calls_and_their_pulls_and_releases_in_a_row_are_taken_together() {
+        let mut outbox = Outbox::default();
+        for n in 5..8 {
+            outbox.push_release(n, 1);
+        }
+        assert!(outbox.only_releases());
+        outbox.push_release(9, 1);
+        outbox.push_release(10, 2);
+        outbox.push_release(-3, 1);
+        outbox.push_release(-2, 1);
+        outbox.push_call("[\"push\",1]".to_owned(), ImportId(11));
+        outbox.push_pull(ImportId(11));
+        outbox.push_call("[\"push\",2]".to_owned(), ImportId(12));
+        outbox.push_pull(ImportId(11));
+        outbox.push_call("x".repeat(SHORT_BYTES_MAX + 1), ImportId(13));
+        outbox.push_pull(ImportId(13));
+        let mut taken = Vec::new();
+        while let Some(next) = outbox.pop(true) {
+            taken.push((next.text.chars().take(20).collect::<String>(), next.is_joint));
+        }
+        let taken: Vec<_> = taken.iter().map(|(text, is_joint)| (text.as_str(), *is_joint)).collect();
+        assert_eq!(
+            taken,
+            [
+                ("[\"release\",5,1,7]", true),
+                ("[\"release\",9,1]", false),
+                ("[\"release\",10,2]", false),
+                ("[\"release\",-3,1]", false),
+                ("[\"release\",-2,1]", false),
+                ("+[\"push\",1]", true),
+                ("[\"push\",2]", false),
+                ("[\"pull\",11]", false),
+                ("xxxxxxxxxxxxxxxxxxxx", false),
+                ("[\"pull\",13]", false),
+            ]
+        );
+        assert_eq!((outbox.len(), outbox.bytes(), outbox.only_releases()), (0, 0, true));
     }
 }

@@ -355,7 +355,7 @@ impl Session {
                 {
                     waiters.push(waiter);
                     if !std::mem::replace(pulled, true) {
-                        self.transmit.push_integers("pull", [id.0]);
+                        self.transmit.push_pull(id);
                     }
                 }
             }

@@ -1,6 +1,5 @@
 //! Counting who holds what.
 
-use super::outbox::RELEASE;
 use super::promise::PromiseState;
 use super::{ImportState, Output, Ref, Session};
 use crate::id::ImportId;
@@ -120,7 +119,7 @@ impl Session {
         if self.withheld.is_on && id.0 < 0 {
             self.withheld.releases.push_back((id, mentions));
         } else {
-            self.transmit.push_integers(RELEASE, [id.0, mentions]);
+            self.transmit.push_release(id.0, mentions);
         }
     }
 

@@ -8,7 +8,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::outbox::RELEASE;
 use super::sent::Sent;
 use super::{Answer, Closed, ImportState, Kind, Ref, Session, Step};
 use crate::error::ErrorCode;
@@ -94,7 +93,7 @@ impl Session {
         self.send(write(Adjustment::Reconcile { hold: hold.into_iter().collect(), pull }));
         self.send_again(theirs.next_positive, &resent, &write);
         for id in borrowed {
-            self.transmit.push_integers(RELEASE, [id, 1]);
+            self.transmit.push_release(id, 1);
         }
         self.settle_exports(theirs, &resent);
         self.run();
@@ -208,7 +207,7 @@ impl Session {
                 Some(import) => {
                     import.mentions = 1;
                     if matches!(import.state, ImportState::Pending { pulled: true, .. }) {
-                        self.transmit.push_integers("pull", [id.0]);
+                        self.transmit.push_pull(id);
                     }
                 }
             }
@@ -217,7 +216,7 @@ impl Session {
             self.send(write(Adjustment::Skip { next_positive: self.next.import }));
         }
         for id in unheld {
-            self.transmit.push_integers(RELEASE, [id.0, 1]);
+            self.transmit.push_release(id.0, 1);
         }
     }
 

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::table::Table;
 use super::{ImportState, Ref, Session};
 use crate::id::{ExportId, ImportId};
+use crate::wire::CALL;
 
 /// A call that is not answered, or that nobody can say of whether the peer has seen it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -175,5 +176,6 @@ impl Session {
 }
 
 fn makes_import(text: &str) -> bool {
+    let text = text.strip_prefix(CALL).unwrap_or(text);
     ["[\"push\"", "[\"stream\"", "[\"pipe\""].iter().any(|head| text.starts_with(head))
 }

@@ -66,7 +66,7 @@ impl Session {
         if let Some(mentioned) = message.mentioned {
             self.note_sent(id, on, idempotent, &message.text, mentioned);
         }
-        self.send(message.text);
+        self.transmit.push_call(message.text, id);
         self.answer_promised(message.promised);
         id
     }

@@ -148,6 +148,9 @@ impl<'a> Cursor<'a> {
     pub(crate) fn string(&mut self) -> Result<Cow<'a, str>, TextError> {
         self.peek();
         let start = self.at;
+        if self.short_string() {
+            return Ok(Cow::Borrowed(self.text.get(start + 1..self.at - 1).unwrap_or_default()));
+        }
         let (raw, escaped) = self.raw_string()?;
         if !escaped {
             return Ok(Cow::Borrowed(&raw[1..raw.len() - 1]));
@@ -155,6 +158,24 @@ impl<'a> Cursor<'a> {
         match serde_json::from_str(raw) {
             Ok(text) => Ok(Cow::Owned(text)),
             Err(_) => lossy_string(raw).map(Cow::Owned).ok_or(TextError { what: "bad escape in a string", at: start }),
+        }
+    }
+
+    /// Steps over a string if it comes next, has nothing to unescape, and is as short as most names.
+    #[inline]
+    fn short_string(&mut self) -> bool {
+        let Some([b'"', rest @ ..]) = self.text.as_bytes().get(self.at..) else { return false };
+        let plain = match rest.as_chunks() {
+            ([first, second, ..], _) => first_special(first).or_else(|| Some(8 + first_special(second)?)),
+            ([first], _) => first_special(first),
+            _ => None,
+        };
+        match plain {
+            Some(plain) if rest[plain] == b'"' => {
+                self.at += plain + 2;
+                true
+            }
+            _ => false,
         }
     }
 
@@ -210,6 +231,18 @@ impl<'a> Cursor<'a> {
         Ok(self.since(start))
     }
 
+    /// Steps over digits if they are the whole of a number. The first is known to be one, and not 0.
+    #[inline]
+    fn short_integer(&mut self) -> bool {
+        let start = self.at;
+        self.digits();
+        let whole = matches!(self.byte(), Some(b',' | b']' | b'}'));
+        if !whole {
+            self.at = start;
+        }
+        whole
+    }
+
     /// What makes a number no integer.
     fn fraction(&mut self) -> Result<(), TextError> {
         if self.byte() == Some(b'.') {
@@ -241,9 +274,11 @@ impl<'a> Cursor<'a> {
         loop {
             watch.value(open.depth)?;
             match self.peek() {
+                Some(b'"') if self.short_string() => {}
                 Some(b'"') => {
                     self.raw_string()?;
                 }
+                Some(b'1'..=b'9') if self.short_integer() => {}
                 Some(b'[') => {
                     self.at += 1;
                     if !self.take(b']') {

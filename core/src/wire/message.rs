@@ -5,34 +5,55 @@ use crate::id::ID_MAX;
 use crate::session::{Path, Step};
 use crate::value::text::{Cursor, TextError};
 
+/// What a message begins with that is a push and the pull of its result, between peers that both join
+/// messages.
+pub(crate) const CALL: char = '+';
+
 /// A message. Where it carries an expression, the cursor stands before it.
 #[derive(Debug)]
 pub(crate) enum Message<'a> {
     Push(Cursor<'a>),
+    /// A push, and the pull of its result.
+    Call(Cursor<'a>),
     Pull(i64),
     Resolve(i64, Cursor<'a>),
     Reject(i64, Cursor<'a>),
     Release(i64, u64),
+    /// The release of each of these.
+    ReleaseAll {
+        first: i64,
+        count: u64,
+        last: i64,
+    },
     Stream(Cursor<'a>),
     Pipe,
     Abort(Option<Cursor<'a>>),
 }
 
 /// Reads a message from text that [`check`](super::check) has passed. Elements beyond those that
-/// are due are ignored, as the official package does.
-pub(crate) fn parse(text: &str) -> Result<Message<'_>, WireError> {
-    read(text).map_err(|_| WireError::bad_message(text))
+/// are due are ignored, as the official package does; but those of a release are not where messages may
+/// be `joint`.
+pub(crate) fn parse(text: &str, joint: bool) -> Result<Message<'_>, WireError> {
+    read(text, joint).map_err(|_| WireError::bad_message(text))
 }
 
 /// Reads a `pull` or a `release` written as peers write them. Its text is known to be sound when it
 /// has been read; anything else is left to [`check`](super::check) and [`parse`].
-pub(crate) fn parse_integers(text: &str) -> Option<Message<'static>> {
+pub(crate) fn parse_integers(text: &str, joint: bool) -> Option<Message<'static>> {
     let text = text.strip_suffix(']')?;
     if let Some(id) = text.strip_prefix("[\"pull\",") {
         return Some(Message::Pull(plain_integer(id)?));
     }
     let (id, count) = text.strip_prefix("[\"release\",")?.split_once(',')?;
-    Some(Message::Release(plain_integer(id)?, u64::try_from(plain_integer(count)?).ok()?))
+    let first = plain_integer(id)?;
+    let count_of = |count| u64::try_from(plain_integer(count)?).ok();
+    match count.split_once(',') {
+        Some((count, last)) if joint => {
+            let last = plain_integer(last).filter(|last| *last >= first)?;
+            Some(Message::ReleaseAll { first, count: count_of(count)?, last })
+        }
+        _ => Some(Message::Release(first, count_of(count)?)),
+    }
 }
 
 /// An integer as peers write it, of so few digits that it is within `ID_MAX`.
@@ -47,7 +68,7 @@ fn plain_integer(text: &str) -> Option<i64> {
     Some(if digits.len() < text.len() { -number } else { number })
 }
 
-fn read(text: &str) -> Result<Message<'_>, TextError> {
+fn read(text: &str, joint: bool) -> Result<Message<'_>, TextError> {
     let mut cursor = Cursor::new(text);
     cursor.expect(b'[')?;
     let tag = cursor.string()?;
@@ -56,7 +77,18 @@ fn read(text: &str) -> Result<Message<'_>, TextError> {
         "pull" => Message::Pull(id_field(&mut cursor)?),
         "resolve" => Message::Resolve(id_field(&mut cursor)?, field(cursor)?),
         "reject" => Message::Reject(id_field(&mut cursor)?, field(cursor)?),
-        "release" => Message::Release(id_field(&mut cursor)?, count_field(&mut cursor)?),
+        "release" => {
+            let (first, count) = (id_field(&mut cursor)?, count_field(&mut cursor)?);
+            if joint && cursor.peek() == Some(b',') {
+                let last = id_field(&mut cursor)?;
+                if last < first {
+                    return Err(cursor.error("expected an id that is not before the first"));
+                }
+                Message::ReleaseAll { first, count, last }
+            } else {
+                Message::Release(first, count)
+            }
+        }
         "stream" => Message::Stream(field(cursor)?),
         "pipe" => Message::Pipe,
         "abort" => Message::Abort(field(cursor).ok()),
@@ -142,12 +174,21 @@ mod tests {
             "[\"release\",1,-1]",
             "[\"release\",1]",
             "[\"release\",1,1,1]",
+            "[\"release\",1,1,0]",
+            "[\"release\",2,1,17,5]",
         ] {
-            if let Some(short) = parse_integers(text) {
-                let long = parse(text).map(|message| format!("{message:?}"));
-                assert_eq!(Ok(format!("{short:?}")), long, "{text}");
+            for joint in [false, true] {
+                if let Some(short) = parse_integers(text, joint) {
+                    let long = parse(text, joint).map(|message| format!("{message:?}"));
+                    assert_eq!(Ok(format!("{short:?}")), long, "{text}");
+                }
             }
         }
-        assert!(parse_integers("[\"pull\",1]").is_some() && parse_integers("[\"release\",-3,2]").is_some());
+        for text in ["[\"pull\",1]", "[\"release\",-3,2]"] {
+            assert!(parse_integers(text, false).is_some() && parse_integers(text, true).is_some());
+        }
+        assert!(parse_integers("[\"release\",3,2,9]", false).is_none());
+        let joint = parse_integers("[\"release\",3,2,9]", true);
+        assert!(matches!(joint, Some(Message::ReleaseAll { first: 3, count: 2, last: 9 })));
     }
 }

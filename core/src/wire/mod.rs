@@ -8,7 +8,7 @@ mod write;
 
 pub(crate) use check::check;
 pub(crate) use data::{DataError, check_data, check_url, header_pairs, is_blocked_name};
-pub(crate) use message::{Message, integer, parse, parse_integers, path};
+pub(crate) use message::{CALL, Message, integer, parse, parse_integers, path};
 pub(crate) use write::{coded_error_text, error_text, integer_len, path_len, push_integer, push_integers, push_path};
 
 use crate::value::text::TextError;

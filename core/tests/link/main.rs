@@ -11,7 +11,7 @@ use bowline_core::error::ErrorCode;
 use bowline_core::limits::Limits;
 use bowline_core::link::handshake::{Opening, negotiate};
 use bowline_core::link::{Features, Frame, Joint, LinkRules, Refused, Role};
-use bowline_core::session::{Closed, ClosedBy, Step};
+use bowline_core::session::{Closed, ClosedBy, Ref, Step};
 use bowline_core::time::Time;
 use bowline_core::value::Payload;
 
@@ -31,10 +31,10 @@ fn end(role: Role, rules: LinkRules) -> (Endpoint, Attached) {
     (endpoint, attached)
 }
 
-fn call(endpoint: &mut Endpoint, text: &str) {
+fn call(endpoint: &mut Endpoint, text: &str) -> Ref {
     let session = &mut endpoint.session;
     let args = Payload { text: format!("[{text:?}]").into(), refs: Vec::new() };
-    session.call(session.main(), &[Step::Name("f".into())], Some(args));
+    session.call(session.main(), &[Step::Name("f".into())], Some(args))
 }
 
 /// Everything that is written, acks left out.
@@ -178,10 +178,62 @@ fn a_peer_that_lies_about_numbers_gets_nothing() {
     assert_eq!(client.session.closed().unwrap().name, "RESUME_GAP");
 }
 
+/// A push with its pull, and releases in a row, for who names `calls`.
+#[test]
+fn calls_and_releases_in_a_row_are_one_message_each() {
+    let (mut client, attached) = end(Role::Client, LinkRules::default());
+    let (mut server, _) = end(Role::Server, LinkRules::default());
+    for text in ["a", "b", "c"] {
+        let result = call(&mut client, text);
+        client.session.pull(result, &[]);
+    }
+    let texts = written(&mut client, attached);
+    assert_eq!(texts[0], r#"+["push",["pipeline",0,["f"],["a"]]]"#);
+    assert_eq!(texts.len(), 3);
+    for text in &texts {
+        assert!(server.handle_text(attached.attachment, at(1), text));
+    }
+    assert_eq!((server.session.answers_owed(), server.processed()), (3, 3));
+    assert!(server.handle_text(attached.attachment, at(1), r#"["release",1,1,3]"#));
+    assert_eq!((server.session.stats().exports, server.session.is_closed()), (1, false));
+
+    // What is several in one is not sent again to who does not know of that.
+    client.detach(attached.attachment, at(2), gone());
+    let features = Features { calls: false, ..Features::ALL };
+    let refused = client.attach(at(3), Joint { features, ..joint(2) }).unwrap_err();
+    assert_eq!(refused.code, ErrorCode::ResumeGap, "{refused:?}");
+    client.attach(at(3), Joint { features, ..joint(3) }).unwrap();
+}
+
+#[test]
+fn joint_messages_that_are_wrong_end_the_session() {
+    let features = Features { calls: false, ..Features::ALL };
+    for (text, features, what) in [
+        (r#"+["pull",1]"#, Features::ALL, "bad RPC message"),
+        (r#"+["push"]"#, Features::ALL, "bad RPC message"),
+        (r#"++["push",1]"#, Features::ALL, "at byte 0"),
+        (r#"["release",2,1,1]"#, Features::ALL, "bad RPC message"),
+        (r#"["release",1,1,9007199254740991]"#, Features::ALL, "no such export ID: 2"),
+        (r#"["release",1,1,9007199254740993]"#, Features::ALL, "bad RPC message"),
+        (r#"+["push",1]"#, features, "at byte 0"),
+        (r#"["release",2,1,3]"#, features, "no such export ID: 2"),
+    ] {
+        let mut server = Endpoint::linked(Limits::default(), true, Role::Server, LinkRules::default());
+        let attached = server.attach(at(0), Joint { features, ..joint(0) }).unwrap();
+        server.handle_text(attached.attachment, at(1), r#"["push",1]"#);
+        assert!(!server.session.is_closed());
+        server.handle_text(attached.attachment, at(1), text);
+        let closed = server.session.closed().unwrap_or_else(|| panic!("{text} is taken"));
+        assert!(closed.message.contains(what), "{text}: {}", closed.message);
+    }
+}
+
 #[test]
 fn what_is_confirmed_before_it_was_sent_again_keeps_its_number() {
     let (mut server, first) = end(Role::Server, LinkRules::default());
-    (0..3).for_each(|_| call(&mut server, "x"));
+    for _ in 0..3 {
+        call(&mut server, "x");
+    }
     let sent = written(&mut server, first);
     // The server begins with the first, though the client says at once that it has all three.
     let second = server.attach(at(1), joint(0)).unwrap();
@@ -198,7 +250,9 @@ fn overflow_is_reported_not_truncated() {
     let mut rules = LinkRules::default();
     rules.retain_messages = 4;
     let (mut server, attached) = end(Role::Server, rules.clone());
-    (0..10).for_each(|_| call(&mut server, "x"));
+    for _ in 0..10 {
+        call(&mut server, "x");
+    }
     // With a transport, messages wait for acks.
     assert_eq!(written(&mut server, attached).len(), 4);
     server.handle_text(attached.attachment, at(1), r#"{"type":"session.ack","last_processed_seq":3}"#);
@@ -211,7 +265,9 @@ fn overflow_is_reported_not_truncated() {
     assert_eq!(server.session.closed().unwrap().name, "BUFFER_OVERFLOW");
     // A client refuses what is new.
     let (mut client, attached) = end(Role::Client, rules);
-    (0..4).for_each(|_| call(&mut client, "x"));
+    for _ in 0..4 {
+        call(&mut client, "x");
+    }
     assert!(!client.is_overfull());
     client.detach(attached.attachment, at(2), gone());
     client.bound_retained();

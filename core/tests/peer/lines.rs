@@ -39,8 +39,14 @@ async fn what_is_sent_together_shares_texts() {
     settle().await;
     let texts = wire.messages();
     let lines: Vec<&str> = texts.iter().flat_map(|text| text.text.lines()).collect();
-    assert!(lines.iter().all(|line| line.starts_with(['[', '{'])), "{lines:?}");
-    assert!(lines.len() > 1_500 && texts.len() < 60, "{} messages in {} texts", lines.len(), texts.len());
+    assert!(lines.iter().all(|line| line.starts_with(['[', '{', '+'])), "{lines:?}");
+    let count = |head: &str| lines.iter().filter(|line| line.starts_with(head)).count();
+    assert_eq!(
+        (count("+[\"push\","), count("[\"push\","), count("[\"pull\","), count("[\"resolve\",")),
+        (500, 0, 0, 500)
+    );
+    assert!((1..20).contains(&count("[\"release\",")), "{lines:?}");
+    assert!(texts.len() < 30, "{} messages in {} texts", lines.len(), texts.len());
     assert!(texts.iter().all(|text| text.text.len() <= LINES_BYTES_MAX));
     assert!(!client.is_closed() && !server.is_closed());
 }
@@ -50,6 +56,18 @@ async fn a_peer_that_does_not_know_of_it_is_sent_one_message_at_a_time() {
     let (client, _server, wire) = linked(Features { lines: false, ..Features::ALL });
     add(&client, 20).await;
     assert!(wire.messages().iter().all(|text| !text.text.contains('\n')));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_does_not_know_of_calls_is_sent_pushes_pulls_and_releases() {
+    let (client, _server, wire) = linked(Features { calls: false, ..Features::ALL });
+    add(&client, 500).await;
+    drop(client.root_dyn());
+    settle().await;
+    let texts = wire.messages();
+    let lines: Vec<&str> = texts.iter().flat_map(|text| text.text.lines()).collect();
+    let count = |head: &str| lines.iter().filter(|line| line.starts_with(head)).count();
+    assert_eq!((count("+"), count("[\"push\","), count("[\"pull\","), count("[\"release\",")), (0, 500, 500, 500));
 }
 
 #[tokio::test(start_paused = true)]
@@ -63,7 +81,7 @@ async fn a_value_with_line_breaks_is_passed_on() {
     sender.feed(r#"["pull",1]"#.to_owned()).await.unwrap();
     let answer = receiver.receive().await.unwrap();
     assert_eq!(answer.split_whitespace().collect::<String>(), r#"["resolve",1,{"a":1}]"#);
-    assert!(wire.messages().iter().flat_map(|text| text.text.lines()).all(|line| line.starts_with(['[', '{'])));
+    assert!(wire.messages().iter().flat_map(|text| text.text.lines()).all(|line| line.starts_with(['[', '{', '+'])));
 }
 
 #[test]

@@ -67,7 +67,8 @@ impl Half {
     /// A new transport, on which the test sends its last messages again.
     fn attach(&mut self, again: u64) -> Attachment {
         let peer_sends_after = Some(self.endpoint.processed() - again);
-        let joint = Joint { peer_processed: self.taken, peer_sends_after, features: Features::ALL };
+        let features = Features { calls: false, ..Features::ALL };
+        let joint = Joint { peer_processed: self.taken, peer_sends_after, features };
         self.endpoint.attach(Time::default(), joint).expect("the numbers fit").attachment
     }
 }

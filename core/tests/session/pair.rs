@@ -167,8 +167,9 @@ impl Cuts {
 }
 
 fn attach(client: &mut Endpoint, server: &mut Endpoint) -> (Attachment, Attachment) {
-    let joint =
-        |peer: &Endpoint| Joint { peer_processed: peer.processed(), peer_sends_after: None, features: Features::ALL };
+    // What crosses is compared with what does without a link.
+    let features = Features { calls: false, ..Features::ALL };
+    let joint = |peer: &Endpoint| Joint { peer_processed: peer.processed(), peer_sends_after: None, features };
     let (of_client, of_server) = (joint(server), joint(client));
     let attach =
         |endpoint: &mut Endpoint, joint| endpoint.attach(Time::default(), joint).expect("the numbers fit").attachment;
