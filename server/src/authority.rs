@@ -105,7 +105,7 @@ impl Linked {
             let Some(response) = response.filter(|_| asked && tries < AUTHENTICATIONS_MAX) else { continue };
             tries += 1;
             let credentials = Credentials { scheme: entry.scheme.clone(), token: Some(response) };
-            if self.is_still(admitted, &credentials).await {
+            if Box::pin(self.is_still(admitted, &credentials)).await {
                 self.service.registry.renew(admitted);
                 (asked, tries) = (false, 0);
             } else if let Some(term) = term.filter(|_| tries < AUTHENTICATIONS_MAX) {

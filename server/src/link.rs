@@ -1,7 +1,7 @@
 //! WebSockets that speak the link: who the client is, whether it gets a session or its session
 //! back, and that session's turn on this socket.
 
-use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bowline_core::error::ErrorCode;
@@ -28,8 +28,8 @@ use crate::service::Service;
 
 /// A socket on which the link was agreed upon.
 pub(crate) struct Linked {
-    pub(crate) service: Service,
-    pub(crate) peer: Peer,
+    pub(crate) service: Arc<Service>,
+    pub(crate) peer: Box<Peer>,
     pub(crate) ticket: Ticket,
 }
 
@@ -99,7 +99,7 @@ impl Linked {
                 }
                 Err(failure) => Box::pin(failure.tell(&mut sender, &parting)).await,
             }
-            let traffic = ending.finish().await;
+            let traffic = Box::pin(ending.finish()).await;
             tracing::debug!(?traffic, "socket closed");
         }
     }
@@ -110,7 +110,7 @@ impl Linked {
         sender: &mut impl Sending,
         receiver: &mut Preceded<R>,
     ) -> Result<(Admitted, String), Failure> {
-        let service = self.service.clone();
+        let service = Arc::clone(&self.service);
         let _opening = service.registry.begin_opening(service.http.unauthenticated)?;
         let challenge = random::<32>();
         say(sender, &Frame::Challenge { challenge: challenge.clone() }).await?;
@@ -162,7 +162,7 @@ impl Linked {
         if is_here {
             return registry.resume(resume, &claims, shown.as_ref());
         }
-        let peer = self.peer.clone();
+        let peer = Peer::clone(&self.peer);
         registry.restore(Claimant { resume, claims, peer, scheme, service: &self.service }).await
     }
 
@@ -195,7 +195,7 @@ impl Linked {
             Some(reopened) => reopened,
             None => {
                 self.peer.principal = principal.clone();
-                let root = self.service.root(self.peer.clone()).await.map_err(refused)?;
+                let root = self.service.root(Peer::clone(&self.peer)).await.map_err(refused)?;
                 self.open_new(&hello, (principal, credentials.scheme), root).await?
             }
         };
@@ -212,7 +212,7 @@ impl Linked {
         (principal, scheme): (Principal, String),
         root: Stub,
     ) -> Result<(Admitted, Welcome), Refused> {
-        let Service { options, http, registry, .. } = &self.service;
+        let Service { options, http, registry, .. } = &*self.service;
         let id = format!("s_{}", random::<16>());
         let keeper = registry.keeper.as_ref().filter(|_| Keeper::is_for(&hello.features));
         let (kept, options) = match keeper {
@@ -245,7 +245,7 @@ impl Linked {
                         break turn.await;
                     }
                     Attention::Closing => {
-                        let mut finishing = pin!(self.finish(&admitted));
+                        let mut finishing = Box::pin(self.finish(&admitted));
                         tokio::select! {
                             // The socket need not last as long as the calls.
                             ended = &mut turn => {
@@ -264,7 +264,7 @@ impl Linked {
         };
         let session = &entry.id;
         if entry.connection.link(|endpoint| endpoint.is_closing()) {
-            self.finish(&admitted).await;
+            Box::pin(self.finish(&admitted)).await;
         }
         match ended {
             Turn::Ended(closed) => {

@@ -62,6 +62,8 @@ impl Service {
 
     /// Never ends: one connection's trouble is no other's.
     async fn accept(&self, listener: &TcpListener) {
+        // The same for all connections, so that none has a copy of its own.
+        let service = Arc::new(self.clone());
         let refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
         let mut pause = ACCEPT_PAUSE_MIN;
         loop {
@@ -77,7 +79,7 @@ impl Service {
             };
             pause = ACCEPT_PAUSE_MIN;
             match self.connections.admit(address, &self.http) {
-                Ok(permit) => drop(tokio::spawn(self.clone().connection(stream, address, permit))),
+                Ok(permit) => drop(tokio::spawn(Arc::clone(&service).connection(stream, address, permit))),
                 Err(why) => {
                     tracing::debug!(%address, why, "connection refused");
                     if let Ok(permit) = refusals.clone().try_acquire_owned() {
@@ -92,7 +94,7 @@ impl Service {
         }
     }
 
-    async fn connection(self, stream: TcpStream, address: SocketAddr, permit: ConnectionPermit) {
+    async fn connection(self: Arc<Self>, stream: TcpStream, address: SocketAddr, permit: ConnectionPermit) {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "no TCP_NODELAY");
         }
@@ -101,12 +103,12 @@ impl Service {
             .header_read_timeout(self.http.handshake)
             .max_headers(self.http.headers)
             .max_buf_size(self.http.header_bytes.max(HEADER_BYTES_MIN));
-        let service = self.clone();
+        let service = Arc::clone(&self);
         let respond = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(PeerAddress(address));
             permit.mark_used();
             request.extensions_mut().insert(permit.clone());
-            let service = service.clone();
+            let service = Arc::clone(&service);
             async move { Ok::<_, Infallible>(service.respond(request).await) }
         });
         let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), respond).with_upgrades());

@@ -232,7 +232,7 @@ impl Service {
         drop(timeout_at(deadlines.all, empty).await);
     }
 
-    pub(crate) async fn respond<B>(self, request: Request<B>) -> Answer
+    pub(crate) async fn respond<B>(self: Arc<Self>, request: Request<B>) -> Answer
     where
         B: Body<Error: fmt::Display> + Send,
     {
@@ -314,7 +314,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let service = self.clone();
+        let service = Arc::new(self.clone());
         Box::pin(async move { Ok(service.respond(request).await) })
     }
 }

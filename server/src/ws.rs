@@ -1,5 +1,8 @@
 //! WebSocket sessions: the handshake on hyper's side, and a session from its upgrade to its end.
 
+use std::pin::Pin;
+use std::sync::Arc;
+
 use bowline_core::link::{CONFIRMATION, SUBPROTOCOL};
 use bowline_core::peer::{Connection, Stub};
 use bowline_core::session::Closed;
@@ -39,7 +42,7 @@ pub(crate) fn asks_for_websocket(request: &Parts) -> bool {
 
 /// Answers the handshake; the session begins when the connection has been handed over.
 /// Compression, and subprotocols but that of the link, are declined by not being mentioned.
-pub(crate) async fn open(service: &Service, request: &mut Parts, ticket: Ticket) -> Answer {
+pub(crate) async fn open(service: &Arc<Service>, request: &mut Parts, ticket: Ticket) -> Answer {
     let accept = match accept_key(request) {
         Ok(accept) => accept,
         Err(refused) => return *refused,
@@ -60,9 +63,14 @@ pub(crate) async fn open(service: &Service, request: &mut Parts, ticket: Ticket)
             Err(refusal) => return reply::text(refusal.status, refusal.message),
         }
     };
-    let opening = Opening { service: service.clone(), first, ticket };
+    let opening = Opening { service: Arc::clone(service), first, ticket };
     let session = async move {
-        opening.run(upgrade).await;
+        // A task is as large as the largest of what it may await: what only some sessions are, or are
+        // for a moment, is on its own.
+        let begun = Box::pin(opening.begin(upgrade)).await;
+        if let Some(session) = begun {
+            session.await;
+        }
         drop(permit);
     };
     tokio::spawn(session.instrument(span));
@@ -111,7 +119,7 @@ fn lists(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
 
 /// A session that was promised to a peer.
 struct Opening {
-    service: Service,
+    service: Arc<Service>,
     first: First,
     ticket: Ticket,
 }
@@ -124,14 +132,24 @@ enum First {
     Hello(Box<Peer>),
 }
 
+/// What runs a session to its end.
+type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 impl Opening {
-    async fn run(self, upgrade: OnUpgrade) {
+    /// The session, when the connection has been handed over.
+    async fn begin(self, upgrade: OnUpgrade) -> Option<Running> {
         let io = match timeout(self.service.http.handshake, upgrade).await {
             Ok(Ok(io)) => io,
-            Ok(Err(error)) => return tracing::debug!(%error, "upgrade failed"),
-            Err(_elapsed) => return tracing::debug!("upgrade took too long"),
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "upgrade failed");
+                return None;
+            }
+            Err(_elapsed) => {
+                tracing::debug!("upgrade took too long");
+                return None;
+            }
         };
-        match io.downcast::<TokioIo<TcpStream>>() {
+        let session = match io.downcast::<TokioIo<TcpStream>>() {
             Ok(parts) => {
                 let io = parts.io.into_inner();
                 // Messages are written when there are no more to join them; waiting for more is
@@ -139,13 +157,17 @@ impl Opening {
                 if let Err(error) = io.set_nodelay(true) {
                     tracing::debug!(%error, "no TCP_NODELAY");
                 }
-                self.serve(io, parts.read_buf.into()).await;
+                // Their own: they lie in hyper's buffer, which is many times as large.
+                let read = parts.read_buf.to_vec();
+                drop(parts.read_buf);
+                self.session(io, read).await
             }
-            Err(io) => self.serve(TokioIo::<Upgraded>::new(io), Vec::new()).await,
-        }
+            Err(io) => self.session(TokioIo::<Upgraded>::new(io), Vec::new()).await,
+        };
+        Some(session)
     }
 
-    async fn serve<S>(self, io: S, read: Vec<u8>)
+    async fn session<S>(self, io: S, read: Vec<u8>) -> Running
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
@@ -156,16 +178,14 @@ impl Opening {
         let root = match self.first {
             First::Root(root) => root,
             First::Hello(peer) => {
-                let linked = Linked { service: self.service, peer: *peer, ticket: self.ticket };
-                return Box::pin(linked.serve(transport, ending, parting)).await;
+                let linked = Linked { service: self.service, peer, ticket: self.ticket };
+                return Box::pin(linked.serve(transport, ending, parting));
             }
         };
-        let (connection, driver) = Connection::start(transport, Some(root), self.service.options);
+        let (connection, driver) = Connection::start(transport, Some(root), self.service.options.clone());
         tracing::debug!("session opened");
         let session = Session { connection, driver: Box::pin(driver), ending, parting };
-        // A task is as large as the largest of what it may await: what only some sessions are, or
-        // are for a moment, is on its own.
-        Box::pin(session.run(&self.ticket)).await;
+        Box::pin(session.run(self.ticket))
     }
 }
 
@@ -183,10 +203,10 @@ where
     D: Future<Output = Closed> + Unpin,
 {
     /// Runs the session to its end. Dropped early, the socket is cut.
-    async fn run(mut self, ticket: &Ticket) {
+    async fn run(mut self, ticket: Ticket) {
         tokio::select! {
-            closed = &mut self.driver => self.ended(&closed).await,
-            deadlines = ticket.draining() => self.drain(deadlines).await,
+            closed = &mut self.driver => Box::pin(self.ended(&closed)).await,
+            deadlines = ticket.draining() => Box::pin(self.drain(deadlines)).await,
         }
     }
 

@@ -88,7 +88,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketSender<S> {
         }
         loop {
             let before = lock(&self.socket).traffic().bytes_out;
-            if let Ok(done) = tokio::time::timeout(STALL_MAX, &mut attempt).await {
+            if let Ok(done) = Box::pin(tokio::time::timeout(STALL_MAX, &mut attempt)).await {
                 return done.map_err(end);
             }
             if lock(&self.socket).traffic().bytes_out == before {

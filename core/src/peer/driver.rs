@@ -79,9 +79,14 @@ pub(crate) fn drive<T: Transport>(
     let joins_lines = shared.lock().endpoint.joins_lines();
     let drive = Drive { shared, at, joins_lines, end: OnceLock::new() };
     async move {
-        let (sender, receiver) = transport.split();
-        let leaving = Leaving::new(drive.shared.options());
-        join(&drive.shared, pin!(drive.read(receiver)), pin!(drive.write(sender, greeting, leaving))).await;
+        let (mut sender, mut receiver) = transport.split();
+        let mut leaving = Leaving::new(drive.shared.options());
+        let mut greeting = greeting;
+        let own = &drive;
+        // A block has what it captures once, a function its parameters twice.
+        let reader = async move { own.read(&mut receiver).await };
+        let writer = async move { own.write(&mut sender, &mut greeting, &mut leaving).await };
+        join(&drive.shared, pin!(reader), pin!(writer)).await;
         drive.over()
     }
 }
@@ -110,7 +115,7 @@ async fn join(
 /// Ends some time after the session did.
 async fn linger(shared: &Shared) {
     shared.until_closed().await;
-    runtime::sleep(LINGER).await;
+    Box::pin(runtime::sleep(LINGER)).await;
 }
 
 /// A transport's turn. The session is told when it is over, however that came to be.
@@ -124,12 +129,12 @@ struct Drive {
 
 impl Drive {
     /// Hands messages to the session until one of both is over.
-    async fn read<R: Receiving>(&self, mut receiver: R) {
+    async fn read<R: Receiving>(&self, receiver: &mut R) {
         let mut turn = 0;
         let mut texts = Vec::new();
         loop {
             // Nothing here is cancelled: this future is dropped only with the whole driver.
-            let mut end = collect(&mut receiver, &mut texts);
+            let mut end = collect(receiver, &mut texts);
             if texts.is_empty() && end.is_none() {
                 turn = 0;
                 match receiver.receive().await {
@@ -192,7 +197,7 @@ impl Drive {
     }
 
     /// Sends what the session has to say, and says good-bye when it is over.
-    async fn write<S: Sending>(&self, mut sender: S, mut greeting: Option<String>, mut leaving: Leaving) {
+    async fn write<S: Sending>(&self, sender: &mut S, greeting: &mut Option<String>, leaving: &mut Leaving) {
         let shared = &self.shared;
         let mut timer = Timer::default();
         let mut waiting = None;
@@ -202,13 +207,13 @@ impl Drive {
             shared.carry_out(shared.lock());
             // Looked at first: what a session says last is queued before it ends.
             let ended = shared.ended.borrow().clone();
-            let due = match self.send_all(&mut sender, greeting.take(), &mut leaving, &mut waiting).await {
+            let due = match self.send_all(sender, greeting.take(), leaving, &mut waiting).await {
                 Ok(due) => due,
                 Err(end) => return self.detach(end),
             };
             if let Some(closed) = ended {
                 // Not resumed when the linger time is over, and not needed then.
-                let (code, reason) = self.close_of(&closed, &leaving);
+                let (code, reason) = self.close_of(&closed, leaving);
                 return sender.close(code, reason).await;
             }
             if shared.turn() != self.at {
@@ -238,7 +243,7 @@ impl Drive {
     ) -> Result<Option<Time>, TransportEnd> {
         let mut fed = greeting.is_some();
         if let Some(greeting) = greeting {
-            in_time(sender.feed(greeting)).await?;
+            in_time(pin!(sender.feed(greeting))).await?;
         }
         let mut joining = Joining::new(self.joins_lines);
         let due = loop {
@@ -253,12 +258,12 @@ impl Drive {
             }
             sender.try_feed(&mut joining.texts)?;
             while let Some(text) = joining.texts.pop_front() {
-                in_time(sender.feed(text)).await?;
+                in_time(pin!(sender.feed(text))).await?;
             }
             fed = true;
         };
         if fed {
-            in_time(sender.flush()).await?;
+            in_time(pin!(sender.flush())).await?;
             self.shared.room.notify_waiters();
         }
         Ok(due)
@@ -398,7 +403,7 @@ fn collect<R: Receiving>(receiver: &mut R, texts: &mut Vec<R::Text>) -> Option<T
     None
 }
 
-async fn in_time(write: impl Future<Output = Result<(), TransportEnd>>) -> Result<(), TransportEnd> {
+async fn in_time(write: impl Future<Output = Result<(), TransportEnd>> + Unpin) -> Result<(), TransportEnd> {
     runtime::within(STALL, write).await.unwrap_or_else(|| {
         let message = format!("The peer has not read for {} seconds.", STALL.as_secs());
         Err(TransportEnd::Failed(message))

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -325,7 +325,7 @@ impl Restorers {
         let _room = self.room.acquire().await.ok();
         let making = unpanicked(|| restorer.start(ctx, version, params)).and_then(|started| started);
         let result = match making {
-            Ok(making) => match runtime::within(self.patience, caught(making)).await {
+            Ok(making) => match runtime::within(self.patience, pin!(caught(making))).await {
                 Some(result) => result,
                 None => Err(RestoreError::failed(format!("took longer than {:?}", self.patience))),
             },

@@ -5,7 +5,7 @@
 #![expect(clippy::disallowed_methods, reason = "this is where the runtime comes in")]
 
 use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -85,12 +85,11 @@ pub(crate) async fn yield_once() {
 }
 
 /// What `future` gives, or `None` when it takes longer than `limit`. As cancel-safe as `future`.
-pub(crate) async fn within<F: Future>(limit: Duration, future: F) -> Option<F::Output> {
-    let mut future = pin!(future);
-    // Most writes end at their first poll; those need no timer.
-    let first = poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await;
+pub(crate) async fn within<F: Future + Unpin>(limit: Duration, mut future: F) -> Option<F::Output> {
+    // Most writes end at their first poll; those need no timer, nor room for one.
+    let first = poll_fn(|cx| Poll::Ready(Pin::new(&mut future).poll(cx))).await;
     if let Poll::Ready(output) = first {
         return Some(output);
     }
-    tokio::time::timeout(limit, future).await.ok()
+    Box::pin(tokio::time::timeout(limit, future)).await.ok()
 }
