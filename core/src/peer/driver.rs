@@ -15,6 +15,7 @@ use crate::error::ErrorCode;
 use crate::link::Attachment;
 use crate::peer::leaving::Leaving;
 use crate::peer::lines::{Joining, Lines};
+use crate::peer::pause::Pause;
 use crate::peer::runtime::{self, Timer};
 use crate::peer::shared::Shared;
 use crate::peer::transport::{Receiving, Sending, Transport, TransportEnd};
@@ -201,19 +202,20 @@ impl Drive {
         let shared = &self.shared;
         let mut timer = Timer::default();
         let mut waiting = None;
+        let mut pause = Pause::default();
         // What the driver of a transport before this one knew, this one does not.
         shared.lock().postpones = false;
         loop {
             shared.carry_out(shared.lock());
             // Looked at first: what a session says last is queued before it ends.
-            let ended = shared.ended.borrow().clone();
+            let ended = shared.ended.get();
             let due = match self.send_all(sender, greeting.take(), leaving, &mut waiting).await {
                 Ok(due) => due,
                 Err(end) => return self.detach(end),
             };
             if let Some(closed) = ended {
                 // Not resumed when the linger time is over, and not needed then.
-                let (code, reason) = self.close_of(&closed, leaving);
+                let (code, reason) = self.close_of(closed, leaving);
                 return sender.close(code, reason).await;
             }
             if shared.turn() != self.at {
@@ -225,7 +227,15 @@ impl Drive {
             if self.end.get().is_some() {
                 return;
             }
-            if self.wait(&mut timer, due).await && !self.on_time() {
+            let rest = if S::FLUSH_IS_DEAR { pause.due(|| shared.now()) } else { None };
+            if !self.wait(&mut timer, due.into_iter().chain(rest).min()).await {
+                pause.disturb();
+                continue;
+            }
+            if pause.look(shared.now()) {
+                shared.lock().shrink();
+            }
+            if !self.on_time() {
                 let message = "The peer has sent nothing for too long.".to_owned();
                 return self.detach(TransportEnd::Failed(message));
             }

@@ -19,6 +19,7 @@ mod local;
 mod map;
 mod object;
 mod options;
+mod pause;
 mod pipeline;
 mod promise;
 mod recipe;

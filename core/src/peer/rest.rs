@@ -2,6 +2,7 @@
 //! server says it holds, which is not a message and has no number.
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::Arc;
 
 use tokio::sync::broadcast::error::RecvError;
@@ -67,10 +68,13 @@ impl Shared {
 
     /// How the session ends, once it has. Cancel-safe.
     pub(crate) async fn until_closed(&self) -> Closed {
-        let mut ended = self.ended.subscribe();
-        // The sender is `self.ended`, so it cannot go away while this waits.
-        let seen = ended.wait_for(Option::is_some).await;
-        seen.ok().and_then(|closed| closed.clone()).unwrap_or_else(wait::dropped)
+        let mut told = pin!(self.is_over.notified());
+        // Once it is enabled the session cannot end unnoticed.
+        told.as_mut().enable();
+        if self.ended.get().is_none() {
+            told.await;
+        }
+        self.ended.get().cloned().unwrap_or_else(wait::dropped)
     }
 
     /// Waits until no answer is owed. Cancel-safe.

@@ -9,10 +9,10 @@ use std::collections::HashMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 
-use tokio::sync::{Notify, broadcast, watch};
+use tokio::sync::{Notify, broadcast};
 
 use crate::endpoint::{Attached, Endpoint, LinkEvent};
 use crate::error::ErrorCode;
@@ -41,7 +41,9 @@ pub(crate) struct Shared {
     /// Tells the driver that there is something to send or to carry out.
     pub(crate) wake: Notify,
     /// How the session ended, once everything that ends with it has ended.
-    pub(crate) ended: watch::Sender<Option<Closed>>,
+    pub(crate) ended: OnceLock<Closed>,
+    /// Tells whoever waits for the end.
+    pub(crate) is_over: Notify,
     /// Tells whoever keeps the session that there is something to be kept.
     pub(crate) changed: Notify,
     /// Tells whoever keeps the session that the link asks something of it.
@@ -171,7 +173,8 @@ impl Shared {
                 pumping: false,
             }),
             wake: Notify::new(),
-            ended: watch::Sender::new(None),
+            ended: OnceLock::new(),
+            is_over: Notify::new(),
             changed: Notify::new(),
             asked: Notify::new(),
             room: Notify::new(),
@@ -473,7 +476,9 @@ impl Shared {
         deliver::drop_quietly(leftovers.revival);
         self.tell(&mut self.lock());
         self.feed.end();
-        self.ended.send_replace(Some(closed));
+        // It ends once.
+        drop(self.ended.set(closed));
+        self.is_over.notify_waiters();
         self.room.notify_waiters();
         self.wake.notify_one();
     }

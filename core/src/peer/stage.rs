@@ -47,6 +47,16 @@ impl State {
         jobs
     }
 
+    /// Gives back room that was wanted for a moment.
+    pub(crate) fn shrink(&mut self) {
+        self.endpoint.session.shrink();
+        self.targets.shrink();
+        self.running.shrink();
+        self.waiters.shrink();
+        self.spare.shrink_to_fit();
+        self.deferred.shrink_to_fit();
+    }
+
     fn job(&mut self, shared: &Arc<Shared>, output: Output) -> Option<Job> {
         Some(match output {
             Output::Deliver(delivery) => Job::Deliver(deliver::Call {

@@ -160,6 +160,20 @@ impl Session {
         session
     }
 
+    /// Gives back room that was wanted for a moment. Changes nothing else.
+    pub(crate) fn shrink(&mut self) {
+        self.exports.shrink();
+        self.imports.shrink();
+        self.promises.shrink();
+        self.targets.shrink();
+        self.waits.shrink();
+        self.work.shrink_to_fit();
+        self.garbage.shrink_to_fit();
+        self.ready.shrink_to_fit();
+        self.outputs.shrink_to_fit();
+        self.transmit.shrink();
+    }
+
     /// The peer's main object. Needs no `retain` and no `release`.
     pub fn main(&self) -> Ref {
         Ref::Import(ImportId::MAIN)

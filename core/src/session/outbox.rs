@@ -221,6 +221,13 @@ impl Outbox {
         *self = Self::default();
     }
 
+    /// Gives back the room for messages, when there are none.
+    pub(super) fn shrink(&mut self) {
+        if self.queue.is_empty() {
+            self.clear();
+        }
+    }
+
     /// Forgets short messages that were taken, when they are all, or most.
     fn make_room(&mut self) {
         if self.at == self.short.len() {

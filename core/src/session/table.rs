@@ -38,45 +38,47 @@ keys!(ImportId, ExportId, TargetId, PromiseId, WaitId);
 pub(crate) struct Table<K, T> {
     /// Ids from 0 upwards.
     up: Side<T>,
-    /// Ids below 0, by magnitude.
-    down: Side<T>,
+    /// Ids below 0, by magnitude. Most tables never have any.
+    down: Option<Box<Side<T>>>,
     key: PhantomData<K>,
 }
 
 impl<K, T> Default for Table<K, T> {
     fn default() -> Self {
-        Self { up: Side::default(), down: Side::default(), key: PhantomData }
+        Self { up: Side::default(), down: None, key: PhantomData }
     }
 }
 
 impl<K: Key, T> Table<K, T> {
     pub(crate) fn insert(&mut self, id: K, entry: T) {
-        let (side, key) = self.side_mut(id);
-        side.insert(key, entry);
+        let side = if id.number() < 0 { self.down.get_or_insert_default() } else { &mut self.up };
+        side.insert(id.number().unsigned_abs(), entry);
     }
 
     pub(crate) fn get(&self, id: K) -> Option<&T> {
-        let side = if id.number() < 0 { &self.down } else { &self.up };
+        let side = if id.number() < 0 { self.down.as_deref()? } else { &self.up };
         side.get(id.number().unsigned_abs())
     }
 
     pub(crate) fn get_mut(&mut self, id: K) -> Option<&mut T> {
-        let (side, key) = self.side_mut(id);
-        side.get_mut(key)
+        self.side_mut(id)?.get_mut(id.number().unsigned_abs())
     }
 
     pub(crate) fn remove(&mut self, id: K) -> Option<T> {
-        let (side, key) = self.side_mut(id);
-        side.remove(key)
+        self.side_mut(id)?.remove(id.number().unsigned_abs())
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.up.len + self.down.len
+        self.up.len + self.down.as_ref().map_or(0, |down| down.len)
     }
 
     /// Entries in the order of their ids, those below 0 last.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (K, &T)> {
-        let down = self.down.iter().map(|(key, entry)| (K::of(0i64.wrapping_sub_unsigned(key)), entry));
+        let down = self
+            .down
+            .iter()
+            .flat_map(|down| down.iter())
+            .map(|(key, entry)| (K::of(0i64.wrapping_sub_unsigned(key)), entry));
         self.up.iter().map(|(key, entry)| (K::of(0i64.wrapping_add_unsigned(key)), entry)).chain(down)
     }
 
@@ -86,7 +88,7 @@ impl<K: Key, T> Table<K, T> {
 
     /// Its entries, in no order that means anything.
     pub(crate) fn into_entries(self) -> impl Iterator<Item = T> {
-        [self.up, self.down].into_iter().flat_map(Side::into_entries)
+        [Some(self.up), self.down.map(|down| *down)].into_iter().flatten().flat_map(Side::into_entries)
     }
 
     /// The ids, in their order.
@@ -96,9 +98,16 @@ impl<K: Key, T> Table<K, T> {
         ids.into_iter().map(K::of).collect()
     }
 
-    fn side_mut(&mut self, id: K) -> (&mut Side<T>, u64) {
-        let side = if id.number() < 0 { &mut self.down } else { &mut self.up };
-        (side, id.number().unsigned_abs())
+    /// Gives back room for entries that are not there, of a table that has few.
+    pub(crate) fn shrink(&mut self) {
+        self.up.shrink();
+        if let Some(down) = &mut self.down {
+            down.shrink();
+        }
+    }
+
+    fn side_mut(&mut self, id: K) -> Option<&mut Side<T>> {
+        if id.number() < 0 { self.down.as_deref_mut() } else { Some(&mut self.up) }
     }
 }
 
@@ -142,6 +151,9 @@ const GAP_MAX: u64 = 64;
 
 /// A ring is not searched for room below this length.
 const RING_MIN: usize = 64;
+
+/// A ring is cut to what it holds below this length; what that copies is nothing.
+const RING_SHRINKS: usize = 4;
 
 #[derive(Clone, Debug)]
 struct Side<T> {
@@ -238,6 +250,12 @@ impl<T> Side<T> {
         }
     }
 
+    fn shrink(&mut self) {
+        if self.ring.len() < RING_SHRINKS {
+            self.ring.shrink_to_fit();
+        }
+    }
+
     fn into_entries(self) -> impl Iterator<Item = T> {
         self.stray.into_values().chain(self.ring.into_iter().flatten())
     }
@@ -273,7 +291,7 @@ mod tests {
             table.insert(id, id);
         }
         assert_eq!(table.len(), 5);
-        assert!(table.down.ring.len() <= 8 && table.up.ring.len() <= 1);
+        assert!(table.down.as_ref().unwrap().ring.len() <= 8 && table.up.ring.len() <= 1);
         for id in ids {
             assert_eq!(table.remove(id), Some(id));
             assert_eq!(table.get(id), None);
