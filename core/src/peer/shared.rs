@@ -454,15 +454,14 @@ impl Shared {
             Job::Discard(ending) => drop(ending),
             Job::Drop(entry) => drop(entry),
             Job::Cancel(call) => deliver::cancel(self, call),
-            Job::Close(closed, leftovers) => self.end(closed, leftovers),
+            Job::Close(closed, leftovers) => self.end(closed, *leftovers),
         }));
         if ran.is_err() {
             tracing::error!("panic while an object or a value was dropped");
         }
     }
 
-    fn end(&self, closed: Closed, leftovers: Box<Leftovers>) {
-        let leftovers = *leftovers;
+    fn end(&self, closed: Closed, leftovers: Leftovers) {
         for waiter in leftovers.waiters {
             match waiter {
                 Waiter::Task(waker) => waker.into_iter().for_each(Waker::wake),
