@@ -33,8 +33,8 @@ const LINGER: Duration = Duration::from_secs(5);
 const TURN: usize = 256;
 
 /// How long releases and acks wait for another message to go with: a client that calls again at once
-/// gives back its last result in the same write. A shorter wait than a tick of the kernel's clock, 4 ms on many, has
-/// a timer set for every call.
+/// gives back its last result in the same write. A shorter wait than a tick of the kernel's clock,
+/// 4 ms on many, has a timer set for every call.
 const COMPANY_WAIT: Duration = Duration::from_millis(4);
 
 /// Messages, and about how many bytes of them, that are taken from a transport, or handed to it,

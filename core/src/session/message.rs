@@ -40,15 +40,13 @@ impl Session {
         if let Some(message) = parse_integers(text, joint) {
             return self.act(message);
         }
-        if let Some(call) = text.strip_prefix(CALL).filter(|_| joint) {
-            let call = check(call, &self.limits)?;
-            return match parse(&call, joint)? {
-                Message::Push(expr) => self.act(Message::Call(expr)),
-                _ => Err(WireError::bad_message(text)),
-            };
+        let call = text.strip_prefix(CALL).filter(|_| joint);
+        let checked = check(call.unwrap_or(text), &self.limits)?;
+        match (parse(&checked, joint)?, call) {
+            (message, None) => self.act(message),
+            (Message::Push(expr), Some(_)) => self.act(Message::Call(expr)),
+            (_, Some(_)) => Err(WireError::bad_message(text)),
         }
-        let text = check(text, &self.limits)?;
-        self.act(parse(&text, joint)?)
     }
 
     fn act(&mut self, message: Message<'_>) -> Result<(), WireError> {

@@ -3,9 +3,10 @@
 use std::fmt;
 use std::ops::Deref;
 
-use crate::value::Text;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
+
+use crate::value::Text;
 
 /// One step of a property path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
