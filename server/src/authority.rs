@@ -124,7 +124,9 @@ impl Linked {
     /// Whether the client is who it was; then its lease begins anew.
     async fn is_still(&self, admitted: &Admitted, credentials: &Credentials) -> bool {
         let entry = &admitted.entry;
-        match self.service.authenticate_peer(&self.peer, credentials).await {
+        // Without a lease nobody is asked.
+        let Some(peer) = &self.peer else { return false };
+        match self.service.authenticate_peer(peer, credentials).await {
             Ok(principal) if principal_hash(&principal.id) == principal_hash(&entry.principal.id) => {
                 entry.lock().authority = Authority::new(principal.lease);
                 true

@@ -17,6 +17,7 @@ mod authority;
 mod batch;
 mod drain;
 mod error;
+mod handshake;
 mod held;
 mod http_limits;
 mod keys;

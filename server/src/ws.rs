@@ -23,7 +23,8 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 use tracing::Instrument;
 
 use crate::drain::{Deadlines, GOING_AWAY, Ticket};
-use crate::link::Linked;
+use crate::handshake::Handshake;
+use crate::link;
 use crate::peer_info::{Peer, Via};
 use crate::permits::ConnectionPermit;
 use crate::reply::{self, Answer};
@@ -178,8 +179,8 @@ impl Opening {
         let root = match self.first {
             First::Root(root) => root,
             First::Hello(peer) => {
-                let linked = Linked { service: self.service, peer, ticket: self.ticket };
-                return Box::pin(linked.serve(transport, ending, parting));
+                let handshake = Handshake { service: self.service, peer };
+                return Box::pin(link::serve(handshake, self.ticket, transport, ending, parting));
             }
         };
         let (connection, driver) = Connection::start(transport, Some(root), self.service.options.clone());

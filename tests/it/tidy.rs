@@ -18,7 +18,11 @@ const IMPORTS: &[(&str, &[&str], &[&str])] = &[
         &[],
         &["base64", "base64_simd", "compact_str", "http", "itoa", "ryu_js", "serde", "serde_json", "thiserror", "url"],
     ),
-    ("wire", &["id", "limits", "value", "session::Path", "session::Step"], &["itoa", "serde_json", "thiserror", "url"]),
+    (
+        "wire",
+        &["id", "limits", "value", "session::Path", "session::Step"],
+        &["base64_simd", "itoa", "serde_json", "thiserror", "url"],
+    ),
     ("session", &["id", "limits", "error", "value", "wire"], &["serde", "smallvec"]),
     ("link", &["id", "time", "limits", "error"], &["serde", "serde_json", "zeroize"]),
     (

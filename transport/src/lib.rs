@@ -3,6 +3,7 @@
 //! Server and client share this crate and nothing else. It knows no HTTP, no TLS and no session;
 //! it turns frames or lines into the texts that `bowline_core::peer` runs on. docs/wire.md,
 //! "HTTP batch" and "WebSocket", says what is sent.
+mod ahead;
 mod ending;
 mod keep_alive;
 mod lines;

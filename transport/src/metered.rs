@@ -2,9 +2,11 @@
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::ahead::Ahead;
 
 /// How much went over a connection since it was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,10 +21,11 @@ pub struct Traffic {
     pub messages_out: u64,
 }
 
-/// A stream that counts its bytes.
+/// A stream that counts its bytes, and is read ahead.
 #[derive(Debug)]
 pub struct Metered<S> {
     stream: S,
+    ahead: Ahead,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
 }
@@ -30,16 +33,15 @@ pub struct Metered<S> {
 impl<S> Metered<S> {
     /// Counts what passes through `stream` from now on.
     pub fn new(stream: S) -> Self {
-        Self { stream, bytes_in: 0, bytes_out: 0 }
+        Self { stream, ahead: Ahead::default(), bytes_in: 0, bytes_out: 0 }
     }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
-        self.bytes_in += (buf.filled().len() - before) as u64;
-        polled
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let Self { stream, ahead, bytes_in, .. } = self.get_mut();
+        *bytes_in += ready!(ahead.poll_read(stream, cx, buf))? as u64;
+        Poll::Ready(Ok(()))
     }
 }
 

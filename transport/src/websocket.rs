@@ -20,9 +20,9 @@ use crate::metered::{Metered, Traffic};
 use crate::receiver::WebSocketReceiver;
 use crate::sender::WebSocketSender;
 
-/// Small buffers cost 10 KiB per idle connection where the library's own cost 132 KiB, and many
-/// connections run faster with them; only very large messages lose about a tenth.
-const READ_BUFFER_BYTES: usize = 8 << 10;
+/// The library's own are 128 KiB, for as long as a connection lasts. What is read at once is more than
+/// this: see [`ahead`](crate::ahead).
+const READ_BUFFER_BYTES: usize = 1 << 10;
 const WRITE_BUFFER_BYTES: usize = 16 << 10;
 
 /// How the WebSocket library is to be set up for a session with these limits. A frame announced

@@ -118,6 +118,8 @@ fn bytes(cursor: &mut Cursor<'_>) -> Result<(), DataError> {
 /// How many bytes base64 text stands for: either alphabet, padded or not.
 fn base64_len(text: &str) -> Option<usize> {
     let digits = text.trim_end_matches('=');
+    // How official peers write it is looked at by wide instructions, where there are some.
+    let is_usual = || base64_simd::STANDARD_NO_PAD.check(digits.as_bytes()).is_ok();
     // Without an early end within a block, so that the compiler takes many bytes for one.
     let is_digit = |b: u8| {
         (b.wrapping_sub(b'0') < 10)
@@ -127,7 +129,8 @@ fn base64_len(text: &str) -> Option<usize> {
             | (b == b'-')
             | (b == b'_')
     };
-    let valid = digits.as_bytes().chunks(64).all(|block| block.iter().fold(true, |valid, &b| valid & is_digit(b)));
+    let are_digits = |block: &[u8]| block.iter().fold(true, |valid, &b| valid & is_digit(b));
+    let valid = is_usual() || digits.as_bytes().chunks(64).all(are_digits);
     (valid && digits.len() % 4 != 1 && text.len() - digits.len() <= 2)
         .then_some(digits.len() / 4 * 3 + (digits.len() % 4 * 3) / 4)
 }

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 use super::{Keeper, Kept};
-use crate::link::refused;
+use crate::handshake::refused;
 use crate::peer_info::Peer;
 use crate::registry::{Admitted, Entry, Registry, random, refuse, unix_ms};
 use crate::service::Service;
