@@ -28,7 +28,8 @@ pub(crate) trait Counter {
     async fn next(&self) -> u32;
 }
 
-struct Served;
+/// The server's object.
+pub(crate) struct Served;
 
 struct Counting(AtomicU32);
 

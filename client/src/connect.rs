@@ -101,7 +101,7 @@ impl Connect {
 
     /// Sets the bounds of the session.
     pub fn limits(mut self, limits: Limits) -> Self {
-        self.options.limits = limits;
+        self.options.limits = limits.into();
         self
     }
 

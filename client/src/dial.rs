@@ -1,7 +1,6 @@
 //! From an address to a WebSocket: TCP, TLS, the HTTP handshake. As often as it takes.
 
 use std::io;
-#[cfg(feature = "tls")]
 use std::sync::Arc;
 
 use bowline_core::limits::Limits;
@@ -43,7 +42,7 @@ pub(crate) enum Spoken {
 pub(crate) struct Dialer {
     pub(crate) address: Address,
     pub(crate) headers: HeaderMap,
-    pub(crate) limits: Limits,
+    pub(crate) limits: Arc<Limits>,
     pub(crate) keep_alive: KeepAlive,
     /// A bearer token goes into a header where there is no hello to put it into.
     pub(crate) who: Who,

@@ -19,6 +19,7 @@ use crate::held::Preceded;
 use crate::peer_info::Peer;
 use crate::registry::{Admitted, unix_now};
 use crate::service::Service;
+use crate::ws::Running;
 
 /// What carries a session's turn on a socket.
 pub(crate) struct Linked {
@@ -28,40 +29,46 @@ pub(crate) struct Linked {
     ticket: Ticket,
 }
 
-/// Runs a socket to its end.
-#[expect(clippy::manual_async_fn, reason = "a block has its captures once, a function its parameters twice")]
-pub(crate) fn serve<S>(
+/// Lets a client in and returns its session's turn on the socket, to its end; `None` if there is none.
+pub(crate) async fn begin<S>(
     handshake: Handshake,
     ticket: Ticket,
     transport: WebSocket<S>,
     ending: Ending<S>,
     parting: Parting,
-) -> impl Future<Output = ()> + Send
+) -> Option<Running>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    async move {
-        let (mut sender, receiver) = transport.split();
-        let mut receiver = Preceded::new(receiver);
-        let service = Arc::clone(&handshake.service);
-        let within = service.http.handshake;
-        // On its own, so that a session does not keep the room that its handshake took.
-        let opening = Box::pin(handshake.open(&mut sender, &mut receiver));
-        let opened = timeout(within, opening).await.unwrap_or_else(|_elapsed| {
-            Err(Refused::new(ErrorCode::HandshakeRequired, format!("no session within {within:?}")).into())
-        });
-        match opened {
-            Ok(Opened { admitted, greeting, peer }) => {
-                let span = tracing::debug_span!("session", id = admitted.entry.id, epoch = admitted.epoch);
-                let turn = admitted.entry.connection.drive(admitted.attached, (sender, receiver), Some(greeting));
-                let linked = Linked { service, peer, ticket };
-                linked.run(admitted, Box::pin(turn), &parting).instrument(span).await;
-            }
-            Err(failure) => Box::pin(failure.tell(&mut sender, &parting)).await,
+    let (mut sender, receiver) = transport.split();
+    let mut receiver = Preceded::new(receiver);
+    let service = Arc::clone(&handshake.service);
+    let within = service.http.handshake;
+    let opening = handshake.open(&mut sender, &mut receiver);
+    let opened = timeout(within, Box::pin(opening)).await.unwrap_or_else(|_elapsed| {
+        Err(Refused::new(ErrorCode::HandshakeRequired, format!("no session within {within:?}")).into())
+    });
+    let Opened { admitted, greeting, peer } = match opened {
+        Ok(opened) => opened,
+        Err(failure) => {
+            failure.tell(&mut sender, &parting).await;
+            finish(ending).await;
+            return None;
         }
-        let traffic = Box::pin(ending.finish()).await;
-        tracing::debug!(?traffic, "socket closed");
-    }
+    };
+    let span = tracing::debug_span!("session", id = admitted.entry.id, epoch = admitted.epoch);
+    let turn = Box::pin(admitted.entry.connection.drive(admitted.attached, (sender, receiver), Some(greeting)));
+    let linked = Linked { service, peer, ticket };
+    let running = async move {
+        linked.run(admitted, turn, &parting).await;
+        Box::pin(finish(ending)).await;
+    };
+    Some(Box::pin(running.instrument(span)))
+}
+
+async fn finish<S: AsyncRead + AsyncWrite + Unpin>(ending: Ending<S>) {
+    let traffic = ending.finish().await;
+    tracing::debug!(?traffic, "socket closed");
 }
 
 impl Linked {

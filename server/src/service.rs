@@ -119,7 +119,7 @@ impl Service {
     /// Sets the bounds of each session.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
-        self.options.limits = limits;
+        self.options.limits = limits.into();
         self
     }
 

@@ -134,7 +134,7 @@ enum First {
 }
 
 /// What runs a session to its end.
-type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
+pub(crate) type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Opening {
     /// The session, when the connection has been handed over.
@@ -150,7 +150,7 @@ impl Opening {
                 return None;
             }
         };
-        let session = match io.downcast::<TokioIo<TcpStream>>() {
+        match io.downcast::<TokioIo<TcpStream>>() {
             Ok(parts) => {
                 let io = parts.io.into_inner();
                 // Messages are written when there are no more to join them; waiting for more is
@@ -164,11 +164,10 @@ impl Opening {
                 self.session(io, read).await
             }
             Err(io) => self.session(TokioIo::<Upgraded>::new(io), Vec::new()).await,
-        };
-        Some(session)
+        }
     }
 
-    async fn session<S>(self, io: S, read: Vec<u8>) -> Running
+    async fn session<S>(self, io: S, read: Vec<u8>) -> Option<Running>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
@@ -180,13 +179,13 @@ impl Opening {
             First::Root(root) => root,
             First::Hello(peer) => {
                 let handshake = Handshake { service: self.service, peer };
-                return Box::pin(link::serve(handshake, self.ticket, transport, ending, parting));
+                return link::begin(handshake, self.ticket, transport, ending, parting).await;
             }
         };
         let (connection, driver) = Connection::start(transport, Some(root), self.service.options.clone());
         tracing::debug!("session opened");
         let session = Session { connection, driver: Box::pin(driver), ending, parting };
-        Box::pin(session.run(self.ticket))
+        Some(Box::pin(session.run(self.ticket)))
     }
 }
 

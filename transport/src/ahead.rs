@@ -81,15 +81,17 @@ mod tests {
             let (mut near, far) = duplex(40_000);
             let mut far = Metered::new(far);
             let written = bytes.clone();
-            tokio::spawn(async move { near.write_all(&written).await });
-            let mut read = Vec::new();
-            let mut room = vec![0; ask];
-            loop {
-                match far.read(&mut room).await.unwrap() {
-                    0 => break,
-                    len => read.extend_from_slice(&room[..len]),
+            let write = async move { near.write_all(&written).await.unwrap() };
+            let read = async {
+                let (mut read, mut room) = (Vec::new(), vec![0; ask]);
+                loop {
+                    match far.read(&mut room).await.unwrap() {
+                        0 => return read,
+                        len => read.extend_from_slice(&room[..len]),
+                    }
                 }
-            }
+            };
+            let ((), read) = tokio::join!(write, read);
             assert!(read == bytes, "asking for {ask}");
             assert_eq!(far.bytes_in, bytes.len() as u64);
         }

@@ -5,6 +5,8 @@
 //! covers, so whoever comes with that token has seen all that the checkpoint says was sent.
 //! docs/restore.md says what comes back.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Attached, Endpoint, LinkEvent};
@@ -230,7 +232,7 @@ impl Endpoint {
     /// The bytes are not those of a checkpoint, or what the client says can not be true.
     pub fn restore(
         checkpoint: Option<&[u8]>,
-        limits: Limits,
+        limits: impl Into<Arc<Limits>>,
         rules: LinkRules,
         lineage: u64,
         report: Report,

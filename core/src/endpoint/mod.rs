@@ -12,6 +12,7 @@ mod reattach;
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 pub use cold::{Checkpoint, RestoreError, Restored};
 
@@ -141,12 +142,12 @@ impl Transmit<'_> {
 
 impl Endpoint {
     /// A session without a link. It ends with its transport.
-    pub fn plain(limits: Limits, has_main: bool) -> Self {
+    pub fn plain(limits: impl Into<Arc<Limits>>, has_main: bool) -> Self {
         Self::new(Session::new(limits, has_main), None)
     }
 
     /// A session with a link, and no transport yet.
-    pub fn linked(limits: Limits, has_main: bool, role: Role, rules: LinkRules) -> Self {
+    pub fn linked(limits: impl Into<Arc<Limits>>, has_main: bool, role: Role, rules: LinkRules) -> Self {
         Self::new(Session::new(limits, has_main), Some(Link::new(role, rules)))
     }
 

@@ -6,6 +6,8 @@
 //! what it has when it asks for its session; the server says what of that is there, and then goes
 //! on as with any peer that was made again. Its own objects need no recipe for that.
 
+use std::sync::Arc;
+
 use super::cold::{Bundle, contradicted, remembered, written};
 use super::{Attached, Endpoint, LinkEvent, RestoreError, Restored};
 use crate::error::ErrorCode;
@@ -36,7 +38,7 @@ impl Endpoint {
     /// The bytes are something else.
     pub fn made_again(
         bytes: &[u8],
-        limits: Limits,
+        limits: impl Into<Arc<Limits>>,
         rules: LinkRules,
         lives: impl Fn(Option<&Recipe>, Kind) -> Result<(), ErrorCode>,
     ) -> Result<Restored, RestoreError> {

@@ -251,10 +251,15 @@ impl Drive {
         leaving: &mut Leaving,
         waiting: &mut Option<Time>,
     ) -> Result<Option<Time>, TransportEnd> {
-        let mut fed = greeting.is_some();
         if let Some(greeting) = greeting {
-            in_time(pin!(sender.feed(greeting))).await?;
+            // Alone: a transport keeps the room for what was once written together.
+            let greeted = async {
+                sender.feed(greeting).await?;
+                sender.flush().await
+            };
+            in_time(Box::pin(greeted)).await?;
         }
+        let mut fed = false;
         let mut joining = Joining::new(self.joins_lines);
         let due = loop {
             if S::FLUSH_IS_DEAR
@@ -268,7 +273,8 @@ impl Drive {
             }
             sender.try_feed(&mut joining.texts)?;
             while let Some(text) = joining.texts.pop_front() {
-                in_time(pin!(sender.feed(text))).await?;
+                // Seldom, and a future has room for all that it may ever await.
+                in_time(Box::pin(sender.feed(text))).await?;
             }
             fed = true;
         };

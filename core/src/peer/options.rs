@@ -12,7 +12,7 @@ use crate::value::ErrorValue;
 #[derive(Clone, Default)]
 pub struct Options {
     /// Every bound on what the peer can make us hold.
-    pub limits: Limits,
+    pub limits: Arc<Limits>,
     on_send_error: Option<Arc<Hook>>,
     pub(crate) durability: Option<Arc<Durability>>,
 }
@@ -28,7 +28,7 @@ impl Options {
     /// Sets the bounds.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
-        self.limits = limits;
+        self.limits = limits.into();
         self
     }
 
@@ -71,7 +71,7 @@ impl Options {
 
 impl From<Limits> for Options {
     fn from(limits: Limits) -> Self {
-        Self { limits, ..Self::default() }
+        Self { limits: limits.into(), ..Self::default() }
     }
 }
 

@@ -34,6 +34,7 @@ mod window;
 mod write;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 pub use io::{Closed, ClosedBy, Delivery, Kind, Outcome, Outgoing, Output, Recipe, Ref, Stats};
 pub use listing::{Entry, EntryState};
@@ -61,7 +62,7 @@ const RELEASES_WAIT_MAX: usize = 1024;
 /// One end of a Cap'n Web session.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Session {
-    limits: Limits,
+    limits: Arc<Limits>,
     exports: Table<ExportId, Export>,
     imports: Table<ImportId, Import>,
     promises: Table<PromiseId, Promise>,
@@ -110,9 +111,9 @@ impl Session {
     pub const MAIN: TargetId = TargetId(0);
 
     /// A session in its first moment. Without a main object, the peer's calls on it are rejected.
-    pub fn new(limits: Limits, has_main: bool) -> Self {
+    pub fn new(limits: impl Into<Arc<Limits>>, has_main: bool) -> Self {
         let mut session = Self {
-            limits,
+            limits: limits.into(),
             exports: Table::default(),
             imports: Table::default(),
             promises: Table::default(),

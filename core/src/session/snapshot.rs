@@ -5,6 +5,7 @@
 //! refused, so that none leads to a panic, an endless loop or a wrong count later.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -149,7 +150,7 @@ impl Session {
     ///
     /// # Errors
     /// The snapshot is of another version, does not hold together, or goes beyond `limits`.
-    pub fn restore(snapshot: Snapshot, limits: Limits) -> Result<Self, SnapshotError> {
+    pub fn restore(snapshot: Snapshot, limits: impl Into<Arc<Limits>>) -> Result<Self, SnapshotError> {
         if snapshot.v != VERSION {
             return Err(SnapshotError(format!("version {} is not known here", snapshot.v)));
         }
@@ -158,7 +159,7 @@ impl Session {
             pipes: snapshot.exports.iter().filter(|(_, export)| export.pipe).count(),
             answers_owed: snapshot.exports.iter().filter(|(_, export)| export.answer == Answer::Owed).count(),
             held_bytes: held_bytes(&snapshot),
-            limits,
+            limits: limits.into(),
             exports: snapshot.exports,
             imports: snapshot.imports,
             promises: snapshot.promises,
