@@ -13,12 +13,12 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::peers::join;
 
-/// Writes of one side for 64 calls: the client makes its calls in one and releases their results in
-/// another; the server answers in one and acknowledges in another.
+/// Writes of one side for 64 calls: the client makes its calls in one, which releases the results of those
+/// before; the server answers the first half in one and the others in another.
 const WRITES_MAX: usize = 2;
-/// Attempts to read of one side. Messages of 64 calls are longer than the buffer they are read into, and
-/// of the attempts that find nothing Tokio takes most to the kernel no more: it knows by then.
-const READS_MAX: usize = 12;
+/// Attempts to read of one side. Of those that find nothing Tokio takes most to the kernel no more: it
+/// knows by then.
+const READS_MAX: usize = 8;
 
 /// What one side asks of the kernel.
 #[derive(Debug, Default)]
@@ -94,6 +94,7 @@ async fn sixty_four_calls_at_once_share_their_reads_and_writes() {
         writes.sort_unstable();
         // The median: a machine that stops for 100 ms has acknowledgements sent alone.
         let (reads, writes) = (reads[reads.len() / 2], writes[writes.len() / 2]);
+        println!("{name}: {reads} reads, {writes} writes");
         assert!(writes <= WRITES_MAX, "the {name} wrote {writes} times");
         assert!(reads <= READS_MAX, "the {name} read {reads} times");
     }

@@ -1,10 +1,11 @@
-//! The loop between a transport and a session. A turn reads every message that is there, a batch at a
-//! time, carries out what comes of each batch, then writes all that came of it with one flush.
+//! The loop between a transport and a session. A turn reads the messages that are there, a number of
+//! them at most, carries out what comes of them, then writes all that came of it with one flush.
 //!
 //! Reading and writing are two futures of one task, so a slow write does not stop the reading;
 //! what piles up meanwhile is bounded by `Limits::outbound_bytes`.
 
 use std::future::{Future, poll_fn};
+use std::iter::Peekable;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, OnceLock};
 use std::task::Poll;
@@ -28,23 +29,26 @@ const STALL: Duration = Duration::from_secs(30);
 /// How long a session that is over may take to send its last messages and say good-bye.
 const LINGER: Duration = Duration::from_secs(5);
 
-/// Messages read before the first answer is written, so that a peer which never pauses still
-/// gets answers.
-const TURN: usize = 256;
+/// Messages that are carried out after a rest before what came of them is written, though more are there:
+/// while this side goes on with those, the peer goes on with the answers, where both would else rest in
+/// turns. Twice as many each time, up to the other number, when that was no rest: then writes are what
+/// counts.
+const TURN: usize = 32;
+const TURN_MAX: usize = 256;
 
 /// How long releases and acks wait for another message to go with: a client that calls again at once
 /// gives back its last result in the same write. A shorter wait than a tick of the kernel's clock,
 /// 4 ms on many, has a timer set for every call.
 const COMPANY_WAIT: Duration = Duration::from_millis(4);
 
-/// Messages, and about how many bytes of them, that are taken from a transport, or handed to it,
-/// under one lock.
+/// Texts, and about how many bytes of them, that are taken from a transport before what they ask for is
+/// carried out.
+const READ: usize = 64;
+const READ_BYTES: usize = 4 << 10;
+
+/// Messages, and about how many bytes of them, that are handled, or handed to a transport, under one lock.
 const BATCH: usize = 64;
 const BATCH_BYTES: usize = 64 << 10;
-
-/// About how many bytes are taken from a transport before what they ask for is carried out: with many
-/// more, the peer waits for its answers while there is nothing else for it to do.
-const READ_BYTES: usize = 16 << 10;
 
 /// The close code of an ended session; the reason is its error.
 const SESSION_OVER: u16 = 3000;
@@ -131,49 +135,49 @@ struct Drive {
 impl Drive {
     /// Hands messages to the session until one of both is over.
     async fn read<R: Receiving>(&self, receiver: &mut R) {
-        let mut turn = 0;
+        let (mut turn, mut turn_max) = (0, TURN);
         let mut texts = Vec::new();
         loop {
             // Nothing here is cancelled: this future is dropped only with the whole driver.
             let mut end = collect(receiver, &mut texts);
             if texts.is_empty() && end.is_none() {
-                turn = 0;
+                (turn, turn_max) = (0, TURN);
                 match receiver.receive().await {
                     Ok(text) => texts.push(text),
                     Err(ended) => end = Some(ended),
                 }
             }
-            let now = self.shared.now();
-            if !self.take(now, &texts, &mut turn) || end.is_some_and(|end| !self.take_end(end)) {
+            let mut messages = Lines::of(&texts, self.joins_lines).peekable();
+            while messages.peek().is_some() {
+                let Some(taken) = self.take(&mut messages, turn_max.min(BATCH)) else { return };
+                turn += taken;
+                if turn >= turn_max {
+                    (turn, turn_max) = (0, TURN_MAX.min(2 * turn_max));
+                    runtime::yield_once().await;
+                }
+            }
+            if end.is_some_and(|end| !self.take_end(end)) {
                 return;
             }
             texts.clear();
-            if turn >= TURN {
-                turn = 0;
-                runtime::yield_once().await;
-            }
         }
     }
 
-    /// Texts received together, whose messages are added to those of the `turn`; false when nothing
-    /// more is to be read. What comes of the usual messages is carried out together, and before
-    /// anything else is looked at: an end of the session is behind what was called before it.
-    fn take(&self, now: Time, texts: &[impl AsRef<str>], turn: &mut usize) -> bool {
-        let mut texts = Lines::of(texts, self.joins_lines).peekable();
-        while texts.peek().is_some() {
-            let goes_on = self.input(|endpoint| {
-                let mut hand = |text: &str| {
-                    *turn += 1;
-                    endpoint.handle_text(self.at, now, text)
-                };
-                let first = texts.next().is_none_or(&mut hand);
-                first && (1..BATCH).map_while(|_| texts.next_if(|text| is_usual(text))).all(hand)
-            });
-            if !goes_on {
-                return false;
-            }
-        }
-        true
+    /// The next messages, `most` of them, and how many they were; `None` when nothing more is to be read.
+    /// What comes of the usual ones is carried out together, and before anything else is looked at: an
+    /// end of the session is behind what was called before it.
+    fn take<'a>(&self, messages: &mut Peekable<impl Iterator<Item = &'a str>>, most: usize) -> Option<usize> {
+        let now = self.shared.now();
+        let mut taken = 0;
+        let goes_on = self.input(|endpoint| {
+            let mut hand = |text: &str| {
+                taken += 1;
+                endpoint.handle_text(self.at, now, text)
+            };
+            let first = messages.next().is_none_or(&mut hand);
+            first && (1..most).map_while(|_| messages.next_if(|text| is_usual(text))).all(hand)
+        });
+        goes_on.then_some(taken)
     }
 
     /// What is no message; false when nothing more is to be read.
@@ -407,7 +411,7 @@ fn is_usual(text: &str) -> bool {
 /// Takes messages that are there, and what came behind them if it is none.
 fn collect<R: Receiving>(receiver: &mut R, texts: &mut Vec<R::Text>) -> Option<TransportEnd> {
     let mut bytes = 0;
-    while texts.len() < BATCH && bytes < READ_BYTES {
+    while texts.len() < READ && bytes < READ_BYTES {
         match receiver.try_receive()? {
             Ok(text) => {
                 bytes += text.as_ref().len();

@@ -31,7 +31,7 @@ impl<S: Sending, R: Receiving> Transport for (S, R) {
 /// The half of a transport that reads.
 pub trait Receiving: Send + 'static {
     /// One message.
-    type Text: AsRef<str> + Send;
+    type Text: AsRef<str> + Send + Sync;
 
     /// The next message. Must be cancel-safe: a dropped call loses nothing.
     fn receive(&mut self) -> impl Future<Output = Result<Self::Text, TransportEnd>> + Send;
