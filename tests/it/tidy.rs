@@ -16,7 +16,19 @@ const IMPORTS: &[(&str, &[&str], &[&str])] = &[
     (
         "value",
         &[],
-        &["base64", "base64_simd", "compact_str", "http", "itoa", "ryu_js", "serde", "serde_json", "thiserror", "url"],
+        &[
+            "base64",
+            "base64_simd",
+            "compact_str",
+            "http",
+            "itoa",
+            "memchr",
+            "ryu_js",
+            "serde",
+            "serde_json",
+            "thiserror",
+            "url",
+        ],
     ),
     (
         "wire",

@@ -7,6 +7,8 @@
 
 use std::borrow::Cow;
 
+use memchr::memchr2;
+
 /// Text that is not JSON, or not the JSON that is due.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what} at byte {at}")]
@@ -385,7 +387,32 @@ fn first_special(word: &[u8; 8]) -> Option<usize> {
     (special != 0).then_some(special.trailing_zeros() as usize / 8)
 }
 
+/// Longer ones are looked at in pieces of so many bytes, each of them twice.
+const PIECE_BYTES: usize = 4 << 10;
+
 fn plain_bytes_of_many(text: &[u8]) -> Option<usize> {
+    let (near, far) = text.split_at(text.len().min(PIECE_BYTES / 16));
+    if let Some(at) = plain_bytes_of_some(near) {
+        return Some(at);
+    }
+    let mut begin = near.len();
+    for piece in far.chunks(PIECE_BYTES) {
+        // With wider instructions than the compiler may use; what is left to it is one comparison.
+        let end = memchr2(b'"', b'\\', piece);
+        let plain = &piece[..end.unwrap_or(piece.len())];
+        let least = plain.iter().fold(u8::MAX, |least, &b| least.min(b));
+        if least < 0x20 {
+            return plain.iter().position(|&b| b < 0x20).map(|at| begin + at);
+        }
+        if let Some(end) = end {
+            return Some(begin + end);
+        }
+        begin += piece.len();
+    }
+    None
+}
+
+fn plain_bytes_of_some(text: &[u8]) -> Option<usize> {
     let (blocks, _) = text.as_chunks::<64>();
     // Without an early end within a block, so that the compiler takes many bytes for one.
     let is_plain = |block: &&[u8; 64]| !block.iter().fold(false, |special, &b| special | is_special(b));

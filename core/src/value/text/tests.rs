@@ -95,7 +95,7 @@ fn strings_are_unescaped_and_lone_surrogates_replaced() {
 
 #[test]
 fn what_is_special_is_found_wherever_it_stands() {
-    for len in (0..40).chain(120..140) {
+    for len in (0..40).chain(120..140).chain(250..270).chain(4340..4360) {
         for plain in [b'a', b' ', b'!', b'#', b'[', b']', 0x7f, 0x80, 0xa2, 0xdc, 0xff] {
             let plain = vec![plain; len];
             assert_eq!(plain_bytes(&plain), None);
