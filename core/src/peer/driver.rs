@@ -151,7 +151,8 @@ impl Drive {
             while messages.peek().is_some() {
                 let Some(taken) = self.take(&mut messages, turn_max.min(BATCH)) else { return };
                 turn += taken;
-                if turn >= turn_max {
+                // What came before an end is carried out; there is nobody to write to.
+                if turn >= turn_max && end.is_none() {
                     (turn, turn_max) = (0, TURN_MAX.min(2 * turn_max));
                     runtime::yield_once().await;
                 }

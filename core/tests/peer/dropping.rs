@@ -1,5 +1,6 @@
 //! What becomes of calls, objects and waits when somebody lets go.
 
+use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -192,6 +193,49 @@ impl Sending for Deaf {
         Ok(())
     }
     async fn close(&mut self, _: u16, _: &str) {}
+}
+
+/// A transport whose peer said a few things and closed it: they are there, and nothing can be written.
+struct Closing(VecDeque<String>);
+
+impl Transport for Closing {
+    type Sender = Self;
+    type Receiver = Self;
+    fn split(self) -> (Self, Self) {
+        (Self(VecDeque::new()), self)
+    }
+}
+
+impl Receiving for Closing {
+    type Text = String;
+    async fn receive(&mut self) -> Result<String, TransportEnd> {
+        self.0.pop_front().ok_or(TransportEnd::Ended)
+    }
+    fn try_receive(&mut self) -> Option<Result<String, TransportEnd>> {
+        Some(self.0.pop_front().ok_or(TransportEnd::Ended))
+    }
+}
+
+impl Sending for Closing {
+    async fn feed(&mut self, _: String) -> Result<(), TransportEnd> {
+        Err(TransportEnd::Ended)
+    }
+    async fn flush(&mut self) -> Result<(), TransportEnd> {
+        Err(TransportEnd::Ended)
+    }
+    async fn close(&mut self, _: u16, _: &str) {}
+}
+
+#[tokio::test]
+async fn what_was_called_before_the_end_is_carried_out() {
+    for calls in [1, 15, 16, 17, 30] {
+        let seen = std::sync::Arc::new(Seen::default());
+        let call = |n| [r#"["push",["pipeline",0,["note"],["x"]]]"#.to_owned(), format!(r#"["pull",{n}]"#)];
+        let transport = Closing((1..=calls).flat_map(call).collect());
+        let (_connection, driver) = Connection::start(transport, Some(Stub::new(Api(seen.clone()))), Limits::default());
+        assert_eq!(driver.await.by, ClosedBy::Transport);
+        assert_eq!(seen.order().len(), calls);
+    }
 }
 
 #[tokio::test(start_paused = true)]
