@@ -44,15 +44,14 @@ where
     let mut receiver = Preceded::new(receiver);
     let service = Arc::clone(&handshake.service);
     let within = service.http.handshake;
-    let opening = handshake.open(&mut sender, &mut receiver);
-    let opened = timeout(within, Box::pin(opening)).await.unwrap_or_else(|_elapsed| {
+    let opened = timeout(within, handshake.open(&mut sender, &mut receiver)).await.unwrap_or_else(|_elapsed| {
         Err(Refused::new(ErrorCode::HandshakeRequired, format!("no session within {within:?}")).into())
     });
     let Opened { admitted, greeting, peer } = match opened {
         Ok(opened) => opened,
         Err(failure) => {
             failure.tell(&mut sender, &parting).await;
-            finish(ending).await;
+            end_socket(ending).await;
             return None;
         }
     };
@@ -61,12 +60,12 @@ where
     let linked = Linked { service, peer, ticket };
     let running = async move {
         linked.run(admitted, turn, &parting).await;
-        Box::pin(finish(ending)).await;
+        Box::pin(end_socket(ending)).await;
     };
     Some(Box::pin(running.instrument(span)))
 }
 
-async fn finish<S: AsyncRead + AsyncWrite + Unpin>(ending: Ending<S>) {
+async fn end_socket<S: AsyncRead + AsyncWrite + Unpin>(ending: Ending<S>) {
     let traffic = ending.finish().await;
     tracing::debug!(?traffic, "socket closed");
 }

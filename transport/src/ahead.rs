@@ -18,11 +18,11 @@ thread_local! {
     static SPARE: Cell<Option<Box<[u8]>>> = const { Cell::new(None) };
 }
 
-/// What was read from a connection and not asked for yet.
+/// What was read from a connection and not asked for yet; `None` if that is nothing.
 #[derive(Debug, Default)]
 pub(crate) struct Ahead(Option<Rest>);
 
-/// Never empty.
+/// What of the room is still to be handed out.
 #[derive(Debug)]
 struct Rest {
     room: Box<[u8]>,

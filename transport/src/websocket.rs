@@ -20,8 +20,8 @@ use crate::metered::{Metered, Traffic};
 use crate::receiver::WebSocketReceiver;
 use crate::sender::WebSocketSender;
 
-/// The library's own are 128 KiB, for as long as a connection lasts. What is read at once is more than
-/// this: see [`ahead`](crate::ahead).
+/// The library's own are 128 KiB, and what it reads into lasts as long as a connection. What is read at
+/// once is more than this: see [`ahead`](crate::ahead).
 const READ_BUFFER_BYTES: usize = 1 << 10;
 const WRITE_BUFFER_BYTES: usize = 16 << 10;
 

@@ -43,7 +43,7 @@ const COMPANY_WAIT: Duration = Duration::from_millis(4);
 
 /// Texts, and about how many bytes of them, that are taken from a transport before what they ask for is
 /// carried out.
-const READ: usize = 64;
+const READ_TEXTS: usize = 64;
 const READ_BYTES: usize = 4 << 10;
 
 /// Messages, and about how many bytes of them, that are handled, or handed to a transport, under one lock.
@@ -412,7 +412,7 @@ fn is_usual(text: &str) -> bool {
 /// Takes messages that are there, and what came behind them if it is none.
 fn collect<R: Receiving>(receiver: &mut R, texts: &mut Vec<R::Text>) -> Option<TransportEnd> {
     let mut bytes = 0;
-    while texts.len() < READ && bytes < READ_BYTES {
+    while texts.len() < READ_TEXTS && bytes < READ_BYTES {
         match receiver.try_receive()? {
             Ok(text) => {
                 bytes += text.as_ref().len();

@@ -387,11 +387,13 @@ fn first_special(word: &[u8; 8]) -> Option<usize> {
     (special != 0).then_some(special.trailing_zeros() as usize / 8)
 }
 
-/// Longer ones are looked at in pieces of so many bytes, each of them twice.
+/// So many bytes are looked at as they come; beyond, one piece after the other twice, so that what is
+/// looked at in vain is a piece at most.
+const NEAR_BYTES: usize = 256;
 const PIECE_BYTES: usize = 4 << 10;
 
 fn plain_bytes_of_many(text: &[u8]) -> Option<usize> {
-    let (near, far) = text.split_at(text.len().min(PIECE_BYTES / 16));
+    let (near, far) = text.split_at(text.len().min(NEAR_BYTES));
     if let Some(at) = plain_bytes_of_some(near) {
         return Some(at);
     }
