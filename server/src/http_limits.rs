@@ -11,8 +11,8 @@ pub struct HttpLimits {
     /// Connections of [`serve`](crate::Service::serve), and beside it the sessions and running
     /// batches of a service wherever it is mounted. Beyond: 503. Default 10,000.
     pub connections: usize,
-    /// Connections of one address, which [`serve`](crate::Service::serve) alone can count.
-    /// Beyond: 503. Raise it behind a proxy, where all peers have one address. Default 256.
+    /// Connections of one address, or of one IPv6 network of 64 bits, which
+    /// [`serve`](crate::Service::serve) alone can count. Beyond: 503. Raise it behind a proxy, where all peers have one address. Default 256.
     pub connections_per_address: usize,
     /// Sockets of clients that have the link and have yet to be let in. Beyond: `RATE_LIMITED`.
     /// Default 1,000.

@@ -12,6 +12,7 @@
 //! # Ok(())
 //! # }
 //! ```
+mod address;
 mod auth;
 mod authority;
 mod batch;

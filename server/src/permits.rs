@@ -4,12 +4,13 @@
 //! So a drain waits for connections too, but not for those on which nothing was ever asked.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
+use crate::address::AddressGroup;
 use crate::http_limits::HttpLimits;
 
 /// The connections that are open.
@@ -23,7 +24,7 @@ pub(crate) struct Connections {
 struct Open {
     all: usize,
     used: usize,
-    by_address: HashMap<IpAddr, usize>,
+    by_address: HashMap<AddressGroup, usize>,
 }
 
 /// One connection; clones are the same one. Travels with a request as an extension, so that a
@@ -36,15 +37,14 @@ pub(crate) struct ConnectionPermit {
 #[derive(Debug)]
 struct Held {
     connections: Connections,
-    address: IpAddr,
+    address: AddressGroup,
     used: AtomicBool,
 }
 
 impl Connections {
     /// Counts a connection, unless there are too many.
     pub(crate) fn admit(&self, from: SocketAddr, limits: &HttpLimits) -> Result<ConnectionPermit, &'static str> {
-        // An IPv4 peer of a dual-stack socket is the same peer.
-        let address = from.ip().to_canonical();
+        let address = AddressGroup::from(from);
         let mut open = self.lock();
         if open.all >= limits.connections {
             return Err("too many connections");
@@ -97,5 +97,23 @@ impl Drop for Held {
         }
         drop(open);
         self.connections.closed_one.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_of_one_ipv6_network_share_a_bound() {
+        let connections = Connections::default();
+        let limits = HttpLimits { connections_per_address: 2, ..HttpLimits::default() };
+        let admit = |address: &str| connections.admit(address.parse().expect("an address"), &limits);
+        let held = [admit("[2001:db8::1]:1000"), admit("[2001:db8::2]:1000")];
+        assert!(held.iter().all(Result::is_ok));
+        assert!(admit("[2001:db8::3]:1000").is_err());
+        assert!(admit("[2001:db8:0:1::3]:1000").is_ok());
+        drop(held);
+        assert!(admit("[2001:db8::3]:1000").is_ok());
     }
 }

@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use dashmap::DashMap;
 use tokio::time::Instant;
 
+use crate::address::AddressGroup;
+
 /// Refusals of one address each second, over time.
 const PER_SECOND: f64 = 10.0;
 
@@ -19,7 +21,7 @@ const ADDRESSES_MAX: usize = 10_000;
 /// held up: they may well come all at once, after a network was away.
 #[derive(Debug, Default)]
 pub(super) struct Throttle {
-    buckets: DashMap<IpAddr, Bucket>,
+    buckets: DashMap<AddressGroup, Bucket>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -38,14 +40,14 @@ impl Bucket {
 impl Throttle {
     /// Whether somebody from there may try; else after how many milliseconds.
     pub(super) fn may_try(&self, from: IpAddr) -> Result<(), u64> {
-        let Some(bucket) = self.buckets.get(&from.to_canonical()) else { return Ok(()) };
+        let Some(bucket) = self.buckets.get(&AddressGroup::from(from)) else { return Ok(()) };
         let left = bucket.left(Instant::now());
         if left >= 1.0 { Ok(()) } else { Err(((1.0 - left) / PER_SECOND * 1_000.0).ceil() as u64) }
     }
 
     /// Somebody from there was refused.
     pub(super) fn refused(&self, from: IpAddr) {
-        let (from, now) = (from.to_canonical(), Instant::now());
+        let (from, now) = (AddressGroup::from(from), Instant::now());
         if self.buckets.len() >= ADDRESSES_MAX && !self.buckets.contains_key(&from) {
             self.forget_full(now);
             if self.buckets.len() >= ADDRESSES_MAX {
