@@ -15,7 +15,7 @@ use crate::error::Refusal;
 use crate::held::Preceded;
 use crate::peer_info::Peer;
 use crate::registry::{Admitted, NewSession, random};
-use crate::restoration::{Claimant, Keeper};
+use crate::restoration::{Claimant, Keeper, Unopened};
 use crate::service::Service;
 
 /// A socket on which the link was agreed upon, and nobody has been let in yet.
@@ -185,16 +185,19 @@ impl Handshake {
         let Service { options, http, registry, .. } = &*self.service;
         let id = format!("s_{}", random::<16>());
         let keeper = registry.keeper.as_ref().filter(|_| Keeper::is_for(&hello.features));
-        let (kept, options) = match keeper {
+        let (kept, unopened, options) = match keeper {
             Some(keeper) => {
-                let kept = keeper.create(registry, &id).await?;
+                let (kept, unopened) = keeper.create(registry, &id).await?;
                 let audience = registry.resumption.token_audience();
                 let options = keeper.options(options, &id, &audience, &self.peer, kept.fence.as_ref());
-                (Some(kept), options)
+                (Some(kept), Some(unopened), options)
             }
-            None => (None, options.clone()),
+            None => (None, None, options.clone()),
         };
-        registry.open(hello, NewSession { id, principal, scheme, kept }, root, options, http.connections)
+        let new = NewSession { id, principal, scheme, kept };
+        let opened = registry.open(hello, new, root, options, http.connections)?;
+        unopened.into_iter().for_each(Unopened::opened);
+        Ok(opened)
     }
 }
 

@@ -100,10 +100,14 @@ impl Linked {
                         }
                     }
                 },
-                deadlines = self.ticket.draining() => match Box::pin(self.drain(&admitted, &mut turn, deadlines, parting)).await {
-                    Some(ended) => break ended,
-                    None => return registry.ended(entry),
-                },
+                deadlines = self.ticket.draining() => {
+                    // A wake-up for the drain must not go to a future that is not polled any more.
+                    drop(attending);
+                    match Box::pin(self.drain(&admitted, &mut turn, deadlines, parting)).await {
+                        Some(ended) => break ended,
+                        None => return registry.ended(entry),
+                    }
+                }
             }
         };
         let session = &entry.id;

@@ -23,6 +23,7 @@ use bowline_core::peer::{Connection, Options, Stub};
 use bowline_core::resume::{Claims, Jti, Owner, TokenError};
 use bowline_core::session::ClosedBy;
 use dashmap::DashMap;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::auth::Principal;
@@ -53,6 +54,18 @@ pub(crate) struct Registry {
     opening: AtomicUsize,
     /// Who serves the sessions when this process has stopped.
     successor: Mutex<Successor>,
+    /// Closes when the service is dropped, which ends the tasks that watch it.
+    lifetime: watch::Sender<()>,
+}
+
+impl Drop for Registry {
+    /// Closes the sessions that wait for their clients: without the service, no client can resume one.
+    fn drop(&mut self) {
+        for (_, entry) in std::mem::take(&mut self.sessions) {
+            let message = "the service was dropped";
+            entry.connection.end_with(ClosedBy::Transport, &ErrorCode::ResumeWindowExpired, message);
+        }
+    }
 }
 
 /// A socket on which nobody has been let in yet.
@@ -122,7 +135,14 @@ impl Registry {
             throttle: Throttle::default(),
             opening: AtomicUsize::new(0),
             successor: Mutex::default(),
+            lifetime: watch::Sender::new(()),
         })
+    }
+
+    /// Returns a future that completes when the service has been dropped. Cancel-safe.
+    pub(crate) fn dropped(&self) -> impl Future<Output = ()> + use<> {
+        let mut lifetime = self.lifetime.subscribe();
+        async move { while lifetime.changed().await.is_ok() {} }
     }
 
     /// Opens a session, unless there are as many as may have connections and may be parked.
@@ -280,8 +300,14 @@ impl Registry {
             }
         };
         let next = Jti(random::<16>());
-        let claimed = held.owner.claim(&claims.jti, next.clone());
-        let epoch = claimed.map_err(|error| refuse(Some(&claims.sid), &error))?;
+        let epoch = match held.owner.claim(&claims.jti, next.clone()) {
+            Ok(epoch) => epoch,
+            Err(error) => {
+                // A log subscriber may take the lock.
+                drop(held);
+                return Err(refuse(Some(&claims.sid), &error));
+            }
+        };
         held.life = Life::Live;
         held.welcomed = true;
         if let Some(principal) = renewed {

@@ -18,17 +18,20 @@ impl Registry {
     /// The transport of this epoch is gone. What the session waits for, it goes on waiting for.
     pub(crate) fn park(&self, admitted: &Admitted) {
         let mut held = admitted.entry.lock();
-        if held.owner.epoch() == admitted.epoch && !admitted.entry.connection.is_closed() {
-            held.life = Life::Parked(Instant::now());
-            let stats = admitted.entry.connection.link(|endpoint| endpoint.link_stats());
-            tracing::debug!(
-                monotonic_counter.bowline_sessions_detached = 1_u64,
-                session = admitted.entry.id,
-                stats.retained_bytes,
-                stats.retained_messages,
-                "session detached"
-            );
+        if held.owner.epoch() != admitted.epoch || admitted.entry.connection.is_closed() {
+            return;
         }
+        held.life = Life::Parked(Instant::now());
+        // A log subscriber may ask the service for its parked sessions, which takes this lock.
+        drop(held);
+        let stats = admitted.entry.connection.link(|endpoint| endpoint.link_stats());
+        tracing::debug!(
+            monotonic_counter.bowline_sessions_detached = 1_u64,
+            session = admitted.entry.id,
+            stats.retained_bytes,
+            stats.retained_messages,
+            "session detached"
+        );
     }
 
     /// Sessions that wait for their client.
@@ -102,11 +105,18 @@ impl Registry {
         }
         let pause = (self.resumption.window / 4).clamp(SWEEP_MIN, SWEEP);
         let registry: Weak<Self> = Arc::downgrade(self);
-        tokio::spawn(async move {
+        let dropped = self.dropped();
+        let sweeping = async move {
             loop {
                 sleep(pause).await;
                 let Some(registry) = registry.upgrade() else { return };
                 registry.sweep();
+            }
+        };
+        tokio::spawn(async move {
+            tokio::select! {
+                () = sweeping => {}
+                () = dropped => {}
             }
         });
     }

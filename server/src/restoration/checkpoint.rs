@@ -24,6 +24,10 @@ const AT_ONCE: usize = 64;
 /// How often is looked whether a client has answered, when a process lets go of its session.
 const LOOK: Duration = Duration::from_millis(5);
 
+/// The longest pause before a failed checkpoint is tried again, when a process lets go of its session. The pause
+/// starts at [`LOOK`] and doubles, since each try writes the whole snapshot.
+const RETRY_MAX: Duration = Duration::from_millis(320);
+
 /// Tokens of checkpoints that are on their way, oldest first.
 #[derive(Debug, Default)]
 pub(crate) struct Placed {
@@ -231,11 +235,20 @@ impl Registry {
 
     /// Keeps a session once more, and waits until its client has heard of it.
     async fn keep_last(&self, entry: &Entry) {
-        while !matches!(self.checkpoint(entry).await, Ok(true) | Err(StoreError::Fenced)) {
+        let mut failures = 0;
+        loop {
+            let pause = match self.checkpoint(entry).await {
+                Ok(true) | Err(StoreError::Fenced) => break,
+                Ok(false) => LOOK,
+                Err(_) => {
+                    failures += 1;
+                    (LOOK * 2_u32.saturating_pow(failures)).min(RETRY_MAX)
+                }
+            };
             if entry.connection.link(|endpoint| endpoint.is_detached()) {
                 return;
             }
-            sleep(LOOK).await;
+            sleep(pause).await;
         }
         let (lineage, taken) = entry.connection.link(|endpoint| (endpoint.lineage(), endpoint.newest_checkpoint()));
         tracing::trace!(session = entry.id, lineage, taken, "session kept for the last time");

@@ -138,17 +138,46 @@ impl Registry {
     }
 }
 
+/// The row of a session that is being opened. Dropping it deletes the row.
+pub(crate) struct Unopened(Option<(Arc<dyn SessionStore>, Fence)>);
+
+impl Unopened {
+    /// Keeps the row, because the session was opened.
+    pub(crate) fn opened(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Unopened {
+    fn drop(&mut self) {
+        let Some((store, fence)) = self.0.take() else { return };
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        runtime.spawn(async move {
+            if let Err(error) = store.delete(&fence).await {
+                tracing::debug!(session = fence.sid, %error, "a session that was not opened stays in the store");
+            }
+        });
+    }
+}
+
 impl Keeper {
     /// A new session in the store.
     ///
     /// # Errors
     /// The store does not answer.
-    pub(crate) async fn create(self: &Arc<Self>, registry: &Arc<Registry>, sid: &str) -> Result<Kept, Refused> {
-        let Some(store) = &self.store else { return Ok(Kept::new(None)) };
+    pub(crate) async fn create(
+        self: &Arc<Self>,
+        registry: &Arc<Registry>,
+        sid: &str,
+    ) -> Result<(Kept, Unopened), Refused> {
+        let Some(store) = &self.store else { return Ok((Kept::new(None), Unopened(None))) };
         let owner = self.owner(store, registry).await.map_err(|error| unavailable(&error))?;
         let lifetime = std::time::Duration::from_secs(registry.resumption.tokens.session_seconds);
+        // The row may exist even if the store's answer is lost, or this future is dropped while it waits.
+        let first = Fence { sid: sid.to_owned(), owner: owner.clone(), epoch: 1 };
+        let unopened = Unopened(Some((Arc::clone(store), first)));
         let fence = store.create(sid, &owner, lifetime).await.map_err(|error| unavailable(&error))?;
-        Ok(Kept::new(Some(fence)))
+        Ok((Kept::new(Some(fence)), unopened))
     }
 
     /// Takes the session for this process, with the state that the token names.

@@ -17,7 +17,7 @@ use bowline_core::peer::{Durability, Options, RestoreCtx, Restorer, Restorers};
 use tokio::sync::Mutex;
 
 pub(crate) use checkpoint::Placed;
-pub(crate) use cold::Claimant;
+pub(crate) use cold::{Claimant, Unopened};
 use outcomes::Outcomes;
 use owner::Process;
 pub(crate) use sturdy::Keeping;

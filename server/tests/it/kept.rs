@@ -1,13 +1,18 @@
 //! Sessions that are kept beyond what this process waits for.
 
-use std::time::Duration;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use bowline_core::id::Ids;
-use bowline_core::link::{Features, Frame, Mode, Resume};
+use bowline_core::link::{Features, Frame, Hello, Mode, Resume, Welcome};
+use bowline_core::peer::{Args, Member, Object, Reply, Stub};
 use bowline_core::resume::prove;
-use bowline_server::store::MemoryStore;
-use bowline_server::{Credentials, Restoration, Resumption};
+use bowline_server::store::{MemoryStore, SessionStore};
+use bowline_server::{Credentials, HttpLimits, Restoration, Resumption, Service};
 
+use crate::faulty::{Fault, FaultyStore};
 use crate::harness::{serve, service, within};
 use crate::link::{Linked, hello_of};
 
@@ -50,4 +55,146 @@ async fn a_session_whose_window_is_over_is_made_again() {
     linked.socket.send(r#"["push",["pipeline",0,["add"],[1,2]]]"#).await;
     linked.socket.send(r#"["pull",1]"#).await;
     assert_eq!(linked.message().await, r#"["resolve",1,3]"#);
+}
+
+/// Counts the objects that exist.
+struct Alive(Arc<AtomicUsize>);
+
+impl Alive {
+    fn new(alive: &Arc<AtomicUsize>) -> Self {
+        alive.fetch_add(1, Ordering::SeqCst);
+        Self(Arc::clone(alive))
+    }
+}
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Object for Alive {
+    fn interface(&self) -> &'static str {
+        "Alive"
+    }
+
+    fn members(&self) -> &'static [Member] {
+        &[]
+    }
+
+    fn call(self: Arc<Self>, _method: &str, _args: Args) -> Option<Reply> {
+        None
+    }
+
+    fn get(self: Arc<Self>, _property: &str) -> Option<Reply> {
+        None
+    }
+}
+
+/// Waits until a condition holds.
+async fn until(mut holds: impl FnMut() -> bool) {
+    let waiting = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    within(waiting).await;
+}
+
+fn durable_hello() -> Hello {
+    hello_of(Credentials::default())
+}
+
+async fn welcomed(address: SocketAddr) -> (Linked, Welcome) {
+    match Linked::greet(address, &durable_hello()).await {
+        (linked, Frame::Welcome(welcome)) => (linked, welcome),
+        (_, frame) => panic!("{frame:?}"),
+    }
+}
+
+#[tokio::test]
+async fn dropping_a_service_closes_its_kept_sessions_and_ends_their_tasks() {
+    let alive = Arc::new(AtomicUsize::new(0));
+    let objects = Arc::clone(&alive);
+    let service = Service::new(move |_peer| Stub::new(Alive::new(&objects)));
+    let service = service.restoration(Restoration::in_store(MemoryStore::new()));
+    let tasks = tokio::runtime::Handle::current().metrics();
+    let before = tasks.num_alive_tasks();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let serving = tokio::spawn(service.clone().serve(listener));
+    for _ in 0..3 {
+        drop(welcomed(address).await);
+    }
+    until(|| service.parked_sessions() == 3).await;
+    assert_eq!(alive.load(Ordering::SeqCst), 3);
+    serving.abort();
+    drop(service);
+    until(|| alive.load(Ordering::SeqCst) == 0).await;
+    until(|| tasks.num_alive_tasks() == before).await;
+}
+
+#[tokio::test]
+async fn a_session_that_is_not_opened_in_time_leaves_nothing_in_the_store() {
+    let memory = Arc::new(MemoryStore::new());
+    let store = FaultyStore::new(Arc::clone(&memory) as Arc<dyn SessionStore>);
+    let mut http = HttpLimits::default();
+    http.handshake = Duration::from_millis(200);
+    let service = service().http_limits(http).restoration(Restoration::in_store(store.clone()));
+    let address = serve(service).await;
+    let (linked, _) = welcomed(address).await;
+    let kept = format!("{memory:?}");
+    assert!(kept.contains("sessions: 1"), "{kept}");
+    store.set_fault(Fault::Stall);
+    let (_refused, answer) = Linked::greet(address, &durable_hello()).await;
+    assert!(matches!(answer, Frame::Rejected(_)), "{answer:?}");
+    until(|| format!("{memory:?}") == kept).await;
+    drop(linked);
+}
+
+/// Plays a client that answers what a drain asks, until its socket is closed.
+async fn follows_a_drain(mut linked: Linked) {
+    loop {
+        let text = linked.socket.next().await;
+        match Frame::read(&text) {
+            _ if text.starts_with("close") || text == "end" => return,
+            Ok(Some(Frame::Drain(_))) => linked.socket.send(r#"{"type":"session.drain"}"#).await,
+            Ok(Some(Frame::Token { covers: Some(covers), .. })) => {
+                let ack = Frame::Ack { last_processed_seq: 0, checkpoint: Some(covers.checkpoint) };
+                linked.socket.send(&ack.write()).await;
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The wake-up of the drain goes to the drain. The fastest of several counts, as the machine may be busy.
+#[tokio::test]
+async fn a_kept_session_at_rest_is_drained_without_delay() {
+    let mut fastest = Duration::MAX;
+    for _ in 0..5 {
+        let service = service().restoration(Restoration::in_store(MemoryStore::new()));
+        let (linked, _) = welcomed(serve(service.clone()).await).await;
+        // Lets the session come to rest: a drain that begins while messages are read is woken by them.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let began = Instant::now();
+        tokio::join!(follows_a_drain(linked), service.drain(Duration::from_secs(5)));
+        fastest = fastest.min(began.elapsed());
+    }
+    assert!(fastest < Duration::from_millis(80), "{fastest:?}");
+}
+
+#[tokio::test]
+async fn a_store_that_fails_is_not_hammered_with_the_last_checkpoint() {
+    let store = FaultyStore::new(Arc::new(MemoryStore::new()));
+    let service = service().restoration(Restoration::in_store(store.clone()));
+    let (mut linked, _) = welcomed(serve(service.clone()).await).await;
+    linked.socket.send(r#"["push",["pipeline",0,["add"],[1,2]]]"#).await;
+    linked.socket.send(r#"["pull",1]"#).await;
+    assert_eq!(linked.message().await, r#"["resolve",1,3]"#);
+    store.set_fault(Fault::Refuse);
+    let before = store.checkpoints();
+    within(service.checkpoint()).await;
+    let tried = store.checkpoints() - before;
+    assert!((2..=12).contains(&tried), "{tried} tries in a second");
 }

@@ -8,6 +8,9 @@ mod authority;
 mod counted;
 /// How it stops.
 mod drain;
+/// A store that fails and lags.
+#[path = "../store/faulty.rs"]
+mod faulty;
 /// The server under test, a hand-written object, and peers that speak raw WebSocket and HTTP.
 mod harness;
 /// What breaks WebSocket's rules or tries to use up memory.

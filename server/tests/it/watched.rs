@@ -114,3 +114,64 @@ async fn what_happens_to_sessions_is_counted_and_no_secret_is_said() {
         assert!(!said.contains(secret), "{said}");
     }
 }
+
+/// Asks a service for its parked sessions at every event, as a subscriber that fills a gauge does.
+#[derive(Clone)]
+struct Gauge {
+    service: Arc<Mutex<Option<bowline_server::Service>>>,
+    events: Arc<AtomicU64>,
+}
+
+impl Subscriber for Gauge {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target().starts_with("bowline")
+    }
+
+    fn new_span(&self, _span: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _span: &Id, _values: &Record<'_>) {}
+
+    fn record_follows_from(&self, _span: &Id, _follows: &Id) {}
+
+    fn event(&self, _event: &Event<'_>) {
+        let service = self.service.lock().unwrap().clone();
+        let _parked = service.as_ref().map(bowline_server::Service::parked_sessions);
+        self.events.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn enter(&self, _span: &Id) {}
+
+    fn exit(&self, _span: &Id) {}
+}
+
+/// A deadlock would stop the thread of the test, so that runs on another one.
+#[test]
+fn a_log_subscriber_may_count_parked_sessions() {
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let gauge = Gauge { service: Arc::default(), events: Arc::default() };
+        let _watching = tracing::subscriber::set_default(gauge.clone());
+        let _another = tracing::Dispatch::new(gauge.clone());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let service = service();
+            *gauge.service.lock().unwrap() = Some(service.clone());
+            let address = serve(service.clone()).await;
+            let (first, greeting) = Linked::greet(address, &hello_of(Credentials::default())).await;
+            let bowline_core::link::Frame::Welcome(welcome) = greeting else { panic!("{greeting:?}") };
+            drop(first);
+            while service.parked_sessions() == 0 {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+            let (token, key) = (&welcome.resume_token, &welcome.resume_key);
+            let (_second, resumed) = Linked::resume(address, token, key, 0).await;
+            assert_eq!(resumed.unwrap().epoch, 2);
+            assert!(service.evict(&welcome.session_id, &ErrorCode::from("MOVED_OUT"), "moved out"));
+        });
+        tell.send(gauge.events.load(Ordering::SeqCst)).unwrap();
+    });
+    let events = told.recv_timeout(crate::harness::PATIENCE).expect("nothing waits for a lock for ever");
+    assert!(events >= 4, "{events}");
+}

@@ -1,7 +1,9 @@
 //! A store that fails and lags as it is told, around a real one.
 
-use std::sync::Arc;
-use std::sync::Mutex;
+#![allow(dead_code, reason = "each suite that includes it uses some of the faults")]
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -18,6 +20,8 @@ pub(crate) enum Fault {
     Refuse,
     /// It is done, and the answer is lost.
     LoseAnswer,
+    /// It is done, and no answer comes.
+    Stall,
     /// Snapshots come back changed.
     Spoil,
 }
@@ -27,11 +31,17 @@ pub(crate) enum Fault {
 pub(crate) struct FaultyStore {
     inner: Arc<dyn SessionStore>,
     state: Arc<Mutex<(Fault, Duration)>>,
+    checkpoints: Arc<AtomicUsize>,
 }
 
 impl FaultyStore {
     pub(crate) fn new(inner: Arc<dyn SessionStore>) -> Self {
-        Self { inner, state: Arc::default() }
+        Self { inner, state: Arc::default(), checkpoints: Arc::default() }
+    }
+
+    /// Returns how many checkpoints were put or tried.
+    pub(crate) fn checkpoints(&self) -> usize {
+        self.checkpoints.load(Ordering::SeqCst)
     }
 
     /// Has this fault from now on.
@@ -57,6 +67,9 @@ impl FaultyStore {
             return Err(StoreError::Unavailable("it was told to refuse".to_owned()));
         }
         let done = operation.await;
+        if fault == Fault::Stall {
+            return std::future::pending().await;
+        }
         if fault == Fault::LoseAnswer { Err(StoreError::Unavailable("the answer was lost".to_owned())) } else { done }
     }
 }
@@ -84,6 +97,7 @@ impl SessionStore for FaultyStore {
     }
 
     async fn checkpoint(&self, fence: &Fence, checkpoint: Checkpoint, keep_from: Position) -> Result<(), StoreError> {
+        self.checkpoints.fetch_add(1, Ordering::SeqCst);
         self.pass(self.inner.checkpoint(fence, checkpoint, keep_from)).await
     }
 
