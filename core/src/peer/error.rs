@@ -156,10 +156,7 @@ impl<E: RpcError> CallError<E> {
         match self {
             Self::App(error) => code_of(&error.to_value()),
             Self::Remote(error) => error.code(),
-            Self::Session(SessionError::Closed(closed)) => {
-                let gone = (closed.by == ClosedBy::Transport).then_some(ErrorCode::AgentDisconnected);
-                ErrorCode::known(&closed.name).or(gone)
-            }
+            Self::Session(SessionError::Closed(closed)) => closed_code(closed),
             Self::Codec(CodecError::Encode(_)) => Some(ErrorCode::InvalidParams),
             Self::Session(SessionError::TimedOut) | Self::Codec(CodecError::Decode(_)) => None,
         }
@@ -343,13 +340,20 @@ pub(crate) fn closed_payload(closed: &Closed) -> Payload<Cap> {
     rejection(&closed_value(closed))
 }
 
-/// As `error.code` where the name is a code.
+/// The code is in `error.code`, if there is one.
 fn closed_value(closed: &Closed) -> Value {
     let mut error = named(&closed.name, closed.message.clone());
-    if ErrorCode::known(&closed.name).is_some() {
-        error.props.insert("code", Value::String(closed.name.clone()));
+    if let Some(code) = closed_code(closed) {
+        error.props.insert("code", Value::String(code.to_string()));
     }
     error.into()
+}
+
+/// Returns the code of a session's end. A session that ended with its transport has one even if
+/// nothing more is known.
+fn closed_code(closed: &Closed) -> Option<ErrorCode> {
+    let gone = (closed.by == ClosedBy::Transport).then_some(ErrorCode::AgentDisconnected);
+    ErrorCode::known(&closed.name).or(gone)
 }
 
 fn code_of(value: &Value) -> Option<ErrorCode> {

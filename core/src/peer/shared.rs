@@ -22,7 +22,7 @@ use crate::link::{Attachment, Joint, LinkRules, Refused, Role};
 use crate::peer::deliver;
 use crate::peer::feed::Feed;
 use crate::peer::interface::Repeat;
-use crate::peer::local::Local;
+use crate::peer::local::{Body, Local};
 use crate::peer::options::Options;
 use crate::peer::rest::Rest;
 use crate::peer::restorers::Unmade;
@@ -452,13 +452,25 @@ impl Shared {
             Job::EndChunk(chunk, ending) => chunk.end(ending),
             Job::Pump(pumping) => pumping.start(),
             Job::Discard(ending) => drop(ending),
-            Job::Drop(entry) => drop(entry),
+            Job::Drop(entry) => self.drop_entry(entry),
             Job::Cancel(call) => deliver::cancel(self, call),
             Job::Close(closed, leftovers) => self.end(closed, *leftovers),
         }));
         if ran.is_err() {
             tracing::error!("panic while an object or a value was dropped");
         }
+    }
+
+    /// Drops an object that the peer does not hold any more. If that is because the session is
+    /// over, the reader of a stream that the peer wrote to learns why.
+    fn drop_entry(&self, entry: Option<Entry>) {
+        if let Some(Entry::Local(local)) = &entry
+            && let Body::Writable(writable) = &local.body
+        {
+            let closed = self.lock().closed.clone();
+            closed.iter().for_each(|closed| writable.lose_writer(closed));
+        }
+        drop(entry);
     }
 
     fn end(&self, closed: Closed, leftovers: Leftovers) {

@@ -252,14 +252,15 @@ impl Session {
         }
     }
 
-    /// Whoever reads what the peer wrote into an export is told that it will write no more.
+    /// Aborts the writable end that the peer held of a stream of ours; its reader fails with
+    /// `STREAM_INTERRUPTED`.
     pub(super) fn interrupt_stream(&mut self, id: ExportId) {
         let Some(Ref::Target(sink)) = self.exports.get(id).map(|export| export.what) else { return };
         if self.kind(Ref::Target(sink)) == Kind::Writable {
-            let reason = Payload::plain(lost_text(&ErrorCode::StreamInterrupted));
+            let args = Payload::plain(format!("[{}]", lost_text(&ErrorCode::StreamInterrupted)));
             let result = self.pending(0);
             self.hold(Ref::Target(sink));
-            self.enter(result, sink, Step::Name("abort".into()).into(), Some(reason));
+            self.enter(result, sink, Step::Name("abort".into()).into(), Some(args));
         }
     }
 

@@ -5,6 +5,7 @@
 //! ids of a peer that does not count.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::iter;
 use std::marker::PhantomData;
 
 use serde::de::Error as _;
@@ -146,11 +147,15 @@ impl<'de, K: Key, T: Deserialize<'de>> Deserialize<'de> for Table<K, T> {
     }
 }
 
+/// Builds tables in which nearly every entry takes the rare paths: `BOWLINE_SPARSE_TABLES` is read
+/// when the crate is compiled, and `./check` runs the tests of sessions once more with it.
+const IS_SPARSE: bool = option_env!("BOWLINE_SPARSE_TABLES").is_some();
+
 /// A gap of at most this many ids is kept in the ring, a longer one goes to the tree.
-const GAP_MAX: u64 = 64;
+const GAP_MAX: u64 = if IS_SPARSE { 1 } else { 64 };
 
 /// A ring is not searched for room below this length.
-const RING_MIN: usize = 64;
+const RING_MIN: usize = if IS_SPARSE { 1 } else { 64 };
 
 /// A ring is cut to what it holds below this length; what that copies is nothing.
 const RING_SHRINKS: usize = 4;
@@ -260,10 +265,17 @@ impl<T> Side<T> {
         self.stray.into_values().chain(self.ring.into_iter().flatten())
     }
 
+    /// Entries in the order of their ids. Strays lie on both sides of the ring, and in its gaps if
+    /// it has grown around them.
     fn iter(&self) -> impl Iterator<Item = (u64, &T)> {
         let ring = self.ring.iter().enumerate();
-        let ring = ring.filter_map(|(at, entry)| Some((self.base + at as u64, entry.as_ref()?)));
-        self.stray.iter().map(|(&key, entry)| (key, entry)).chain(ring)
+        let mut ring = ring.filter_map(|(at, entry)| Some((self.base + at as u64, entry.as_ref()?))).peekable();
+        let mut strays = self.stray.iter().map(|(&key, entry)| (key, entry)).peekable();
+        iter::from_fn(move || match (strays.peek(), ring.peek()) {
+            (Some((stray, _)), Some((key, _))) if stray > key => ring.next(),
+            (Some(_), _) => strays.next(),
+            (None, _) => ring.next(),
+        })
     }
 }
 
@@ -313,6 +325,26 @@ mod tests {
             }
             assert_eq!((table.get(id), table.len()), (model.get(&id), model.len()));
         }
-        assert_eq!(table.iter().collect::<BTreeMap<_, _>>(), model.iter().map(|(&id, step)| (id, step)).collect());
+        let (below, above): (Vec<_>, Vec<_>) = model.iter().partition(|(id, _)| id.0 < 0);
+        let in_order = above.into_iter().chain(below.into_iter().rev()).map(|(&id, step)| (id, step));
+        assert_eq!(table.iter().collect::<Vec<_>>(), in_order.collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn entries_come_in_the_order_of_their_ids_wherever_they_are_kept() {
+        let far = 2 * GAP_MAX as i64 + 10;
+        let mut table = Table::default();
+        for id in [1, far, 2, far + 1, 0, -far, -1, -2] {
+            table.insert(ImportId(id), id);
+        }
+        assert!(table.up.stray.len() >= 2, "entries below and beyond the ring");
+        let ids: Vec<i64> = table.iter().map(|(_, &id)| id).collect();
+        assert_eq!(ids, [0, 1, 2, far, far + 1, -1, -2, -far]);
+        // The ring grows up to the strays and around them.
+        for id in 3..far {
+            table.insert(ImportId(id), id);
+        }
+        let ids: Vec<i64> = table.iter().map(|(_, &id)| id).filter(|&id| id >= 0).collect();
+        assert_eq!(ids, (0..=far + 1).collect::<Vec<_>>());
     }
 }

@@ -285,10 +285,90 @@ fn streams_end_on_this_side() {
     client.hand();
     client.replans(&remembers(3, &[]), "hold [] pull []\nskip 4");
     client.settled(chunk, "STREAM_INTERRUPTED");
-    assert!(client.app.entered.last().is_some_and(|last| last.starts_with("abort")), "{:?}", client.app.entered);
+    let last = client.app.entered.last().map_or("", String::as_str);
+    assert!(last.starts_with(r#"abort[["error","#), "the reason is the only argument: {last}");
+    assert!(last.ends_with(r#"{"code":"STREAM_INTERRUPTED"}]]"#), "{last}");
     let (next, _) = client.app.session.stream(into, "write", Payload::plain("[2]"));
     client.app.react();
     client.settled(next, "STREAM_INTERRUPTED");
+}
+
+/// A writable of the server's, which it was given as -1 in answer to a call.
+fn writable(client: &mut Client) -> Ref {
+    let (result, _) = client.ask("sink");
+    client.hand();
+    client.hears(r#"["resolve",1,["writable",-1]]"#);
+    client.app.session.release(result);
+    client.hand();
+    client.app.received.pop().expect("a writable came")
+}
+
+/// Chunks that are sent and acknowledged: each takes an id that no call has.
+fn stream(client: &mut Client, into: Ref, chunks: i64) {
+    for _ in 0..chunks {
+        client.app.session.stream(into, "write", Payload::plain("[1]"));
+        let id = client.app.session.ids().next_positive - 1;
+        client.hand();
+        client.hears(&format!(r#"["resolve",{id},["undefined"]]"#));
+        client.hand();
+    }
+}
+
+#[test]
+fn calls_are_sent_again_in_their_order_however_many_chunks_lie_between() {
+    for chunks in [0, 3, 60, 64, 65, 200, 1000] {
+        let mut client = Client::new();
+        let into = writable(&mut client);
+        let (first, _) = client.ask("profile");
+        client.app.session.mark_idempotent(first);
+        client.hand();
+        stream(&mut client, into, chunks);
+        let (second, _) = client.ask("profile");
+        client.app.session.mark_idempotent(second);
+        client.hand();
+        let (one, two) = (2, 3 + chunks);
+        let skip = if chunks > 0 { format!("skip {two}") } else { String::new() };
+        let call = r#"["push",["pipeline",0,["profile"],[]]]"#;
+        let expected = format!("hold [] pull []\n{call}\n[\"pull\",{one}]\n{skip}\n{call}\n[\"pull\",{two}]");
+        let became = client.replans(&remembers(2, &[]), &expected);
+        assert_eq!((became.resent, became.unknown), (2, 0), "{chunks} chunks");
+    }
+}
+
+#[test]
+fn a_call_behind_one_of_unknown_outcome_is_not_carried_out_however_far_behind() {
+    for chunks in [0, 10, 64, 65, 100, 1000] {
+        let mut client = Client::new();
+        let into = writable(&mut client);
+        let (_, book) = client.ask("sq");
+        client.hand();
+        stream(&mut client, into, chunks);
+        let (put, behind) = client.ask("profile");
+        client.app.session.mark_idempotent(put);
+        client.hand();
+        let became = client.replans(&remembers(2, &[]), &format!("hold [] pull []\nskip {}", 4 + chunks));
+        assert_eq!((became.resent, became.unknown), (0, 2), "{chunks} chunks");
+        client.settled(book, "CALL_OUTCOME_UNKNOWN");
+        client.settled(behind, "CALL_OUTCOME_UNKNOWN");
+    }
+}
+
+#[test]
+fn calls_that_a_checkpoint_covers_are_not_sent_again_however_many_chunks_lie_between() {
+    for chunks in [0, 65, 200] {
+        let mut client = Client::new();
+        let into = writable(&mut client);
+        let (_, early) = client.ask("sq");
+        client.hand();
+        stream(&mut client, into, chunks);
+        let (_, late) = client.ask("sq");
+        client.hand();
+        client.app.session.covered(4 + chunks);
+        let became = client.replans(&remembers(4 + chunks, &[]), "hold [] pull []");
+        assert_eq!((became.resent, became.unknown), (0, 2), "{chunks} chunks");
+        client.settled(early, "CALL_OUTCOME_UNKNOWN");
+        client.settled(late, "CALL_OUTCOME_UNKNOWN");
+    }
 }
 
 #[test]

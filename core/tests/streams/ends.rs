@@ -1,5 +1,6 @@
 //! The table "Ends" of docs/wire.md, "Streams", row by row and in both directions.
 
+use bowline_core::error::ErrorCode;
 use bowline_core::peer::CallError;
 use bowline_core::peer::stream::{Reader, Writer, channel};
 use bowline_core::value::{ErrorValue, Value};
@@ -211,16 +212,38 @@ async fn the_session_is_lost() {
     pair.left.closed().await;
     pair.right.closed().await;
     settle().await;
-    assert_eq!(seen.sink(), ["String(\"a\")", format!("aborted: {UNCLOSED}").as_str()]);
+    assert_eq!(seen.sink(), ["String(\"a\")", "aborted: Error: The link was cut."]);
     assert_eq!(seen.sources(), 0, "the pump has let go of it");
     let lost = writer.write("b").await.unwrap_err();
     assert!(lost.is_lost() && lost.to_string() == "The link was cut.", "{lost}");
+    assert_eq!(lost.code(), Some(ErrorCode::AgentDisconnected));
     assert!(writer.close().await.unwrap_err().is_lost());
     let mut last = reader.next().await.unwrap();
     while last.is_ok() {
         last = reader.next().await.unwrap();
     }
-    assert_eq!(why(last), UNCLOSED);
+    assert_eq!(last.as_ref().unwrap_err().code(), Some(ErrorCode::AgentDisconnected));
+    assert_eq!(why(last), "Error: The link was cut.");
+}
+
+#[tokio::test]
+async fn the_reader_learns_that_the_session_of_the_writer_was_lost() {
+    let (api, pair, _) = client();
+    let (far_api, far, far_seen) = client();
+    let writer: Writer<Value> = far_api.call_typed::<_, bowline_core::peer::Never>("sink", &()).await.unwrap();
+    let (local, mut reader) = channel::<Value>(2);
+    api.call("keepWriter", &writer).await.unwrap();
+    api.call("keepWriter", &local).await.unwrap();
+    drop((writer, local));
+    settle().await;
+    assert!(far_seen.sink().is_empty(), "the peer still writes");
+    pair.wire.cut();
+    pair.left.closed().await;
+    settle().await;
+    assert_eq!(far_seen.sink(), ["aborted: Error: The link was cut."]);
+    let lost = reader.next().await.unwrap().unwrap_err();
+    assert_eq!(lost.code(), Some(ErrorCode::AgentDisconnected));
+    assert_idle(&far).await;
 }
 
 #[tokio::test]

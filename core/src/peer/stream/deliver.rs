@@ -5,9 +5,10 @@ use std::sync::Arc;
 use super::pipe::Receipt;
 use super::{Writable, only_argument};
 use crate::id::PromiseId;
+use crate::peer::error::closed_payload;
 use crate::peer::object::error_payload;
 use crate::peer::shared::Shared;
-use crate::session::Step;
+use crate::session::{Closed, Step};
 use crate::value::{self, Cap, Payload, Value};
 
 /// Carries out a call or a read of a property. Its answer is given when the chunk is taken.
@@ -55,6 +56,15 @@ impl Writable {
         match self {
             Self::Pipe(entry) => entry.close(receipt),
             Self::Remote(outlet) => outlet.send("close", Payload::plain("[]"), receipt),
+        }
+    }
+
+    /// Notes that the session has ended in which the peer could write. Unless another writer closes
+    /// the stream, its reader fails with the reason of that end.
+    pub(crate) fn lose_writer(&self, closed: &Closed) {
+        match self {
+            Self::Pipe(entry) => entry.lose_writer(closed_payload(closed)),
+            Self::Remote(outlet) => outlet.lose_writer(closed_payload(closed)),
         }
     }
 

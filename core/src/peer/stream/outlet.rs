@@ -10,7 +10,7 @@ use std::task::Poll;
 use tokio::sync::Notify;
 
 use super::pipe::Receipt;
-use super::undefined;
+use super::{only_argument, undefined};
 use crate::peer::error::{CallError, SessionError, closed_payload};
 use crate::peer::runtime::{self, Instant};
 use crate::peer::shared::Shared;
@@ -38,6 +38,8 @@ struct State {
     failure: Option<Failure>,
     /// Nothing more will be written.
     ended: bool,
+    /// Why the writer is gone, if that is known when the writing end is dropped.
+    lost: Option<Payload<Cap>>,
 }
 
 /// Why a stream cannot be written any more.
@@ -130,7 +132,7 @@ impl Outlet {
 }
 
 /// The one hold on an outlet. Dropping it releases the writable: without a close, the peer takes
-/// that for an abort.
+/// that for an abort. If the writer was lost with its session, the abort says so.
 pub(crate) struct OutletEnd(Arc<Outlet>);
 
 impl OutletEnd {
@@ -189,6 +191,12 @@ impl OutletEnd {
         self.0.lock().ended
     }
 
+    /// Sets the reason with which the stream is aborted if this end is dropped without a close.
+    pub(crate) fn lose_writer(&self, reason: Payload<Cap>) {
+        let before = self.0.lock().lost.replace(reason);
+        drop(before);
+    }
+
     /// Sends `write`, `close` or `abort` at once, whatever the window says.
     pub(crate) fn send(&self, method: &str, args: Payload<Cap>, receipt: Receipt) {
         let outlet = &self.0;
@@ -223,6 +231,14 @@ impl OutletEnd {
 
 impl Drop for OutletEnd {
     fn drop(&mut self) {
+        let lost = {
+            let mut state = self.0.lock();
+            let is_over = state.ended || state.failure.is_some();
+            state.lost.take().filter(|_| !is_over)
+        };
+        if let Some(reason) = lost {
+            self.send("abort", only_argument(reason), Receipt::None);
+        }
         self.0.shared.release(self.0.into);
     }
 }

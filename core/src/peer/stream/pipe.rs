@@ -68,6 +68,8 @@ struct State {
     ended: bool,
     /// Close was accepted.
     finished: bool,
+    /// Why the writer is gone, if that is known when the writing end is dropped.
+    lost: Option<Payload<Cap>>,
     /// Why writes are refused.
     refusal: Option<Payload<Cap>>,
     /// How the stream ends for the reader, when it does not end well.
@@ -254,6 +256,12 @@ impl Entry {
         self.0.abort(reason, receipt);
     }
 
+    /// Sets the reason with which the stream is aborted if this end is dropped without a close.
+    pub(crate) fn lose_writer(&self, reason: Payload<Cap>) {
+        let before = self.0.with(|state, _| state.lost.replace(reason));
+        drop(before);
+    }
+
     /// Waits for room. Cancel-safe, as are the other two.
     pub(crate) async fn ready(&self) -> Result<(), Payload<Cap>> {
         self.until(|state| match state.ended {
@@ -294,9 +302,12 @@ impl Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        let is_over = |state: &State| state.ended || state.refusal.is_some();
-        if !is_over(&self.0.state.lock().unwrap_or_else(PoisonError::into_inner)) {
-            self.0.abort(unclosed(), Receipt::None);
+        let (is_over, lost) = {
+            let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+            (state.ended || state.refusal.is_some(), state.lost.take())
+        };
+        if !is_over {
+            self.0.abort(lost.unwrap_or_else(unclosed), Receipt::None);
         }
     }
 }
