@@ -50,13 +50,18 @@ impl Service {
     /// it drains, new connections are answered with 503. Cancel-safe: dropped, it accepts no
     /// more, and open sessions live on.
     pub async fn serve(self, listener: TcpListener) {
+        let service = self.hosts_of_listener(listener.local_addr().ok());
+        service.run(&listener).await;
+    }
+
+    async fn run(&self, listener: &TcpListener) {
         let drained = async {
             let deadlines = self.sessions.draining().await;
             self.emptied(deadlines).await;
         };
         tokio::select! {
             () = drained => {}
-            () = self.accept(&listener) => {}
+            () = self.accept(listener) => {}
         }
     }
 

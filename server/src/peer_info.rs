@@ -18,8 +18,8 @@ pub struct Peer {
     pub address: Option<SocketAddr>,
     /// What was asked for.
     pub uri: Uri,
-    /// The request's headers: cookies, `authorization`, `origin`. A browser lets any site open a
-    /// WebSocket with the user's cookies, so a service that trusts cookies checks `origin`.
+    /// The request's headers: cookies, `authorization`, `origin`. Requests from pages of other
+    /// origins are refused before; see [`Service::allow_origins`](crate::Service::allow_origins).
     pub headers: HeaderMap,
     /// How the session's messages travel.
     pub via: Via,

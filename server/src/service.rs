@@ -13,9 +13,8 @@ use bowline_core::limits::Limits;
 use bowline_core::link::Credentials;
 use bowline_core::peer::{Options, Reference, Stub};
 use bowline_core::value::ErrorValue;
-use http::header::{ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN};
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, StatusCode};
+use http::{Method, Request, StatusCode};
 use http_body::Body;
 use tokio::time::{timeout, timeout_at};
 
@@ -23,6 +22,7 @@ use crate::auth::{self, Anonymous, Authenticator, Principal};
 use crate::drain::{Deadlines, GOING_AWAY, Sessions, Ticket};
 use crate::error::Refusal;
 use crate::http_limits::HttpLimits;
+use crate::origin::{Hosts, Origins};
 use crate::peer_info::{Peer, Via};
 use crate::permits::Connections;
 use crate::registry::Registry;
@@ -41,7 +41,8 @@ pub struct Service {
     root: Root,
     pub(crate) options: Options,
     pub(crate) http: HttpLimits,
-    allowed_origin: Option<HeaderValue>,
+    pub(crate) origins: Origins,
+    pub(crate) hosts: Hosts,
     pub(crate) sessions: Sessions,
     pub(crate) connections: Connections,
     authenticator: Arc<dyn Authenticator>,
@@ -108,7 +109,8 @@ impl Service {
             root,
             options: Options::default(),
             http: HttpLimits::default(),
-            allowed_origin: None,
+            origins: Origins::default(),
+            hosts: Hosts::default(),
             sessions: Sessions::default(),
             connections: Connections::default(),
             authenticator: Arc::new(Anonymous),
@@ -170,15 +172,6 @@ impl Service {
         self
     }
 
-    /// Lets scripts of this origin, or of any with `*`, read the answers of batches. Off by
-    /// default. It does not concern WebSockets, which browsers let any site open: see
-    /// [`Peer::headers`].
-    #[must_use]
-    pub fn allow_origin(mut self, origin: HeaderValue) -> Self {
-        self.allowed_origin = Some(origin);
-        self
-    }
-
     /// Keeps every session as it is now, without waiting for the times of [`Restoration`]; returns
     /// when the clients know, each within a second. Does nothing for sessions that end with the
     /// process. Dropping the future leaves out those that were not reached.
@@ -237,10 +230,22 @@ impl Service {
         B: Body<Error: fmt::Display> + Send,
     {
         let (mut request, body) = request.into_parts();
-        if request.method == Method::OPTIONS && self.allowed_origin.is_some() {
-            return self.preflight();
+        if let Err(refused) = self.check_origin(&request) {
+            return *refused;
         }
-        let upgrade = ws::asks_for_websocket(&request);
+        let mut answer = match self.preflight(&request) {
+            Some(answer) => answer,
+            None => self.answer(&mut request, body).await,
+        };
+        self.allow_reading(&request.headers, &mut answer);
+        answer
+    }
+
+    async fn answer<B>(self: &Arc<Self>, request: &mut Parts, body: B) -> Answer
+    where
+        B: Body<Error: fmt::Display> + Send,
+    {
+        let upgrade = ws::asks_for_websocket(request);
         if request.method != Method::POST && !upgrade {
             return reply::not_allowed();
         }
@@ -248,21 +253,17 @@ impl Service {
             Ok(ticket) => ticket,
             Err(why) => return reply::unavailable(why),
         };
-        if upgrade { ws::open(&self, &mut request, ticket).await } else { self.batch(&request, body, ticket).await }
+        if upgrade { ws::open(self, request, ticket).await } else { self.batch(request, body, ticket).await }
     }
 
     async fn batch<B>(&self, request: &Parts, body: B, ticket: Ticket) -> Answer
     where
         B: Body<Error: fmt::Display> + Send,
     {
-        let mut answer = match self.admit(Peer::new(request, Via::Batch, Keeping::of(&self.registry))).await {
+        match self.admit(Peer::new(request, Via::Batch, Keeping::of(&self.registry))).await {
             Ok(root) => batch::answer(self, root, body, &ticket).await,
             Err(refusal) => reply::text(refusal.status, refusal.message),
-        };
-        if let Some(origin) = &self.allowed_origin {
-            answer.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
         }
-        answer
     }
 
     /// Finds out who a peer is by its headers, and asks for a root object for it.
@@ -286,17 +287,6 @@ impl Service {
             let message = format!("no session within {:?}", self.http.handshake);
             Err(Refusal::new(StatusCode::GATEWAY_TIMEOUT, message))
         })
-    }
-
-    fn preflight(&self) -> Answer {
-        let mut answer = reply::text(StatusCode::NO_CONTENT, "");
-        let headers = answer.headers_mut();
-        if let Some(origin) = &self.allowed_origin {
-            headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-        }
-        headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST"));
-        headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("*"));
-        answer
     }
 }
 

@@ -108,7 +108,7 @@ impl Socket {
 /// A raw connection on which the WebSocket handshake is done.
 pub(crate) async fn raw_socket(address: SocketAddr) -> TcpStream {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    let ask = "GET / HTTP/1.1\r\nHost: x\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n\
+    let ask = "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n\
                Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
     stream.write_all(ask.as_bytes()).await.unwrap();
     let mut head = Vec::new();
@@ -167,7 +167,7 @@ pub(crate) fn announce(first: u8, length: u64) -> Vec<u8> {
 /// Sends a batch; status line, headers and body as they come.
 pub(crate) async fn post(address: SocketAddr, body: &str) -> String {
     let length = body.len();
-    request(address, &format!("POST /rpc HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{body}")).await
+    request(address, &format!("POST /rpc HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n{body}")).await
 }
 
 /// Sends a request and reads all that comes back until the server hangs up.

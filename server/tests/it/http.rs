@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use bowline_server::HttpLimits;
-use http::HeaderValue;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -50,7 +49,7 @@ async fn a_session_error_is_the_last_line() {
 async fn what_is_no_batch_is_a_405() {
     let address = serve(service()).await;
     for method in ["GET", "PUT", "OPTIONS"] {
-        let answer = request(address, &format!("{method} /rpc HTTP/1.1\r\nHost: x\r\n\r\n")).await;
+        let answer = request(address, &format!("{method} /rpc HTTP/1.1\r\nHost: localhost\r\n\r\n")).await;
         assert_eq!(body(&answer), ("405", "This endpoint only accepts POST or WebSocket requests."));
         assert!(answer.contains("allow: POST\r\n"), "{answer}");
     }
@@ -63,8 +62,9 @@ async fn a_large_batch_is_a_413() {
     let address = serve(service().http_limits(http)).await;
     let too_large = "x".repeat(101);
     assert_eq!(body(&post(address, &too_large).await), ("413", "a batch may have 100 bytes"));
-    let chunked =
-        format!("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n65\r\n{too_large}\r\n0\r\n\r\n");
+    let chunked = format!(
+        "POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n65\r\n{too_large}\r\n0\r\n\r\n"
+    );
     assert_eq!(body(&request(address, &chunked).await), ("413", "a batch may have 100 bytes"));
     assert_eq!(body(&post(address, ADD).await).0, "200");
 }
@@ -92,7 +92,7 @@ async fn a_batch_that_hangs_is_a_504() {
     let hang = "[\"push\",[\"pipeline\",0,[\"hang\"],[]]]\n[\"pull\",1]";
     assert_eq!(body(&post(address, hang).await), ("504", "a batch may take 100ms, and calls were still running"));
     let mut slow = TcpStream::connect(address).await.unwrap();
-    slow.write_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n[").await.unwrap();
+    slow.write_all(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n[").await.unwrap();
     let mut answer = [0; 12];
     within(slow.read_exact(&mut answer)).await.unwrap();
     assert_eq!(&answer, b"HTTP/1.1 408");
@@ -111,10 +111,10 @@ async fn an_answer_that_does_not_fit_ends_with_an_abort() {
 
 #[tokio::test]
 async fn scripts_of_an_allowed_origin_may_read() {
-    let address = serve(service().allow_origin(HeaderValue::from_static("*"))).await;
+    let address = serve(service().allow_any_origin()).await;
     let allowed = "access-control-allow-origin: *\r\n";
     assert!(post(address, ADD).await.contains(allowed));
-    let preflight = request(address, "OPTIONS / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    let preflight = request(address, "OPTIONS / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     assert!(preflight.starts_with("HTTP/1.1 204") && preflight.contains(allowed), "{preflight}");
 }
 
@@ -122,7 +122,7 @@ async fn scripts_of_an_allowed_origin_may_read() {
 async fn a_malformed_handshake_is_refused() {
     let address = serve(service()).await;
     let ask = |version: &str, key: &str, connection: &str| {
-        let head = "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n";
+        let head = "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n";
         format!(
             "{head}Connection: {connection}\r\nSec-WebSocket-Version: {version}\r\nSec-WebSocket-Key: {key}\r\n\r\n"
         )
@@ -138,9 +138,9 @@ async fn a_malformed_handshake_is_refused() {
 #[tokio::test]
 async fn long_and_many_headers_are_a_431() {
     let address = serve(service()).await;
-    let long = format!("POST / HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "y".repeat(17 << 10));
+    let long = format!("POST / HTTP/1.1\r\nHost: localhost\r\nX: {}\r\n\r\n", "y".repeat(17 << 10));
     assert_eq!(body(&request(address, &long).await).0, "431");
-    let many = format!("POST / HTTP/1.1\r\nHost: x\r\n{}\r\n", "X: y\r\n".repeat(64));
+    let many = format!("POST / HTTP/1.1\r\nHost: localhost\r\n{}\r\n", "X: y\r\n".repeat(64));
     assert_eq!(body(&request(address, &many).await).0, "431");
 }
 

@@ -26,6 +26,8 @@ mod limits;
 mod link;
 /// Where it can be mounted: axum, bare hyper.
 mod mounted;
+/// Pages of other sites, and host names that are not the service's.
+mod origin;
 /// Sessions of peers that behave, and of peers that break Cap'n Web's rules only.
 mod session;
 mod watched;

@@ -30,7 +30,7 @@ async fn in_an_axum_router() {
     let address = listener.local_addr().unwrap();
     tokio::spawn(async { axum::serve(listener, app).await.unwrap() });
     serves_both(address).await;
-    let healthy = request(address, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    let healthy = request(address, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     assert_eq!(body(&healthy), ("200", "ok"));
     let mut peer = Socket::open(address).await;
     let (close, ()) = tokio::join!(peer.next(), rpc.drain(Duration::from_secs(8)));
