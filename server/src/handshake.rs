@@ -49,8 +49,14 @@ impl From<Refused> for Failure {
 }
 
 impl From<TransportEnd> for Failure {
-    fn from(_: TransportEnd) -> Self {
-        Self::Gone
+    fn from(end: TransportEnd) -> Self {
+        match end {
+            TransportEnd::Invalid { name, message } if name == "RangeError" => {
+                Self::Refused(Refused::new(ErrorCode::PayloadTooLarge, message))
+            }
+            TransportEnd::Invalid { message, .. } => Self::Refused(Refused::new(ErrorCode::InvalidRequest, message)),
+            TransportEnd::Closed { .. } | TransportEnd::Failed(_) | TransportEnd::Ended => Self::Gone,
+        }
     }
 }
 

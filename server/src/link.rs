@@ -55,6 +55,7 @@ where
             return None;
         }
     };
+    ending.let_in();
     let span = tracing::debug_span!("session", id = admitted.entry.id, epoch = admitted.epoch);
     let turn = Box::pin(admitted.entry.connection.drive(admitted.attached, (sender, receiver), Some(greeting)));
     let linked = Linked { service, peer, ticket };

@@ -3,6 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
+use bowline_core::link::handshake::RESUME_BYTES_MAX;
 use bowline_core::link::{CONFIRMATION, SUBPROTOCOL};
 use bowline_core::peer::{Connection, Stub};
 use bowline_core::session::Closed;
@@ -172,7 +173,11 @@ impl Opening {
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let config = bowline_transport::config(&self.service.options.limits);
-        let stream = WebSocketStream::from_partially_read(Metered::new(io), read, Role::Server, Some(config)).await;
+        let mut io = Metered::new(io).after(read);
+        if let First::Hello(_) = self.first {
+            io = io.opening(RESUME_BYTES_MAX);
+        }
+        let stream = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
         let keep_alive: KeepAlive = self.service.http.keep_alive;
         let (transport, ending, parting) = WebSocket::new(stream, keep_alive);
         let root = match self.first {

@@ -31,6 +31,12 @@ struct Rest {
 }
 
 impl Ahead {
+    /// Hands out these bytes before anything is read.
+    pub(crate) fn with(read: Vec<u8>) -> Self {
+        let end = read.len();
+        Self((end > 0).then(|| Rest { room: read.into_boxed_slice(), begin: 0, end }))
+    }
+
     /// Fills `buf` with what is there, or else from `stream`. Returns how many bytes came from that.
     pub(crate) fn poll_read<S: AsyncRead + Unpin>(
         &mut self,
@@ -62,7 +68,7 @@ impl Ahead {
         rest.begin += len;
         if rest.begin < rest.end {
             self.0 = Some(rest);
-        } else {
+        } else if rest.room.len() == ROOM_BYTES {
             SPARE.set(Some(rest.room));
         }
     }

@@ -58,6 +58,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Ending<S> {
         Self { socket }
     }
 
+    /// Lifts the bound on messages that stands [until the peer is let in](crate::Metered::opening).
+    pub fn let_in(&self) {
+        lock(&self.socket).stream.get_mut().let_in();
+    }
+
     /// What went over the socket until now.
     pub fn traffic(&self) -> Traffic {
         lock(&self.socket).traffic()

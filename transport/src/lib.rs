@@ -8,6 +8,7 @@ mod ending;
 mod keep_alive;
 mod lines;
 mod metered;
+mod opening;
 mod receiver;
 mod sender;
 mod websocket;

@@ -7,6 +7,10 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::ahead::Ahead;
+use crate::opening::Opening;
+
+/// Bytes that are handed out at once while a peer has not been let in yet.
+const OPENING_ROOM_BYTES: usize = 512;
 
 /// How much went over a connection since it was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,6 +30,8 @@ pub struct Traffic {
 pub struct Metered<S> {
     stream: S,
     ahead: Ahead,
+    /// Present until the peer is let in, if it has to be.
+    opening: Option<Box<Opening>>,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
 }
@@ -33,13 +39,54 @@ pub struct Metered<S> {
 impl<S> Metered<S> {
     /// Counts what passes through `stream` from now on.
     pub fn new(stream: S) -> Self {
-        Self { stream, ahead: Ahead::default(), bytes_in: 0, bytes_out: 0 }
+        Self { stream, ahead: Ahead::default(), opening: None, bytes_in: 0, bytes_out: 0 }
+    }
+
+    /// Hands out what was already read of the stream before the rest of it.
+    #[must_use]
+    pub fn after(mut self, read: Vec<u8>) -> Self {
+        self.ahead = Ahead::with(read);
+        self
+    }
+
+    /// Refuses messages of more than `message_bytes_max` bytes, from the head of a frame, until the
+    /// peer is [let in](crate::Ending::let_in). A WebSocket has to be read from its first byte.
+    #[must_use]
+    pub fn opening(mut self, message_bytes_max: usize) -> Self {
+        self.opening = Some(Box::new(Opening::new(message_bytes_max)));
+        self
+    }
+
+    pub(crate) fn let_in(&mut self) {
+        self.opening = None;
+    }
+}
+
+impl<S: AsyncRead + Unpin> Metered<S> {
+    /// Never hands out more than what belongs to the frame that is being read.
+    fn poll_read_opening(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let Some(opening) = &mut self.opening else { return Poll::Ready(Ok(())) };
+        let mut room = [0; OPENING_ROOM_BYTES];
+        let most = opening.wanted().min(buf.remaining()).min(OPENING_ROOM_BYTES);
+        let mut read = ReadBuf::new(&mut room[..most]);
+        self.bytes_in += ready!(self.ahead.poll_read(&mut self.stream, cx, &mut read))? as u64;
+        if let Err(too_long) = opening.pass(read.filled()) {
+            // What comes after that has no meaning, and is only read to be forgotten.
+            self.opening = None;
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, too_long)));
+        }
+        buf.put_slice(read.filled());
+        Poll::Ready(Ok(()))
     }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let Self { stream, ahead, bytes_in, .. } = self.get_mut();
+        let metered = self.get_mut();
+        if metered.opening.is_some() {
+            return metered.poll_read_opening(cx, buf);
+        }
+        let Self { stream, ahead, bytes_in, .. } = metered;
         *bytes_in += ready!(ahead.poll_read(stream, cx, buf))? as u64;
         Poll::Ready(Ok(()))
     }

@@ -12,6 +12,7 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Bytes, Error, Message, Utf8Bytes};
 
 use crate::keep_alive::{Silence, Watch};
+use crate::opening::TooLong;
 use crate::websocket::{Socket, lock};
 
 /// Receives the text frames of a [`WebSocket`](crate::WebSocket).
@@ -113,6 +114,11 @@ fn closed(frame: Option<CloseFrame>) -> TransportEnd {
 
 /// Says how the socket is to be closed when the peer is at fault.
 fn failed<S>(error: Error, socket: &mut Socket<S>) -> TransportEnd {
+    if let Some(too_long) = too_long(&error) {
+        let message = too_long.to_string();
+        socket.parting.set(1009, &message);
+        return TransportEnd::Invalid { name: "RangeError".to_owned(), message };
+    }
     let (code, message) = match error {
         Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => return TransportEnd::Ended,
         Error::Capacity(CapacityError::MessageTooLong { size, max_size }) => {
@@ -124,4 +130,10 @@ fn failed<S>(error: Error, socket: &mut Socket<S>) -> TransportEnd {
     };
     socket.parting.set(code, &message);
     TransportEnd::Failed(message)
+}
+
+/// The message was refused before the peer was let in.
+fn too_long(error: &Error) -> Option<&TooLong> {
+    let Error::Io(error) = error else { return None };
+    error.get_ref()?.downcast_ref()
 }

@@ -3,7 +3,7 @@
 use bowline_core::limits::Limits;
 use tokio::io::AsyncWriteExt;
 
-use crate::harness::{Socket, announce, frame, raw_socket, read_close, rss_bytes, serve, service};
+use crate::harness::{Socket, announce, frame, raw_socket, read_close, rss_bytes, serve, service, within};
 
 const TEXT: u8 = 0x81;
 const TEXT_BEGINS: u8 = 0x01;
@@ -98,10 +98,94 @@ async fn fragments_of_one_byte_are_bounded() {
     let close = async {
         use tokio::io::AsyncReadExt;
         let mut head = [0; 4];
-        crate::harness::within(read.read_exact(&mut head)).await.unwrap();
+        within(read.read_exact(&mut head)).await.unwrap();
         u16::from_be_bytes([head[2], head[3]])
     };
     let code = tokio::select! { code = close => code, () = send => panic!("closed without a word") };
     assert_eq!(code, 1009);
     assert!(rss_bytes().saturating_sub(before) < 64 << 20);
+}
+
+/// A raw connection on which the link was agreed upon, and the challenge is read.
+async fn raw_link(address: std::net::SocketAddr) -> tokio::net::TcpStream {
+    use tokio::io::AsyncReadExt;
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let ask = "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+               Sec-WebSocket-Protocol: bowline.v1\r\nSec-WebSocket-Version: 13\r\n\
+               Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    stream.write_all(ask.as_bytes()).await.unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(within(stream.read_u8()).await.unwrap());
+    }
+    assert!(head.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&head));
+    let frame = within(stream.read_u16()).await.unwrap();
+    let mut challenge = vec![0; usize::from(frame & 0x7f)];
+    within(stream.read_exact(&mut challenge)).await.unwrap();
+    stream
+}
+
+/// Bytes of a message before its client is let in.
+const OPENING_BYTES: u64 = 80 << 10;
+
+#[tokio::test]
+async fn long_frame_of_a_client_that_is_not_let_in_is_refused_by_its_head() {
+    let address = serve(service()).await;
+    for length in [OPENING_BYTES + 1, 1 << 20, 8 << 20, 1 << 40] {
+        for opcode in [TEXT, TEXT_BEGINS, 0x82, 0x89] {
+            let mut peer = raw_link(address).await;
+            peer.write_all(&announce(opcode, length)).await.unwrap();
+            let close = read_close(&mut peer).await;
+            assert!(close.starts_with("close 1009 "), "{opcode:x} of {length}: {close}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn fragments_of_a_client_that_is_not_let_in_are_added_up() {
+    let mut peer = raw_link(serve(service()).await).await;
+    let piece = vec![b'x'; OPENING_BYTES as usize / 4];
+    peer.write_all(&frame(TEXT_BEGINS, &piece)).await.unwrap();
+    for _ in 0..3 {
+        peer.write_all(&[frame(0x89, b"still here"), frame(GOES_ON, &piece)].concat()).await.unwrap();
+    }
+    peer.write_all(&announce(GOES_ON, 1)).await.unwrap();
+    let close = read_close(&mut peer).await;
+    assert!(close.starts_with("close 1009 "), "{close}");
+}
+
+#[tokio::test]
+async fn clients_that_are_not_let_in_take_little_memory() {
+    let address = serve(service()).await;
+    let before = rss_bytes();
+    let mut peers = Vec::new();
+    for length in [OPENING_BYTES, 8 << 20].repeat(20) {
+        let mut peer = raw_link(address).await;
+        peer.write_all(&announce(TEXT, length)).await.unwrap();
+        // All but the last byte, as far as the server takes it.
+        drop(peer.write_all(&vec![b'{'; length as usize - 1]).await);
+        peers.push(peer);
+    }
+    let grown = rss_bytes().saturating_sub(before);
+    // 160 MiB were announced. Other tests run beside this one.
+    assert!(grown < 64 << 20, "grown by {grown} bytes");
+}
+
+#[tokio::test]
+async fn message_behind_a_hello_may_be_as_long_as_any() {
+    use bowline_core::link::Frame;
+    use bowline_server::Credentials;
+    let mut peer = crate::link::dial(serve(service()).await).await;
+    let hello = Frame::Hello(crate::link::hello_of(Credentials::default())).write();
+    // At once, so that the server has both before it lets the client in.
+    peer.send(&hello).await;
+    peer.send(&format!(r#"["push",["pipeline",0,["repeat"],["{}",0]]]"#, "x".repeat(1 << 20))).await;
+    peer.send(r#"["pull",1]"#).await;
+    loop {
+        let text = peer.next().await;
+        if text.starts_with('[') {
+            break assert_eq!(text, r#"["resolve",1,""]"#);
+        }
+        assert!(text.starts_with('{'), "{text}");
+    }
 }
