@@ -29,6 +29,6 @@ fn number(n: f64) -> String {
     } else if n.is_infinite() {
         (if n > 0.0 { "Infinity" } else { "-Infinity" }).to_owned()
     } else {
-        bowline::value::encode(&n).map(|payload| payload.text).unwrap_or_default().into()
+        bowline::value::encode(&n).map(|payload| payload.into_text()).unwrap_or_default().into()
     }
 }

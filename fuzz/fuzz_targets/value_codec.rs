@@ -62,10 +62,7 @@ fuzz_target!(|text: &str| {
         }
     }
     let caps: Vec<Cap> = (0..3).map(|_| Cap::new(Thing)).collect();
-    let payload = || Payload {
-        text: text.to_owned(),
-        refs: caps.clone(),
-    };
+    let payload = || Payload::new(text.to_owned(), caps.clone()).unwrap();
     if let Ok(value) = decode::<Value>(payload()) {
         let written = encode(&value).expect("what was read can be written");
         // Capabilities in the properties of an error are left out on the way.

@@ -43,7 +43,7 @@ fn encoding<T: Serialize>(value: &T, expected: &str) -> u64 {
     let first = encode(value).unwrap();
     let mut encoded = None;
     let info = measure(|| encoded = Some(encode(value)));
-    assert_eq!((&*first.text, &*encoded.unwrap().unwrap().text), (expected, expected));
+    assert_eq!((first.text(), encoded.unwrap().unwrap().text()), (expected, expected));
     info.count_total
 }
 

@@ -80,10 +80,10 @@ fn calls(seconds: Duration) -> f64 {
         session.handle_message(&text);
         while let Some(output) = session.poll_output() {
             let Output::Deliver(delivery) = output else { continue };
-            let arguments = delivery.args.expect("it is a call").text;
+            let arguments = delivery.args.expect("it is a call").into_text();
             let (a, b): (i64, i64) = decode_args(Payload::plain(arguments)).expect("two numbers");
             let answer = encode(&(a + b)).expect("a number can be written");
-            session.settle(delivery.call, Ok(Payload::plain(answer.text)));
+            session.settle(delivery.call, Ok(Payload::plain(answer.into_text())));
         }
         assert!(black_box(session.poll_transmit()).is_some_and(|answer| answer.ends_with(",3]")));
         text.clear();
@@ -103,7 +103,7 @@ fn json_call() {
 /// A value is read and written again.
 fn data<T: Serialize + DeserializeOwned>(of_bowline: bool, seconds: Duration, value: &T) -> f64 {
     if of_bowline {
-        let text = encode(value).expect("it can be written").text;
+        let text = encode(value).expect("it can be written").into_text();
         nanoseconds(seconds, || {
             let read: T = decode(Payload::plain(black_box(&*text))).expect("it was written as one");
             black_box(encode(&read).expect("it can be written"));

@@ -60,7 +60,7 @@ fn holding(exports: usize) -> Endpoint {
             let target = server.session.new_target(Kind::Object);
             let params = Payload::plain(format!("{{\"id\":{number},\"name\":\"object-{number}\"}}"));
             server.session.set_recipe(target, Recipe { restorer: "object".to_owned(), version: 1, params });
-            let made = Payload::hole(Outgoing { of: Ref::Target(target), path: Path::new() });
+            let made = Payload::capability(Outgoing { of: Ref::Target(target), path: Path::new() });
             server.session.settle(delivery.call, Ok(made));
         }
         server.handle_text(at, Time::default(), &format!(r#"["release",{number},1]"#));

@@ -147,8 +147,8 @@ fn write(answer: &Answer) -> Option<String> {
         Ok(value) => ('+', value),
         Err(error) => ('-', error),
     };
-    let is_kept = payload.refs.is_empty() && payload.text.len() < OUTCOME_BYTES_MAX;
-    is_kept.then(|| format!("{mark}{}", payload.text))
+    let is_kept = payload.refs().is_empty() && payload.text_len() < OUTCOME_BYTES_MAX;
+    is_kept.then(|| format!("{mark}{}", payload.text()))
 }
 
 fn read(outcome: &str) -> Answer {

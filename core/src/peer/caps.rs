@@ -57,21 +57,25 @@ impl Shared {
 impl Lowering<'_> {
     /// A payload as the session takes it: its references are borrowed for one input.
     pub(crate) fn lower(&mut self, payload: Payload<Cap>) -> Payload<Outgoing> {
-        let Payload { text, refs } = payload;
-        let outgoing = refs.iter().map(|cap| self.lower_one(cap)).collect();
-        self.lowered.handles.extend(refs);
-        Payload { text, refs: outgoing }
+        payload.map_refs(|cap| self.lower_owned(cap))
+    }
+
+    /// Capabilities as the session takes them: borrowed for one input.
+    pub(crate) fn lower_all(&mut self, caps: Vec<Cap>) -> Vec<Outgoing> {
+        caps.into_iter().map(|cap| self.lower_owned(cap)).collect()
+    }
+
+    fn lower_owned(&mut self, cap: Cap) -> Outgoing {
+        let outgoing = self.lower_one(&cap);
+        self.lowered.handles.push(cap);
+        outgoing
     }
 
     /// A payload that came out of this session and goes back with one hold for each mention.
     pub(crate) fn lower_held(&mut self, payload: Payload<Cap>) -> Payload<Ref> {
-        let Payload { text, refs } = payload;
-        let held = refs.iter().map(|cap| self.lower_one(cap).of).collect();
-        for &of in &held {
-            self.state.endpoint.session.retain(of);
-        }
-        self.lowered.handles.extend(refs);
-        Payload { text, refs: held }
+        let held = payload.map_refs(|cap| self.lower_owned(cap).of);
+        held.refs().iter().for_each(|&of| self.state.endpoint.session.retain(of));
+        held
     }
 
     pub(crate) fn done(self) -> Lowered {
@@ -129,9 +133,9 @@ impl Lowering<'_> {
     /// # Errors
     /// It cannot.
     pub(crate) fn hold_durably(&mut self, payload: &Payload<Cap>) -> Result<Payload<Ref>, NotDurable> {
-        let refs = payload.refs.iter().map(|cap| self.durable_one(cap)).collect::<Result<Vec<_>, _>>()?;
-        refs.iter().for_each(|&of| self.state.endpoint.session.retain(of));
-        Ok(Payload { text: payload.text.clone(), refs })
+        let held = payload.try_map_refs(|cap| self.durable_one(cap))?;
+        held.refs().iter().for_each(|&of| self.state.endpoint.session.retain(of));
+        Ok(held)
     }
 
     /// An object that another process can have: a durable one of ours, or one of the peer's.
@@ -181,9 +185,7 @@ impl Lowered {
 impl State {
     /// A payload as the application takes it. Every hold of its references is now a handle's.
     pub(crate) fn lift(&mut self, shared: &Arc<Shared>, payload: Payload<Ref>) -> Payload<Cap> {
-        let Payload { text, refs } = payload;
-        let refs = refs.into_iter().map(|of| self.lift_one(shared, of).into_cap()).collect();
-        Payload { text, refs }
+        payload.map_refs(|of| self.lift_one(shared, of).into_cap())
     }
 
     fn lift_one(&mut self, shared: &Arc<Shared>, of: Ref) -> Stub {

@@ -168,7 +168,7 @@ fn enter(
         },
         _ if path.is_empty() && args.is_none() => {
             let this = Stub::from_local(Arc::clone(local));
-            First::Answer(Ok(Payload::hole(this.into_cap())))
+            First::Answer(Ok(Payload::capability(this.into_cap())))
         }
         Body::Writable(_) | Body::Readable(_) => {
             let message = "Cannot access properties on a ReadableStream stub";
@@ -210,7 +210,7 @@ fn enter_object(
         (MemberKind::Method, _, args) => {
             let bound = Body::Bound(Box::new((Arc::clone(object), name.to_string())));
             let bound = Stub::from_local(Local::new(bound));
-            (First::Answer(Ok(Payload::hole(bound.into_cap()))), args)
+            (First::Answer(Ok(Payload::capability(bound.into_cap()))), args)
         }
         (MemberKind::Property, _, args) => match Arc::clone(object).get(name) {
             Some(reply) => (First::Reply(reply), args),
@@ -369,7 +369,7 @@ fn not_a_function(path: &[Step]) -> Payload<Cap> {
 }
 
 fn undefined() -> Payload<Cap> {
-    Payload::plain("[\"undefined\"]")
+    Payload::undefined()
 }
 
 fn is_blocked(step: &Step) -> bool {

@@ -245,7 +245,7 @@ fn write(mut error: ErrorValue, depth: usize) -> String {
         error.props = Object::default();
     }
     match value::encode(&error) {
-        Ok(payload) if payload.refs.is_empty() => payload.text.into(),
+        Ok(payload) if payload.refs().is_empty() => payload.into_text().into(),
         _ => error_text(&error.name, &error.message),
     }
 }

@@ -88,13 +88,13 @@ impl Args {
 
     /// An argument list is the inner part of an array, which the wire writes in two brackets.
     fn into_array(self) -> Payload<Cap> {
-        Payload { text: format!("[{}]", self.0.text).into(), refs: self.0.refs }
+        self.0.in_brackets()
     }
 }
 
 impl fmt::Debug for Args {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Args").field(&self.0.text).finish()
+        f.debug_tuple("Args").field(&self.0.text()).finish()
     }
 }
 

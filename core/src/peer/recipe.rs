@@ -83,7 +83,7 @@ impl Recipe {
     /// parameters that cannot be encoded, are longer than 64 KiB or nested more than 32 levels.
     pub fn new(restorer: impl Into<Cow<'static, str>>, version: u32, params: &impl Serialize) -> Self {
         let params = value::encode(params);
-        let parts = params.iter().flat_map(|params: &Payload<Cap>| &params.refs);
+        let parts = params.iter().flat_map(Payload::refs);
         let depth = parts.map(|part| Stub::from_cap(part).recipe_depth()).max().unwrap_or_default() + 1;
         Self { restorer: restorer.into(), version, params, depth }
     }
@@ -102,7 +102,7 @@ impl Recipe {
     pub(crate) fn params(&self) -> Result<&Payload<Cap>, NotDurable> {
         match &self.params {
             Ok(_) if self.depth > DEPTH_MAX => Err(NotDurable::TooDeep),
-            Ok(params) if params.text.len() > BYTES_MAX => Err(NotDurable::TooLong),
+            Ok(params) if params.text_len() > BYTES_MAX => Err(NotDurable::TooLong),
             Ok(params) => Ok(params),
             Err(error) => Err(NotDurable::Encode(error.clone())),
         }
@@ -112,13 +112,13 @@ impl Recipe {
     /// `room` that bounds the work.
     fn stored(&self, room: &mut usize) -> Result<StoredRecipe, NotDurable> {
         let params = self.params()?;
-        take(room, self.restorer.len() + params.text.len())?;
-        let parts = params.refs.iter().map(|cap| Stub::from_cap(cap).stored_within(room));
+        take(room, self.restorer.len() + params.text_len())?;
+        let parts = params.refs().iter().map(|cap| Stub::from_cap(cap).stored_within(room));
         Ok(StoredRecipe {
             parts: parts.collect::<Result<_, _>>()?,
             restorer: self.restorer.to_string(),
             version: self.version,
-            params: params.text.to_string(),
+            params: params.text().to_owned(),
         })
     }
 }
@@ -203,9 +203,9 @@ fn stored_of(shared: &Shared, of: Ref, room: &mut usize, depth: usize) -> Result
     }
     let kept = shared.lock().endpoint.session.recipe(target).cloned();
     let session::Recipe { restorer, version, params } = kept.ok_or(NotDurable::NoRecipe)?;
-    take(room, restorer.len() + params.text.len())?;
-    let parts = params.refs.iter().map(|&of| stored_of(shared, of, room, depth + 1));
-    Ok(StoredRecipe { parts: parts.collect::<Result<_, _>>()?, restorer, version, params: params.text.into() })
+    take(room, restorer.len() + params.text_len())?;
+    let parts = params.refs().iter().map(|&of| stored_of(shared, of, room, depth + 1));
+    Ok(StoredRecipe { parts: parts.collect::<Result<_, _>>()?, restorer, version, params: params.into_text().into() })
 }
 
 fn take(room: &mut usize, bytes: usize) -> Result<(), NotDurable> {

@@ -13,7 +13,7 @@ use crate::peer::object::error_payload;
 use crate::peer::stub::{Inner, Stub};
 use crate::peer::wait::Broken;
 use crate::session::{Kind, Step};
-use crate::value::{Cap, HOLE, Payload};
+use crate::value::{Cap, Payload};
 use crate::wire::push_path;
 
 thread_local! {
@@ -170,11 +170,9 @@ impl Recording {
 
     /// Appends `payload` with every capability named as the function names it.
     fn fill(&mut self, of: &Arc<Recorder>, out: &mut String, payload: &Payload<Cap>) {
-        let mut rest = payload.text.as_str();
-        for cap in &payload.refs {
-            let (before, after) = rest.split_once(HOLE).unwrap_or((rest, ""));
-            out.push_str(before);
-            rest = after;
+        for (json, cap) in payload.segments() {
+            out.push_str(json);
+            let Some(cap) = cap else { return };
             let stub = Stub::from_cap(cap);
             let (base, path) = stub.parts();
             let variable = self.variable(of, base);
@@ -186,7 +184,6 @@ impl Recording {
             }
             out.push(']');
         }
-        out.push_str(rest);
     }
 }
 

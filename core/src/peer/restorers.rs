@@ -284,7 +284,7 @@ impl Restorers {
         let (all, ctx, recipe) = (Arc::clone(self), ctx.clone(), recipe.clone());
         Stub::promised(Box::pin(async move {
             let made = all.make_stored(&ctx, &recipe, 0).await;
-            made.map(|stub| Payload::hole(stub.into_cap())).map_err(|unmade| unmade.payload())
+            made.map(|stub| Payload::capability(stub.into_cap())).map_err(|unmade| unmade.payload())
         }))
     }
 
@@ -304,7 +304,10 @@ impl Restorers {
                 let made = self.make_stored(ctx, part, depth + 1).await;
                 refs.push(made.unwrap_or_else(|unmade| unmade.stub()).into_cap());
             }
-            let params = Payload { text: recipe.params.as_str().into(), refs };
+            let params = Payload::new(recipe.params.as_str(), refs).map_err(|mismatch| {
+                tracing::warn!(restorer = recipe.restorer, %mismatch, "a stored recipe is damaged");
+                Unmade(ErrorCode::RestoreFailed)
+            })?;
             self.make(ctx.clone(), &recipe.restorer, recipe.version, params).await
         })
     }

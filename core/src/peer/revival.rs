@@ -75,8 +75,8 @@ impl Sorting<'_> {
         }
         let Some(recipe) = self.session.recipe(target).filter(|_| depth < DEPTH_MAX) else { return Found::Lost };
         self.found.insert(target, Found::Open);
-        let mut parts = Vec::with_capacity(recipe.params.refs.len());
-        for &of in &recipe.params.refs {
+        let mut parts = Vec::with_capacity(recipe.params.refs().len());
+        for &of in recipe.params.refs() {
             parts.push(match of {
                 Ref::Target(part) => match self.sort(part, depth + 1) {
                     Found::Sleeper(part) => Part::Sleeper(part),
@@ -91,7 +91,7 @@ impl Sorting<'_> {
             Part::Other(_) => None,
         });
         let made_of: Vec<usize> = made_of.collect();
-        let key = (recipe.restorer.clone(), recipe.version, recipe.params.text.to_string(), parts);
+        let key = (recipe.restorer.clone(), recipe.version, recipe.params.text().to_owned(), parts);
         let at = match self.known.entry(key) {
             Slot::Occupied(known) => *known.get(),
             Slot::Vacant(free) => {
@@ -216,7 +216,7 @@ impl Shared {
             let sleeper = state.revival.sleepers.get(at).ok_or_else(gone)?;
             let mut recipes = sleeper.targets.iter().filter_map(|&target| state.endpoint.session.recipe(target));
             let recipe = recipes.next().cloned().ok_or_else(gone)?;
-            recipe.params.refs.iter().for_each(|&of| state.endpoint.session.retain(of));
+            recipe.params.refs().iter().for_each(|&of| state.endpoint.session.retain(of));
             let params = state.lift(self, recipe.params.clone());
             (recipe, params)
         };

@@ -48,9 +48,9 @@ impl Object for SessionVars {
     fn call(self: Arc<Self>, method: &str, args: Args) -> Option<Reply> {
         let answer = match method {
             "setVariable" => self.set(args),
-            "getVariable" => self.name(args, |vars, name| {
-                vars.payload(name).map(|value| value.unwrap_or_else(|| Payload::plain("[\"undefined\"]")))
-            }),
+            "getVariable" => {
+                self.name(args, |vars, name| vars.payload(name).map(|value| value.unwrap_or_else(Payload::undefined)))
+            }
             "hasVariable" => self.name(args, |vars, name| Ok(truth(vars.has(name)))),
             "deleteVariable" => self.name(args, |vars, name| Ok(truth(vars.delete(name)))),
             "listVariables" => reply(Ok::<_, Never>(self.0.names())),

@@ -321,7 +321,7 @@ impl Shared {
             return Err(closed.clone());
         }
         let mut lowering = self.lowering(&mut state);
-        let captures = lowering.lower(Payload { refs: captures, ..Payload::default() }).refs;
+        let captures = lowering.lower_all(captures);
         let lowered = lowering.done();
         let result = state.endpoint.session.map(of, path, &captures, instructions);
         self.finish_lowering(state, lowered);

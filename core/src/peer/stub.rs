@@ -160,7 +160,7 @@ impl Stub {
                     Ending::Unsent(error) => return CallError::Codec(error),
                     Ending::Answer(Err(error)) => return CallError::from_rejection(error),
                     Ending::Answer(Ok(value)) => {
-                        if let Some(cap) = value.as_hole() {
+                        if let Some(cap) = value.as_capability() {
                             stub = Self::from_cap(cap);
                             continue;
                         }
@@ -307,7 +307,7 @@ impl Stub {
     pub(crate) fn wait(&self) -> Wait {
         let (base, path) = self.parts();
         if base.is_object() && path.is_empty() {
-            let this = Payload::hole(self.clone().into_cap());
+            let this = Payload::capability(self.clone().into_cap());
             return Wait::ready(Ending::Answer(Ok(this)));
         }
         match base.session() {

@@ -111,8 +111,9 @@ impl Vars {
     /// then the variable stays as it was.
     pub fn set(&self, name: &str, to: &(impl Serialize + ?Sized)) -> Result<(), VarError> {
         check_name(name)?;
-        let Payload { text, refs } = value::encode(to).map_err(VarError::Encode)?;
-        check_shape(&value::decode(Payload { text: text.clone(), refs: refs.clone() }).map_err(VarError::Decode)?)?;
+        let value = value::encode(to).map_err(VarError::Encode)?;
+        check_shape(&value::decode(value.clone()).map_err(VarError::Decode)?)?;
+        let (text, refs) = value.into_parts();
         let recipes = refs.iter().map(|cap| Stub::from_cap(cap).stored_recipe());
         let recipes = recipes.collect::<Result<_, _>>().map_err(VarError::NotDurable)?;
         let before = self.lock().put(name, Variable { text: text.into(), recipes, refs: Refs::Here(refs) })?;
@@ -183,7 +184,7 @@ impl Vars {
             check_name(&name)?;
             // Read once with something in place of what it refers to.
             let refs = recipes.iter().map(|_| Stub::settled(Ok(Payload::plain("null"))).into_cap()).collect();
-            check_shape(&value::decode(Payload { text: text.as_str().into(), refs }).map_err(VarError::Decode)?)?;
+            check_shape(&value::decode(payload_of(&text, refs)?).map_err(VarError::Decode)?)?;
             let refs = Refs::Restored(Arc::clone(restorers), ctx.clone());
             vars.lock().put(&name, Variable { text, recipes, refs })?;
         }
@@ -206,7 +207,7 @@ impl Vars {
             *refs = Refs::Here(made.collect());
         }
         match refs {
-            Refs::Here(caps) => Ok(Some(Payload { text: text.as_str().into(), refs: caps.clone() })),
+            Refs::Here(caps) => payload_of(text, caps.clone()).map(Some),
             Refs::Restored(..) => Ok(None),
         }
     }
@@ -242,6 +243,11 @@ impl State {
         self.bytes -= variable.bytes(name);
         Some(variable)
     }
+}
+
+/// Returns the value of a variable, which another process may have stored.
+fn payload_of(text: &str, refs: Vec<Cap>) -> Result<Payload<Cap>, VarError> {
+    Payload::new(text, refs).map_err(|mismatch| VarError::Decode(mismatch.into()))
 }
 
 fn check_name(name: &str) -> Result<(), VarError> {

@@ -72,8 +72,8 @@ impl Session {
             Found::Target(_) if id.0 < 0 && matches!(what, Ref::Target(_)) => {
                 self.answer_error(id, "Tried to resolve a non-promise stub.")
             }
-            Found::Target(target) => self.answer_text(id, &Ok(Payload::hole(Ref::Target(target)))),
-            Found::Stub(import) => self.answer_text(id, &Ok(Payload::hole(Ref::Import(import)))),
+            Found::Target(target) => self.answer_text(id, &Ok(Payload::capability(Ref::Target(target)))),
+            Found::Stub(import) => self.answer_text(id, &Ok(Payload::capability(Ref::Import(import)))),
             Found::Value(at) | Found::Failed(at) => self.answer_from(id, at),
             Found::Awaited(_) | Found::Pending(_) | Found::Gone => self.answer_text(id, &Err(gone())),
         };
@@ -104,7 +104,7 @@ impl Session {
             Ok(payload) => ("[\"resolve\",", payload),
             Err(payload) => ("[\"reject\",", payload),
         };
-        let mut message = self.new_answer(tag.len() + integer_len(id.0) + payload.text.len() + 2);
+        let mut message = self.new_answer(tag.len() + integer_len(id.0) + payload.text_len() + 2);
         message.text.push_str(tag);
         push_integer(&mut message.text, id.0);
         message.text.push(',');

@@ -6,11 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::gather::{GatherId, Then};
 use super::promise::{Promise, PromiseState, Queued, Waiter};
 use super::snapshot::SnapshotError;
-use super::walk::holes;
 use super::{ImportState, Ref, Session};
 use crate::id::{ExportId, ID_MAX, ImportId};
-use crate::value::Payload;
-use crate::wire::check;
+use crate::value::{Payload, has_placeholder, placeholders};
+use crate::wire::{check, check_payload};
 
 /// More holds than this are nobody's.
 const HOLDS_MAX: u32 = u32::MAX / 2;
@@ -97,7 +96,7 @@ impl Audit {
     }
 
     fn hold_all(&mut self, payload: &Payload<Ref>) {
-        payload.refs.iter().for_each(|&of| self.hold(of));
+        payload.refs().iter().for_each(|&of| self.hold(of));
     }
 
     fn wait(&mut self, waiters: &[Waiter]) {
@@ -185,8 +184,11 @@ impl Audit {
                 PromiseState::Forwarded(_) => {}
             }
         }
+        // Messages are complete before they are stored.
+        let mut messages = session.transmit.iter().chain(session.sent.texts());
+        require(!messages.any(has_placeholder), || "a message has placeholders".to_owned())?;
         for (_, mapper) in session.maps.iter() {
-            text(session, &Payload::plain(mapper.instructions.as_str()))?;
+            check(&mapper.instructions, &session.limits).map_err(|error| SnapshotError(error.message))?;
         }
         Ok(())
     }
@@ -210,10 +212,12 @@ fn queue(session: &Session, calls: &[Queued]) -> Result<(), SnapshotError> {
     Ok(())
 }
 
-/// One JSON value with as many holes as there are references.
+/// One value, with as many placeholders as references.
 fn text(session: &Session, payload: &Payload<Ref>) -> Result<(), SnapshotError> {
-    check(&payload.text, &session.limits).map_err(|error| SnapshotError(error.message))?;
-    require(holes(&payload.text) == payload.refs.len(), || "a text has other holes than references".to_owned())
+    check_payload(payload, &session.limits).map_err(|error| SnapshotError(error.message))?;
+    require(placeholders(payload.text()) == payload.refs().len(), || {
+        "a value has other placeholders than references".to_owned()
+    })
 }
 
 /// What was counted down from a limit, or up to it, has not passed it.

@@ -41,7 +41,7 @@ impl Session {
 
     fn invoke_here(&mut self, on: Ref, path: Path, args: Option<Payload<Ref>>) -> Ref {
         let result = self.pending(1);
-        self.held_bytes += args.as_ref().map_or(0, |args| args.text.len());
+        self.held_bytes += args.as_ref().map_or(0, |args| args.text_len());
         self.perform(result, on, Call { path, walked: 0, args });
         Ref::Promise(result)
     }
@@ -97,12 +97,12 @@ impl Session {
                 }
                 Found::Gone => return self.give_up(result, call, gone()),
                 Found::Value(at) => match self.walk_settled(at, &call) {
-                    Walk::Hole { of, steps } => {
+                    Walk::Capability { of, steps } => {
                         call.walked += steps;
                         on = of;
                     }
                     Walk::Part(part) if call.args.is_none() => {
-                        part.refs.iter().for_each(|&of| self.hold(of));
+                        part.refs().iter().for_each(|&of| self.hold(of));
                         return self.finish(result, Ok(part));
                     }
                     Walk::Part(_) => {
@@ -135,7 +135,7 @@ impl Session {
     /// The arguments, no longer counted.
     fn take_args(&mut self, call: &mut Call) -> Option<Payload<Ref>> {
         let args = call.args.take()?;
-        self.held_bytes -= args.text.len();
+        self.held_bytes -= args.text_len();
         Some(args)
     }
 
@@ -157,7 +157,7 @@ impl Session {
             // Chunks wait for their reader; they must not take the room of calls.
             return self.hand_out(delivery);
         }
-        self.held_bytes += delivery.args.as_ref().map_or(0, |args| args.text.len());
+        self.held_bytes += delivery.args.as_ref().map_or(0, |args| args.text_len());
         self.ready.push_back(delivery);
         self.admit();
     }
@@ -179,7 +179,7 @@ impl Session {
     fn admit_ready(&mut self) {
         while self.running < self.limits.running_calls {
             let Some(mut delivery) = self.ready.pop_front() else { return };
-            self.held_bytes -= delivery.args.as_ref().map_or(0, |args| args.text.len());
+            self.held_bytes -= delivery.args.as_ref().map_or(0, |args| args.text_len());
             if let Some(promise) = self.promises.get_mut(delivery.call) {
                 delivery.id = promise.push;
                 if let PromiseState::Pending { running, .. } = &mut promise.state {
@@ -203,7 +203,7 @@ impl Session {
 
     pub(super) fn drop_rerun(&mut self, id: PromiseId) {
         if let Some(Rerun { target, args, .. }) = self.reruns.remove(id) {
-            self.held_bytes -= args.as_ref().map_or(0, |args| args.text.len());
+            self.held_bytes -= args.as_ref().map_or(0, |args| args.text_len());
             args.into_iter().for_each(|args| self.let_go_all(args));
             self.let_go(Ref::Target(target));
         }
@@ -212,8 +212,7 @@ impl Session {
     /// Takes the application's references into the session, asking for properties where they
     /// name one.
     pub(super) fn own(&mut self, payload: Payload<Outgoing>) -> Payload<Ref> {
-        let refs = payload.refs.iter().map(|outgoing| self.own_one(outgoing)).collect();
-        Payload { text: payload.text, refs }
+        payload.map_refs(|outgoing| self.own_one(&outgoing))
     }
 
     pub(super) fn own_one(&mut self, outgoing: &Outgoing) -> Ref {

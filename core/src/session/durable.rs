@@ -28,7 +28,7 @@ impl Session {
             return args.into_iter().for_each(|args| self.let_go_all(args));
         }
         self.hold(Ref::Target(target));
-        self.held_bytes += args.as_ref().map_or(0, |args| args.text.len());
+        self.held_bytes += args.as_ref().map_or(0, |args| args.text_len());
         self.reruns.insert(call, Rerun { target, path, args });
     }
 

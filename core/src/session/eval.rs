@@ -1,4 +1,4 @@
-//! Evaluating the expressions of a peer: calls in them are made, references become holes, plain
+//! Evaluating the expressions of a peer: calls in them are made, references become placeholders, plain
 //! data stays the text it is.
 
 mod forms;
@@ -8,7 +8,7 @@ use super::promise::Waiters;
 use super::{Import, ImportState, Path, Ref, Session};
 use crate::id::{ExportId, ImportId};
 use crate::value::text::{Cursor, TextError};
-use crate::value::{HOLE, Payload};
+use crate::value::{Payload, PayloadBuilder};
 use crate::wire::{DataError, WireError, check_data, integer, is_blocked_name, path};
 
 /// What ids in an expression stand for.
@@ -26,30 +26,30 @@ struct Evaluation<'a, 'n> {
     source: &'a str,
     /// Up to where the source is dealt with.
     done: usize,
-    made: Payload<Ref>,
+    made: PayloadBuilder<Ref>,
     names: Names<'n>,
 }
 
 impl<'a, 'n> Evaluation<'a, 'n> {
     fn new(cursor: &mut Cursor<'a>, names: Names<'n>) -> Self {
         cursor.peek();
-        Self { source: cursor.text(), done: cursor.at(), made: Payload::default(), names }
+        Self { source: cursor.text(), done: cursor.at(), made: PayloadBuilder::new(), names }
     }
 
-    fn hole(&mut self, from: usize, to: usize, of: Ref) {
+    /// Puts a capability in the place of what stands between `from` and `to`.
+    fn capability(&mut self, from: usize, to: usize, of: Ref) {
         self.leave_out(from, to);
-        self.made.text.push_str(HOLE);
-        self.made.refs.push(of);
+        self.made.push_capability(of);
     }
 
     fn leave_out(&mut self, from: usize, to: usize) {
-        self.made.text.push_str(self.source.get(self.done..from).unwrap_or_default());
+        self.made.push_json(self.source.get(self.done..from).unwrap_or_default());
         self.done = to;
     }
 
-    fn finish(mut self, end: usize) -> Payload<Ref> {
+    fn finish(mut self, end: usize) -> Result<Payload<Ref>, WireError> {
         self.leave_out(end, end);
-        self.made
+        Ok(self.made.finish()?)
     }
 }
 
@@ -58,9 +58,9 @@ impl Session {
     pub(super) fn value_of(&mut self, cursor: &mut Cursor<'_>, names: Names<'_>) -> Result<Payload<Ref>, WireError> {
         let mut out = Evaluation::new(cursor, names);
         match self.value(cursor, 0, &mut out) {
-            Ok(()) => Ok(out.finish(cursor.at())),
+            Ok(()) => out.finish(cursor.at()),
             Err(error) => {
-                self.let_go_all(out.made);
+                self.let_go_unfinished(out);
                 Err(error)
             }
         }
@@ -88,6 +88,11 @@ impl Session {
             DataError::Shape => unknown(start),
             DataError::Value(error) => error,
         })
+    }
+
+    /// Gives back the references of an evaluation that comes to nothing.
+    fn let_go_unfinished(&mut self, out: Evaluation<'_, '_>) {
+        out.made.into_refs().into_iter().for_each(|of| self.let_go(of));
     }
 
     fn value<'a>(
@@ -171,7 +176,7 @@ impl Session {
             if is_blocked_name(&name) || name == "toJSON" {
                 let mut aside = Evaluation::new(cursor, out.names);
                 let evaluated = self.value(cursor, depth + 1, &mut aside);
-                self.let_go_all(aside.made);
+                self.let_go_unfinished(aside);
                 evaluated?;
                 // With the comma behind it if it is the first, else with the one before it.
                 let more = cursor.take(b',');
@@ -205,7 +210,7 @@ impl Session {
         if let Some(of) = self.reference(tag, cursor, depth, out.names)? {
             let mut aside = Evaluation::new(cursor, out.names);
             skip_rest(cursor, &mut aside)?;
-            out.hole(start, cursor.at(), of);
+            out.capability(start, cursor.at(), of);
             return Ok(());
         }
         match tag {
@@ -320,9 +325,9 @@ impl Session {
         }
         let mut out = Evaluation::new(cursor, names);
         match self.items(cursor, depth, &mut out) {
-            Ok(()) => Ok(out.finish(cursor.at())),
+            Ok(()) => Ok(out.finish(cursor.at())?),
             Err(error) => {
-                self.let_go_all(out.made);
+                self.let_go_unfinished(out);
                 Err(error.into())
             }
         }

@@ -7,7 +7,7 @@ use super::promise::{Found, Waiter, gone};
 use super::table::Key;
 use super::{Outcome, Output, Path, Ref, Session};
 use crate::id::{PromiseId, TargetId, WaitId};
-use crate::value::{HOLE, Payload, Text};
+use crate::value::{Payload, PayloadBuilder};
 use crate::wire::error_text;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -63,10 +63,10 @@ impl Session {
 
     fn gather_round(&mut self, mut value: Payload<Ref>, mut rounds: usize, then: Then) {
         loop {
-            if value.refs.iter().all(|&of| self.is_final(of)) {
+            if value.refs().iter().all(|&of| self.is_final(of)) {
                 return self.complete(then, Ok(value));
             }
-            let missing = value.refs.iter().filter(|&&of| self.is_missing(of)).count();
+            let missing = value.refs().iter().filter(|&&of| self.is_missing(of)).count();
             if missing > 0 {
                 return self.wait_for_parts(Gather { value, missing, rounds, then });
             }
@@ -99,8 +99,8 @@ impl Session {
     fn wait_for_parts(&mut self, gather: Gather) {
         let id = GatherId(self.next.gather);
         self.next.gather += 1;
-        self.held_bytes += gather.value.text.len();
-        let parts: Vec<Ref> = gather.value.refs.iter().copied().filter(|&of| self.is_missing(of)).collect();
+        self.held_bytes += gather.value.text_len();
+        let parts: Vec<Ref> = gather.value.refs().iter().copied().filter(|&of| self.is_missing(of)).collect();
         self.gathers.insert(id, gather);
         for part in parts {
             self.subscribe(part, Waiter::Gather(id));
@@ -116,7 +116,7 @@ impl Session {
             return;
         }
         let Some(gather) = self.gathers.remove(id) else { return };
-        self.held_bytes -= gather.value.text.len();
+        self.held_bytes -= gather.value.text_len();
         if failed {
             let reason = self.copy_of(part).err().unwrap_or_else(gone);
             self.let_go_all(gather.value);
@@ -128,36 +128,30 @@ impl Session {
     /// Replaces every part that has arrived. The references of `value` are given back, those of
     /// the outcome are held.
     fn put_in_parts(&mut self, value: Payload<Ref>) -> Result<Payload<Ref>, Payload<Ref>> {
-        let mut whole = Payload { text: Text::with_capacity(value.text.len()), refs: Vec::new() };
+        let mut whole = PayloadBuilder::with_capacity(value.text_len());
         let mut failure = None;
-        let mut rest = value.text.as_str();
-        for &of in &value.refs {
-            let (before, after) = rest.split_once(HOLE).unwrap_or((rest, ""));
-            whole.text.push_str(before);
-            rest = after;
+        for (json, of) in value.segments() {
+            whole.push_json(json);
+            let Some(&of) = of else { break };
             match self.copy_of(of) {
-                Ok(part) => {
-                    whole.text.push_str(&part.text);
-                    whole.refs.extend(part.refs);
-                }
+                Ok(part) => whole.push_payload(part),
                 Err(reason) => {
                     failure = Some(reason);
                     break;
                 }
             }
             // Parts that hold one another double the text with every level.
-            if whole.text.len() > self.limits.message_bytes {
+            if whole.text_len() > self.limits.message_bytes {
                 let message = format!("limit: bytes of a value (at most {})", self.limits.message_bytes);
                 failure = Some(Payload::plain(error_text("RangeError", &message)));
                 break;
             }
         }
-        whole.text.push_str(rest);
-        value.refs.into_iter().for_each(|of| self.let_go(of));
+        self.let_go_all(value);
         match failure {
-            None => Ok(whole),
+            None => whole.finish().map_err(|mismatch| Payload::plain(error_text("Error", &mismatch.to_string()))),
             Some(reason) => {
-                self.let_go_all(whole);
+                whole.into_refs().into_iter().for_each(|of| self.let_go(of));
                 Err(reason)
             }
         }

@@ -6,11 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::eval::Names;
 use super::promise::{Found, PromiseState, Queued, Waiter};
-use super::walk::holes;
 use super::{Kind, Outgoing, Path, Ref, Session, Step};
 use crate::id::PromiseId;
 use crate::value::text::{Cursor, TextError};
-use crate::value::{HOLE, Payload};
+use crate::value::{Payload, PayloadBuilder};
 use crate::wire::{WireError, error_text, push_path};
 
 /// A function recorded by the caller of a map.
@@ -114,10 +113,10 @@ impl Session {
     /// An array is mapped element by element, null and undefined are what they are, and anything
     /// else is mapped as a whole. Takes over the references of `value`.
     fn map_value(&mut self, value: Payload<Ref>, mapper: &Mapper) -> Result<Payload<Ref>, WireError> {
-        if matches!(value.text.as_str(), "null" | "[\"undefined\"]") {
+        if matches!(value.text(), "null" | "[\"undefined\"]") {
             return Ok(value);
         }
-        let outcome = match elements(&value.text) {
+        let outcome = match elements(value.cursor()) {
             Ok(None) => self.map_whole(&value, mapper),
             Ok(Some(elements)) if elements.len() > self.limits.map_inputs => {
                 Err(WireError::limit("elements of a mapped array", self.limits.map_inputs))
@@ -131,8 +130,8 @@ impl Session {
 
     fn map_whole(&mut self, value: &Payload<Ref>, mapper: &Mapper) -> Result<Payload<Ref>, WireError> {
         let instructions = self.instructions(mapper, 1)?;
-        value.refs.iter().for_each(|&of| self.hold(of));
-        self.map_one(value.clone(), &instructions, mapper, 1).map(Payload::hole)
+        value.refs().iter().for_each(|&of| self.hold(of));
+        self.map_one(value.clone(), &instructions, mapper, 1).map(Payload::capability)
     }
 
     fn map_elements(
@@ -141,28 +140,25 @@ impl Session {
         elements: &[&str],
         mapper: &Mapper,
     ) -> Result<Payload<Ref>, WireError> {
-        let mut results = Payload::plain("[[");
         if elements.is_empty() {
-            results.text.push_str("]]");
-            return Ok(results);
+            return Ok(Payload::plain("[[]]"));
         }
         let instructions = self.instructions(mapper, elements.len())?;
-        let mut refs = list.refs.iter().copied();
-        for (n, text) in elements.iter().enumerate() {
-            let element = Payload { text: (*text).into(), refs: refs.by_ref().take(holes(text)).collect() };
-            element.refs.iter().for_each(|&of| self.hold(of));
+        let mut results = PayloadBuilder::new();
+        results.push_json("[[");
+        for (n, element) in list.parts(0, elements.iter().copied()).enumerate() {
+            results.push_json(if n > 0 { "," } else { "" });
+            element.refs().iter().for_each(|&of| self.hold(of));
             match self.map_one(element, &instructions, mapper, elements.len() as u64) {
-                Ok(result) => results.refs.push(result),
+                Ok(result) => results.push_capability(result),
                 Err(error) => {
-                    self.let_go_all(results);
+                    results.into_refs().into_iter().for_each(|of| self.let_go(of));
                     return Err(error);
                 }
             }
-            results.text.push_str(if n > 0 { "," } else { "" });
-            results.text.push_str(HOLE);
         }
-        results.text.push_str("]]");
-        Ok(results)
+        results.push_json("]]");
+        Ok(results.finish()?)
     }
 
     /// The instructions one by one, when `elements` times them is within the bounds.
@@ -212,7 +208,7 @@ impl Session {
 
     /// A value as something that can be named.
     fn named_value(&mut self, value: Payload<Ref>) -> Ref {
-        match value.as_hole() {
+        match value.as_capability() {
             Some(&of) => of,
             None => Ref::Promise(self.settled(Ok(value))),
         }
@@ -220,8 +216,7 @@ impl Session {
 }
 
 /// The elements of an array; `None` for anything else.
-fn elements(text: &str) -> Result<Option<Vec<&str>>, TextError> {
-    let mut cursor = Cursor::new(text);
+fn elements(mut cursor: Cursor<'_>) -> Result<Option<Vec<&str>>, TextError> {
     if !cursor.take(b'[') || cursor.peek() != Some(b'[') {
         return Ok(None);
     }

@@ -123,7 +123,7 @@ impl Session {
             return Ok(of);
         }
         let value = self.value_of(expr, Names::Exports)?;
-        Ok(match value.as_hole() {
+        Ok(match value.as_capability() {
             Some(&of) => of,
             None => Ref::Promise(self.settled(Ok(value))),
         })
@@ -151,7 +151,7 @@ impl Session {
 
     pub(super) fn settle_import(&mut self, id: ImportId, mut settled: Settled) {
         if let Ok(value) = &settled
-            && let Some(&to) = value.as_hole()
+            && let Some(&to) = value.as_capability()
             && matches!(self.follow(to), Found::Awaited(own) | Found::Stub(own) if own == id)
         {
             self.let_go(to);
@@ -159,7 +159,7 @@ impl Session {
             settled = Err(Payload::plain(error_text("TypeError", message)));
         }
         let (Ok(payload) | Err(payload)) = &settled;
-        self.held_bytes += payload.text.len();
+        self.held_bytes += payload.text_len();
         if self.sent.is_on() {
             self.sent.remove(id);
         }

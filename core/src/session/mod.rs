@@ -266,13 +266,13 @@ impl Session {
             return;
         }
         let value = self.own(value);
-        let on = match value.as_hole() {
+        let on = match value.as_capability() {
             Some(&of) => of,
             None => Ref::Promise(self.settled(Ok(value))),
         };
         self.no_longer_running(call);
         if let Some(args) = &args {
-            self.held_bytes += args.text.len();
+            self.held_bytes += args.text_len();
         }
         self.work.push_back(Work::Perform { result: call, on, call: promise::Call { path, walked, args } });
         self.run();

@@ -163,7 +163,7 @@ impl Session {
             };
             match settled {
                 Err(_) => return Found::Failed(of),
-                Ok(value) => match value.as_hole() {
+                Ok(value) => match value.as_capability() {
                     Some(&to) => of = to,
                     None => return Found::Value(of),
                 },
@@ -178,11 +178,11 @@ impl Session {
             Ref::Promise(id) => match &self.promises.get(id)?.state {
                 PromiseState::Pending { .. } => None,
                 &PromiseState::Forwarded(to) => Some(to),
-                PromiseState::Settled(settled) => settled.as_ref().ok()?.as_hole().copied(),
+                PromiseState::Settled(settled) => settled.as_ref().ok()?.as_capability().copied(),
             },
             Ref::Import(id) => match &self.imports.get(id)?.state {
                 ImportState::Stub | ImportState::Pending { .. } => None,
-                ImportState::Settled(settled) => settled.as_ref().ok()?.as_hole().copied(),
+                ImportState::Settled(settled) => settled.as_ref().ok()?.as_capability().copied(),
             },
         }
     }
@@ -219,8 +219,8 @@ impl Session {
     /// A copy of a result that has arrived, its references held.
     pub(super) fn copy_of(&mut self, of: Ref) -> Settled {
         let copy = match self.follow(of) {
-            Found::Target(target) => Ok(Payload::hole(Ref::Target(target))),
-            Found::Stub(id) => Ok(Payload::hole(Ref::Import(id))),
+            Found::Target(target) => Ok(Payload::capability(Ref::Target(target))),
+            Found::Stub(id) => Ok(Payload::capability(Ref::Import(id))),
             Found::Value(at) | Found::Failed(at) => match self.settled_at(at) {
                 Some(settled) => settled.clone(),
                 None => Err(gone()),
@@ -228,7 +228,7 @@ impl Session {
             Found::Awaited(_) | Found::Pending(_) | Found::Gone => Err(gone()),
         };
         let (Ok(payload) | Err(payload)) = &copy;
-        for &of in &payload.refs {
+        for &of in payload.refs() {
             self.hold(of);
         }
         copy
@@ -245,7 +245,7 @@ impl Session {
     /// A promise that is settled from the start, held once.
     pub(super) fn settled(&mut self, settled: Settled) -> PromiseId {
         let (Ok(payload) | Err(payload)) = &settled;
-        self.held_bytes += payload.text.len();
+        self.held_bytes += payload.text_len();
         self.insert_promise(1, PromiseState::Settled(settled))
     }
 
@@ -279,12 +279,12 @@ impl Session {
     /// Gives a pending promise its result, whose references it takes over.
     pub(super) fn finish(&mut self, id: PromiseId, settled: Settled) {
         if let Ok(value) = &settled
-            && let Some(&to) = value.as_hole()
+            && let Some(&to) = value.as_capability()
         {
             return self.forward(id, to);
         }
         let (Ok(payload) | Err(payload)) = &settled;
-        self.held_bytes += payload.text.len();
+        self.held_bytes += payload.text_len();
         let (calls, waiters) = self.replace_state(id, PromiseState::Settled(settled));
         self.resume(calls, Ref::Promise(id));
         for waiter in waiters {

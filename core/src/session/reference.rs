@@ -68,7 +68,7 @@ impl Session {
                         if !self.recipes.is_empty()
                             && let Some(recipe) = self.recipes.remove(id)
                         {
-                            self.garbage.extend(recipe.params.refs);
+                            self.garbage.extend(recipe.params.into_refs());
                         }
                         self.outputs.push_back(Output::DropTarget(id));
                     }
@@ -126,13 +126,13 @@ impl Session {
     /// Forgets a payload that was counted in `held_bytes`; its references go with the garbage
     /// that is being let go.
     fn discard(&mut self, payload: Payload<Ref>) {
-        self.held_bytes -= payload.text.len();
-        self.garbage.extend(payload.refs);
+        self.held_bytes -= payload.text_len();
+        self.garbage.extend(payload.into_refs());
     }
 
     /// Gives back the references of a payload that is not counted.
     pub(super) fn let_go_all(&mut self, payload: Payload<Ref>) {
-        for of in payload.refs {
+        for of in payload.into_refs() {
             self.let_go(of);
         }
     }

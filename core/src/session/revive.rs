@@ -163,7 +163,7 @@ impl Session {
             if self.gathers.get(id).is_some_and(|gather| matches!(gather.then, Then::Wait(_)))
                 && let Some(gather) = self.gathers.remove(id)
             {
-                self.held_bytes -= gather.value.text.len();
+                self.held_bytes -= gather.value.text_len();
             }
         }
         self.running = 0;
@@ -350,7 +350,7 @@ impl Session {
             return self.finish(id, Err(Payload::plain(lost_text(&ErrorCode::CallOutcomeUnknown))));
         }
         if let Some(Rerun { target, path, args }) = self.reruns.remove(id) {
-            self.held_bytes -= args.as_ref().map_or(0, |args| args.text.len());
+            self.held_bytes -= args.as_ref().map_or(0, |args| args.text_len());
             self.enter(id, target, path, args);
         }
     }

@@ -66,8 +66,12 @@ impl SentLog {
 
     /// Its count of bytes is that of its messages.
     pub(super) fn is_whole(&self) -> bool {
-        let texts = self.calls.iter().filter_map(|(_, sent)| sent.text.as_ref());
-        self.bytes == texts.map(String::len).sum::<usize>()
+        self.bytes == self.texts().map(str::len).sum::<usize>()
+    }
+
+    /// Returns the messages that are kept.
+    pub(super) fn texts(&self) -> impl Iterator<Item = &str> {
+        self.calls.iter().filter_map(|(_, sent)| sent.text.as_deref())
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (ImportId, &Sent)> {

@@ -197,7 +197,7 @@ fn running(snapshot: &Snapshot) -> usize {
 
 /// Bytes of settled results, and of arguments and mapper functions that wait.
 fn held_bytes(snapshot: &Snapshot) -> usize {
-    let args = |args: &Option<crate::value::Payload<Ref>>| args.as_ref().map_or(0, |args| args.text.len());
+    let args = |args: &Option<crate::value::Payload<Ref>>| args.as_ref().map_or(0, |args| args.text_len());
     let queued = |queued: &Queued| match queued {
         Queued::Call(_, call) => args(&call.args),
         Queued::Map(_) => 0,
@@ -205,13 +205,13 @@ fn held_bytes(snapshot: &Snapshot) -> usize {
     let promises = snapshot.promises.iter().map(|(_, promise)| match &promise.state {
         PromiseState::Pending { calls, .. } => calls.iter().map(queued).sum(),
         PromiseState::Forwarded(_) => 0,
-        PromiseState::Settled(Ok(payload) | Err(payload)) => payload.text.len(),
+        PromiseState::Settled(Ok(payload) | Err(payload)) => payload.text_len(),
     });
     let imports = snapshot.imports.iter().map(|(_, import)| match &import.state {
-        ImportState::Settled(Ok(payload) | Err(payload)) => payload.text.len(),
+        ImportState::Settled(Ok(payload) | Err(payload)) => payload.text_len(),
         ImportState::Stub | ImportState::Pending { .. } => 0,
     });
-    let gathers = snapshot.gathers.iter().map(|(_, gather)| gather.value.text.len());
+    let gathers = snapshot.gathers.iter().map(|(_, gather)| gather.value.text_len());
     let maps = snapshot.maps.iter().map(|(_, mapper)| mapper.instructions.len());
     let reruns = snapshot.reruns.iter().map(|(_, rerun)| args(&rerun.args));
     let ready = snapshot.ready.iter().map(|delivery| args(&delivery.args));

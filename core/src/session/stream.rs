@@ -17,7 +17,7 @@ impl Session {
         let (result, units) = match self.follow(into) {
             Found::Stub(id) => self.send_chunk(id, &path, &args),
             _ => {
-                let units = units(&args.text);
+                let units = units(args.text());
                 (self.invoke_outgoing(into, &path, Some(args)), units)
             }
         };

@@ -2,14 +2,14 @@
 
 use super::{Ref, Step};
 use crate::value::text::{Cursor, TextError};
-use crate::value::{HOLE, Payload};
+use crate::value::{PLACEHOLDER, Payload};
 use crate::wire::is_blocked_name;
 
 /// Where a path leads inside a value.
 #[derive(Debug, PartialEq)]
 pub(super) enum Walk {
     /// To a capability, after `steps` steps; the rest of the path is for that one.
-    Hole { of: Ref, steps: usize },
+    Capability { of: Ref, steps: usize },
     /// To a part of the value. Its references are not held yet.
     Part(Payload<Ref>),
     /// Past `undefined`, which is an error with this text.
@@ -19,11 +19,11 @@ pub(super) enum Walk {
 /// Walks `path` from the root of `value`. Only own properties are seen, by the rules of
 /// JavaScript: members of objects by name, elements of arrays by number, nothing else.
 pub(super) fn walk(value: &Payload<Ref>, path: &[Step]) -> Walk {
-    let mut cursor = Cursor::new(&value.text);
+    let mut cursor = value.cursor();
     for (n, step) in path.iter().enumerate() {
         let here = cursor.clone().skip().unwrap_or_default();
-        if here == HOLE {
-            return hole(value, &cursor, n);
+        if here == PLACEHOLDER {
+            return capability(value, &mut cursor, n);
         }
         if here == "[\"undefined\"]" {
             return of_undefined(step);
@@ -31,34 +31,29 @@ pub(super) fn walk(value: &Payload<Ref>, path: &[Step]) -> Walk {
         if !matches!(enter(&mut cursor, step), Ok(true)) {
             return match path.get(n + 1) {
                 Some(next) => of_undefined(next),
-                None => Walk::Part(Payload::plain("[\"undefined\"]")),
+                None => Walk::Part(Payload::undefined()),
             };
         }
     }
     cursor.peek();
     let text = cursor.clone().skip().unwrap_or_default();
-    if text == HOLE {
-        return hole(value, &cursor, path.len());
+    if text == PLACEHOLDER {
+        return capability(value, &mut cursor, path.len());
     }
-    let before = holes(&value.text[..cursor.at()]);
-    let refs = value.refs.iter().skip(before).take(holes(text)).copied().collect();
-    Walk::Part(Payload { text: text.into(), refs })
+    Walk::Part(value.part(cursor.at(), text))
 }
 
 fn of_undefined(step: &Step) -> Walk {
     Walk::OfUndefined { text: format!("Cannot read properties of undefined (reading '{step}')") }
 }
 
-fn hole(value: &Payload<Ref>, cursor: &Cursor<'_>, steps: usize) -> Walk {
-    match value.refs.get(holes(&value.text[..cursor.at()])) {
-        Some(&of) => Walk::Hole { of, steps },
-        None => Walk::Part(Payload::plain("[\"undefined\"]")),
+/// Where the path leads if the capability before the cursor is reached after `steps` steps.
+fn capability(value: &Payload<Ref>, cursor: &mut Cursor<'_>, steps: usize) -> Walk {
+    cursor.peek();
+    match value.ref_at(cursor.at()) {
+        Some(&of) => Walk::Capability { of, steps },
+        None => Walk::Part(Payload::undefined()),
     }
-}
-
-/// How many references the text of a payload has.
-pub(super) fn holes(text: &str) -> usize {
-    text.matches(HOLE).count()
 }
 
 /// Moves the cursor to a property of the value it stands before. False: there is none.
@@ -114,9 +109,9 @@ mod tests {
     use crate::id::TargetId;
 
     fn at(path: &[Step]) -> Walk {
-        let text =
-            r#"{"a":[[1, [[2]], {"b":["@"],"c":"[\"@\"]"},["@"]]],"d":["date",5],"n":null,"u":["undefined"],"1":7}"#;
-        walk(&Payload { text: text.into(), refs: vec![Ref::Target(TargetId(1)), Ref::Target(TargetId(2))] }, path)
+        let text = r#"{"a":[[1, [[2]], {"b":$,"c":"[\"@\"]","e":[["@"]]},$]],"d":["date",5],"n":null,"u":["undefined"],"1":7}"#;
+        let refs = vec![Ref::Target(TargetId(1)), Ref::Target(TargetId(2))];
+        walk(&Payload::new(text.replace('$', PLACEHOLDER), refs).expect("two placeholders"), path)
     }
 
     fn name(name: &str) -> Step {
@@ -133,14 +128,14 @@ mod tests {
         assert_eq!(at(&[name("a"), Step::Index(1), Step::Index(0)]), part("2"));
         assert_eq!(at(&[Step::Index(1)]), part("7"), "a number names a member of an object");
         let Walk::Part(whole) = at(&[name("a"), Step::Index(2)]) else { panic!("a part") };
-        assert_eq!(whole.refs, [Ref::Target(TargetId(1))]);
+        assert_eq!(whole.refs(), [Ref::Target(TargetId(1))]);
     }
 
     #[test]
     fn a_capability_takes_the_rest_of_the_path() {
         let path = [name("a"), Step::Index(2), name("b"), name("x")];
-        assert_eq!(at(&path), Walk::Hole { of: Ref::Target(TargetId(1)), steps: 3 });
-        assert_eq!(at(&[name("a"), Step::Index(3)]), Walk::Hole { of: Ref::Target(TargetId(2)), steps: 2 });
+        assert_eq!(at(&path), Walk::Capability { of: Ref::Target(TargetId(1)), steps: 3 });
+        assert_eq!(at(&[name("a"), Step::Index(3)]), Walk::Capability { of: Ref::Target(TargetId(2)), steps: 2 });
     }
 
     #[test]

@@ -1,10 +1,10 @@
-//! Outgoing messages: payloads with their holes filled in.
+//! Outgoing messages: payloads with their placeholders filled in.
 
 use super::promise::{Found, Waiters};
 use super::sent::Mentioned;
 use super::{Answer, Export, Import, ImportState, Kind, Outgoing, Ref, Session, Step};
 use crate::id::{ExportId, ImportId, TargetId};
-use crate::value::{HOLE, Payload};
+use crate::value::Payload;
 use crate::wire::{integer_len, path_len, push_integer, push_integers, push_path};
 
 /// A reference in a payload that is being written.
@@ -88,8 +88,8 @@ impl Session {
         path: &[Step],
         args: Option<&Payload<M>>,
     ) -> Writing {
-        // Exactly, unless names have escapes or arguments have holes.
-        let room = head.len() + integer_len(on.0) + path_len(path) + args.map_or(0, |args| args.text.len() + 1) + 3;
+        // Exactly, unless names have escapes or arguments have placeholders.
+        let room = head.len() + integer_len(on.0) + path_len(path) + args.map_or(0, |args| args.text_len() + 1) + 3;
         let mut message = self.new_call(room);
         message.text.push_str(head);
         push_integer(&mut message.text, on.0);
@@ -127,16 +127,14 @@ impl Session {
         }
     }
 
-    /// Appends `payload` with every hole filled in.
+    /// Appends `payload` with every placeholder filled in.
     pub(super) fn fill<M: Mention>(&mut self, message: &mut Writing, payload: &Payload<M>) {
-        let mut rest = payload.text.as_str();
-        for mention in &payload.refs {
-            let (before, after) = rest.split_once(HOLE).unwrap_or((rest, ""));
-            message.text.push_str(before);
-            self.mention(message, mention.of(), mention.path());
-            rest = after;
+        for (json, mention) in payload.segments() {
+            message.text.push_str(json);
+            if let Some(mention) = mention {
+                self.mention(message, mention.of(), mention.path());
+            }
         }
-        message.text.push_str(rest);
     }
 
     fn mention(&mut self, message: &mut Writing, of: Ref, path: &[Step]) {
@@ -189,7 +187,7 @@ impl Session {
     /// The text of a value that mentions nothing.
     fn plain_at(&self, at: Ref) -> Option<&str> {
         match self.settled_at(at) {
-            Some(Ok(value)) if value.refs.is_empty() => Some(&value.text),
+            Some(Ok(value)) if value.refs().is_empty() => Some(value.text()),
             _ => None,
         }
     }

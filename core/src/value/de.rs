@@ -6,11 +6,11 @@
 use serde::de::{self, DeserializeOwned, Expected, Visitor};
 
 use super::de_numbers::{double, visit_integer, visit_number};
-use super::de_parts::{Elements, Entries, Special, Variant};
+use super::de_parts::{Elements, Entries, Special, Ticket, Variant};
 use super::scope::Scope;
 use super::shape::{Shape, Tag};
 use super::text::{Cursor, TextError};
-use super::{Cap, DEPTH_MAX, DecodeError, HOLE, Payload, special};
+use super::{Cap, DEPTH_MAX, DecodeError, Payload, placeholders, special};
 
 /// Reads an expression as a `T`.
 ///
@@ -35,10 +35,11 @@ fn run<T>(
     payload: Payload<Cap>,
     read: impl FnOnce(&mut Decoder<'_>) -> Result<T, DecodeError>,
 ) -> Result<T, DecodeError> {
-    let caps = payload.refs.len();
-    let (_scope, first_ticket) = Scope::reading(payload.refs);
-    let mut decoder =
-        Decoder { cursor: Cursor::new(&payload.text), depth: 0, json: false, caps, first_ticket, holes: 0 };
+    let caps = payload.refs().len();
+    let (text, refs) = payload.into_parts();
+    let (_scope, first_ticket) = Scope::reading(refs);
+    let cursor = Cursor::with_placeholders(&text);
+    let mut decoder = Decoder { cursor, depth: 0, json: false, caps, first_ticket, capabilities: 0 };
     let value = read(&mut decoder)?;
     decoder.cursor.end()?;
     Ok(value)
@@ -54,14 +55,21 @@ pub(super) struct Decoder<'de> {
     /// How many capabilities the payload has.
     caps: usize,
     first_ticket: u64,
-    /// How many holes lie before the cursor.
-    pub(super) holes: usize,
+    /// Number of capabilities before the cursor.
+    pub(super) capabilities: usize,
 }
 
 impl<'de> Decoder<'de> {
     /// A decoder of `undefined`, for arguments that are missing.
     pub(super) fn undefined() -> Self {
-        Self { cursor: Cursor::new("[\"undefined\"]"), depth: 0, json: false, caps: 0, first_ticket: 0, holes: 0 }
+        Self {
+            cursor: Cursor::new("[\"undefined\"]"),
+            depth: 0,
+            json: false,
+            caps: 0,
+            first_ticket: 0,
+            capabilities: 0,
+        }
     }
 
     /// Runs `read` on a part, one level deeper.
@@ -78,19 +86,19 @@ impl<'de> Decoder<'de> {
         value
     }
 
-    /// Steps over a value, counting the holes in it.
+    /// Steps over a value, counting the capabilities in it.
     pub(super) fn skip(&mut self) -> Result<(), TextError> {
         let text = self.cursor.skip()?;
         if self.caps > 0 {
-            self.holes += text.matches(HOLE).count();
+            self.capabilities += placeholders(text);
         }
         Ok(())
     }
 
-    /// The ticket of a hole.
-    pub(super) fn ticket(&self, hole: usize) -> Result<u64, DecodeError> {
-        if hole < self.caps {
-            Ok(self.first_ticket + hole as u64)
+    /// Returns the ticket of a capability by its index.
+    pub(super) fn ticket(&self, capability: usize) -> Result<u64, DecodeError> {
+        if capability < self.caps {
+            Ok(self.first_ticket + capability as u64)
         } else {
             Err(DecodeError::new("the text has more capabilities than the payload"))
         }
@@ -155,8 +163,13 @@ impl<'de> Decoder<'de> {
             Shape::Text(text) => visit_text(text, visitor),
             Shape::Array => self.visit_array(visitor),
             Shape::Object => self.visit_object(visitor),
+            Shape::Capability(index) => self.visit_capability(index, visitor),
             Shape::Special(tag) => self.visit_special(tag, visitor),
         }
+    }
+
+    fn visit_capability<V: Visitor<'de>>(&mut self, index: usize, visitor: V) -> Result<V::Value, DecodeError> {
+        visitor.visit_newtype_struct(Ticket(self.ticket(index)?))
     }
 
     fn integer<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, DecodeError> {

@@ -11,7 +11,7 @@ use serde::de::{
 use super::de::Decoder;
 use super::ser::JSON_DEPTH_MAX;
 use super::shape::Tag;
-use super::{DEPTH_MAX, DecodeError};
+use super::{DEPTH_MAX, DecodeError, special};
 
 /// The elements of an array whose opening has been read; leaves the closing to its owner.
 #[derive(Debug)]
@@ -256,10 +256,6 @@ impl<'de> Special<'_, 'de> {
         seed.deserialize(self.tag.letter().into_deserializer())
     }
 
-    fn ticket<T: DeserializeSeed<'de>>(&mut self, hole: usize, seed: T) -> Result<T::Value, DecodeError> {
-        seed.deserialize(self.decoder.ticket(hole)?.into_deserializer())
-    }
-
     fn data<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, DecodeError> {
         seed.deserialize(ByteBuf(std::mem::take(&mut self.data)))
     }
@@ -290,7 +286,6 @@ impl<'de> SeqAccess<'de> for Special<'_, 'de> {
         self.read += 1;
         let value = match (self.tag, field) {
             (_, 0) => self.head(seed),
-            (Tag::Hole(hole), 1) => self.ticket(hole, seed),
             (Tag::Bytes, 1) => self.data(seed),
             _ if !self.decoder.cursor.take(b',') => return Ok(None),
             (Tag::Response, 1) | (Tag::Blob, 2) => self.body(seed),
@@ -300,6 +295,41 @@ impl<'de> SeqAccess<'de> for Special<'_, 'de> {
             _ => self.plain(seed),
         };
         value.map(Some)
+    }
+}
+
+/// A capability by its ticket, as the sequence `('c', ticket)`.
+pub(super) struct Ticket(pub(super) u64);
+
+impl<'de> Deserializer<'de> for Ticket {
+    type Error = DecodeError;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        visitor.visit_seq(TicketFields { ticket: self.0, read: 0 })
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option
+        unit unit_struct newtype_struct seq tuple tuple_struct map struct enum identifier
+        ignored_any
+    }
+}
+
+struct TicketFields {
+    ticket: u64,
+    read: usize,
+}
+
+impl<'de> SeqAccess<'de> for TicketFields {
+    type Error = DecodeError;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, DecodeError> {
+        self.read += 1;
+        match self.read {
+            1 => seed.deserialize(special::CAPABILITY_TAG.into_deserializer()).map(Some),
+            2 => seed.deserialize(self.ticket.into_deserializer()).map(Some),
+            _ => Ok(None),
+        }
     }
 }
 

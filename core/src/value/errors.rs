@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::payload::PlaceholderMismatch;
 use super::text::TextError;
 
 /// Why a value could not be written.
@@ -138,6 +139,12 @@ impl std::error::Error for DecodeError {}
 impl serde::de::Error for DecodeError {
     fn custom<T: fmt::Display>(message: T) -> Self {
         Self::new(message)
+    }
+}
+
+impl From<PlaceholderMismatch> for DecodeError {
+    fn from(mismatch: PlaceholderMismatch) -> Self {
+        Self::new(mismatch)
     }
 }
 

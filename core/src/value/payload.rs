@@ -1,52 +1,290 @@
-//! Wire text with holes: what calls, arguments and results are made of inside Bowline.
+//! Payloads: the form of calls, arguments and results inside Bowline, as wire text in which a
+//! placeholder stands for each capability.
+//!
+//! Everything that writes, counts or finds placeholders is in this module, so that the text and
+//! the references of a payload always agree. Reading the values between them is the business of
+//! `text::Cursor`.
 
 use compact_str::CompactString;
+use memchr::{memchr, memchr_iter};
 use serde::{Deserialize, Serialize};
 
-/// How a hole is written in the text of a [`Payload`].
-///
-/// No peer can write one (as an expression it is an unknown tag, which is refused), and the
-/// five bytes cannot occur inside a JSON string, where the quotes would be escaped. So a plain
-/// substring search finds exactly the holes.
-pub const HOLE: &str = "[\"@\"]";
+use super::text::Cursor;
 
-/// The text of a [`Payload`]: up to 24 bytes, which many arguments and results are, lie in place.
+/// The placeholder of a capability in the text of a [`Payload`]: the control character U+001A,
+/// "substitute", where a value would stand.
+///
+/// JSON allows no control character inside a string, and outside of strings only white space. A
+/// peer therefore cannot write a placeholder: the reader refuses the byte everywhere in incoming
+/// text, and every serializer escapes it inside strings. One search for a byte finds exactly the
+/// placeholders.
+pub const PLACEHOLDER: &str = "\u{1a}";
+
+/// The one byte of [`PLACEHOLDER`].
+pub(crate) const PLACEHOLDER_BYTE: u8 = PLACEHOLDER.as_bytes()[0];
+
+/// What a string that holds the character U+001A says in JSON.
+const ESCAPED: &str = "\\u001a";
+
+/// The text of a [`Payload`]. Up to 24 bytes, which is enough for many arguments and results, are
+/// stored in place.
 pub type Text = CompactString;
 
-/// A wire expression in which every capability is a [`HOLE`]; `refs` says, in the order of the
-/// text, what each hole stands for.
+/// A wire expression with a [`PLACEHOLDER`] for each capability, and the references that the
+/// placeholders stand for, in the order of the text.
+///
+/// There are as many placeholders as references; every constructor sees to that.
 ///
 /// Inside a session `R` is a [`Ref`](crate::session::Ref), plain data; in the hands of an
 /// application it is a [`Cap`](crate::value::Cap), a live handle.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Unchecked<R>", bound(deserialize = "R: Deserialize<'de>"))]
 pub struct Payload<R> {
     /// A complete expression, or for arguments the list of expressions (`[a,b]`).
     #[serde(rename = "t")]
-    pub text: Text,
-    /// One for each hole.
-    #[serde(rename = "r", default = "Vec::new", skip_serializing_if = "Vec::is_empty")]
-    pub refs: Vec<R>,
+    text: Text,
+    /// One for each placeholder.
+    #[serde(rename = "r", skip_serializing_if = "Vec::is_empty")]
+    refs: Vec<R>,
+}
+
+/// A payload as it was stored.
+#[derive(Deserialize)]
+struct Unchecked<R> {
+    #[serde(rename = "t")]
+    text: Text,
+    #[serde(rename = "r", default = "Vec::new")]
+    refs: Vec<R>,
+}
+
+impl<R> TryFrom<Unchecked<R>> for Payload<R> {
+    type Error = PlaceholderMismatch;
+
+    fn try_from(stored: Unchecked<R>) -> Result<Self, PlaceholderMismatch> {
+        Self::new(stored.text, stored.refs)
+    }
+}
+
+/// The text of a payload has more or fewer placeholders than the payload has references.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a payload has {placeholders} placeholders for {references} capabilities")]
+pub struct PlaceholderMismatch {
+    placeholders: usize,
+    references: usize,
 }
 
 impl<R> Payload<R> {
-    /// A payload without capabilities.
+    /// Creates a payload of a text and what its placeholders stand for.
+    ///
+    /// # Errors
+    /// The text does not have one [`PLACEHOLDER`] for each reference.
+    pub fn new(text: impl Into<Text>, refs: Vec<R>) -> Result<Self, PlaceholderMismatch> {
+        let text = text.into();
+        match placeholders(&text) {
+            placeholders if placeholders == refs.len() => Ok(Self { text, refs }),
+            placeholders => Err(PlaceholderMismatch { placeholders, references: refs.len() }),
+        }
+    }
+
+    /// Creates a payload from a text that was written by this crate, without searching it if there
+    /// are no references: a stray placeholder would be an error for its reader then, and move no
+    /// capability.
+    ///
+    /// # Errors
+    /// Those of [`Payload::new`].
+    pub(super) fn assembled(text: Text, refs: Vec<R>) -> Result<Self, PlaceholderMismatch> {
+        if refs.is_empty() { Ok(Self { text, refs }) } else { Self::new(text, refs) }
+    }
+
+    /// Creates a payload without capabilities.
+    ///
+    /// A raw control character, which no JSON text contains, is escaped if it would be taken for
+    /// a placeholder.
     pub fn plain(text: impl Into<Text>) -> Self {
-        Self { text: text.into(), refs: Vec::new() }
+        let text = text.into();
+        let text = if has_placeholder(&text) { text.replace(PLACEHOLDER, ESCAPED).into() } else { text };
+        Self { text, refs: Vec::new() }
     }
 
-    /// A payload that is one capability and nothing else.
-    pub fn hole(of: R) -> Self {
-        Self { text: Text::const_new(HOLE), refs: vec![of] }
+    /// Creates a payload that is `undefined`.
+    pub const fn undefined() -> Self {
+        Self { text: Text::const_new("[\"undefined\"]"), refs: Vec::new() }
     }
 
-    /// The capability, when the whole payload is one.
-    pub fn as_hole(&self) -> Option<&R> {
-        if self.text == HOLE { self.refs.first() } else { None }
+    /// Creates a payload that is one capability and nothing else.
+    pub fn capability(of: R) -> Self {
+        Self { text: Text::const_new(PLACEHOLDER), refs: vec![of] }
+    }
+
+    /// Returns the capability if the whole payload is one.
+    pub fn as_capability(&self) -> Option<&R> {
+        if self.text.len() == PLACEHOLDER.len() { self.refs.first() } else { None }
+    }
+
+    /// Returns the text.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Returns the number of bytes of the text.
+    pub fn text_len(&self) -> usize {
+        self.text.len()
+    }
+
+    /// Returns what the placeholders stand for, in the order of the text.
+    pub fn refs(&self) -> &[R] {
+        &self.refs
+    }
+
+    /// Returns the text and what its placeholders stand for.
+    pub fn into_parts(self) -> (Text, Vec<R>) {
+        (self.text, self.refs)
+    }
+
+    /// Returns the text.
+    pub fn into_text(self) -> Text {
+        self.text
+    }
+
+    /// Returns what the placeholders stand for.
+    pub fn into_refs(self) -> Vec<R> {
+        self.refs
+    }
+
+    /// Returns the same text with other references, each made from the one in its place.
+    pub fn map_refs<S>(self, map: impl FnMut(R) -> S) -> Payload<S> {
+        Payload { text: self.text, refs: self.refs.into_iter().map(map).collect() }
+    }
+
+    /// Returns a copy of the text with other references, each made from the one in its place.
+    ///
+    /// # Errors
+    /// The first error of `map`.
+    pub fn try_map_refs<S, E>(&self, map: impl FnMut(&R) -> Result<S, E>) -> Result<Payload<S>, E> {
+        Ok(Payload { refs: self.refs.iter().map(map).collect::<Result<_, _>>()?, text: self.text.clone() })
+    }
+
+    /// Returns the payload in brackets: a value as the only argument, or arguments as an array.
+    pub(crate) fn in_brackets(self) -> Self {
+        let mut text = Text::with_capacity(self.text.len() + 2);
+        text.push('[');
+        text.push_str(&self.text);
+        text.push(']');
+        Self { text, refs: self.refs }
+    }
+
+    /// Returns a cursor before the text.
+    pub(crate) fn cursor(&self) -> Cursor<'_> {
+        Cursor::with_placeholders(&self.text)
+    }
+
+    /// Returns the text before each placeholder with the reference there, and at last the text
+    /// behind the last placeholder with none.
+    pub(crate) fn segments(&self) -> impl Iterator<Item = (&str, Option<&R>)> {
+        let mut refs = self.refs.iter();
+        let mut rest = Some(self.text.as_str());
+        std::iter::from_fn(move || {
+            let text = rest.take()?;
+            let Some(of) = refs.next() else { return Some((text, None)) };
+            let (before, behind) = text.split_once(PLACEHOLDER).unwrap_or((text, ""));
+            rest = Some(behind);
+            Some((before, Some(of)))
+        })
+    }
+
+    /// Returns the reference of the placeholder at byte `at` of the text.
+    pub(crate) fn ref_at(&self, at: usize) -> Option<&R> {
+        self.refs.get(placeholders(self.text.get(..at)?))
+    }
+}
+
+impl<R: Copy> Payload<R> {
+    /// Returns a part of the payload: `text`, which begins at byte `at`, and its references.
+    pub(crate) fn part(&self, at: usize, text: &str) -> Self {
+        let before = self.text.get(..at).map_or(0, placeholders);
+        self.parts(before, [text]).next().unwrap_or_else(Self::undefined)
+    }
+
+    /// Returns the parts of the payload that have these texts, which follow each other and leave
+    /// out no placeholder but the first `before`.
+    pub(crate) fn parts<'t>(
+        &self,
+        before: usize,
+        texts: impl IntoIterator<Item = &'t str>,
+    ) -> impl Iterator<Item = Self> {
+        let mut refs = self.refs.iter().copied().skip(before);
+        texts
+            .into_iter()
+            .map(move |text| Self { text: text.into(), refs: refs.by_ref().take(placeholders(text)).collect() })
     }
 }
 
 impl<R> Default for Payload<R> {
     fn default() -> Self {
-        Self::plain("")
+        Self { text: Text::const_new(""), refs: Vec::new() }
     }
+}
+
+/// A payload that is being put together.
+#[derive(Debug)]
+pub(crate) struct PayloadBuilder<R> {
+    text: Text,
+    refs: Vec<R>,
+}
+
+impl<R> PayloadBuilder<R> {
+    pub(crate) fn new() -> Self {
+        Self::with_capacity(0)
+    }
+
+    /// Creates a builder with room for a text of so many bytes.
+    pub(crate) fn with_capacity(bytes: usize) -> Self {
+        Self { text: Text::with_capacity(bytes), refs: Vec::new() }
+    }
+
+    /// Appends text without placeholders: JSON that a cursor has read, or a constant.
+    pub(crate) fn push_json(&mut self, json: &str) {
+        debug_assert!(!has_placeholder(json), "JSON has no placeholders");
+        self.text.push_str(json);
+    }
+
+    /// Appends a capability.
+    pub(crate) fn push_capability(&mut self, of: R) {
+        self.text.push_str(PLACEHOLDER);
+        self.refs.push(of);
+    }
+
+    /// Appends another payload.
+    pub(crate) fn push_payload(&mut self, part: Payload<R>) {
+        self.text.push_str(&part.text);
+        self.refs.extend(part.refs);
+    }
+
+    /// Returns the number of bytes that the text has so far.
+    pub(crate) fn text_len(&self) -> usize {
+        self.text.len()
+    }
+
+    /// Returns the references that were appended.
+    pub(crate) fn into_refs(self) -> Vec<R> {
+        self.refs
+    }
+
+    /// Returns the payload.
+    ///
+    /// # Errors
+    /// Something that was appended as JSON has a placeholder.
+    pub(crate) fn finish(self) -> Result<Payload<R>, PlaceholderMismatch> {
+        Payload::assembled(self.text, self.refs)
+    }
+}
+
+/// Returns the number of placeholders in the text of a payload or a part of it.
+pub(crate) fn placeholders(text: &str) -> usize {
+    memchr_iter(PLACEHOLDER_BYTE, text.as_bytes()).count()
+}
+
+/// Returns whether the text of a payload, or a part of it, has placeholders.
+pub(crate) fn has_placeholder(text: &str) -> bool {
+    memchr(PLACEHOLDER_BYTE, text.as_bytes()).is_some()
 }

@@ -9,7 +9,7 @@ use super::bigint::EXACT_MAX;
 use super::scope::Scope;
 use super::ser_parts::{Items, Map};
 use super::writer::Writer;
-use super::{Cap, DEPTH_MAX, EncodeError, HOLE, Payload, special};
+use super::{Cap, DEPTH_MAX, EncodeError, Payload, special};
 
 /// Integers beyond this are no longer all different as doubles.
 const INTEGER_MAX: u128 = 1 << 53;
@@ -47,8 +47,7 @@ fn run<T: Serialize + ?Sized>(value: &T, mode: Mode) -> Result<Payload<Cap>, Enc
     if args {
         out.text.push(']');
     }
-    let refs = out.refs(scope.journal())?;
-    Ok(Payload { text: out.finish(), refs })
+    out.finish(scope.journal())
 }
 
 /// How the place that is written reads its value.
@@ -97,8 +96,8 @@ impl<'w> Serializer<'w> {
         if self.plain() || self.out.in_error {
             return Err(EncodeError::LostCapability);
         }
-        self.out.holes.push(ticket);
-        self.literal(HOLE)
+        self.out.capability(ticket);
+        Ok(())
     }
 
     fn items(self, open: &str, close: &'static str) -> Items<'w> {
@@ -188,10 +187,6 @@ impl<'w> ser::Serializer for Serializer<'w> {
     }
 
     fn serialize_str(self, text: &str) -> Result<(), EncodeError> {
-        if text == "@" && self.plain() {
-            // A plain array of just this string would be taken for a hole.
-            return self.literal("\"\\u0040\"");
-        }
         self.out.string(text)
     }
 

@@ -7,8 +7,8 @@ use base64::Engine as _;
 use base64::alphabet::{STANDARD, URL_SAFE};
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
+use super::DecodeError;
 use super::de::Decoder;
-use super::{DecodeError, HOLE};
 
 /// The head of a value; the cursor stands behind it, inside of what it opens.
 #[derive(Debug)]
@@ -19,6 +19,8 @@ pub(super) enum Shape<'de> {
     Text(Cow<'de, str>),
     Array,
     Object,
+    /// With its index among those of the payload.
+    Capability(usize),
     Special(Tag),
 }
 
@@ -27,8 +29,6 @@ pub(super) enum Shape<'de> {
 pub(super) enum Tag {
     Undefined,
     Double(f64),
-    /// With its number in the text.
-    Hole(usize),
     BigInt,
     Date,
     Bytes,
@@ -64,7 +64,6 @@ impl Tag {
     pub(super) fn letter(self) -> char {
         match self {
             Self::Undefined | Self::Double(_) => '?',
-            Self::Hole(_) => 'c',
             Self::BigInt => 'n',
             Self::Date => 'd',
             Self::Bytes => 'b',
@@ -87,10 +86,10 @@ impl fmt::Display for Shape<'_> {
             Self::Text(_) => "a string",
             Self::Array => "an array",
             Self::Object => "an object",
+            Self::Capability(_) => "a capability",
             Self::Special(tag) => match tag {
                 Tag::Undefined => "undefined",
                 Tag::Double(n) => return write!(f, "the number {n}"),
-                Tag::Hole(_) => "a capability",
                 Tag::BigInt => "a bigint",
                 Tag::Date => "a date",
                 Tag::Bytes => "bytes",
@@ -120,19 +119,22 @@ impl<'de> Decoder<'de> {
             Some(b'n') if cursor.literal("null") => Shape::Null,
             Some(b't') if cursor.literal("true") => Shape::Bool(true),
             Some(b'f') if cursor.literal("false") => Shape::Bool(false),
+            _ if cursor.take_placeholder() => self.open_capability()?,
             _ => return Err(cursor.error("expected a value").into()),
         })
     }
 
-    fn open_array(&mut self) -> Result<Shape<'de>, DecodeError> {
-        let cursor = &mut self.cursor;
-        let start = cursor.at();
-        cursor.expect(b'[')?;
-        let is_hole = cursor.text()[start..].starts_with(HOLE);
-        if self.json && is_hole {
-            // A session escapes the string in plain JSON of a peer, so that this is no hole.
+    fn open_capability(&mut self) -> Result<Shape<'de>, DecodeError> {
+        if self.json {
             return Err(DecodeError::new("a capability cannot stand in plain JSON"));
         }
+        self.capabilities += 1;
+        Ok(Shape::Capability(self.capabilities - 1))
+    }
+
+    fn open_array(&mut self) -> Result<Shape<'de>, DecodeError> {
+        let cursor = &mut self.cursor;
+        cursor.expect(b'[')?;
         if self.json || cursor.take(b'[') {
             return Ok(Shape::Array);
         }
@@ -140,14 +142,6 @@ impl<'de> Decoder<'de> {
             return Err(cursor.error("an array must be escaped or tagged").into());
         }
         let name = cursor.string()?;
-        if name == "@" {
-            // `skip` finds holes by their text, so no other spelling may count as one.
-            if !is_hole {
-                return Err(DecodeError::new("malformed capability"));
-            }
-            self.holes += 1;
-            return Ok(Shape::Special(Tag::Hole(self.holes - 1)));
-        }
         match Tag::parse(&name) {
             Some(tag) => Ok(Shape::Special(tag)),
             None => Err(DecodeError::new(format_args!("unknown special value {name:.40?}"))),

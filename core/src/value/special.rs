@@ -26,6 +26,9 @@ pub(super) const BLOB: &str = "$bowline::blob";
 pub(super) const REQUEST: &str = "$bowline::request";
 pub(super) const RESPONSE: &str = "$bowline::response";
 
+/// The tag of a capability, whose only field is its ticket.
+pub(super) const CAPABILITY_TAG: char = 'c';
+
 /// The newtype name under which a reader asks for a special.
 pub(super) const ANY: &str = "$bowline::any";
 
@@ -49,7 +52,7 @@ pub(super) fn takes_plain_forms() -> bool {
 pub(super) fn read_fields<'de, A: SeqAccess<'de>>(tag: char, seq: A) -> Result<Value, A::Error> {
     let mut fields = Fields(seq);
     match tag {
-        'c' => fields.cap(),
+        CAPABILITY_TAG => fields.cap(),
         'n' => fields.bigint(),
         'd' => fields.date(),
         'b' => fields.bytes(),

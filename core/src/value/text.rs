@@ -9,6 +9,8 @@ use std::borrow::Cow;
 
 use memchr::memchr2;
 
+use super::payload::PLACEHOLDER_BYTE;
+
 /// Text that is not JSON, or not the JSON that is due.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what} at byte {at}")]
@@ -81,11 +83,24 @@ impl Nesting {
 pub(crate) struct Cursor<'a> {
     text: &'a str,
     at: usize,
+    /// A placeholder is a value. False for text from outside.
+    placeholders: bool,
 }
 
 impl<'a> Cursor<'a> {
+    /// Creates a cursor before JSON text, in which a placeholder is an error.
     pub(crate) fn new(text: &'a str) -> Self {
-        Self { text, at: 0 }
+        Self { text, at: 0, placeholders: false }
+    }
+
+    /// Creates a cursor before the text of a payload.
+    pub(super) fn with_placeholders(text: &'a str) -> Self {
+        Self { text, at: 0, placeholders: true }
+    }
+
+    /// Steps over a placeholder if it comes next.
+    pub(super) fn take_placeholder(&mut self) -> bool {
+        self.placeholders && self.take(PLACEHOLDER_BYTE)
     }
 
     /// The next byte that is not white space, which is where the cursor then stands.
@@ -331,11 +346,12 @@ impl<'a> Cursor<'a> {
         Ok(self.expect(b':')?)
     }
 
-    /// Steps over null, true, false or a number.
+    /// Steps over null, true, false, a number, or in the text of a payload a placeholder.
     pub(crate) fn scalar(&mut self) -> Result<(), TextError> {
         match self.peek() {
             Some(b'-' | b'0'..=b'9') => self.number().map(drop),
             Some(_) if self.literal("null") || self.literal("true") || self.literal("false") => Ok(()),
+            Some(PLACEHOLDER_BYTE) if self.take_placeholder() => Ok(()),
             Some(_) => Err(self.error("expected a value")),
             None => Err(self.error("unexpected end")),
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::scope::Journal;
 use super::text::plain_bytes;
-use super::{Cap, EncodeError, Text};
+use super::{Cap, EncodeError, PLACEHOLDER, Payload, Text};
 
 /// Texts of up to so many bytes are copied from where they were written, which is used again.
 const SPARE_BYTES: usize = 1 << 10;
@@ -18,8 +18,8 @@ thread_local! {
 #[derive(Debug, Default)]
 pub(super) struct Writer {
     pub(super) text: String,
-    /// The tickets of the holes, in the order of the text.
-    pub(super) holes: Vec<u32>,
+    /// The tickets of the placeholders, in the order of the text.
+    tickets: Vec<u32>,
     /// Inside the properties of an error, which carry no capabilities.
     pub(super) in_error: bool,
     /// A property of an error was left out, perhaps with capabilities in it.
@@ -32,29 +32,37 @@ impl Writer {
         Self { text: SPARE.try_with(Cell::take).unwrap_or_default(), ..Self::default() }
     }
 
-    /// The text, in as much room as it needs.
-    pub(super) fn finish(mut self) -> Text {
+    /// Returns what was written, with the capabilities that the journal has for its placeholders.
+    pub(super) fn finish(mut self, journal: Journal) -> Result<Payload<Cap>, EncodeError> {
+        let refs = self.refs(journal)?;
+        let text = self.take_text();
+        Payload::assembled(text, refs).map_err(|_| EncodeError::LostCapability)
+    }
+
+    /// Returns the text, in as much room as it needs.
+    fn take_text(&mut self) -> Text {
         if self.text.len() > SPARE_BYTES {
-            return self.text.into();
+            return std::mem::take(&mut self.text).into();
         }
         let text = Text::from(&self.text);
         self.text.clear();
+        let spare_text = std::mem::take(&mut self.text);
         // Refused means that the thread ends.
-        let _gone = SPARE.try_with(|spare| spare.set(self.text));
+        let _gone = SPARE.try_with(|spare| spare.set(spare_text));
         text
     }
 
-    /// What the holes stand for. Holes need not come in the order of the journal: a type may
-    /// serialize its parts into a buffer first and emit them later.
-    pub(super) fn refs(&self, journal: Journal) -> Result<Vec<Cap>, EncodeError> {
-        let in_order = journal.iter().map(|(ticket, _)| ticket).eq(&self.holes);
+    /// Returns what the placeholders stand for. They need not be in the order of the journal: a
+    /// type may serialize its parts into a buffer first and emit them later.
+    fn refs(&self, journal: Journal) -> Result<Vec<Cap>, EncodeError> {
+        let in_order = journal.iter().map(|(ticket, _)| ticket).eq(&self.tickets);
         if in_order {
             return Ok(journal.into_iter().map(|(_, cap)| cap).collect());
         }
         let mut unused: BTreeMap<_, _> = journal.into_iter().map(|(ticket, cap)| (ticket, (cap, false))).collect();
-        let mut refs = Vec::with_capacity(self.holes.len());
-        for hole in &self.holes {
-            let (cap, used) = unused.get_mut(hole).ok_or(EncodeError::LostCapability)?;
+        let mut refs = Vec::with_capacity(self.tickets.len());
+        for ticket in &self.tickets {
+            let (cap, used) = unused.get_mut(ticket).ok_or(EncodeError::LostCapability)?;
             *used = true;
             refs.push(cap.clone());
         }
@@ -63,6 +71,12 @@ impl Writer {
         } else {
             Err(EncodeError::LostCapability)
         }
+    }
+
+    /// Writes the placeholder of a capability.
+    pub(super) fn capability(&mut self, ticket: u32) {
+        self.tickets.push(ticket);
+        self.text.push_str(PLACEHOLDER);
     }
 
     /// A string as `JSON.stringify` writes it.

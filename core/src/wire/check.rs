@@ -5,12 +5,26 @@ use std::collections::HashMap;
 
 use super::WireError;
 use crate::limits::Limits;
+use crate::value::Payload;
 use crate::value::text::{Cursor, TextError, Watch};
 
 /// Checks that `text` is one JSON value within `limits`. What comes back is the text to read:
 /// the same, or a copy in which of several members with one name only the last is left, as
 /// JavaScript reads it.
 pub(crate) fn check<'a>(text: &'a str, limits: &Limits) -> Result<Cow<'a, str>, WireError> {
+    let repeats = walk(&mut Cursor::new(text), limits)?;
+    if repeats { Ok(Cow::Owned(without_repeats(text)?)) } else { Ok(Cow::Borrowed(text)) }
+}
+
+/// Checks that the text of a payload is one value within `limits`.
+pub(crate) fn check_payload<R>(payload: &Payload<R>, limits: &Limits) -> Result<(), WireError> {
+    walk(&mut payload.cursor(), limits).map(drop)
+}
+
+/// Steps over the one value of a text within `limits`. Returns whether an object in it has
+/// several members with one name.
+fn walk<'a>(cursor: &mut Cursor<'a>, limits: &Limits) -> Result<bool, WireError> {
+    let text = cursor.text();
     if text.len() > limits.message_bytes {
         return Err(WireError::limit("bytes of a message", limits.message_bytes));
     }
@@ -19,10 +33,9 @@ pub(crate) fn check<'a>(text: &'a str, limits: &Limits) -> Result<Cow<'a, str>, 
         return Err(WireError::limit("UTF-16 units of a message", limits.message_units));
     }
     let mut bounds = Bounds { limits, nodes: 0, keys: Vec::new(), objects: Vec::new(), repeats: false };
-    let mut cursor = Cursor::new(text);
     cursor.walk(&mut bounds)?;
     cursor.end()?;
-    if bounds.repeats { Ok(Cow::Owned(without_repeats(text)?)) } else { Ok(Cow::Borrowed(text)) }
+    Ok(bounds.repeats)
 }
 
 /// An array is two brackets on the wire, and a message wraps a value in a few more.

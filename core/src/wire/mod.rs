@@ -6,11 +6,12 @@ mod data;
 mod message;
 mod write;
 
-pub(crate) use check::check;
+pub(crate) use check::{check, check_payload};
 pub(crate) use data::{DataError, check_data, check_url, header_pairs, is_blocked_name};
 pub(crate) use message::{CALL, Message, integer, parse, parse_integers, path};
 pub(crate) use write::{coded_error_text, error_text, integer_len, path_len, push_integer, push_integers, push_path};
 
+use crate::value::PlaceholderMismatch;
 use crate::value::text::TextError;
 
 /// Why a message ends the session. Becomes the error of the `abort` we send.
@@ -53,6 +54,13 @@ impl WireError {
 impl From<TextError> for WireError {
     fn from(error: TextError) -> Self {
         Self { name: "SyntaxError", message: error.to_string() }
+    }
+}
+
+/// A fault of this process, which ends the session that it is in.
+impl From<PlaceholderMismatch> for WireError {
+    fn from(mismatch: PlaceholderMismatch) -> Self {
+        Self::error(format!("internal error: {mismatch}"))
     }
 }
 

@@ -9,7 +9,7 @@ use bowline_core::limits::Limits;
 use bowline_core::link::{Attachment, Features, Left, LinkRules, Role};
 use bowline_core::session::{Delivery, Kind, Outcome, Outgoing, Output, Path, Recipe, Ref, Session, Step};
 use bowline_core::time::Time;
-use bowline_core::value::{HOLE, Payload};
+use bowline_core::value::{PLACEHOLDER, Payload};
 use serde_json::Value;
 
 use super::dice::Dice;
@@ -179,7 +179,7 @@ impl Client {
         let session = &mut self.endpoint.session;
         self.callbacks.clear();
         for target in restored.revived.targets.into_iter().filter(|target| target.0 != 0) {
-            let number = session.recipe(target).map_or(LOST, |recipe| recipe.params.text.parse().expect("a number"));
+            let number = session.recipe(target).map_or(LOST, |recipe| recipe.params.text().parse().expect("a number"));
             self.callbacks.insert(target, number);
         }
         self.held.truncate(1);
@@ -217,12 +217,13 @@ impl Client {
             is_ordered &= held.object.is_some();
             refs.push(held.of);
         }
-        let holes = vec![HOLE; refs.len()].join(",");
+        let holes = vec![PLACEHOLDER; refs.len()].join(",");
         let expected = on.object.map_or_else(|| "null".to_owned(), |object| object.to_string());
-        let args = Payload {
-            text: format!("[{call},{expected},{is_ordered},{callback},[[{holes}]]]").into(),
-            refs: refs.iter().map(|&of| Outgoing { of, path: Path::new() }).collect(),
-        };
+        let args = Payload::new(
+            format!("[{call},{expected},{is_ordered},{callback},[[{holes}]]]"),
+            refs.iter().map(|&of| Outgoing { of, path: Path::new() }).collect(),
+        )
+        .unwrap();
         let path = if on.object.is_none() { vec![Step::Name("cap".into())] } else { Vec::new() };
         let path = [path, vec![Step::Name(name.into())]].concat();
         let session = &mut self.endpoint.session;
@@ -325,14 +326,14 @@ impl Client {
     fn called_back(&mut self, Delivery { call, target, args, .. }: Delivery) {
         let args = args.expect("callbacks are called");
         let callback = self.callbacks.get(&target).copied().expect("I9 a callback is there while the server has it");
-        let said: Value = serde_json::from_str(&args.text).expect("arguments are JSON");
+        let said: Value = serde_json::from_str(&args.text().replace(PLACEHOLDER, "null")).expect("arguments are JSON");
         if callback == LOST {
             let reason = "[\"error\",\"Error\",\"it is lost\"]";
             return self.endpoint.session.settle(call, Err(Payload::plain(reason)));
         }
         assert_eq!(said[0].as_u64(), Some(callback), "I7 a callback is the one that was given");
         self.heard.insert(callback);
-        args.refs.into_iter().for_each(|of| self.endpoint.session.release(of));
+        args.into_refs().into_iter().for_each(|of| self.endpoint.session.release(of));
         self.endpoint.session.settle(call, Ok(Payload::plain(callback.to_string())));
     }
 
@@ -344,8 +345,8 @@ impl Client {
                 End::Answered
             }
             Outcome::Rejected(reason) => {
-                let code = reason.text.split("\"code\":\"").nth(1).and_then(|rest| rest.split('"').next());
-                End::Failed(code.map_or_else(|| reason.text.clone().into(), str::to_owned))
+                let code = reason.text().split("\"code\":\"").nth(1).and_then(|rest| rest.split('"').next());
+                End::Failed(code.map_or_else(|| reason.text().to_owned().into(), str::to_owned))
             }
             Outcome::Lost(closed) => panic!("the session was lost: {closed:?}"),
         };
@@ -355,8 +356,8 @@ impl Client {
 
     /// `{"cap": $, "object": n}`, or data.
     fn take_in(&mut self, value: Payload<Ref>) {
-        let said: Value = serde_json::from_str(&value.text).expect("results are JSON");
-        for &of in &value.refs {
+        let said: Value = serde_json::from_str(&value.text().replace(PLACEHOLDER, "null")).expect("results are JSON");
+        for &of in value.refs() {
             let object = said["object"].as_u64().expect("objects are named");
             if let Ref::Import(id) = of {
                 let before = self.seen.insert(id.0, object);

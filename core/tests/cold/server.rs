@@ -10,7 +10,7 @@ use bowline_core::limits::Limits;
 use bowline_core::link::{Attachment, LinkRules, Role};
 use bowline_core::session::{Delivery, Kind, Outgoing, Output, Path, Recipe, Ref, Step};
 use bowline_core::time::Time;
-use bowline_core::value::{HOLE, Payload};
+use bowline_core::value::{PLACEHOLDER, Payload};
 use serde_json::Value;
 
 use super::client::Method;
@@ -73,8 +73,9 @@ pub(crate) fn lives(recipe: Option<&Recipe>, kind: Kind, outside: &Outside, auth
 
 /// The object that a recipe makes, and the callback that it names.
 fn identity(recipe: &Recipe) -> (u64, Option<(Ref, u64)>) {
-    let params: Value = serde_json::from_str(&recipe.params.text).expect("it was written by us");
-    let callback = recipe.params.refs.first().map(|&of| (of, params[1].as_u64().expect("callbacks are named")));
+    let params: Value =
+        serde_json::from_str(&recipe.params.text().replace(PLACEHOLDER, "null")).expect("it was written by us");
+    let callback = recipe.params.refs().first().map(|&of| (of, params[1].as_u64().expect("callbacks are named")));
     (params[0].as_u64().expect("objects are named"), callback)
 }
 
@@ -155,7 +156,8 @@ impl Server {
         let Some(Step::Name(name)) = path.first() else { panic!("a call has a name") };
         let (method, _) = Method::ALL.into_iter().find(|(_, of)| name == of).expect("only these are called");
         if id.0 > 0 {
-            let said: Value = serde_json::from_str(&args.text).expect("arguments are JSON");
+            let said: Value =
+                serde_json::from_str(&args.text().replace(PLACEHOLDER, "null")).expect("arguments are JSON");
             let number = said[0].as_u64().expect("calls are numbered");
             let before = *outside.pushes.entry(id.0).or_insert(number);
             assert_eq!(before, number, "I7 two calls have the same name, {id}");
@@ -167,7 +169,7 @@ impl Server {
         };
         if let Some(code) = refused {
             self.reject(call, &code);
-            return args.refs.into_iter().for_each(|of| self.endpoint.session.release(of));
+            return args.into_refs().into_iter().for_each(|of| self.endpoint.session.release(of));
         }
         self.carry_out(call, method, &object, args, outside);
     }
@@ -180,7 +182,7 @@ impl Server {
         args: Payload<Ref>,
         outside: &mut Outside,
     ) {
-        let said: Value = serde_json::from_str(&args.text).expect("arguments are JSON");
+        let said: Value = serde_json::from_str(&args.text().replace(PLACEHOLDER, "null")).expect("arguments are JSON");
         let number = said[0].as_u64().expect("calls are numbered");
         if let Some(expected) = said[1].as_u64() {
             assert_eq!(object.id, expected, "I7 call {number} reached another object");
@@ -194,10 +196,10 @@ impl Server {
             assert!(*newest < number, "I13 call {number} on {} after {newest}", object.id);
             *newest = number.max(*newest);
         }
-        let callback = said[3].as_u64().map(|callback| (args.refs[0], callback));
+        let callback = said[3].as_u64().map(|callback| (args.refs()[0], callback));
         if method.is_idempotent() || method == Method::Slow {
             if method.is_idempotent() {
-                args.refs.iter().for_each(|&of| self.endpoint.session.retain(of));
+                args.refs().iter().for_each(|&of| self.endpoint.session.retain(of));
                 let path = Method::ALL.iter().filter(|(of, _)| *of == method);
                 let path = path.map(|(_, name)| Step::Name((*name).into())).collect();
                 let target = self.objects.iter().find(|(_, of)| of.id == object.id).map(|(&target, _)| target);
@@ -205,10 +207,10 @@ impl Server {
                 self.endpoint.session.keep_for_rerun(call, target, path, Some(args.clone()));
             }
             self.running.push(Running { call, method, callback: None, number });
-            return args.refs.into_iter().for_each(|of| self.endpoint.session.release(of));
+            return args.into_refs().into_iter().for_each(|of| self.endpoint.session.release(of));
         }
         let kept = usize::from(callback.is_some());
-        args.refs.into_iter().skip(kept).for_each(|of| self.endpoint.session.release(of));
+        args.into_refs().into_iter().skip(kept).for_each(|of| self.endpoint.session.release(of));
         self.running.push(Running { call, method, callback, number });
     }
 
@@ -254,17 +256,18 @@ impl Server {
             let params = match callback {
                 Some((of, number)) => {
                     session.retain(of);
-                    Payload { text: format!("[{id},{number},{HOLE}]").into(), refs: vec![of] }
+                    Payload::new(format!("[{id},{number},{PLACEHOLDER}]"), vec![of]).unwrap()
                 }
                 None => Payload::plain(format!("[{id},null]")),
             };
             session.set_recipe(target, Recipe { restorer: "object".to_owned(), version: 1, params });
         }
         self.objects.insert(target, Object { id, callback, lost: None, forbidden: false });
-        let result = Payload {
-            text: format!("{{\"cap\":{HOLE},\"object\":{id}}}").into(),
-            refs: vec![Outgoing { of: Ref::Target(target), path: Path::new() }],
-        };
+        let result = Payload::new(
+            format!("{{\"cap\":{PLACEHOLDER},\"object\":{id}}}"),
+            vec![Outgoing { of: Ref::Target(target), path: Path::new() }],
+        )
+        .unwrap();
         session.settle(call, Ok(result));
         session.release(Ref::Target(target));
     }

@@ -127,9 +127,9 @@ fn busy() -> (Endpoint, Attached) {
     let calls = (server.session.poll_output(), server.session.poll_output());
     let (Some(Output::Deliver(a)), Some(Output::Deliver(b))) = calls else { panic!("no calls") };
     let target = server.session.new_target(Kind::Object);
-    let object = Payload::hole(Outgoing { of: Ref::Target(target), path: Path::new() });
+    let object = Payload::capability(Outgoing { of: Ref::Target(target), path: Path::new() });
     server.session.settle(a.call, Ok(object));
-    let error = Payload { text: r#"["error","Error","no"]"#.into(), refs: Vec::new() };
+    let error = Payload::plain(r#"["error","Error","no"]"#);
     server.session.settle(b.call, Err(error));
     for pull in [r#"["pull",1]"#, r#"["pull",2]"#] {
         server.handle_text(attached.attachment, at(9_200), pull);
@@ -210,7 +210,7 @@ fn a_session_that_is_closed_waits_for_its_calls() {
     assert!(server.is_closing() && server.asks() && !server.session.is_closed());
     server.handle_text(attached.attachment, at(3), r#"["push",["pipeline",0,["late"],[]]]"#);
     assert_eq!(server.session.poll_output(), None, "nothing is taken in any more");
-    server.session.settle(a.call, Ok(Payload { text: "1".into(), refs: Vec::new() }));
+    server.session.settle(a.call, Ok(Payload::plain("1")));
     assert_eq!(server.session.calls_running(), 0);
     server.finish_closing();
     assert_eq!(written(&mut server, attached).last().unwrap(), r#"{"type":"session.closed","reason":"done"}"#);

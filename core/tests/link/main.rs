@@ -33,7 +33,7 @@ fn end(role: Role, rules: LinkRules) -> (Endpoint, Attached) {
 
 fn call(endpoint: &mut Endpoint, text: &str) -> Ref {
     let session = &mut endpoint.session;
-    let args = Payload { text: format!("[{text:?}]").into(), refs: Vec::new() };
+    let args = Payload::plain(format!("[{text:?}]"));
     session.call(session.main(), &[Step::Name("f".into())], Some(args))
 }
 
@@ -323,7 +323,7 @@ fn without_a_link_bytes_are_those_of_a_plain_session() {
     let transport = plain.attach_plain();
     let mut session = bowline_core::session::Session::new(Limits::default(), true);
     call(&mut plain, "a");
-    let args = Payload { text: "[\"a\"]".into(), refs: Vec::new() };
+    let args = Payload::plain("[\"a\"]");
     session.call(session.main(), &[Step::Name("f".into())], Some(args));
     for text in [r#"["push",["pipeline",0,["g"],[]]]"#, "[\"pull\",1]", "{}"] {
         plain.handle_text(transport, at(1), text);

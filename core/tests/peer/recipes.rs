@@ -137,6 +137,7 @@ async fn each_way_to_fail_has_its_code() {
         (stored("account", 2, "7"), ErrorCode::RestoreFailed),
         (stored("account", 2, "{]"), ErrorCode::RestoreFailed),
         (stored("account", 2, r#"{"owner":"a","parent":["@"]}"#), ErrorCode::RestoreFailed),
+        (stored("account", 2, "{\"owner\":\"a\",\"parent\":\u{1a}}"), ErrorCode::RestoreFailed),
     ] {
         let error = owner(&restorers.restore(&ctx("ann"), &recipe)).await.unwrap_err();
         assert_eq!(error.code(), Some(code), "{recipe:?}: {error}");

@@ -82,7 +82,13 @@ async fn variables_come_back_with_what_they_refer_to() {
 fn kept_variables_that_could_not_have_been_set_are_refused() {
     let restorers = Arc::new(Restorers::new());
     let long = format!(r#"[{{"n":"a","x":"[[{}]]"}}]"#, vec!["0"; 1_001].join(","));
-    for kept in [r#"[{"n":"","x":"1"}]"#, r#"[{"n":"a","x":"{]"}]"#, r#"[{"n":"a","x":"[\"@\"]"}]"#, &long] {
+    for kept in [
+        r#"[{"n":"","x":"1"}]"#,
+        r#"[{"n":"a","x":"{]"}]"#,
+        r#"[{"n":"a","x":"[\"@\"]"}]"#,
+        r#"[{"n":"a","x":"\u001a"}]"#,
+        &long,
+    ] {
         let stored: StoredVars = serde_json::from_str(kept).unwrap();
         assert!(Vars::restored(stored, &restorers, &ctx("ann")).is_err(), "{kept}");
     }

@@ -6,7 +6,7 @@ use bowline_core::id::{PromiseId, TargetId, WaitId};
 use bowline_core::session::{
     Closed, Delivery, Kind, Outcome, Outgoing, Output, Path, Recipe, Ref, Revived, Session, Snapshot, Stats, Step,
 };
-use bowline_core::value::{HOLE, Payload};
+use bowline_core::value::{PLACEHOLDER, Payload};
 
 /// One end of a session and its objects.
 #[derive(Debug)]
@@ -50,13 +50,13 @@ enum Object {
 }
 
 pub(crate) fn hole(of: Ref) -> Payload<Outgoing> {
-    Payload::hole(Outgoing { of, path: Path::new() })
+    Payload::capability(Outgoing { of, path: Path::new() })
 }
 
 /// A payload with a hole for every `$` in `text`.
 pub(crate) fn payload(text: &str, refs: &[Ref]) -> Payload<Outgoing> {
     let refs = refs.iter().map(|&of| Outgoing { of, path: Path::new() }).collect();
-    Payload { text: text.replace('$', HOLE).into(), refs }
+    Payload::new(text.replace('$', PLACEHOLDER), refs).unwrap()
 }
 
 pub(crate) fn path(dotted: &str) -> Path {
@@ -176,8 +176,8 @@ impl App {
         let target = self.session.new_target(kind);
         if let (Object::Counter(n), true) = (&object, self.is_durable) {
             self.kept.iter().for_each(|&of| self.session.retain(of));
-            let holes = vec![HOLE; self.kept.len()].join(",");
-            let params = Payload { text: format!("[{n},[[{holes}]]]").into(), refs: self.kept.clone() };
+            let holes = vec![PLACEHOLDER; self.kept.len()].join(",");
+            let params = Payload::new(format!("[{n},[[{holes}]]]"), self.kept.clone()).unwrap();
             self.session.set_recipe(target, Recipe { restorer: "counter".into(), version: 1, params });
         }
         self.objects.insert(target, object);
@@ -187,12 +187,12 @@ impl App {
     fn end_wait(&mut self, wait: WaitId, outcome: Outcome) {
         let text = match outcome {
             Outcome::Resolved(value) => {
-                self.received.extend(&value.refs);
-                value.text.replace(HOLE, "$")
+                self.received.extend(value.refs());
+                value.text().replace(PLACEHOLDER, "$")
             }
             Outcome::Rejected(reason) => {
-                self.received.extend(&reason.refs);
-                format!("!{}", reason.text)
+                self.received.extend(reason.refs());
+                format!("!{}", reason.text())
             }
             Outcome::Lost(closed) => format!("lost: {}", closed.message),
         };
@@ -205,12 +205,12 @@ impl App {
         let object = object.expect("deliveries name live objects");
         let name = delivery.path.iter().map(Step::to_string).collect::<Vec<_>>().join(".");
         let args = delivery.args.clone().unwrap_or_else(|| Payload::plain("[]"));
-        self.entered.push(format!("{name}{}", args.text.replace(HOLE, "$")));
+        self.entered.push(format!("{name}{}", args.text().replace(PLACEHOLDER, "$")));
         let call = delivery.call;
         if delivery.again && !self.runs_again {
             let text = r#"["error","Error","again",null,{"code":"CALL_OUTCOME_UNKNOWN"}]"#;
             self.session.settle(call, Err(Payload::plain(text)));
-            return args.refs.into_iter().for_each(|of| self.session.release(of));
+            return args.into_refs().into_iter().for_each(|of| self.session.release(of));
         }
         match (object, name.as_str(), &delivery.args) {
             (Object::Lost, ..) => {
@@ -244,7 +244,7 @@ impl App {
                 self.session.settle(call, Err(Payload::plain(text)));
             }
         }
-        for of in args.refs {
+        for of in args.into_refs() {
             self.session.release(of);
         }
     }
@@ -260,8 +260,8 @@ impl App {
             "boo" => Err(Payload::plain("\"boo\"")),
             "lst" => Ok(Payload::plain("[[1,2]]")),
             "take" => {
-                args.refs.iter().for_each(|&of| self.session.retain(of));
-                self.kept.extend(&args.refs);
+                args.refs().iter().for_each(|&of| self.session.retain(of));
+                self.kept.extend(args.refs());
                 Ok(Payload::plain("[\"undefined\"]"))
             }
             "drop" => {
@@ -272,8 +272,8 @@ impl App {
             "takeP" => Ok(Payload::plain("\"ok\"")),
             "slow" => return self.unfinished.push(call),
             "writeTo" => {
-                args.refs.iter().for_each(|&of| self.session.retain(of));
-                self.kept.extend(&args.refs);
+                args.refs().iter().for_each(|&of| self.session.retain(of));
+                self.kept.extend(args.refs());
                 return self.unfinished.push(call);
             }
             "sink" => return self.settle_with_new(call, Object::Sink, "$"),
@@ -288,11 +288,11 @@ impl App {
             }
             "cb" => {
                 let call_args = Payload::plain(format!("[{}]", number(args, 1)));
-                let answer = self.session.call(args.refs[0], &[], Some(call_args));
-                for &of in &args.refs {
+                let answer = self.session.call(args.refs()[0], &[], Some(call_args));
+                for &of in args.refs() {
                     self.session.retain(of);
                 }
-                self.session.release(args.refs[0]);
+                self.session.release(args.refs()[0]);
                 self.session.settle(call, Ok(hole(answer)));
                 return self.session.release(answer);
             }
@@ -309,7 +309,7 @@ impl App {
 }
 
 fn values(args: &Payload<Ref>) -> Vec<serde_json::Value> {
-    serde_json::from_str(&args.text).expect("arguments are JSON")
+    serde_json::from_str(&args.text().replace(PLACEHOLDER, "null")).expect("arguments are JSON")
 }
 
 fn number(args: &Payload<Ref>, at: usize) -> i64 {
@@ -319,5 +319,5 @@ fn number(args: &Payload<Ref>, at: usize) -> i64 {
 /// The first argument as a result, its references those of the arguments.
 fn first(args: &Payload<Ref>) -> Payload<Outgoing> {
     let text = values(args).first().map_or_else(|| "[\"undefined\"]".to_owned(), ToString::to_string);
-    Payload { text: text.into(), refs: args.refs.iter().map(|&of| Outgoing { of, path: Path::new() }).collect() }
+    Payload::new(text, args.refs().iter().map(|&of| Outgoing { of, path: Path::new() }).collect()).unwrap()
 }

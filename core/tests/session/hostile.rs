@@ -5,7 +5,7 @@
 use bowline_core::id::PromiseId;
 use bowline_core::limits::Limits;
 use bowline_core::session::{Closed, ClosedBy, Delivery, Kind, Outgoing, Output, Path, Ref, Session, Step};
-use bowline_core::value::{HOLE, Payload};
+use bowline_core::value::{PLACEHOLDER, Payload};
 
 /// An end that does odd but legal things with what it is asked.
 pub(crate) struct End {
@@ -82,7 +82,7 @@ impl End {
                 Output::Settled { outcome, .. } => {
                     use bowline_core::session::Outcome::{Lost, Rejected, Resolved};
                     match outcome {
-                        Resolved(payload) | Rejected(payload) => self.kept.extend(payload.refs),
+                        Resolved(payload) | Rejected(payload) => self.kept.extend(payload.into_refs()),
                         Lost(_) => {}
                     }
                 }
@@ -95,7 +95,7 @@ impl End {
             }
         }
         while let Some(text) = self.session.poll_transmit() {
-            assert!(!text.contains(HOLE), "a hole goes out: {text}");
+            assert!(!text.contains(PLACEHOLDER), "a placeholder goes out: {text}");
             assert!(text.starts_with('[') && text.ends_with(']'), "{text}");
         }
     }
@@ -109,25 +109,25 @@ impl End {
             return self.session.settle_from(call, value, path, 1, args);
         }
         let args = args.unwrap_or_else(|| Payload::plain("[]"));
-        let refs: Vec<Outgoing> = args.refs.iter().map(|&of| Outgoing { of, path: path.clone() }).collect();
-        match (name.as_str(), args.refs.first()) {
+        let refs: Vec<Outgoing> = args.refs().iter().map(|&of| Outgoing { of, path: path.clone() }).collect();
+        match (name.as_str(), args.refs().first()) {
             ("slow", _) => self.slow.push(call),
             ("cb", Some(&first)) => {
-                let answer = self.session.call(first, &path, Some(Payload { text: args.text, refs }));
+                let answer = self.session.call(first, &path, Some(Payload::new(args.text(), refs).unwrap()));
                 self.session.pull(answer, &[]);
-                self.session.settle(call, Ok(Payload::hole(Outgoing { of: answer, path: Path::new() })));
+                self.session.settle(call, Ok(Payload::capability(Outgoing { of: answer, path: Path::new() })));
                 self.kept.push(answer);
             }
             ("mk", _) => {
                 let kinds = [Kind::Object, Kind::Writable, Kind::Readable];
-                let of = Ref::Target(self.session.new_target(kinds[args.text.len() % 3]));
-                self.session.settle(call, Ok(Payload::hole(Outgoing { of, path: Path::new() })));
+                let of = Ref::Target(self.session.new_target(kinds[args.text().len() % 3]));
+                self.session.settle(call, Ok(Payload::capability(Outgoing { of, path: Path::new() })));
                 self.kept.push(of);
             }
-            ("err", _) => self.session.settle(call, Err(Payload { text: format!("[{}]", args.text).into(), refs })),
-            _ => self.session.settle(call, Ok(Payload { text: format!("[{}]", args.text).into(), refs })),
+            ("err", _) => self.session.settle(call, Err(Payload::new(format!("[{}]", args.text()), refs).unwrap())),
+            _ => self.session.settle(call, Ok(Payload::new(format!("[{}]", args.text()), refs).unwrap())),
         }
-        self.kept.extend(args.refs);
+        self.kept.extend(args.into_refs());
     }
 }
 

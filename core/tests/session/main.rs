@@ -6,6 +6,7 @@
 //! - `maps`: functions that are sent to where their input is
 //! - `operations`: two sessions, and everything they can do to each other in any order
 //! - `pair`: two sessions joined by a list of messages; what crossed is compared line by line
+//! - `placeholders`: data that resembles a capability
 //! - `programs`: arbitrary functions to map with
 //! - `snapshot`: snapshots that are not what a session was
 //! - `stored`: arbitrary text as a snapshot, and the corpus of the fuzz target
@@ -23,6 +24,7 @@ mod hostile;
 mod maps;
 mod operations;
 mod pair;
+mod placeholders;
 mod programs;
 mod refusals;
 mod replan;

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use bowline_core::id::{PromiseId, TargetId, WaitId};
 use bowline_core::limits::Limits;
 use bowline_core::session::{Kind, Outcome, Outgoing, Output, Path, Ref, Session, Stats, Step};
-use bowline_core::value::{HOLE, Payload};
+use bowline_core::value::{PLACEHOLDER, Payload};
 
 /// What is known of a reference. A result is made only of what cannot wait for it: two results
 /// that wait for each other wait forever, here as in JavaScript.
@@ -58,7 +58,7 @@ fn exchange(sides: &mut [Side; 2]) {
     for at in 0..2 {
         sides[at].react();
         while let Some(text) = sides[at].session.poll_transmit() {
-            assert!(!text.contains(HOLE), "a hole goes out: {text}");
+            assert!(!text.contains(PLACEHOLDER), "a placeholder goes out: {text}");
             sides[1 - at].arriving.push_back(text);
         }
     }
@@ -134,7 +134,7 @@ impl Side {
             }
             b'g' => self.keep(|session| session.call(on, &[Step::Name("x".into())], None)),
             b'm' => {
-                let captures: Vec<Outgoing> = self.payload(b | 1, None).refs.into_iter().take(1).collect();
+                let captures: Vec<Outgoing> = self.payload(b | 1, None).into_refs().into_iter().take(1).collect();
                 let captures = if captures.is_empty() { vec![outgoing(self.session.main(), 0)] } else { captures };
                 self.keep(|session| session.map(on, &[], &captures, MAPPERS[b % MAPPERS.len()].to_owned()));
             }
@@ -213,11 +213,11 @@ impl Side {
         let refs: Vec<Outgoing> =
             (0..b % 4).filter_map(|n| Some(outgoing(*known.get((b / 4 + n) % known.len().max(1))?, steps))).collect();
         let text = match (result, refs.as_slice()) {
-            (Some(_), [_]) => HOLE.to_owned(),
-            (Some(_), _) => format!("{{\"x\":[[{}]]}}", vec![HOLE; refs.len()].join(",")),
-            (None, _) => format!("[{}]", vec![HOLE; refs.len()].join(",")),
+            (Some(_), [_]) => PLACEHOLDER.to_owned(),
+            (Some(_), _) => format!("{{\"x\":[[{}]]}}", vec![PLACEHOLDER; refs.len()].join(",")),
+            (None, _) => format!("[{}]", vec![PLACEHOLDER; refs.len()].join(",")),
         };
-        Payload { text: text.into(), refs }
+        Payload::new(text, refs).unwrap()
     }
 
     fn react(&mut self) {
@@ -229,7 +229,7 @@ impl Side {
                         "a call on an object that was dropped"
                     );
                     self.owed.push((delivery.call, Grade::Result));
-                    let refs = delivery.args.into_iter().flat_map(|args| args.refs);
+                    let refs = delivery.args.into_iter().flat_map(Payload::into_refs);
                     self.held.extend(refs.map(|of| (of, Grade::Object)));
                 }
                 Output::Settled { wait, outcome } => {
@@ -237,11 +237,11 @@ impl Side {
                     self.waits.swap_remove(place.expect("a wait ends once, and not when it was forgotten"));
                     match outcome {
                         Outcome::Resolved(value) => {
-                            self.held.extend(value.refs.into_iter().map(|of| (of, Grade::Object)));
+                            self.held.extend(value.into_refs().into_iter().map(|of| (of, Grade::Object)));
                         }
                         // In a reason promises stay promises.
                         Outcome::Rejected(reason) => {
-                            self.held.extend(reason.refs.into_iter().map(|of| (of, Grade::Result)));
+                            self.held.extend(reason.into_refs().into_iter().map(|of| (of, Grade::Result)));
                         }
                         Outcome::Lost(closed) => panic!("a session of two that keep the protocol ends: {closed:?}"),
                     }

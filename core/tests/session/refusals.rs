@@ -83,7 +83,6 @@ fn expressions_that_are_none() {
         r#"["pipeline",0,["sq"],1]"#,
         r#"["pipeline",0,["sq"],null]"#,
         r#"["request","https://a/"]"#,
-        r#"["request","https://a/",{"cf":["@"]}]"#,
         r#"["request","https://a/",{"signal":1}]"#,
         r#"["response",null]"#,
         r#"["response",null,{"webSocket":1}]"#,

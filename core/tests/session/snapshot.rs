@@ -3,7 +3,7 @@
 
 use bowline_core::limits::Limits;
 use bowline_core::session::{Ref, Session, Snapshot};
-use bowline_core::value::Payload;
+use bowline_core::value::{PLACEHOLDER, Payload};
 use serde_json::Value;
 
 use super::app::{App, path, payload};
@@ -93,6 +93,8 @@ fn no_snapshot_does_harm() {
         Value::from(u64::MAX),
         Value::from(""),
         Value::from("[\"@\"]"),
+        Value::from(PLACEHOLDER),
+        Value::from("[[\u{1a},\u{1a}]]"),
         Value::from("["),
         Value::Null,
         Value::from(true),

@@ -3,7 +3,7 @@
 
 use bowline_core::limits::Limits;
 use bowline_core::session::{Outgoing, Ref};
-use bowline_core::value::Payload;
+use bowline_core::value::{PLACEHOLDER, Payload};
 
 use super::app::{hole, path, payload};
 use super::pair::{Pair, Scripted};
@@ -105,7 +105,7 @@ fn promise_argument() {
 fn property_of_a_result_as_an_argument() {
     let mut pair = Pair::new();
     let inner = pair.call("echo", plain(r#"[{"n":[[4,5]]}]"#));
-    let args = Payload { text: r#"[["@"]]"#.into(), refs: vec![Outgoing { of: inner, path: path("n.1") }] };
+    let args = Payload::new(format!("[{PLACEHOLDER}]"), vec![Outgoing { of: inner, path: path("n.1") }]).unwrap();
     let result = pair.call("sq", args);
     pair.client.session.release(inner);
     assert_eq!(pair.await_and_drop(result), "25");

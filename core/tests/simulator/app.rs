@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use bowline_core::endpoint::Endpoint;
 use bowline_core::id::{PromiseId, TargetId, WaitId};
 use bowline_core::session::{Closed, Delivery, Kind, Outcome, Outgoing, Output, Path, Ref, Session, Step};
-use bowline_core::value::{HOLE, Payload};
+use bowline_core::value::{PLACEHOLDER, Payload};
 
 use super::dice::Dice;
 
@@ -57,7 +57,7 @@ pub(crate) struct App {
 }
 
 fn hole(of: Ref) -> Payload<Outgoing> {
-    Payload::hole(Outgoing { of, path: Path::new() })
+    Payload::capability(Outgoing { of, path: Path::new() })
 }
 
 fn numbers(text: &str) -> Payload<Outgoing> {
@@ -151,7 +151,7 @@ impl App {
         let target = session.new_target(kind);
         self.objects.insert(target, object);
         let of = Outgoing { of: Ref::Target(target), path: Path::new() };
-        let args = Payload { text: format!("[{HOLE},{number}]").into(), refs: vec![of] };
+        let args = Payload::new(format!("[{PLACEHOLDER},{number}]"), vec![of]).unwrap();
         let result = session.call(session.main(), &named(method), Some(args));
         session.release(Ref::Target(target));
         self.expect(session, result, number.to_string());
@@ -196,7 +196,7 @@ impl App {
         let name = path.first().map(Step::to_string).unwrap_or_default();
         let args = args.unwrap_or_else(|| Payload::plain("[]"));
         let number: u64 =
-            args.text.trim_matches(['[', ']']).rsplit(',').next().unwrap_or_default().parse().unwrap_or(0);
+            args.text().trim_matches(['[', ']']).rsplit(',').next().unwrap_or_default().parse().unwrap_or(0);
         let is_main = target == Session::MAIN;
         match (self.objects.get_mut(&target), name.as_str()) {
             (None, "next") if is_main => {
@@ -216,7 +216,7 @@ impl App {
                 session.release(Ref::Target(target));
             }
             (None, "ask") if is_main => {
-                let answer = session.call(args.refs[0], &[], Some(numbers(&number.to_string())));
+                let answer = session.call(args.refs()[0], &[], Some(numbers(&number.to_string())));
                 session.settle(call, Ok(hole(answer)));
                 session.release(answer);
             }
@@ -227,8 +227,8 @@ impl App {
                 session.release(Ref::Promise(promise));
             }
             (None, "take") if is_main => {
-                let Ref::Target(source) = args.refs[0] else {
-                    self.fault = Some(format!("{:?} is no stream", args.refs));
+                let Ref::Target(source) = args.refs()[0] else {
+                    self.fault = Some(format!("{:?} is no stream", args.refs()));
                     return;
                 };
                 // Held until the stream has ended.
@@ -237,7 +237,7 @@ impl App {
             }
             (None, "fill") if is_main => {
                 // The pump keeps the hold.
-                self.pumps.push(Pump { into: args.refs[0], sent: 0, chunks: number });
+                self.pumps.push(Pump { into: args.refs()[0], sent: 0, chunks: number });
                 return session.settle(call, Ok(Payload::plain(number.to_string())));
             }
             (Some(Object::Counter(calls)), "count") => {
@@ -265,7 +265,7 @@ impl App {
             }
             (object, name) => self.fault = Some(format!("`{name}` is called on {object:?}")),
         }
-        for of in args.refs {
+        for of in args.into_refs() {
             session.release(of);
         }
     }
@@ -276,8 +276,8 @@ impl App {
             return;
         };
         match outcome {
-            Outcome::Resolved(value) if value.text == expects => {
-                value.refs.into_iter().for_each(|of| session.release(of));
+            Outcome::Resolved(value) if value.text() == expects => {
+                value.into_refs().into_iter().for_each(|of| session.release(of));
             }
             // Whether the session may be lost is asked elsewhere.
             Outcome::Lost(_) => {}

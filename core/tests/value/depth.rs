@@ -77,7 +77,7 @@ fn plain_json_has_its_own_levels() {
         };
         for (outer, inner) in [(0, 60), (255, 60)] {
             let value = read::<Value>(&text(outer, inner)).unwrap();
-            assert_eq!(encode(&value).unwrap().text, text(outer, inner));
+            assert_eq!(encode(&value).unwrap().text(), text(outer, inner));
         }
         assert!(read::<Value>(&text(0, 300)).is_err());
         assert!(read::<Value>(&text(255, 100_000)).is_err());

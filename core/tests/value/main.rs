@@ -10,7 +10,7 @@ mod refused;
 mod scopes;
 mod shapes;
 
-use bowline_core::value::{Cap, Capability, DecodeError, Payload, decode};
+use bowline_core::value::{Cap, Capability, DecodeError, PLACEHOLDER, Payload, decode};
 use serde::de::DeserializeOwned;
 
 /// A capability that is nothing but itself.
@@ -22,6 +22,11 @@ impl Capability for Thing {}
 /// A new capability.
 pub fn cap(id: u32) -> Cap {
     Cap::new(Thing(id))
+}
+
+/// A payload with `caps` in the places of the dollar signs of `text`.
+pub fn with_caps<const N: usize>(text: &str, caps: [Cap; N]) -> Payload<Cap> {
+    Payload::new(text.replace('$', PLACEHOLDER), caps.into()).unwrap()
 }
 
 /// Reads text that has no capabilities.

@@ -69,7 +69,7 @@ fn text_that_is_no_expression() {
 #[test]
 fn integers_that_javascript_cannot_hold() {
     let limit = 1_u64 << 53;
-    assert_eq!(encode(&limit).unwrap().text, "9007199254740992");
+    assert_eq!(encode(&limit).unwrap().text(), "9007199254740992");
     assert_eq!(
         encode(&(limit + 1)).unwrap_err().to_string(),
         "the u64 9007199254740993 is beyond 2^53 and would lose digits as a JavaScript number; \
@@ -77,7 +77,7 @@ fn integers_that_javascript_cannot_hold() {
     );
     assert!(encode(&i64::MIN).is_err());
     assert!(encode(&i128::MAX).is_err());
-    assert_eq!(encode(&-5_i128).unwrap().text, "-5");
+    assert_eq!(encode(&-5_i128).unwrap().text(), "-5");
 }
 
 #[test]

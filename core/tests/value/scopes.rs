@@ -5,11 +5,13 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use bowline_core::value::{Cap, Capability, EncodeError, ErrorValue, Object, Payload, Value, decode, encode};
+use bowline_core::value::{
+    Cap, Capability, EncodeError, ErrorValue, Object, PLACEHOLDER, Payload, Value, decode, encode,
+};
 use serde::ser::{Error as _, SerializeSeq};
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::{cap, error};
+use crate::{cap, error, read, with_caps};
 
 /// Counts how many of it live.
 #[derive(Debug)]
@@ -65,7 +67,7 @@ fn a_failed_encode_leaves_nothing_behind() {
 #[test]
 fn a_failed_decode_leaves_nothing_behind() {
     let (living, cap) = counted();
-    let payload = Payload { text: r#"[[["@"],"x"]]"#.into(), refs: vec![cap] };
+    let payload = with_caps(r#"[[$,"x"]]"#, [cap]);
     assert!(decode::<(Cap, u8)>(payload).is_err());
     assert_eq!(living.load(Relaxed), 0);
 }
@@ -110,7 +112,7 @@ impl Serialize for Nests {
         let mut seq = serializer.serialize_seq(Some(2))?;
         seq.serialize_element(&self.0)?;
         let inner = encode(&[&self.1, &self.1]).map_err(S::Error::custom)?;
-        assert_eq!(inner.refs, [self.1.clone(), self.1.clone()]);
+        assert_eq!(inner.refs(), [self.1.clone(), self.1.clone()]);
         let read: Vec<Cap> = decode(inner).map_err(S::Error::custom)?;
         assert_eq!(read, [self.1.clone(), self.1.clone()]);
         seq.serialize_element(&self.0)?;
@@ -122,8 +124,8 @@ impl Serialize for Nests {
 fn scopes_nest_without_mixing() {
     let (a, b) = (cap(1), cap(2));
     let written = encode(&Nests(a.clone(), b)).unwrap();
-    assert_eq!(written.text, r#"[[["@"],["@"]]]"#);
-    assert_eq!(written.refs, [a.clone(), a]);
+    assert_eq!(written.text().replace(PLACEHOLDER, "$"), "[[$,$]]");
+    assert_eq!(written.refs(), [a.clone(), a]);
 }
 
 thread_local! {
@@ -145,8 +147,8 @@ impl<'de> Deserialize<'de> for ReadsAnother {
 #[test]
 fn reading_nests_without_mixing() {
     let (a, b) = (cap(1), cap(2));
-    KEPT.set(Some(Payload::hole(b.clone())));
-    let read: ReadsAnother = decode(Payload::hole(a.clone())).unwrap();
+    KEPT.set(Some(Payload::capability(b.clone())));
+    let read: ReadsAnother = decode(Payload::capability(a.clone())).unwrap();
     assert_eq!((read.0, read.1), (a, b));
 }
 
@@ -159,33 +161,47 @@ fn nothing_plain_is_taken_for_a_capability() {
         Number(u64),
         List(Vec<Value>),
     }
-    let read = |text: &str| decode::<Either>(Payload { text: text.into(), refs: vec![cap(1)] });
-    assert_eq!(read("3").unwrap(), Either::Number(3));
+    assert_eq!(read::<Either>("3").unwrap(), Either::Number(3));
+    let known = cap(1);
+    assert_eq!(decode::<Either>(Payload::capability(known.clone())).unwrap(), Either::Cap(known));
     for forged in [r#"[["c",0]]"#, r#"[["c",0,0]]"#] {
-        assert!(matches!(read(forged), Ok(Either::List(_))), "{forged}");
+        assert!(matches!(read::<Either>(forged), Ok(Either::List(_))), "{forged}");
     }
     for text in ["3", r#"[["c",0]]"#, r#""c""#, r#"{"c":0}"#, "null"] {
         assert!(error::<Cap>(text).starts_with("expected a capability, found"));
     }
     // Nor a capability for anything plain.
     for failed in [
-        decode::<String>(Payload::hole(cap(1))).is_err(),
-        decode::<u64>(Payload::hole(cap(1))).is_err(),
-        decode::<Vec<Value>>(Payload::hole(cap(1))).is_err(),
-        decode::<(char, u64)>(Payload::hole(cap(1))).is_err(),
+        decode::<String>(Payload::capability(cap(1))).is_err(),
+        decode::<u64>(Payload::capability(cap(1))).is_err(),
+        decode::<Vec<Value>>(Payload::capability(cap(1))).is_err(),
+        decode::<(char, u64)>(Payload::capability(cap(1))).is_err(),
     ] {
         assert!(failed);
     }
 }
 
 #[test]
-fn holes_and_references_must_match() {
-    assert!(error::<Value>(r#"["@"]"#).contains("more capabilities"));
-    assert!(error::<Cap>(r#"["@"]"#).contains("more capabilities"));
-    let payload = |text: &str| Payload { text: text.into(), refs: vec![cap(1)] };
-    for text in [r#"[ "@"]"#, r#"["\u0040"]"#, r#"["@" ]"#] {
-        assert!(decode::<Cap>(payload(text)).is_err(), "{text}");
+fn placeholders_and_references_must_agree() {
+    let payload = |text: &str, count| Payload::new(text.replace('$', PLACEHOLDER), vec![cap(1); count]);
+    for (text, count) in [("$", 0), ("[[$,$]]", 1), ("[[$]]", 2), ("1", 1), (r#"["@"]"#, 1)] {
+        assert!(payload(text, count).is_err(), "{text}");
     }
+    let error = payload("[[$,$]]", 1).unwrap_err().to_string();
+    assert_eq!(error, "a payload has 2 placeholders for 1 capabilities");
+    payload("[[$,$]]", 2).unwrap();
+}
+
+#[test]
+fn text_that_resembles_a_capability_is_none() {
+    for text in [r#"["@"]"#, r#"[ "@"]"#, r#"["\u0040"]"#, r#"["@" ]"#] {
+        assert_eq!(error::<Value>(text), "unknown special value \"@\"", "{text}");
+        assert_eq!(error::<Cap>(text), "unknown special value \"@\"", "{text}");
+    }
+    // A raw control character is escaped where it is no placeholder.
+    assert_eq!(read::<String>("\"\u{1a}\"").unwrap(), "\u{1a}");
+    assert!(read::<Value>("\u{1a}").is_err());
+    assert!(read::<Value>("[[\u{1a}]]").is_err());
 }
 
 #[test]
@@ -193,11 +209,11 @@ fn an_error_leaves_out_what_it_cannot_carry() {
     let nested = Object::from([("deep", Value::Cap(cap(1))), ("n", 1.into())]);
     let error = ErrorValue::new("E", "m").with_prop("cap", cap(2)).with_prop("name", "no").with_prop("nested", nested);
     let written = encode(&(error.clone(), cap(3))).unwrap();
-    assert_eq!(written.text, r#"[[["error","E","m"],["@"]]]"#);
-    assert_eq!(written.refs.len(), 1);
+    assert_eq!(written.text().replace(PLACEHOLDER, "$"), r#"[[["error","E","m"],$]]"#);
+    assert_eq!(written.refs().len(), 1);
     let written = encode(&error.with_prop("kept", vec![Value::from(1)])).unwrap();
-    assert_eq!(written.text, r#"["error","E","m",null,{"kept":[[1]]}]"#);
-    assert!(written.refs.is_empty());
+    assert_eq!(written.text(), r#"["error","E","m",null,{"kept":[[1]]}]"#);
+    assert!(written.refs().is_empty());
 }
 
 #[test]
@@ -209,12 +225,17 @@ fn a_capability_is_not_plain_json() {
 }
 
 #[test]
-fn plain_json_never_looks_like_a_hole() {
-    use bowline_core::value::{HOLE, Request, Url};
+fn plain_json_holds_the_string_of_an_at_sign() {
+    use bowline_core::value::{Request, Url};
     let mut request = Request::get(Url::parse("https://ex.com").unwrap());
     request.options.insert("cf", vec![Value::from("@")]);
     let written = encode(&(request.clone(), cap(1))).unwrap();
-    assert_eq!(written.text.matches(HOLE).count(), 1);
+    assert_eq!(written.text().matches(PLACEHOLDER).count(), 1);
     assert_eq!(decode::<(Request, Cap)>(written).unwrap().0, request);
-    assert!(error::<Value>(r#"["request","https://ex.com",{"cf":["@"]}]"#).contains("plain JSON"));
+    assert_eq!(
+        read::<Request>(r#"["request","https://ex.com",{"method":"POST","cf":["@"]}]"#).unwrap().options.get("cf"),
+        request.options.get("cf")
+    );
+    let forged = with_caps(r#"["request","https://ex.com",{"cf":$}]"#, [cap(1)]);
+    assert!(decode::<Value>(forged).unwrap_err().to_string().contains("plain JSON"));
 }

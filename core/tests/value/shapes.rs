@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bowline_core::value::{
-    BigInt, Bytes, BytesKind, Cap, Date, ErrorValue, HOLE, Object, Payload, Url, Value, bigint, date, decode,
+    BigInt, Bytes, BytesKind, Cap, Date, ErrorValue, Object, PLACEHOLDER, Payload, Url, Value, bigint, date, decode,
     decode_args, encode, encode_args,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::{cap, error, read};
+use crate::{cap, error, read, with_caps};
 
 /// Something that is read as it was written.
 trait Part: Serialize + DeserializeOwned + Clone + PartialEq + Debug {}
@@ -82,8 +82,8 @@ struct Pair<T>(T, T);
 
 fn round<T: Part>(value: T) {
     let written = encode(&value).unwrap();
-    assert_eq!(written.text.matches(HOLE).count(), written.refs.len());
-    let text = written.text.clone();
+    assert_eq!(written.text().matches(PLACEHOLDER).count(), written.refs().len());
+    let text = written.text().to_owned();
     // Through a dynamic value as well.
     let dynamic: Value = decode(written.clone()).unwrap();
     assert_eq!(encode(&dynamic).unwrap(), written);
@@ -185,7 +185,7 @@ struct Numbers {
 fn fields_can_choose_their_form() {
     let numbers = Numbers { a: u64::MAX, b: None, at: UNIX_EPOCH + Duration::from_millis(5), raw: vec![1, 2] };
     let text = r#"{"a":["bigint","18446744073709551615"],"b":null,"at":["date",5],"raw":["bytes","AQI"]}"#;
-    assert_eq!(encode(&numbers).unwrap().text, text);
+    assert_eq!(encode(&numbers).unwrap().text(), text);
     assert_eq!(read::<Numbers>(text).unwrap(), numbers);
     let text = r#"{"a":7,"b":-3e2,"at":["date",5],"raw":["bytes","AQI","Int16Array"]}"#;
     let read: Numbers = read(text).unwrap();
@@ -202,7 +202,7 @@ fn flattened_fields_can_choose_their_form_too() {
     let text = r#"{"a":["bigint","18446744073709551615"],"b":["bigint","-3"],"at":["date",5],"raw":["bytes","AQI"]}"#;
     let outer: Outer = read(text).unwrap();
     assert_eq!((outer.numbers.a, outer.numbers.b), (u64::MAX, Some(-3)));
-    assert_eq!(encode(&outer).unwrap().text, text);
+    assert_eq!(encode(&outer).unwrap().text(), text);
 }
 
 #[test]
@@ -224,8 +224,8 @@ fn integers_are_read_from_numbers_and_bigints_that_fit() {
 
 #[test]
 fn none_and_unit_read_each_other() {
-    assert_eq!(encode(&None::<u8>).unwrap().text, "null");
-    assert_eq!(encode(&()).unwrap().text, r#"["undefined"]"#);
+    assert_eq!(encode(&None::<u8>).unwrap().text(), "null");
+    assert_eq!(encode(&()).unwrap().text(), r#"["undefined"]"#);
     for text in ["null", r#"["undefined"]"#, r#" [ "undefined" ] "#] {
         assert_eq!(read::<Option<u8>>(text).unwrap(), None);
         read::<()>(text).unwrap();
@@ -263,8 +263,7 @@ fn errors_say_where() {
     struct Call {
         users: Vec<User>,
     }
-    let text = r#"[0,{"users":[[{"id":1},{"id":["@"]}]]}]"#;
-    let payload = Payload { text: text.into(), refs: vec![cap(1)] };
+    let payload = with_caps(r#"[0,{"users":[[{"id":1},{"id":$}]]}]"#, [cap(1)]);
     let error = decode_args::<(u8, Call)>(payload).unwrap_err();
     assert_eq!(error.path(), "args[1].users[1].id");
     assert_eq!(error.message(), "expected u8, found a capability");
@@ -279,9 +278,7 @@ fn skipped_values_take_their_capabilities_with_them() {
         last: Cap,
     }
     let caps = [cap(0), cap(1), cap(2), cap(3)];
-    let payload = Payload {
-        text: r#"{"a":[[["@"],"[\"@\"]"]],"b":["error","E","m",["@"],{"x":["@"]}],"last":["@"]}"#.into(),
-        refs: caps.to_vec(),
-    };
+    let text = r#"{"a":[[$,"[\"@\"]",["@"]]],"b":["error","E","m",$,{"x":$}],"last":$}"#;
+    let payload = with_caps(text, caps.clone());
     assert_eq!(decode::<Last>(payload).unwrap().last, caps[3]);
 }

@@ -43,8 +43,8 @@ impl Receiver {
         while session.poll_transmit().is_some() {}
         let received = match session.poll_output() {
             Some(Output::Settled { outcome: Outcome::Resolved(payload), .. }) => {
-                assert!(payload.refs.is_empty(), "nothing here refers to anything");
-                decode(Payload::plain(payload.text)).map_err(|error| error.to_string())
+                assert!(payload.refs().is_empty(), "nothing here refers to anything");
+                decode(Payload::plain(payload.into_text())).map_err(|error| error.to_string())
             }
             Some(Output::Closed(closed)) => Err(closed.message),
             other => Err(format!("{other:?}")),
@@ -59,7 +59,7 @@ impl Receiver {
 /// What a peer gets to see of a value.
 fn sent(value: &Value) -> String {
     let payload = encode(value).expect("random values can be written");
-    let message = Options::new().message_to_send(format!("[\"resolve\",1,{}]", payload.text));
+    let message = Options::new().message_to_send(format!("[\"resolve\",1,{}]", payload.text()));
     message["[\"resolve\",1,".len()..message.len() - 1].to_owned()
 }
 

@@ -2,7 +2,7 @@
 
 use bowline_core::value::{BigInt, Bytes, BytesKind, Date, ErrorValue, Headers, Object, Request, Response, Url, Value};
 
-const STRINGS: [&str; 10] = [
+const STRINGS: [&str; 11] = [
     "",
     "a",
     "@",
@@ -13,6 +13,7 @@ const STRINGS: [&str; 10] = [
     "\u{e9}\u{7f}",
     "\u{fffd}",
     "[\"@\"]",
+    "\u{1a}",
 ];
 const NUMBERS: [f64; 16] = [
     0.0,

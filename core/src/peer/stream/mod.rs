@@ -66,10 +66,10 @@ fn over() -> Payload<Cap> {
 }
 
 fn undefined() -> Payload<Cap> {
-    Payload::plain("[\"undefined\"]")
+    Payload::undefined()
 }
 
 /// A value as an argument list.
 fn only_argument(value: Payload<Cap>) -> Payload<Cap> {
-    Payload { text: format!("[{}]", value.text).into(), refs: value.refs }
+    value.in_brackets()
 }

@@ -156,7 +156,7 @@ impl Pipe {
     }
 
     fn write(&self, args: Payload<Cap>, receipt: Receipt) {
-        let units = units(&args.text);
+        let units = units(args.text());
         self.with(|state, after| {
             if let Some(reason) = &state.refusal {
                 after.refuse(receipt, &reason.clone());

@@ -4,7 +4,7 @@
 use super::{Evaluation, Names, id, only_field};
 use crate::session::{Ref, Session};
 use crate::value::text::{Cursor, TextError};
-use crate::value::{HOLE, Payload};
+use crate::value::{Payload, has_placeholder};
 use crate::wire::{DataError, check_url, header_pairs};
 
 impl Session {
@@ -21,7 +21,7 @@ impl Session {
     ) -> Result<(), DataError> {
         if cursor.since(start) != "[\"error\"" {
             out.leave_out(start, cursor.at());
-            out.made.text.push_str("[\"error\"");
+            out.made.push_json("[\"error\"");
         }
         for _ in 0..2 {
             cursor.expect(b',')?;
@@ -36,7 +36,7 @@ impl Session {
         let stack = cursor.skip()?;
         if !stack.starts_with('"') && stack != "null" {
             out.leave_out(from, cursor.at());
-            out.made.text.push_str("null");
+            out.made.push_json("null");
         }
         if cursor.take(b',') {
             if cursor.peek() != Some(b'{') {
@@ -45,11 +45,11 @@ impl Session {
             let mut props = Evaluation::new(cursor, out.names);
             let from = cursor.at();
             let evaluated = self.object(cursor, depth, &mut props);
-            let props = props.finish(cursor.at());
-            let plain = evaluated.and_then(|()| Ok(without_holes(&props)?));
+            let props = props.finish(cursor.at())?;
+            let plain = evaluated.and_then(|()| Ok(without_capabilities(&props)?));
             self.let_go_all(props);
             out.leave_out(from, cursor.at());
-            out.made.text.push_str(&plain?);
+            out.made.push_json(&plain?);
         }
         Ok(())
     }
@@ -67,7 +67,7 @@ impl Session {
         }
         let source = self.claim_pipe(id(cursor)?)?;
         let closed = only_field(cursor).and_then(|()| Ok(cursor.expect(b']')?));
-        out.hole(start, cursor.at(), source);
+        out.capability(start, cursor.at(), source);
         closed?;
         only_field(cursor)
     }
@@ -118,9 +118,10 @@ impl Session {
                 "headers" => header_pairs(cursor)?,
                 "signal" | "webSocket" if cursor.literal("null") => {}
                 "signal" | "webSocket" => return Err(DataError::Shape),
-                // Raw JSON, in which nothing may look like a hole.
-                _ if cursor.skip()?.contains(HOLE) => return Err(DataError::Shape),
-                _ => {}
+                // Plain JSON.
+                _ => {
+                    cursor.skip()?;
+                }
             }
             if !cursor.take(b',') {
                 return Ok(cursor.expect(b'}')?);
@@ -129,20 +130,20 @@ impl Session {
     }
 }
 
-/// The text of an object without the members that mention something.
-fn without_holes(object: &Payload<Ref>) -> Result<String, TextError> {
-    if object.refs.is_empty() {
-        return Ok(object.text.to_string());
+/// Returns the text of an object without the members that hold capabilities.
+fn without_capabilities(object: &Payload<Ref>) -> Result<String, TextError> {
+    if object.refs().is_empty() {
+        return Ok(object.text().to_owned());
     }
     let mut out = String::from("{");
-    let mut cursor = Cursor::new(&object.text);
+    let mut cursor = object.cursor();
     cursor.expect(b'{')?;
     loop {
         cursor.peek();
         let start = cursor.at();
         cursor.raw_string()?;
         cursor.expect(b':')?;
-        if !cursor.skip()?.contains(HOLE) {
+        if !has_placeholder(cursor.skip()?) {
             out.push_str(if out.len() > 1 { "," } else { "" });
             out.push_str(cursor.since(start));
         }
