@@ -93,8 +93,9 @@ pub use bowline_client::{
 pub use bowline_macros::{Pipeline, RpcError, TypeScript, durable, interface};
 #[cfg(feature = "server")]
 pub use bowline_server::{
-    Authenticator, HttpLimits, KeepAlive, Key, KeyError, KeyRing, Keys, OnReplay, Peer, PeerAddress, Principal, Reauth,
-    Refusal, Restoration, Resumption, SavedRefs, ServerError, Service, SturdyError, Successor, TokenPolicy, Via, store,
+    Authenticator, DrainReport, HttpLimits, KeepAlive, Key, KeyError, KeyRing, Keys, OnReplay, Peer, PeerAddress,
+    Principal, Reauth, Refusal, Restoration, Resumption, SavedRefs, ServerError, Service, SturdyError, Successor,
+    TokenPolicy, Via, store,
 };
 
 /// A reference without a type, by the name that reads better in signatures.

@@ -1,14 +1,18 @@
 //! HTTP batch: one request's lines into a session, what it produces out as the answer.
 
 use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::task::Poll;
 
 use bowline_core::peer::{Connection, Stub};
-use bowline_transport::{Lines, LinesControl};
+use bowline_core::session::Closed;
+use bowline_transport::{Lines, LinesControl, deadline};
 use bytes::{Buf, BufMut, BytesMut};
 use http::StatusCode;
 use http_body::Body;
 use http_body_util::BodyExt;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::Instrument;
 
 use crate::drain::{GOING_AWAY, Ticket};
@@ -21,12 +25,12 @@ use crate::service::Service;
 const DISCARDED_BYTES_MAX: usize = 32 << 20;
 
 /// Runs one batch. Dropping the future, as servers do when the peer hangs up, drops the session.
-pub(crate) async fn answer<B>(service: &Service, root: Stub, body: B, ticket: &Ticket) -> Answer
+pub(crate) async fn answer<B>(service: &Service, root: Stub, body: B, ticket: Ticket) -> Answer
 where
     B: Body<Error: fmt::Display> + Send,
 {
     let http = &service.http;
-    let deadline = Instant::now() + http.batch_time;
+    let deadline = deadline(http.batch_time);
     let text = match timeout_at(deadline, read(body, http.batch_bytes)).await {
         Ok(Ok(text)) => text,
         Ok(Err(refused)) => return refused,
@@ -38,7 +42,7 @@ where
         return reply::text(StatusCode::TOO_MANY_REQUESTS, format!("a batch may have {max} messages, not {count}"));
     }
     let span = tracing::debug_span!("session", via = "batch");
-    let session = run(service, root, &text, ticket).instrument(span);
+    let session = run(service, root, &text, ticket, deadline).instrument(span);
     match timeout_at(deadline, session).await {
         Ok(produced) => reply::text(StatusCode::OK, produced),
         Err(_elapsed) => late(StatusCode::GATEWAY_TIMEOUT, "calls were still running", http),
@@ -77,32 +81,79 @@ fn late(status: StatusCode, what: &str, http: &HttpLimits) -> Answer {
     reply::text(status, format!("a batch may take {:?}, and {what}", http.batch_time))
 }
 
-/// Everything the session had to say, in the order it said it.
-async fn run(service: &Service, root: Stub, text: &str, ticket: &Ticket) -> String {
+/// Everything the session had to say, in the order it said it. Calls whose results nobody awaits run
+/// on until `deadline`.
+async fn run(service: &Service, root: Stub, text: &str, ticket: Ticket, deadline: Instant) -> String {
     let (lines, control) = Lines::new(service.http.batch_answer_bytes);
     for line in text.lines() {
         control.push(line.to_owned());
     }
     let (connection, driver) = Connection::start_batch(lines, Some(root), service.options.clone());
-    let mut driver = std::pin::pin!(driver);
+    let mut driver = Box::pin(driver);
     let complete = async {
         control.starved().await;
         connection.answered().await;
     };
-    let cut_off = async { tokio::time::sleep_until(ticket.draining().await.calls).await };
+    let cut_off = async { sleep_until(ticket.draining().await.calls).await };
     let closed = tokio::select! {
         closed = &mut driver => closed,
-        () = complete => {
-            connection.close();
-            driver.await
-        }
+        () = complete => match until_written(&connection, &mut driver).await {
+            Some(closed) => closed,
+            None if connection.calls_running() > 0 => {
+                let produced = produced(&control, service);
+                tokio::spawn(run_on(connection, driver, ticket, deadline).in_current_span());
+                return produced;
+            }
+            None => {
+                connection.close();
+                driver.await
+            }
+        },
         () = cut_off => {
+            ticket.cut(connection.calls_running());
             connection.abort("Error", GOING_AWAY.1);
             driver.await
         }
     };
-    tracing::debug!(by = ?closed.by, message = closed.message, "session closed");
+    log_closed(&closed);
     produced(&control, service)
+}
+
+/// Waits until all that the session has to say is written, or it has ended: then how.
+async fn until_written(connection: &Connection, driver: &mut (impl Future<Output = Closed> + Unpin)) -> Option<Closed> {
+    poll_fn(|cx| match Pin::new(&mut *driver).poll(cx) {
+        Poll::Ready(closed) => Poll::Ready(Some(closed)),
+        Poll::Pending if connection.link(|endpoint| endpoint.has_transmit()) => Poll::Pending,
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
+}
+
+/// Lets calls whose results nobody awaits end, then ends the session.
+async fn run_on(
+    connection: Connection,
+    mut driver: impl Future<Output = Closed> + Unpin,
+    ticket: Ticket,
+    deadline: Instant,
+) {
+    let cut_off = async { sleep_until(ticket.draining().await.calls).await };
+    let over = async {
+        tokio::select! {
+            () = connection.settled() => {}
+            () = sleep_until(deadline) => {}
+            () = cut_off => ticket.cut(connection.calls_running()),
+        }
+    };
+    tokio::select! {
+        closed = &mut driver => return log_closed(&closed),
+        () = over => {}
+    }
+    connection.close();
+    log_closed(&driver.await);
+}
+
+fn log_closed(closed: &Closed) {
+    tracing::debug!(by = ?closed.by, message = closed.message, "session closed");
 }
 
 /// The answer's text; when not all of it fitted, the session's end takes the place of the rest.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bowline_transport::deadline;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
@@ -16,6 +17,11 @@ pub(crate) const GOING_AWAY: (u16, &str) = (1001, "server is draining");
 /// The part of a drain's time that is kept for saying good-bye, and its most.
 const GOODBYE_SHARE: u32 = 4;
 const GOODBYE_MAX: Duration = Duration::from_secs(1);
+
+/// The part of a drain's time in which clients hold back new calls although others still run, and
+/// its most.
+const HOLD_SHARE: u32 = 8;
+const HOLD_MAX: Duration = Duration::from_millis(500);
 
 /// All sessions and running batches of a service.
 #[derive(Clone, Debug)]
@@ -27,12 +33,25 @@ pub(crate) struct Sessions {
 struct Shared {
     open: AtomicUsize,
     closed_one: Notify,
+    /// Calls that were still running when their session was ended by the drain.
+    calls_cut: AtomicUsize,
     drain: watch::Sender<Option<Deadlines>>,
+}
+
+/// What a drain came to; see [`Service::drain`](crate::Service::drain).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DrainReport {
+    /// Calls that were still running at the deadline, in all sessions and batches, whether their
+    /// results were awaited or not. They were cut off; their callers see an error.
+    pub calls_cut: usize,
 }
 
 /// The times of a drain.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Deadlines {
+    /// Clients whose sessions another process takes over are asked by then to hold back new calls.
+    pub(crate) hold: Instant,
     /// Calls that run may go on until then.
     pub(crate) calls: Instant,
     /// Everything is over then.
@@ -47,7 +66,12 @@ pub(crate) struct Ticket {
 
 impl Default for Sessions {
     fn default() -> Self {
-        let shared = Shared { open: AtomicUsize::new(0), closed_one: Notify::new(), drain: watch::Sender::new(None) };
+        let shared = Shared {
+            open: AtomicUsize::new(0),
+            closed_one: Notify::new(),
+            calls_cut: AtomicUsize::new(0),
+            drain: watch::Sender::new(None),
+        };
         Self { shared: Arc::new(shared) }
     }
 }
@@ -64,15 +88,27 @@ impl Sessions {
         if self.is_draining() { Err(GOING_AWAY.1) } else { Ok(ticket) }
     }
 
+    /// Counts a session that the drain itself has to end.
+    pub(crate) fn hold(&self) -> Ticket {
+        self.shared.open.fetch_add(1, Ordering::SeqCst);
+        Ticket { sessions: self.clone() }
+    }
+
+    /// What the drain has come to so far.
+    pub(crate) fn report(&self) -> DrainReport {
+        DrainReport { calls_cut: self.shared.calls_cut.load(Ordering::SeqCst) }
+    }
+
     pub(crate) fn is_draining(&self) -> bool {
         self.shared.drain.borrow().is_some()
     }
 
     /// Starts to stop. The earliest deadline stands when this is called more than once.
     pub(crate) fn start_drain(&self, within: Duration) -> Deadlines {
-        let all = Instant::now() + within;
+        let all = deadline(within);
         let calls = all - (within / GOODBYE_SHARE).min(GOODBYE_MAX);
-        let mut standing = Deadlines { calls, all };
+        let hold = calls - (within / HOLD_SHARE).min(HOLD_MAX);
+        let mut standing = Deadlines { hold, calls, all };
         self.shared.drain.send_modify(|drain| {
             standing = drain.filter(|earlier| earlier.all <= all).unwrap_or(standing);
             *drain = Some(standing);
@@ -107,6 +143,19 @@ impl Ticket {
     /// As [`Sessions::draining`].
     pub(crate) async fn draining(&self) -> Deadlines {
         self.sessions.draining().await
+    }
+
+    /// The deadlines of the drain, if there is one.
+    pub(crate) fn drain(&self) -> Option<Deadlines> {
+        *self.sessions.shared.drain.borrow()
+    }
+
+    /// Counts and logs calls that the drain cuts off.
+    pub(crate) fn cut(&self, calls: usize) {
+        if calls > 0 {
+            self.sessions.shared.calls_cut.fetch_add(calls, Ordering::SeqCst);
+            tracing::warn!(calls, "calls were cut off by the end of the drain");
+        }
     }
 }
 

@@ -40,6 +40,7 @@ pub use auth::{Authenticator, Principal};
 pub use bowline_core::link::{Credentials, LinkRules, LinkStats, RuntimeIdentity, Secret, TrustLevel};
 pub use bowline_core::resume::{Key, KeyError, KeyRing, TokenPolicy};
 pub use bowline_transport::KeepAlive;
+pub use drain::DrainReport;
 pub use error::{Refusal, ServerError};
 pub use http_limits::HttpLimits;
 pub use keys::Keys;

@@ -7,7 +7,7 @@ use bowline_core::error::ErrorCode;
 use bowline_core::link::{Drain, Refused};
 use bowline_core::peer::{Transport, Turn};
 use bowline_core::session::ClosedBy;
-use bowline_transport::{Ending, Parting, WebSocket};
+use bowline_transport::{Ending, Parting, WebSocket, deadline};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, interval_at, timeout, timeout_at};
 use tracing::Instrument;
@@ -20,6 +20,12 @@ use crate::peer_info::Peer;
 use crate::registry::{Admitted, unix_now};
 use crate::service::Service;
 use crate::ws::Running;
+
+/// How long a stream that the client writes to may go on once the client holds back new calls.
+const UPLOAD_GRACE: Duration = Duration::from_millis(100);
+
+/// Why streams do not survive a drain.
+const STREAMS_END: &str = "the server is draining, and streams end with its process";
 
 /// What carries a session's turn on a socket.
 pub(crate) struct Linked {
@@ -77,7 +83,7 @@ impl Linked {
         let registry = &self.service.registry;
         let entry = &admitted.entry;
         let half_life = Duration::from_secs(registry.resumption.tokens.token_seconds.max(2) / 2);
-        let mut renewal = interval_at(Instant::now() + half_life, half_life);
+        let mut renewal = interval_at(deadline(half_life), half_life);
         let mut attending = Box::pin(self.attend(&admitted));
         let ended = loop {
             tokio::select! {
@@ -127,6 +133,9 @@ impl Linked {
             Turn::Detached(end) => {
                 tracing::debug!(session, %end, "the socket is gone");
                 registry.park(&admitted);
+                if let Some(deadlines) = self.ticket.drain() {
+                    Box::pin(registry.drain_detached(entry, &self.ticket, deadlines)).await;
+                }
             }
             Turn::Superseded => tracing::debug!(session, "session taken over"),
         }
@@ -144,7 +153,7 @@ impl Linked {
         connection.settle();
     }
 
-    /// Lets running calls end, then ends the session; all by the deadlines.
+    /// Lets running calls end, then ends the session or hands it over; all by the deadlines.
     async fn drain(
         &self,
         admitted: &Admitted,
@@ -156,20 +165,21 @@ impl Linked {
         if admitted.entry.kept.is_some() {
             return self.hand_over(admitted, turn, deadlines, parting).await;
         }
-        let quiet = timeout_at(deadlines.calls, self.drained(admitted, deadlines));
+        self.announce(admitted, deadlines);
         tokio::select! {
             ended = &mut *turn => return Some(ended),
-            _ = quiet => {}
+            settled = timeout_at(deadlines.calls, connection.settled()) => if settled.is_err() {
+                self.ticket.cut(connection.calls_running());
+            },
         }
         parting.set(GOING_AWAY.0, GOING_AWAY.1);
         connection.end_with(ClosedBy::Us, &ErrorCode::Draining, GOING_AWAY.1);
         timeout_at(deadlines.all, turn).await.ok()
     }
 
-    /// Tells the client that the server stops; ends when the calls that it has made are answered.
-    /// If its session goes on elsewhere, it has kept its new calls back by then.
-    async fn drained(&self, admitted: &Admitted, deadlines: Deadlines) {
-        let connection = &admitted.entry.connection;
+    /// Tells the client that the server stops; false if the client does not know of drains, or is not
+    /// there.
+    fn announce(&self, admitted: &Admitted, deadlines: Deadlines) -> bool {
         let left = deadlines.all.saturating_duration_since(Instant::now());
         let mut drain = Drain { deadline: Some(unix_now().0.saturating_add(left.as_secs())), ..Drain::default() };
         if admitted.entry.kept.is_some() {
@@ -177,16 +187,11 @@ impl Linked {
             drain.retry_after_ms = successor.retry_after.map(|after| after.as_millis().try_into().unwrap_or(u64::MAX));
             drain.resume_url = successor.resume_url;
         }
-        if connection.link(|endpoint| endpoint.drain(drain)) && admitted.entry.kept.is_some() {
-            while !connection.link(|endpoint| endpoint.is_drained()) {
-                connection.asked().await;
-            }
-        }
-        connection.answered().await;
+        admitted.entry.connection.link(|endpoint| endpoint.drain(drain))
     }
 
-    /// Lets running calls end, then lets the client have its session back from whoever serves it
-    /// next. What the client sends meanwhile waits on its side.
+    /// Lets running calls end, then lets the client have its session back from the process that serves
+    /// it next.
     async fn hand_over(
         &self,
         admitted: &Admitted,
@@ -197,10 +202,45 @@ impl Linked {
         let entry = &admitted.entry;
         parting.set(ErrorCode::Draining.close_code(), ErrorCode::Draining.as_str());
         let retire = async {
-            drop(timeout_at(deadlines.calls, self.drained(admitted, deadlines)).await);
+            if timeout_at(deadlines.calls, self.settle(admitted, deadlines)).await.is_err() {
+                self.ticket.cut(entry.connection.calls_running());
+            }
+            // Some may be read although no call runs.
+            entry.connection.interrupt_streams(STREAMS_END);
             drop(timeout_at(deadlines.all, self.service.registry.retire(entry, GOING_AWAY.1)).await);
         };
         let ((), ended) = tokio::join!(retire, timeout_at(deadlines.all, turn));
         ended.ok()
+    }
+
+    /// Lets the calls of a session end that another process takes over. The client goes on calling
+    /// until those have ended that run now, uploads among them; then what it calls waits on its side,
+    /// so nothing that takes long may be left.
+    async fn settle(&self, admitted: &Admitted, deadlines: Deadlines) {
+        let connection = &admitted.entry.connection;
+        // What still runs at that time has the rest of the time, in which nothing new begins.
+        let running = async {
+            connection.running_calls_ended().await;
+            if connection.link(|endpoint| endpoint.session.has_streams()) {
+                // Uploads that were on their way here, or began meanwhile, end too. One after those is
+                // interrupted: a client that uploads all the time would use up the time.
+                connection.running_calls_ended().await;
+            }
+        };
+        drop(timeout_at(deadlines.hold, running).await);
+        let mut events = connection.events();
+        if self.announce(admitted, deadlines) {
+            while !connection.link(|endpoint| endpoint.is_drained() || endpoint.is_detached()) {
+                tokio::select! {
+                    () = connection.asked() => {}
+                    event = events.next() => if event.is_none() { return },
+                }
+            }
+        }
+        if timeout(UPLOAD_GRACE, connection.settled()).await.is_err() {
+            // The chunks may lie behind calls that the client holds back.
+            connection.interrupt_streams(STREAMS_END);
+            connection.settled().await;
+        }
     }
 }

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bowline_transport::FAR;
 use http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -105,7 +106,7 @@ impl Service {
         }
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
-            .header_read_timeout(self.http.handshake)
+            .header_read_timeout(self.http.handshake.min(FAR))
             .max_headers(self.http.headers)
             .max_buf_size(self.http.header_bytes.max(HEADER_BYTES_MIN));
         let service = Arc::clone(&self);

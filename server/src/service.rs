@@ -19,7 +19,7 @@ use http_body::Body;
 use tokio::time::{timeout, timeout_at};
 
 use crate::auth::{self, Anonymous, Authenticator, Principal};
-use crate::drain::{Deadlines, GOING_AWAY, Sessions, Ticket};
+use crate::drain::{Deadlines, DrainReport, Sessions, Ticket};
 use crate::error::Refusal;
 use crate::http_limits::HttpLimits;
 use crate::origin::{Hosts, Origins};
@@ -73,6 +73,9 @@ impl Successor {
         self
     }
 }
+
+/// How long a session may take to end once the time of a drain is over.
+const CUT_OFF: Duration = Duration::from_millis(100);
 
 type Root = Arc<dyn Fn(Peer) -> Opening + Send + Sync>;
 type Opening = Pin<Box<dyn Future<Output = Result<Stub, Refusal>> + Send>>;
@@ -179,25 +182,37 @@ impl Service {
         self.registry.checkpoint_all().await;
     }
 
-    /// Stops, and returns when that is done, at the latest after `within`.
+    /// Stops the service, and returns when that is done, at the latest after `within`.
     ///
-    /// New requests are answered with 503. Each session is closed once nothing is owed to its
-    /// peer, with code 1001; what still runs shortly before the deadline is cut off. When the
-    /// future is dropped the service stops all the same.
-    pub async fn drain(&self, within: Duration) {
-        self.drain_to(within, Successor::default()).await;
+    /// New requests are answered with 503. Each session, with or without a connection, and each
+    /// batch is ended once none of its calls runs and every answer is written, whether anybody
+    /// awaits the results or not. Meanwhile clients go on calling. Calls that still run shortly
+    /// before the deadline are cut off; the report says how many there were.
+    ///
+    /// A session that another process takes over is handed over as soon as the calls have ended
+    /// that ran when the drain began: its client then holds back new calls until it reaches the
+    /// other process. A stream that the client still writes to at that point ends with
+    /// `STREAM_INTERRUPTED`.
+    ///
+    /// Dropping the future does not stop the drain. [`Duration::MAX`] waits for calls as long as
+    /// they run.
+    pub async fn drain(&self, within: Duration) -> DrainReport {
+        self.drain_to(within, Successor::default()).await
     }
 
-    /// As [`drain`](Self::drain). Clients whose sessions outlive this process are told who serves
-    /// them next.
-    pub async fn drain_to(&self, within: Duration, successor: Successor) {
+    /// Stops the service as [`drain`](Self::drain) does, and tells clients whose sessions outlive
+    /// this process who serves them next.
+    pub async fn drain_to(&self, within: Duration, successor: Successor) -> DrainReport {
         self.registry.set_successor(successor);
         let deadlines = self.sessions.start_drain(within);
-        self.registry.end_parked(&ErrorCode::Draining, GOING_AWAY.1);
+        self.registry.drain_parked(&self.sessions, deadlines);
         self.emptied(deadlines).await;
         if let Some(keeper) = &self.registry.keeper {
             keeper.close().await;
         }
+        let report = self.sessions.report();
+        tracing::info!(calls_cut = report.calls_cut, "service drained");
+        report
     }
 
     /// Ends a session for good, by the name that its [`Welcome`](bowline_core::link::Welcome) and
@@ -222,7 +237,10 @@ impl Service {
             self.connections.emptied().await;
         };
         // Whoever is left at the deadline ends by the same deadline.
-        drop(timeout_at(deadlines.all, empty).await);
+        if timeout_at(deadlines.all, empty).await.is_err() {
+            // They note what they cut off.
+            drop(timeout(CUT_OFF, self.sessions.emptied()).await);
+        }
     }
 
     pub(crate) async fn respond<B>(self: Arc<Self>, request: Request<B>) -> Answer
@@ -261,7 +279,7 @@ impl Service {
         B: Body<Error: fmt::Display> + Send,
     {
         match self.admit(Peer::new(request, Via::Batch, Keeping::of(&self.registry))).await {
-            Ok(root) => batch::answer(self, root, body, &ticket).await,
+            Ok(root) => batch::answer(self, root, body, ticket).await,
             Err(refusal) => reply::text(refusal.status, refusal.message),
         }
     }

@@ -211,7 +211,7 @@ where
     async fn run(mut self, ticket: Ticket) {
         tokio::select! {
             closed = &mut self.driver => Box::pin(self.ended(&closed)).await,
-            deadlines = ticket.draining() => Box::pin(self.drain(deadlines)).await,
+            deadlines = ticket.draining() => Box::pin(self.drain(deadlines, &ticket)).await,
         }
     }
 
@@ -225,11 +225,16 @@ where
     }
 
     /// Lets running calls end, then says good-bye; all by the deadlines.
-    async fn drain(mut self, deadlines: Deadlines) {
-        let quiet = async { timeout_at(deadlines.calls, self.connection.answered()).await };
+    async fn drain(mut self, deadlines: Deadlines, ticket: &Ticket) {
+        let quiet = async { timeout_at(deadlines.calls, self.connection.settled()).await };
         let mut closed = tokio::select! {
             closed = &mut self.driver => Some(closed),
-            _ = quiet => None,
+            quiet = quiet => {
+                if quiet.is_err() {
+                    ticket.cut(self.connection.calls_running());
+                }
+                None
+            }
         };
         let goodbye = async move {
             if closed.is_none() {

@@ -7,6 +7,8 @@ mod authority;
 mod batch;
 /// What the link costs, on demand.
 mod cost;
+/// Servers that stop.
+mod drain;
 /// What goes wrong with a link, row by row.
 mod failures;
 /// A store that fails and lags.

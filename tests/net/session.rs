@@ -54,7 +54,7 @@ async fn a_session_that_is_closed_fails_its_calls() {
 async fn a_drained_server_says_so() {
     let service = service();
     let session = connect(format!("ws://{}", serve(service.clone()).await)).await.unwrap();
-    let (closed, ()) = tokio::join!(within(session.closed()), service.drain(Duration::from_secs(5)));
+    let (closed, _report) = tokio::join!(within(session.closed()), service.drain(Duration::from_secs(5)));
     assert_eq!((closed.name.as_str(), closed.message.as_str()), ("DRAINING", "server is draining"));
 }
 

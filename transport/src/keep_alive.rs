@@ -4,7 +4,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Sleep, sleep_until};
+
+use crate::deadline::deadline;
 
 /// How silence on a WebSocket is treated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +50,7 @@ pub(crate) struct Watch {
 
 impl Watch {
     pub(crate) fn new(rules: KeepAlive) -> Self {
-        let timer = Box::pin(sleep_until(Instant::now() + rules.ping_after));
+        let timer = Box::pin(sleep_until(deadline(rules.ping_after)));
         Self { rules, timer, heard: false, asked_at_bytes: None }
     }
 
@@ -61,14 +63,14 @@ impl Watch {
     pub(crate) fn poll(&mut self, bytes_in: u64, cx: &mut Context<'_>) -> Poll<Silence> {
         if std::mem::take(&mut self.heard) {
             self.asked_at_bytes = None;
-            self.timer.as_mut().reset(Instant::now() + self.rules.ping_after);
+            self.timer.as_mut().reset(deadline(self.rules.ping_after));
         }
         loop {
             if self.timer.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }
             let before = self.asked_at_bytes.replace(bytes_in);
-            self.timer.as_mut().reset(Instant::now() + self.rules.pong_within);
+            self.timer.as_mut().reset(deadline(self.rules.pong_within));
             match before {
                 None => return Poll::Ready(Silence::Ping),
                 Some(before) if bytes_in - before < TRICKLE_BYTES => return Poll::Ready(Silence::Dead),

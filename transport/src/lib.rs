@@ -4,6 +4,7 @@
 //! it turns frames or lines into the texts that `bowline_core::peer` runs on. docs/wire.md,
 //! "HTTP batch" and "WebSocket", says what is sent.
 mod ahead;
+mod deadline;
 mod ending;
 mod keep_alive;
 mod lines;
@@ -13,6 +14,7 @@ mod receiver;
 mod sender;
 mod websocket;
 
+pub use deadline::{FAR, after, deadline};
 pub use ending::{Ending, Parting};
 pub use keep_alive::KeepAlive;
 pub use lines::{Lines, LinesControl, LinesReceiver, LinesSender};

@@ -6,7 +6,7 @@
 
 use std::sync::{Arc, MutexGuard};
 
-use crate::id::{PromiseId, TargetId};
+use crate::id::{ImportId, PromiseId, TargetId};
 use crate::peer::deliver;
 use crate::peer::local::{Body, Local};
 use crate::peer::recipe::{NotDurable, Recipe};
@@ -208,7 +208,12 @@ impl State {
                 let outlet = Writable::Remote(OutletEnd::new(shared, of));
                 return Stub::from_local(Local::new(Body::Writable(outlet)));
             }
-            Ref::Import(_) => Kind::Stub,
+            Ref::Import(id) => {
+                if id == ImportId::MAIN {
+                    shared.add_root();
+                }
+                Kind::Stub
+            }
             Ref::Promise(_) => Kind::Result,
         };
         Stub::from_remote(Remote { shared: Arc::clone(shared), of, kind })

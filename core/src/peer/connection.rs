@@ -206,6 +206,42 @@ impl Connection {
         self.shared.until_quiet().await;
     }
 
+    /// Waits until no call of the peer's runs and every answer that it has asked for is written, or
+    /// the session has ended. Cancel-safe.
+    pub async fn settled(&self) {
+        loop {
+            self.shared.until_quiet().await;
+            self.shared.until_answered().await;
+            // A call may have begun while the last answer was written.
+            let is_quiet = |endpoint: &mut Endpoint| endpoint.session.calls_running() == 0;
+            if self.is_closed() || self.link(is_quiet) {
+                return;
+            }
+        }
+    }
+
+    /// Waits until the calls of the peer's that run now have ended, or the session has. Calls that
+    /// begin meanwhile are not waited for. Cancel-safe.
+    pub async fn running_calls_ended(&self) {
+        self.shared.until_earlier_done().await;
+    }
+
+    /// Waits until the application holds no reference to anything of the peer's, waits for no result
+    /// and reads no stream of the peer's, or the session has ended. Cancel-safe.
+    pub async fn unused(&self) {
+        self.shared.until_unused().await;
+    }
+
+    /// Calls of the peer's that run, or are about to.
+    pub fn calls_running(&self) -> usize {
+        self.shared.lock().endpoint.session.calls_running()
+    }
+
+    /// Ends every stream that the peer writes to: whoever reads it gets `STREAM_INTERRUPTED`.
+    pub fn interrupt_streams(&self, message: &str) {
+        self.shared.input(|endpoint| endpoint.session.interrupt_streams(message));
+    }
+
     /// What happens to the link from now on.
     pub fn events(&self) -> Events {
         Events(self.shared.events())
@@ -219,6 +255,7 @@ impl Connection {
     /// The peer's main object, without a type.
     pub fn root_dyn(&self) -> Stub {
         let of = self.shared.lock().endpoint.session.main();
+        self.shared.add_root();
         Stub::from_remote(Remote { shared: Arc::clone(&self.shared), of, kind: Kind::Stub })
     }
 

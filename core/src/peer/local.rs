@@ -83,6 +83,11 @@ impl Body {
         }
     }
 
+    /// Whether it is the end of a stream that a reader in this process reads.
+    pub(crate) fn is_read(&self) -> bool {
+        matches!(self, Self::Writable(Writable::Pipe(entry)) if entry.is_read())
+    }
+
     /// How it goes into a message.
     pub(crate) fn kind(&self) -> Kind {
         match self {

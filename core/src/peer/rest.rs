@@ -9,9 +9,10 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::oneshot;
 
 use crate::error::ErrorCode;
+use crate::id::PromiseId;
 use crate::link::{List, Objects};
 use crate::peer::error::SessionError;
-use crate::peer::shared::{Shared, State};
+use crate::peer::shared::{Entry, Shared, State};
 use crate::peer::wait::{self, Ending};
 use crate::session::{Closed, ClosedBy, Ref};
 
@@ -22,6 +23,10 @@ pub(crate) struct Rest {
     answered: Vec<oneshot::Sender<()>>,
     /// Told, by being dropped, when no call runs any more.
     quiet: Vec<oneshot::Sender<()>>,
+    /// Told, by being dropped, when no call up to this one runs any more.
+    earlier: Vec<(PromiseId, oneshot::Sender<()>)>,
+    /// Told, by being dropped, when the application holds nothing of the session any more.
+    unused: Vec<oneshot::Sender<()>>,
     /// Who waits for which answer of the server's.
     lists: HashMap<u64, oneshot::Sender<Objects>>,
 }
@@ -29,7 +34,11 @@ pub(crate) struct Rest {
 impl Rest {
     /// Nobody waits.
     pub(crate) fn is_idle(&self) -> bool {
-        self.answered.is_empty() && self.quiet.is_empty() && self.lists.is_empty()
+        self.answered.is_empty()
+            && self.quiet.is_empty()
+            && self.earlier.is_empty()
+            && self.unused.is_empty()
+            && self.lists.is_empty()
     }
 }
 
@@ -87,6 +96,39 @@ impl Shared {
         self.until(is_quiet, |rest| &mut rest.quiet).await;
     }
 
+    /// Waits until the calls of the peer's that run now have ended, however many begin meanwhile.
+    /// Cancel-safe.
+    pub(crate) async fn until_earlier_done(&self) {
+        let receiver = {
+            let mut state = self.lock();
+            let Some(newest) = state.running.iter().map(|(id, _)| id).max() else { return };
+            let (sender, receiver) = oneshot::channel();
+            state.rest.earlier.push((newest, sender));
+            receiver
+        };
+        // The sender is dropped, never used.
+        let _ = receiver.await;
+    }
+
+    /// Waits until the application holds no reference to anything of the peer's, waits for no result
+    /// and reads no stream of the peer's, or the session is over. Cancel-safe.
+    pub(crate) async fn until_unused(&self) {
+        self.until(|state| self.is_unused(state), |rest| &mut rest.unused).await;
+    }
+
+    fn is_unused(&self, state: &State) -> bool {
+        let reads = |entry: &Entry| match entry {
+            Entry::Local(local) => local.body.is_read(),
+            _ => false,
+        };
+        let is_held = || {
+            self.has_roots()
+                || !state.endpoint.session.is_unused()
+                || state.targets.iter().any(|(_, entry)| reads(entry))
+        };
+        state.closed.is_some() || !is_held()
+    }
+
     async fn until(
         &self,
         is_so: impl FnOnce(&State) -> bool,
@@ -121,6 +163,17 @@ impl Shared {
         }
         if is_quiet(state) {
             at_rest.append(&mut state.rest.quiet);
+        }
+        if !state.rest.unused.is_empty() && self.is_unused(state) {
+            at_rest.append(&mut state.rest.unused);
+        }
+        if !state.rest.earlier.is_empty() {
+            let oldest = state.running.iter().map(|(id, _)| id).min();
+            let waits = |newest: PromiseId| state.closed.is_none() && oldest.is_some_and(|oldest| oldest <= newest);
+            let (waiting, done) = std::mem::take(&mut state.rest.earlier).into_iter().partition(|(id, _)| waits(*id));
+            state.rest.earlier = waiting;
+            let done: Vec<(PromiseId, _)> = done;
+            at_rest.extend(done.into_iter().map(|(_, sender)| sender));
         }
         let mut answers = Vec::new();
         while let Some(objects) = state.endpoint.poll_objects() {

@@ -25,6 +25,9 @@ impl Task {
     }
 }
 
+/// Longer than any process runs.
+const FAR: Duration = Duration::from_secs(100 * 365 * 86_400);
+
 /// Whether [`spawn`] works on this thread.
 pub(crate) fn can_spawn() -> bool {
     Handle::try_current().is_ok()
@@ -39,6 +42,11 @@ pub(crate) fn spawn(future: impl Future<Output = ()> + Send + 'static) -> Option
 /// What the runtime's clock says.
 pub(crate) fn now() -> Instant {
     Instant::now()
+}
+
+/// The point `time` after `from`; one so far away that it is never reached, if the clock has none.
+pub(crate) fn after(from: Instant, time: Duration) -> Instant {
+    from.checked_add(time).unwrap_or_else(|| from + FAR)
 }
 
 /// Waits until `at`. Cancel-safe.

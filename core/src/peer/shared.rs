@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 
@@ -52,6 +52,8 @@ pub(crate) struct Shared {
     pub(crate) room: Notify,
     /// Whose turn it is: the newest attachment.
     turn: AtomicU64,
+    /// References to the peer's main object, which the session does not count.
+    roots: AtomicUsize,
     feed: Feed,
     options: Options,
     /// From where the endpoint's time is counted.
@@ -182,6 +184,7 @@ impl Shared {
             options,
             started: runtime::now(),
             turn: AtomicU64::new(0),
+            roots: AtomicUsize::new(0),
             acknowledges,
             private,
         });
@@ -250,7 +253,7 @@ impl Shared {
 
     /// A time of the endpoint's on the runtime's clock.
     pub(crate) fn instant(&self, time: Time) -> Instant {
-        self.started + time.0
+        runtime::after(self.started, time.0)
     }
 
     /// Whether the peer can acknowledge chunks.
@@ -360,6 +363,22 @@ impl Shared {
         self.leave(state);
     }
 
+    /// Counts a reference to the peer's main object.
+    pub(crate) fn add_root(&self) {
+        self.roots.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Gives one back. Safe to call while dropping.
+    pub(crate) fn drop_root(self: &Arc<Self>) {
+        if self.roots.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.leave(self.lock());
+        }
+    }
+
+    pub(crate) fn has_roots(&self) -> bool {
+        self.roots.load(Ordering::SeqCst) > 0
+    }
+
     /// One message or other event, and all that follows from it; false once the session is over.
     pub(crate) fn input(self: &Arc<Self>, input: impl FnOnce(&mut Endpoint)) -> bool {
         let mut state = self.lock();
@@ -381,7 +400,12 @@ impl Shared {
             || state.endpoint.session.has_output()
             || state.endpoint.session.is_closed()
             || !state.rest.is_idle();
+        // Without a transport there is no driver to look.
+        let told = self.at_rest(&mut state);
         drop(state);
+        if let Some(told) = told {
+            told.tell();
+        }
         if is_wanted {
             self.wake.notify_one();
         }

@@ -371,7 +371,9 @@ impl Stub {
 
 impl Drop for Remote {
     fn drop(&mut self) {
-        if self.of != Ref::Import(ImportId::MAIN) {
+        if self.of == Ref::Import(ImportId::MAIN) {
+            self.shared.drop_root();
+        } else {
             self.shared.release(self.of);
         }
     }

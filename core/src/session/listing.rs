@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::promise::{Found, PromiseState, Queued};
 use super::{Ref, Session};
-use crate::id::{ExportId, PromiseId};
+use crate::id::{ExportId, ImportId, PromiseId};
 
 /// Something of ours that the peer holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +62,14 @@ impl Session {
     /// Calls that were handed out and have not ended, or are about to be handed out.
     pub fn calls_running(&self) -> usize {
         self.running + self.ready.len()
+    }
+
+    /// Whether this side holds nothing of the peer's and waits for nothing. References that are kept
+    /// by name do not count, nor does the peer's main object.
+    pub fn is_unused(&self) -> bool {
+        let by_name = |id| self.kept.values().filter(|of| **of == Ref::Import(id)).count();
+        let is_held = |id, holds: u32| id != ImportId::MAIN && holds as usize > by_name(id);
+        self.waits.is_empty() && !self.imports.iter().any(|(id, import)| is_held(id, import.holds))
     }
 
     /// Bytes of settled results, and of arguments of calls that have not begun.

@@ -255,13 +255,34 @@ impl Session {
     /// Aborts the writable end that the peer held of a stream of ours; its reader fails with
     /// `STREAM_INTERRUPTED`.
     pub(super) fn interrupt_stream(&mut self, id: ExportId) {
+        self.abort_stream(id, &lost_text(&ErrorCode::StreamInterrupted));
+    }
+
+    fn abort_stream(&mut self, id: ExportId, reason: &str) {
         let Some(Ref::Target(sink)) = self.exports.get(id).map(|export| export.what) else { return };
         if self.kind(Ref::Target(sink)) == Kind::Writable {
-            let args = Payload::plain(format!("[{}]", lost_text(&ErrorCode::StreamInterrupted)));
+            let args = Payload::plain(format!("[{reason}]"));
             let result = self.pending(0);
             self.hold(Ref::Target(sink));
             self.enter(result, sink, Step::Name("abort".into()).into(), Some(args));
         }
+    }
+
+    /// Whether there is a stream that the peer writes to.
+    pub fn has_streams(&self) -> bool {
+        let is_stream = |what| self.kind(what) == Kind::Writable;
+        self.exports.iter().any(|(_, export)| is_stream(export.what))
+    }
+
+    /// Ends every stream that the peer writes to. Whoever reads it gets `STREAM_INTERRUPTED` with
+    /// this message, and so does whoever goes on writing.
+    pub fn interrupt_streams(&mut self, message: &str) {
+        let reason = coded_error_text(ErrorCode::StreamInterrupted.as_str(), message);
+        let ids: Vec<ExportId> = self.exports.iter().map(|(id, _)| id).collect();
+        for id in ids {
+            self.abort_stream(id, &reason);
+        }
+        self.run();
     }
 
     /// Something of the peer's will never be there again.

@@ -3,6 +3,7 @@
 //! Invariant: a session's owner, its life and its newest transport change together, under the
 //! lock of its entry. So epochs and transports agree, and of two resumes one comes second.
 
+mod draining;
 mod kept;
 mod parked;
 mod throttle;

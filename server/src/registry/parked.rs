@@ -39,11 +39,6 @@ impl Registry {
         self.sessions.iter().filter(|entry| entry.parked_since().is_some()).count()
     }
 
-    /// Ends every session that waits for its client.
-    pub(crate) fn end_parked(self: &Arc<Self>, code: &ErrorCode, message: &str) {
-        self.sweep_all(|_| true, code, message);
-    }
-
     /// Ends those that nobody came back for, and forgets those that have ended.
     pub(super) fn sweep(self: &Arc<Self>) {
         let window = self.resumption.window;
@@ -123,7 +118,7 @@ impl Registry {
 }
 
 impl Entry {
-    fn parked_since(&self) -> Option<Instant> {
+    pub(super) fn parked_since(&self) -> Option<Instant> {
         let mut held = self.lock();
         // Whoever drove it was dropped without a word.
         if held.life == Life::Live && self.connection.link(|endpoint| endpoint.is_detached()) {

@@ -9,6 +9,7 @@ use bowline_core::endpoint::{Checkpoint, Endpoint};
 use bowline_core::error::ErrorCode;
 use bowline_core::resume::{Jti, Kept as Where, Minted, TokenError};
 use bowline_core::session::ClosedBy;
+use bowline_transport::deadline;
 use futures_util::StreamExt;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -71,7 +72,7 @@ async fn keep(registry: Weak<Registry>, entry: Arc<Entry>) {
         }) else {
             return;
         };
-        let latest = Instant::now() + latest;
+        let latest = deadline(latest);
         loop {
             sleep(idle.min(latest.saturating_duration_since(Instant::now()))).await;
             let is_quiet = tokio::select! {

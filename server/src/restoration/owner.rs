@@ -3,6 +3,7 @@
 use std::sync::{Arc, Weak};
 
 use bowline_core::time::Time;
+use bowline_transport::{after, deadline};
 use tokio::time::{Instant, sleep_until};
 
 use super::Keeper;
@@ -24,7 +25,7 @@ impl Process {
     }
 
     fn stop_at(&self) -> Instant {
-        self.began + self.lease.stop_at().0
+        after(self.began, self.lease.stop_at().0)
     }
 }
 
@@ -72,7 +73,7 @@ async fn renew(keeper: Weak<Keeper>, registry: Weak<Registry>, store: Arc<dyn Se
             let Some(keeper) = keeper.upgrade() else { return };
             let process = keeper.process.lock().await;
             process.as_ref().filter(|process| process.owner == owner).map(|process| {
-                let renew_at = (process.began + process.lease.renew_at().0).max(Instant::now() + keeper.lease / 20);
+                let renew_at = after(process.began, process.lease.renew_at().0).max(deadline(keeper.lease / 20));
                 (renew_at, process.stop_at(), process.began)
             })
         }) else {

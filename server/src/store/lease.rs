@@ -30,12 +30,12 @@ impl Lease {
 
     /// When to ask for it again.
     pub fn renew_at(&self) -> Time {
-        self.asked_at + self.length * 3 / 10
+        self.asked_at + self.length / 10 * 3
     }
 
     /// When to stop, unless it was renewed by then.
     pub fn stop_at(&self) -> Time {
-        self.asked_at + self.length * 8 / 10
+        self.asked_at + self.length / 10 * 8
     }
 
     /// Whether the owner may go on at `now`.

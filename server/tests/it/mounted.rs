@@ -33,7 +33,7 @@ async fn in_an_axum_router() {
     let healthy = request(address, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     assert_eq!(body(&healthy), ("200", "ok"));
     let mut peer = Socket::open(address).await;
-    let (close, ()) = tokio::join!(peer.next(), rpc.drain(Duration::from_secs(8)));
+    let (close, _report) = tokio::join!(peer.next(), rpc.drain(Duration::from_secs(8)));
     assert_eq!(close, "close 1001 server is draining");
     assert_eq!(body(&post(address, "").await), ("503", "server is draining"));
 }

@@ -29,6 +29,13 @@ fn a_lease_counts_from_when_it_was_asked_for() {
 }
 
 #[test]
+fn longest_lease_is_never_renewed() {
+    let lease = Lease::new(Duration::MAX, at(100));
+    assert!(lease.renew_at() > at(1 << 40));
+    assert!(lease.is_good(at(1 << 40)));
+}
+
+#[test]
 fn an_owner_that_was_paused_is_over_before_its_lease_is() {
     for asked_at in 0..5 {
         for length in [1, 10, 60] {

@@ -244,6 +244,11 @@ impl Pipe {
 pub(crate) struct Entry(Arc<Pipe>);
 
 impl Entry {
+    /// Whether somebody in this process reads what comes out.
+    pub(crate) fn is_read(&self) -> bool {
+        self.0.used == Use::Read && Arc::strong_count(&self.0) > 1
+    }
+
     pub(crate) fn write(&self, args: Payload<Cap>, receipt: Receipt) {
         self.0.write(args, receipt);
     }
