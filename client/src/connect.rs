@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,11 +13,12 @@ use bowline_core::link::handshake::VERSIONS;
 use bowline_core::link::{ClientIdentity, Credentials, Features, Hello, Joint, LinkRules, Role, Secret, Welcome};
 use bowline_core::peer::{Connection, Options, Reference, Restorers, Stub};
 use bowline_core::value::ErrorValue;
-use bowline_transport::{Ending, KeepAlive};
+use bowline_transport::{Ending, KeepAlive, deadline};
 use http::{HeaderName, HeaderValue, request};
+use tokio::time::Instant;
 use tracing::Instrument;
 
-use crate::dial::{Dialer, Socket, Spoken, Stream};
+use crate::dial::{Dialer, Socket, Spoken, Stream, Undialed};
 use crate::error::ConnectError;
 use crate::hello::{self, Failure, Opening};
 use crate::keeper::{Keeper, Ready};
@@ -238,9 +240,10 @@ impl Connect {
             let server = Server::of(&welcome);
             let keeper = Keeper::new(dialer, connection.clone(), &welcome, Arc::clone(&papers), self.within);
             let events = connection.events();
-            tokio::spawn(keeper.keep(ready).instrument(span));
+            let (session, handles) = Session::new(connection.clone(), Some((server, papers)));
+            tokio::spawn(keeper.keep(ready, handles).instrument(span));
             until_reconciled(&connection, events).await?;
-            return Ok(Session::new(connection, Some((server, papers))));
+            return Ok(session);
         }
         if self.resumes && !plain::is_plain(&authority) {
             match linked(&dialer, self.identity, self.within).await? {
@@ -255,22 +258,33 @@ impl Connect {
                     let server = Server::of(&welcome);
                     let keeper = Keeper::new(dialer, connection.clone(), &welcome, Arc::clone(&papers), self.within);
                     let first = Ready { opening, ending, attached };
-                    tokio::spawn(keeper.keep(first).instrument(span));
-                    return Ok(Session::new(connection, Some((server, papers))));
+                    let (session, handles) = Session::new(connection, Some((server, papers)));
+                    tokio::spawn(keeper.keep(first, handles).instrument(span));
+                    return Ok(session);
                 }
                 None => plain::remember(&authority),
             }
         }
         let declined = || ConnectError::Handshake("the server speaks a protocol that was not asked for".to_owned());
-        let Socket { transport, ending } = dialer.dial(Spoken::Plain).await?.ok_or_else(declined)?;
+        let repeated_until = repeated_until(self.within);
+        let Socket { transport, ending } = dial(&dialer, Spoken::Plain, repeated_until).await?.ok_or_else(declined)?;
         let (connection, driver) = Connection::start(transport, self.main, self.options);
-        let session = async move {
-            let closed = driver.await;
+        let (session, handles) = Session::new(connection.clone(), None);
+        let running = async move {
+            let mut driver = pin!(driver);
+            let closed = tokio::select! {
+                closed = &mut driver => closed,
+                () = handles.unused(&connection) => {
+                    tracing::debug!("the last handle on the session was dropped");
+                    connection.close();
+                    driver.await
+                }
+            };
             let traffic = ending.finish().await;
             tracing::debug!(by = ?closed.by, message = closed.message, ?traffic, "session closed");
         };
-        tokio::spawn(session.instrument(span));
-        Ok(Session::new(connection, None))
+        tokio::spawn(running.instrument(span));
+        Ok(session)
     }
 }
 
@@ -289,8 +303,9 @@ async fn linked(
         hello_id: Some(hello::random_id()),
         auth: dialer.who.credentials(None).await,
     };
+    let repeated_until = repeated_until(within);
     loop {
-        let Some(socket) = dialer.dial(Spoken::Link).await? else { return Ok(None) };
+        let Some(socket) = dial(dialer, Spoken::Link, repeated_until).await? else { return Ok(None) };
         let (mut opening, ending) = Opening::of(socket);
         match opening.hello(&hello, &dialer.who).await {
             Ok(welcome) => return Ok(Some((welcome, opening, ending))),
@@ -300,6 +315,25 @@ async fn linked(
                 tracing::debug!(%end, "no welcome");
                 tokio::time::sleep(PAUSE.min(within)).await;
             }
+        }
+    }
+}
+
+/// Until when a handshake that is cut is repeated.
+fn repeated_until(within: Duration) -> Instant {
+    deadline(within / 2)
+}
+
+/// A new socket, as [`Dialer::dial`] makes it. A handshake that was cut is repeated: a proxy or a
+/// server that restarts answers a moment later.
+async fn dial(dialer: &Dialer, spoken: Spoken, repeated_until: Instant) -> Result<Option<Socket>, ConnectError> {
+    loop {
+        match dialer.dial(spoken).await {
+            Err(Undialed::Cut(reason)) if Instant::now() < repeated_until => {
+                tracing::debug!(reason, "the handshake was cut, and is repeated");
+                tokio::time::sleep(rand::random_range(PAUSE / 2..=PAUSE)).await;
+            }
+            dialed => return Ok(dialed?),
         }
     }
 }
@@ -328,7 +362,7 @@ fn begin(
 pub(crate) fn rules_of(welcome: &Welcome, mut rules: LinkRules) -> LinkRules {
     if welcome.heartbeat_interval_sec > 0 {
         rules.heartbeat = Duration::from_secs(welcome.heartbeat_interval_sec);
-        rules.dead_after = rules.heartbeat * 2;
+        rules.dead_after = rules.heartbeat.saturating_mul(2);
     }
     rules
 }

@@ -1,5 +1,6 @@
 //! From an address to a WebSocket: TCP, TLS, the HTTP handshake. As often as it takes.
 
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 
@@ -68,12 +69,9 @@ impl Dialer {
 
     /// A new socket; `None` when the link was offered and the server did not confirm it. Dropping the
     /// future closes it.
-    pub(crate) async fn dial(&self, spoken: Spoken) -> Result<Option<Socket>, ConnectError> {
+    pub(crate) async fn dial(&self, spoken: Spoken) -> Result<Option<Socket>, Undialed> {
         let request = self.request(spoken).await?;
-        let stream = self.stream().await.map_err(|source| {
-            let authority = self.address.authority().to_owned();
-            ConnectError::Unreachable { authority, source }
-        })?;
+        let stream = self.stream().await?;
         let config = bowline_transport::config(&self.limits);
         let shaken = tokio_tungstenite::client_async_with_config(request, Metered::new(stream), Some(config)).await;
         let stream = match shaken {
@@ -82,20 +80,27 @@ impl Dialer {
             }
             Ok((stream, _)) => stream,
             Err(Error::Protocol(ProtocolError::SecWebSocketSubProtocolError(_))) => return Ok(None),
-            Err(error) => return Err(refused(error)),
+            Err(error) => return Err(undialed(error)),
         };
         let (transport, ending, _parting) = WebSocket::new(stream, self.keep_alive);
         Ok(Some(Socket { transport, ending }))
     }
 
-    async fn stream(&self) -> io::Result<Box<dyn Stream>> {
-        let tcp = TcpStream::connect((self.address.host(), self.address.port())).await?;
+    async fn stream(&self) -> Result<Box<dyn Stream>, Undialed> {
+        let unreachable = |source| {
+            let authority = self.address.authority().to_owned();
+            Undialed::Never(ConnectError::Unreachable { authority, source })
+        };
+        let tcp = TcpStream::connect((self.address.host(), self.address.port())).await.map_err(unreachable)?;
         // Messages are written when there are no more to join them.
-        tcp.set_nodelay(true)?;
+        tcp.set_nodelay(true).map_err(unreachable)?;
         #[cfg(feature = "tls")]
         if self.address.secure {
-            let name = self.address.host().to_owned().try_into().map_err(io::Error::other)?;
-            let tls = tokio_rustls::TlsConnector::from(self.tls.clone()).connect(name, tcp).await?;
+            let name = self.address.host().to_owned().try_into();
+            let name = name.map_err(|error| unreachable(io::Error::other(error)))?;
+            let connecting = tokio_rustls::TlsConnector::from(self.tls.clone()).connect(name, tcp);
+            let cut = |error: &io::Error| is_cut(error).then(|| Undialed::Cut(error.to_string()));
+            let tls = connecting.await.map_err(|error| cut(&error).unwrap_or_else(|| unreachable(error)))?;
             return Ok(Box::new(tls));
         }
         Ok(Box::new(tcp))
@@ -117,6 +122,53 @@ impl Dialer {
         headers.extend(self.headers.clone());
         Ok(request)
     }
+}
+
+/// Why there is no socket.
+#[derive(Debug)]
+pub(crate) enum Undialed {
+    /// The connection was closed in the midst of the handshake. Another may fare better.
+    Cut(String),
+    Never(ConnectError),
+}
+
+impl From<ConnectError> for Undialed {
+    fn from(error: ConnectError) -> Self {
+        Self::Never(error)
+    }
+}
+
+impl From<Undialed> for ConnectError {
+    fn from(undialed: Undialed) -> Self {
+        match undialed {
+            Undialed::Cut(reason) => Self::Handshake(reason),
+            Undialed::Never(error) => error,
+        }
+    }
+}
+
+impl fmt::Display for Undialed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cut(reason) => f.write_str(reason),
+            Self::Never(error) => error.fmt(f),
+        }
+    }
+}
+
+/// Whether a connection was closed where more was to come.
+fn is_cut(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
+}
+
+fn undialed(error: Error) -> Undialed {
+    let is_cut = match &error {
+        Error::Io(error) => is_cut(error),
+        Error::ConnectionClosed | Error::Protocol(ProtocolError::HandshakeIncomplete) => true,
+        _ => false,
+    };
+    if is_cut { Undialed::Cut(error.to_string()) } else { Undialed::Never(refused(error)) }
 }
 
 fn refused(error: Error) -> ConnectError {

@@ -1,20 +1,27 @@
 //! Keeps a session alive: drives it over one socket after the other until it ends.
 
 use std::convert::Infallible;
+use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bowline_core::endpoint::Attached;
 use bowline_core::error::ErrorCode;
-use bowline_core::link::{Drain, Features, Joint, Mode, Refused, Resumed, Welcome};
+use bowline_core::link::{Credentials, Drain, Features, Joint, Mode, Refresh, Refused, Resumed, Welcome};
 use bowline_core::peer::{Connection, TransportEnd, Turn};
 use bowline_core::session::ClosedBy;
-use bowline_transport::Ending;
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use bowline_transport::{Ending, deadline};
+use futures_util::FutureExt;
+use futures_util::future::{Fuse, FusedFuture};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use crate::dial::{Dialer, Spoken, Stream};
 use crate::hello::{Failure, Opening, Standing};
 use crate::saved::Papers;
+use crate::session::Handles;
+use crate::who::Panicked;
 
 /// The longest pause after the first try that failed. Doubled with each, up to the last; the
 /// pause taken is anything between nothing and that, so that clients do not come in step.
@@ -23,6 +30,10 @@ const PAUSE_MAX: Duration = Duration::from_secs(15);
 
 /// How long after a write that failed the session is saved again.
 const SAVE_AGAIN: Duration = Duration::from_secs(1);
+
+/// How long a write may hold up a session that is about to go on over another connection. After that
+/// it goes on beside the session.
+const SAVE_WAIT: Duration = Duration::from_millis(250);
 
 /// A session that is kept.
 pub(crate) struct Keeper {
@@ -34,6 +45,10 @@ pub(crate) struct Keeper {
     /// How long one try may take.
     pub(crate) within: Duration,
     pub(crate) features: Features,
+    /// The write that is under way. One at a time, however long it takes.
+    saving: tokio::sync::Mutex<Option<JoinHandle<io::Result<()>>>>,
+    /// Last, so that the session ends when all else is dropped.
+    _end: EndOnDrop,
 }
 
 /// A socket that is ready to carry the session.
@@ -50,6 +65,17 @@ enum Try {
     Never(Refused),
 }
 
+/// Ends a session, unless it has ended, when the task that keeps it does: by a panic, with its
+/// runtime, or because it was never run. Nobody would reconnect it.
+struct EndOnDrop(Connection);
+
+impl Drop for EndOnDrop {
+    fn drop(&mut self) {
+        let message = "the task that keeps the session has ended";
+        self.0.end_with(ClosedBy::Transport, &ErrorCode::AgentDisconnected, message);
+    }
+}
+
 impl Keeper {
     pub(crate) fn new(
         dialer: Dialer,
@@ -59,11 +85,28 @@ impl Keeper {
         within: Duration,
     ) -> Self {
         let (features, window) = (Features::of(&welcome.features), Duration::from_secs(welcome.resume_window_sec));
-        Self { dialer, connection, papers, window, within, features }
+        let (saving, _end) = (tokio::sync::Mutex::default(), EndOnDrop(connection.clone()));
+        Self { dialer, connection, papers, window, within, features, saving, _end }
     }
 
-    /// Runs until the session is over.
-    pub(crate) async fn keep(mut self, first: Ready) {
+    /// Runs until the session is over. Ends it when the application has no handle on it any more; one
+    /// that is saved stays at the server for a later process.
+    pub(crate) async fn keep(self, first: Ready, handles: Handles) {
+        let (connection, is_saved) = (self.connection.clone(), self.papers.saves());
+        let mut kept = pin!(self.keep_connected(first));
+        tokio::select! {
+            () = &mut kept => {}
+            () = handles.unused(&connection) => {
+                tracing::debug!("the last handle on the session was dropped");
+                if !is_saved {
+                    connection.close();
+                    kept.await;
+                }
+            }
+        }
+    }
+
+    async fn keep_connected(mut self, first: Ready) {
         let mut ready = first;
         loop {
             let Ready { opening, ending, attached } = ready;
@@ -95,32 +138,73 @@ impl Keeper {
                     return self.connection.end_with(ClosedBy::Transport, &code, &message);
                 }
             };
+            self.save_soon().await;
         }
     }
 
-    /// Says again who we are whenever the server asks, and saves the session whenever there is a
-    /// newer token. Cancel-safe: what was not answered is asked again on the next socket, and what
-    /// was not saved is saved before.
+    /// Says again who we are whenever the server asks, and saves the session whenever it has changed;
+    /// neither waits for the other. Cancel-safe: what was not answered is asked again on the next
+    /// socket, and a write that has begun goes on.
     async fn attend(&self) -> Infallible {
+        let (mut saving, mut answering) = (pin!(Fuse::terminated()), pin!(Fuse::terminated()));
         loop {
-            self.connection.asked().await;
-            while self.papers.is_stale(&self.connection) && !self.save().await {
-                sleep(SAVE_AGAIN).await;
+            if saving.is_terminated() && self.papers.is_stale(&self.connection) {
+                saving.set(self.save().fuse());
             }
-            let Some(refresh) = self.connection.link(|endpoint| endpoint.take_refresh()) else { continue };
-            match self.dialer.who.credentials(refresh.challenge).await.token {
-                Some(response) => self.connection.link(|endpoint| endpoint.authenticate(response)),
-                None => tracing::warn!("the server asks who we are, and there are no credentials"),
+            if answering.is_terminated()
+                && let Some(refresh) = self.connection.link(|endpoint| endpoint.take_refresh())
+            {
+                answering.set(self.answer(refresh).fuse());
+            }
+            tokio::select! {
+                () = self.connection.asked() => {}
+                () = &mut saving => {}
+                () = &mut answering => {}
             }
         }
     }
 
-    async fn save(&self) -> bool {
-        let saved = self.papers.save(&self.connection).await;
-        if let Err(error) = &saved {
+    /// Says again who we are.
+    async fn answer(&self, refresh: Refresh) {
+        match self.dialer.who.try_credentials(refresh.challenge).await {
+            Ok(Credentials { token: Some(response), .. }) => {
+                self.connection.link(|endpoint| endpoint.authenticate(response));
+            }
+            Ok(_) => tracing::warn!("the server asks who we are, and there are no credentials"),
+            Err(Panicked) => {}
+        }
+    }
+
+    /// Saves the session until that has succeeded. Cancel-safe: a write that has begun goes on, and is
+    /// waited for the next time.
+    async fn save(&self) {
+        while self.papers.is_stale(&self.connection) && !self.write().await {
+            sleep(SAVE_AGAIN).await;
+        }
+    }
+
+    async fn write(&self) -> bool {
+        let mut saving = self.saving.lock().await;
+        let written = saving.get_or_insert_with(|| {
+            let (papers, connection) = (Arc::clone(&self.papers), self.connection.clone());
+            tokio::spawn(async move { papers.save(&connection).await })
+        });
+        let written = written.await.unwrap_or_else(|panicked| Err(io::Error::other(panicked)));
+        *saving = None;
+        if let Err(error) = &written {
             tracing::warn!(%error, "the session was not saved");
         }
-        saved.is_ok()
+        written.is_ok()
+    }
+
+    /// Takes the newest token, and saves the session if that takes no time; otherwise it is saved beside whatever comes next.
+    async fn save_soon(&self) {
+        if !self.papers.saves() {
+            self.papers.take_newest(&self.connection);
+        } else if self.papers.is_stale(&self.connection) {
+            // Out of time, the write goes on.
+            drop(timeout(SAVE_WAIT, self.write()).await);
+        }
     }
 
     /// Tries to have the session back until that is out of the question. Cancel-safe: a try that
@@ -128,7 +212,7 @@ impl Keeper {
     async fn again(&mut self, end: &TransportEnd) -> Result<Ready, Refused> {
         let taken_over = ErrorCode::SessionTakenOver.close_code();
         let taken_over = matches!(end, TransportEnd::Closed { code, .. } if *code == taken_over);
-        let deadline = Instant::now() + self.window;
+        let until = deadline(self.window);
         let mut pause = PAUSE_MIN;
         if taken_over {
             // Whoever has it now has to be heard first, or two that hold the token take turns.
@@ -142,7 +226,7 @@ impl Keeper {
             }
         }
         loop {
-            let limit = (Instant::now() + self.within).min(deadline);
+            let limit = deadline(self.within).min(until);
             let tried = timeout_at(limit, self.attempt()).await;
             let said = match tried.unwrap_or(Err(Try::Again(None))) {
                 Ok(ready) => return Ok(ready),
@@ -156,14 +240,15 @@ impl Keeper {
             let jittered = rand::random_range(Duration::ZERO..=pause);
             pause = (pause * 2).min(PAUSE_MAX);
             let after_ms = said.as_ref().and_then(|refused| refused.retry_after_ms).unwrap_or(0);
-            sleep_until((Instant::now() + Duration::from_millis(after_ms) + jittered).min(deadline)).await;
-            if Instant::now() >= deadline {
+            sleep_until(deadline(Duration::from_millis(after_ms) + jittered).min(until)).await;
+            if Instant::now() >= until {
                 let message = format!("no connection to the server within {:?}", self.window);
                 return Err(said.unwrap_or_else(|| Refused::new(ErrorCode::ResumeWindowExpired, message)));
             }
         }
     }
 
+    /// One try. Nothing is awaited once the session is attached to the new connection.
     async fn attempt(&mut self) -> Result<Ready, Try> {
         // Whatever keeps us from the server now may be gone later; only the server's no is final.
         let socket = self.dialer.dial(Spoken::Link).await.map_err(|error| {
@@ -171,11 +256,9 @@ impl Keeper {
             Try::Again(None)
         })?;
         let (mut opening, ending) = Opening::of(socket.ok_or(Try::Again(None))?);
-        let auth = self.dialer.who.credentials(None).await;
+        let auth = self.dialer.who.try_credentials(None).await.map_err(|Panicked| Try::Again(None))?;
         // Those before the token that is shown count no more.
-        if self.connection.link(|endpoint| endpoint.has_token()) {
-            self.save().await;
-        }
+        self.save_soon().await;
         let stands = self.connection.link(|endpoint| Standing {
             features: self.dialer.features(),
             came: endpoint.processed(),
@@ -195,7 +278,6 @@ impl Keeper {
         let attached = self.attach(&resumed);
         self.papers.resumed(&resumed);
         let attached = attached.map_err(Try::Never)?;
-        self.save().await;
         tracing::debug!(
             monotonic_counter.bowline_sessions_resumed = 1_u64,
             mode = ?resumed.mode,

@@ -5,10 +5,11 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bowline_core::error::ErrorCode;
-use bowline_core::link::{Features, Refused, Resumed, Welcome};
+use bowline_core::link::{Covers, Features, Refused, Resumed, Welcome};
 use bowline_core::peer::Connection;
 use serde::{Deserialize, Serialize};
 
@@ -57,13 +58,20 @@ impl Writer {
 pub(crate) struct Papers {
     welcome: Mutex<Welcome>,
     writer: Option<Writer>,
+    /// The newest epoch that is written down.
+    saved_epoch: AtomicU64,
     /// Written one after the other, so that the newest is what stays.
     turn: tokio::sync::Mutex<()>,
 }
 
 impl Papers {
     pub(crate) fn new(welcome: Welcome, writer: Option<Writer>) -> Arc<Self> {
-        Arc::new(Self { welcome: Mutex::new(welcome), writer, turn: tokio::sync::Mutex::default() })
+        Arc::new(Self {
+            welcome: Mutex::new(welcome),
+            writer,
+            saved_epoch: AtomicU64::new(0),
+            turn: tokio::sync::Mutex::default(),
+        })
     }
 
     pub(crate) fn ticket(&self) -> Ticket {
@@ -108,9 +116,11 @@ impl Papers {
         self.writer.is_some()
     }
 
-    /// Whether a token came that is to be written down.
+    /// Whether the session is to be written down: there is a newer token, or it goes on over another
+    /// connection.
     pub(crate) fn is_stale(&self, connection: &Connection) -> bool {
-        self.saves() && connection.link(|endpoint| endpoint.has_token())
+        let is_newer = || self.lock().epoch != self.saved_epoch.load(Ordering::SeqCst);
+        self.saves() && (is_newer() || connection.link(|endpoint| endpoint.has_token()))
     }
 
     /// Takes the newest token and writes the session down, if that is asked for. What has begun is
@@ -126,19 +136,26 @@ impl Papers {
 
     async fn write(&self, connection: &Connection) -> io::Result<()> {
         let _turn = self.turn.lock().await;
-        let (token, covers) = connection.link(|endpoint| (endpoint.take_token(), endpoint.unsaved()));
-        if let Some(token) = token {
-            self.lock().resume_token = token;
-        }
+        let covers = self.take_newest(connection);
         let Some(Writer(write)) = &self.writer else { return Ok(()) };
         let Some(end) = connection.outlive() else { return Ok(()) };
         let end = String::from_utf8(end).map_err(io::Error::other)?;
         let saved = Saved { v: VERSION, welcome: self.welcome(), end };
         write(serde_json::to_vec(&saved)?).await?;
+        self.saved_epoch.store(saved.welcome.epoch, Ordering::SeqCst);
         if let Some(covers) = covers {
             connection.link(|endpoint| endpoint.token_saved(covers));
         }
         Ok(())
+    }
+
+    /// Takes the newest token, and returns what it covers if the server has yet to hear of it.
+    pub(crate) fn take_newest(&self, connection: &Connection) -> Option<Covers> {
+        let (token, covers) = connection.link(|endpoint| (endpoint.take_token(), endpoint.unsaved()));
+        if let Some(token) = token {
+            self.lock().resume_token = token;
+        }
+        covers
     }
 
     fn lock(&self) -> MutexGuard<'_, Welcome> {

@@ -2,23 +2,46 @@
 
 use std::fmt;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bowline_core::link::{Features, LinkStats, List, ListFilter, Objects, RuntimeIdentity, SharedLimits, Welcome};
 use bowline_core::peer::{Connection, Events, KeepError, Reference, SessionError, Stub};
 use bowline_core::session::{Closed, Stats};
+use tokio::sync::oneshot;
 
 use crate::saved::Papers;
 
-/// An open session. Clones are the same session, and so are all references obtained from it; it
-/// stays open until [`close`](Self::close), or until the server ends it, even
-/// when every handle on it is dropped while references live.
+/// An open session. Clones are the same session, and so are all references obtained from it.
+///
+/// The session ends with [`close`](Self::close), when the server ends it, and when the last handle on
+/// it is dropped: the last `Session`, and the last reference, promise, reader and writer obtained from
+/// it. Objects that this side has given to the server are no handles; [`detach`](Self::detach) leaves a
+/// session open that serves those alone. A session that is [saved](crate::Connect::save) loses its
+/// connection with the last handle, and stays at the server for a later process until its window is
+/// over.
 #[derive(Clone)]
 pub struct Session {
     connection: Connection,
+    alive: Arc<Alive>,
     server: Option<Arc<Server>>,
     papers: Option<Arc<Papers>>,
+}
+
+/// Dropped with the last `Session`.
+struct Alive(Mutex<Option<oneshot::Sender<()>>>);
+
+/// Tells when a session is of no use to the application any more.
+pub(crate) struct Handles(oneshot::Receiver<()>);
+
+impl Handles {
+    /// Waits until nobody has a handle on the session any more; for ever if it is detached.
+    pub(crate) async fn unused(self, connection: &Connection) {
+        match self.0.await {
+            Ok(()) => std::future::pending().await,
+            Err(_dropped) => connection.unused().await,
+        }
+    }
 }
 
 /// What a server that resumes sessions has said of itself and of this one.
@@ -53,9 +76,20 @@ impl Server {
 }
 
 impl Session {
-    pub(crate) fn new(connection: Connection, linked: Option<(Server, Arc<Papers>)>) -> Self {
+    pub(crate) fn new(connection: Connection, linked: Option<(Server, Arc<Papers>)>) -> (Self, Handles) {
         let (server, papers) = linked.unzip();
-        Self { connection, server: server.map(Arc::new), papers }
+        let (alive, handles) = oneshot::channel();
+        let alive = Arc::new(Alive(Mutex::new(Some(alive))));
+        (Self { connection, alive, server: server.map(Arc::new), papers }, Handles(handles))
+    }
+
+    /// Leaves the session open when the last handle on it is dropped: until the server ends it, the
+    /// runtime does, or the connection is lost for longer than the server keeps the session. For
+    /// programs that serve objects they have given to the server, and call nothing themselves.
+    pub fn detach(self) {
+        let alive = self.alive.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // Refused means that the session has ended.
+        let _ = alive.map(|alive| alive.send(()));
     }
 
     /// The server's root object. Nothing is sent; that it has these methods shows when one is

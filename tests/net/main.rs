@@ -5,6 +5,8 @@
 mod authority;
 /// Calls that share one request.
 mod batch;
+/// A client's session when its task, its runtime or its handles end.
+mod client_tasks;
 /// What the link costs, on demand.
 mod cost;
 /// Servers that stop.

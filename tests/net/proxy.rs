@@ -21,6 +21,7 @@ pub(crate) struct Proxy {
     /// Counts the blackouts; connections go silent when it changes.
     black: watch::Sender<usize>,
     accepted: Arc<AtomicUsize>,
+    open: Arc<AtomicUsize>,
     /// Nothing is carried while it is set, on no connection; then all of it is.
     held: watch::Sender<bool>,
     /// The next piece towards the server is cut off after half of it, and the connection with it.
@@ -58,6 +59,7 @@ impl Proxy {
             down: Arc::default(),
             black: watch::Sender::new(0),
             accepted: Arc::default(),
+            open: Arc::default(),
             held: watch::Sender::new(false),
             halved: Arc::default(),
             latency,
@@ -120,6 +122,11 @@ impl Proxy {
         self.accepted.load(Ordering::SeqCst)
     }
 
+    /// Connections that are open.
+    pub(crate) fn open(&self) -> usize {
+        self.open.load(Ordering::SeqCst)
+    }
+
     /// What servers have said until now.
     pub(crate) fn heard(&self) -> String {
         String::from_utf8_lossy(&self.heard.lock().unwrap()).into_owned()
@@ -131,6 +138,13 @@ impl Proxy {
     }
 
     async fn carry(self, client: TcpStream, server: SocketAddr) {
+        let open = Arc::clone(&self.open);
+        open.fetch_add(1, Ordering::SeqCst);
+        self.carry_on(client, server).await;
+        open.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    async fn carry_on(self, client: TcpStream, server: SocketAddr) {
         let mut cuts = self.cuts.subscribe();
         let mut black = self.black.subscribe();
         let Ok(server) = TcpStream::connect(server).await else { return };
