@@ -3,7 +3,6 @@
 
 use std::borrow::Cow;
 use std::future::{Future, poll_fn};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -18,6 +17,7 @@ use crate::peer::runtime;
 use crate::peer::shared::{Entry, Shared};
 use crate::peer::stream;
 use crate::peer::stub::Stub;
+use crate::peer::unwind::{caught, drop_quietly};
 use crate::session::{Path, Step};
 use crate::value::{Cap, Payload};
 use crate::wire::is_blocked_name;
@@ -68,52 +68,53 @@ pub(crate) fn deliver(shared: &Arc<Shared>, call: Call) {
     {
         return stream::deliver(shared, writable, call.call, &call.path, call.args);
     }
+    let mut running =
+        Running { rest: None, interface: "", member: Cow::Borrowed(""), kept: None, name: None, call: call.call };
+    let entered = caught(|| enter_entry(shared, call, &mut running));
+    let first = entered.unwrap_or_else(|_| First::Answer(running.panicked()));
+    running.go_on(shared, first);
+}
+
+/// Takes the first step of a delivery. Everything that asks the application is in here.
+fn enter_entry(shared: &Arc<Shared>, call: Call, running: &mut Running) -> First {
+    let member = call.entry.as_ref().and_then(|entry| member_of(entry, &call.path));
+    running.member = match (member, call.path.first()) {
+        (Some(member), _) => Cow::Borrowed(member.name),
+        (None, Some(step)) => Cow::Owned(step.to_string()),
+        (None, None) => Cow::Borrowed(""),
+    };
     let plan = match &call.origin {
         Some(origin) => shared.plan(origin, call.entry.as_ref(), &call.path, call.args.is_some()),
         None => Plan::Once,
     };
-    let kept = || Kept { target: call.target, path: call.path.clone(), args: call.args.clone() };
-    let member = call.entry.as_ref().and_then(|entry| member_of(entry, &call.path));
-    let mut running = Running {
-        rest: None,
-        interface: "",
-        member: match (member, call.path.first()) {
-            (Some(member), _) => Cow::Borrowed(member.name),
-            (None, Some(step)) => Cow::Owned(step.to_string()),
-            (None, None) => Cow::Borrowed(""),
-        },
-        kept: matches!(plan, Plan::Repeat | Plan::Record(..)).then(kept),
-        name: call.origin.and_then(|origin| origin.name),
-        call: call.call,
-    };
-    let entered = catch_unwind(AssertUnwindSafe(|| {
-        let _named = running.name.as_ref().map(Named::enter);
-        match (call.entry, plan) {
-            (_, Plan::Refuse) => First::Answer(Err(again::unknown())),
-            (Some(Entry::Local(local)), plan) => {
-                running.interface = local.body.interface();
-                match (&local.body, plan) {
-                    (Body::Object(object), Plan::Record(log, number)) => First::Reply(
-                        Recorded {
-                            object: Arc::clone(object),
-                            method: running.member.clone().into_owned(),
-                            args: call.args.unwrap_or_default(),
-                            name: running.name.clone(),
-                            log,
-                            number,
-                        }
-                        .run(),
-                    ),
-                    _ => enter(&local, member, call.path, call.args, &mut running.rest),
-                }
+    if matches!(plan, Plan::Repeat | Plan::Record(..)) {
+        running.kept = Some(Kept { target: call.target, path: call.path.clone(), args: call.args.clone() });
+    }
+    running.name = call.origin.and_then(|origin| origin.name);
+    let _named = running.name.as_ref().map(Named::enter);
+    match (call.entry, plan) {
+        (_, Plan::Refuse) => First::Answer(Err(again::unknown())),
+        (Some(Entry::Local(local)), plan) => {
+            running.interface = local.body.interface();
+            match (&local.body, plan) {
+                (Body::Object(object), Plan::Record(log, number)) => First::Reply(
+                    Recorded {
+                        object: Arc::clone(object),
+                        method: running.member.clone().into_owned(),
+                        args: call.args.unwrap_or_default(),
+                        name: running.name.clone(),
+                        log,
+                        number,
+                    }
+                    .run(),
+                ),
+                _ => enter(&local, member, call.path, call.args, &mut running.rest),
             }
-            (Some(Entry::Foreign(stub)), _) => forward(&stub, call.path, call.args),
-            (Some(Entry::Lost(unmade)), _) => First::Answer(Err(unmade.payload())),
-            (Some(Entry::Dormant(_)) | None, _) => First::Answer(Err(error_payload("Error", "This object is gone."))),
         }
-    }));
-    let first = entered.unwrap_or_else(|_| First::Answer(running.panicked()));
-    running.go_on(shared, first);
+        (Some(Entry::Foreign(stub)), _) => forward(&stub, call.path, call.args),
+        (Some(Entry::Lost(unmade)), _) => First::Answer(Err(unmade.payload())),
+        (Some(Entry::Dormant(_)) | None, _) => First::Answer(Err(error_payload("Error", "This object is gone."))),
+    }
 }
 
 /// Lets a promise of ours end as `stub` does.
@@ -137,13 +138,6 @@ pub(crate) fn cancel(shared: &Arc<Shared>, call: PromiseId) {
     }
     let message = "RPC was canceled because the RpcPromise was disposed.";
     shared.settle(call, Err(error_payload("Error", message)));
-}
-
-/// Drops something of the user's, whose `Drop` may panic.
-pub(crate) fn drop_quietly<T>(value: T) {
-    if catch_unwind(AssertUnwindSafe(|| drop(value))).is_err() {
-        tracing::error!("panic while an object or a call was dropped");
-    }
 }
 
 /// The member of an object that a path leads to first.
@@ -278,7 +272,12 @@ fn forward(stub: &Stub, path: Path, args: Option<Payload<Cap>>) -> First {
     First::Passed(stub, reply)
 }
 
-fn park(shared: &Arc<Shared>, running: Running, mut reply: Reply) {
+/// What the peer is told when a panic of the application's is the end of its call.
+pub(crate) fn internal_error<R>() -> Payload<R> {
+    error_payload("Error", "internal error")
+}
+
+fn park(shared: &Arc<Shared>, running: Running, reply: Reply) {
     if !runtime::can_spawn() {
         drop_quietly(reply);
         let message = "A method that waits needs an async runtime.";
@@ -286,22 +285,54 @@ fn park(shared: &Arc<Shared>, running: Running, mut reply: Reply) {
     }
     let call = running.call;
     shared.lock().running.insert(call, None);
-    let owner = Arc::clone(shared);
-    let task = runtime::spawn(async move {
-        let answer = poll_fn(|cx| running.poll(&mut reply, cx)).await;
-        drop_quietly(reply);
-        // Whoever takes the entry settles: the task, or the cancel that came first.
-        let entry = owner.lock().running.remove(call);
-        if entry.is_some() {
-            running.finish(&owner, answer);
-        }
-    });
+    let parked = Parked { owner: Arc::clone(shared), delivery: Some((running, reply)) };
+    let task = runtime::spawn(parked.run());
     let mut state = shared.lock();
     match state.running.get_mut(call) {
         Some(entry) => *entry = task,
         // Ended, cancelled or closed meanwhile; stopping a task that has ended does nothing,
         // and what runs when a session closes may go on.
         None => drop(state),
+    }
+}
+
+/// A delivery that became a task. It is settled however the task ends: by its answer, or because
+/// the runtime dropped the task.
+struct Parked {
+    owner: Arc<Shared>,
+    /// `None` once it has ended.
+    delivery: Option<(Running, Reply)>,
+}
+
+impl Parked {
+    async fn run(mut self) {
+        let answer = poll_fn(|cx| match &mut self.delivery {
+            Some((running, reply)) => running.poll(reply, cx),
+            None => Poll::Pending,
+        })
+        .await;
+        self.end(answer);
+    }
+
+    fn end(&mut self, answer: Answer) {
+        let Some((running, reply)) = self.delivery.take() else { return };
+        drop_quietly(reply);
+        // Only one of several ends removes the entry, and it settles: the task's own, a cancel, or
+        // the end of the session.
+        let entry = self.owner.lock().running.remove(running.call);
+        if entry.is_some() {
+            running.finish(&self.owner, answer);
+        } else {
+            drop_quietly(running);
+        }
+    }
+}
+
+impl Drop for Parked {
+    fn drop(&mut self) {
+        if self.delivery.is_some() {
+            self.end(Err(error_payload("Error", "the async runtime of this call has shut down")));
+        }
     }
 }
 
@@ -320,9 +351,13 @@ impl Running {
         match self.poll(&mut reply, &mut Context::from_waker(Waker::noop())) {
             Poll::Ready(answer) => {
                 // Arguments are released before the answer.
-                self.kept = None;
+                if let Some(kept) = self.kept.take() {
+                    drop_quietly(kept);
+                }
                 drop_quietly(reply);
-                drop(via);
+                if via.is_some() {
+                    drop_quietly(via);
+                }
                 self.finish(shared, answer);
             }
             Poll::Pending => {
@@ -338,24 +373,28 @@ impl Running {
     }
 
     fn poll(&self, reply: &mut Reply, cx: &mut Context<'_>) -> Poll<Answer> {
-        let polled = catch_unwind(AssertUnwindSafe(|| {
+        let polled = caught(|| {
             let _named = self.name.as_ref().map(Named::enter);
             Pin::new(reply).poll(cx)
-        }));
+        });
         polled.unwrap_or_else(|_| Poll::Ready(self.panicked()))
     }
 
     fn panicked(&self) -> Answer {
         tracing::error!(interface = self.interface, method = &*self.member, "panic in a method");
-        Err(error_payload("Error", "internal error"))
+        Err(internal_error())
     }
 
-    fn finish(mut self, shared: &Arc<Shared>, answer: Answer) {
-        self.kept = None;
+    fn finish(self, shared: &Arc<Shared>, answer: Answer) {
+        if self.kept.is_some() {
+            drop_quietly(self.kept);
+        }
         match (answer, self.rest) {
             (Ok(value), Some((path, args))) => shared.settle_from(self.call, value, path, args),
             (answer, rest) => {
-                drop(rest);
+                if rest.is_some() {
+                    drop_quietly(rest);
+                }
                 shared.settle(self.call, answer);
             }
         }

@@ -4,12 +4,12 @@
 //! method, the session itself or another peer, it passes here. A message without errors costs one
 //! search.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, LazyLock};
 
 use memchr::memmem;
 
 use crate::peer::options::{Hook, Options};
+use crate::peer::unwind::caught;
 use crate::value::text::{Cursor, TextError};
 use crate::value::{self, DEPTH_MAX, ErrorValue, Object, Payload, Value};
 use crate::wire::{CALL, error_text};
@@ -168,7 +168,7 @@ impl<'a> Rewrite<'a> {
         let text = self.cursor.skip()?;
         let error = value::decode::<ErrorValue>(Payload::plain(text))
             .or_else(|_| head(&mut start.clone()).map(|(name, message)| ErrorValue::new(name, message)))?;
-        let sent = catch_unwind(AssertUnwindSafe(|| hooked(error, hook))).unwrap_or_else(|_| {
+        let sent = caught(|| hooked(error, hook)).unwrap_or_else(|_| {
             tracing::error!("panic in on_send_error");
             ErrorValue::new("Error", "internal error")
         });

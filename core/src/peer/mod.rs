@@ -37,6 +37,7 @@ pub mod stream;
 mod stub;
 pub mod testing;
 mod transport;
+mod unwind;
 pub mod vars;
 mod wait;
 

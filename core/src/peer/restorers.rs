@@ -5,7 +5,6 @@ use std::any::Any;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::future::{Future, poll_fn};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
@@ -16,11 +15,11 @@ use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 
 use crate::error::ErrorCode;
-use crate::peer::deliver::drop_quietly;
 use crate::peer::recipe::{DEPTH_MAX, Restorable, StoredRecipe};
 use crate::peer::reference::Reference;
 use crate::peer::runtime;
 use crate::peer::stub::Stub;
+use crate::peer::unwind::{caught, drop_quietly};
 use crate::peer::wait::Broken;
 use crate::value::{self, Cap, Payload};
 use crate::wire::coded_error_text;
@@ -328,7 +327,7 @@ impl Restorers {
         let _room = self.room.acquire().await.ok();
         let making = unpanicked(|| restorer.start(ctx, version, params)).and_then(|started| started);
         let result = match making {
-            Ok(making) => match runtime::within(self.patience, pin!(caught(making))).await {
+            Ok(making) => match runtime::within(self.patience, pin!(made(making))).await {
                 Some(result) => result,
                 None => Err(RestoreError::failed(format!("took longer than {:?}", self.patience))),
             },
@@ -368,10 +367,10 @@ impl Unmade {
 
 /// What user code gave, unless it panicked.
 fn unpanicked<T>(run: impl FnOnce() -> T) -> Result<T, RestoreError> {
-    catch_unwind(AssertUnwindSafe(run)).map_err(|_| RestoreError::failed("panic in a restorer"))
+    caught(run).map_err(|_| RestoreError::failed("panic in a restorer"))
 }
 
-async fn caught(mut making: Making) -> Result<Stub, RestoreError> {
+async fn made(mut making: Making) -> Result<Stub, RestoreError> {
     let result = poll_fn(|cx| match unpanicked(|| making.as_mut().poll(cx)) {
         Ok(polled) => polled,
         Err(error) => Poll::Ready(Err(error)),

@@ -20,6 +20,7 @@ use crate::peer::runtime;
 use crate::peer::shared::{Entry, Shared, State};
 use crate::peer::stage::Job;
 use crate::peer::stub::Stub;
+use crate::peer::unwind::drop_quietly;
 use crate::session::{Recipe, Ref, Session};
 
 /// What was restored of a session, and is made again as it is needed.
@@ -246,7 +247,7 @@ impl Shared {
         let mut state = self.lock();
         let Some(sleeper) = state.revival.sleepers.get_mut(at) else {
             drop(state);
-            return deliver::drop_quietly(entry);
+            return drop_quietly(entry);
         };
         let progress = std::mem::replace(&mut sleeper.progress, Progress::Done(entry.clone()));
         let targets = sleeper.targets.clone();

@@ -7,7 +7,6 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
@@ -30,6 +29,7 @@ use crate::peer::revival::Revival;
 use crate::peer::runtime::{self, Instant, Task};
 use crate::peer::stage::{Job, Leftovers};
 use crate::peer::stub::Stub;
+use crate::peer::unwind::{caught, drop_quietly};
 use crate::peer::wait::{Ending, Wait, Waiter};
 use crate::session::{Closed, ClosedBy, Ref, Session, Step, Table};
 use crate::time::Time;
@@ -470,7 +470,11 @@ impl Shared {
 
     /// Does one job. Nothing that unwinds may get past, or `pumping` would stay set for ever.
     fn run(self: &Arc<Self>, job: Job) {
-        let ran = catch_unwind(AssertUnwindSafe(|| match job {
+        let call = match &job {
+            Job::Deliver(call) => Some(call.call),
+            _ => None,
+        };
+        let ran = caught(|| match job {
             Job::Deliver(call) => deliver::deliver(self, call),
             Job::Wake(waker) => waker.wake(),
             Job::EndChunk(chunk, ending) => chunk.end(ending),
@@ -479,9 +483,13 @@ impl Shared {
             Job::Drop(entry) => self.drop_entry(entry),
             Job::Cancel(call) => deliver::cancel(self, call),
             Job::Close(closed, leftovers) => self.end(closed, *leftovers),
-        }));
+        });
         if ran.is_err() {
             tracing::error!("panic while an object or a value was dropped");
+            if let Some(call) = call {
+                // Does nothing if the panic came after the answer.
+                self.settle(call, Err(deliver::internal_error()));
+            }
         }
     }
 
@@ -500,15 +508,15 @@ impl Shared {
     fn end(&self, closed: Closed, leftovers: Leftovers) {
         for waiter in leftovers.waiters {
             match waiter {
-                Waiter::Task(waker) => waker.into_iter().for_each(Waker::wake),
+                Waiter::Task(Some(waker)) => wake(waker),
                 Waiter::Chunk(chunk) => chunk.end(Ending::Lost(closed.clone())),
-                Waiter::Ended(_) => {}
+                Waiter::Task(None) | Waiter::Ended(_) => {}
             }
         }
         for entry in leftovers.targets.into_entries() {
-            deliver::drop_quietly(entry);
+            drop_quietly(entry);
         }
-        deliver::drop_quietly(leftovers.revival);
+        drop_quietly(leftovers.revival);
         self.tell(&mut self.lock());
         self.feed.end();
         // It ends once.
@@ -516,6 +524,13 @@ impl Shared {
         self.is_over.notify_waiters();
         self.room.notify_waiters();
         self.wake.notify_one();
+    }
+}
+
+/// Wakes a task of an executor that may panic.
+fn wake(waker: Waker) {
+    if caught(|| waker.wake()).is_err() {
+        tracing::error!("panic while a task was woken");
     }
 }
 

@@ -67,11 +67,11 @@ impl Seen {
 
 pub(crate) struct Api(pub(crate) Arc<Seen>);
 
-const fn method(name: &'static str) -> Member {
+pub(crate) const fn method(name: &'static str) -> Member {
     Member { name, kind: MemberKind::Method, args: &[], repeat: Repeat::Never }
 }
 
-const fn property(name: &'static str) -> Member {
+pub(crate) const fn property(name: &'static str) -> Member {
     Member { name, kind: MemberKind::Property, args: &[], repeat: Repeat::Never }
 }
 

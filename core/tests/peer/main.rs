@@ -8,6 +8,7 @@ mod calls; // calls, pipelining, errors, properties
 mod dice; // numbers from a seed
 mod dropping; // release accounting, cancellation, lost sessions
 mod errors; // errors on their way out: hooks, stacks, causes, aggregates
+mod failing; // panics and lost runtimes
 mod fixture; // the objects the others call
 mod forwarding; // any number of arguments, errors passed on
 mod keeping; // when a session has to be kept again

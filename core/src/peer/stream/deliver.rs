@@ -19,7 +19,7 @@ pub(crate) fn deliver(
     path: &[Step],
     args: Option<Payload<Cap>>,
 ) {
-    let receipt = Receipt::Call(Arc::clone(shared), call);
+    let receipt = Receipt::call(shared, call);
     let Some(args) = args else {
         return refuse(receipt, "Cannot access properties on a WritableStream stub");
     };

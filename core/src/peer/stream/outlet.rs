@@ -237,7 +237,7 @@ impl Drop for OutletEnd {
             state.lost.take().filter(|_| !is_over)
         };
         if let Some(reason) = lost {
-            self.send("abort", only_argument(reason), Receipt::None);
+            self.send("abort", only_argument(reason), Receipt::none());
         }
         self.0.shared.release(self.0.into);
     }

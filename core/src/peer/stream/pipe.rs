@@ -21,18 +21,33 @@ use crate::value::{Cap, Payload};
 /// UTF-16 units that may wait in a pipe. A writer that heeds its window stays far below.
 const WAITING_MAX: usize = 16 << 20;
 
-/// Who is told what became of a write.
-pub(crate) enum Receipt {
-    /// The call of a session that it was.
-    Call(Arc<Shared>, PromiseId),
-    /// A writer that asks the pipe.
-    None,
-}
+/// The call of a session that a write was, if it was one: a writer in this process asks the pipe
+/// instead. Dropping it rejects the call.
+#[derive(Default)]
+pub(crate) struct Receipt(Option<(Arc<Shared>, PromiseId)>);
 
 impl Receipt {
-    pub(crate) fn settle(self, answer: Answer) {
-        if let Self::Call(shared, call) = self {
+    /// For a call, which is answered when the receipt is settled.
+    pub(crate) fn call(shared: &Arc<Shared>, call: PromiseId) -> Self {
+        Self(Some((Arc::clone(shared), call)))
+    }
+
+    /// For a write that is no call.
+    pub(crate) fn none() -> Self {
+        Self::default()
+    }
+
+    pub(crate) fn settle(mut self, answer: Answer) {
+        if let Some((shared, call)) = self.0.take() {
             shared.settle(call, answer);
+        }
+    }
+}
+
+impl Drop for Receipt {
+    fn drop(&mut self) {
+        if let Some((shared, call)) = self.0.take() {
+            shared.settle(call, Err(unread()));
         }
     }
 }
@@ -232,7 +247,7 @@ impl Pipe {
             state.queued_units -= units;
             if self.used == Use::Read {
                 state.unaccepted -= 1;
-                after.accept(std::mem::replace(&mut receipt, Receipt::None));
+                after.accept(std::mem::take(&mut receipt));
                 state.finish_reading(after);
             }
             Poll::Ready(Taken::Chunk(args, receipt))
@@ -312,7 +327,7 @@ impl Drop for Entry {
             (state.ended || state.refusal.is_some(), state.lost.take())
         };
         if !is_over {
-            self.0.abort(lost.unwrap_or_else(unclosed), Receipt::None);
+            self.0.abort(lost.unwrap_or_else(unclosed), Receipt::none());
         }
     }
 }

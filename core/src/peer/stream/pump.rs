@@ -50,7 +50,7 @@ impl Pumping {
     }
 
     fn abort(&self, reason: Payload<Cap>) {
-        self.outlet.send("abort", only_argument(reason), Receipt::None);
+        self.outlet.send("abort", only_argument(reason), Receipt::none());
     }
 
     async fn run(self, mut source: Box<dyn Source>) {
@@ -59,11 +59,11 @@ impl Pumping {
                 break failure;
             }
             match self.next(&mut *source).await {
-                Ok(Some(Ok(args))) => self.outlet.send("write", args, Receipt::None),
+                Ok(Some(Ok(args))) => self.outlet.send("write", args, Receipt::none()),
                 Ok(Some(Err(error))) => return self.abort(error),
                 Ok(None) => {
                     drop(source);
-                    self.outlet.send("close", Payload::plain("[]"), Receipt::None);
+                    self.outlet.send("close", Payload::plain("[]"), Receipt::none());
                     // Of a refusal nobody is left to hear.
                     let _ = self.outlet.flushed().await;
                     return;

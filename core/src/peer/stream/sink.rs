@@ -8,9 +8,11 @@ use std::task::Poll;
 use serde::de::DeserializeOwned;
 
 use super::pipe::{Entry, Exit, Pipe, Taken, Use};
+use crate::peer::deliver::internal_error;
 use crate::peer::error::{RemoteError, RpcError, type_error};
 use crate::peer::object::rejection;
 use crate::peer::runtime;
+use crate::peer::unwind::caught;
 use crate::value::{self, Cap, Payload, Value};
 
 /// What a [`Writer`](super::Writer) leads to. A chunk counts as accepted when its `write` is done,
@@ -78,9 +80,10 @@ impl<T: DeserializeOwned + Send, S: Sink<T>> Serving<T, S> {
                     }
                 },
                 Taken::Closed => {
-                    match self.sink.close().await {
+                    let sink = self.sink;
+                    match guarded(async move { sink.close().await.map_err(|error| error.to_value()) }).await {
                         Ok(()) => self.exit.accept_close(),
-                        Err(error) => self.exit.refuse(&rejection(&error.to_value())),
+                        Err(reason) => self.exit.refuse(&reason),
                     }
                     return;
                 }
@@ -97,15 +100,30 @@ impl<T: DeserializeOwned + Send, S: Sink<T>> Serving<T, S> {
     }
 
     async fn write(&mut self, args: Payload<Cap>) -> Result<(), Stop> {
-        let (chunk,) = value::decode_args::<(T,)>(args)
-            .map_err(|error| Stop::Refused(rejection(&type_error(error.to_string()).to_value())))?;
-        let mut writing = pin!(self.sink.write(chunk));
+        let sink = &mut self.sink;
+        let mut writing = pin!(guarded(async move {
+            let (chunk,) =
+                value::decode_args::<(T,)>(args).map_err(|error| type_error(error.to_string()).to_value())?;
+            sink.write(chunk).await.map_err(|error| error.to_value())
+        }));
         let exit = &mut self.exit;
         poll_fn(|cx| match writing.as_mut().poll(cx) {
             Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
-            Poll::Ready(Err(error)) => Poll::Ready(Err(Stop::Refused(rejection(&error.to_value())))),
+            Poll::Ready(Err(reason)) => Poll::Ready(Err(Stop::Refused(reason))),
             Poll::Pending => exit.poll_error(cx).map(|reason| Err(Stop::Aborted(reason))),
         })
         .await
     }
+}
+
+/// What a sink answers. A panic is an internal error.
+async fn guarded(answer: impl Future<Output = Result<(), Value>>) -> Result<(), Payload<Cap>> {
+    let mut answer = pin!(answer);
+    poll_fn(|cx| {
+        caught(|| answer.as_mut().poll(cx).map_err(|error| rejection(&error))).unwrap_or_else(|_| {
+            tracing::error!("panic in a sink");
+            Poll::Ready(Err(internal_error()))
+        })
+    })
+    .await
 }

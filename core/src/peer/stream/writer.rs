@@ -89,7 +89,7 @@ impl<T> Writer<T> {
     /// Ends the stream with an error, which is what its reader gets. Chunks that were not read
     /// may be lost.
     pub fn abort(self, reason: impl RpcError) {
-        Writable::of(&self.local).abort(rejection(&reason.to_value()), Receipt::None);
+        Writable::of(&self.local).abort(rejection(&reason.to_value()), Receipt::none());
     }
 }
 
@@ -157,13 +157,13 @@ impl Writable {
 
     /// Writes a chunk at once, in whatever state the stream is.
     pub(super) fn put(&self, args: Payload<Cap>) {
-        self.write(args, Receipt::None);
+        self.write(args, Receipt::none());
     }
 
     /// Closes the stream, unless that was done.
     pub(super) fn end(&self) {
         if !matches!(self, Self::Remote(outlet) if outlet.is_ended()) {
-            self.close(Receipt::None);
+            self.close(Receipt::none());
         }
     }
 }
