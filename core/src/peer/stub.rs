@@ -60,7 +60,11 @@ pub(crate) enum Kind {
     Result,
 }
 
-impl Capability for Inner {}
+impl Capability for Inner {
+    fn is_readable(&self) -> bool {
+        matches!(self, Self::Local(local) if matches!(local.body, Body::Readable(_)))
+    }
+}
 
 impl Stub {
     /// A reference to an object of ours.

@@ -37,7 +37,11 @@ impl Content {
     }
 }
 
-impl Capability for Content {}
+impl Capability for Content {
+    fn is_readable(&self) -> bool {
+        true
+    }
+}
 
 impl Blob {
     /// A blob of these bytes. The type is a MIME type, or empty.

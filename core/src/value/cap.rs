@@ -13,7 +13,13 @@ use serde::ser::{Error as _, Serialize, Serializer};
 use super::{Value, scope, special};
 
 /// Something live that a [`Cap`] can hold.
-pub trait Capability: Any + Send + Sync + fmt::Debug {}
+pub trait Capability: Any + Send + Sync + fmt::Debug {
+    /// True if it crosses the wire as the readable end of a stream.
+    #[doc(hidden)]
+    fn is_readable(&self) -> bool {
+        false
+    }
+}
 
 /// A capability inside a value. Cloning it shares it; two are equal when they are the same one.
 ///
@@ -43,6 +49,11 @@ impl Cap {
     pub fn downcast<C: Capability>(&self) -> Option<Arc<C>> {
         let any: Arc<dyn Any + Send + Sync> = self.0.clone();
         any.downcast().ok()
+    }
+
+    /// True for the readable end of a stream, which is all that a body or a blob may consist of.
+    pub(crate) fn is_readable(&self) -> bool {
+        self.0.is_readable()
     }
 
     /// True if both are one and the same.

@@ -1,87 +1,17 @@
-//! URLs, HTTP requests and responses as plain data; nothing here sends one.
+//! HTTP requests and responses as plain data; nothing here sends one.
 //!
 //! What official peers would refuse, by ending the session, is refused here on both ways.
 
-use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 
-use serde::de::{Deserialize, Deserializer, Error as _};
+use serde::de::{Deserialize, Deserializer};
 use serde::ser::{Error as _, Serialize, SerializeMap, SerializeTupleStruct, Serializer};
 
-use super::headers::{Pairs, from_plain, is_token};
-use super::{Bytes, BytesKind, Cap, Content, Headers, Object, Value, scope, special};
-
-/// An absolute URL.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Url(Box<url::Url>);
-
-/// Text that is not an absolute URL.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not an absolute URL: {0}")]
-pub struct InvalidUrl(#[from] url::ParseError);
-
-impl Url {
-    /// Parses and normalises.
-    ///
-    /// # Errors
-    /// If `text` is not an absolute URL.
-    pub fn parse(text: &str) -> Result<Self, InvalidUrl> {
-        Ok(Self(Box::new(url::Url::parse(text)?)))
-    }
-
-    /// The normalised text.
-    pub fn as_str(&self) -> &str {
-        self.0.as_str()
-    }
-}
-
-impl FromStr for Url {
-    type Err = InvalidUrl;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::parse(text)
-    }
-}
-
-impl fmt::Display for Url {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl From<url::Url> for Url {
-    fn from(url: url::Url) -> Self {
-        Self(Box::new(url))
-    }
-}
-
-impl From<Url> for url::Url {
-    fn from(url: Url) -> Self {
-        *url.0
-    }
-}
-
-impl Serialize for Url {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if !scope::is_writing() {
-            return serializer.serialize_str(self.as_str());
-        }
-        let mut fields = serializer.serialize_tuple_struct(special::URL, 1)?;
-        fields.serialize_field(self.as_str())?;
-        fields.end()
-    }
-}
-
-impl<'de> Deserialize<'de> for Url {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match special::read(deserializer)? {
-            Value::Url(url) => Ok(url),
-            Value::String(text) if special::takes_plain_forms() => Self::parse(&text).map_err(D::Error::custom),
-            other => Err(special::unexpected(&other, "a URL")),
-        }
-    }
-}
+use super::headers::{Pairs, from_plain};
+use super::init::{
+    BodyForm, Crosses, Member, RequestInit as RequestRules, ResponseInit as ResponseRules, normal_method,
+};
+use super::{Bytes, BytesKind, Cap, Content, Headers, Object, Url, Value, scope, special};
 
 /// The body of a [`Request`] or a [`Response`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -113,6 +43,14 @@ impl Body {
             _ => Err(InvalidFetch("a body must be null, a string, bytes or a stream")),
         }
     }
+
+    fn form(&self) -> BodyForm {
+        match self {
+            Self::None => BodyForm::None,
+            Self::Text(_) | Self::Bytes(_) => BodyForm::Whole,
+            Self::Stream(_) => BodyForm::Stream,
+        }
+    }
 }
 
 impl Serialize for Body {
@@ -124,7 +62,8 @@ impl Serialize for Body {
             Self::Bytes(bytes) if scope::is_writing() => Content::cap(Arc::new(bytes.to_vec())).serialize(serializer),
             Self::Text(text) => serializer.serialize_str(text),
             Self::Bytes(bytes) => serializer.serialize_bytes(bytes),
-            Self::Stream(cap) => cap.serialize(serializer),
+            Self::Stream(cap) if cap.is_readable() => cap.serialize(serializer),
+            Self::Stream(_) => Err(S::Error::custom("the body of a request or a response must be a stream of bytes")),
         }
     }
 }
@@ -145,7 +84,10 @@ pub struct Request {
     pub headers: Headers,
     /// Its body; `GET` and `HEAD` have none.
     pub body: Body,
-    /// The other members of JavaScript's `RequestInit` (`redirect`, `cf`, …), as plain JSON.
+    /// The other members of JavaScript's `RequestInit` that cross the wire, as plain JSON: `cache`,
+    /// `cf`, `credentials`, `encodeResponseBody`, `integrity`, `keepalive`, `mode`, `redirect`,
+    /// `referrer` and `referrerPolicy`. A request with any other, or with a value that `fetch` does not
+    /// allow, cannot be sent.
     pub options: Object,
 }
 
@@ -160,7 +102,8 @@ pub struct Response {
     pub headers: Headers,
     /// Its body; 204, 205 and 304 have none.
     pub body: Body,
-    /// The other members of JavaScript's `ResponseInit` (`cf`, …), as plain JSON.
+    /// The other members of JavaScript's `ResponseInit` that cross the wire, as plain JSON: `cf` and
+    /// `encodeBody`. A response with any other cannot be sent.
     pub options: Object,
 }
 
@@ -171,54 +114,68 @@ impl Request {
     }
 
     pub(super) fn from_init(url: Url, mut init: Object) -> Result<Self, InvalidFetch> {
-        init.remove("duplex");
-        without(&mut init, "signal")?;
         let method = match init.remove("method") {
             None => "GET".to_owned(),
-            Some(Value::String(method)) => normal_method(method),
+            Some(Value::String(method)) => normal_method(&method).to_owned(),
             Some(_) => return Err(InvalidFetch("the method must be a string")),
         };
-        let request = Self {
-            url,
-            method,
-            headers: take_headers(&mut init)?,
-            body: Body::from_value(init.remove("body").unwrap_or_default())?,
-            options: init,
-        };
-        request.check()?;
+        let headers = take_headers(&mut init)?;
+        let body = Body::from_value(init.remove("body").unwrap_or_default())?;
+        let mut rules = RequestRules::new();
+        rules.member("method", &Member::Text(method.as_str().into()))?;
+        let options = checked_options(init, |name, member| rules.member(name, member))?;
+        rules.finish(body.form())?;
+        check_target(&url)?;
+        let mut request = Self { url, method, headers, body, options };
+        request.options.remove("duplex");
         Ok(request)
     }
 
+    /// Checks it as it would be written.
     pub(super) fn check(&self) -> Result<(), InvalidFetch> {
-        let is = |method: &&str| self.method.eq_ignore_ascii_case(method);
-        if !is_token(&self.method) || ["CONNECT", "TRACE", "TRACK"].iter().any(is) {
-            return Err(InvalidFetch("this request method is not allowed"));
+        let mut rules = RequestRules::new();
+        rules.member("method", &Member::Text(self.method.as_str().into()))?;
+        for (name, value) in self.options.iter().filter(|(name, _)| !REQUEST_FIELDS.contains(name)) {
+            if rules.member(name, &Member::from(value))? == Crosses::No {
+                return Err(InvalidFetch(
+                    "the options of a request hold a member that `RequestInit` lacks or that is null",
+                ));
+            }
         }
-        if self.body != Body::None && ["GET", "HEAD"].iter().any(is) {
-            return Err(InvalidFetch("a GET or HEAD request has no body"));
-        }
-        if !self.url.0.username().is_empty() || self.url.0.password().is_some() {
-            return Err(InvalidFetch("the URL of a request carries no credentials"));
-        }
-        Ok(())
+        // Official peers take bodies as streams only.
+        let form = if self.body == Body::None { BodyForm::None } else { BodyForm::Stream };
+        rules.member("duplex", &Member::Text("half".into()))?;
+        rules.finish(form)?;
+        check_target(&self.url)
     }
 }
 
-/// Takes out a member that cannot cross the wire but as `null`.
-fn without(init: &mut Object, member: &str) -> Result<(), InvalidFetch> {
-    match init.remove(member) {
-        None | Some(Value::Null) => Ok(()),
-        Some(_) => Err(InvalidFetch("a request has no signal, a response no socket")),
+/// What has a field of its own in a request, or is written with its body.
+const REQUEST_FIELDS: &[&str] = &["method", "headers", "body", "duplex"];
+
+/// What has a field of its own in a response.
+const RESPONSE_FIELDS: &[&str] = &["status", "statusText", "headers"];
+
+/// Checks where a request goes.
+pub(crate) fn check_target(url: &Url) -> Result<(), InvalidFetch> {
+    if url.has_credentials() {
+        return Err(InvalidFetch("the URL of a request carries no credentials"));
     }
+    url.check().map_err(|_| InvalidFetch("the host name of a request has characters that not every peer knows"))
 }
 
-/// Six methods mean the same in any case; others are what they are.
-fn normal_method(method: String) -> String {
-    const ANY_CASE: [&str; 6] = ["DELETE", "GET", "HEAD", "OPTIONS", "POST", "PUT"];
-    match ANY_CASE.iter().find(|normal| method.eq_ignore_ascii_case(normal)) {
-        Some(normal) => (*normal).to_owned(),
-        None => method,
+/// The members of a peer's `init` that cross.
+fn checked_options(
+    init: Object,
+    mut check: impl FnMut(&str, &Member<'_>) -> Result<Crosses, InvalidFetch>,
+) -> Result<Object, InvalidFetch> {
+    let mut options = Object::new();
+    for (name, value) in init {
+        if check(&name, &Member::from(&value))? == Crosses::Yes {
+            options.insert(name, value);
+        }
     }
+    Ok(options)
 }
 
 impl Default for Response {
@@ -235,40 +192,38 @@ impl Default for Response {
 
 impl Response {
     pub(super) fn from_init(body: Value, mut init: Object) -> Result<Self, InvalidFetch> {
-        without(&mut init, "webSocket")?;
-        let status = match init.remove("status") {
-            None => 200,
-            // The cast saturates, and the check refuses what it saturates to.
-            Some(Value::Number(status)) => status as u16,
-            Some(_) => return Err(InvalidFetch("the status must be a number")),
-        };
+        let mut rules = ResponseRules::new();
+        for name in ["status", "statusText"] {
+            if let Some(value) = init.get(name) {
+                rules.member(name, &Member::from(value))?;
+            }
+        }
+        let status = init.remove("status").and_then(|status| status.as_f64()).unwrap_or(200.0);
         let status_text = match init.remove("statusText") {
-            None => String::new(),
             Some(Value::String(text)) => text,
-            Some(_) => return Err(InvalidFetch("the status text must be a string")),
+            _ => String::new(),
         };
-        let response = Self {
-            status,
-            status_text,
-            headers: take_headers(&mut init)?,
-            body: Body::from_value(body)?,
-            options: init,
-        };
-        response.check()?;
-        Ok(response)
+        let headers = take_headers(&mut init)?;
+        let body = Body::from_value(body)?;
+        rules.finish(body.form())?;
+        let options = checked_options(init, |name, member| rules.member(name, member))?;
+        // The rules leave none but small integers.
+        Ok(Self { status: status as u16, status_text, headers, body, options })
     }
 
+    /// Checks it as it would be written.
     pub(super) fn check(&self) -> Result<(), InvalidFetch> {
-        if !(200..600).contains(&self.status) {
-            return Err(InvalidFetch("a status must be in the range of 200 to 599"));
+        let mut rules = ResponseRules::new();
+        rules.member("status", &Member::Number(self.status.into()))?;
+        rules.member("statusText", &Member::Text(self.status_text.as_str().into()))?;
+        for (name, value) in self.options.iter().filter(|(name, _)| !RESPONSE_FIELDS.contains(name)) {
+            if rules.member(name, &Member::from(value))? == Crosses::No {
+                return Err(InvalidFetch(
+                    "the options of a response hold a member that `ResponseInit` lacks or that is null",
+                ));
+            }
         }
-        if self.body != Body::None && matches!(self.status, 204 | 205 | 304) {
-            return Err(InvalidFetch("a response of this status has no body"));
-        }
-        if self.status_text.contains(|c| matches!(c, '\0'..='\u{8}' | '\n'..='\u{1f}' | '\u{7f}' | '\u{100}'..)) {
-            return Err(InvalidFetch("the status text holds a character that is not allowed"));
-        }
-        Ok(())
+        rules.finish(self.body.form())
     }
 }
 
@@ -298,7 +253,7 @@ impl Serialize for RequestInit<'_> {
             // Without it, `fetch` takes no stream.
             init.serialize_entry("duplex", "half")?;
         }
-        options(&request.options, &["method", "headers", "body", "duplex"], &mut init)?;
+        options(&request.options, REQUEST_FIELDS, &mut init)?;
         init.end()
     }
 }
@@ -318,7 +273,7 @@ impl Serialize for ResponseInit<'_> {
         if !response.headers.is_empty() {
             init.serialize_entry("headers", &Pairs(&response.headers))?;
         }
-        options(&response.options, &["status", "statusText", "headers"], &mut init)?;
+        options(&response.options, RESPONSE_FIELDS, &mut init)?;
         init.end()
     }
 }

@@ -17,6 +17,7 @@ mod errors;
 mod fetch;
 pub(crate) mod headers;
 mod http;
+pub(crate) mod init;
 mod object;
 mod payload;
 mod scope;
@@ -27,6 +28,7 @@ mod special;
 mod spread;
 pub(crate) mod text;
 mod value_serde;
+mod web_url;
 mod writer;
 
 pub use bigint::{BIGINT_CHARS_MAX, BigInt, BigIntOutOfRange, InvalidBigInt};
@@ -38,14 +40,16 @@ pub use date::{Date, InvalidDate};
 pub use de::{decode, decode_args};
 pub use error_value::{ErrorKind, ErrorValue, UnknownErrorKind};
 pub use errors::{DecodeError, EncodeError};
-pub use fetch::{Body, InvalidFetch, InvalidUrl, Request, Response, Url};
+pub use fetch::{Body, InvalidFetch, Request, Response};
 pub use headers::{Headers, InvalidHeader};
 pub use object::Object;
 pub use payload::{PLACEHOLDER, Payload, PlaceholderMismatch, Text};
 pub(crate) use payload::{PayloadBuilder, has_placeholder, placeholders};
+pub(crate) use ser::number_text;
 pub use ser::{encode, encode_args};
 pub use spread::Spread;
 pub use value_serde::{from_value, to_value};
+pub use web_url::{InvalidUrl, Url};
 
 /// Levels of nesting of a value, counted as Cap'n Web counts: the root is 0, each array item or
 /// object value one more. Deeper values are neither written nor read.

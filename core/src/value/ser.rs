@@ -65,6 +65,11 @@ pub(super) enum Mode {
     Props,
 }
 
+/// Returns a number as JavaScript turns it into text.
+pub(crate) fn number_text(number: f64) -> String {
+    ryu_js::Buffer::new().format(number).to_owned()
+}
+
 /// Writes one value.
 #[derive(Debug)]
 pub(super) struct Serializer<'w> {

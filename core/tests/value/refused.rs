@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bowline_core::value::{BigInt, Body, Date, EncodeError, Request, Response, Url, Value, encode};
+use bowline_core::value::{BigInt, Body, Date, EncodeError, Object, Request, Response, Url, Value, encode};
 
 use crate::{error, read};
 
@@ -109,4 +109,83 @@ fn requests_and_responses_that_fetch_refuses() {
         let response = Response { status, ..Response::default() };
         assert!(encode(&response).is_err(), "{status}");
     }
+}
+
+#[test]
+fn request_options_that_no_request_can_be_made_with_are_refused() {
+    let get = || Request::get(Url::parse("https://e.com").unwrap());
+    let with = |request: Request, name: &str, value: Value| {
+        let mut request = request;
+        request.options.insert(name, value);
+        request
+    };
+    let post = || Request { method: "POST".to_owned(), ..get() };
+    let sent = |body| Request { body, ..post() };
+    for (name, value) in [
+        ("cache", "default"),
+        ("redirect", "manual"),
+        ("mode", "no-cors"),
+        ("credentials", "omit"),
+        ("referrerPolicy", ""),
+        ("referrer", ""),
+        ("referrer", "https://e.com/a"),
+        ("integrity", "sha256-x"),
+        ("encodeResponseBody", "manual"),
+    ] {
+        assert!(encode(&with(get(), name, value.into())).is_ok(), "{name}: {value}");
+    }
+    for (name, value) in [
+        ("cache", Value::from("sometimes")),
+        ("cache", "only-if-cached".into()),
+        ("redirect", true.into()),
+        ("mode", "navigate".into()),
+        ("credentials", "".into()),
+        ("referrer", "/a".into()),
+        ("referrer", Value::Null),
+        ("integrity", 5.into()),
+        ("keepalive", 1.into()),
+        ("signal", Value::Null),
+        ("window", 5.into()),
+        ("cf", "x".into()),
+        ("priority", "high".into()),
+    ] {
+        assert!(encode(&with(get(), name, value.clone())).is_err(), "{name}: {value:?}");
+    }
+    // What is written as a stream is held to the rules for streams.
+    assert!(encode(&sent(Body::Text("x".to_owned()))).is_ok());
+    for (name, value) in [("keepalive", Value::from(true)), ("mode", "no-cors".into())] {
+        assert!(encode(&with(post(), name, value.clone())).is_ok(), "{name}");
+        assert!(encode(&with(sent(Body::Text("x".to_owned())), name, value)).is_err(), "{name}");
+    }
+    for method in ["", "a b", "track", "CONNECT"] {
+        assert!(encode(&Request { method: method.to_owned(), ..get() }).is_err(), "{method}");
+    }
+}
+
+#[test]
+fn bodies_and_response_options_that_no_response_can_be_made_with_are_refused() {
+    for status in [204, 205, 304] {
+        assert!(encode(&Response { status, ..Response::default() }).is_ok());
+        assert!(encode(&Response { status, body: Body::Text(String::new()), ..Response::default() }).is_err());
+    }
+    for (status_text, allowed) in
+        [("a\tb", true), ("\u{e9}", true), ("a\nb", false), ("\u{100}", false), ("\u{7f}", false)]
+    {
+        let response = Response { status_text: status_text.to_owned(), ..Response::default() };
+        assert_eq!(encode(&response).is_ok(), allowed, "{status_text:?}");
+    }
+    for (name, value, allowed) in [
+        ("cf", Value::Object(Object::new()), true),
+        ("encodeBody", "manual".into(), true),
+        ("encodeBody", "sometimes".into(), false),
+        ("webSocket", Value::Null, false),
+        ("url", "https://e.com".into(), false),
+    ] {
+        let mut response = Response::default();
+        response.options.insert(name, value);
+        assert_eq!(encode(&response).is_ok(), allowed, "{name}");
+    }
+    // A capability that is no stream of bytes.
+    let response = Response { body: Body::Stream(crate::cap(1)), ..Response::default() };
+    assert!(encode(&response).unwrap_err().to_string().contains("must be a stream of bytes"));
 }
