@@ -245,6 +245,11 @@ impl Session {
                 let on = self.named(id(cursor)?, names)?;
                 let path = if cursor.take(b',') { path(cursor)? } else { Path::new() };
                 let args = if cursor.take(b',') { Some(self.arguments(cursor, depth, names)?) } else { None };
+                // The package refuses further fields here, though it ignores them elsewhere.
+                if let Err(error) = only_field(cursor) {
+                    args.into_iter().for_each(|args| self.let_go_all(args));
+                    return Err(error);
+                }
                 if args.is_none() && path.is_empty() { self.held(on) } else { self.invoke(on, path, args) }
             }
             "remap" => self.remap(cursor, names)?,

@@ -3,6 +3,7 @@
 use super::WireError;
 use crate::id::ID_MAX;
 use crate::session::{Path, Step};
+use crate::value::number_text;
 use crate::value::text::{Cursor, TextError};
 
 /// What a message begins with that is a push and the pull of its result, between peers that both join
@@ -29,6 +30,9 @@ pub(crate) enum Message<'a> {
     Pipe,
     Abort(Option<Cursor<'a>>),
 }
+
+/// The id that no table has: what an answer names by a number that is not an id.
+const UNUSED_ID: i64 = i64::MIN;
 
 /// Reads a message from text that [`check`](super::check) has passed. Elements beyond those that
 /// are due are ignored, as the official package does; but those of a release are not where messages may
@@ -75,8 +79,8 @@ fn read(text: &str, joint: bool) -> Result<Message<'_>, TextError> {
     Ok(match &*tag {
         "push" => Message::Push(field(cursor)?),
         "pull" => Message::Pull(id_field(&mut cursor)?),
-        "resolve" => Message::Resolve(id_field(&mut cursor)?, field(cursor)?),
-        "reject" => Message::Reject(id_field(&mut cursor)?, field(cursor)?),
+        "resolve" => Message::Resolve(answered(&mut cursor)?, field(cursor)?),
+        "reject" => Message::Reject(answered(&mut cursor)?, field(cursor)?),
         "release" => {
             let (first, count) = (id_field(&mut cursor)?, count_field(&mut cursor)?);
             if joint && cursor.peek() == Some(b',') {
@@ -106,25 +110,31 @@ fn id_field(cursor: &mut Cursor<'_>) -> Result<i64, TextError> {
     integer(cursor)
 }
 
+/// What a `resolve` or `reject` answers. A number that is not an id is one that was never given out, and
+/// such answers are ignored.
+fn answered(cursor: &mut Cursor<'_>) -> Result<i64, TextError> {
+    cursor.expect(b',')?;
+    Ok(integer_of(cursor.number()?).unwrap_or(UNUSED_ID))
+}
+
 fn count_field(cursor: &mut Cursor<'_>) -> Result<u64, TextError> {
     cursor.expect(b',')?;
-    match u64::try_from(integer(cursor)?) {
-        Ok(count) if count > 0 => Ok(count),
-        _ => Err(cursor.error("expected a count of at least 1")),
-    }
+    u64::try_from(integer(cursor)?).map_err(|_| cursor.error("expected a count that is not negative"))
 }
 
-/// Reads an integer that JavaScript holds exactly. `5.0` and `5e0` are none: no peer writes them.
+/// Reads an integer that JavaScript holds exactly, in any spelling: `5`, `5.0`, `50e-1`.
 pub(crate) fn integer(cursor: &mut Cursor<'_>) -> Result<i64, TextError> {
     let text = cursor.number()?;
-    match text.parse::<i64>() {
-        Ok(id) if in_range(id) => Ok(id),
-        _ => Err(cursor.error("expected an integer")),
-    }
+    integer_of(text).ok_or_else(|| cursor.error("expected an integer"))
 }
 
-fn in_range(id: i64) -> bool {
-    (-ID_MAX..=ID_MAX).contains(&id)
+fn integer_of(text: &str) -> Option<i64> {
+    let number = text.parse::<i64>().ok().or_else(|| {
+        let number = text.parse::<f64>().ok()?;
+        // The cast is exact within the range of ids, and saturates beyond it.
+        (number.fract() == 0.0).then_some(number as i64)
+    });
+    number.filter(|id| (-ID_MAX..=ID_MAX).contains(id))
 }
 
 /// Reads a property path: a list of names and indexes.
@@ -137,11 +147,7 @@ pub(crate) fn path(cursor: &mut Cursor<'_>) -> Result<Path, TextError> {
     loop {
         path.push(match cursor.peek() {
             Some(b'"') => Step::Name(cursor.string()?.into()),
-            _ => {
-                let text = cursor.number()?;
-                // -1 and 1.5 name no element, but may name a member of an object.
-                text.parse().map_or_else(|_| Step::Name(text.into()), Step::Index)
-            }
+            _ => number_step(cursor.number()?),
         });
         if !cursor.take(b',') {
             cursor.expect(b']')?;
@@ -150,9 +156,52 @@ pub(crate) fn path(cursor: &mut Cursor<'_>) -> Result<Path, TextError> {
     }
 }
 
+/// The step that a number stands for. -1 and 1.5 name no element, but may name a member of an object, by
+/// the text that JavaScript writes them as.
+fn number_step(text: &str) -> Step {
+    match integer_of(text).map(u64::try_from) {
+        Some(Ok(index)) => Step::Index(index),
+        _ => Step::Name(text.parse().map_or_else(|_| text.into(), number_text).into()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn integers_are_read_in_every_spelling() {
+        for text in ["5", "5.0", "5e0", "5E+0", "50e-1", "0.5e1", "0.0000005e7"] {
+            assert_eq!(integer(&mut Cursor::new(text)), Ok(5), "{text}");
+        }
+        for text in ["0", "-0", "-0.0", "0e5", "-0e-5"] {
+            assert_eq!(integer(&mut Cursor::new(text)), Ok(0), "{text}");
+        }
+        assert_eq!(integer(&mut Cursor::new("-9007199254740992")), Ok(-ID_MAX));
+        for text in ["1.5", "5e-1", "9007199254740993", "-9007199254740994", "1e16", "1e400", "-1e400", "\"5\"", "true"]
+        {
+            assert!(integer(&mut Cursor::new(text)).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers_in_paths_are_indexes_or_names() {
+        let steps = path(&mut Cursor::new(r#"["1",1,1.0,1e1,-0,-1,1.50,1e21,1e400,-5e-7]"#)).expect("a path");
+        let name = |name: &str| Step::Name(name.into());
+        let expected = [
+            name("1"),
+            Step::Index(1),
+            Step::Index(1),
+            Step::Index(10),
+            Step::Index(0),
+            name("-1"),
+            name("1.5"),
+            name("1e+21"),
+            name("Infinity"),
+            name("-5e-7"),
+        ];
+        assert_eq!(*steps, expected);
+    }
 
     #[test]
     fn short_messages_are_read_as_long_ones_are() {
@@ -171,6 +220,7 @@ mod tests {
             "[\"release\",1,1]",
             "[\"release\",-3,2]",
             "[\"release\",1,0]",
+            "[\"release\",1.0,1e0]",
             "[\"release\",1,-1]",
             "[\"release\",1]",
             "[\"release\",1,1,1]",

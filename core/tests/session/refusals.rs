@@ -30,7 +30,9 @@ fn messages_that_break_the_protocol() {
         (r#"["pull",-5]"#, "Error", "no such export ID: -5"),
         (r#"["release",9,1]"#, "Error", "no such export ID: 9"),
         (r#"["release",0]"#, "Error", r#"bad RPC message: ["release",0]"#),
-        (r#"["release",0,0]"#, "Error", r#"bad RPC message: ["release",0,0]"#),
+        (r#"["release",0,0.5]"#, "Error", r#"bad RPC message: ["release",0,0.5]"#),
+        (r#"["release",9,0]"#, "Error", "no such export ID: 9"),
+        (r#"["pull",7.0]"#, "Error", "no such export ID: 7"),
         (r#"["release",0,-1]"#, "Error", r#"bad RPC message: ["release",0,-1]"#),
         (r#"["release",0,2]"#, "Error", "refcount would go negative: 1 < 2"),
         (r#"["resolve",1]"#, "Error", r#"bad RPC message: ["resolve",1]"#),
@@ -47,6 +49,69 @@ fn messages_that_break_the_protocol() {
         server.assert_aborted(message);
         assert!(server.send(r#"["pull",0]"#).is_empty(), "nothing is heard after the end");
     }
+}
+
+#[test]
+fn ids_and_counts_are_read_in_every_spelling_of_json() {
+    let mut server = scripted();
+    server.says(
+        r#"c> ["push",["pipeline",0.0,["mk"],[5]]]
+           c> ["pull",1e0]
+           s> ["resolve",1,["export",-1]]
+           c> ["release",1.0,0]
+           c> ["pull",1]
+           c> ["push",["pipeline",-10e-1,["inc"],[["pipeline",-0,["sq"],[1]]]]]
+           c> ["pull",2.0,"more"]
+           s> ["resolve",2,6]
+           c> ["release",10e-1,1e0,"more"]
+           c> ["release",2,0]
+           c> ["release",2,1.0]
+           c> ["release",-1.0,1]"#,
+    );
+    assert_idle("server", &server.app);
+}
+
+#[test]
+fn an_answer_for_a_number_that_is_no_id_is_ignored() {
+    let mut server = scripted();
+    for number in ["1.5", "-0.5", "1e400", "9007199254740993", "77"] {
+        assert!(server.send(&format!("[\"resolve\",{number},1]")).is_empty(), "{number}");
+        assert!(server.send(&format!("[\"reject\",{number},1]")).is_empty(), "{number}");
+    }
+    // What comes with it is released.
+    server.says(
+        r#"c> ["resolve",0.5,["export",-1]]
+           s> ["release",-1,1]"#,
+    );
+    assert_idle("server", &server.app);
+}
+
+#[test]
+fn numbers_in_paths_are_read_as_javascript_reads_them() {
+    let mut server = scripted();
+    server.says(
+        r#"c> ["push",{"1":"one","1.5":"half","1e+21":"much","list":[["a","b"]]}]
+           c> ["push",["pipeline",1,[1.0]]]
+           c> ["pull",2]
+           s> ["resolve",2,"one"]
+           c> ["push",["pipeline",1,[1.50]]]
+           c> ["pull",3]
+           s> ["resolve",3,"half"]
+           c> ["push",["pipeline",1,[1000000000000000000000]]]
+           c> ["pull",4]
+           s> ["resolve",4,"much"]
+           c> ["push",["pipeline",1,["list",1e0]]]
+           c> ["pull",5]
+           s> ["resolve",5,"b"]
+           c> ["push",["pipeline",1,["list",-0]]]
+           c> ["pull",6]
+           s> ["resolve",6,"a"]
+           c> ["push",["pipeline",1,["list","0"]]]
+           c> ["pull",7]
+           s> ["resolve",7,["undefined"]]"#,
+    );
+    (1..=7).for_each(|id| drop(server.send(&format!(r#"["release",{id},1]"#))));
+    assert_idle("server", &server.app);
 }
 
 #[test]
@@ -82,6 +147,8 @@ fn expressions_that_are_none() {
         r#"["pipeline",0,[null]]"#,
         r#"["pipeline",0,["sq"],1]"#,
         r#"["pipeline",0,["sq"],null]"#,
+        r#"["pipeline",0,["sq"],[1],null]"#,
+        r#"["import",0,["sq"],[1],[]]"#,
         r#"["request","https://a/"]"#,
         r#"["request","https://a/",{"signal":1}]"#,
         r#"["response",null]"#,

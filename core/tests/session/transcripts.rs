@@ -441,7 +441,7 @@ fn without_a_main_object_every_call_is_rejected() {
 fn white_space_and_extra_elements_do_not_matter() {
     let mut server = Scripted::new(Limits::default());
     server.says(
-        r#"c>  [ "push" , [ "pipeline" , 0 , [ "sq" ] , [ 5 ] , 1 ] , "extra" , ["@"] ]
+        r#"c>  [ "push" , [ "pipeline" , 0 , [ "sq" ] , [ 5 ] ] , "extra" , ["@"] ]
            c> ["pull",1,2,3]
            s> ["resolve",1,25]
            c> ["release",1,1,"x"]"#,
