@@ -17,7 +17,8 @@ mod load; // many threads, many calls
 mod local; // references and promises without a connection
 mod maps; // map_each
 mod passing; // capabilities as arguments and results, proxies, attenuation
-mod recipes; // durable objects, and those who make them again
+mod recipes;
+mod resembling; // durable objects, and those who make them again
 mod restoring; // sessions that another process goes on with
 mod shape; // what must be Send, Sync and nameable
 mod vars; // session variables

@@ -6,6 +6,7 @@
 //! - `maps`: functions that are sent to where their input is
 //! - `operations`: two sessions, and everything they can do to each other in any order
 //! - `pair`: two sessions joined by a list of messages; what crossed is compared line by line
+//! - `placement`: each capability stays in its place, whatever data is around it
 //! - `placeholders`: data that resembles a capability
 //! - `programs`: arbitrary functions to map with
 //! - `snapshot`: snapshots that are not what a session was
@@ -25,6 +26,7 @@ mod maps;
 mod operations;
 mod pair;
 mod placeholders;
+mod placement;
 mod programs;
 mod refusals;
 mod replan;

@@ -32,18 +32,18 @@ fn url() -> impl Strategy<Value = Url> {
 fn body(caps: bool) -> impl Strategy<Value = Body> {
     let body = prop_oneof![
         Just(Body::None),
-        any::<String>().prop_map(Body::Text),
+        text().prop_map(Body::Text),
         vec(any::<u8>(), 0..8).prop_map(|data| Body::Bytes(Bytes::new(data))),
     ];
     body.prop_map(move |body| if caps { body } else { Body::None })
 }
 
 fn request(caps: bool) -> impl Strategy<Value = Request> {
-    (url(), headers(), body(caps)).prop_map(|(url, headers, body)| Request {
+    (url(), headers(), body(caps), text()).prop_map(|(url, headers, body, option)| Request {
         method: "POST".to_owned(),
         headers,
         body,
-        options: Object::from([("cf", Value::from(vec![Value::from(1)]))]),
+        options: Object::from([("cf", Value::from(vec![Value::from(option)]))]),
         ..Request::get(url)
     })
 }
@@ -58,13 +58,21 @@ fn response(caps: bool) -> impl Strategy<Value = Response> {
     })
 }
 
+/// Any text, and often one that resembles a capability or what one is written as.
+fn text() -> impl Strategy<Value = String> {
+    let marker = prop::sample::select(
+        &["@", "[\"@\"]", "[[\"@\"]]", "\\u0040", PLACEHOLDER, "\\u001a", "\u{1}", "\"", "\\"][..],
+    );
+    prop_oneof![any::<String>(), vec(marker, 1..3).prop_map(|markers| markers.concat())]
+}
+
 fn leaf(caps: bool) -> impl Strategy<Value = Value> {
     prop_oneof![
         Just(Value::Undefined),
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),
         number().prop_map(Value::from),
-        any::<String>().prop_map(Value::from),
+        text().prop_map(Value::from),
         any::<i128>().prop_map(|n| BigInt::from(n).into()),
         number().prop_map(|ms| Date::from_ms(ms).into()),
         bytes().prop_map(Value::from),
@@ -77,7 +85,7 @@ fn leaf(caps: bool) -> impl Strategy<Value = Value> {
 }
 
 fn object(value: impl Strategy<Value = Value>) -> impl Strategy<Value = Object> {
-    vec((any::<String>(), value), 0..5).prop_map(|entries| entries.into_iter().collect())
+    vec((text(), value), 0..5).prop_map(|entries| entries.into_iter().collect())
 }
 
 fn value(caps: bool) -> impl Strategy<Value = Value> {
@@ -87,20 +95,19 @@ fn value(caps: bool) -> impl Strategy<Value = Value> {
 }
 
 fn error() -> impl Strategy<Value = ErrorValue> {
-    (any::<String>(), any::<String>(), any::<Option<String>>(), object(value(false))).prop_map(
-        |(name, message, stack, mut props)| {
-            for key in ["name", "message", "stack"] {
-                props.remove(key);
-            }
-            ErrorValue { name, message, stack, props }
-        },
-    )
+    (text(), text(), prop::option::of(text()), object(value(false))).prop_map(|(name, message, stack, mut props)| {
+        for key in ["name", "message", "stack"] {
+            props.remove(key);
+        }
+        ErrorValue { name, message, stack, props }
+    })
 }
 
 proptest! {
     #[test]
     fn values_are_read_as_they_were_written(value in value(true)) {
         let written = encode(&value).unwrap();
+        prop_assert_eq!(written.text().matches(PLACEHOLDER).count(), written.refs().len());
         prop_assert_eq!(&decode::<Value>(written.clone()).unwrap(), &value);
         prop_assert_eq!(&to_value(&value).unwrap(), &value);
         prop_assert_eq!(&from_value::<Value>(&value).unwrap(), &value);
@@ -122,7 +129,7 @@ proptest! {
     }
 
     #[test]
-    fn strings_are_written_as_json(text in any::<String>()) {
+    fn strings_are_written_as_json(text in text()) {
         let written = encode(&text).unwrap().into_text();
         prop_assert_eq!(serde_json::from_str::<String>(&written).unwrap(), text);
     }
