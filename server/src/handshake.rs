@@ -91,6 +91,7 @@ impl Handshake {
         let text = receiver.receive().await?;
         let (admitted, greeting) = match Opening::read(text.as_ref())? {
             Opening::Hello(hello) => {
+                service.registry.may_open(self.peer.address.map(|address| address.ip()))?;
                 let (admitted, welcome) = self.hello(hello, sender, receiver).await?;
                 (admitted, Frame::Welcome(welcome))
             }
@@ -136,7 +137,7 @@ impl Handshake {
             shown = Some(principal);
         }
         if is_here {
-            return registry.resume(resume, &claims, shown.as_ref());
+            return registry.resume(resume, &claims, shown.as_ref(), self.peer.address_group());
         }
         let peer = Peer::clone(&self.peer);
         registry.restore(Claimant { resume, claims, peer, scheme, service: &self.service }).await
@@ -200,7 +201,7 @@ impl Handshake {
             }
             None => (None, None, options.clone()),
         };
-        let new = NewSession { id, principal, scheme, kept };
+        let new = NewSession { id, principal, scheme, from: self.peer.address_group(), kept };
         let opened = registry.open(hello, new, root, options, http.connections)?;
         unopened.into_iter().for_each(Unopened::opened);
         Ok(opened)

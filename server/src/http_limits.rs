@@ -17,6 +17,10 @@ pub struct HttpLimits {
     /// Sockets of clients that have the link and have yet to be let in. Beyond: `RATE_LIMITED`.
     /// Default 1,000.
     pub unauthenticated: usize,
+    /// Bytes of messages and values that all sessions and batches of the service hold for their peers together, as
+    /// [`Limits::held_bytes`](bowline_core::limits::Limits::held_bytes) counts them for one. Beyond: sessions are
+    /// closed with `BUFFER_OVERFLOW`, those without a connection first, the largest first. Default 1 GiB.
+    pub total_held_bytes: usize,
     /// Bytes of a request's head, for [`serve`](crate::Service::serve); 8 KiB at least. Beyond:
     /// 431. Default 16 KiB.
     pub header_bytes: usize,
@@ -44,6 +48,7 @@ impl Default for HttpLimits {
             connections: 10_000,
             connections_per_address: 256,
             unauthenticated: 1_000,
+            total_held_bytes: 1 << 30,
             header_bytes: 16 << 10,
             headers: 64,
             handshake: Duration::from_secs(10),

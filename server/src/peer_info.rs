@@ -6,6 +6,7 @@ use bowline_core::peer::Vars;
 use http::request::Parts;
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Uri};
 
+use crate::address::AddressGroup;
 use crate::auth::Principal;
 use crate::restoration::Keeping;
 
@@ -59,6 +60,13 @@ impl Peer {
             extensions: request.extensions.clone(),
             keeping,
         }
+    }
+}
+
+impl Peer {
+    /// Returns the unit in which the peer counts by address.
+    pub(crate) fn address_group(&self) -> Option<AddressGroup> {
+        self.address.map(AddressGroup::from)
     }
 }
 

@@ -16,12 +16,23 @@ pub struct Resumption {
     /// How long a session is kept without a connection. Beyond: it ends, and its client is told
     /// `RESUME_WINDOW_EXPIRED`. Zero turns resumption off. Default 300 s.
     pub window: Duration,
-    /// Sessions that are kept without a connection. Beyond: those that were left first end.
-    /// Default 10,000.
+    /// How long a session is kept without a connection if its client has never sent a message. Default 30 s.
+    pub unused_window: Duration,
+    /// Sessions that are kept without a connection. Beyond: sessions end that were never used, then those of the
+    /// principal or anonymous address with most of them, the longest parked first. Default 10,000.
     pub parked: usize,
-    /// Bytes of messages and values that sessions without a connection hold together. Beyond:
-    /// those that were left first end. Default 256 MiB.
+    /// Bytes of messages and values that sessions without a connection hold together. Beyond: the largest
+    /// sessions end of the principal or anonymous address that holds most. Default 256 MiB.
     pub parked_bytes: usize,
+    /// Sessions of one principal that are kept without a connection. Beyond: those parked longest end.
+    /// Default 1,000.
+    pub parked_per_principal: usize,
+    /// Sessions of anonymous clients of one address (for IPv6, a /64 network) that are kept without a connection.
+    /// Beyond: those parked longest end. Raise it behind a proxy that hides the addresses of clients. Default 1,000.
+    pub parked_per_address: usize,
+    /// Sessions that clients of one address may open at once; as many more within ten seconds. Beyond:
+    /// `RATE_LIMITED`. Resuming a session does not count. Default 1,000.
+    pub hellos_per_address: usize,
     /// Times and bounds of each link.
     pub rules: LinkRules,
     /// How long tokens are good for.
@@ -100,8 +111,12 @@ impl Default for Resumption {
         let key = Key::new("process", &rand::random::<[u8; 32]>()).expect("32 bytes are enough for a key");
         Self {
             window: Duration::from_secs(300),
+            unused_window: Duration::from_secs(30),
             parked: 10_000,
             parked_bytes: 256 << 20,
+            parked_per_principal: 1_000,
+            parked_per_address: 1_000,
+            hellos_per_address: 1_000,
             rules: LinkRules::default(),
             tokens: TokenPolicy::default(),
             audience: "bowline".to_owned(),

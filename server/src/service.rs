@@ -11,7 +11,7 @@ use std::time::Duration;
 use bowline_core::error::ErrorCode;
 use bowline_core::limits::Limits;
 use bowline_core::link::Credentials;
-use bowline_core::peer::{Options, Reference, Stub};
+use bowline_core::peer::{MemoryBudget, Options, Reference, Stub};
 use bowline_core::value::ErrorValue;
 use http::request::Parts;
 use http::{Method, Request, StatusCode};
@@ -43,6 +43,8 @@ pub struct Service {
     pub(crate) http: HttpLimits,
     pub(crate) origins: Origins,
     pub(crate) hosts: Hosts,
+    /// What all sessions hold together.
+    memory: MemoryBudget,
     pub(crate) sessions: Sessions,
     pub(crate) connections: Connections,
     authenticator: Arc<dyn Authenticator>,
@@ -108,10 +110,13 @@ impl Service {
     }
 
     fn opening(root: Root) -> Self {
+        let http = HttpLimits::default();
+        let memory = MemoryBudget::new(http.total_held_bytes);
         Self {
             root,
-            options: Options::default(),
-            http: HttpLimits::default(),
+            options: Options::default().memory(memory.clone()),
+            memory,
+            http,
             origins: Origins::default(),
             hosts: Hosts::default(),
             sessions: Sessions::default(),
@@ -171,6 +176,8 @@ impl Service {
     /// Sets the bounds on HTTP.
     #[must_use]
     pub fn http_limits(mut self, http: HttpLimits) -> Self {
+        self.memory = MemoryBudget::new(http.total_held_bytes);
+        self.options = self.options.memory(self.memory.clone());
         self.http = http;
         self
     }
@@ -271,6 +278,7 @@ impl Service {
             Ok(ticket) => ticket,
             Err(why) => return reply::unavailable(why),
         };
+        self.registry.watch_memory(&self.memory);
         if upgrade { ws::open(self, request, ticket).await } else { self.batch(request, body, ticket).await }
     }
 

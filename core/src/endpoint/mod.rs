@@ -391,7 +391,7 @@ impl Endpoint {
 
     /// Bytes of messages and values that are held for the peer.
     pub fn held_bytes(&self) -> usize {
-        self.link_stats().retained_bytes + self.session.transmit_bytes() + self.session.held_bytes()
+        self.link.as_ref().map_or(0, Link::retained_bytes) + self.session.transmit_bytes() + self.session.held_bytes()
     }
 
     /// Without a transport, as much waits as may be kept: what is new is to be refused.

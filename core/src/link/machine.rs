@@ -170,6 +170,11 @@ impl Link {
         }
     }
 
+    /// Returns the bytes of messages that may have to be sent again.
+    pub(crate) fn retained_bytes(&self) -> usize {
+        self.retained.bytes()
+    }
+
     /// Begins the turn of a new transport; the one before, if any, has had its turn from here on.
     /// Returns how many messages will be sent again.
     pub(crate) fn attach(&mut self, now: Time, joint: Joint) -> Result<(Attachment, u64), Refused> {

@@ -80,6 +80,20 @@ impl Connection {
         Self { shared: Shared::restored(endpoint, targets, main, options.into()) }
     }
 
+    pub(crate) fn of(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// Returns whether both are handles on the same session.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+
+    /// Returns the bytes of messages and values that the session holds for its peer.
+    pub fn held_bytes(&self) -> usize {
+        self.shared.lock().endpoint.held_bytes()
+    }
+
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }

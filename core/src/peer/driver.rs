@@ -318,6 +318,7 @@ impl Drive {
                 let session = &state.endpoint.session;
                 let all = (session.transmit_bytes() + session.transmit_len()).saturating_sub(1);
                 let Some(Transmit { text, is_final, is_line }) = state.endpoint.next_transmit(self.at) else {
+                    self.shared.report_memory(&mut state);
                     return state.endpoint.poll_timeout();
                 };
                 (taken, bytes) = (taken + 1, bytes + text.len());

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::limits::Limits;
 use crate::peer::durability::Durability;
 use crate::peer::leaving::Leaving;
+use crate::peer::memory::MemoryBudget;
 use crate::value::ErrorValue;
 
 /// What a session is started with: its bounds, and what becomes of errors on their way out.
@@ -15,6 +16,7 @@ pub struct Options {
     pub limits: Arc<Limits>,
     on_send_error: Option<Arc<Hook>>,
     pub(crate) durability: Option<Arc<Durability>>,
+    pub(crate) memory: Option<MemoryBudget>,
 }
 
 pub(crate) type Hook = dyn Fn(ErrorValue) -> ErrorValue + Send + Sync;
@@ -81,6 +83,7 @@ impl fmt::Debug for Options {
             .field("limits", &self.limits)
             .field("on_send_error", &self.on_send_error.is_some())
             .field("durability", &self.durability)
+            .field("memory", &self.memory)
             .finish()
     }
 }

@@ -22,6 +22,7 @@ use crate::peer::deliver;
 use crate::peer::feed::Feed;
 use crate::peer::interface::Repeat;
 use crate::peer::local::{Body, Local};
+use crate::peer::memory::Reported;
 use crate::peer::options::Options;
 use crate::peer::rest::Rest;
 use crate::peer::restorers::Unmade;
@@ -94,6 +95,8 @@ pub(crate) struct State {
     pub(crate) revival: Revival,
     /// The driver knows that there are releases or an ack to send, and sends them in a while.
     pub(crate) postpones: bool,
+    /// What the session has reported to its memory budget.
+    pub(crate) reported: Reported,
     /// Somebody carries out outputs. Only one does at a time, or calls could overtake.
     pumping: bool,
 }
@@ -172,6 +175,7 @@ impl Shared {
                 durable: HashMap::new(),
                 revival: Revival::default(),
                 postpones: false,
+                reported: Reported::default(),
                 pumping: false,
             }),
             wake: Notify::new(),
@@ -455,6 +459,7 @@ impl Shared {
             state.spare = jobs;
         }
         state.pumping = false;
+        self.report_memory(&mut state);
         let to_send = state.has_to_send();
         let told = self.at_rest(&mut state);
         self.tell(&mut state);

@@ -6,6 +6,8 @@
 mod draining;
 mod kept;
 mod parked;
+mod quota;
+mod shedding;
 mod throttle;
 mod tokens;
 
@@ -27,6 +29,7 @@ use dashmap::DashMap;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::address::AddressGroup;
 use crate::auth::Principal;
 use crate::authority::Authority;
 use crate::restoration::{Keeper, Kept};
@@ -51,6 +54,10 @@ pub(crate) struct Registry {
     hellos: DashMap<String, (Arc<Entry>, Instant)>,
     sweeps: AtomicBool,
     throttle: Throttle,
+    /// Sessions that are opened, by address.
+    hello_rates: Throttle,
+    /// Whether a task watches the memory that all sessions hold.
+    watches_memory: AtomicBool,
     /// Sockets on which nobody has been let in yet.
     opening: AtomicUsize,
     /// Who serves the sessions when this process has stopped.
@@ -96,6 +103,8 @@ pub(crate) struct Held {
     pub(crate) owner: Owner,
     pub(crate) claims: Claims,
     pub(crate) authority: Authority,
+    /// The address that the client has last come from.
+    from: Option<AddressGroup>,
     life: Life,
     /// The client has shown that it got the welcome.
     welcomed: bool,
@@ -114,6 +123,7 @@ pub(crate) struct NewSession {
     pub(crate) id: String,
     pub(crate) principal: Principal,
     pub(crate) scheme: String,
+    pub(crate) from: Option<AddressGroup>,
     pub(crate) kept: Option<Kept>,
 }
 
@@ -127,6 +137,8 @@ pub(crate) struct Admitted {
 impl Registry {
     pub(crate) fn new(resumption: Resumption, keeper: Option<Arc<Keeper>>) -> Arc<Self> {
         Arc::new(Self {
+            hello_rates: Throttle::of_hellos(resumption.hellos_per_address),
+            watches_memory: AtomicBool::new(false),
             resumption,
             keeper,
             sessions: DashMap::new(),
@@ -155,7 +167,7 @@ impl Registry {
         options: Options,
         connections: usize,
     ) -> Result<(Admitted, Welcome), Refused> {
-        let NewSession { id, principal, scheme, kept } = new;
+        let NewSession { id, principal, scheme, from, kept } = new;
         let sessions_max = self.resumption.parked.saturating_add(connections);
         if self.sessions.len() >= sessions_max {
             self.sweep();
@@ -173,7 +185,7 @@ impl Registry {
         let first = Jti(random::<16>());
         let owner = Owner::new(first.clone());
         let authority = Authority::new(principal.lease);
-        let held = Mutex::new(Held { owner, claims, authority, life: Life::Live, welcomed: false });
+        let held = Mutex::new(Held { owner, claims, authority, from, life: Life::Live, welcomed: false });
         let entry = Arc::new(Entry { id: id.clone(), connection, kept, principal, scheme, held });
         let welcome = {
             let mut held = entry.lock();
@@ -266,6 +278,7 @@ impl Registry {
         resume: &Resume,
         claims: &Claims,
         renewed: Option<&Principal>,
+        from: Option<AddressGroup>,
     ) -> Result<(Admitted, Resumed), Refused> {
         let gone = || Refused::new(ErrorCode::ResumeWindowExpired, "there is no such session any more");
         let entry = self.entry(&claims.sid).ok_or_else(gone)?;
@@ -309,7 +322,7 @@ impl Registry {
                 return Err(refuse(Some(&claims.sid), &error));
             }
         };
-        held.life = Life::Live;
+        (held.life, held.from) = (Life::Live, from);
         held.welcomed = true;
         if let Some(principal) = renewed {
             held.authority = Authority::new(principal.lease);
@@ -445,13 +458,14 @@ impl Entry {
     pub(crate) fn restored(
         connection: Connection,
         (principal, scheme): (Principal, String),
+        from: Option<AddressGroup>,
         owner: Owner,
         claims: Claims,
         kept: Kept,
     ) -> Self {
         let id = claims.sid.clone();
         let authority = Authority::new(principal.lease);
-        let held = Mutex::new(Held { owner, claims, authority, life: Life::Live, welcomed: true });
+        let held = Mutex::new(Held { owner, claims, authority, from, life: Life::Live, welcomed: true });
         Self { id, connection, kept: Some(kept), principal, scheme, held }
     }
 

@@ -8,7 +8,9 @@ use bowline_core::error::ErrorCode;
 use bowline_core::session::ClosedBy;
 use tokio::time::{Instant, sleep};
 
+use super::quota::{self, Bounds, Holder, Parked};
 use super::{Admitted, Entry, HELLO_REPEATS, Life, Registry};
+use crate::resumption::Resumption;
 
 /// How often is looked for what is over, unless the window is short.
 const SWEEP: Duration = Duration::from_secs(30);
@@ -44,27 +46,50 @@ impl Registry {
         let window = self.resumption.window;
         let expired = &ErrorCode::ResumeWindowExpired;
         self.sweep_all(|since| since.elapsed() > window, expired, "the client did not come back in time");
-        if let Some(last) = self.last_too_much() {
-            self.sweep_all(|since| since <= last, expired, "too much waits for clients that are away");
-        }
+        self.end_unused();
+        self.bound_parked();
+        self.hello_rates.forget_full(Instant::now());
         self.throttle.forget_full(Instant::now());
         self.restoring.retain(|_, turn| turn.strong_count() > 0);
         self.hellos.retain(|_, (entry, since)| since.elapsed() <= HELLO_REPEATS && !entry.connection.is_closed());
     }
 
-    /// Of the sessions that are parked, all up to this moment have to go for the others to be kept.
-    fn last_too_much(&self) -> Option<Instant> {
-        let held = |entry: &Entry| entry.connection.link(|endpoint| endpoint.held_bytes());
-        let parked = self.sessions.iter().filter_map(|entry| Some((entry.parked_since()?, held(&entry))));
-        let mut parked: Vec<(Instant, usize)> = parked.collect();
-        parked.sort_unstable_by(|(one, _), (other, _)| other.cmp(one));
-        let mut bytes = 0_usize;
-        let stays = parked.iter().take(self.resumption.parked).take_while(|(_, held)| {
-            bytes = bytes.saturating_add(*held);
-            bytes <= self.resumption.parked_bytes
-        });
-        let stays = stays.count();
-        parked.get(stays).map(|(since, _)| *since)
+    /// Closes parked sessions whose clients have never sent a message, after a short time.
+    fn end_unused(&self) {
+        let window = self.resumption.unused_window;
+        let unused = self
+            .of_whom(|entry| entry.parked_since().is_some_and(|since| since.elapsed() > window) && entry.is_unused());
+        for entry in unused {
+            self.lose(&entry, "the client never used the session and did not come back in time");
+        }
+    }
+
+    /// Closes parked sessions until those left are within their bounds.
+    fn bound_parked(&self) {
+        let entries = self.of_whom(|entry| entry.parked_since().is_some());
+        let parked: Vec<Parked<'_>> = entries.iter().filter_map(|entry| entry.as_parked()).collect();
+        let Resumption { parked: sessions, parked_bytes: bytes, .. } = self.resumption;
+        let Resumption { parked_per_principal: per_principal, parked_per_address: per_address, .. } = self.resumption;
+        if parked.len() != entries.len() {
+            // One was resumed meanwhile; the next sweep sees the others.
+            return;
+        }
+        for at in quota::excess(&parked, Bounds { sessions, bytes, per_principal, per_address }) {
+            self.lose(&entries[at], "too many sessions, or too many bytes, wait for clients that are away");
+        }
+    }
+
+    /// Closes a session that is still parked, and removes what is stored of it.
+    fn lose(&self, entry: &Entry, message: &str) {
+        if entry.parked_since().is_none() {
+            return;
+        }
+        let code = &ErrorCode::ResumeWindowExpired;
+        tracing::debug!(
+            monotonic_counter.bowline_sessions_lost = 1_u64, session = entry.id, %code, message, "session lost"
+        );
+        entry.connection.end_with(ClosedBy::Transport, code, message);
+        self.ended(entry);
     }
 
     fn sweep_all(self: &Arc<Self>, is_over: impl Fn(Instant) -> bool, code: &ErrorCode, message: &str) {
@@ -98,7 +123,8 @@ impl Registry {
         if self.sweeps.swap(true, Ordering::SeqCst) {
             return;
         }
-        let pause = (self.resumption.window / 4).clamp(SWEEP_MIN, SWEEP);
+        let shortest = self.resumption.window.min(self.resumption.unused_window);
+        let pause = (shortest / 4).clamp(SWEEP_MIN, SWEEP);
         let registry: Weak<Self> = Arc::downgrade(self);
         let dropped = self.dropped();
         let sweeping = async move {
@@ -118,6 +144,24 @@ impl Registry {
 }
 
 impl Entry {
+    /// Returns the session as the quotas see it, if it is parked.
+    fn as_parked(&self) -> Option<Parked<'_>> {
+        let since = self.parked_since()?;
+        let address = self.lock().from;
+        let holder = match address {
+            _ if !self.principal.is_anonymous() => Holder::Principal(&self.principal.id),
+            Some(address) => Holder::Address(address),
+            None => Holder::Unknown,
+        };
+        let bytes = self.connection.held_bytes();
+        Some(Parked { holder, address, since, bytes, is_unused: self.is_unused() })
+    }
+
+    /// Returns whether the client has never sent a message, nor resumed the session.
+    fn is_unused(&self) -> bool {
+        !self.lock().welcomed && self.connection.link(|endpoint| endpoint.processed() == 0)
+    }
+
     pub(super) fn parked_since(&self) -> Option<Instant> {
         let mut held = self.lock();
         // Whoever drove it was dropped without a word.

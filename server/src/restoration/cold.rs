@@ -86,7 +86,8 @@ impl Registry {
         entry_claims.ln = claims.ln + 1;
         let epoch = taken.owner.epoch();
         let who = (peer.principal.clone(), scheme);
-        let entry = Arc::new(Entry::restored(connection, who, taken.owner, entry_claims, taken.kept));
+        let from = peer.address_group();
+        let entry = Arc::new(Entry::restored(connection, who, from, taken.owner, entry_claims, taken.kept));
         let features = entry.features(&resume.features);
         let (attached, left) = match restarted {
             Some(theirs) => match attach_restarted(&entry.connection, features, (theirs, ids), left) {

@@ -28,6 +28,8 @@ mod link;
 mod mounted;
 /// Pages of other sites, and host names that are not the service's.
 mod origin;
+/// What clients may hold together, and what one may take from others.
+mod quotas;
 /// Sessions of peers that behave, and of peers that break Cap'n Web's rules only.
 mod session;
 mod watched;

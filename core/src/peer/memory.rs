@@ -1,0 +1,165 @@
+//! The bytes that the sessions of a process hold together, and which sessions hold most.
+//!
+//! A session reports its share when that has changed by [`STEP_BYTES`] since its last report: one relaxed
+//! addition to a shared counter, and for most calls none. The list of sessions is locked once when a session
+//! first reports and once when it is dropped, never on the path of a call. Sessions below the step are
+//! neither counted nor listed, so the total may be short by [`STEP_BYTES`] for each session.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use tokio::sync::Notify;
+
+use crate::peer::connection::Connection;
+use crate::peer::options::Options;
+use crate::peer::shared::{Shared, State};
+
+/// The change of a session's share that is worth a report.
+const STEP_BYTES: usize = 4 << 10;
+
+/// A bound on the bytes that several sessions hold for their peers together: messages, values and arguments,
+/// as [`Limits::held_bytes`](crate::limits::Limits::held_bytes) counts them, and messages that wait to be
+/// sent or acknowledged. Clones are the same bound.
+///
+/// The budget counts and tells; its owner waits for [`exceeded`](Self::exceeded) and closes sessions.
+#[derive(Clone)]
+pub struct MemoryBudget(Arc<Inner>);
+
+struct Inner {
+    bytes_max: usize,
+    held: AtomicUsize,
+    /// Every session that has ever reported, by its address.
+    sessions: Mutex<HashMap<usize, Weak<Shared>>>,
+    over: Notify,
+}
+
+/// A session that counts towards a budget, as it was when it was asked.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct MemoryShare {
+    /// The session.
+    pub connection: Connection,
+    /// The bytes that it holds.
+    pub bytes: usize,
+    /// Whether it waits for its client to reconnect.
+    pub is_detached: bool,
+}
+
+/// What a session has reported.
+#[derive(Debug, Default)]
+pub(crate) struct Reported {
+    bytes: usize,
+    is_listed: bool,
+}
+
+impl MemoryBudget {
+    /// Creates a budget of `bytes_max` bytes, which no session uses yet.
+    pub fn new(bytes_max: usize) -> Self {
+        Self(Arc::new(Inner { bytes_max, held: AtomicUsize::new(0), sessions: Mutex::default(), over: Notify::new() }))
+    }
+
+    /// Returns the bound.
+    pub fn bytes_max(&self) -> usize {
+        self.0.bytes_max
+    }
+
+    /// Returns how many bytes the sessions hold together.
+    pub fn held_bytes(&self) -> usize {
+        self.0.held.load(Ordering::Relaxed)
+    }
+
+    /// Waits until the sessions hold more than the bound. One task at a time may wait. Cancel-safe.
+    pub async fn exceeded(&self) {
+        while self.held_bytes() <= self.0.bytes_max {
+            self.0.over.notified().await;
+        }
+    }
+
+    /// Returns the sessions that hold more than a few KiB, with their shares.
+    pub fn shares(&self) -> Vec<MemoryShare> {
+        // Upgraded and dropped outside of the lock: the last reference to a session takes it again.
+        let sessions: Vec<Weak<Shared>> = self.0.lock().values().cloned().collect();
+        let sessions = sessions.iter().filter_map(Weak::upgrade);
+        let shares = sessions.map(|shared| {
+            let (bytes, is_detached) = {
+                let state = shared.lock();
+                (state.endpoint.held_bytes(), state.endpoint.is_linked() && state.endpoint.is_detached())
+            };
+            MemoryShare { connection: Connection::of(shared), bytes, is_detached }
+        });
+        shares.filter(|share| share.bytes >= STEP_BYTES).collect()
+    }
+}
+
+impl Inner {
+    fn lock(&self) -> MutexGuard<'_, HashMap<usize, Weak<Shared>>> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Replaces a session's share.
+    fn report(&self, before: usize, after: usize) {
+        // Wraps around for a share that shrinks; the sum of all shares never does.
+        let change = after.wrapping_sub(before);
+        let held = self.held.fetch_add(change, Ordering::Relaxed).wrapping_add(change);
+        if after > before && held > self.bytes_max {
+            self.over.notify_one();
+        }
+    }
+}
+
+impl Shared {
+    /// Reports what the session holds, if that has changed enough.
+    pub(crate) fn report_memory(self: &Arc<Self>, state: &mut State) {
+        if let Some(budget) = &self.options().memory {
+            let bytes = state.endpoint.held_bytes();
+            if bytes.abs_diff(state.reported.bytes) >= STEP_BYTES {
+                self.report(budget, &mut state.reported, bytes);
+            }
+        }
+    }
+
+    #[cold]
+    fn report(self: &Arc<Self>, MemoryBudget(budget): &MemoryBudget, reported: &mut Reported, bytes: usize) {
+        if !reported.is_listed {
+            reported.is_listed = true;
+            budget.lock().insert(Arc::as_ptr(self).addr(), Arc::downgrade(self));
+        }
+        budget.report(reported.bytes, bytes);
+        reported.bytes = bytes;
+    }
+
+    /// Takes the session's share out of the budget, when the session is dropped.
+    pub(crate) fn withdraw_memory(&self, reported: &Reported) {
+        if let (Some(MemoryBudget(budget)), true) = (&self.options().memory, reported.is_listed) {
+            budget.report(reported.bytes, 0);
+            budget.lock().remove(&std::ptr::from_ref(self).addr());
+        }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let reported = std::mem::take(&mut self.lock().reported);
+        self.withdraw_memory(&reported);
+    }
+}
+
+impl Options {
+    /// Counts what the session holds towards a budget that other sessions share.
+    #[must_use]
+    pub fn memory(mut self, budget: MemoryBudget) -> Self {
+        self.memory = Some(budget);
+        self
+    }
+}
+
+impl fmt::Debug for MemoryBudget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryBudget")
+            .field("bytes_max", &self.bytes_max())
+            .field("held_bytes", &self.held_bytes())
+            .finish_non_exhaustive()
+    }
+}
