@@ -27,12 +27,15 @@ pub struct Principal {
     /// It was found out by the connection: a certificate, or a peer of the operating system. Every
     /// connection on which the session goes on is looked at again.
     pub is_of_connection: bool,
+    is_anonymous: bool,
 }
 
 impl Principal {
-    /// Somebody who is known by this name.
+    /// Creates a principal of this name. An authenticator must not return one whose name is empty:
+    /// the peer is then refused with 401, so that a name that is missing in a user's record makes
+    /// no anonymous session. See [`anonymous`](Self::anonymous).
     pub fn new(id: impl Into<String>) -> Self {
-        Self { id: id.into(), lease: None, trust_level: None, is_of_connection: false }
+        Self { id: id.into(), lease: None, trust_level: None, is_of_connection: false, is_anonymous: false }
     }
 
     /// Sets how long the peer may go on before it has to say again who it is.
@@ -56,14 +59,23 @@ impl Principal {
         self
     }
 
-    /// Nobody in particular.
+    /// Creates the principal of peers that nobody has authenticated.
     pub fn anonymous() -> Self {
-        Self::new("")
+        Self { is_anonymous: true, ..Self::new("") }
     }
 
     /// Whether nobody has said who this is.
     pub fn is_anonymous(&self) -> bool {
         self.id.is_empty()
+    }
+
+    /// Refuses a principal whose name is empty by mistake.
+    pub(crate) fn named(self) -> Result<Self, Refusal> {
+        if self.id.is_empty() && !self.is_anonymous {
+            tracing::warn!("the authenticator returned a principal with an empty id");
+            return Err(unauthorized("the credentials name no principal"));
+        }
+        Ok(self)
     }
 }
 
@@ -124,6 +136,15 @@ pub(crate) fn of_headers(peer: &Peer) -> Credentials {
         Some((_, token)) => Credentials { scheme: HTTP.to_owned(), token: Some(Secret::new(token.trim())) },
         None => Credentials::default(),
     }
+}
+
+/// Returns the scheme of credentials as it may be logged: clients may write anything into it.
+pub(crate) fn loggable_scheme(shown: &Credentials) -> &str {
+    const CHARS_MAX: usize = 32;
+    let scheme = shown.scheme.as_str();
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    let is_loggable = !scheme.is_empty() && scheme.len() <= CHARS_MAX && scheme.bytes().all(is_plain);
+    if is_loggable { scheme } else { "malformed" }
 }
 
 fn unauthorized(why: impl Into<String>) -> Refusal {

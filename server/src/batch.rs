@@ -17,6 +17,7 @@ use tracing::Instrument;
 
 use crate::drain::{GOING_AWAY, Ticket};
 use crate::http_limits::HttpLimits;
+use crate::permits::Permits;
 use crate::reply::{self, Answer};
 use crate::service::Service;
 
@@ -25,7 +26,7 @@ use crate::service::Service;
 const DISCARDED_BYTES_MAX: usize = 32 << 20;
 
 /// Runs one batch. Dropping the future, as servers do when the peer hangs up, drops the session.
-pub(crate) async fn answer<B>(service: &Service, root: Stub, body: B, ticket: Ticket) -> Answer
+pub(crate) async fn answer<B>(service: &Service, root: Stub, body: B, permits: &Permits, ticket: Ticket) -> Answer
 where
     B: Body<Error: fmt::Display> + Send,
 {
@@ -41,6 +42,7 @@ where
         let max = http.batch_messages;
         return reply::text(StatusCode::TOO_MANY_REQUESTS, format!("a batch may have {max} messages, not {count}"));
     }
+    let _busy = permits.busy();
     let span = tracing::debug_span!("session", via = "batch");
     let session = run(service, root, &text, ticket, deadline).instrument(span);
     match timeout_at(deadline, session).await {

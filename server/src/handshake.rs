@@ -10,10 +10,12 @@ use bowline_core::resume::principal_hash;
 use bowline_transport::Parting;
 use http::StatusCode;
 
+use crate::address::AddressGroup;
 use crate::auth::{self, Principal};
 use crate::error::Refusal;
 use crate::held::Preceded;
 use crate::peer_info::Peer;
+use crate::places::Place;
 use crate::registry::{Admitted, NewSession, random};
 use crate::restoration::{Claimant, Keeper, Unopened};
 use crate::service::Service;
@@ -80,26 +82,38 @@ impl Failure {
 impl Handshake {
     /// The handshake. What the client sends behind its hello stays unread until it is answered.
     pub(crate) async fn open<R: Receiving>(
-        mut self,
+        self,
         sender: &mut impl Sending,
         receiver: &mut Preceded<R>,
     ) -> Result<Opened, Failure> {
         let service = Arc::clone(&self.service);
-        let _opening = service.registry.begin_opening(service.http.unauthenticated)?;
+        let from = self.peer.address.map(AddressGroup::from);
+        let too_many = |_full| rate_limited("too many clients have yet to say who they are");
+        let place = service.openings.take(from, service.http.unauthenticated).map_err(too_many)?;
+        tokio::select! {
+            opened = self.open_at(&place, sender, receiver) => opened,
+            () = place.displaced() => Err(rate_limited("too many clients of this address have yet to say who they are").into()),
+        }
+    }
+
+    async fn open_at<R: Receiving>(
+        mut self,
+        place: &Place,
+        sender: &mut impl Sending,
+        receiver: &mut Preceded<R>,
+    ) -> Result<Opened, Failure> {
         let challenge = random::<32>();
         say(sender, &Frame::Challenge { challenge: challenge.clone() }).await?;
         let text = receiver.receive().await?;
+        place.set_busy();
         let (admitted, greeting) = match Opening::read(text.as_ref())? {
             Opening::Hello(hello) => {
-                service.registry.may_open(self.peer.address.map(|address| address.ip()))?;
-                let (admitted, welcome) = self.hello(hello, sender, receiver).await?;
+                self.service.registry.may_open(self.peer.address.map(AddressGroup::from))?;
+                let (admitted, welcome) = self.hello(hello, place, sender, receiver).await?;
                 (admitted, Frame::Welcome(welcome))
             }
             Opening::Resume(resume) => {
-                let from = self.peer.address.map(|address| address.ip());
-                service.registry.may_resume(from)?;
-                let resumed = self.resume(&resume, &challenge).await;
-                let (admitted, resumed) = resumed.inspect_err(|refused| service.registry.was_refused(from, refused))?;
+                let (admitted, resumed) = self.resume(&resume, &challenge).await?;
                 tracing::debug!(
                     monotonic_counter.bowline_sessions_resumed = 1_u64,
                     session = admitted.entry.id, epoch = admitted.epoch, mode = ?resumed.mode,
@@ -115,7 +129,10 @@ impl Handshake {
     /// Token and proof first; then who the client is, if it says so or has to; then its session.
     async fn resume(&mut self, resume: &Resume, challenge: &str) -> Result<(Admitted, Resumed), Refused> {
         let registry = &self.service.registry;
-        let claims = registry.open_token(resume, challenge)?;
+        let from = self.peer.address.map(AddressGroup::from);
+        let claims = registry
+            .open_token(resume, challenge)
+            .map_err(|unopened| registry.refuse_token(from, &self.service.http, unopened))?;
         let is_here = registry.has(&claims);
         if !is_here && registry.keeper.is_none() {
             return Err(Refused::new(ErrorCode::ResumeWindowExpired, "there is no such session any more"));
@@ -146,6 +163,7 @@ impl Handshake {
     async fn hello<R: Receiving>(
         &mut self,
         hello: Hello,
+        place: &Place,
         sender: &mut impl Sending,
         receiver: &mut Preceded<R>,
     ) -> Result<(Admitted, Welcome), Failure> {
@@ -164,7 +182,9 @@ impl Handshake {
             }
             tries += 1;
             say(sender, &Frame::Unauthenticated(refused)).await?;
+            place.set_silent();
             let response = another_try(receiver).await?;
+            place.set_busy();
             credentials = Credentials { scheme: hello.auth.scheme.clone(), token: Some(response) };
         };
         let registry = &self.service.registry;
@@ -223,6 +243,10 @@ async fn another_try<R: Receiving>(receiver: &mut Preceded<R>) -> Result<Secret,
             _ => Err(Refused::new(ErrorCode::HandshakeRequired, "say who you are first").into()),
         };
     }
+}
+
+fn rate_limited(why: &str) -> Refused {
+    Refused { retryable: true, ..Refused::new(ErrorCode::RateLimited, why) }
 }
 
 async fn say(sender: &mut impl Sending, frame: &Frame) -> Result<(), TransportEnd> {

@@ -9,18 +9,26 @@ use bowline_transport::KeepAlive;
 #[non_exhaustive]
 pub struct HttpLimits {
     /// Connections of [`serve`](crate::Service::serve), and beside it the sessions and running
-    /// batches of a service wherever it is mounted. Beyond: 503. Default 10,000.
+    /// batches of a service wherever it is mounted. Beyond: 503, unless another address has more
+    /// connections on which nothing is asked; then one of those is closed. Default 10,000.
     pub connections: usize,
     /// Connections of one address, or of one IPv6 network of 64 bits, which
     /// [`serve`](crate::Service::serve) alone can count. Beyond: 503. Raise it behind a proxy, where all peers have one address. Default 256.
     pub connections_per_address: usize,
-    /// Sockets of clients that have the link and have yet to be let in. Beyond: `RATE_LIMITED`.
-    /// Default 1,000.
+    /// Sockets of clients that have the link and are not let in yet. They are shared out by address:
+    /// beyond, one of the address that has the most gives way with `RATE_LIMITED`, those that say
+    /// nothing first; the new one does if no address has more than its own. Default 1,000.
     pub unauthenticated: usize,
     /// Bytes of messages and values that all sessions and batches of the service hold for their peers together, as
     /// [`Limits::held_bytes`](bowline_core::limits::Limits::held_bytes) counts them for one. Beyond: sessions are
     /// closed with `BUFFER_OVERFLOW`, those without a connection first, the largest first. Default 1 GiB.
     pub total_held_bytes: usize,
+    /// Tokens of one address that are refused each second, over time. Beyond: `RATE_LIMITED`, with
+    /// the time to wait. Tokens that are good are never held up. Default 10.
+    pub refused_tokens_per_second: u32,
+    /// Tokens of one address that are refused at once. Beyond: `RATE_LIMITED`, with the time to
+    /// wait. Default 20.
+    pub refused_tokens_burst: u32,
     /// Bytes of a request's head, for [`serve`](crate::Service::serve); 8 KiB at least. Beyond:
     /// 431. Default 16 KiB.
     pub header_bytes: usize,
@@ -49,6 +57,8 @@ impl Default for HttpLimits {
             connections_per_address: 256,
             unauthenticated: 1_000,
             total_held_bytes: 1 << 30,
+            refused_tokens_per_second: 10,
+            refused_tokens_burst: 20,
             header_bytes: 16 << 10,
             headers: 64,
             handshake: Duration::from_secs(10),

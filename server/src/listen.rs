@@ -84,7 +84,7 @@ impl Service {
                 }
             };
             pause = ACCEPT_PAUSE_MIN;
-            match self.connections.admit(address, &self.http) {
+            match self.connections.admit(self.address_group(address), &self.http) {
                 Ok(permit) => drop(tokio::spawn(Arc::clone(&service).connection(stream, address, permit))),
                 Err(why) => {
                     tracing::debug!(%address, why, "connection refused");
@@ -110,10 +110,11 @@ impl Service {
             .max_headers(self.http.headers)
             .max_buf_size(self.http.header_bytes.max(HEADER_BYTES_MIN));
         let service = Arc::clone(&self);
+        let held = permit.clone();
         let respond = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(PeerAddress(address));
-            permit.mark_used();
-            request.extensions_mut().insert(permit.clone());
+            held.mark_used();
+            request.extensions_mut().insert(held.clone());
             let service = Arc::clone(&service);
             async move { Ok::<_, Infallible>(service.respond(request).await) }
         });
@@ -122,6 +123,10 @@ impl Service {
         let came_late = self.sessions.is_draining();
         let served = tokio::select! {
             served = &mut connection => served,
+            () = permit.displaced() => {
+                tracing::debug!(%address, "connection gave way to those of other addresses");
+                return;
+            }
             deadlines = self.sessions.draining() => {
                 if !came_late {
                     connection.as_mut().graceful_shutdown();

@@ -4,7 +4,6 @@
 //! So a drain waits for connections too, but not for those on which nothing was ever asked.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -12,17 +11,21 @@ use tokio::sync::Notify;
 
 use crate::address::AddressGroup;
 use crate::http_limits::HttpLimits;
+use crate::places::{GiveWay, Place, Places};
+
+const TOO_MANY_OF_ADDRESS: &str = "too many connections from this address";
 
 /// The connections that are open.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Connections {
     open: Arc<Mutex<Open>>,
     closed_one: Arc<Notify>,
+    /// A connection on which nothing is asked gives way to one of an address that has fewer.
+    places: Places,
 }
 
 #[derive(Debug, Default)]
 struct Open {
-    all: usize,
     used: usize,
     by_address: HashMap<AddressGroup, usize>,
 }
@@ -37,25 +40,55 @@ pub(crate) struct ConnectionPermit {
 #[derive(Debug)]
 struct Held {
     connections: Connections,
-    address: AddressGroup,
+    place: Place,
+    /// Absent if the connection is a proxy's.
+    share: Option<Share>,
     used: AtomicBool,
 }
 
+/// A connection, as it counts for an address.
+#[derive(Debug)]
+struct Share {
+    connections: Connections,
+    address: AddressGroup,
+}
+
+/// A request on a proxy's connection counts for the client's address for as long as this exists.
+#[derive(Debug)]
+pub(crate) struct ClientPermit {
+    _share: Option<Share>,
+}
+
+/// What a request counts as; empty where the service is mounted in another server.
+#[derive(Debug, Default)]
+pub(crate) struct Permits {
+    pub(crate) connection: Option<ConnectionPermit>,
+    pub(crate) _client: Option<ClientPermit>,
+}
+
+/// Something is being done that the client waits for; until this is dropped, its connection gives
+/// way to none.
+#[derive(Debug)]
+pub(crate) struct Busy<'a>(&'a Place);
+
+impl Default for Connections {
+    fn default() -> Self {
+        let places = Places::new(GiveWay::Silent);
+        Self { open: Arc::default(), closed_one: Arc::default(), places }
+    }
+}
+
 impl Connections {
-    /// Counts a connection, unless there are too many.
-    pub(crate) fn admit(&self, from: SocketAddr, limits: &HttpLimits) -> Result<ConnectionPermit, &'static str> {
-        let address = AddressGroup::from(from);
-        let mut open = self.lock();
-        if open.all >= limits.connections {
-            return Err("too many connections");
-        }
-        let of_address = open.by_address.entry(address).or_default();
-        if *of_address >= limits.connections_per_address {
-            return Err("too many connections from this address");
-        }
-        *of_address += 1;
-        open.all += 1;
-        let held = Held { connections: self.clone(), address, used: AtomicBool::new(false) };
+    /// Counts a connection, unless there are too many. `from` is absent if it is a proxy's, which
+    /// brings clients of many addresses.
+    pub(crate) fn admit(
+        &self,
+        from: Option<AddressGroup>,
+        limits: &HttpLimits,
+    ) -> Result<ConnectionPermit, &'static str> {
+        let share = from.map(|from| self.share(from, limits)).transpose()?;
+        let place = self.places.take(from, limits.connections).map_err(|_full| "too many connections")?;
+        let held = Held { connections: self.clone(), place, share, used: AtomicBool::new(false) };
         Ok(ConnectionPermit { held: Arc::new(held) })
     }
 
@@ -70,6 +103,16 @@ impl Connections {
         }
     }
 
+    fn share(&self, address: AddressGroup, limits: &HttpLimits) -> Result<Share, &'static str> {
+        let mut open = self.lock();
+        let of_address = open.by_address.entry(address).or_default();
+        if *of_address >= limits.connections_per_address {
+            return Err(TOO_MANY_OF_ADDRESS);
+        }
+        *of_address += 1;
+        Ok(Share { connections: self.clone(), address })
+    }
+
     fn lock(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -82,19 +125,82 @@ impl ConnectionPermit {
             self.held.connections.lock().used += 1;
         }
     }
+
+    /// Counts a request for the address of its client, if the connection is a proxy's.
+    pub(crate) fn serve(
+        &self,
+        client: Option<AddressGroup>,
+        limits: &HttpLimits,
+    ) -> Result<ClientPermit, &'static str> {
+        let client = client.filter(|_| self.held.share.is_none());
+        if client.is_some() {
+            self.held.place.set_from(client);
+        }
+        let share = client.map(|client| self.held.connections.share(client, limits)).transpose()?;
+        Ok(ClientPermit { _share: share })
+    }
+
+    /// Keeps the connection from giving way to others for a while.
+    pub(crate) fn busy(&self) -> Busy<'_> {
+        self.held.place.set_busy();
+        Busy(&self.held.place)
+    }
+
+    /// Keeps the connection from giving way to others for good.
+    pub(crate) fn let_in(&self) {
+        self.held.place.set_busy();
+    }
+
+    /// Waits until the connection has to give way to another. Cancel-safe.
+    pub(crate) async fn displaced(&self) {
+        self.held.place.displaced().await;
+    }
 }
 
-impl Drop for Held {
+impl Permits {
+    /// See [`ConnectionPermit::busy`].
+    pub(crate) fn busy(&self) -> Option<Busy<'_>> {
+        self.connection.as_ref().map(ConnectionPermit::busy)
+    }
+
+    /// See [`ConnectionPermit::let_in`].
+    pub(crate) fn let_in(&self) {
+        if let Some(connection) = &self.connection {
+            connection.let_in();
+        }
+    }
+
+    /// See [`ConnectionPermit::displaced`].
+    pub(crate) async fn displaced(&self) {
+        match &self.connection {
+            Some(connection) => connection.displaced().await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.set_silent();
+    }
+}
+
+impl Drop for Share {
     fn drop(&mut self) {
         let mut open = self.connections.lock();
-        open.all -= 1;
-        open.used -= usize::from(*self.used.get_mut());
         if let Some(of_address) = open.by_address.get_mut(&self.address) {
             *of_address -= 1;
             if *of_address == 0 {
                 open.by_address.remove(&self.address);
             }
         }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut open = self.connections.lock();
+        open.used -= usize::from(*self.used.get_mut());
         drop(open);
         self.connections.closed_one.notify_waiters();
     }
@@ -102,18 +208,40 @@ impl Drop for Held {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
+
+    fn group(address: &str) -> Option<AddressGroup> {
+        Some(address.parse::<SocketAddr>().expect("an address").into())
+    }
 
     #[test]
     fn connections_of_one_ipv6_network_share_a_bound() {
         let connections = Connections::default();
         let limits = HttpLimits { connections_per_address: 2, ..HttpLimits::default() };
-        let admit = |address: &str| connections.admit(address.parse().expect("an address"), &limits);
+        let admit = |address: &str| connections.admit(group(address), &limits);
         let held = [admit("[2001:db8::1]:1000"), admit("[2001:db8::2]:1000")];
         assert!(held.iter().all(Result::is_ok));
         assert!(admit("[2001:db8::3]:1000").is_err());
         assert!(admit("[2001:db8:0:1::3]:1000").is_ok());
         drop(held);
         assert!(admit("[2001:db8::3]:1000").is_ok());
+    }
+
+    #[test]
+    fn clients_of_a_proxy_are_counted_by_their_own_addresses() {
+        let connections = Connections::default();
+        let limits = HttpLimits { connections_per_address: 1, ..HttpLimits::default() };
+        let of_proxy: Vec<_> = (0..3).map(|_| connections.admit(None, &limits).expect("a proxy's")).collect();
+        let first = of_proxy[0].serve(group("192.0.2.1:1000"), &limits).expect("the first of its address");
+        assert!(of_proxy[1].serve(group("192.0.2.1:2000"), &limits).is_err());
+        assert!(of_proxy[2].serve(group("192.0.2.2:1000"), &limits).is_ok());
+        drop(first);
+        assert!(of_proxy[1].serve(group("192.0.2.1:2000"), &limits).is_ok());
+        // The address of a client that is connected itself cannot be changed by what it says.
+        let direct = connections.admit(group("192.0.2.3:1000"), &limits).expect("the first of its address");
+        let served = [direct.serve(group("192.0.2.4:1000"), &limits), direct.serve(group("192.0.2.4:1000"), &limits)];
+        assert!(served.iter().all(Result::is_ok), "neither counts for that address");
     }
 }

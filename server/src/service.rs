@@ -24,7 +24,9 @@ use crate::error::Refusal;
 use crate::http_limits::HttpLimits;
 use crate::origin::{Hosts, Origins};
 use crate::peer_info::{Peer, Via};
-use crate::permits::Connections;
+use crate::permits::{ConnectionPermit, Connections, Permits};
+use crate::places::{GiveWay, Places};
+use crate::proxies::TrustedProxies;
 use crate::registry::Registry;
 use crate::reply::{self, Answer};
 use crate::restoration::{Keeper, Keeping, Restoration};
@@ -47,6 +49,9 @@ pub struct Service {
     memory: MemoryBudget,
     pub(crate) sessions: Sessions,
     pub(crate) connections: Connections,
+    /// Sockets of clients that have the link and are not let in yet.
+    pub(crate) openings: Places,
+    pub(crate) proxies: Option<TrustedProxies>,
     authenticator: Arc<dyn Authenticator>,
     pub(crate) registry: Arc<Registry>,
 }
@@ -121,6 +126,8 @@ impl Service {
             hosts: Hosts::default(),
             sessions: Sessions::default(),
             connections: Connections::default(),
+            openings: Places::new(GiveWay::All),
+            proxies: None,
             authenticator: Arc::new(Anonymous),
             registry: Registry::new(Resumption::default(), None),
         }
@@ -255,18 +262,26 @@ impl Service {
         B: Body<Error: fmt::Display> + Send,
     {
         let (mut request, body) = request.into_parts();
+        let from = self.find_client(&mut request);
         if let Err(refused) = self.check_origin(&request) {
             return *refused;
         }
+        // Taken out, so that it does not last as long as what the application keeps of the request.
+        let permit = request.extensions.remove::<ConnectionPermit>();
+        let client = match permit.as_ref().map(|permit| permit.serve(from, &self.http)).transpose() {
+            Ok(client) => client,
+            Err(why) => return reply::unavailable(why),
+        };
+        let permits = Permits { connection: permit, _client: client };
         let mut answer = match self.preflight(&request) {
             Some(answer) => answer,
-            None => self.answer(&mut request, body).await,
+            None => self.answer(&mut request, body, permits).await,
         };
         self.allow_reading(&request.headers, &mut answer);
         answer
     }
 
-    async fn answer<B>(self: &Arc<Self>, request: &mut Parts, body: B) -> Answer
+    async fn answer<B>(self: &Arc<Self>, request: &mut Parts, body: B, permits: Permits) -> Answer
     where
         B: Body<Error: fmt::Display> + Send,
     {
@@ -279,15 +294,23 @@ impl Service {
             Err(why) => return reply::unavailable(why),
         };
         self.registry.watch_memory(&self.memory);
-        if upgrade { ws::open(self, request, ticket).await } else { self.batch(request, body, ticket).await }
+        if upgrade {
+            ws::open(self, request, permits, ticket).await
+        } else {
+            self.batch(request, body, permits, ticket).await
+        }
     }
 
-    async fn batch<B>(&self, request: &Parts, body: B, ticket: Ticket) -> Answer
+    async fn batch<B>(&self, request: &Parts, body: B, permits: Permits, ticket: Ticket) -> Answer
     where
         B: Body<Error: fmt::Display> + Send,
     {
-        match self.admit(Peer::new(request, Via::Batch, Keeping::of(&self.registry))).await {
-            Ok(root) => batch::answer(self, root, body, ticket).await,
+        let admitted = {
+            let _busy = permits.busy();
+            self.admit(Peer::new(request, Via::Batch, Keeping::of(&self.registry))).await
+        };
+        match admitted {
+            Ok(root) => batch::answer(self, root, body, &permits, ticket).await,
             Err(refusal) => reply::text(refusal.status, refusal.message),
         }
     }
@@ -295,12 +318,29 @@ impl Service {
     /// Finds out who a peer is by its headers, and asks for a root object for it.
     pub(crate) async fn admit(&self, mut peer: Peer) -> Result<Stub, Refusal> {
         peer.principal = self.authenticate_peer(&peer, &auth::of_headers(&peer)).await?;
-        self.root(peer).await
+        let (address, via) = (peer.address, peer.via);
+        self.root(peer).await.inspect_err(|refusal| {
+            tracing::info!(
+                monotonic_counter.bowline_sessions_refused = 1_u64,
+                ?address,
+                ?via,
+                status = refusal.status.as_u16(),
+                "session refused"
+            );
+        })
     }
 
-    /// Finds out who a peer is.
+    /// Finds out who a peer is. What is shown in vain is counted and logged here, wherever it came
+    /// from; never the token.
     pub(crate) async fn authenticate_peer(&self, peer: &Peer, shown: &Credentials) -> Result<Principal, Refusal> {
-        self.in_time(self.authenticator.authenticate(peer, shown)).await
+        let found = self.in_time(self.authenticator.authenticate(peer, shown)).await;
+        found.and_then(Principal::named).inspect_err(|refusal| {
+            tracing::info!(
+                monotonic_counter.bowline_credentials_refused = 1_u64,
+                address = ?peer.address, via = ?peer.via, scheme = auth::loggable_scheme(shown),
+                status = refusal.status.as_u16(), "credentials refused"
+            );
+        })
     }
 
     /// Asks for a root object.

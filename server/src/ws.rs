@@ -27,7 +27,7 @@ use crate::drain::{Deadlines, GOING_AWAY, Ticket};
 use crate::handshake::Handshake;
 use crate::link;
 use crate::peer_info::{Peer, Via};
-use crate::permits::ConnectionPermit;
+use crate::permits::Permits;
 use crate::reply::{self, Answer};
 use crate::restoration::Keeping;
 use crate::service::Service;
@@ -44,7 +44,7 @@ pub(crate) fn asks_for_websocket(request: &Parts) -> bool {
 
 /// Answers the handshake; the session begins when the connection has been handed over.
 /// Compression, and subprotocols but that of the link, are declined by not being mentioned.
-pub(crate) async fn open(service: &Arc<Service>, request: &mut Parts, ticket: Ticket) -> Answer {
+pub(crate) async fn open(service: &Arc<Service>, request: &mut Parts, permits: Permits, ticket: Ticket) -> Answer {
     let accept = match accept_key(request) {
         Ok(accept) => accept,
         Err(refused) => return *refused,
@@ -52,7 +52,6 @@ pub(crate) async fn open(service: &Arc<Service>, request: &mut Parts, ticket: Ti
     let Some(upgrade) = request.extensions.remove::<OnUpgrade>() else {
         return reply::text(StatusCode::NOT_IMPLEMENTED, "this server cannot upgrade connections");
     };
-    let permit = request.extensions.remove::<ConnectionPermit>();
     let peer = Peer::new(request, Via::WebSocket, Keeping::of(&service.registry));
     let span = tracing::debug_span!("session", via = "websocket", peer = ?peer.address);
     let keeps = !service.registry.resumption.window.is_zero();
@@ -60,8 +59,15 @@ pub(crate) async fn open(service: &Arc<Service>, request: &mut Parts, ticket: Ti
     let first = if linked {
         First::Hello(Box::new(peer))
     } else {
-        match service.admit(peer).await {
-            Ok(root) => First::Root(root),
+        let admitted = {
+            let _busy = permits.busy();
+            service.admit(peer).await
+        };
+        match admitted {
+            Ok(root) => {
+                permits.let_in();
+                First::Root(root)
+            }
             Err(refusal) => return reply::text(refusal.status, refusal.message),
         }
     };
@@ -69,11 +75,18 @@ pub(crate) async fn open(service: &Arc<Service>, request: &mut Parts, ticket: Ti
     let session = async move {
         // A task is as large as the largest of what it may await: what only some sessions are, or are
         // for a moment, is on its own.
-        let begun = Box::pin(opening.begin(upgrade)).await;
+        let begun = tokio::select! {
+            begun = Box::pin(opening.begin(upgrade)) => begun,
+            () = permits.displaced() => {
+                tracing::debug!("gave way to clients of other addresses");
+                None
+            }
+        };
         if let Some(session) = begun {
+            permits.let_in();
             session.await;
         }
-        drop(permit);
+        drop(permits);
     };
     tokio::spawn(session.instrument(span));
     switching(accept, linked)

@@ -55,6 +55,11 @@ pub enum TokenError {
 }
 
 impl TokenError {
+    /// Returns whether only the time is wrong of a token that was good.
+    pub fn is_late(&self) -> bool {
+        matches!(self, Self::Expired(_) | Self::TooOld(_))
+    }
+
     /// What the presenter is told. Shape, tag and seal are one: whoever guesses learns
     /// nothing.
     pub fn code(&self) -> ErrorCode {

@@ -11,8 +11,7 @@ mod shedding;
 mod throttle;
 mod tokens;
 
-use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -32,11 +31,12 @@ use tokio::time::Instant;
 use crate::address::AddressGroup;
 use crate::auth::Principal;
 use crate::authority::Authority;
+use crate::http_limits::HttpLimits;
 use crate::restoration::{Keeper, Kept};
 use crate::resumption::{OnReplay, Reauth, Resumption};
 use crate::service::Successor;
-use throttle::Throttle;
-pub(crate) use tokens::{random, refuse, unix_ms, unix_now};
+use throttle::{Rate, Throttle};
+pub(crate) use tokens::{Unopened, random, refuse, unix_ms, unix_now};
 
 /// How long a hello that comes again gets the same session.
 const HELLO_REPEATS: Duration = Duration::from_secs(60);
@@ -58,8 +58,6 @@ pub(crate) struct Registry {
     hello_rates: Throttle,
     /// Whether a task watches the memory that all sessions hold.
     watches_memory: AtomicBool,
-    /// Sockets on which nobody has been let in yet.
-    opening: AtomicUsize,
     /// Who serves the sessions when this process has stopped.
     successor: Mutex<Successor>,
     /// Closes when the service is dropped, which ends the tasks that watch it.
@@ -73,15 +71,6 @@ impl Drop for Registry {
             let message = "the service was dropped";
             entry.connection.end_with(ClosedBy::Transport, &ErrorCode::ResumeWindowExpired, message);
         }
-    }
-}
-
-/// A socket on which nobody has been let in yet.
-pub(crate) struct Opening<'a>(&'a Registry);
-
-impl Drop for Opening<'_> {
-    fn drop(&mut self) {
-        self.0.opening.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -137,7 +126,7 @@ pub(crate) struct Admitted {
 impl Registry {
     pub(crate) fn new(resumption: Resumption, keeper: Option<Arc<Keeper>>) -> Arc<Self> {
         Arc::new(Self {
-            hello_rates: Throttle::of_hellos(resumption.hellos_per_address),
+            hello_rates: Throttle::default(),
             watches_memory: AtomicBool::new(false),
             resumption,
             keeper,
@@ -146,7 +135,6 @@ impl Registry {
             hellos: DashMap::new(),
             sweeps: AtomicBool::new(false),
             throttle: Throttle::default(),
-            opening: AtomicUsize::new(0),
             successor: Mutex::default(),
             lifetime: watch::Sender::new(()),
         })
@@ -385,35 +373,22 @@ impl Registry {
         self.successor.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Counts a socket on which nobody has been let in yet.
-    ///
-    /// # Errors
-    /// There are too many.
-    pub(crate) fn begin_opening(&self, most: usize) -> Result<Opening<'_>, Refused> {
-        let opening = Opening(self);
-        if self.opening.fetch_add(1, Ordering::SeqCst) < most {
-            return Ok(opening);
-        }
-        let refused = Refused::new(ErrorCode::RateLimited, "too many clients have yet to say who they are");
-        Err(Refused { retryable: true, ..refused })
-    }
-
-    /// Whether somebody from there may come with a token.
-    ///
-    /// # Errors
-    /// Too many tokens that came from there were refused.
-    pub(crate) fn may_resume(&self, from: Option<IpAddr>) -> Result<(), Refused> {
-        let Some(from) = from else { return Ok(()) };
-        self.throttle.may_try(from).map_err(|wait_ms| {
-            let refused = Refused::new(ErrorCode::RateLimited, "too many tokens from this address were refused");
-            Refused { retryable: true, retry_after_ms: Some(wait_ms), ..refused }
-        })
-    }
-
-    /// A token from there was refused.
-    pub(crate) fn was_refused(&self, from: Option<IpAddr>, refused: &Refused) {
-        if let Some(from) = from.filter(|_| !refused.retryable) {
-            self.throttle.refused(from);
+    /// Refuses a token that could not be opened. When too many that came from there could not be,
+    /// the client is told no more than that.
+    pub(crate) fn refuse_token(
+        &self,
+        from: Option<AddressGroup>,
+        limits: &HttpLimits,
+        Unopened { session, error }: Unopened,
+    ) -> Refused {
+        let counted = from.map_or(Ok(()), |from| self.throttle.take(from, Rate::of_refused_tokens(limits)));
+        match counted {
+            // A client whose token is merely old learns that it is, whatever its neighbors do.
+            Err(wait_ms) if !error.is_late() => {
+                let refused = Refused::new(ErrorCode::RateLimited, "too many tokens from this address were refused");
+                Refused { retryable: true, retry_after_ms: Some(wait_ms), ..refused }
+            }
+            _ => refuse(session.as_deref(), &error),
         }
     }
 

@@ -13,16 +13,26 @@ use bowline_core::time::UnixTime;
 use super::{Admitted, Entry, Held, Registry};
 use crate::resumption::Resumption;
 
+/// A token that is not what it should be, or is not its presenter's.
+#[derive(Debug)]
+pub(crate) struct Unopened {
+    /// The session that it names, if it is a token of this service.
+    pub(super) session: Option<String>,
+    pub(super) error: TokenError,
+}
+
 impl Registry {
     /// Looks at the token that a client has come with, and at the proof that it is its own.
-    pub(crate) fn open_token(&self, resume: &Resume, challenge: &str) -> Result<Claims, Refused> {
+    pub(crate) fn open_token(&self, resume: &Resume, challenge: &str) -> Result<Claims, Unopened> {
         let keys = self.resumption.keys.ring();
         let token = &resume.resume_token;
         let audience = self.resumption.token_audience();
-        let claims = keys.open(token.expose(), &audience, unix_now()).map_err(|error| refuse(None, &error))?;
-        keys.check_proof(&claims, challenge, token, resume.last_event_seq, &resume.proof)
-            .map_err(|error| refuse(Some(&claims.sid), &error))?;
-        Ok(claims)
+        let opened = keys.open(token.expose(), &audience, unix_now());
+        let claims = opened.map_err(|error| Unopened { session: None, error })?;
+        match keys.check_proof(&claims, challenge, token, resume.last_event_seq, &resume.proof) {
+            Ok(()) => Ok(claims),
+            Err(error) => Err(Unopened { session: Some(claims.sid), error }),
+        }
     }
 
     /// A token of the present epoch, and the key that goes with it.

@@ -10,7 +10,7 @@ use bowline_core::peer::{Args, Member, MemberKind, Object, Repeat, Reply, Stub, 
 use bowline_server::Service;
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -103,6 +103,13 @@ impl Socket {
             }
         }
     }
+}
+
+/// A connection from another address of this machine: all of 127.0.0.0/8 is its own.
+pub(crate) async fn connect_from(from: [u8; 4], address: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::from((from, 0))).unwrap();
+    within(socket.connect(address)).await.unwrap()
 }
 
 /// A raw connection on which the WebSocket handshake is done.

@@ -10,7 +10,7 @@ use bowline_core::value::ErrorValue;
 use bowline_server::{Credentials, Principal, Resumption, Service, TokenPolicy};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
-use crate::harness::{Socket, rss_bytes, serve, service, within};
+use crate::harness::{Socket, connect_from, rss_bytes, serve, service, within};
 
 const HELLO: &str = r#"{"type":"session.hello","protocol":[1],"features":["ack","heartbeat"],"hello_id":"once"}"#;
 const CALL: &str = r#"["push",["pipeline",0,["add"],[1,2]]]"#;
@@ -23,7 +23,10 @@ pub(crate) struct Linked {
 
 impl Linked {
     pub(crate) async fn open(address: SocketAddr) -> Self {
-        let mut socket = dial(address).await;
+        Self::of(dial(address).await).await
+    }
+
+    pub(crate) async fn of(mut socket: Socket) -> Self {
         let first = socket.next().await;
         let Ok(Some(Frame::Challenge { challenge })) = Frame::read(&first) else { panic!("{first}") };
         Self { socket, challenge }
@@ -100,33 +103,50 @@ impl Linked {
         came: u64,
         auth: Option<Credentials>,
     ) -> (Self, Result<Resumed, Refused>) {
-        let mut linked = Self::open(address).await;
+        Self::open(address).await.resumes((token, key), came, auth).await
+    }
+
+    /// Asks for a session back on this socket.
+    pub(crate) async fn resumes(
+        mut self,
+        (token, key): (&Secret, &Secret),
+        came: u64,
+        auth: Option<Credentials>,
+    ) -> (Self, Result<Resumed, Refused>) {
         let resume = Resume {
             protocol: vec![1],
             features: Features::ALL.names(),
             resume_token: token.clone(),
             last_event_seq: came,
             first_retained_seq: 1,
-            proof: prove(key, &linked.challenge, token, came),
+            proof: prove(key, &self.challenge, token, came),
             auth,
             accept: Vec::new(),
             ids: None,
             left: None,
         };
-        linked.socket.send(&Frame::Resume(resume).write()).await;
-        let answer = match linked.frame().await {
+        self.socket.send(&Frame::Resume(resume).write()).await;
+        let answer = match self.frame().await {
             Frame::Resumed(resumed) => Ok(resumed),
             Frame::Rejected(refused) => Err(refused),
             frame => panic!("{frame:?}"),
         };
-        (linked, answer)
+        (self, answer)
     }
 }
 
 /// A socket on which the link was agreed upon, and nothing said.
 pub(crate) async fn dial(address: SocketAddr) -> Socket {
-    let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    dial_from([127, 0, 0, 1], address, &[]).await
+}
+
+/// As [`dial`], from another address of this machine and with more headers.
+pub(crate) async fn dial_from(from: [u8; 4], address: SocketAddr, headers: &[(&'static str, &str)]) -> Socket {
+    let stream = connect_from(from, address).await;
     let mut request = format!("ws://{address}/rpc").into_client_request().unwrap();
+    for (name, value) in headers {
+        request.headers_mut().append(*name, value.parse().unwrap());
+    }
     request.headers_mut().insert("sec-websocket-protocol", "other, bowline.v1".parse().unwrap());
     let (socket, answer) = within(tokio_tungstenite::client_async(request, stream)).await.unwrap();
     assert_eq!(answer.headers()["sec-websocket-protocol"], "bowline.v1");

@@ -26,6 +26,8 @@ mod limits;
 mod link;
 /// Where it can be mounted: axum, bare hyper.
 mod mounted;
+/// What clients of other addresses, and of the same one, cannot do to each other.
+mod neighbors;
 /// Pages of other sites, and host names that are not the service's.
 mod origin;
 /// What clients may hold together, and what one may take from others.

@@ -19,6 +19,7 @@ struct Watch {
     counters: Arc<Mutex<BTreeMap<String, u64>>>,
     said: Arc<Mutex<String>>,
     spans: Arc<AtomicU64>,
+    infos: Arc<AtomicU64>,
 }
 
 impl Watch {
@@ -68,6 +69,9 @@ impl Subscriber for Watch {
     fn record_follows_from(&self, _span: &Id, _follows: &Id) {}
 
     fn event(&self, event: &Event<'_>) {
+        if *event.metadata().level() == tracing::Level::INFO {
+            self.infos.fetch_add(1, Ordering::SeqCst);
+        }
         event.record(&mut &*self);
     }
 
@@ -113,6 +117,47 @@ async fn what_happens_to_sessions_is_counted_and_no_secret_is_said() {
     for secret in ["s3cret", token.expose(), key.expose(), resumed.resume_token.expose(), resumed.resume_key.expose()] {
         assert!(!said.contains(secret), "{said}");
     }
+}
+
+/// A wrong token is counted and logged where it is refused, however it came.
+#[tokio::test]
+async fn refused_credentials_are_counted_and_no_token_is_said() {
+    let watch = Watch::default();
+    let _watching = tracing::subscriber::set_default(watch.clone());
+    let _another = tracing::Dispatch::new(watch.clone());
+    let service = service().authenticate(|_token: &str| None);
+    let address = serve(service).await;
+    let (mut linked, _refused) = Linked::greet(address, &hello_of(Credentials::bearer("wr0ng"))).await;
+    watch.until("credentials_refused", 1).await;
+    linked
+        .socket
+        .send(&bowline_core::link::Frame::Authenticate { response: bowline_core::link::Secret::new("wr0ng") }.write())
+        .await;
+    watch.until("credentials_refused", 2).await;
+    let batch = "POST / HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer wr0ng\r\nContent-Length: 0\r\n\r\n";
+    let answer = crate::harness::request(address, batch).await;
+    assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+    watch.until("credentials_refused", 3).await;
+    let plain = "GET / HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer wr0ng\r\nUpgrade: websocket\r\n\
+                 Connection: upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    stream.write_all(plain.as_bytes()).await.unwrap();
+    let mut status = [0; 12];
+    within(stream.read_exact(&mut status)).await.unwrap();
+    assert_eq!(&status, b"HTTP/1.1 401");
+    watch.until("credentials_refused", 4).await;
+    let page = "POST / HTTP/1.1\r\nHost: localhost\r\nOrigin: https://evil.example\r\nContent-Length: 0\r\n\r\n";
+    crate::harness::request(address, page).await;
+    watch.until("requests_refused", 1).await;
+    let said = watch.said.lock().unwrap().clone();
+    for expected in
+        ["scheme=\"bearer\"", "scheme=\"http-bearer\"", "via=Batch", "via=WebSocket", "Some(127.0.0.1:", "evil.example"]
+    {
+        assert!(said.contains(expected), "{expected}: {said}");
+    }
+    assert!(!said.contains("wr0ng"), "{said}");
+    assert_eq!(watch.infos.load(Ordering::SeqCst), 5, "at the level that everybody sees");
 }
 
 /// Asks a service for its parked sessions at every event, as a subscriber that fills a gauge does.

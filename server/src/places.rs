@@ -1,0 +1,291 @@
+//! Places for clients that have not been let in yet, shared out by address.
+//!
+//! There are only so many, and whoever wants to keep others out takes them all. So a newcomer never
+//! finds them taken by others who hold more of them: when all are taken, somebody gives way, from
+//! the address that holds the most. Clients that the server waits for ("silent" ones) give way
+//! before those that wait for the server, and of these the one that is silent for the longest time.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::address::AddressGroup;
+
+/// Where a client comes from; `None` if that is not known.
+type Source = Option<AddressGroup>;
+
+/// Which clients give way to newcomers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum GiveWay {
+    /// Those that are silent, of addresses that hold more than the newcomer's.
+    Silent,
+    /// Those that are silent, those of the newcomer's own address included; then those that are
+    /// busy, of addresses that hold more than the newcomer's would.
+    All,
+}
+
+/// A number of places; clones share them.
+#[derive(Clone, Debug)]
+pub(crate) struct Places {
+    give_way: GiveWay,
+    taken: Arc<Mutex<Taken>>,
+}
+
+#[derive(Debug, Default)]
+struct Taken {
+    count: usize,
+    /// Numbers the places, and the moments at which clients became silent.
+    next: u64,
+    by_address: HashMap<Source, Holders>,
+}
+
+/// The places of one address, those that were silent or busy first in front.
+#[derive(Debug, Default)]
+struct Holders {
+    silent: BTreeMap<u64, Arc<Displaced>>,
+    busy: BTreeMap<u64, Arc<Displaced>>,
+}
+
+/// Whether the holder of a place has given way.
+#[derive(Debug, Default)]
+struct Displaced {
+    is: AtomicBool,
+    notify: Notify,
+}
+
+/// A place, given back when it is dropped. Whoever holds it is silent at first.
+#[derive(Debug)]
+pub(crate) struct Place {
+    places: Places,
+    held: Mutex<Held>,
+    displaced: Arc<Displaced>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    from: Source,
+    number: u64,
+}
+
+/// All places are taken, and no one gives way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Full;
+
+impl Places {
+    pub(crate) fn new(give_way: GiveWay) -> Self {
+        Self { give_way, taken: Arc::default() }
+    }
+
+    /// Takes one of `max` places. If there is none left, another client gives way.
+    pub(crate) fn take(&self, from: Source, max: usize) -> Result<Place, Full> {
+        let mut taken = self.lock();
+        if taken.count >= max && !(max > 0 && taken.displace(from, self.give_way)) {
+            return Err(Full);
+        }
+        let displaced = Arc::new(Displaced::default());
+        taken.count += 1;
+        let number = taken.number();
+        taken.by_address.entry(from).or_default().silent.insert(number, Arc::clone(&displaced));
+        Ok(Place { places: self.clone(), held: Mutex::new(Held { from, number }), displaced })
+    }
+
+    /// No code of users runs while the lock is held.
+    fn lock(&self) -> MutexGuard<'_, Taken> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Taken {
+    fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    /// Has a client give way to one from `newcomer`; false if none does.
+    fn displace(&mut self, newcomer: Source, give_way: GiveWay) -> bool {
+        let own = self.by_address.get(&newcomer).map_or(0, Holders::len);
+        let silent = |(from, holders): (&Source, &Holders)| {
+            let oldest = *holders.silent.keys().next()?;
+            (holders.len() > own || *from == newcomer && give_way == GiveWay::All).then_some((
+                holders.len(),
+                std::cmp::Reverse(oldest),
+                *from,
+            ))
+        };
+        let busy = |(from, holders): (&Source, &Holders)| {
+            let oldest = *holders.busy.keys().next()?;
+            (holders.len() > own + 1).then_some((holders.len(), std::cmp::Reverse(oldest), *from))
+        };
+        let mut gives_way = self.by_address.iter().filter_map(silent).max();
+        if gives_way.is_none() && give_way == GiveWay::All {
+            gives_way = self.by_address.iter().filter_map(busy).max();
+        }
+        let Some((_, std::cmp::Reverse(number), from)) = gives_way else { return false };
+        let Some(displaced) = self.remove(from, number) else { return false };
+        displaced.is.store(true, Ordering::SeqCst);
+        displaced.notify.notify_waiters();
+        true
+    }
+
+    /// Does nothing if the client has given way.
+    fn remove(&mut self, from: Source, number: u64) -> Option<Arc<Displaced>> {
+        let holders = self.by_address.get_mut(&from)?;
+        let removed = holders.silent.remove(&number).or_else(|| holders.busy.remove(&number))?;
+        self.count -= 1;
+        if holders.len() == 0 {
+            self.by_address.remove(&from);
+        }
+        Some(removed)
+    }
+}
+
+impl Holders {
+    fn len(&self) -> usize {
+        self.silent.len() + self.busy.len()
+    }
+}
+
+impl Place {
+    /// The client waits for the server from now on.
+    pub(crate) fn set_busy(&self) {
+        self.change(|holders, number, displaced| drop(holders.busy.insert(number, displaced)));
+    }
+
+    /// The server waits for the client from now on.
+    pub(crate) fn set_silent(&self) {
+        self.change(|holders, number, displaced| drop(holders.silent.insert(number, displaced)));
+    }
+
+    /// Says where the client comes from, when that is known late.
+    pub(crate) fn set_from(&self, from: Source) {
+        let mut held = self.held();
+        let mut taken = self.places.lock();
+        let was_busy = taken.by_address.get(&held.from).is_some_and(|holders| holders.busy.contains_key(&held.number));
+        if let Some(displaced) = taken.remove(held.from, held.number) {
+            taken.count += 1;
+            held.from = from;
+            let holders = taken.by_address.entry(from).or_default();
+            let side = if was_busy { &mut holders.busy } else { &mut holders.silent };
+            side.insert(held.number, displaced);
+        }
+    }
+
+    /// Waits until the client has to give way to another. Cancel-safe.
+    pub(crate) async fn displaced(&self) {
+        loop {
+            let displaced = self.displaced.notify.notified();
+            if self.displaced.is.load(Ordering::SeqCst) {
+                return;
+            }
+            displaced.await;
+        }
+    }
+
+    fn change(&self, insert: impl FnOnce(&mut Holders, u64, Arc<Displaced>)) {
+        let mut held = self.held();
+        let mut taken = self.places.lock();
+        if let Some(displaced) = taken.remove(held.from, held.number) {
+            taken.count += 1;
+            held.number = taken.number();
+            insert(taken.by_address.entry(held.from).or_default(), held.number, displaced);
+        }
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let Held { from, number } = *self.held();
+        self.places.lock().remove(from, number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    fn from(host: u8) -> Source {
+        Some(std::net::IpAddr::from([192, 0, 2, host]).into())
+    }
+
+    fn is_displaced(place: &Place) -> bool {
+        place.displaced().now_or_never().is_some()
+    }
+
+    #[test]
+    fn newcomer_gets_a_place_of_whoever_holds_the_most() {
+        let places = Places::new(GiveWay::All);
+        let many: Vec<_> = (0..7).map(|_| places.take(from(1), 10).expect("a place")).collect();
+        let few: Vec<_> = (0..3).map(|_| places.take(from(2), 10).expect("a place")).collect();
+        let newcomers: Vec<_> = (0..4).map(|_| places.take(from(3), 10).expect("a place")).collect();
+        assert_eq!(many.iter().map(is_displaced).collect::<Vec<_>>(), [true, true, true, true, false, false, false]);
+        assert!(!few.iter().chain(&newcomers).any(is_displaced));
+        drop(many);
+        assert_eq!(places.lock().count, 7);
+        drop((few, newcomers));
+        assert!(places.lock().count == 0 && places.lock().by_address.is_empty());
+    }
+
+    #[test]
+    fn silent_clients_give_way_before_busy_ones() {
+        let places = Places::new(GiveWay::All);
+        let held: Vec<_> = (0..3).map(|_| places.take(from(1), 3).expect("a place")).collect();
+        held[0].set_busy();
+        held[1].set_busy();
+        held[1].set_silent();
+        // The second was silent later than the third.
+        let _first = places.take(from(2), 3).expect("a place");
+        assert_eq!(held.iter().map(is_displaced).collect::<Vec<_>>(), [false, false, true]);
+        let _second = places.take(from(3), 3).expect("a place");
+        assert_eq!(held.iter().map(is_displaced).collect::<Vec<_>>(), [false, true, true]);
+    }
+
+    #[test]
+    fn busy_clients_give_way_only_to_addresses_that_hold_less() {
+        let places = Places::new(GiveWay::All);
+        let held: Vec<_> = (0..2).map(|_| places.take(from(1), 2).expect("a place")).collect();
+        held.iter().for_each(Place::set_busy);
+        let newcomer = places.take(from(2), 2).expect("a place");
+        newcomer.set_busy();
+        assert_eq!(held.iter().map(is_displaced).collect::<Vec<_>>(), [true, false]);
+        assert_eq!(places.take(from(3), 2).map(drop), Err(Full), "each has one");
+
+        let places = Places::new(GiveWay::Silent);
+        let held: Vec<_> = (0..2).map(|_| places.take(from(1), 2).expect("a place")).collect();
+        held.iter().for_each(Place::set_busy);
+        assert_eq!(places.take(from(2), 2).map(drop), Err(Full));
+    }
+
+    #[test]
+    fn within_an_address_the_longest_silent_gives_way() {
+        let places = Places::new(GiveWay::All);
+        for from in [from(1), None] {
+            let held: Vec<_> = (0..2).map(|_| places.take(from, 2).expect("a place")).collect();
+            held[0].set_busy();
+            let newcomer = places.take(from, 2).expect("a place");
+            newcomer.set_busy();
+            assert_eq!(held.iter().map(is_displaced).collect::<Vec<_>>(), [false, true]);
+            assert_eq!(places.take(from, 2).map(drop), Err(Full), "both are busy");
+        }
+        assert_eq!(places.take(None, 0).map(drop), Err(Full));
+    }
+
+    #[test]
+    fn address_that_is_known_late_counts_from_then_on() {
+        let places = Places::new(GiveWay::Silent);
+        let held: Vec<_> = (0..2).map(|_| places.take(None, 2).expect("a place")).collect();
+        held[0].set_from(from(1));
+        let _newcomer = places.take(from(2), 2).expect("a place");
+        assert!(is_displaced(&held[0]) && !is_displaced(&held[1]));
+        held[0].set_from(from(3));
+        held[0].set_busy();
+        assert_eq!(places.lock().count, 2, "who gave way has no place");
+    }
+}

@@ -1,0 +1,234 @@
+//! What clients of other addresses, and of the same one, cannot do to each other: end a session, or
+//! keep somebody from opening or resuming one.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bowline_core::link::{Frame, Secret};
+use bowline_core::peer::Stub;
+use bowline_server::{Credentials, HttpLimits, Peer, Principal, Service, TrustedProxies};
+use tokio::io::AsyncWriteExt;
+use tokio::time::timeout;
+
+use crate::harness::{Api, Socket, announce, body, connect_from, post, serve, service, within};
+use crate::link::{Linked, code, dial_from, hello_of};
+
+/// The address of a client that nobody may keep out.
+const VICTIM: [u8; 4] = [127, 0, 0, 200];
+
+/// How long a hello may take while others do what they can. Without them it is a few milliseconds.
+const AT_ONCE: Duration = Duration::from_secs(2);
+
+fn limits(change: impl FnOnce(&mut HttpLimits)) -> HttpLimits {
+    let mut limits = HttpLimits::default();
+    change(&mut limits);
+    limits
+}
+
+/// Opens a session from this address and makes a call in it.
+async fn is_served(from: [u8; 4], address: SocketAddr) -> Linked {
+    let served = async {
+        let mut linked = Linked::of(dial_from(from, address, &[]).await).await;
+        linked.socket.send(&Frame::Hello(hello_of(Credentials::default())).write()).await;
+        assert!(matches!(linked.frame().await, Frame::Welcome(_)));
+        is_answered(&mut linked, 1).await;
+        linked
+    };
+    timeout(AT_ONCE, served).await.expect("a hello is answered at once")
+}
+
+async fn is_answered(linked: &mut Linked, call: u64) {
+    linked.socket.send(r#"["push",["pipeline",0,["add"],[1,2]]]"#).await;
+    linked.socket.send(&format!(r#"["pull",{call}]"#)).await;
+    assert_eq!(linked.message().await, format!(r#"["resolve",{call},3]"#));
+}
+
+#[tokio::test]
+async fn sockets_of_others_that_say_nothing_do_not_delay_a_hello() {
+    let address = serve(service().http_limits(limits(|limits| limits.unauthenticated = 60))).await;
+    let mut before = is_served(VICTIM, address).await;
+    for (calls, addresses) in [(2, 5), (3, 50)] {
+        let mut held = Vec::new();
+        for n in 0..120 {
+            let mut socket = dial_from([127, 0, 1, n % addresses], address, &[]).await;
+            if n % 2 == 1 {
+                // A frame that begins and does not end says nothing yet.
+                let begun = [announce(0x81, 1_000), b"{".to_vec()].concat();
+                socket.0.get_mut().write_all(&begun).await.unwrap();
+            }
+            held.push(socket);
+        }
+        for _ in 0..3 {
+            is_served(VICTIM, address).await;
+        }
+        is_answered(&mut before, calls).await;
+    }
+}
+
+#[tokio::test]
+async fn authentications_of_others_that_take_long_do_not_delay_a_hello() {
+    let slow = |peer: &Peer| peer.address.is_some_and(|address| address.ip().to_string() != "127.0.0.200");
+    let service = Service::try_new(move |peer: Peer| async move {
+        if slow(&peer) {
+            std::future::pending::<()>().await;
+        }
+        Ok(Stub::new(Api))
+    });
+    let address = serve(service.http_limits(limits(|limits| limits.unauthenticated = 20))).await;
+    let mut held = Vec::new();
+    for n in 0..40 {
+        let mut socket = dial_from([127, 0, 1, n % 5], address, &[]).await;
+        socket.send(&Frame::Hello(hello_of(Credentials::default())).write()).await;
+        held.push(socket);
+    }
+    is_served(VICTIM, address).await;
+    is_served(VICTIM, address).await;
+}
+
+#[tokio::test]
+async fn connections_of_others_on_which_nothing_is_asked_do_not_delay_a_hello() {
+    let address = serve(service().http_limits(limits(|limits| limits.connections = 60))).await;
+    let mut before = is_served(VICTIM, address).await;
+    let mut held = Vec::new();
+    for n in 0..120 {
+        let mut stream = connect_from([127, 0, 1, n % 50], address).await;
+        // Nothing, a part of a request, or a batch whose body does not come.
+        let says = ["", "POST /rpc HT", "POST /rpc HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n["];
+        stream.write_all(says[usize::from(n) % 3].as_bytes()).await.unwrap();
+        held.push(stream);
+    }
+    is_served([127, 0, 0, 201], address).await;
+    assert_eq!(body(&within(post(address, "")).await).0, "200");
+    // A session gives way to none.
+    is_answered(&mut before, 2).await;
+}
+
+#[tokio::test]
+async fn running_batches_and_sessions_give_way_to_none() {
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let service = Service::new(move |_peer| {
+        tell.send(()).unwrap();
+        Stub::new(Api)
+    });
+    let address = serve(service.http_limits(limits(|limits| limits.connections = 3))).await;
+    let mut session = is_served([127, 0, 1, 1], address).await;
+    let mut plain = Socket::open(address).await;
+    told.recv().await.unwrap();
+    told.recv().await.unwrap();
+    let batch = tokio::spawn(post(address, "[\"push\",[\"pipeline\",0,[\"nap\"],[300]]]\n[\"pull\",1]"));
+    // Let in, and then running, because its body came with its head.
+    within(told.recv()).await.unwrap();
+    let mut refused = String::new();
+    let mut stream = connect_from([127, 0, 1, 9], address).await;
+    within(tokio::io::AsyncReadExt::read_to_string(&mut stream, &mut refused)).await.unwrap();
+    assert_eq!(body(&refused), ("503", "too many connections"));
+    assert_eq!(body(&batch.await.unwrap()), ("200", r#"["resolve",1,"rested"]"#));
+    is_answered(&mut session, 2).await;
+    plain.send(r#"["push",["pipeline",0,["add"],[1,2]]]"#).await;
+    plain.send(r#"["pull",1]"#).await;
+    assert_eq!(plain.next().await, r#"["resolve",1,3]"#);
+}
+
+#[tokio::test]
+async fn good_token_is_taken_whatever_bad_ones_come_from_its_address() {
+    let address = serve(service()).await;
+    let (mut linked, greeting) = Linked::greet(address, &hello_of(Credentials::default())).await;
+    let Frame::Welcome(welcome) = greeting else { panic!("{greeting:?}") };
+    is_answered(&mut linked, 1).await;
+    drop(linked);
+    let (mut token, mut key) = (welcome.resume_token, welcome.resume_key);
+    let neighbors = [0; 3].map(|_| tokio::spawn(forge(address)));
+    for epoch in 2..12 {
+        let (_linked, resumed) = Linked::resume(address, &token, &key, 1).await;
+        let resumed = resumed.expect("a good token");
+        assert_eq!(resumed.epoch, epoch);
+        (token, key) = (resumed.resume_token, resumed.resume_key);
+    }
+    // Now that there were too many, too.
+    for neighbor in neighbors {
+        within(neighbor).await.unwrap();
+    }
+    let (_linked, resumed) = Linked::resume(address, &token, &key, 1).await;
+    assert!(resumed.is_ok());
+}
+
+/// Comes with bad tokens until there were too many.
+async fn forge(address: SocketAddr) {
+    let (forged, key) = (Secret::new("bwl1.e30.e30.e30"), Secret::new("key"));
+    while code(Linked::resume(address, &forged, &key, 0).await.1) != "RATE_LIMITED" {}
+}
+
+#[tokio::test]
+async fn rate_of_refused_tokens_is_a_setting() {
+    let limits = limits(|limits| (limits.refused_tokens_per_second, limits.refused_tokens_burst) = (1, 3));
+    let address = serve(service().http_limits(limits)).await;
+    let (forged, key) = (Secret::new("bwl1.e30.e30.e30"), Secret::new("key"));
+    let mut codes = Vec::new();
+    for _ in 0..5 {
+        codes.push(code(Linked::resume(address, &forged, &key, 0).await.1));
+    }
+    assert_eq!(codes[..3], ["RESUME_TOKEN_INVALID"; 3]);
+    assert_eq!(codes[4], "RATE_LIMITED");
+}
+
+#[tokio::test]
+async fn trusted_proxy_says_who_its_clients_are() {
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let service = Service::new(move |peer: Peer| {
+        tell.send(peer.address.unwrap().ip().to_string()).unwrap();
+        Stub::new(Api)
+    });
+    let proxies = TrustedProxies::x_forwarded_for(["127.0.0.1", "10.0.0.0/8"]);
+    let bounds = limits(|limits| {
+        limits.connections_per_address = 2;
+        limits.refused_tokens_burst = 2;
+    });
+    let address = serve(service.http_limits(bounds).trusted_proxies(proxies)).await;
+    let through = async |client: &str| {
+        let list = format!("6.6.6.6, {client}, 10.0.0.1");
+        Linked::of(dial_from([127, 0, 0, 1], address, &[("x-forwarded-for", &list)]).await).await
+    };
+    // Each client has connections of its own, up to its own bound, and the proxy has as many as it needs.
+    let mut held = Vec::new();
+    for client in ["192.0.2.1", "2001:db8::1", "192.0.2.2", "2001:db8::2", "192.0.2.1"] {
+        let mut linked = through(client).await;
+        linked.socket.send(&Frame::Hello(hello_of(Credentials::default())).write()).await;
+        assert!(matches!(linked.frame().await, Frame::Welcome(_)));
+        assert_eq!(told.recv().await.unwrap(), client);
+        held.push(linked);
+    }
+    for full in ["192.0.2.1", "2001:db8::ffff"] {
+        let headers = format!("Host: localhost\r\nX-Forwarded-For: {full}\r\nContent-Length: 0\r\n");
+        let answer = crate::harness::request(address, &format!("POST /rpc HTTP/1.1\r\n{headers}\r\n")).await;
+        assert_eq!(body(&answer), ("503", "too many connections from this address"));
+    }
+    // Bad tokens of one do not count for another.
+    let (forged, key) = (Secret::new("bwl1.e30.e30.e30"), Secret::new("key"));
+    let mut codes = Vec::new();
+    for client in ["192.0.2.5", "192.0.2.5", "192.0.2.5", "192.0.2.6"] {
+        codes.push(code(through(client).await.resumes((&forged, &key), 0, None).await.1));
+    }
+    assert_eq!(codes, ["RESUME_TOKEN_INVALID", "RESUME_TOKEN_INVALID", "RATE_LIMITED", "RESUME_TOKEN_INVALID"]);
+    // Nobody else is believed.
+    let mut direct = Linked::of(dial_from(VICTIM, address, &[("x-forwarded-for", "192.0.2.9")]).await).await;
+    direct.socket.send(&Frame::Hello(hello_of(Credentials::default())).write()).await;
+    assert!(matches!(direct.frame().await, Frame::Welcome(_)));
+    assert_eq!(told.recv().await.unwrap(), "127.0.0.200");
+}
+
+#[tokio::test]
+async fn principal_with_an_empty_name_is_refused() {
+    let service = service().authenticate(|token: &str| {
+        Some(if token == "anybody" { Principal::anonymous() } else { Principal::new(token.trim_start_matches("no ")) })
+    });
+    let address = serve(service).await;
+    let (_linked, answer) = Linked::greet(address, &hello_of(Credentials::bearer("no "))).await;
+    let Frame::Unauthenticated(refused) = answer else { panic!("{answer:?}") };
+    assert_eq!(refused.status, Some(401));
+    let head = "POST /rpc HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n";
+    let answer = crate::harness::request(address, &format!("{head}Authorization: Bearer no \r\n\r\n")).await;
+    assert_eq!(body(&answer).0, "200", "`no`: a header has no space at its end");
+    let (_linked, answer) = Linked::greet(address, &hello_of(Credentials::bearer("anybody"))).await;
+    let Frame::Welcome(welcome) = answer else { panic!("{answer:?}") };
+    assert_eq!(welcome.principal, None);
+}
