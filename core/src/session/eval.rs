@@ -1,15 +1,16 @@
 //! Evaluating the expressions of a peer: calls in them are made, references become placeholders, plain
 //! data stays the text it is.
 
+mod fetch;
 mod forms;
 
 use super::map::Mapper;
-use super::promise::Waiters;
+use super::promise::{Settled, Waiters};
 use super::{Import, ImportState, Path, Ref, Session};
 use crate::id::{ExportId, ImportId};
 use crate::value::text::{Cursor, TextError};
 use crate::value::{Payload, PayloadBuilder};
-use crate::wire::{DataError, WireError, check_data, integer, is_blocked_name, path};
+use crate::wire::{Data, DataError, WireError, check_data, error_text, integer, is_blocked_name, path};
 
 /// What ids in an expression stand for.
 #[derive(Clone, Copy)]
@@ -28,12 +29,53 @@ struct Evaluation<'a, 'n> {
     done: usize,
     made: PayloadBuilder<Ref>,
     names: Names<'n>,
+    /// Why the value cannot be, by the first of its parts that cannot. The rest is evaluated all the
+    /// same, so that what is counted for it is given back.
+    malformed: Option<Box<WireError>>,
+}
+
+/// Where an object stands.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Place {
+    Value,
+    /// It holds the properties of an error.
+    Error,
+}
+
+/// Leaves members out of an object while it is read.
+struct Members {
+    /// Behind the last member that was dealt with.
+    before: usize,
+    kept_any: bool,
+}
+
+impl Members {
+    /// Begins before the first member.
+    fn new(cursor: &Cursor<'_>) -> Self {
+        Self { before: cursor.at(), kept_any: false }
+    }
+
+    /// Ends a member; one that is not `kept` is left out with a comma. Returns whether another follows.
+    fn next(&mut self, cursor: &mut Cursor<'_>, out: &mut Evaluation<'_, '_>, kept: bool) -> bool {
+        if kept {
+            self.kept_any = true;
+            cursor.peek();
+            self.before = cursor.at();
+            return cursor.take(b',');
+        }
+        // With the comma behind it if it is the first, else with the one before it.
+        let more = cursor.take(b',');
+        let end = cursor.at() - usize::from(more && self.kept_any);
+        out.leave_out(self.before, end);
+        self.before = end;
+        more
+    }
 }
 
 impl<'a, 'n> Evaluation<'a, 'n> {
     fn new(cursor: &mut Cursor<'a>, names: Names<'n>) -> Self {
         cursor.peek();
-        Self { source: cursor.text(), done: cursor.at(), made: PayloadBuilder::new(), names }
+        Self { source: cursor.text(), done: cursor.at(), made: PayloadBuilder::new(), names, malformed: None }
     }
 
     /// Puts a capability in the place of what stands between `from` and `to`.
@@ -47,6 +89,17 @@ impl<'a, 'n> Evaluation<'a, 'n> {
         self.done = to;
     }
 
+    /// Puts `json` in the place of what stands between `from` and `to`.
+    fn replace(&mut self, from: usize, to: usize, json: &str) {
+        self.leave_out(from, to);
+        self.made.push_json(json);
+    }
+
+    /// Notes that a part of the value cannot be.
+    fn refuse(&mut self, refusal: WireError) {
+        self.malformed.get_or_insert_with(|| Box::new(refusal));
+    }
+
     fn finish(mut self, end: usize) -> Result<Payload<Ref>, WireError> {
         self.leave_out(end, end);
         Ok(self.made.finish()?)
@@ -54,14 +107,27 @@ impl<'a, 'n> Evaluation<'a, 'n> {
 }
 
 impl Session {
-    /// Evaluates the expression before the cursor. The references in the outcome are held.
-    pub(super) fn value_of(&mut self, cursor: &mut Cursor<'_>, names: Names<'_>) -> Result<Payload<Ref>, WireError> {
+    /// Evaluates the expression before the cursor: a value, or the rejection that stands for one that
+    /// cannot be. The references in the outcome are held.
+    pub(super) fn value_of(&mut self, cursor: &mut Cursor<'_>, names: Names<'_>) -> Result<Settled, WireError> {
         let mut out = Evaluation::new(cursor, names);
-        match self.value(cursor, 0, &mut out) {
-            Ok(()) => out.finish(cursor.at()),
-            Err(error) => {
+        let evaluated = self.value(cursor, 0, &mut out);
+        self.conclude(out, evaluated, cursor.at())
+    }
+
+    fn conclude(
+        &mut self,
+        mut out: Evaluation<'_, '_>,
+        evaluated: Result<(), WireError>,
+        end: usize,
+    ) -> Result<Settled, WireError> {
+        match (evaluated, out.malformed.take()) {
+            (Ok(()), None) => out.finish(end).map(Ok),
+            (evaluated, refusal) => {
                 self.let_go_unfinished(out);
-                Err(error)
+                evaluated?;
+                let WireError { name, message } = refusal.map(|refusal| *refusal).unwrap_or_default();
+                Ok(Err(Payload::plain(error_text(name, &message))))
             }
         }
     }
@@ -86,7 +152,7 @@ impl Session {
         });
         called.map_err(|error| match error {
             DataError::Shape => unknown(start),
-            DataError::Value(error) => error,
+            DataError::Malformed(error) | DataError::Breach(error) => error,
         })
     }
 
@@ -106,7 +172,7 @@ impl Session {
         }
         match cursor.peek() {
             Some(b'[') => self.array(cursor, depth, out),
-            Some(b'{') => self.object(cursor, depth, out),
+            Some(b'{') => self.object(cursor, depth, out, Place::Value),
             Some(b'"') => Ok(cursor.raw_string().map(drop)?),
             _ => Ok(cursor.scalar()?),
         }
@@ -130,7 +196,13 @@ impl Session {
                 match self.special(&tag, cursor, start.at(), depth, out) {
                     Ok(()) => Ok(()),
                     Err(DataError::Shape) => Err(unknown(start)),
-                    Err(DataError::Value(error)) => Err(error),
+                    Err(DataError::Malformed(refusal)) => {
+                        // Plain data, so nothing in it has been counted.
+                        out.refuse(refusal);
+                        *cursor = start;
+                        Ok(cursor.skip().map(drop)?)
+                    }
+                    Err(DataError::Breach(error)) => Err(error),
                 }
             }
             _ => Err(unknown(start)),
@@ -157,42 +229,37 @@ impl Session {
     }
 
     /// The object before the cursor. Members with a name that JavaScript objects inherit are
-    /// evaluated and left out.
+    /// evaluated and left out; so are those of an error that are no properties, without a look at them.
     fn object<'a>(
         &mut self,
         cursor: &mut Cursor<'a>,
         depth: usize,
         out: &mut Evaluation<'a, '_>,
+        place: Place,
     ) -> Result<(), WireError> {
         cursor.expect(b'{')?;
         if cursor.take(b'}') {
             return Ok(());
         }
-        let mut kept_any = false;
-        let mut before = cursor.at();
+        let mut members = Members::new(cursor);
         loop {
             let name = cursor.string()?;
             cursor.expect(b':')?;
-            if is_blocked_name(&name) || name == "toJSON" {
+            let mut kept = true;
+            if place == Place::Error && matches!(&*name, "name" | "message" | "stack") {
+                cursor.skip()?;
+                kept = false;
+            } else if is_blocked_name(&name) || name == "toJSON" {
                 let mut aside = Evaluation::new(cursor, out.names);
                 let evaluated = self.value(cursor, depth + 1, &mut aside);
+                aside.malformed.take().into_iter().for_each(|refusal| out.refuse(*refusal));
                 self.let_go_unfinished(aside);
                 evaluated?;
-                // With the comma behind it if it is the first, else with the one before it.
-                let more = cursor.take(b',');
-                let end = cursor.at() - usize::from(more && kept_any);
-                out.leave_out(before, end);
-                before = end;
-                if !more {
-                    return Ok(cursor.expect(b'}')?);
-                }
-                continue;
+                kept = false;
+            } else {
+                self.value(cursor, depth + 1, out)?;
             }
-            self.value(cursor, depth + 1, out)?;
-            kept_any = true;
-            cursor.peek();
-            before = cursor.at();
-            if !cursor.take(b',') {
+            if !members.next(cursor, out, kept) {
                 return Ok(cursor.expect(b'}')?);
             }
         }
@@ -218,8 +285,10 @@ impl Session {
             "blob" => self.blob(cursor, out)?,
             "request" => self.request(cursor, depth, out)?,
             "response" => self.response(cursor, depth, out)?,
-            _ if check_data(tag, cursor, &self.limits)? => {}
-            _ => return Err(DataError::Shape),
+            _ => match check_data(tag, cursor, &self.limits)? {
+                Data::AsIs => {}
+                Data::Instead { from, to, text } => out.replace(from, to, &text),
+            },
         }
         skip_rest(cursor, out)?;
         Ok(())
@@ -247,10 +316,14 @@ impl Session {
                 let args = if cursor.take(b',') { Some(self.arguments(cursor, depth, names)?) } else { None };
                 // The package refuses further fields here, though it ignores them elsewhere.
                 if let Err(error) = only_field(cursor) {
-                    args.into_iter().for_each(|args| self.let_go_all(args));
+                    args.into_iter().flatten().for_each(|args| self.let_go_all(args));
                     return Err(error);
                 }
-                if args.is_none() && path.is_empty() { self.held(on) } else { self.invoke(on, path, args) }
+                match args.transpose() {
+                    Ok(None) if path.is_empty() => self.held(on),
+                    Ok(args) => self.invoke(on, path, args),
+                    Err(refusal) => Ref::Promise(self.settled(Err(refusal))),
+                }
             }
             "remap" => self.remap(cursor, names)?,
             _ => return Ok(None),
@@ -292,7 +365,7 @@ impl Session {
                     let text = start.skip()?;
                     return Err(match error {
                         DataError::Shape => WireError::type_error(format!("unknown map capture: {text:.200}")).into(),
-                        DataError::Value(_) => error,
+                        DataError::Malformed(_) | DataError::Breach(_) => error,
                     });
                 }
             }
@@ -319,23 +392,14 @@ impl Session {
         })
     }
 
-    fn arguments(
-        &mut self,
-        cursor: &mut Cursor<'_>,
-        depth: usize,
-        names: Names<'_>,
-    ) -> Result<Payload<Ref>, DataError> {
+    /// The argument list before the cursor, or the rejection that stands for one that cannot be.
+    fn arguments(&mut self, cursor: &mut Cursor<'_>, depth: usize, names: Names<'_>) -> Result<Settled, DataError> {
         if cursor.peek() != Some(b'[') {
             return Err(DataError::Shape);
         }
         let mut out = Evaluation::new(cursor, names);
-        match self.items(cursor, depth, &mut out) {
-            Ok(()) => Ok(out.finish(cursor.at())?),
-            Err(error) => {
-                self.let_go_unfinished(out);
-                Err(error.into())
-            }
-        }
+        let evaluated = self.items(cursor, depth, &mut out);
+        Ok(self.conclude(out, evaluated, cursor.at())?)
     }
 
     /// What the peer names by `id`.

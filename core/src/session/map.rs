@@ -191,7 +191,8 @@ impl Session {
         for instruction in instructions {
             let names = Names::Mapper { results: &results, captures: &mapper.captures, budget };
             match self.value_of(&mut Cursor::new(instruction), names) {
-                Ok(value) => results.push(self.named_value(value)),
+                Ok(Ok(value)) => results.push(self.named_value(value)),
+                Ok(Err(refusal)) => results.push(Ref::Promise(self.settled(Err(refusal)))),
                 Err(error) => {
                     failure = Some(error);
                     break;

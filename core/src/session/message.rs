@@ -122,10 +122,10 @@ impl Session {
         if let Some(of) = self.call_of(expr)? {
             return Ok(of);
         }
-        let value = self.value_of(expr, Names::Exports)?;
-        Ok(match value.as_capability() {
+        let settled = self.value_of(expr, Names::Exports)?;
+        Ok(match settled.as_ref().ok().and_then(Payload::as_capability) {
             Some(&of) => of,
-            None => Ref::Promise(self.settled(Ok(value))),
+            None => Ref::Promise(self.settled(settled)),
         })
     }
 
@@ -138,14 +138,14 @@ impl Session {
             // Released meanwhile. What came with it is given back. Official peers do not look at a
             // rejection then, so what is wrong with one ends no session.
             match self.value_of(&mut expr, Names::Exports) {
-                Ok(value) => self.let_go_all(value),
+                Ok(Ok(value) | Err(value)) => self.let_go_all(value),
                 Err(error) if resolved => return Err(error),
                 Err(_) => {}
             }
             return Ok(());
         }
         let value = self.value_of(&mut expr, Names::Exports)?;
-        self.settle_import(id, if resolved { Ok(value) } else { Err(value) });
+        self.settle_import(id, if resolved { value } else { Err(value.unwrap_or_else(|refusal| refusal)) });
         self.check_room()
     }
 

@@ -40,6 +40,7 @@ pub use date::{Date, InvalidDate};
 pub use de::{decode, decode_args};
 pub use error_value::{ErrorKind, ErrorValue, UnknownErrorKind};
 pub use errors::{DecodeError, EncodeError};
+pub(crate) use fetch::check_target;
 pub use fetch::{Body, InvalidFetch, Request, Response};
 pub use headers::{Headers, InvalidHeader};
 pub use object::Object;

@@ -23,7 +23,7 @@ pub struct Url(Box<url::Url>);
 /// Text that is not an absolute URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not an absolute URL: {0}")]
-pub struct InvalidUrl(#[from] url::ParseError);
+pub struct InvalidUrl(#[from] pub(crate) url::ParseError);
 
 impl Url {
     /// Parses and normalises.

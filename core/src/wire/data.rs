@@ -1,11 +1,12 @@
 //! Special forms that are plain data: bytes, dates, bigints and the like. They stay text inside a
 //! session; here they are checked, so that one bad value is refused where it comes in.
 
+use std::borrow::Cow;
+
+use super::{WireError, string_text};
 use crate::limits::Limits;
 use crate::value::text::{Cursor, TextError};
-use crate::value::{BytesKind, headers};
-
-use super::WireError;
+use crate::value::{BytesKind, InvalidUrl, Url, headers};
 
 /// Names that JavaScript objects inherit. They never name a property, and members of incoming
 /// objects with such a name are dropped, as is `toJSON` there.
@@ -27,25 +28,39 @@ pub(crate) fn is_blocked_name(name: &str) -> bool {
     )
 }
 
-/// Reads the fields of the form `tag` from behind the tag to behind the last field that counts.
-/// `Ok(false)`: not a form of plain data. A refusal of the form as such has no error of its own:
-/// the caller names the whole expression.
-pub(crate) fn check_data(tag: &str, cursor: &mut Cursor<'_>, limits: &Limits) -> Result<bool, DataError> {
+/// What is to stand for a form of plain data.
+pub(crate) enum Data {
+    /// The form as it is written.
+    AsIs,
+    /// The form with `text` in the place of its bytes from `from` to `to`.
+    Instead { from: usize, to: usize, text: String },
+}
+
+/// Reads the fields of the form `tag` from behind the tag to behind the last field that counts. A
+/// refusal of the form as such has no error of its own: the caller names the whole expression.
+///
+/// What official peers read in more than one way is put into the way they write it: some of them know
+/// no other.
+pub(crate) fn check_data(tag: &str, cursor: &mut Cursor<'_>, limits: &Limits) -> Result<Data, DataError> {
     match tag {
         "undefined" => only_the_tag(cursor)?,
         "inf" | "-inf" | "nan" => {}
         "bigint" => bigint(cursor, limits)?,
         "date" => date(cursor)?,
-        "bytes" => bytes(cursor)?,
-        "url" => url(cursor)?,
+        "bytes" => return bytes(cursor),
+        "url" => return url(cursor),
         "headers" => {
             cursor.expect(b',')?;
-            header_pairs(cursor)?;
+            if cursor.peek() != Some(b'[') {
+                return Err(DataError::Shape);
+            }
+            let pairs = header_pairs(cursor)?;
             only_the_tag(cursor)?;
+            pairs.map_err(DataError::Malformed)?;
         }
-        _ => return Ok(false),
+        _ => return Err(DataError::Shape),
     }
-    Ok(true)
+    Ok(Data::AsIs)
 }
 
 /// Why a form was refused.
@@ -53,8 +68,10 @@ pub(crate) fn check_data(tag: &str, cursor: &mut Cursor<'_>, limits: &Limits) ->
 pub(crate) enum DataError {
     /// Not of the form's shape.
     Shape,
-    /// Of the right shape, with a value that cannot be.
-    Value(WireError),
+    /// Of the right shape, with a value that cannot be. It fails the call that carries it.
+    Malformed(WireError),
+    /// What ends the session.
+    Breach(WireError),
 }
 
 impl From<TextError> for DataError {
@@ -65,7 +82,7 @@ impl From<TextError> for DataError {
 
 impl From<WireError> for DataError {
     fn from(error: WireError) -> Self {
-        Self::Value(error)
+        Self::Breach(error)
     }
 }
 
@@ -83,7 +100,7 @@ fn bigint(cursor: &mut Cursor<'_>, limits: &Limits) -> Result<(), DataError> {
     let unsigned = digits.strip_prefix('-').unwrap_or(&digits);
     if unsigned.is_empty() || !unsigned.bytes().all(|b| b.is_ascii_digit()) {
         let message = format!("Cannot convert {digits} to a BigInt");
-        return Err(WireError { name: "SyntaxError", message }.into());
+        return Err(DataError::Malformed(WireError { name: "SyntaxError", message }));
     }
     Ok(())
 }
@@ -96,30 +113,48 @@ fn date(cursor: &mut Cursor<'_>) -> Result<(), DataError> {
     Ok(())
 }
 
-fn bytes(cursor: &mut Cursor<'_>) -> Result<(), DataError> {
+fn bytes(cursor: &mut Cursor<'_>) -> Result<Data, DataError> {
     cursor.expect(b',')?;
+    cursor.peek();
+    let from = cursor.at();
     let text = cursor.string()?;
-    let len =
-        base64_len(&text).ok_or_else(|| WireError { name: "SyntaxError", message: "bytes are not base64".into() })?;
+    let to = cursor.at();
+    let malformed = |name, message: String| DataError::Malformed(WireError { name, message });
+    let is_usual = is_usual_base64(&text);
+    let len = if is_usual { Some(text.len() / 4 * 3 + (text.len() % 4 * 3) / 4) } else { base64_len(&text) };
+    let len = len.ok_or_else(|| malformed("SyntaxError", "bytes are not base64".into()))?;
     if cursor.take(b',') {
+        if cursor.peek() != Some(b'"') {
+            return Err(malformed("TypeError", "Unknown bytes type marker".into()));
+        }
         let name = cursor.string()?;
         let kind: BytesKind = name.parse().map_err(|_| {
-            WireError::type_error(format!("Unknown bytes type marker: {}", name.chars().take(64).collect::<String>()))
+            let name = name.chars().take(64).collect::<String>();
+            malformed("TypeError", format!("Unknown bytes type marker: {name}"))
         })?;
         let element = kind.element_size();
         if len % element != 0 {
             let message = format!("Invalid byte length {len} for {name}; expected a multiple of {element}");
-            return Err(WireError { name: "RangeError", message }.into());
+            return Err(malformed("TypeError", message));
         }
     }
-    Ok(())
+    let respelled = if is_usual { None } else { usual_base64(&text) };
+    Ok(match respelled {
+        None => Data::AsIs,
+        Some(text) => Data::Instead { from, to, text: string_text(&text) },
+    })
+}
+
+/// The text in the alphabet and without the padding that browsers require, unless it is so already.
+fn usual_base64(text: &str) -> Option<String> {
+    let digits = text.trim_end_matches('=');
+    let reads_alike = digits.len() == text.len() && !text.contains(['-', '_']);
+    (!reads_alike).then(|| digits.replace('-', "+").replace('_', "/"))
 }
 
 /// How many bytes base64 text stands for: either alphabet, padded or not.
 fn base64_len(text: &str) -> Option<usize> {
     let digits = text.trim_end_matches('=');
-    // How official peers write it is looked at by wide instructions, where there are some.
-    let is_usual = || base64_simd::STANDARD_NO_PAD.check(digits.as_bytes()).is_ok();
     // Without an early end within a block, so that the compiler takes many bytes for one.
     let is_digit = |b: u8| {
         (b.wrapping_sub(b'0') < 10)
@@ -130,32 +165,53 @@ fn base64_len(text: &str) -> Option<usize> {
             | (b == b'_')
     };
     let are_digits = |block: &[u8]| block.iter().fold(true, |valid, &b| valid & is_digit(b));
-    let valid = is_usual() || digits.as_bytes().chunks(64).all(are_digits);
+    let valid = digits.as_bytes().chunks(64).all(are_digits);
     (valid && digits.len() % 4 != 1 && text.len() - digits.len() <= 2)
         .then_some(digits.len() / 4 * 3 + (digits.len() % 4 * 3) / 4)
 }
 
-fn url(cursor: &mut Cursor<'_>) -> Result<(), DataError> {
+/// True for what official peers write. Wide instructions look at it, where there are some.
+fn is_usual_base64(text: &str) -> bool {
+    base64_simd::STANDARD_NO_PAD.check(text.as_bytes()).is_ok()
+}
+
+fn url(cursor: &mut Cursor<'_>) -> Result<Data, DataError> {
     cursor.expect(b',')?;
+    cursor.peek();
+    let from = cursor.at();
     let href = cursor.string()?;
+    let to = cursor.at();
     only_the_tag(cursor)?;
-    check_url(&href)?;
-    Ok(())
+    let url = parse_url(&href).map_err(DataError::Malformed)?;
+    if url.as_str() == href {
+        return Ok(Data::AsIs);
+    }
+    Ok(Data::Instead { from, to, text: string_text(url.as_str()) })
 }
 
 /// Refuses what is not an absolute URL.
-pub(crate) fn check_url(href: &str) -> Result<(), WireError> {
-    match url::Url::parse(href) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(WireError::type_error(format!("Invalid URL: {error}"))),
-    }
+pub(crate) fn parse_url(href: &str) -> Result<Url, WireError> {
+    Url::parse(href).map_err(|InvalidUrl(error)| WireError::type_error(format!("Invalid URL: {error}")))
 }
 
-/// Reads a list of `[name, value]` pairs.
-pub(crate) fn header_pairs(cursor: &mut Cursor<'_>) -> Result<(), DataError> {
+/// Reads the list of `[name, value]` pairs before the cursor to its end, whatever is in it. The inner
+/// error says what is wrong with it as headers.
+pub(crate) fn header_pairs(cursor: &mut Cursor<'_>) -> Result<Result<(), WireError>, TextError> {
+    let mut list = cursor.clone();
+    cursor.skip()?;
+    let refusal = match each_pair(&mut list) {
+        Ok(None) => return Ok(Ok(())),
+        Ok(Some(name)) => format!("Invalid header: {}", name.chars().take(64).collect::<String>()),
+        Err(_) => "headers must be an array of pairs of strings".to_owned(),
+    };
+    Ok(Err(WireError::type_error(refusal)))
+}
+
+/// Reads pairs of strings up to the first that HTTP does not allow, and returns the name in it.
+fn each_pair<'a>(cursor: &mut Cursor<'a>) -> Result<Option<Cow<'a, str>>, TextError> {
     cursor.expect(b'[')?;
     if cursor.take(b']') {
-        return Ok(());
+        return Ok(None);
     }
     loop {
         cursor.expect(b'[')?;
@@ -164,15 +220,11 @@ pub(crate) fn header_pairs(cursor: &mut Cursor<'_>) -> Result<(), DataError> {
         let value = cursor.string()?;
         cursor.expect(b']')?;
         if headers::check(&name, &value).is_err() {
-            return Err(WireError::type_error(format!(
-                "Invalid header: {}",
-                name.chars().take(64).collect::<String>()
-            ))
-            .into());
+            return Ok(Some(name));
         }
         if !cursor.take(b',') {
             cursor.expect(b']')?;
-            return Ok(());
+            return Ok(None);
         }
     }
 }
@@ -180,6 +232,12 @@ pub(crate) fn header_pairs(cursor: &mut Cursor<'_>) -> Result<(), DataError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_are_put_into_the_spelling_that_browsers_read() {
+        let spelled = ["aGk", "aGk=", "-_+/", "AA==", ""].map(usual_base64);
+        assert_eq!(spelled, [None, Some("aGk".to_owned()), Some("+/+/".to_owned()), Some("AA".to_owned()), None]);
+    }
 
     #[test]
     fn base64_in_either_alphabet_and_nothing_else() {

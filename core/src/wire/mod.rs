@@ -7,15 +7,17 @@ mod message;
 mod write;
 
 pub(crate) use check::{check, check_payload};
-pub(crate) use data::{DataError, check_data, check_url, header_pairs, is_blocked_name};
+pub(crate) use data::{Data, DataError, check_data, header_pairs, is_blocked_name, parse_url};
 pub(crate) use message::{CALL, Message, integer, parse, parse_integers, path};
-pub(crate) use write::{coded_error_text, error_text, integer_len, path_len, push_integer, push_integers, push_path};
+pub(crate) use write::{
+    coded_error_text, error_text, integer_len, path_len, push_integer, push_integers, push_path, string_text,
+};
 
 use crate::value::PlaceholderMismatch;
 use crate::value::text::TextError;
 
-/// Why a message ends the session. Becomes the error of the `abort` we send.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+/// Why a message ends the session, or why a value in it fails the call that carries it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, thiserror::Error)]
 #[error("{name}: {message}")]
 pub(crate) struct WireError {
     pub(crate) name: &'static str,

@@ -13,6 +13,13 @@ pub(crate) fn push_string(out: &mut String, text: &str) {
     }
 }
 
+/// Returns a JSON string.
+pub(crate) fn string_text(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    push_string(&mut out, text);
+    out
+}
+
 /// Appends an integer.
 pub(crate) fn push_integer(out: &mut String, integer: i64) {
     out.push_str(itoa::Buffer::new().format(integer));

@@ -3,6 +3,7 @@
 //! - `app`: the objects both ends of a test serve
 //! - `half`: a link under a session that is spoken to by hand, cut at every message
 //! - `hostile`: arbitrary lines, and the corpus of the fuzz target
+//! - `malformed`: values that cannot be
 //! - `maps`: functions that are sent to where their input is
 //! - `operations`: two sessions, and everything they can do to each other in any order
 //! - `pair`: two sessions joined by a list of messages; what crossed is compared line by line
@@ -22,6 +23,7 @@ mod app;
 mod bounds;
 mod half;
 mod hostile;
+mod malformed;
 mod maps;
 mod operations;
 mod pair;

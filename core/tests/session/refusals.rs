@@ -129,15 +129,12 @@ fn expressions_that_are_none() {
         r#"["date","x"]"#,
         r#"["bytes"]"#,
         r#"["bytes",5]"#,
-        r#"["bytes","aGk",{}]"#,
         r#"["error","Error"]"#,
         r#"["error",1,"m"]"#,
         r#"["error","E","m",null,5]"#,
         r#"["url"]"#,
         r#"["url","https://a/",1]"#,
         r#"["headers",{}]"#,
-        r#"["headers",[["a"]]]"#,
-        r#"["headers",[["@"]]]"#,
         r#"["headers",[],1]"#,
         r#"["export"]"#,
         r#"["export","x"]"#,
@@ -150,9 +147,7 @@ fn expressions_that_are_none() {
         r#"["pipeline",0,["sq"],[1],null]"#,
         r#"["import",0,["sq"],[1],[]]"#,
         r#"["request","https://a/"]"#,
-        r#"["request","https://a/",{"signal":1}]"#,
         r#"["response",null]"#,
-        r#"["response",null,{"webSocket":1}]"#,
     ] {
         for message in [format!(r#"["push",{expr}]"#), format!(r#"["push",["pipeline",0,["echo"],[{{"a":{expr}}}]]]"#)]
         {
@@ -164,19 +159,9 @@ fn expressions_that_are_none() {
 }
 
 #[test]
-fn values_that_cannot_be() {
+fn ids_and_sizes_that_cannot_be() {
     for (expr, message) in [
-        (r#"["bigint","abc"]"#.to_owned(), "Cannot convert abc to a BigInt"),
-        (r#"["bigint",""]"#.into(), "Cannot convert  to a BigInt"),
-        (r#"["bytes","!!"]"#.into(), "bytes are not base64"),
-        (r#"["bytes","aGk","Bogus"]"#.into(), "Unknown bytes type marker: Bogus"),
-        (
-            r#"["bytes","aGk","Float64Array"]"#.into(),
-            "Invalid byte length 2 for Float64Array; expected a multiple of 8",
-        ),
-        (r#"["url","not a url"]"#.into(), "Invalid URL: relative URL without a base"),
-        (r#"["headers",[["a b","1"]]]"#.into(), "Invalid header: a b"),
-        (r#"["export",5]"#.into(), "not an id an exporter may give out: 5"),
+        (r#"["export",5]"#.to_owned(), "not an id an exporter may give out: 5"),
         (r#"["export",0]"#.into(), "not an id an exporter may give out: 0"),
         (r#"["promise",0]"#.into(), "not an id an exporter may give out: 0"),
         (

@@ -1,11 +1,10 @@
-//! Expressions with expressions inside that are neither calls nor references: errors, blobs,
-//! requests and responses.
+//! Expressions with expressions inside that are neither calls nor references: errors and blobs.
 
-use super::{Evaluation, Names, id, only_field};
+use super::{Evaluation, Names, Place, id, only_field};
 use crate::session::{Ref, Session};
 use crate::value::text::{Cursor, TextError};
 use crate::value::{Payload, has_placeholder};
-use crate::wire::{DataError, check_url, header_pairs};
+use crate::wire::DataError;
 
 impl Session {
     /// `name, message[, stack[, props]]`; the properties are expressions.
@@ -44,12 +43,12 @@ impl Session {
             }
             let mut props = Evaluation::new(cursor, out.names);
             let from = cursor.at();
-            let evaluated = self.object(cursor, depth, &mut props);
+            let evaluated = self.object(cursor, depth, &mut props, Place::Error);
+            props.malformed.take().into_iter().for_each(|refusal| out.refuse(*refusal));
             let props = props.finish(cursor.at())?;
             let plain = evaluated.and_then(|()| Ok(without_capabilities(&props)?));
             self.let_go_all(props);
-            out.leave_out(from, cursor.at());
-            out.made.push_json(&plain?);
+            out.replace(from, cursor.at(), &plain?);
         }
         Ok(())
     }
@@ -70,63 +69,6 @@ impl Session {
         out.capability(start, cursor.at(), source);
         closed?;
         only_field(cursor)
-    }
-
-    /// `url, init`: of the members of `init` only the body is an expression.
-    pub(super) fn request<'a>(
-        &mut self,
-        cursor: &mut Cursor<'a>,
-        depth: usize,
-        out: &mut Evaluation<'a, '_>,
-    ) -> Result<(), DataError> {
-        cursor.expect(b',')?;
-        check_url(&cursor.string()?)?;
-        cursor.expect(b',')?;
-        self.init(cursor, depth, out)?;
-        only_field(cursor)
-    }
-
-    /// `body, init`.
-    pub(super) fn response<'a>(
-        &mut self,
-        cursor: &mut Cursor<'a>,
-        depth: usize,
-        out: &mut Evaluation<'a, '_>,
-    ) -> Result<(), DataError> {
-        cursor.expect(b',')?;
-        self.value(cursor, depth + 1, out)?;
-        cursor.expect(b',')?;
-        self.init(cursor, depth, out)?;
-        only_field(cursor)
-    }
-
-    fn init<'a>(
-        &mut self,
-        cursor: &mut Cursor<'a>,
-        depth: usize,
-        out: &mut Evaluation<'a, '_>,
-    ) -> Result<(), DataError> {
-        cursor.expect(b'{')?;
-        if cursor.take(b'}') {
-            return Ok(());
-        }
-        loop {
-            let name = cursor.string()?;
-            cursor.expect(b':')?;
-            match &*name {
-                "body" => self.value(cursor, depth + 1, out)?,
-                "headers" => header_pairs(cursor)?,
-                "signal" | "webSocket" if cursor.literal("null") => {}
-                "signal" | "webSocket" => return Err(DataError::Shape),
-                // Plain JSON.
-                _ => {
-                    cursor.skip()?;
-                }
-            }
-            if !cursor.take(b',') {
-                return Ok(cursor.expect(b'}')?);
-            }
-        }
     }
 }
 
