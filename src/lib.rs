@@ -74,9 +74,9 @@ pub use bowline_core::link::{Credentials, Features, LinkRules, LinkStats, Runtim
 pub use bowline_core::peer::stream::{Reader, Writer};
 pub use bowline_core::peer::{
     Arg, Attenuate, CallError, CallId, CodecError, Durable, DynTarget, Elements, ErrorCase, FromPromise, Func,
-    Interface, IntoArg, IntoStep, Mapped, Member, MemberKind, Never, NotDurable, Options, Pipeline, Promise, Recipe,
-    Reference, RemoteError, Repeat, Restorable, RestoreCtx, RestoreError, Restorer, Restorers, Revoke, RpcError,
-    SessionError, StoredRecipe, StoredVars, Stub, Thrown, VarError, Vars, call_id, stream, testing,
+    Interface, IntoArg, IntoStep, Lifetime, Mapped, Member, MemberKind, Never, NotDurable, Options, Pipeline, Promise,
+    Recipe, Reference, RemoteError, Repeat, Restorable, RestoreCtx, RestoreError, Restorer, Restorers, Revoke,
+    RpcError, SessionError, StoredRecipe, StoredVars, Stub, Thrown, VarError, Vars, call_id, stream, testing,
 };
 pub use bowline_core::session::{Closed, ClosedBy, Path, Stats, Step};
 pub use bowline_core::typescript::{self, TypeScript, typescript};

@@ -17,6 +17,8 @@ pub(crate) struct Rpc {
     pub(crate) idempotent: Option<Ident>,
     /// `recorded`: its outcome is kept, and given to a call that comes again.
     pub(crate) recorded: Option<Ident>,
+    /// `detached`: it runs to its end, though its session may have ended.
+    pub(crate) detached: Option<Ident>,
     /// `rest`: all remaining arguments.
     pub(crate) rest: Option<Ident>,
     /// `cause`: this field is the error's cause.
@@ -57,6 +59,7 @@ impl Rpc {
             "get" => (&mut self.get, option),
             "idempotent" => (&mut self.idempotent, option),
             "recorded" => (&mut self.recorded, option),
+            "detached" => (&mut self.detached, option),
             "rest" => (&mut self.rest, option),
             "cause" => (&mut self.cause, option),
             "message" => (&mut self.message, option),

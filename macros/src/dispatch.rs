@@ -9,7 +9,7 @@ use syn::{Generics, Ident, WherePredicate, parse_quote};
 
 use crate::attributes::conditions;
 use crate::generics::{marker, preceded, sendable};
-use crate::model::{Interface, Kind, Member, Repeat};
+use crate::model::{Interface, Kind, Lifetime, Member, Repeat};
 use crate::reference;
 
 pub(crate) fn render(interface: &Interface) -> TokenStream {
@@ -219,7 +219,7 @@ fn constructors(interface: &Interface) -> TokenStream {
 fn description(interface: &Interface) -> TokenStream {
     let name = interface.name.to_string();
     let members = interface.members.iter().map(|member| {
-        let Member { attrs, wire, kind, repeat, args, rest, .. } = member;
+        let Member { attrs, wire, kind, repeat, lifetime, args, rest, .. } = member;
         let conditions = conditions(attrs);
         let kind = match kind {
             Kind::Method => quote!(Method),
@@ -230,6 +230,10 @@ fn description(interface: &Interface) -> TokenStream {
             Repeat::Idempotent => quote!(Idempotent),
             Repeat::Recorded => quote!(Recorded),
         };
+        let lifetime = match lifetime {
+            Lifetime::Session => quote!(Session),
+            Lifetime::Detached => quote!(Detached),
+        };
         let names = args.iter().map(|arg| arg.name.to_string());
         let rest = rest.iter().map(|arg| format!("...{}", arg.name));
         quote! {
@@ -239,6 +243,7 @@ fn description(interface: &Interface) -> TokenStream {
                 kind: ::bowline::MemberKind::#kind,
                 args: &[#(#names,)* #(#rest,)*],
                 repeat: ::bowline::Repeat::#repeat,
+                lifetime: ::bowline::Lifetime::#lifetime,
             }
         }
     });

@@ -87,6 +87,11 @@ use syn::{DeriveInput, ItemTrait, parse_macro_input};
 ///   for 10 minutes, and a call that comes again gets it. An outcome that holds references, or is
 ///   longer than 64 KiB, is not kept.
 ///
+/// A method stops when nobody can see its result any more: its future is dropped at its next `.await`
+/// once its session has ended, or once its caller has stopped waiting for it. `#[rpc(detached)]` lets
+/// it run to its end instead. Between processes the two have no bearing on each other: a detached
+/// method that its server did not survive is called again only if it is `idempotent`.
+///
 /// Properties are read again. Inside of any method `bowline::call_id()` names the call, the same
 /// whenever it comes again.
 ///

@@ -25,6 +25,7 @@ pub(crate) struct Member {
     pub(crate) wire: String,
     pub(crate) kind: Kind,
     pub(crate) repeat: Repeat,
+    pub(crate) lifetime: Lifetime,
     pub(crate) receiver: Receiver,
     pub(crate) args: Vec<Argument>,
     /// The last argument, when it collects all that are left.
@@ -46,6 +47,13 @@ pub(crate) enum Repeat {
     Never,
     Idempotent,
     Recorded,
+}
+
+/// How long a call may run when its caller is gone.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lifetime {
+    Session,
+    Detached,
 }
 
 /// `&self`, or `self: Arc<Self>`.

@@ -9,7 +9,7 @@ use syn::{
 
 use crate::attributes::{Rpc, is_rpc};
 use crate::faults::Faults;
-use crate::model::{Argument, Interface, Kind, Member, Output, Receiver, Repeat};
+use crate::model::{Argument, Interface, Kind, Lifetime, Member, Output, Receiver, Repeat};
 use crate::names::{camel_case, member_refused};
 use crate::signature::{check_type, type_arguments};
 
@@ -58,11 +58,12 @@ const OF_THE_REFERENCE: [&str; 4] = ["new", "from_arc", "durable", "clone"];
 
 fn member(method: TraitItemFn, faults: &mut Faults) -> Option<Member> {
     let TraitItemFn { attrs, sig, default, .. } = method;
-    let rpc = faults.take(Rpc::read(&attrs, &["name", "get", "idempotent", "recorded"]))?;
+    let rpc = faults.take(Rpc::read(&attrs, &["name", "get", "idempotent", "recorded", "detached"]))?;
     check_signature(&sig, faults);
     let wire = wire_name(&sig.ident, &rpc, faults);
     let kind = if rpc.get.is_some() { Kind::Property } else { Kind::Method };
     let repeat = repeat(&rpc, faults);
+    let lifetime = lifetime(&rpc, faults);
     let mut inputs = sig.inputs.into_iter().peekable();
     let receiver = receiver(inputs.next_if(|input| matches!(input, FnArg::Receiver(_))), &sig.ident, faults);
     let mut args = Vec::new();
@@ -82,6 +83,7 @@ fn member(method: TraitItemFn, faults: &mut Faults) -> Option<Member> {
         wire,
         kind,
         repeat,
+        lifetime,
         receiver: receiver?,
         args,
         rest,
@@ -141,6 +143,17 @@ fn repeat(rpc: &Rpc, faults: &mut Faults) -> Repeat {
         (Some(_), None) => Repeat::Idempotent,
         (None, Some(_)) => Repeat::Recorded,
         (None, None) => Repeat::Never,
+    }
+}
+
+fn lifetime(rpc: &Rpc, faults: &mut Faults) -> Lifetime {
+    match &rpc.detached {
+        Some(said) if rpc.get.is_some() => {
+            faults.at(said, "reading a property has no effect to complete: this is for methods");
+            Lifetime::Session
+        }
+        Some(_) => Lifetime::Detached,
+        None => Lifetime::Session,
     }
 }
 

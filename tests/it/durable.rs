@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bowline::{CallError, Durable, ErrorCode, Repeat, RestoreCtx, RestoreError, Restorer, Restorers};
+use bowline::{CallError, Durable, ErrorCode, Lifetime, Repeat, RestoreCtx, RestoreError, Restorer, Restorers};
 
 #[bowline::interface]
 trait Account {
@@ -56,6 +56,27 @@ fn restorers() -> Arc<Restorers> {
 fn methods_say_what_a_second_call_does() {
     let repeats: Vec<_> = AccountRef::INTERFACE.members.iter().map(|member| (member.name, member.repeat)).collect();
     assert_eq!(repeats, [("owner", Repeat::Idempotent), ("pay", Repeat::Recorded), ("parent", Repeat::Never)]);
+}
+
+#[bowline::interface]
+trait Orders {
+    #[rpc(detached)]
+    async fn place(&self);
+    #[rpc(detached, idempotent)]
+    async fn cancel(&self);
+    async fn watch(&self);
+}
+
+#[test]
+fn methods_say_how_long_a_call_may_run() {
+    let members = OrdersRef::INTERFACE.members.iter();
+    let lifetimes: Vec<_> = members.map(|member| (member.name, member.repeat, member.lifetime)).collect();
+    let expected = [
+        ("place", Repeat::Never, Lifetime::Detached),
+        ("cancel", Repeat::Idempotent, Lifetime::Detached),
+        ("watch", Repeat::Never, Lifetime::Session),
+    ];
+    assert_eq!(lifetimes, expected);
 }
 
 #[tokio::test]

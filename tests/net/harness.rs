@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bowline_core::peer::{Args, Member, MemberKind, Never, Object, Repeat, Reply, Stub, reply};
+use bowline_core::peer::{Args, Lifetime, Member, MemberKind, Never, Object, Repeat, Reply, Stub, reply};
 use bowline_server::Service;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -24,10 +24,10 @@ impl Object for Api {
 
     fn members(&self) -> &'static [Member] {
         &[
-            Member { name: "add", kind: METHOD, args: &[], repeat: Repeat::Never },
-            Member { name: "hang", kind: METHOD, args: &[], repeat: Repeat::Never },
-            Member { name: "counter", kind: METHOD, args: &[], repeat: Repeat::Never },
-            Member { name: "ask", kind: METHOD, args: &[], repeat: Repeat::Never },
+            Member { name: "add", kind: METHOD, args: &[], repeat: Repeat::Never, lifetime: Lifetime::Session },
+            Member { name: "hang", kind: METHOD, args: &[], repeat: Repeat::Never, lifetime: Lifetime::Session },
+            Member { name: "counter", kind: METHOD, args: &[], repeat: Repeat::Never, lifetime: Lifetime::Session },
+            Member { name: "ask", kind: METHOD, args: &[], repeat: Repeat::Never, lifetime: Lifetime::Session },
         ]
     }
 
@@ -56,7 +56,7 @@ impl Object for Counter {
     }
 
     fn members(&self) -> &'static [Member] {
-        &[Member { name: "next", kind: METHOD, args: &[], repeat: Repeat::Never }]
+        &[Member { name: "next", kind: METHOD, args: &[], repeat: Repeat::Never, lifetime: Lifetime::Session }]
     }
 
     fn call(self: Arc<Self>, method: &str, _args: Args) -> Option<Reply> {

@@ -8,6 +8,8 @@ trait Options {
     #[rpc(get)]
     async fn version(&self, of: String) -> String;
     async fn argument(&self, #[rpc(get)] value: u64);
+    #[rpc(get, detached)]
+    async fn size(&self) -> u64;
 }
 
 fn main() {}

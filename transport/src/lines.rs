@@ -45,26 +45,31 @@ impl LinesControl {
         let mut batch = self.batch.lock();
         batch.starved = false;
         batch.incoming.push_back(line);
-        wake(&mut batch.receiver);
+        let receiver = batch.receiver.take();
+        drop(batch);
+        wake(receiver);
     }
 
     /// Ends the transport when the session has taken all lines. The first end stands.
     pub fn end(&self, end: TransportEnd) {
         let mut batch = self.batch.lock();
         batch.end.get_or_insert(end);
-        wake(&mut batch.receiver);
+        let receiver = batch.receiver.take();
+        drop(batch);
+        wake(receiver);
     }
 
     /// Waits until the session asks for more lines than there are, which it does when it has
     /// handled all of them. Cancel-safe; one waiter at a time.
     pub async fn starved(&self) {
         poll_fn(|cx| {
+            let waker = cx.waker().clone();
             let mut batch = self.batch.lock();
-            if batch.starved {
-                return Poll::Ready(());
-            }
-            batch.watcher = Some(cx.waker().clone());
-            Poll::Pending
+            let is_starved = batch.starved;
+            let unused = if is_starved { Some(waker) } else { batch.watcher.replace(waker) };
+            drop(batch);
+            drop(unused);
+            if is_starved { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
     }
@@ -97,17 +102,22 @@ pub struct LinesReceiver {
 
 impl LinesReceiver {
     fn poll_line(&self, cx: &mut Context<'_>) -> Poll<Result<String, TransportEnd>> {
+        if let Some(next) = self.batch.lock().next() {
+            return Poll::Ready(next);
+        }
+        let waker = cx.waker().clone();
         let mut batch = self.batch.lock();
-        if let Some(line) = batch.incoming.pop_front() {
-            return Poll::Ready(Ok(line));
-        }
-        if let Some(end) = batch.end.clone() {
-            return Poll::Ready(Err(end));
-        }
-        batch.starved = true;
-        batch.receiver = Some(cx.waker().clone());
-        wake(&mut batch.watcher);
-        Poll::Pending
+        let next = batch.next();
+        let (unused, watcher) = if next.is_some() {
+            (Some(waker), None)
+        } else {
+            batch.starved = true;
+            (batch.receiver.replace(waker), batch.watcher.take())
+        };
+        drop(batch);
+        drop(unused);
+        wake(watcher);
+        next.map_or(Poll::Pending, Poll::Ready)
     }
 }
 
@@ -168,11 +178,17 @@ struct Batch {
     watcher: Option<Waker>,
 }
 
+impl Batch {
+    fn next(&mut self) -> Option<Result<String, TransportEnd>> {
+        self.incoming.pop_front().map(Ok).or_else(|| self.end.clone().map(Err))
+    }
+}
+
 #[derive(Clone)]
 struct Shared(Arc<Mutex<Batch>>);
 
 impl Shared {
-    /// Nothing that can panic runs while the lock is held.
+    /// Nothing that can panic runs while the lock is held: no waker is cloned, woken or dropped.
     fn lock(&self) -> MutexGuard<'_, Batch> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -188,8 +204,8 @@ impl fmt::Debug for Shared {
     }
 }
 
-fn wake(waker: &mut Option<Waker>) {
-    if let Some(waker) = waker.take() {
+fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
         waker.wake();
     }
 }

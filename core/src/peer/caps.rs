@@ -11,6 +11,7 @@ use crate::peer::deliver;
 use crate::peer::local::{Body, Local};
 use crate::peer::recipe::{NotDurable, Recipe};
 use crate::peer::shared::{Entry, Shared, State};
+use crate::peer::stage::{Job, Warning};
 use crate::peer::stream::{OutletEnd, Writable};
 use crate::peer::stub::{Inner, Kind, Remote, Stub};
 use crate::session::{self, Outgoing, Path, Ref};
@@ -113,7 +114,10 @@ impl Lowering<'_> {
                 self.state.endpoint.session.set_recipe(target, recipe);
                 self.know(local, target);
             }
-            (Err(why), _) => tracing::warn!(?recipe, %why, "an object cannot be made again"),
+            (Err(why), _) => {
+                let warning = Warning::NotDurable { recipe: recipe.clone(), why };
+                self.state.deferred.push(Job::Warn(warning));
+            }
             (Ok(_), _) => {}
         }
         of

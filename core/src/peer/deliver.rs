@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 use crate::id::{PromiseId, TargetId};
 use crate::peer::again::{self, Kept, Origin, Plan, Recorded};
 use crate::peer::durability::{CallId, Named};
-use crate::peer::interface::{Member, MemberKind};
+use crate::peer::interface::{Lifetime, Member, MemberKind};
 use crate::peer::local::{Body, Local};
 use crate::peer::object::{Answer, Args, Object, Reply, error_payload, rejection, reply};
 use crate::peer::runtime;
@@ -55,21 +55,18 @@ struct Running {
     name: Option<CallId>,
     /// To be carried out again by another process, if it does not end at once.
     kept: Option<Kept>,
+    lifetime: Lifetime,
 }
 
 /// Starts a delivery; everything before its first await happens here.
 pub(crate) fn deliver(shared: &Arc<Shared>, call: Call) {
-    if let Some(Entry::Dormant(at)) = call.entry {
-        return shared.deliver_later(at, call);
-    }
     if let Some(Entry::Local(local)) = &call.entry
         && let Body::Writable(writable) = &local.body
         && (call.args.is_some() || !call.path.is_empty())
     {
         return stream::deliver(shared, writable, call.call, &call.path, call.args);
     }
-    let mut running =
-        Running { rest: None, interface: "", member: Cow::Borrowed(""), kept: None, name: None, call: call.call };
+    let mut running = Running::new(call.call, "");
     let entered = caught(|| enter_entry(shared, call, &mut running));
     let first = entered.unwrap_or_else(|_| First::Answer(running.panicked()));
     running.go_on(shared, first);
@@ -83,6 +80,9 @@ fn enter_entry(shared: &Arc<Shared>, call: Call, running: &mut Running) -> First
         (None, Some(step)) => Cow::Owned(step.to_string()),
         (None, None) => Cow::Borrowed(""),
     };
+    if let Some(member) = member {
+        running.lifetime = member.lifetime;
+    }
     let plan = match &call.origin {
         Some(origin) => shared.plan(origin, call.entry.as_ref(), &call.path, call.args.is_some()),
         None => Plan::Once,
@@ -120,12 +120,12 @@ fn enter_entry(shared: &Arc<Shared>, call: Call, running: &mut Running) -> First
 /// Lets a promise of ours end as `stub` does.
 pub(crate) fn follow(shared: &Arc<Shared>, promise: PromiseId, stub: Stub) {
     let first = forward(&stub, Path::new(), None);
-    Running::promise(promise).go_on(shared, first);
+    Running::new(promise, "promise").go_on(shared, first);
 }
 
 /// Lets a promise of ours end as `reply` does.
 pub(crate) fn run(shared: &Arc<Shared>, promise: PromiseId, reply: Reply) {
-    Running::promise(promise).go_on(shared, First::Reply(reply));
+    Running::new(promise, "promise").go_on(shared, First::Reply(reply));
 }
 
 /// Stops a delivery. Its answer is still owed, and given here.
@@ -283,16 +283,23 @@ fn park(shared: &Arc<Shared>, running: Running, reply: Reply) {
         let message = "A method that waits needs an async runtime.";
         return running.finish(shared, Err(error_payload("Error", message)));
     }
-    let call = running.call;
+    let (call, lifetime) = (running.call, running.lifetime);
     shared.lock().running.insert(call, None);
     let parked = Parked { owner: Arc::clone(shared), delivery: Some((running, reply)) };
     let task = runtime::spawn(parked.run());
+    if lifetime == Lifetime::Detached {
+        return;
+    }
     let mut state = shared.lock();
-    match state.running.get_mut(call) {
-        Some(entry) => *entry = task,
-        // Ended, cancelled or closed meanwhile; stopping a task that has ended does nothing,
-        // and what runs when a session closes may go on.
-        None => drop(state),
+    if let Some(entry) = state.running.get_mut(call) {
+        *entry = task;
+        return;
+    }
+    drop(state);
+    // The call was canceled or the session ended before the task had its entry. If the call has
+    // returned, this does nothing.
+    if let Some(task) = task {
+        task.abort();
     }
 }
 
@@ -337,8 +344,9 @@ impl Drop for Parked {
 }
 
 impl Running {
-    fn promise(promise: PromiseId) -> Self {
-        Self { call: promise, rest: None, interface: "promise", member: Cow::Borrowed(""), name: None, kept: None }
+    fn new(call: PromiseId, interface: &'static str) -> Self {
+        let (member, lifetime) = (Cow::Borrowed(""), Lifetime::Session);
+        Self { call, rest: None, interface, member, name: None, kept: None, lifetime }
     }
 
     /// Polls once; what is not ready becomes a task.

@@ -1,10 +1,12 @@
-//! Where what happens to a link is told, for as long as somebody wants to know.
+//! The events of a link, for as long as somebody listens.
 
+use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::broadcast;
 
 use crate::endpoint::LinkEvent;
+use crate::peer::unwind::caught;
 
 /// Events that a slow listener can fall behind; of those before, it is not told.
 const EVENTS: usize = 16;
@@ -13,39 +15,66 @@ const EVENTS: usize = 16;
 #[derive(Debug, Default)]
 pub(crate) struct Feed(Mutex<State>);
 
+/// Events are queued under the lock of the session, which gives them their order, and sent without
+/// any lock, because sending wakes listeners.
 #[derive(Debug, Default)]
-enum State {
-    /// Nobody has asked.
-    #[default]
-    Idle,
-    Open(broadcast::Sender<LinkEvent>),
-    /// There will be no more.
-    Over,
+struct State {
+    /// `None` before the first listener and after the last event.
+    events: Option<broadcast::Sender<LinkEvent>>,
+    queue: VecDeque<LinkEvent>,
+    /// A thread is sending the queue, and sends what is added meanwhile.
+    is_flushing: bool,
+    /// No event follows those in the queue.
+    is_over: bool,
 }
 
 impl Feed {
-    /// What happens from now on.
+    /// Returns a receiver of the events from now on.
     pub(crate) fn subscribe(&self) -> broadcast::Receiver<LinkEvent> {
         let mut state = self.lock();
-        if let State::Idle = *state {
-            *state = State::Open(broadcast::Sender::new(EVENTS));
+        if state.is_over && state.events.is_none() {
+            return broadcast::Sender::new(1).subscribe();
         }
-        match &*state {
-            State::Open(events) => events.subscribe(),
-            State::Idle | State::Over => broadcast::Sender::new(1).subscribe(),
+        state.events.get_or_insert_with(|| broadcast::Sender::new(EVENTS)).subscribe()
+    }
+
+    /// Queues an event for [`flush`](Self::flush). Wakes nobody.
+    pub(crate) fn push(&self, event: LinkEvent) {
+        let mut state = self.lock();
+        if state.events.is_some() {
+            state.queue.push_back(event);
         }
     }
 
-    pub(crate) fn tell(&self, event: LinkEvent) {
-        if let State::Open(events) = &*self.lock() {
-            // Nobody need listen.
-            drop(events.send(event));
+    /// Sends the queued events in their order. Called without the lock of the session.
+    pub(crate) fn flush(&self) {
+        if self.lock().is_flushing {
+            return;
+        }
+        while let Some((events, event)) = self.next() {
+            // Fails without listeners. A listener may be a task of an executor that panics.
+            if caught(|| events.send(event).is_ok()).is_err() {
+                tracing::error!("panic while a task was woken");
+            }
         }
     }
 
-    /// Every listener hears what was told, and then that it was all.
+    /// Ends the feed: every listener gets what is queued, then the end.
     pub(crate) fn end(&self) {
-        *self.lock() = State::Over;
+        self.lock().is_over = true;
+        self.flush();
+    }
+
+    /// The next event to be sent, or `None` after the last.
+    fn next(&self) -> Option<(broadcast::Sender<LinkEvent>, LinkEvent)> {
+        let mut state = self.lock();
+        let next = state.events.clone().zip(state.queue.pop_front());
+        state.is_flushing = next.is_some();
+        let ended = if next.is_none() && state.is_over { state.events.take() } else { None };
+        drop(state);
+        // Dropping the last sender wakes the listeners.
+        drop(ended);
+        next
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

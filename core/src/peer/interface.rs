@@ -20,6 +20,19 @@ pub struct Member {
     pub args: &'static [&'static str],
     /// What a second call with the same arguments does.
     pub repeat: Repeat,
+    /// How long a call may run.
+    pub lifetime: Lifetime,
+}
+
+/// How long a call may run when its caller is gone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Lifetime {
+    /// As long as the session: a call that is still running when the session ends is aborted, and so
+    /// is one whose caller stops waiting for it.
+    #[default]
+    Session,
+    /// To its end, whatever becomes of the session and of the caller: `#[rpc(detached)]`.
+    Detached,
 }
 
 /// What becomes of a call whose outcome was lost with a process.

@@ -48,7 +48,7 @@ pub use durability::{Begun, CallId, CallLog, Durability, call_id};
 pub use error::{CallError, CodecError, ErrorCase, Never, RemoteError, RpcError, SessionError, Thrown};
 pub use func::Func;
 pub use guard::{Attenuate, Revoke};
-pub use interface::{Interface, Member, MemberKind, Repeat};
+pub use interface::{Interface, Lifetime, Member, MemberKind, Repeat};
 pub use kept::{KEPT_MAX, KEPT_NAME_BYTES_MAX, KeepError};
 pub use map::Mapped;
 pub use memory::{MemoryBudget, MemoryShare};

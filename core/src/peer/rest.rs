@@ -40,6 +40,41 @@ impl Rest {
             && self.unused.is_empty()
             && self.lists.is_empty()
     }
+
+    /// Takes out those whose receiver is gone. Dropping them may run the code of an executor.
+    fn take_abandoned(&mut self) -> Vec<oneshot::Sender<()>> {
+        let Self { answered, quiet, earlier, unused, lists: _ } = self;
+        let mut abandoned = Vec::new();
+        for waiters in [answered, quiet, unused] {
+            abandoned.extend(waiters.extract_if(.., |waiter| waiter.is_closed()));
+        }
+        abandoned.extend(earlier.extract_if(.., |(_, waiter)| waiter.is_closed()).map(|(_, waiter)| waiter));
+        abandoned
+    }
+}
+
+/// A wait for a session to come to rest. Dropping it early gives back what it takes.
+struct Waiting<'a> {
+    shared: &'a Shared,
+    receiver: oneshot::Receiver<()>,
+}
+
+impl Waiting<'_> {
+    async fn end(mut self) {
+        // The sender is dropped, never used.
+        let _ = (&mut self.receiver).await;
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if self.receiver.is_terminated() {
+            return;
+        }
+        self.receiver.close();
+        let abandoned = self.shared.lock().rest.take_abandoned();
+        drop(abandoned);
+    }
 }
 
 /// Those whose wait is over. Dropped without the lock, because that wakes them.
@@ -99,15 +134,14 @@ impl Shared {
     /// Waits until the calls of the peer's that run now have ended, however many begin meanwhile.
     /// Cancel-safe.
     pub(crate) async fn until_earlier_done(&self) {
-        let receiver = {
+        let waiting = {
             let mut state = self.lock();
             let Some(newest) = state.running.iter().map(|(id, _)| id).max() else { return };
             let (sender, receiver) = oneshot::channel();
             state.rest.earlier.push((newest, sender));
-            receiver
+            Waiting { shared: self, receiver }
         };
-        // The sender is dropped, never used.
-        let _ = receiver.await;
+        waiting.end().await;
     }
 
     /// Waits until the application holds no reference to anything of the peer's, waits for no result
@@ -134,17 +168,16 @@ impl Shared {
         is_so: impl FnOnce(&State) -> bool,
         waiters: impl FnOnce(&mut Rest) -> &mut Vec<oneshot::Sender<()>>,
     ) {
-        let receiver = {
+        let waiting = {
             let mut state = self.lock();
             if is_so(&state) {
                 return;
             }
             let (sender, receiver) = oneshot::channel();
             waiters(&mut state.rest).push(sender);
-            receiver
+            Waiting { shared: self, receiver }
         };
-        // The sender is dropped, never used.
-        let _ = receiver.await;
+        waiting.end().await;
     }
 
     /// Streams count where nothing can be sent once the answers are.

@@ -18,7 +18,7 @@ use crate::error::ErrorCode;
 use crate::peer::recipe::{DEPTH_MAX, Restorable, StoredRecipe};
 use crate::peer::reference::Reference;
 use crate::peer::runtime;
-use crate::peer::stub::Stub;
+use crate::peer::stub::{Starting, Stub};
 use crate::peer::unwind::{caught, drop_quietly};
 use crate::peer::wait::Broken;
 use crate::value::{self, Cap, Payload};
@@ -280,8 +280,15 @@ impl Restorers {
     /// Makes an object again, for somebody who may have it. It begins at once, needs a Tokio
     /// runtime, and calls made meanwhile wait for it; if it fails, they do, with the code.
     pub fn restore(self: &Arc<Self>, ctx: &RestoreCtx, recipe: &StoredRecipe) -> Stub {
+        let (stub, starting) = self.prepare(ctx, recipe);
+        starting.start();
+        stub
+    }
+
+    /// Prepares to make an object again. Restorers run when the second of the two is started.
+    pub(crate) fn prepare(self: &Arc<Self>, ctx: &RestoreCtx, recipe: &StoredRecipe) -> (Stub, Starting) {
         let (all, ctx, recipe) = (Arc::clone(self), ctx.clone(), recipe.clone());
-        Stub::promised(Box::pin(async move {
+        Stub::promised_later(Box::pin(async move {
             let made = all.make_stored(&ctx, &recipe, 0).await;
             made.map(|stub| Payload::capability(stub.into_cap())).map_err(|unmade| unmade.payload())
         }))

@@ -22,6 +22,7 @@ use crate::peer::stage::Job;
 use crate::peer::stub::Stub;
 use crate::peer::unwind::drop_quietly;
 use crate::session::{Recipe, Ref, Session};
+use crate::value::Payload;
 
 /// What was restored of a session, and is made again as it is needed.
 #[derive(Default)]
@@ -33,6 +34,7 @@ pub(crate) struct Revival {
 struct Sleeper {
     /// All that stands for it in the session.
     targets: Vec<TargetId>,
+    /// With one hold for each reference among its parameters, until it is made.
     recipe: Recipe,
     /// Those that it is made of.
     parts: Vec<usize>,
@@ -42,7 +44,72 @@ struct Sleeper {
 enum Progress {
     Asleep,
     Making { calls: Vec<deliver::Call>, waiters: Vec<oneshot::Sender<()>> },
-    Done(Entry),
+    Done,
+}
+
+impl Sleeper {
+    /// One that needs nothing any more.
+    fn done() -> Self {
+        let recipe = Recipe { restorer: String::new(), version: 0, params: Payload::default() };
+        Self { targets: Vec::new(), recipe, parts: Vec::new(), progress: Progress::Done }
+    }
+}
+
+impl State {
+    /// Adds a call to those that wait for a restored object.
+    pub(crate) fn await_object(&mut self, at: usize, call: deliver::Call) -> Option<Job> {
+        self.wake_sleeper(at);
+        match self.revival.sleepers.get_mut(at).map(|sleeper| &mut sleeper.progress) {
+            Some(Progress::Making { calls, .. }) => {
+                calls.push(call);
+                None
+            }
+            // The object is gone, and its target with it.
+            _ => Some(Job::Deliver(deliver::Call { entry: None, ..call })),
+        }
+    }
+
+    /// Forgets a target of an object that has not been made. After the last one it never will be.
+    pub(crate) fn forget_sleeper(&mut self, at: usize, target: TargetId) {
+        let Some(sleeper) = self.revival.sleepers.get_mut(at) else { return };
+        sleeper.targets.retain(|&other| other != target);
+        if sleeper.targets.is_empty() && matches!(sleeper.progress, Progress::Asleep) {
+            let sleeper = std::mem::replace(sleeper, Sleeper::done());
+            sleeper.recipe.params.into_refs().into_iter().for_each(|of| self.endpoint.session.release(of));
+        }
+    }
+
+    /// Has an object made, unless that was done before.
+    fn wake_sleeper(&mut self, at: usize) {
+        let Some(sleeper) = self.revival.sleepers.get_mut(at) else { return };
+        if let Progress::Asleep = sleeper.progress {
+            sleeper.progress = Progress::Making { calls: Vec::new(), waiters: Vec::new() };
+            self.deferred.push(Job::Make(at));
+        }
+    }
+}
+
+/// An object that is being made. However that ends, the calls that wait for it are delivered.
+struct Making {
+    shared: Arc<Shared>,
+    at: usize,
+    is_over: bool,
+}
+
+impl Making {
+    async fn run(mut self) {
+        let made = self.shared.make(self.at).await;
+        self.is_over = true;
+        self.shared.made(self.at, made);
+    }
+}
+
+impl Drop for Making {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.shared.made(self.at, Err(Unmade(ErrorCode::RestoreFailed)));
+        }
+    }
 }
 
 /// What a target is before anything is made.
@@ -145,11 +212,16 @@ impl Shared {
         {
             let mut state = shared.lock();
             entries.into_iter().for_each(|(target, entry)| state.targets.insert(target, entry));
-            state.revival = Revival { sleepers };
-            for at in eager {
-                shared.wake_sleeper(&mut state, at);
+            // An object can be made after the peer has given it back: a call on it may be under way.
+            for sleeper in &sleepers {
+                sleeper.recipe.params.refs().iter().for_each(|&of| state.endpoint.session.retain(of));
             }
+            state.revival = Revival { sleepers };
+            eager.iter().for_each(|&at| state.wake_sleeper(at));
+            // They are started here: the session may have more to do, which waits for its driver.
+            state.deferred.clear();
         }
+        eager.iter().for_each(|&at| shared.start_making(at));
         shared
     }
 
@@ -157,7 +229,8 @@ impl Shared {
     pub(crate) fn between_inputs<T>(self: &Arc<Self>, look: impl FnOnce(&mut Endpoint) -> T) -> T {
         let mut state = self.lock();
         // Whoever carries out outputs comes to these before any later ones.
-        let jobs = state.stage(self);
+        let mut jobs = state.stage(self);
+        jobs.append(&mut state.deferred);
         state.deferred = jobs;
         let seen = look(&mut state.endpoint);
         drop(state);
@@ -165,40 +238,11 @@ impl Shared {
         seen
     }
 
-    /// A call on an object that was not there when it was taken from the session.
-    pub(crate) fn deliver_later(self: &Arc<Self>, at: usize, mut call: deliver::Call) {
-        let mut state = self.lock();
-        self.wake_sleeper(&mut state, at);
-        match state.revival.sleepers.get_mut(at).map(|sleeper| &mut sleeper.progress) {
-            Some(Progress::Making { calls, .. }) => calls.push(call),
-            Some(Progress::Done(entry)) => {
-                call.entry = Some(entry.clone());
-                // Behind those that waited.
-                state.deferred.push(Job::Deliver(call));
-            }
-            Some(Progress::Asleep) | None => {
-                drop(state);
-                drop(call);
-            }
-        }
-    }
-
-    fn wake_sleeper(self: &Arc<Self>, state: &mut State, at: usize) {
-        let Some(sleeper) = state.revival.sleepers.get_mut(at) else { return };
-        if !matches!(sleeper.progress, Progress::Asleep) {
-            return;
-        }
-        sleeper.progress = Progress::Making { calls: Vec::new(), waiters: Vec::new() };
-        let shared = Arc::clone(self);
-        let began = runtime::spawn(async move {
-            let made = shared.make(at).await;
-            shared.made(at, made);
-        });
-        if began.is_none()
-            && let Some(sleeper) = state.revival.sleepers.get_mut(at)
-        {
+    /// Makes a restored object in a task of its own.
+    pub(crate) fn start_making(self: &Arc<Self>, at: usize) {
+        let making = Making { shared: Arc::clone(self), at, is_over: false };
+        if runtime::spawn(making.run()).is_none() {
             tracing::error!("objects cannot be made again without an async runtime");
-            sleeper.progress = Progress::Done(Entry::Lost(Box::new(Unmade(ErrorCode::RestoreFailed))));
         }
     }
 
@@ -211,32 +255,28 @@ impl Shared {
                 let _ = made.await;
             }
         }
-        let (recipe, params) = {
+        let ((restorer, version), params) = {
             let mut state = self.lock();
-            // The references of a recipe are held for as long as one of its targets is.
-            let sleeper = state.revival.sleepers.get(at).ok_or_else(gone)?;
-            let mut recipes = sleeper.targets.iter().filter_map(|&target| state.endpoint.session.recipe(target));
-            let recipe = recipes.next().cloned().ok_or_else(gone)?;
-            recipe.params.refs().iter().for_each(|&of| state.endpoint.session.retain(of));
-            let params = state.lift(self, recipe.params.clone());
-            (recipe, params)
+            // Its holds on the references among the parameters become those of what is lifted.
+            let sleeper = state.revival.sleepers.get_mut(at).ok_or_else(gone)?;
+            let recipe = std::mem::replace(&mut sleeper.recipe, Sleeper::done().recipe);
+            let Recipe { restorer, version, params } = recipe;
+            ((restorer, version), state.lift(self, params))
         };
         let Some(Durability { ctx, restorers, .. }) = self.options().durability.as_deref() else { return Err(gone()) };
-        restorers.make(ctx.clone(), &recipe.restorer, recipe.version, params).await
+        restorers.make(ctx.clone(), &restorer, version, params).await
     }
 
     /// Ends when an object has been made, or could not be; `None` if that is so.
     fn until_made(self: &Arc<Self>, at: usize) -> Option<oneshot::Receiver<()>> {
         let mut state = self.lock();
-        self.wake_sleeper(&mut state, at);
-        match state.revival.sleepers.get_mut(at).map(|sleeper| &mut sleeper.progress) {
-            Some(Progress::Making { waiters, .. }) => {
-                let (sender, receiver) = oneshot::channel();
-                waiters.push(sender);
-                Some(receiver)
-            }
-            _ => None,
-        }
+        state.wake_sleeper(at);
+        let sleeper = state.revival.sleepers.get_mut(at)?;
+        let Progress::Making { waiters, .. } = &mut sleeper.progress else { return None };
+        let (sender, receiver) = oneshot::channel();
+        waiters.push(sender);
+        self.go_on(state);
+        Some(receiver)
     }
 
     fn made(self: &Arc<Self>, at: usize, made: Result<Stub, Unmade>) {
@@ -249,25 +289,24 @@ impl Shared {
             drop(state);
             return drop_quietly(entry);
         };
-        let progress = std::mem::replace(&mut sleeper.progress, Progress::Done(entry.clone()));
-        let targets = sleeper.targets.clone();
+        // From here on only the targets hold the object, so that it goes with the last of them.
+        let Sleeper { targets, progress, recipe, .. } = std::mem::replace(sleeper, Sleeper::done());
+        recipe.params.into_refs().into_iter().for_each(|of| state.endpoint.session.release(of));
         for target in targets {
             if let Some(dormant @ Entry::Dormant(_)) = state.targets.get_mut(target) {
                 *dormant = entry.clone();
                 self.renew_recipe(&mut state, target, &entry);
             }
         }
-        let waiters = match progress {
-            Progress::Making { calls, waiters } => {
-                let jobs =
-                    calls.into_iter().map(|call| Job::Deliver(deliver::Call { entry: Some(entry.clone()), ..call }));
-                state.deferred.extend(jobs);
-                waiters
-            }
-            Progress::Asleep | Progress::Done(_) => Vec::new(),
-        };
+        let mut waiters = Vec::new();
+        if let Progress::Making { calls, waiters: waiting } = progress {
+            let jobs = calls.into_iter().map(|call| Job::Deliver(deliver::Call { entry: Some(entry.clone()), ..call }));
+            state.deferred.extend(jobs);
+            waiters = waiting;
+        }
         self.pump(state);
         drop(waiters);
+        drop_quietly(entry);
     }
 
     /// The recipe of an object that was made again is the one it has now.

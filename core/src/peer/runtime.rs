@@ -92,6 +92,12 @@ pub(crate) async fn yield_once() {
     .await;
 }
 
+/// Counts a step that was ready against what Tokio lets a task do in a row. Pending, and woken at
+/// once, when other tasks have to have their turn.
+pub(crate) fn poll_turn(cx: &mut Context<'_>) -> Poll<()> {
+    tokio::task::coop::poll_proceed(cx).map(|turn| turn.made_progress())
+}
+
 /// What `future` gives, or `None` when it takes longer than `limit`. As cancel-safe as `future`.
 pub(crate) async fn within<F: Future + Unpin>(limit: Duration, mut future: F) -> Option<F::Output> {
     // Most writes end at their first poll; those need no timer, nor room for one.

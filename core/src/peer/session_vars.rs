@@ -5,7 +5,7 @@ use std::future::ready;
 use std::sync::Arc;
 
 use crate::peer::error::Never;
-use crate::peer::interface::{Member, MemberKind, Repeat};
+use crate::peer::interface::{Lifetime, Member, MemberKind, Repeat};
 use crate::peer::object::{Answer, Args, Object, Reply, error_payload, rejection, reply};
 use crate::peer::restorers::Unmade;
 use crate::peer::stub::Stub;
@@ -25,7 +25,7 @@ impl Vars {
 struct SessionVars(Vars);
 
 const fn method(name: &'static str, args: &'static [&'static str]) -> Member {
-    Member { name, kind: MemberKind::Method, args, repeat: Repeat::Idempotent }
+    Member { name, kind: MemberKind::Method, args, repeat: Repeat::Idempotent, lifetime: Lifetime::Session }
 }
 
 impl Object for SessionVars {

@@ -77,7 +77,8 @@ pub(crate) struct State {
     pub(crate) endpoint: Endpoint,
     pub(crate) targets: Table<TargetId, Entry>,
     /// Deliveries that did not end at their first poll. Whoever removes one settles it. The
-    /// task is missing for the instant between its start and its entry.
+    /// task is missing where it is not to be aborted: a detached method has none, others for the
+    /// instant between start and entry.
     pub(crate) running: Table<PromiseId, Option<Task>>,
     pub(crate) closed: Option<Closed>,
     pub(crate) waiters: Table<WaitId, Waiter>,
@@ -193,7 +194,8 @@ impl Shared {
             private,
         });
         // It was never kept as it is.
-        shared.tell_change(&shared.lock());
+        let is_due = shared.is_change_due(&shared.lock());
+        shared.tell_change(is_due);
         shared
     }
 
@@ -206,11 +208,15 @@ impl Shared {
         &self.options
     }
 
-    /// Tells what has happened to the link. Called under the lock, so that events keep their order.
-    fn tell(&self, state: &mut State) {
+    /// Queues what has happened to the link, and returns whether anything has. Called under the lock, so that events keep their order;
+    /// [`Feed::flush`] is called without it, because that wakes listeners.
+    fn tell(&self, state: &mut State) -> bool {
+        let mut is_news = false;
         while let Some(event) = state.endpoint.poll_event() {
-            self.feed.tell(event);
+            self.feed.push(event);
+            is_news = true;
         }
+        is_news
     }
 
     /// What happens to the link from now on, to the end of the session.
@@ -241,9 +247,13 @@ impl Shared {
         let mut state = self.lock();
         let attached = attach(&mut state.endpoint, now)?;
         self.turn.store(attached.attachment.0, Ordering::SeqCst);
-        self.tell(&mut state);
-        self.tell_change(&state);
+        let is_news = self.tell(&mut state);
+        let is_due = self.is_change_due(&state);
         drop(state);
+        if is_news {
+            self.feed.flush();
+        }
+        self.tell_change(is_due);
         // The driver before has to see it, and the one to come has what waits to be sent.
         self.wake.notify_waiters();
         self.wake.notify_one();
@@ -399,7 +409,7 @@ impl Shared {
             return self.pump(state);
         }
         state.endpoint.mark_changed();
-        self.tell_change(&state);
+        let is_due = self.is_change_due(&state);
         let is_wanted = state.has_to_send()
             || state.endpoint.session.has_output()
             || state.endpoint.session.is_closed()
@@ -407,6 +417,7 @@ impl Shared {
         // Without a transport there is no driver to look.
         let told = self.at_rest(&mut state);
         drop(state);
+        self.tell_change(is_due);
         if let Some(told) = told {
             told.tell();
         }
@@ -415,10 +426,16 @@ impl Shared {
         }
     }
 
-    /// Tells whoever keeps the session, if somebody does, that it is not kept as it is. Not for a turn
-    /// of the driver by itself: a checkpoint that has to wait would be tried again for the look at it.
-    fn tell_change(&self, state: &State) {
-        if self.options.durability.is_some() && state.endpoint.is_checkpoint_due() {
+    /// Whether the stored state of a durable session is out of date.
+    fn is_change_due(&self, state: &State) -> bool {
+        self.options.durability.is_some() && state.endpoint.is_checkpoint_due()
+    }
+
+    /// Tells the task that keeps the session that its stored state is out of date. Not for a turn of
+    /// the driver by itself: a checkpoint that has to wait would be tried again for the look at it.
+    /// Called without the lock, because it wakes that task.
+    fn tell_change(&self, is_due: bool) {
+        if is_due {
             self.changed.notify_one();
         }
     }
@@ -431,11 +448,12 @@ impl Shared {
     }
 
     /// As [`pump`](Self::pump), after something that may have concerned the link alone.
-    fn go_on<'a>(self: &'a Arc<Self>, state: MutexGuard<'a, State>) {
-        self.tell_change(&state);
+    pub(crate) fn go_on<'a>(self: &'a Arc<Self>, state: MutexGuard<'a, State>) {
+        let is_due = self.is_change_due(&state);
         if self.carry_out(state) {
             self.wake.notify_one();
         }
+        self.tell_change(is_due);
     }
 
     /// As [`go_on`](Self::go_on), for the driver itself: whether there is something to send.
@@ -462,11 +480,15 @@ impl Shared {
         self.report_memory(&mut state);
         let to_send = state.has_to_send();
         let told = self.at_rest(&mut state);
-        self.tell(&mut state);
-        if state.endpoint.asks() {
+        let is_news = self.tell(&mut state);
+        let asks = state.endpoint.asks();
+        drop(state);
+        if is_news {
+            self.feed.flush();
+        }
+        if asks {
             self.asked.notify_one();
         }
-        drop(state);
         if let Some(told) = told {
             told.tell();
         }
@@ -487,6 +509,8 @@ impl Shared {
             Job::Discard(ending) => drop(ending),
             Job::Drop(entry) => self.drop_entry(entry),
             Job::Cancel(call) => deliver::cancel(self, call),
+            Job::Make(at) => self.start_making(at),
+            Job::Warn(warning) => warning.log(),
             Job::Close(closed, leftovers) => self.end(closed, *leftovers),
         });
         if ran.is_err() {
@@ -511,6 +535,9 @@ impl Shared {
     }
 
     fn end(&self, closed: Closed, leftovers: Leftovers) {
+        for (_, task) in leftovers.running.iter() {
+            task.iter().for_each(Task::abort);
+        }
         for waiter in leftovers.waiters {
             match waiter {
                 Waiter::Task(Some(waker)) => wake(waker),

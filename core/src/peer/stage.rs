@@ -8,7 +8,9 @@ use crate::peer::again::Origin;
 use crate::peer::deliver;
 use crate::peer::durability::CallId;
 use crate::peer::local::{Body, Local};
+use crate::peer::recipe::{NotDurable, Recipe};
 use crate::peer::revival::Revival;
+use crate::peer::runtime::Task;
 use crate::peer::shared::{Entry, Shared, State};
 use crate::peer::stream::{Chunk, Pipe, Pumping, Readable, Use, Writable};
 use crate::peer::wait::{Ending, Waiter};
@@ -24,11 +26,30 @@ pub(crate) enum Job {
     Discard(Ending),
     Drop(Option<Entry>),
     Cancel(PromiseId),
+    /// Makes a restored object.
+    Make(usize),
+    /// Logs something that was found while the state was locked.
+    Warn(Warning),
     Close(Closed, Box<Leftovers>),
+}
+
+/// What is logged once the state is unlocked: a log subscriber is code of the application's.
+pub(crate) enum Warning {
+    NotDurable { recipe: Recipe, why: NotDurable },
+}
+
+impl Warning {
+    pub(crate) fn log(self) {
+        match self {
+            Self::NotDurable { recipe, why } => tracing::warn!(?recipe, %why, "an object cannot be made again"),
+        }
+    }
 }
 
 /// What ends with a session.
 pub(crate) struct Leftovers {
+    /// Calls that have not returned. Their results go nowhere, so they are aborted.
+    pub(crate) running: Table<PromiseId, Option<Task>>,
     pub(crate) targets: Table<TargetId, Entry>,
     pub(crate) waiters: Vec<Waiter>,
     pub(crate) revival: Revival,
@@ -59,18 +80,23 @@ impl State {
 
     fn job(&mut self, shared: &Arc<Shared>, output: Output) -> Option<Job> {
         Some(match output {
-            Output::Deliver(delivery) => Job::Deliver(deliver::Call {
-                entry: self.targets.get(delivery.target).cloned(),
-                call: delivery.call,
-                target: delivery.target,
-                origin: shared
-                    .options()
-                    .durability
-                    .as_deref()
-                    .map(|durability| Origin { name: CallId::new(durability, delivery.id), again: delivery.again }),
-                path: delivery.path,
-                args: delivery.args.map(|args| self.lift(shared, args)),
-            }),
+            Output::Deliver(delivery) => {
+                let durability = shared.options().durability.as_deref();
+                let call = deliver::Call {
+                    entry: self.targets.get(delivery.target).cloned(),
+                    call: delivery.call,
+                    target: delivery.target,
+                    origin: durability
+                        .map(|durability| Origin { name: CallId::new(durability, delivery.id), again: delivery.again }),
+                    path: delivery.path,
+                    args: delivery.args.map(|args| self.lift(shared, args)),
+                };
+                match call.entry {
+                    // Delivered, in its order, when the object has been made.
+                    Some(Entry::Dormant(at)) => return self.await_object(at, call),
+                    _ => Job::Deliver(call),
+                }
+            }
             Output::Settled { wait, outcome } => {
                 let ending = self.ending(shared, outcome);
                 return self.end_wait(wait, ending);
@@ -90,9 +116,8 @@ impl State {
             Output::Cancel(call) => Job::Cancel(call),
             Output::Closed(closed) => {
                 self.closed = Some(closed.clone());
-                // Calls that still run go on, as with other peers; their results go nowhere.
-                self.running = Table::default();
                 let leftovers = Box::new(Leftovers {
+                    running: std::mem::take(&mut self.running),
                     targets: std::mem::take(&mut self.targets),
                     waiters: self.take_waiting(),
                     revival: std::mem::take(&mut self.revival),
@@ -124,10 +149,12 @@ impl State {
 
     fn drop_target(&mut self, target: TargetId) -> Option<Entry> {
         let entry = self.targets.remove(target);
-        if let Some(Entry::Local(local)) = &entry
-            && self.durable.get(&local.address()) == Some(&target)
-        {
-            self.durable.remove(&local.address());
+        match &entry {
+            Some(Entry::Local(local)) if self.durable.get(&local.address()) == Some(&target) => {
+                self.durable.remove(&local.address());
+            }
+            Some(Entry::Dormant(at)) => self.forget_sleeper(*at, target),
+            _ => {}
         }
         entry
     }

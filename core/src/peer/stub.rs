@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::id::ImportId;
+use crate::id::{ImportId, PromiseId};
 use crate::peer::deliver;
 use crate::peer::error::{CallError, CodecError, Never, SessionError};
 use crate::peer::interface::Repeat;
@@ -240,10 +240,18 @@ impl Stub {
 
     /// A result that `reply` will give.
     pub(crate) fn promised(reply: Reply) -> Self {
+        let (stub, starting) = Self::promised_later(reply);
+        starting.start();
+        stub
+    }
+
+    /// A result that `reply` will give once it is started.
+    pub(crate) fn promised_later(reply: Reply) -> (Self, Starting) {
         let shared = Shared::private(None);
         let promise = shared.new_promise();
-        deliver::run(&shared, promise, reply);
-        Self::from_remote(Remote { shared, of: Ref::Promise(promise), kind: Kind::Result })
+        let stub =
+            Self::from_remote(Remote { shared: Arc::clone(&shared), of: Ref::Promise(promise), kind: Kind::Result });
+        (stub, Starting { shared, promise, reply })
     }
 
     pub(crate) fn from_cap(cap: &Cap) -> Self {
@@ -370,6 +378,20 @@ impl Stub {
             Inner::Placeholder(_) => Err(record::misused()),
             Inner::Broken(broken) => Err(broken.clone()),
         }
+    }
+}
+
+/// The future behind a promise of ours, before its first poll.
+pub(crate) struct Starting {
+    shared: Arc<Shared>,
+    promise: PromiseId,
+    reply: Reply,
+}
+
+impl Starting {
+    /// Polls the future for the first time, which runs code of the application.
+    pub(crate) fn start(self) {
+        deliver::run(&self.shared, self.promise, self.reply);
     }
 }
 

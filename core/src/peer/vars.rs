@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use crate::error::ErrorCode;
 use crate::peer::recipe::{NotDurable, StoredRecipe};
 use crate::peer::restorers::{RestoreCtx, Restorers};
-use crate::peer::stub::Stub;
+use crate::peer::stub::{Starting, Stub};
 use crate::value::{self, Cap, DecodeError, EncodeError, Payload, Value};
 
 /// Variables of a session.
@@ -43,8 +43,20 @@ pub const BYTES_MAX: usize = 256 << 10;
 ///
 /// At most 1,000 variables of 256 KiB together; names of at most 256 characters, none of them a
 /// control character; arrays of at most 1,000 elements, objects of at most 100 keys.
-#[derive(Clone, Default)]
-pub struct Vars(Arc<Inner>);
+#[derive(Clone)]
+pub struct Vars(Handle);
+
+#[derive(Clone)]
+enum Handle {
+    Strong(Arc<Inner>),
+    Weak(Weak<Inner>),
+}
+
+impl Default for Vars {
+    fn default() -> Self {
+        Self(Handle::Strong(Arc::default()))
+    }
+}
 
 #[derive(Default)]
 struct Inner {
@@ -116,8 +128,9 @@ impl Vars {
         let (text, refs) = value.into_parts();
         let recipes = refs.iter().map(|cap| Stub::from_cap(cap).stored_recipe());
         let recipes = recipes.collect::<Result<_, _>>().map_err(VarError::NotDurable)?;
-        let before = self.lock().put(name, Variable { text: text.into(), recipes, refs: Refs::Here(refs) })?;
-        self.0.changed.notify_one();
+        let inner = self.inner();
+        let before = inner.lock().put(name, Variable { text: text.into(), recipes, refs: Refs::Here(refs) })?;
+        inner.changed.notify_one();
         // What it held may be the last of something.
         drop(before);
         Ok(())
@@ -137,34 +150,37 @@ impl Vars {
 
     /// Whether there is a variable of this name.
     pub fn has(&self, name: &str) -> bool {
-        self.lock().by_name.contains_key(name)
+        self.inner().lock().by_name.contains_key(name)
     }
 
     /// Removes a variable; says whether there was one.
     pub fn delete(&self, name: &str) -> bool {
-        let before = self.lock().take(name);
+        let inner = self.inner();
+        let before = inner.lock().take(name);
         if before.is_some() {
-            self.0.changed.notify_one();
+            inner.changed.notify_one();
         }
         before.is_some()
     }
 
     /// The names of all variables, in order.
     pub fn names(&self) -> Vec<String> {
-        self.lock().by_name.keys().cloned().collect()
+        self.inner().lock().by_name.keys().cloned().collect()
     }
 
     /// Removes all variables.
     pub fn clear(&self) {
-        let before = std::mem::take(&mut *self.lock());
+        let inner = self.inner();
+        let before = std::mem::take(&mut *inner.lock());
         if !before.by_name.is_empty() {
-            self.0.changed.notify_one();
+            inner.changed.notify_one();
         }
     }
 
     /// The variables as data, for another process. Equal variables give equal data.
     pub fn stored(&self) -> StoredVars {
-        let state = self.lock();
+        let inner = self.inner();
+        let state = inner.lock();
         let stored = state.by_name.iter().map(|(name, variable)| StoredVar {
             name: name.clone(),
             text: variable.text.clone(),
@@ -179,48 +195,92 @@ impl Vars {
     /// # Errors
     /// They are not such as can be set.
     pub fn restored(stored: StoredVars, restorers: &Arc<Restorers>, ctx: &RestoreCtx) -> Result<Self, VarError> {
+        Self::restored_for(stored, restorers, |_| ctx.clone())
+    }
+
+    /// Creates the variables that another process stored, for restorers that read them: `ctx` gets a
+    /// [weak](Self::weak) handle on the variables, to be part of what the peer is.
+    ///
+    /// # Errors
+    /// `stored` exceeds the limits of variables.
+    pub fn restored_for(
+        stored: StoredVars,
+        restorers: &Arc<Restorers>,
+        ctx: impl FnOnce(Self) -> RestoreCtx,
+    ) -> Result<Self, VarError> {
         let vars = Self::new();
+        let inner = vars.inner();
+        let ctx = ctx(vars.weak());
         for StoredVar { name, text, recipes } in stored.0 {
             check_name(&name)?;
             // Read once with something in place of what it refers to.
             let refs = recipes.iter().map(|_| Stub::settled(Ok(Payload::plain("null"))).into_cap()).collect();
             check_shape(&value::decode(payload_of(&text, refs)?).map_err(VarError::Decode)?)?;
             let refs = Refs::Restored(Arc::clone(restorers), ctx.clone());
-            vars.lock().put(&name, Variable { text, recipes, refs })?;
+            inner.lock().put(&name, Variable { text, recipes, refs })?;
         }
         Ok(vars)
     }
 
     /// Waits until a variable was changed, since this ended last. Cancel-safe.
     pub async fn changed(&self) {
-        self.0.changed.notified().await;
+        let inner = self.inner();
+        inner.changed.notified().await;
     }
 
     pub(crate) fn payload(&self, name: &str) -> Result<Option<Payload<Cap>>, VarError> {
-        let mut state = self.lock();
-        let Some(Variable { text, recipes, refs }) = state.by_name.get_mut(name) else { return Ok(None) };
-        if let Refs::Restored(restorers, ctx) = refs {
-            if recipes.iter().any(|recipe| !restorers.knows(recipe.restorer())) {
-                return Err(VarError::Lost(ErrorCode::RestorerUnknown));
-            }
-            let made = recipes.iter().map(|recipe| restorers.restore(ctx, recipe).into_cap());
-            *refs = Refs::Here(made.collect());
+        let inner = self.inner();
+        let mut state = inner.lock();
+        let Some(variable) = state.by_name.get_mut(name) else { return Ok(None) };
+        let Variable { text, recipes, refs } = variable;
+        let text = text.clone();
+        let (restorers, ctx) = match refs {
+            Refs::Here(caps) => return payload_of(&text, caps.clone()).map(Some),
+            Refs::Restored(restorers, ctx) => (restorers, ctx),
+        };
+        if recipes.iter().any(|recipe| !restorers.knows(recipe.restorer())) {
+            return Err(VarError::Lost(ErrorCode::RestorerUnknown));
         }
-        match refs {
-            Refs::Here(caps) => payload_of(text, caps.clone()).map(Some),
-            Refs::Restored(..) => Ok(None),
-        }
+        // Restorers run below, without the lock. The variable has their promises by then: a restorer
+        // that reads it gets what is being restored instead of restoring it once more.
+        let restoring = recipes.iter().map(|recipe| restorers.prepare(ctx, recipe));
+        let (stubs, restoring): (Vec<Stub>, Vec<_>) = restoring.unzip();
+        let caps: Vec<Cap> = stubs.into_iter().map(Stub::into_cap).collect();
+        let before = std::mem::replace(refs, Refs::Here(caps.clone()));
+        drop(state);
+        drop(before);
+        restoring.into_iter().for_each(Starting::start);
+        payload_of(&text, caps).map(Some)
     }
 
+    /// Creates a handle on the same variables that does not keep them. Once they are gone it reads as
+    /// no variables, and what is set through it is lost.
+    #[must_use]
+    pub fn weak(&self) -> Self {
+        Self(match &self.0 {
+            Handle::Strong(inner) => Handle::Weak(Arc::downgrade(inner)),
+            Handle::Weak(inner) => Handle::Weak(Weak::clone(inner)),
+        })
+    }
+
+    fn inner(&self) -> Arc<Inner> {
+        match &self.0 {
+            Handle::Strong(inner) => Arc::clone(inner),
+            Handle::Weak(inner) => inner.upgrade().unwrap_or_default(),
+        }
+    }
+}
+
+impl Inner {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// How many there are; what they hold is nobody's business.
 impl fmt::Debug for Vars {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Vars({})", self.lock().by_name.len())
+        write!(f, "Vars({})", self.inner().lock().by_name.len())
     }
 }
 

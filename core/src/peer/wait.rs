@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Waker};
 use crate::id::WaitId;
 use crate::peer::error::{CodecError, closed_payload};
 use crate::peer::object::{Answer, error_payload};
+use crate::peer::runtime;
 use crate::peer::shared::{self, Shared};
 use crate::peer::stream::Chunk;
 use crate::session::{Closed, ClosedBy};
@@ -69,7 +70,7 @@ pub(crate) struct Wait(State);
 #[derive(Debug)]
 enum State {
     Ready(Ending),
-    Pulled { shared: Arc<Shared>, wait: WaitId },
+    Pulled { shared: Arc<Shared>, wait: WaitId, has_waited: bool },
     Done,
 }
 
@@ -79,7 +80,7 @@ impl Wait {
     }
 
     pub(crate) fn pulled(shared: Arc<Shared>, wait: WaitId) -> Self {
-        Self(State::Pulled { shared, wait })
+        Self(State::Pulled { shared, wait, has_waited: false })
     }
 }
 
@@ -89,15 +90,21 @@ impl Future for Wait {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ending> {
         let ending = match std::mem::replace(&mut self.0, State::Done) {
             State::Ready(ending) => ending,
-            State::Pulled { shared, wait } => match shared.poll_ending(wait, cx) {
+            State::Pulled { shared, wait, has_waited } => match shared.poll_ending(wait, cx) {
+                Poll::Ready(ending) if has_waited => return Poll::Ready(ending),
                 Poll::Ready(ending) => ending,
                 Poll::Pending => {
-                    self.0 = State::Pulled { shared, wait };
+                    self.0 = State::Pulled { shared, wait, has_waited: true };
                     return Poll::Pending;
                 }
             },
             State::Done => return Poll::Pending,
         };
+        // A task that awaits nothing but calls that end at once would never let others run.
+        if runtime::poll_turn(cx).is_pending() {
+            self.0 = State::Ready(ending);
+            return Poll::Pending;
+        }
         Poll::Ready(ending)
     }
 }

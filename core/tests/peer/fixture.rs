@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use bowline_core::peer::testing::{Pair, pair};
 use bowline_core::peer::{
-    Args, CallError, Func, Member, MemberKind, Never, Object, Promise, Repeat, Reply, RpcError, Stub, reply,
+    Args, CallError, Func, Lifetime, Member, MemberKind, Never, Object, Promise, Repeat, Reply, RpcError, Stub, reply,
 };
 use bowline_core::session::Stats;
 use bowline_core::value::{ErrorValue, Object as Props, Value};
@@ -68,11 +68,11 @@ impl Seen {
 pub(crate) struct Api(pub(crate) Arc<Seen>);
 
 pub(crate) const fn method(name: &'static str) -> Member {
-    Member { name, kind: MemberKind::Method, args: &[], repeat: Repeat::Never }
+    Member { name, kind: MemberKind::Method, args: &[], repeat: Repeat::Never, lifetime: Lifetime::Session }
 }
 
 pub(crate) const fn property(name: &'static str) -> Member {
-    Member { name, kind: MemberKind::Property, args: &[], repeat: Repeat::Never }
+    Member { name, kind: MemberKind::Property, args: &[], repeat: Repeat::Never, lifetime: Lifetime::Session }
 }
 
 pub(crate) fn now<T: Serialize>(value: T) -> Option<Reply> {

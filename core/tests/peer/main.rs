@@ -7,6 +7,7 @@ mod calls; // calls, pipelining, errors, properties
 #[path = "../simulator/dice.rs"]
 mod dice; // numbers from a seed
 mod dropping; // release accounting, cancellation, lost sessions
+mod ending; // running calls of sessions that end
 mod errors; // errors on their way out: hooks, stacks, causes, aggregates
 mod failing; // panics and lost runtimes
 mod fixture; // the objects the others call
@@ -15,6 +16,7 @@ mod keeping; // when a session has to be kept again
 mod lines; // messages that share a text
 mod load; // many threads, many calls
 mod local; // references and promises without a connection
+mod locks; // wakers, logs and waits that look at a session
 mod maps; // map_each
 mod passing; // capabilities as arguments and results, proxies, attenuation
 mod recipes;

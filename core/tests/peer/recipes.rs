@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bowline_core::error::ErrorCode;
 use bowline_core::peer::{
-    Args, CallError, Member, MemberKind, Never, NotDurable, Object, Recipe, Repeat, Reply, RestoreCtx, RestoreError,
-    Restorer, Restorers, StoredRecipe, Stub, reply,
+    Args, CallError, Lifetime, Member, MemberKind, Never, NotDurable, Object, Recipe, Repeat, Reply, RestoreCtx,
+    RestoreError, Restorer, Restorers, StoredRecipe, Stub, reply,
 };
 use serde::{Deserialize, Serialize};
 
@@ -44,8 +44,20 @@ impl Object for Account {
 
     fn members(&self) -> &'static [Member] {
         const MEMBERS: &[Member] = &[
-            Member { name: "owner", kind: MemberKind::Method, args: &[], repeat: Repeat::Idempotent },
-            Member { name: "parent", kind: MemberKind::Method, args: &[], repeat: Repeat::Never },
+            Member {
+                name: "owner",
+                kind: MemberKind::Method,
+                args: &[],
+                repeat: Repeat::Idempotent,
+                lifetime: Lifetime::Session,
+            },
+            Member {
+                name: "parent",
+                kind: MemberKind::Method,
+                args: &[],
+                repeat: Repeat::Never,
+                lifetime: Lifetime::Session,
+            },
         ];
         MEMBERS
     }

@@ -10,8 +10,8 @@ use bowline_core::error::ErrorCode;
 use bowline_core::limits::Limits;
 use bowline_core::peer::testing::{End, EndReceiver, EndSender, link};
 use bowline_core::peer::{
-    Args, Begun, CallLog, Connection, Durability, Func, Member, MemberKind, Never, Object, Options, Receiving, Recipe,
-    Repeat, Reply, RestoreError, Restorer, Restorers, Sending, Stub, Transport, Vars, call_id,
+    Args, Begun, CallLog, Connection, Durability, Func, Lifetime, Member, MemberKind, Never, Object, Options,
+    Receiving, Recipe, Repeat, Reply, RestoreError, Restorer, Restorers, Sending, Stub, Transport, Vars, call_id,
 };
 use bowline_core::session::{Report, Revived, Session, Snapshot, Wanted};
 use bowline_core::value::Value;
@@ -33,7 +33,7 @@ struct World {
 struct Root(Arc<World>);
 
 const fn method(name: &'static str, repeat: Repeat) -> Member {
-    Member { name, kind: MemberKind::Method, args: &[], repeat }
+    Member { name, kind: MemberKind::Method, args: &[], repeat, lifetime: Lifetime::Session }
 }
 
 impl Object for Root {
@@ -478,4 +478,100 @@ async fn changes_are_told_and_nothing_is_kept_of_what_was_given_back() {
         value
     };
     assert_eq!(but_counters(after), but_counters(before));
+}
+
+/// Says when it is dropped.
+struct Tracked(Arc<()>);
+
+impl Object for Tracked {
+    fn interface(&self) -> &'static str {
+        "Tracked"
+    }
+
+    fn members(&self) -> &'static [Member] {
+        const MEMBERS: &[Member] = &[method("count", Repeat::Never)];
+        MEMBERS
+    }
+
+    fn call(self: Arc<Self>, _: &str, _: Args) -> Option<Reply> {
+        now(Arc::strong_count(&self.0))
+    }
+
+    fn get(self: Arc<Self>, _: &str) -> Option<Reply> {
+        None
+    }
+}
+
+async fn until_dropped(token: &Arc<()>) {
+    let dropped = async {
+        while Arc::strong_count(token) > 1 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), dropped).await.expect("the object is dropped");
+}
+
+#[tokio::test]
+async fn a_restored_object_is_dropped_when_it_is_given_back() {
+    let world = Arc::new(World::default());
+    let mut first = Life::first(&world);
+    first.ask(1, ACCOUNT).await;
+    first.ask(2, ACCOUNT).await;
+    let kept = first.keep().await;
+    drop(first);
+    let token = Arc::new(());
+    for eager in [false, true] {
+        let tracked = Arc::downgrade(&token);
+        let restorer = Restorer::new("account", 2, move |_, _: serde_json::Value| {
+            let tracked = Tracked(tracked.upgrade().unwrap());
+            async move { Ok(Stub::durable(tracked, Recipe::new("account", 2, &()))) }
+        });
+        let restorer = if eager { restorer.eager() } else { restorer };
+        let options = options_with(&world, Restorers::new().with(restorer));
+        let (mut next, _) = Life::next(&world, options, &kept, &[-1, -2], &[]);
+        let answer = next.ask(3, r#"["pipeline",-1,["count"],[]]"#).await;
+        assert!(answer.starts_with(r#"["resolve",3,"#), "{answer}");
+        next.say(r#"["release",-1,1]"#).await;
+        next.ask(4, r#"["pipeline",-2,["count"],[]]"#).await;
+        next.say(r#"["release",-2,1]"#).await;
+        until_dropped(&token).await;
+        drop(next);
+    }
+}
+
+#[tokio::test]
+async fn a_call_on_a_restored_object_that_is_given_back_at_once_is_answered() {
+    let world = Arc::new(World::default());
+    let mut first = Life::first(&world);
+    first.ask(1, ACCOUNT).await;
+    let kept = first.keep().await;
+    drop(first);
+    let (mut next, _) = Life::next(&world, options(&world), &kept, &[-1], &[]);
+    next.say(r#"["push",["pipeline",-1,["owner"],[]]]"#).await;
+    next.say(r#"["pull",2]"#).await;
+    next.say(r#"["release",-1,1]"#).await;
+    assert_eq!(next.hear().await, r#"["resolve",2,"ann"]"#);
+}
+
+#[tokio::test]
+async fn calls_on_an_object_whose_runtime_ends_while_it_is_made_are_answered() {
+    let world = Arc::new(World::default());
+    let mut first = Life::first(&world);
+    first.ask(1, ACCOUNT).await;
+    let kept = first.keep().await;
+    drop(first);
+    let panics = Restorer::new("account", 2, |_, _: serde_json::Value| async {
+        struct Bomb;
+        impl Drop for Bomb {
+            fn drop(&mut self) {
+                panic!("dropped");
+            }
+        }
+        let _bomb = Bomb;
+        std::future::pending::<Result<Stub, RestoreError>>().await
+    });
+    let restorers = Restorers::new().with(panics).patience(Duration::from_millis(10));
+    let (mut next, _) = Life::next(&world, options_with(&world, restorers), &kept, &[-1], &[]);
+    let answer = next.ask(2, r#"["pipeline",-1,["owner"],[]]"#).await;
+    assert!(answer.ends_with(r#"{"code":"RESTORE_FAILED"}]]"#), "{answer}");
 }

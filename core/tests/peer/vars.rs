@@ -6,7 +6,9 @@ use std::sync::atomic::Ordering;
 
 use bowline_core::error::ErrorCode;
 use bowline_core::peer::testing::pair;
-use bowline_core::peer::{CallError, Func, Never, Restorers, StoredVars, Stub, VarError, Vars};
+use bowline_core::peer::{
+    CallError, Func, Never, RestoreCtx, RestoreError, Restorer, Restorers, StoredVars, Stub, VarError, Vars,
+};
 use bowline_core::value::Value;
 
 use crate::fixture::*;
@@ -121,4 +123,44 @@ async fn a_client_uses_them_through_a_target() {
     target.call("clearAllVariables", ()).await.unwrap();
     assert!(vars.names().is_empty());
     assert_idle(&both).await;
+}
+
+/// What a restorer is told of its peer.
+struct OfPeer {
+    vars: Vars,
+}
+
+#[tokio::test]
+async fn a_restorer_of_a_variable_reads_the_variables() {
+    let stored = {
+        let vars = Vars::new();
+        vars.set("name", &"ann").unwrap();
+        vars.set("account", &Account::reference("nobody", None)).unwrap();
+        vars.set("twice", &[Account::reference("a", None), Account::reference("b", None)]).unwrap();
+        vars.stored()
+    };
+    let reads = Restorer::new("account", 2, |ctx: RestoreCtx, _: Value| {
+        // Before its first await, and the variable that is being restored itself.
+        let vars = ctx.peer::<OfPeer>().unwrap().vars.clone();
+        let name = vars.get::<String>("name").unwrap().unwrap();
+        assert!(vars.get::<Stub>("account").unwrap().is_some());
+        vars.set("seen", &true).unwrap();
+        async move { Ok::<_, RestoreError>(Account::reference(&name, None)) }
+    });
+    let restorers = Arc::new(Restorers::new().with(reads));
+    let (done, is_done) = std::sync::mpsc::channel();
+    let runtime = tokio::runtime::Handle::current();
+    std::thread::spawn(move || {
+        let _entered = runtime.enter();
+        let vars = Vars::restored_for(stored, &restorers, |vars| ctx("ann").with_peer(OfPeer { vars })).unwrap();
+        let account = vars.get::<Stub>("account").unwrap().unwrap();
+        let [first, second] = vars.get::<[Stub; 2]>("twice").unwrap().unwrap();
+        assert_eq!(vars.get::<bool>("seen").unwrap(), Some(true));
+        done.send((account, first, second)).unwrap();
+    });
+    let restored = tokio::task::spawn_blocking(move || is_done.recv_timeout(std::time::Duration::from_secs(20)));
+    let (account, first, second) = restored.await.unwrap().expect("reading a variable ends");
+    for account in [account, first, second] {
+        assert_eq!(account.call_typed::<String, Never>("owner", &()).await.unwrap(), "ann");
+    }
 }

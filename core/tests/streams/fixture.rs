@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use bowline_core::peer::stream::{Reader, Sink, Writer};
 use bowline_core::peer::testing::{Pair, pair};
-use bowline_core::peer::{Args, CallError, Member, MemberKind, Never, Object, RemoteError, Repeat, Reply, Stub, reply};
+use bowline_core::peer::{
+    Args, CallError, Lifetime, Member, MemberKind, Never, Object, RemoteError, Repeat, Reply, Stub, reply,
+};
 use bowline_core::session::Stats;
 use bowline_core::value::{ErrorValue, Value};
 use futures_core::Stream;
@@ -132,7 +134,7 @@ impl Sink<Value> for Notes {
 pub(crate) struct Api(pub(crate) Arc<Seen>);
 
 const fn method(name: &'static str) -> Member {
-    Member { name, kind: MemberKind::Method, args: &[], repeat: Repeat::Never }
+    Member { name, kind: MemberKind::Method, args: &[], repeat: Repeat::Never, lifetime: Lifetime::Session }
 }
 
 fn now<T: Serialize>(value: T) -> Option<Reply> {

@@ -252,7 +252,9 @@ impl Keeper {
         if !restored.beside.is_null() {
             let stored = StoredVars::deserialize(&restored.beside);
             let stored = stored.map_err(|error| failed(ErrorCode::StoreCorrupt, &error))?;
-            let vars = Vars::restored(stored, &self.restorers, &super::ctx(&claims.sid, &claims.aud, peer));
+            let vars = Vars::restored_for(stored, &self.restorers, |vars| {
+                super::ctx(&claims.sid, &claims.aud, &Peer { vars, ..peer.clone() })
+            });
             peer.vars = vars.map_err(|error| failed(ErrorCode::StoreCorrupt, &error))?;
         }
         Ok(restored)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bowline_core::link::Frame;
 use bowline_core::peer::stream::{Reader, channel};
-use bowline_core::peer::{Args, Member, MemberKind, Never, Object, Repeat, Reply, Stub, reply};
+use bowline_core::peer::{Args, Lifetime, Member, MemberKind, Never, Object, Repeat, Reply, Stub, reply};
 use bowline_server::Service;
 
 use crate::harness::{serve, within};
@@ -22,7 +22,7 @@ impl Object for Paths {
 
     fn members(&self) -> &'static [Member] {
         const fn method(name: &'static str) -> Member {
-            Member { name, kind: MemberKind::Method, args: &[], repeat: Repeat::Never }
+            Member { name, kind: MemberKind::Method, args: &[], repeat: Repeat::Never, lifetime: Lifetime::Session }
         }
         const MEMBERS: &[Member] = &[method("add"), method("fan"), method("flow"), method("drain"), method("both")];
         MEMBERS

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bowline_core::peer::{Args, Member, MemberKind, Object, Repeat, Reply, Stub, reply};
+use bowline_core::peer::{Args, Lifetime, Member, MemberKind, Object, Repeat, Reply, Stub, reply};
 use bowline_server::Service;
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -28,10 +28,10 @@ impl Object for Api {
     fn members(&self) -> &'static [Member] {
         const METHOD: MemberKind = MemberKind::Method;
         &[
-            Member { name: "add", kind: METHOD, args: &[], repeat: Repeat::Never },
-            Member { name: "repeat", kind: METHOD, args: &[], repeat: Repeat::Never },
-            Member { name: "nap", kind: METHOD, args: &[], repeat: Repeat::Never },
-            Member { name: "hang", kind: METHOD, args: &[], repeat: Repeat::Never },
+            Member { name: "add", kind: METHOD, args: &[], repeat: Repeat::Never, lifetime: Lifetime::Session },
+            Member { name: "repeat", kind: METHOD, args: &[], repeat: Repeat::Never, lifetime: Lifetime::Session },
+            Member { name: "nap", kind: METHOD, args: &[], repeat: Repeat::Never, lifetime: Lifetime::Session },
+            Member { name: "hang", kind: METHOD, args: &[], repeat: Repeat::Never, lifetime: Lifetime::Session },
         ]
     }
 

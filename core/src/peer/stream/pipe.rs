@@ -112,6 +112,8 @@ struct After {
     settle: Vec<(Receipt, Answer)>,
     dropped: Vec<Payload<Cap>>,
     wake: Option<Waker>,
+    /// A waker to be dropped.
+    unused: Option<Waker>,
 }
 
 impl After {
@@ -166,7 +168,7 @@ impl Pipe {
         for (receipt, answer) in after.settle {
             receipt.settle(answer);
         }
-        drop(after.dropped);
+        drop((after.dropped, after.unused));
         given
     }
 
@@ -233,15 +235,11 @@ impl Pipe {
     }
 
     fn read(&self, cx: &mut Context<'_>) -> Poll<Taken> {
-        self.with(|state, after| {
+        self.poll(cx, |state, after| {
             let Some(Waiting { args, units, mut receipt }) = state.queue.pop_front() else {
                 return match &state.error {
-                    Some(error) => Poll::Ready(Taken::Failed(error.clone())),
-                    None if state.finished || state.closing.is_some() => Poll::Ready(Taken::Closed),
-                    None => {
-                        state.reader = Some(cx.waker().clone());
-                        Poll::Pending
-                    }
+                    Some(error) => Some(Taken::Failed(error.clone())),
+                    None => (state.finished || state.closing.is_some()).then_some(Taken::Closed),
                 };
             };
             state.queued_units -= units;
@@ -250,7 +248,26 @@ impl Pipe {
                 after.accept(std::mem::take(&mut receipt));
                 state.finish_reading(after);
             }
-            Poll::Ready(Taken::Chunk(args, receipt))
+            Some(Taken::Chunk(args, receipt))
+        })
+    }
+
+    /// Returns what `look` finds, or registers the reader for news.
+    fn poll<T>(&self, cx: &Context<'_>, look: impl Fn(&mut State, &mut After) -> Option<T>) -> Poll<T> {
+        let seen = self.with(|state, after| match look(state, after) {
+            Some(found) => Some(Poll::Ready(found)),
+            None => state.reader.as_ref().is_some_and(|reader| reader.will_wake(cx.waker())).then_some(Poll::Pending),
+        });
+        if let Some(seen) = seen {
+            return seen;
+        }
+        // Cloning or dropping a waker may run the code of an executor, so neither happens while the
+        // pipe is locked.
+        let waker = cx.waker().clone();
+        self.with(|state, after| {
+            let found = look(state, after);
+            after.unused = if found.is_some() { Some(waker) } else { state.reader.replace(waker) };
+            found.map_or(Poll::Pending, Poll::Ready)
         })
     }
 }
@@ -365,13 +382,7 @@ impl Exit {
 
     /// How the writer ended the stream, when not well. Registers for more news.
     pub(crate) fn poll_error(&mut self, cx: &mut Context<'_>) -> Poll<Payload<Cap>> {
-        self.0.with(|state, _| match &state.error {
-            Some(error) => Poll::Ready(error.clone()),
-            None => {
-                state.reader = Some(cx.waker().clone());
-                Poll::Pending
-            }
-        })
+        self.0.poll(cx, |state, _| state.error.clone())
     }
 }
 
