@@ -1,8 +1,10 @@
 //! The store of one host: a file that several connections and processes have open.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -272,4 +274,112 @@ async fn a_killed_process_leaves_its_session_to_others() {
     let check = Connection::open(bench.path()).unwrap();
     let verdict: String = check.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
     assert_eq!(verdict, "ok");
+}
+
+/// A renewal waits for the checkpoint that is being written, however many queue behind it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lease_is_renewed_ahead_of_checkpoints_that_wait() {
+    let bench = Sqlite::new();
+    let store = bench.store();
+    store.open_owner("a", DAY).await.unwrap();
+    let written = Arc::new(AtomicUsize::new(0));
+    let mut fences = Vec::new();
+    for n in 0..24 {
+        fences.push(store.create(&format!("s{n}"), "a", DAY).await.unwrap());
+    }
+    let mut writers = Vec::new();
+    for fence in fences {
+        let (store, written) = (store.clone(), Arc::clone(&written));
+        writers.push(tokio::spawn(async move {
+            store.checkpoint(&fence, checkpoint(at(1, 1), vec![7; 1 << 20]), at(1, 1)).await.unwrap();
+            written.fetch_add(1, Ordering::SeqCst);
+        }));
+    }
+    while written.load(Ordering::SeqCst) == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let before = written.load(Ordering::SeqCst);
+    store.renew_owner("a", DAY).await.unwrap();
+    let after = written.load(Ordering::SeqCst);
+    assert!(after - before <= 4 && after < 20, "{before} checkpoints were written before, and {after} after");
+    for writer in writers {
+        writer.await.unwrap();
+    }
+}
+
+fn log_bytes(bench: &Sqlite) -> u64 {
+    std::fs::metadata(bench.scratch.path("sessions.db-wal")).map_or(0, |log| log.len())
+}
+
+#[tokio::test]
+async fn the_write_ahead_log_stays_small() {
+    let bench = Sqlite::new();
+    let store = bench.store();
+    store.open_owner("a", DAY).await.unwrap();
+    let fence = store.create("s", "a", DAY).await.unwrap();
+    for number in 1..=300 {
+        let bytes = if number % 100 == 0 { 6 << 20 } else { 16 << 10 };
+        store.checkpoint(&fence, checkpoint(at(1, number), vec![7; bytes]), at(1, number)).await.unwrap();
+    }
+    for number in 301..=310 {
+        store.checkpoint(&fence, checkpoint(at(1, number), vec![7; 16]), at(1, number)).await.unwrap();
+    }
+    assert!(log_bytes(&bench) < 2 << 20, "{} bytes", log_bytes(&bench));
+}
+
+/// A disk of 3 MB is filled by others while checkpoints are put, and is good again when they are gone. Where no
+/// file system can be mounted, there is nothing to see.
+#[tokio::test]
+async fn a_small_disk_that_was_full_is_good_again() {
+    let scratch = Scratch::new("small-disk");
+    let Some(path) = std::env::var_os(SECOND).map(PathBuf::from) else {
+        let script = format!(
+            "mount -t tmpfs -o size=3m none '{0}' || exit 77; '{1}' --exact '{2}' --nocapture",
+            scratch.path("").display(),
+            std::env::current_exe().unwrap().display(),
+            "sqlite::a_small_disk_that_was_full_is_good_again",
+        );
+        let run = Command::new("unshare")
+            .args(["--user", "--map-root-user", "--mount", "sh", "-c", &script])
+            .env(SECOND, scratch.path(""))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .status();
+        let code = run.ok().and_then(|status| status.code());
+        // 77, 1 and none: no such command, no right to use it, nothing to mount.
+        assert_ne!(code, Some(101), "the second process failed");
+        return;
+    };
+    let store = SqliteStore::open(path.join("sessions.db")).unwrap();
+    store.open_owner("a", DAY).await.unwrap();
+    let fence = store.create("s", "a", DAY).await.unwrap();
+    let put =
+        async |number: u64| store.checkpoint(&fence, checkpoint(at(1, number), vec![7; 20 << 10]), at(1, number)).await;
+    for number in 1..=20 {
+        put(number).await.unwrap();
+    }
+    let filler = path.join("filler");
+    fill(&filler);
+    let mut refused = 0;
+    for number in 21..=200 {
+        refused += u32::from(put(number).await.is_err());
+    }
+    assert!(refused > 0, "the disk was full");
+    std::fs::remove_file(filler).unwrap();
+    let mut good = 0;
+    for number in 201..=210 {
+        good += u32::from(put(number).await.is_ok());
+    }
+    assert!(good >= 8, "{good} of 10 checkpoints were put when there was room again");
+    for number in 211..=600 {
+        put(number).await.unwrap();
+    }
+}
+
+/// Writes until there is no room.
+fn fill(path: &Path) {
+    let mut file = std::fs::File::create(path).unwrap();
+    for size in [64 << 10, 4 << 10, 512] {
+        while file.write_all(&vec![0; size]).is_ok() {}
+    }
 }

@@ -55,6 +55,8 @@ const REFERENCES: char = 'u';
 #[derive(Clone)]
 pub struct RedisStore {
     connection: ConnectionManager,
+    /// Leases are not to wait behind checkpoints that are being sent.
+    leases: ConnectionManager,
     scripts: Arc<Scripts>,
     prefix: Arc<str>,
 }
@@ -81,9 +83,11 @@ impl RedisStore {
             .set_response_timeout(Some(WAIT))
             .set_number_of_retries(1);
         let client = Client::open(url).map_err(|error| failure(&error, None))?;
-        let connecting = in_time(ConnectionManager::new_with_config(client, config));
+        let connecting = in_time(ConnectionManager::new_with_config(client.clone(), config.clone()));
         let connection = connecting.await?.map_err(|error| failure(&error, None))?;
-        let store = Self { connection, scripts: Arc::new(Scripts::new()), prefix: prefix.into() };
+        let connecting = in_time(ConnectionManager::new_with_config(client, config));
+        let leases = connecting.await?.map_err(|error| failure(&error, None))?;
+        let store = Self { connection, leases, scripts: Arc::new(Scripts::new()), prefix: prefix.into() };
         store.check_layout().await?;
         Ok(store)
     }
@@ -100,7 +104,14 @@ impl RedisStore {
     }
 
     async fn command<T: FromRedisValue>(&self, command: &redis::Cmd) -> Result<T, StoreError> {
-        let mut connection = self.connection.clone();
+        Self::command_on(&self.connection, command).await
+    }
+
+    async fn command_on<T: FromRedisValue>(
+        connection: &ConnectionManager,
+        command: &redis::Cmd,
+    ) -> Result<T, StoreError> {
+        let mut connection = connection.clone();
         in_time(command.query_async(&mut connection)).await?.map_err(|error| failure(&error, None))
     }
 
@@ -122,7 +133,7 @@ impl RedisStore {
         let options = SetOptions::default().conditional_set(only).with_expiration(SetExpiry::PX(millis(lease)));
         let mut set = redis::cmd("SET");
         set.arg(self.key(OWNER, owner)).arg(1).arg(options);
-        Ok(self.command::<Option<String>>(&set).await?.is_some())
+        Ok(Self::command_on::<Option<String>>(&self.leases, &set).await?.is_some())
     }
 }
 
@@ -184,7 +195,7 @@ impl SessionStore for RedisStore {
     }
 
     async fn close_owner(&self, owner: &str) -> Result<(), StoreError> {
-        self.command(redis::cmd("DEL").arg(self.key(OWNER, owner))).await
+        Self::command_on(&self.leases, redis::cmd("DEL").arg(self.key(OWNER, owner))).await
     }
 
     async fn create(&self, sid: &str, owner: &str, lifetime: Duration) -> Result<Fence, StoreError> {

@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use rusqlite::{Connection, TransactionBehavior};
 
-use self::pool::{Fault, Pool};
+use self::pool::{Fault, Pool, Role, Turn};
 use self::sql::Millis;
 use super::{
     Checkpoint, Claim, Clock, Fence, LIST_MAX, Position, SessionStore, StoreError, SturdyEntry, SturdyRecord, bounds,
@@ -28,6 +28,8 @@ const READERS: usize = 3;
 #[derive(Clone, Debug)]
 pub struct SqliteStore {
     writer: Arc<Pool>,
+    /// Leases are not to wait behind checkpoints, or many large ones would end the process's sessions.
+    leases: Arc<Pool>,
     readers: Arc<Pool>,
     clock: Clock,
 }
@@ -49,14 +51,33 @@ impl SqliteStore {
     /// As [`open`](Self::open).
     pub fn open_with_clock(path: impl Into<PathBuf>, clock: Clock) -> Result<Self, StoreError> {
         let path = path.into();
-        let writer = Pool::new(path.clone(), 1);
+        let turn = Turn::new();
+        let writer = Pool::new(path.clone(), Role::Write(turn.clone()));
         writer.open_one()?;
-        Ok(Self { writer: Arc::new(writer), readers: Arc::new(Pool::new(path, READERS)), clock })
+        let leases = Pool::new(path.clone(), Role::Lease(turn));
+        let readers = Pool::new(path, Role::Read(READERS));
+        Ok(Self { writer: Arc::new(writer), leases: Arc::new(leases), readers: Arc::new(readers), clock })
     }
 
     /// Does all of `work` or nothing of it, with nobody else writing meanwhile.
     async fn write<T: Send + 'static>(
         &self,
+        work: impl FnOnce(&Connection, Millis) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.write_by(&self.writer, work).await
+    }
+
+    /// Changes the lease of an owner, ahead of everything that waits to be written.
+    async fn write_lease<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection, Millis) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.write_by(&self.leases, work).await
+    }
+
+    async fn write_by<T: Send + 'static>(
+        &self,
+        pool: &Arc<Pool>,
         work: impl FnOnce(&Connection, Millis) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, StoreError> {
         let clock = self.clock.clone();
@@ -67,7 +88,7 @@ impl SqliteStore {
             transaction.commit()?;
             Ok(done)
         };
-        self.writer.run(run).await
+        pool.run(run).await
     }
 
     async fn read<T: Send + 'static>(
@@ -93,17 +114,17 @@ impl SessionStore for SqliteStore {
     async fn open_owner(&self, owner: &str, lease: Duration) -> Result<(), StoreError> {
         bounds::name("the name of an owner", owner)?;
         let owner = owner.to_owned();
-        self.write(move |db, now| sql::open_owner(db, &owner, now, millis(lease))).await
+        self.write_lease(move |db, now| sql::open_owner(db, &owner, now, millis(lease))).await
     }
 
     async fn renew_owner(&self, owner: &str, lease: Duration) -> Result<(), StoreError> {
         let owner = owner.to_owned();
-        self.write(move |db, now| sql::renew_owner(db, &owner, now, millis(lease))).await
+        self.write_lease(move |db, now| sql::renew_owner(db, &owner, now, millis(lease))).await
     }
 
     async fn close_owner(&self, owner: &str) -> Result<(), StoreError> {
         let owner = owner.to_owned();
-        self.write(move |db, _| sql::close_owner(db, &owner)).await
+        self.write_lease(move |db, _| sql::close_owner(db, &owner)).await
     }
 
     async fn create(&self, sid: &str, owner: &str, lifetime: Duration) -> Result<Fence, StoreError> {

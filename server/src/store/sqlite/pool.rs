@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode};
-use tokio::sync::Semaphore;
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
 use super::schema;
 use crate::store::StoreError;
@@ -40,22 +40,48 @@ impl From<rusqlite::Error> for Fault {
     }
 }
 
-/// Connections of one kind, at most as many at a time as there are permits. SQLite has one writer
-/// at a time: within a process those who want to write wait here, where waiting is cheap and fair.
+/// The right to write, of which a file has one: SQLite has one writer at a time, and within a process waiting
+/// here is cheap and fair.
+///
+/// Each pool that writes lets one of its operations at a time ask for the turn. So an operation of a pool that
+/// is seldom used waits for one transaction of the others, however many of them queue.
+#[derive(Clone, Debug)]
+pub(super) struct Turn(Arc<Semaphore>);
+
+impl Turn {
+    pub(super) fn new() -> Self {
+        Self(Arc::new(Semaphore::new(1)))
+    }
+}
+
+/// What the connections of a pool are for.
+#[derive(Clone, Debug)]
+pub(super) enum Role {
+    /// Reading, with so many at a time.
+    Read(usize),
+    /// Writing sessions. These connections fold the write-ahead log into the file.
+    Write(Turn),
+    /// Renewing leases, which must not wait while others fold the log.
+    Lease(Turn),
+}
+
+/// Connections of one kind, at most as many at a time as there are permits.
 pub(super) struct Pool {
     path: PathBuf,
+    role: Role,
     permits: Arc<Semaphore>,
     idle: Mutex<Vec<Connection>>,
 }
 
 impl Pool {
-    pub(super) fn new(path: PathBuf, connections: usize) -> Self {
-        Self { path, permits: Arc::new(Semaphore::new(connections)), idle: Mutex::default() }
+    pub(super) fn new(path: PathBuf, role: Role) -> Self {
+        let connections = if let Role::Read(connections) = role { connections } else { 1 };
+        Self { path, role, permits: Arc::new(Semaphore::new(connections)), idle: Mutex::default() }
     }
 
     /// Opens a connection on this thread, so that a file that cannot be opened is found at once.
     pub(super) fn open_one(&self) -> Result<(), StoreError> {
-        let connection = schema::open(&self.path).map_err(|Fault(error)| error)?;
+        let connection = self.open().map_err(|Fault(error)| error)?;
         self.put_back(connection);
         Ok(())
     }
@@ -65,8 +91,8 @@ impl Pool {
         self: &Arc<Self>,
         work: impl FnOnce(&mut Connection) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let permits = Arc::clone(&self.permits).acquire_owned();
-        let permit = tokio::time::timeout(WAIT, permits).await.map_err(|_elapsed| busy())?.map_err(|_closed| busy())?;
+        let permit = tokio::time::timeout(WAIT, self.permit()).await.map_err(|_elapsed| busy())?;
+        let permit = permit.map_err(|_closed| busy())?;
         let pool = Arc::clone(self);
         let done = tokio::task::spawn_blocking(move || {
             // Held until the connection is back, though nobody may wait for the outcome any more.
@@ -76,14 +102,35 @@ impl Pool {
         done.await.unwrap_or_else(|error| Err(StoreError::Unavailable(error.to_string())))
     }
 
+    /// The place in the pool, and the turn to write if the pool writes.
+    async fn permit(&self) -> Result<(OwnedSemaphorePermit, Option<OwnedSemaphorePermit>), AcquireError> {
+        let place = Arc::clone(&self.permits).acquire_owned().await?;
+        let turn = match &self.role {
+            Role::Read(_) => None,
+            Role::Write(Turn(turn)) | Role::Lease(Turn(turn)) => Some(Arc::clone(turn).acquire_owned().await?),
+        };
+        Ok((place, turn))
+    }
+
+    fn open(&self) -> Result<Connection, Fault> {
+        let connection = schema::open(&self.path)?;
+        if let Role::Lease(_) = self.role {
+            connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+        }
+        Ok(connection)
+    }
+
     fn with_connection<T>(&self, work: impl FnOnce(&mut Connection) -> Result<T, Fault>) -> Result<T, Fault> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut connection = idle.map_or_else(|| schema::open(&self.path), Ok)?;
+        let mut connection = idle.map_or_else(|| self.open(), Ok)?;
         let done = work(&mut connection);
-        // After a fault of the file another connection may fare better.
         if !matches!(done, Err(Fault(StoreError::Unavailable(_) | StoreError::Corrupt(_)))) {
             self.put_back(connection);
+        } else if let Role::Write(_) = self.role {
+            // The log may have filled a small disk: what is in it has to move before it can shrink.
+            schema::fold_log(&connection);
         }
+        // After a fault of the file another connection may fare better.
         done
     }
 

@@ -19,6 +19,11 @@ const APPLICATION: i64 = 0x62_77_6c_6e;
 /// How long a connection waits for others that write.
 const BUSY: Duration = Duration::from_secs(2);
 
+/// Pages in the write-ahead log from which on a commit folds it into the file, and bytes that the log may keep
+/// on the disk after that. SQLite's own 1,000 pages fill a small disk with a log that is never folded.
+const LOG_PAGES: i64 = 256;
+const LOG_BYTES: i64 = 1 << 20;
+
 /// Statements that a connection keeps prepared: all that there are.
 const STATEMENTS: usize = 48;
 
@@ -61,10 +66,22 @@ pub(super) fn open(path: &Path) -> Result<Connection, Fault> {
     write_ahead(&mut connection)?;
     // Every commit is on the disk before it is answered.
     connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
+    connection.pragma_update(None, "journal_size_limit", LOG_BYTES)?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "trusted_schema", false)?;
     prepare(&mut connection)?;
     Ok(connection)
+}
+
+/// Moves what is in the write-ahead log into the file and truncates the log, as far as that can be done at once.
+pub(super) fn fold_log(connection: &Connection) {
+    let folded = connection
+        .busy_timeout(Duration::ZERO)
+        .and_then(|()| connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0)));
+    if let Err(error) = folded {
+        tracing::debug!(%error, "the write-ahead log was not folded");
+    }
 }
 
 /// Snapshots are for nobody else to read. What SQLite puts beside the file has the file's mode.
