@@ -215,8 +215,7 @@ impl Handshake {
         let (kept, unopened, options) = match keeper {
             Some(keeper) => {
                 let (kept, unopened) = keeper.create(registry, &id).await?;
-                let audience = registry.resumption.token_audience();
-                let options = keeper.options(options, &id, &audience, &self.peer, kept.fence.as_ref());
+                let options = keeper.options(registry, options, &id, &self.peer, &kept);
                 (Some(kept), Some(unopened), options)
             }
             None => (None, None, options.clone()),

@@ -116,3 +116,34 @@ async fn a_damaged_checkpoint_is_refused_by_name() {
     let (_other, desk) = connect(&second).await;
     assert_eq!(within(desk.counter("a".to_owned()).add(1).into_future()).await.unwrap(), 1);
 }
+
+/// The store has lost everything, as a Redis server that was flushed. The session goes on, is stored anew, and
+/// survives the end of its process.
+#[tokio::test]
+async fn a_store_that_forgets_ends_no_session() {
+    let (site, store) = site();
+    let Holding { first, session: _session, desk, mut events, counter } = holding(&site).await;
+    assert_eq!(within(desk.once().into_future()).await.unwrap(), 1);
+    store.replace(Arc::new(MemoryStore::new()));
+    assert_eq!(within(desk.once().into_future()).await.unwrap(), 2, "nobody else has the session");
+    assert_eq!(within(counter.add(1).into_future()).await.unwrap(), 1);
+    // Longer than the lease.
+    tokio::time::sleep(Duration::from_millis(2_000)).await;
+    assert_eq!(within(counter.add(1).into_future()).await.unwrap(), 2);
+    kept(&first).await;
+    let _second = site.start(Some(first.kill()));
+    assert!(matches!(restored(&mut events).await, LinkEvent::Restored { lost: 0, .. }));
+    assert_eq!(within(counter.add(1).into_future()).await.unwrap(), 3);
+}
+
+/// A session at rest is stored anew without a call.
+#[tokio::test]
+async fn a_session_at_rest_is_stored_anew_by_the_next_renewal() {
+    let (site, store) = site();
+    let Holding { first, session: _session, desk: _desk, mut events, counter } = holding(&site).await;
+    store.replace(Arc::new(MemoryStore::new()));
+    tokio::time::sleep(Duration::from_millis(2_000)).await;
+    let _second = site.start(Some(first.kill()));
+    assert!(matches!(restored(&mut events).await, LinkEvent::Restored { lost: 0, .. }));
+    assert_eq!(within(counter.add(1).into_future()).await.unwrap(), 1);
+}

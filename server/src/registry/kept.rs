@@ -1,6 +1,7 @@
 //! Sessions that outlive this process, by the name under which it has them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bowline_core::error::ErrorCode;
 use bowline_core::session::ClosedBy;
@@ -16,10 +17,10 @@ impl Registry {
     }
 
     /// The sessions that this process has under a name.
-    fn owned_by(&self, owner: &str) -> Vec<Arc<Entry>> {
+    pub(crate) fn owned_by(&self, owner: &str) -> Vec<Arc<Entry>> {
         let is_owned = |entry: &Entry| {
             let fence = entry.kept.as_ref().and_then(|kept| kept.fence.as_ref());
-            fence.is_some_and(|fence| fence.owner == owner)
+            fence.is_some_and(|fence| fence.is_owned_by(owner))
         };
         self.sessions.iter().filter(|entry| is_owned(entry)).map(|entry| Arc::clone(entry.value())).collect()
     }
@@ -33,13 +34,21 @@ impl Registry {
 
     /// Others may have what this process had under a name: it ends here, and is not kept.
     pub(crate) fn let_go_of(&self, owner: &str) {
-        for entry in self.owned_by(owner) {
-            if let Some(kept) = &entry.kept {
-                kept.retire();
-            }
-            self.remove(&entry.id);
-            let message = "the lease on the session is over";
-            entry.connection.end_with(ClosedBy::Transport, &ErrorCode::SessionElsewhere, message);
+        self.owned_by(owner).iter().for_each(|entry| self.let_go(entry));
+    }
+
+    /// Another process may have the session: it ends here, and is not kept.
+    pub(crate) fn let_go(&self, entry: &Entry) {
+        if let Some(kept) = &entry.kept {
+            kept.retire();
         }
+        self.remove(&entry.id);
+        let message = "the lease on the session is over";
+        entry.connection.end_with(ClosedBy::Transport, &ErrorCode::SessionElsewhere, message);
+    }
+
+    /// How long a session is kept in the store from when it is created there.
+    pub(crate) fn session_lifetime(&self) -> Duration {
+        Duration::from_secs(self.resumption.tokens.session_seconds)
     }
 }

@@ -14,13 +14,13 @@ use futures_util::StreamExt;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::registry::{Entry, Registry, random, unix_now};
-use crate::store::{self, Position, StoreError};
+use crate::store::{self, Fence, Position, StoreError};
 
 /// How long to wait before a store is tried again.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Sessions that are kept at the same time, when all of them are.
-const AT_ONCE: usize = 64;
+pub(super) const AT_ONCE: usize = 64;
 
 /// How often is looked whether a client has answered, when a process lets go of its session.
 const LOOK: Duration = Duration::from_millis(5);
@@ -100,8 +100,9 @@ async fn forget(registry: Weak<Registry>, entry: &Entry) {
     // Whoever comes for it meanwhile waits, and then finds nothing.
     let turn = registry.restoring(&entry.id);
     let _alone = turn.lock().await;
-    if let (Some(store), Some(fence)) = (registry.keeper.as_ref().and_then(|keeper| keeper.store.as_ref()), &kept.fence)
-        && let Err(error) = store.delete(fence).await
+    if let (Some(store), Some(fence)) =
+        (registry.keeper.as_ref().and_then(|keeper| keeper.store.as_ref()), kept.fence())
+        && let Err(error) = store.delete(&fence).await
     {
         tracing::debug!(session = entry.id, %error, "a session that has ended stays in the store until its time is over");
     }
@@ -122,7 +123,7 @@ impl Registry {
     /// # Errors
     /// The store did not take it. The session goes on without, unless it belongs to somebody else
     /// by now: then it ends here.
-    pub(crate) async fn checkpoint(&self, entry: &Entry) -> Result<bool, StoreError> {
+    pub(crate) async fn checkpoint(self: &Arc<Self>, entry: &Entry) -> Result<bool, StoreError> {
         let Some(kept) = entry.kept.as_ref().filter(|kept| !kept.is_retired()) else { return Ok(false) };
         let mut placed = kept.placed.lock().await;
         let vars = entry.connection.vars().filter(|vars| !vars.names().is_empty());
@@ -193,20 +194,23 @@ impl Registry {
     }
 
     async fn put(
-        &self,
+        self: &Arc<Self>,
         kept: &super::Kept,
         checkpoint: store::Checkpoint,
         keep_from: Position,
     ) -> Result<(), StoreError> {
-        match (self.keeper.as_ref().and_then(|keeper| keeper.store.as_ref()), &kept.fence) {
-            (Some(store), Some(fence)) => store.checkpoint(fence, checkpoint, keep_from).await,
-            _ => Ok(()),
-        }
+        let Some(keeper) = &self.keeper else { return Ok(()) };
+        let (Some(store), Some(current)) = (&keeper.store, &kept.fence) else { return Ok(()) };
+        let put = |fence: Fence| {
+            let checkpoint = checkpoint.clone();
+            async move { store.checkpoint(&fence, checkpoint, keep_from).await }
+        };
+        keeper.fenced(&Arc::downgrade(self), current, put).await
     }
 
     /// Lets go of a session so that any process may go on with it: it is kept, given back, and
     /// ends here without a word. A client that is there has the token of its last state by then.
-    pub(crate) async fn retire(&self, entry: &Entry, why: &str) {
+    pub(crate) async fn retire(self: &Arc<Self>, entry: &Entry, why: &str) {
         let Some(kept) = &entry.kept else { return };
         if timeout(PAUSE, self.keep_last(entry)).await.is_err() {
             tracing::debug!(session = entry.id, "a session goes on as it was kept before");
@@ -214,8 +218,9 @@ impl Registry {
         if !kept.retire() {
             return;
         }
-        if let (Some(store), Some(fence)) = (self.keeper.as_ref().and_then(|keeper| keeper.store.as_ref()), &kept.fence)
-            && let Err(error) = store.release(fence).await
+        if let (Some(store), Some(fence)) =
+            (self.keeper.as_ref().and_then(|keeper| keeper.store.as_ref()), kept.fence())
+            && let Err(error) = store.release(&fence).await
         {
             tracing::debug!(session = entry.id, %error, "a session is free when the lease is over");
         }
@@ -225,7 +230,7 @@ impl Registry {
 
     /// Keeps every session as it is, and waits until each client that is there has heard of it, but
     /// for no client longer than a second.
-    pub(crate) async fn checkpoint_all(&self) {
+    pub(crate) async fn checkpoint_all(self: &Arc<Self>) {
         let keeping = self.kept().into_iter().map(|entry| async move {
             if timeout(PAUSE, self.keep_last(&entry)).await.is_err() {
                 tracing::debug!(session = entry.id, "a session could not be kept in time");
@@ -235,7 +240,7 @@ impl Registry {
     }
 
     /// Keeps a session once more, and waits until its client has heard of it.
-    async fn keep_last(&self, entry: &Entry) {
+    async fn keep_last(self: &Arc<Self>, entry: &Entry) {
         let mut failures = 0;
         loop {
             let pause = match self.checkpoint(entry).await {

@@ -78,8 +78,7 @@ impl Registry {
         };
         let left = restored.left();
         let Restored { endpoint, revived, .. } = restored;
-        let fence = taken.kept.fence.as_ref();
-        let options = keeper.options(&service.options, &claims.sid, &claims.aud, &peer, fence);
+        let options = keeper.options(self, &service.options, &claims.sid, &peer, &taken.kept);
         let connection = Connection::restored(endpoint, &revived.targets, Some(root), options);
         connection.date_from(unix_ms());
         let mut entry_claims = claims.clone();
@@ -171,14 +170,21 @@ impl Keeper {
         registry: &Arc<Registry>,
         sid: &str,
     ) -> Result<(Kept, Unopened), Refused> {
-        let Some(store) = &self.store else { return Ok((Kept::new(None), Unopened(None))) };
-        let owner = self.owner(store, registry).await.map_err(|error| unavailable(&error))?;
-        let lifetime = std::time::Duration::from_secs(registry.resumption.tokens.session_seconds);
+        let Some(store) = &self.store else { return Ok((Kept::new(None, 0), Unopened(None))) };
+        let mut owner = self.owner(store, registry).await.map_err(|error| unavailable(&error))?;
         // The row may exist even if the store's answer is lost, or this future is dropped while it waits.
         let first = Fence { sid: sid.to_owned(), owner: owner.clone(), epoch: 1 };
-        let unopened = Unopened(Some((Arc::clone(store), first)));
-        let fence = store.create(sid, &owner, lifetime).await.map_err(|error| unavailable(&error))?;
-        Ok((Kept::new(Some(fence)), unopened))
+        let mut unopened = Unopened(Some((Arc::clone(store), first)));
+        let mut created = store.create(sid, &owner, registry.session_lifetime()).await;
+        if let Err(StoreError::Fenced) = created {
+            // The store may have lost the owner.
+            owner = self.living_owner(store, registry, &owner).await.map_err(|error| unavailable(&error))?;
+            let first = Fence { sid: sid.to_owned(), owner: owner.clone(), epoch: 1 };
+            unopened = Unopened(Some((Arc::clone(store), first)));
+            created = store.create(sid, &owner, registry.session_lifetime()).await;
+        }
+        let fence = created.map_err(|error| unavailable(&error))?;
+        Ok((Kept::new(Some(fence), 0), unopened))
     }
 
     /// Takes the session for this process, with the state that the token names.
@@ -191,10 +197,16 @@ impl Keeper {
             if snapshot.is_none() && claims.ck > 0 {
                 return Err(Refused::new(ErrorCode::ResumeWindowExpired, "the session is kept in no store"));
             }
-            return Ok(Taken { kept: Kept::new(None), owner, next, snapshot });
+            return Ok(Taken { kept: Kept::new(None, claims.ln + 1), owner, next, snapshot });
         };
         let owner = self.owner(store, registry).await.map_err(|error| unavailable(&error))?;
-        let claimed = match store.claim(&claims.sid, &owner, claims.ep).await.map_err(|error| unavailable(&error))? {
+        let mut claim = store.claim(&claims.sid, &owner, claims.ep).await;
+        if let Err(StoreError::Fenced) = claim {
+            // The store may have lost the owner.
+            let owner = self.living_owner(store, registry, &owner).await.map_err(|error| unavailable(&error))?;
+            claim = store.claim(&claims.sid, &owner, claims.ep).await;
+        }
+        let claimed = match claim.map_err(|error| unavailable(&error))? {
             Claim::Claimed(claimed) => claimed,
             Claim::Held { left } => {
                 let refused = Refused::new(ErrorCode::SessionElsewhere, "another process has the session");
@@ -212,9 +224,9 @@ impl Keeper {
             Err(refused) => Err(refused),
         };
         match loaded {
-            Ok((owner, snapshot)) => Ok(Taken { kept: Kept::new(Some(fence)), owner, next, snapshot }),
+            Ok((owner, snapshot)) => Ok(Taken { kept: Kept::new(Some(fence), claims.ln + 1), owner, next, snapshot }),
             Err(refused) => {
-                self.give_back(&Kept::new(Some(fence))).await;
+                self.give_back(&Kept::new(Some(fence), claims.ln + 1)).await;
                 Err(refused)
             }
         }
@@ -222,8 +234,8 @@ impl Keeper {
 
     /// Whoever has a better claim must not wait for our lease to end.
     async fn give_back(&self, kept: &Kept) {
-        if let (Some(store), Some(fence)) = (&self.store, &kept.fence)
-            && let Err(error) = store.release(fence).await
+        if let (Some(store), Some(fence)) = (&self.store, kept.fence())
+            && let Err(error) = store.release(&fence).await
         {
             tracing::debug!(session = fence.sid, %error, "a session is free when the lease is over");
         }

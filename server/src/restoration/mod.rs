@@ -4,6 +4,7 @@
 
 mod checkpoint;
 mod cold;
+mod fence;
 mod outcomes;
 mod owner;
 mod sturdy;
@@ -18,6 +19,7 @@ use tokio::sync::Mutex;
 
 pub(crate) use checkpoint::Placed;
 pub(crate) use cold::{Claimant, Unopened};
+use fence::CurrentFence;
 use outcomes::Outcomes;
 use owner::Process;
 pub(crate) use sturdy::Keeping;
@@ -25,6 +27,7 @@ pub use sturdy::{SavedRefs, SturdyError};
 
 use crate::auth::Principal;
 use crate::peer_info::Peer;
+use crate::registry::Registry;
 use crate::store::{Fence, Lease, SessionStore};
 
 /// How sessions outlive the process that serves them; see [`Service::restoration`](crate::Service::restoration).
@@ -110,7 +113,7 @@ pub(crate) struct Keeper {
 #[derive(Debug)]
 pub(crate) struct Kept {
     /// Absent where nothing is fenced.
-    pub(crate) fence: Option<Fence>,
+    pub(crate) fence: Option<Arc<CurrentFence>>,
     /// Checkpoints whose tokens are on their way, while one is being stored.
     pub(crate) placed: Mutex<Placed>,
     /// This process has let go of the session, which goes on elsewhere.
@@ -118,13 +121,20 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
-    pub(crate) fn new(fence: Option<Fence>) -> Self {
+    /// Creates what is known of a session that was recovered `lineage` times.
+    pub(crate) fn new(fence: Option<Fence>, lineage: u64) -> Self {
+        let fence = fence.map(|fence| CurrentFence::new(fence, lineage));
         Self { fence, placed: Mutex::default(), retired: AtomicBool::new(false) }
     }
 
     /// Says that the session goes on elsewhere; false if that was known.
     pub(crate) fn retire(&self) -> bool {
         !self.retired.swap(true, Ordering::SeqCst)
+    }
+
+    /// Returns the fence, unless nothing is fenced.
+    pub(crate) fn fence(&self) -> Option<Fence> {
+        self.fence.as_ref().map(|fence| fence.get())
     }
 
     pub(crate) fn is_retired(&self) -> bool {
@@ -146,17 +156,17 @@ impl Keeper {
 
     /// What a session that is kept is started with.
     pub(crate) fn options(
-        &self,
+        self: &Arc<Self>,
+        registry: &Arc<Registry>,
         options: &Options,
         sid: &str,
-        audience: &str,
         peer: &Peer,
-        fence: Option<&Fence>,
+        kept: &Kept,
     ) -> Options {
-        let ctx = ctx(sid, audience, peer);
+        let ctx = ctx(sid, &registry.resumption.token_audience(), peer);
         let durability = Durability::new(ctx, Arc::clone(&self.restorers)).vars(peer.vars.clone());
-        let durability = match (&self.store, fence) {
-            (Some(store), Some(fence)) => durability.log(Outcomes::new(store, fence)),
+        let durability = match (&self.store, &kept.fence) {
+            (Some(store), Some(fence)) => durability.log(Outcomes::new(store, fence, self, registry)),
             _ => durability,
         };
         options.clone().durability(durability)

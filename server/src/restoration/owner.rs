@@ -13,7 +13,7 @@ use crate::store::{Lease, SessionStore, StoreError};
 /// A name in a store, for as long as the lease on it lasts.
 #[derive(Debug)]
 pub(super) struct Process {
-    owner: String,
+    pub(super) owner: String,
     lease: Lease,
     /// From where the lease counts the time.
     began: Instant,
@@ -24,7 +24,12 @@ impl Process {
         Time(self.began.elapsed())
     }
 
-    fn stop_at(&self) -> Instant {
+    /// Returns whether the lease is good by this process's own clock.
+    pub(super) fn is_good(&self) -> bool {
+        self.lease.is_good(self.now())
+    }
+
+    pub(super) fn stop_at(&self) -> Instant {
         after(self.began, self.lease.stop_at().0)
     }
 }
@@ -37,16 +42,38 @@ impl Keeper {
         registry: &Arc<Registry>,
     ) -> Result<String, StoreError> {
         let mut process = self.process.lock().await;
-        if let Some(process) = process.as_ref().filter(|process| process.lease.is_good(process.now())) {
+        if let Some(process) = process.as_ref().filter(|process| process.is_good()) {
             return Ok(process.owner.clone());
         }
+        let opened = self.open_owner(store).await?;
+        let owner = opened.owner.clone();
+        *process = Some(opened);
+        self.start_renewing(registry, store, owner.clone());
+        Ok(owner)
+    }
+
+    /// Opens an owner by a new name.
+    pub(super) async fn open_owner(&self, store: &Arc<dyn SessionStore>) -> Result<Process, StoreError> {
         let (owner, began) = (random::<16>(), Instant::now());
         store.open_owner(&owner, self.lease).await?;
-        let opened = Process { owner: owner.clone(), lease: Lease::new(self.lease, Time::default()), began };
-        *process = Some(opened);
-        let (keeper, registry) = (Arc::downgrade(self), Arc::downgrade(registry));
-        tokio::spawn(renew(keeper, registry, Arc::clone(store), owner.clone()));
-        Ok(owner)
+        Ok(Process { owner, lease: Lease::new(self.lease, Time::default()), began })
+    }
+
+    /// Renews the lease of an owner until it is given up or lost, or the service is dropped.
+    pub(super) fn start_renewing(
+        self: &Arc<Self>,
+        registry: &Arc<Registry>,
+        store: &Arc<dyn SessionStore>,
+        owner: String,
+    ) {
+        let dropped = registry.dropped();
+        let renewing = renew(Arc::downgrade(self), Arc::downgrade(registry), Arc::clone(store), owner);
+        tokio::spawn(async move {
+            tokio::select! {
+                () = renewing => {}
+                () = dropped => {}
+            }
+        });
     }
 
     /// How long this process may go on with what it owns.
@@ -86,6 +113,14 @@ async fn renew(keeper: Weak<Keeper>, registry: Weak<Registry>, store: Arc<dyn Se
             Err(StoreError::Fenced)
         } else {
             store.renew_owner(&owner, keeper.lease).await
+        };
+        let renewed = match renewed {
+            // The lease is good by our clock, and the store does not know of it.
+            Err(StoreError::Fenced) if Instant::now() < stop_at => {
+                let Some(registry) = registry.upgrade() else { return };
+                keeper.living_owner(&store, &registry, &owner).await.map(drop)
+            }
+            renewed => renewed,
         };
         let mut process = keeper.process.lock().await;
         let Some(held) = process.as_mut().filter(|process| process.owner == owner) else { return };

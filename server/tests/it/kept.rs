@@ -9,7 +9,7 @@ use bowline_core::id::Ids;
 use bowline_core::link::{Features, Frame, Hello, Mode, Resume, Welcome};
 use bowline_core::peer::{Args, Member, Object, Reply, Stub};
 use bowline_core::resume::prove;
-use bowline_server::store::{MemoryStore, SessionStore};
+use bowline_server::store::{Checkpoint, Claim, MemoryStore, Position, SessionStore};
 use bowline_server::{Credentials, HttpLimits, Restoration, Resumption, Service};
 
 use crate::faulty::{Fault, FaultyStore};
@@ -197,4 +197,78 @@ async fn a_store_that_fails_is_not_hammered_with_the_last_checkpoint() {
     within(service.checkpoint()).await;
     let tried = store.checkpoints() - before;
     assert!((2..=12).contains(&tried), "{tried} tries in a second");
+}
+
+fn short_lease(store: &FaultyStore) -> Restoration {
+    let mut restoration = Restoration::in_store(store.clone());
+    restoration.lease = Duration::from_millis(1_000);
+    restoration
+}
+
+#[tokio::test]
+async fn a_hello_is_welcome_right_after_the_store_has_forgotten_the_process() {
+    let store = FaultyStore::new(Arc::new(MemoryStore::new()));
+    let address = serve(service().restoration(Restoration::in_store(store.clone()))).await;
+    drop(welcomed(address).await);
+    let empty = Arc::new(MemoryStore::new());
+    store.replace(Arc::clone(&empty) as Arc<dyn SessionStore>);
+    welcomed(address).await;
+    until(|| format!("{empty:?}").contains("sessions: 2")).await;
+}
+
+/// The store of before is lost, and another process has created the session in the new one.
+#[tokio::test]
+async fn a_session_that_another_process_has_is_not_taken_back() {
+    let store = FaultyStore::new(Arc::new(MemoryStore::new()));
+    let address = serve(service().restoration(short_lease(&store))).await;
+    let (mut linked, welcome) = welcomed(address).await;
+    let other = Arc::new(MemoryStore::new());
+    other.open_owner("other", Duration::from_secs(60)).await.unwrap();
+    let theirs = other.create(&welcome.session_id, "other", Duration::from_secs(60)).await.unwrap();
+    store.replace(Arc::clone(&other) as Arc<dyn SessionStore>);
+    assert_ends_elsewhere(&mut linked).await;
+    // The other process has it still.
+    other.release(&theirs).await.unwrap();
+}
+
+/// As before, and the other process has given it back after it had gone on with it.
+#[tokio::test]
+async fn a_session_that_another_process_had_is_not_taken_back() {
+    for checkpoints in [0, 1] {
+        let memory = Arc::new(MemoryStore::new());
+        let store = FaultyStore::new(Arc::clone(&memory) as Arc<dyn SessionStore>);
+        let address = serve(service().restoration(short_lease(&store))).await;
+        let (mut linked, welcome) = welcomed(address).await;
+        // The lease of the first process ends in the store before its time, as by a clock that jumps.
+        let other = Arc::new(MemoryStore::new());
+        for owner in ["first", "other"] {
+            other.open_owner(owner, Duration::from_secs(60)).await.unwrap();
+        }
+        other.create(&welcome.session_id, "first", Duration::from_secs(60)).await.unwrap();
+        other.close_owner("first").await.unwrap();
+        let claim = other.claim(&welcome.session_id, "other", 0).await.unwrap();
+        let Claim::Claimed(claimed) = claim else { panic!("{claim:?}") };
+        for number in 0..checkpoints {
+            let at = Position { lineage: 1, number };
+            let bytes = bytes::Bytes::from_static(b"theirs");
+            let checkpoint = Checkpoint { at, epoch: claimed.fence.epoch, tokens: Vec::new(), bytes };
+            other.checkpoint(&claimed.fence, checkpoint, at).await.unwrap();
+        }
+        other.release(&claimed.fence).await.unwrap();
+        store.replace(Arc::clone(&other) as Arc<dyn SessionStore>);
+        assert_ends_elsewhere(&mut linked).await;
+    }
+}
+
+/// The socket is closed, and no answer comes to a call.
+async fn assert_ends_elsewhere(linked: &mut Linked) {
+    let ended = async {
+        loop {
+            let text = linked.socket.next().await;
+            if text.starts_with("close") || text == "end" {
+                return;
+            }
+        }
+    };
+    within(ended).await;
 }

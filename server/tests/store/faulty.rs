@@ -29,14 +29,24 @@ pub(crate) enum Fault {
 /// Passes everything on to another store, but for the faults that it is told to have.
 #[derive(Clone, Debug)]
 pub(crate) struct FaultyStore {
-    inner: Arc<dyn SessionStore>,
+    inner: Arc<Mutex<Arc<dyn SessionStore>>>,
     state: Arc<Mutex<(Fault, Duration)>>,
     checkpoints: Arc<AtomicUsize>,
 }
 
 impl FaultyStore {
     pub(crate) fn new(inner: Arc<dyn SessionStore>) -> Self {
+        let inner = Arc::new(Mutex::new(inner));
         Self { inner, state: Arc::default(), checkpoints: Arc::default() }
+    }
+
+    /// Goes on with another store: with an empty one it has forgotten everything.
+    pub(crate) fn replace(&self, inner: Arc<dyn SessionStore>) {
+        *self.inner.lock().unwrap() = inner;
+    }
+
+    fn inner(&self) -> Arc<dyn SessionStore> {
+        Arc::clone(&self.inner.lock().unwrap())
     }
 
     /// Returns how many checkpoints were put or tried.
@@ -77,32 +87,32 @@ impl FaultyStore {
 #[async_trait]
 impl SessionStore for FaultyStore {
     async fn open_owner(&self, owner: &str, lease: Duration) -> Result<(), StoreError> {
-        self.pass(self.inner.open_owner(owner, lease)).await
+        self.pass(self.inner().open_owner(owner, lease)).await
     }
 
     async fn renew_owner(&self, owner: &str, lease: Duration) -> Result<(), StoreError> {
-        self.pass(self.inner.renew_owner(owner, lease)).await
+        self.pass(self.inner().renew_owner(owner, lease)).await
     }
 
     async fn close_owner(&self, owner: &str) -> Result<(), StoreError> {
-        self.pass(self.inner.close_owner(owner)).await
+        self.pass(self.inner().close_owner(owner)).await
     }
 
     async fn create(&self, sid: &str, owner: &str, lifetime: Duration) -> Result<Fence, StoreError> {
-        self.pass(self.inner.create(sid, owner, lifetime)).await
+        self.pass(self.inner().create(sid, owner, lifetime)).await
     }
 
     async fn claim(&self, sid: &str, owner: &str, seen: u64) -> Result<Claim, StoreError> {
-        self.pass(self.inner.claim(sid, owner, seen)).await
+        self.pass(self.inner().claim(sid, owner, seen)).await
     }
 
     async fn checkpoint(&self, fence: &Fence, checkpoint: Checkpoint, keep_from: Position) -> Result<(), StoreError> {
         self.checkpoints.fetch_add(1, Ordering::SeqCst);
-        self.pass(self.inner.checkpoint(fence, checkpoint, keep_from)).await
+        self.pass(self.inner().checkpoint(fence, checkpoint, keep_from)).await
     }
 
     async fn load(&self, fence: &Fence, at: Position) -> Result<Bytes, StoreError> {
-        let bytes = self.pass(self.inner.load(fence, at)).await?;
+        let bytes = self.pass(self.inner().load(fence, at)).await?;
         match self.fault() {
             Fault::Spoil => Err(StoreError::Corrupt("it was told to spoil".to_owned())),
             _ => Ok(bytes),
@@ -110,38 +120,38 @@ impl SessionStore for FaultyStore {
     }
 
     async fn release(&self, fence: &Fence) -> Result<(), StoreError> {
-        self.pass(self.inner.release(fence)).await
+        self.pass(self.inner().release(fence)).await
     }
 
     async fn delete(&self, fence: &Fence) -> Result<(), StoreError> {
-        self.pass(self.inner.delete(fence)).await
+        self.pass(self.inner().delete(fence)).await
     }
 
     async fn record(&self, fence: &Fence, call: i64, outcome: Bytes, keep: Duration) -> Result<(), StoreError> {
-        self.pass(self.inner.record(fence, call, outcome, keep)).await
+        self.pass(self.inner().record(fence, call, outcome, keep)).await
     }
 
     async fn recorded(&self, fence: &Fence, call: i64) -> Result<Option<Bytes>, StoreError> {
-        self.pass(self.inner.recorded(fence, call)).await
+        self.pass(self.inner().recorded(fence, call)).await
     }
 
     async fn save(&self, id: &str, record: SturdyRecord) -> Result<(), StoreError> {
-        self.pass(self.inner.save(id, record)).await
+        self.pass(self.inner().save(id, record)).await
     }
 
     async fn sturdy(&self, id: &str) -> Result<Option<SturdyRecord>, StoreError> {
-        self.pass(self.inner.sturdy(id)).await
+        self.pass(self.inner().sturdy(id)).await
     }
 
     async fn list_sturdy(&self, owner: &str, after: &str, limit: usize) -> Result<Vec<SturdyEntry>, StoreError> {
-        self.pass(self.inner.list_sturdy(owner, after, limit)).await
+        self.pass(self.inner().list_sturdy(owner, after, limit)).await
     }
 
     async fn revoke(&self, owner: &str, id: &str) -> Result<bool, StoreError> {
-        self.pass(self.inner.revoke(owner, id)).await
+        self.pass(self.inner().revoke(owner, id)).await
     }
 
     async fn gc(&self) -> Result<u64, StoreError> {
-        self.pass(self.inner.gc()).await
+        self.pass(self.inner().gc()).await
     }
 }
