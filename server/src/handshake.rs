@@ -214,7 +214,7 @@ impl Handshake {
         let keeper = registry.keeper.as_ref().filter(|_| Keeper::is_for(&hello.features));
         let (kept, unopened, options) = match keeper {
             Some(keeper) => {
-                let (kept, unopened) = keeper.create(registry, &id).await?;
+                let (kept, unopened) = keeper.create(registry, &id, self.peer.account()).await?;
                 let options = keeper.options(registry, options, &id, &self.peer, &kept);
                 (Some(kept), Some(unopened), options)
             }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use bowline_core::peer::Vars;
+use bowline_core::resume::principal_hash;
 use http::request::Parts;
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Uri};
 
@@ -64,6 +65,15 @@ impl Peer {
 }
 
 impl Peer {
+    /// Returns the name under which what is stored for the peer is counted: that of its principal, or of its
+    /// address if it is anonymous.
+    pub(crate) fn account(&self) -> Option<String> {
+        if !self.principal.is_anonymous() {
+            return Some(format!("p:{}", principal_hash(&self.principal.id)));
+        }
+        self.address_group().map(|address| format!("a:{address}"))
+    }
+
     /// Returns the unit in which the peer counts by address.
     pub(crate) fn address_group(&self) -> Option<AddressGroup> {
         self.address.map(AddressGroup::from)

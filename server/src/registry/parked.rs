@@ -48,6 +48,7 @@ impl Registry {
         self.sweep_all(|since| since.elapsed() > window, expired, "the client did not come back in time");
         self.end_unused();
         self.bound_parked();
+        self.tell_overdue();
         self.hello_rates.forget_full(Instant::now());
         self.throttle.forget_full(Instant::now());
         self.restoring.retain(|_, turn| turn.strong_count() > 0);
@@ -123,7 +124,7 @@ impl Registry {
         if self.sweeps.swap(true, Ordering::SeqCst) {
             return;
         }
-        let shortest = self.resumption.window.min(self.resumption.unused_window);
+        let shortest = self.resumption.window.min(self.resumption.unused_window).min(self.overdue());
         let pause = (shortest / 4).clamp(SWEEP_MIN, SWEEP);
         let registry: Weak<Self> = Arc::downgrade(self);
         let dropped = self.dropped();

@@ -13,6 +13,7 @@ use bowline_transport::deadline;
 use futures_util::StreamExt;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::pace::wait_for_turn;
 use crate::registry::{Entry, Registry, random, unix_now};
 use crate::store::{self, Fence, Position, StoreError};
 
@@ -66,6 +67,7 @@ async fn keep(registry: Weak<Registry>, entry: Arc<Entry>) {
             () = entry.connection.changed() => {}
             _ = entry.connection.closed() => return forget(registry, &entry).await,
         }
+        entry.kept.iter().for_each(|kept| kept.standing.mark_stale());
         let Some((idle, latest)) = registry.upgrade().and_then(|registry| {
             let keeper = registry.keeper.as_ref()?;
             Some((keeper.idle, keeper.latest))
@@ -83,6 +85,9 @@ async fn keep(registry: Weak<Registry>, entry: Arc<Entry>) {
             if is_quiet || Instant::now() >= latest {
                 break;
             }
+        }
+        if !wait_for_turn(&registry, &entry).await {
+            return forget(registry, &entry).await;
         }
         let Some(registry) = registry.upgrade() else { return };
         if let Err(error) = registry.checkpoint(&entry).await {
@@ -130,6 +135,10 @@ impl Registry {
         let beside = vars.and_then(|vars| serde_json::to_value(vars.stored()).ok()).unwrap_or_default();
         let taken = entry.connection.between_inputs(|endpoint| endpoint.checkpoint(beside));
         let Some(taken) = taken else { return Ok(false) };
+        if self.keeper.as_ref().is_some_and(|keeper| !keeper.admits(&entry.id, kept, taken.bytes.len())) {
+            entry.connection.link(Endpoint::not_stored);
+            return Ok(false);
+        }
         let at = Position { lineage: taken.lineage, number: taken.number };
         let confirmed = entry.connection.link(|endpoint| endpoint.confirmed_checkpoint());
         let held_token = placed.confirm(confirmed);
@@ -159,6 +168,7 @@ impl Registry {
         placed.tokens.push_back((at, jti));
         let lease = entry.lock().authority.lease();
         entry.connection.link(|endpoint| endpoint.stored(minted.token, lease));
+        kept.standing.mark_stored(&entry.id);
         tracing::trace!(session = entry.id, checkpoint = at.number, "session kept");
         Ok(true)
     }
@@ -251,7 +261,8 @@ impl Registry {
                     (LOOK * 2_u32.saturating_pow(failures)).min(RETRY_MAX)
                 }
             };
-            if entry.connection.link(|endpoint| endpoint.is_detached()) {
+            let is_too_large = entry.kept.as_ref().is_some_and(|kept| kept.standing.is_too_large());
+            if is_too_large || entry.connection.link(|endpoint| endpoint.is_detached()) {
                 return;
             }
             sleep(pause).await;

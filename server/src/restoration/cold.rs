@@ -63,7 +63,7 @@ impl Registry {
             return Err(gone());
         }
         self.give_up_stale(&claims);
-        let taken = keeper.take(self, &claims).await?;
+        let taken = keeper.take(self, &claims, peer.account()).await?;
         let made = keeper.make_again(taken.snapshot.as_deref(), service, &claims, report, &mut peer);
         let made = match made {
             Ok(restored) => service.root(peer.clone()).await.map(|root| (restored, root)).map_err(refused),
@@ -169,8 +169,9 @@ impl Keeper {
         self: &Arc<Self>,
         registry: &Arc<Registry>,
         sid: &str,
+        account: Option<String>,
     ) -> Result<(Kept, Unopened), Refused> {
-        let Some(store) = &self.store else { return Ok((Kept::new(None, 0), Unopened(None))) };
+        let Some(store) = &self.store else { return Ok((Kept::new(None, 0, account), Unopened(None))) };
         let mut owner = self.owner(store, registry).await.map_err(|error| unavailable(&error))?;
         // The row may exist even if the store's answer is lost, or this future is dropped while it waits.
         let first = Fence { sid: sid.to_owned(), owner: owner.clone(), epoch: 1 };
@@ -184,11 +185,16 @@ impl Keeper {
             created = store.create(sid, &owner, registry.session_lifetime()).await;
         }
         let fence = created.map_err(|error| unavailable(&error))?;
-        Ok((Kept::new(Some(fence), 0), unopened))
+        Ok((Kept::new(Some(fence), 0, account), unopened))
     }
 
     /// Takes the session for this process, with the state that the token names.
-    async fn take(self: &Arc<Self>, registry: &Arc<Registry>, claims: &Claims) -> Result<Taken, Refused> {
+    async fn take(
+        self: &Arc<Self>,
+        registry: &Arc<Registry>,
+        claims: &Claims,
+        account: Option<String>,
+    ) -> Result<Taken, Refused> {
         let next = Jti(random::<16>());
         let replayed = |error: TokenError| refuse(Some(&claims.sid), &error);
         let Some(store) = &self.store else {
@@ -197,7 +203,7 @@ impl Keeper {
             if snapshot.is_none() && claims.ck > 0 {
                 return Err(Refused::new(ErrorCode::ResumeWindowExpired, "the session is kept in no store"));
             }
-            return Ok(Taken { kept: Kept::new(None, claims.ln + 1), owner, next, snapshot });
+            return Ok(Taken { kept: Kept::new(None, claims.ln + 1, account), owner, next, snapshot });
         };
         let owner = self.owner(store, registry).await.map_err(|error| unavailable(&error))?;
         let mut claim = store.claim(&claims.sid, &owner, claims.ep).await;
@@ -224,9 +230,11 @@ impl Keeper {
             Err(refused) => Err(refused),
         };
         match loaded {
-            Ok((owner, snapshot)) => Ok(Taken { kept: Kept::new(Some(fence), claims.ln + 1), owner, next, snapshot }),
+            Ok((owner, snapshot)) => {
+                Ok(Taken { kept: Kept::new(Some(fence), claims.ln + 1, account), owner, next, snapshot })
+            }
             Err(refused) => {
-                self.give_back(&Kept::new(Some(fence), claims.ln + 1)).await;
+                self.give_back(&Kept::new(Some(fence), claims.ln + 1, account)).await;
                 Err(refused)
             }
         }

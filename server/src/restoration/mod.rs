@@ -7,6 +7,7 @@ mod cold;
 mod fence;
 mod outcomes;
 mod owner;
+mod pace;
 mod sturdy;
 
 use std::sync::Arc;
@@ -22,6 +23,7 @@ pub(crate) use cold::{Claimant, Unopened};
 use fence::CurrentFence;
 use outcomes::Outcomes;
 use owner::Process;
+use pace::{Bounds, Clients, Standing};
 pub(crate) use sturdy::Keeping;
 pub use sturdy::{SavedRefs, SturdyError};
 
@@ -43,6 +45,16 @@ pub struct Restoration {
     /// How long other processes wait for this one when it has vanished. This process stops
     /// serving sessions when it could not renew its lease for eight tenths of that. Default 10 s.
     pub lease: Duration,
+    /// Bytes of a session's snapshot. Beyond: the session is not stored, which is logged and counted. Default 8 MiB.
+    pub snapshot_bytes: usize,
+    /// Bytes of snapshots that are written of one session in a second, over time: the larger a session, the
+    /// longer the time between its checkpoints. Default 2 MiB.
+    pub session_bytes_per_second: usize,
+    /// Bytes of snapshots that are written in a second, over time, of all sessions of one principal, or of the
+    /// anonymous clients of one address. Beyond: checkpoints wait. Default 8 MiB.
+    pub client_bytes_per_second: usize,
+    /// How long a session may have changes that are not stored before that is logged and counted. Default 30 s.
+    pub overdue: Duration,
 }
 
 impl Restoration {
@@ -73,6 +85,10 @@ impl Restoration {
             idle: Duration::from_millis(250),
             latest: Duration::from_secs(1),
             lease: Lease::LENGTH,
+            snapshot_bytes: 8 << 20,
+            session_bytes_per_second: 2 << 20,
+            client_bytes_per_second: 8 << 20,
+            overdue: Duration::from_secs(30),
         }
     }
 
@@ -107,6 +123,8 @@ pub(crate) struct Keeper {
     latest: Duration,
     lease: Duration,
     process: Mutex<Option<Process>>,
+    bounds: Bounds,
+    clients: Clients,
 }
 
 /// What is known of a session that is kept.
@@ -116,15 +134,25 @@ pub(crate) struct Kept {
     pub(crate) fence: Option<Arc<CurrentFence>>,
     /// Checkpoints whose tokens are on their way, while one is being stored.
     pub(crate) placed: Mutex<Placed>,
+    /// The client that the session counts for, unless it is unknown.
+    account: Option<String>,
+    /// How the session stands with the store.
+    standing: Standing,
     /// This process has let go of the session, which goes on elsewhere.
     retired: AtomicBool,
 }
 
 impl Kept {
     /// Creates what is known of a session that was recovered `lineage` times.
-    pub(crate) fn new(fence: Option<Fence>, lineage: u64) -> Self {
+    pub(crate) fn new(fence: Option<Fence>, lineage: u64, account: Option<String>) -> Self {
         let fence = fence.map(|fence| CurrentFence::new(fence, lineage));
-        Self { fence, placed: Mutex::default(), retired: AtomicBool::new(false) }
+        Self {
+            fence,
+            placed: Mutex::default(),
+            account,
+            standing: Standing::default(),
+            retired: AtomicBool::new(false),
+        }
     }
 
     /// Says that the session goes on elsewhere; false if that was known.
@@ -144,9 +172,15 @@ impl Kept {
 
 impl Keeper {
     pub(crate) fn new(restoration: Restoration) -> Arc<Self> {
-        let Restoration { store, restorers, idle, latest, lease } = restoration;
-        let process = Mutex::default();
-        Arc::new(Self { store, restorers: Arc::new(restorers), idle, latest, lease, process })
+        let bounds = Bounds {
+            snapshot_bytes: restoration.snapshot_bytes,
+            session_bytes_per_second: restoration.session_bytes_per_second,
+            client_bytes_per_second: restoration.client_bytes_per_second,
+            overdue: restoration.overdue,
+        };
+        let Restoration { store, restorers, idle, latest, lease, .. } = restoration;
+        let (process, clients) = (Mutex::default(), Clients::default());
+        Arc::new(Self { store, restorers: Arc::new(restorers), idle, latest, lease, process, bounds, clients })
     }
 
     /// Whether a client can have its session back from another process.

@@ -30,6 +30,8 @@ mod mounted;
 mod neighbors;
 /// Pages of other sites, and host names that are not the service's.
 mod origin;
+/// How often and how large sessions are stored.
+mod pace;
 /// What clients may hold together, and what one may take from others.
 mod quotas;
 /// Sessions of peers that behave, and of peers that break Cap'n Web's rules only.

@@ -15,7 +15,7 @@ use crate::link::{Linked, code, hello_of};
 
 /// Adds counters up, and keeps every word that was said.
 #[derive(Clone, Default)]
-struct Watch {
+pub(crate) struct Watch {
     counters: Arc<Mutex<BTreeMap<String, u64>>>,
     said: Arc<Mutex<String>>,
     spans: Arc<AtomicU64>,
@@ -23,11 +23,11 @@ struct Watch {
 }
 
 impl Watch {
-    fn of(&self, counter: &str) -> u64 {
+    pub(crate) fn of(&self, counter: &str) -> u64 {
         self.counters.lock().unwrap().get(counter).copied().unwrap_or(0)
     }
 
-    async fn until(&self, counter: &str, count: u64) {
+    pub(crate) async fn until(&self, counter: &str, count: u64) {
         let reached = async {
             while self.of(counter) < count {
                 tokio::time::sleep(std::time::Duration::from_millis(5)).await;

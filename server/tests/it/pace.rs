@@ -1,0 +1,116 @@
+//! How often and how large sessions are stored.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bowline_core::link::{Frame, Welcome};
+use bowline_server::store::MemoryStore;
+use bowline_server::{Credentials, Restoration};
+
+use crate::faulty::{Fault, FaultyStore};
+use crate::harness::{serve, service};
+use crate::link::{Linked, hello_of};
+use crate::watched::Watch;
+
+fn busy(change: impl FnOnce(&mut Restoration)) -> (FaultyStore, Restoration) {
+    let store = FaultyStore::new(Arc::new(MemoryStore::new()));
+    let mut restoration = Restoration::in_store(store.clone());
+    (restoration.idle, restoration.latest) = (Duration::from_millis(10), Duration::from_millis(20));
+    change(&mut restoration);
+    (store, restoration)
+}
+
+async fn welcomed(address: SocketAddr) -> (Linked, Welcome) {
+    match Linked::greet(address, &hello_of(Credentials::default())).await {
+        (linked, Frame::Welcome(welcome)) => (linked, welcome),
+        (_, frame) => panic!("{frame:?}"),
+    }
+}
+
+/// Has a result of this size kept for the client, and then makes small calls for a while. Confirms every checkpoint.
+async fn changes(mut linked: Linked, bytes: usize, time: Duration) -> Linked {
+    linked.socket.send(&format!(r#"["push",["pipeline",0,["repeat"],["x",{bytes}]]]"#)).await;
+    let until = Instant::now() + time;
+    let mut tick = tokio::time::interval(Duration::from_millis(20));
+    while Instant::now() < until {
+        tokio::select! {
+            _ = tick.tick() => linked.socket.send(r#"["push",["pipeline",0,["add"],[1,2]]]"#).await,
+            text = linked.socket.next() => {
+                if let Ok(Some(Frame::Token { covers: Some(covers), .. })) = Frame::read(&text) {
+                    let ack = Frame::Ack { last_processed_seq: 0, checkpoint: Some(covers.checkpoint) };
+                    linked.socket.send(&ack.write()).await;
+                }
+            }
+        }
+    }
+    linked
+}
+
+#[tokio::test]
+async fn a_large_session_is_stored_less_often() {
+    for (bytes, stored) in [(100, 15..200), (512 << 10, 2..6)] {
+        let (store, restoration) = busy(|restoration| restoration.session_bytes_per_second = 1 << 20);
+        let address = serve(service().restoration(restoration)).await;
+        let (linked, _) = welcomed(address).await;
+        changes(linked, bytes, Duration::from_secs(2)).await;
+        assert!(stored.contains(&store.checkpoints()), "{bytes} bytes were stored {} times", store.checkpoints());
+    }
+}
+
+#[tokio::test]
+async fn the_sessions_of_a_client_share_a_rate() {
+    let (store, restoration) = busy(|restoration| {
+        (restoration.session_bytes_per_second, restoration.client_bytes_per_second) = (1 << 30, 1 << 20);
+    });
+    let address = serve(service().restoration(restoration)).await;
+    let mut sessions = Vec::new();
+    for _ in 0..4 {
+        sessions.push(tokio::spawn(changes(welcomed(address).await.0, 256 << 10, Duration::from_secs(2))));
+    }
+    for session in sessions {
+        session.await.unwrap();
+    }
+    // The first of each session may be small still.
+    assert!((4..=14).contains(&store.checkpoints()), "{}", store.checkpoints());
+}
+
+#[tokio::test]
+async fn a_snapshot_beyond_the_bound_is_counted_and_not_stored() {
+    let watch = Watch::default();
+    let _watching = tracing::subscriber::set_default(watch.clone());
+    let _another = tracing::Dispatch::new(watch.clone());
+    let (store, restoration) = busy(|restoration| {
+        (restoration.snapshot_bytes, restoration.idle) = (64 << 10, Duration::from_millis(200));
+        restoration.latest = Duration::from_millis(200);
+    });
+    let address = serve(service().restoration(restoration)).await;
+    let linked = changes(welcomed(address).await.0, 100 << 10, Duration::from_millis(600)).await;
+    watch.until("snapshots_too_large", 1).await;
+    let before = store.checkpoints();
+    let mut linked = changes(linked, 100, Duration::from_millis(600)).await;
+    assert_eq!(store.checkpoints(), before);
+    // The large result is the first one, and is given back.
+    linked.socket.send(r#"["release",1,1]"#).await;
+    changes(linked, 100, Duration::from_millis(900)).await;
+    assert!(store.checkpoints() > before, "it is stored again when it is smaller");
+    watch.until("snapshots_too_large", 1).await;
+}
+
+#[tokio::test]
+async fn a_session_that_is_not_stored_for_long_is_counted_until_it_is_stored_again() {
+    let watch = Watch::default();
+    let _watching = tracing::subscriber::set_default(watch.clone());
+    let _another = tracing::Dispatch::new(watch.clone());
+    let (store, restoration) = busy(|restoration| restoration.overdue = Duration::from_millis(200));
+    let address = serve(service().restoration(restoration)).await;
+    let linked = changes(welcomed(address).await.0, 100, Duration::from_millis(200)).await;
+    assert_eq!(watch.of("checkpoints_overdue"), 0);
+    store.set_fault(Fault::Refuse);
+    let linked = changes(linked, 100, Duration::from_millis(800)).await;
+    watch.until("checkpoints_overdue", 1).await;
+    assert_eq!(watch.of("checkpoints_caught_up"), 0);
+    store.set_fault(Fault::None);
+    changes(linked, 100, Duration::from_millis(1_500)).await;
+    watch.until("checkpoints_caught_up", 1).await;
+}
