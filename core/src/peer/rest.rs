@@ -32,13 +32,9 @@ pub(crate) struct Rest {
 }
 
 impl Rest {
-    /// Nobody waits.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.answered.is_empty()
-            && self.quiet.is_empty()
-            && self.earlier.is_empty()
-            && self.unused.is_empty()
-            && self.lists.is_empty()
+    /// Whether all that anybody waits for is that the application holds nothing any more.
+    fn awaits_only_disuse(&self) -> bool {
+        self.answered.is_empty() && self.quiet.is_empty() && self.earlier.is_empty() && self.lists.is_empty()
     }
 
     /// Takes out those whose receiver is gone. Dropping them may run the code of an executor.
@@ -185,9 +181,17 @@ impl Shared {
         state.endpoint.session.answers_owed() == 0 && (self.acknowledges() || state.pumps == 0)
     }
 
-    /// Whose wait is over by now. This is asked after every call, and hardly ever does anybody wait.
+    /// Returns whether a wait may be over. Asked after every call, so it looks at nothing that grows:
+    /// a client that has dropped its `Session` waits for its disuse all the time.
+    pub(crate) fn may_be_at_rest(&self, state: &State) -> bool {
+        let Rest { unused, .. } = &state.rest;
+        let awaits_disuse = !unused.is_empty() && (state.closed.is_some() || !self.has_roots());
+        awaits_disuse || !state.rest.awaits_only_disuse()
+    }
+
+    /// Returns those whose wait is over.
     pub(crate) fn at_rest(&self, state: &mut State) -> Option<Told> {
-        if state.rest.is_idle() {
+        if !self.may_be_at_rest(state) {
             return None;
         }
         let mut at_rest = Vec::new();

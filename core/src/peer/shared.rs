@@ -413,7 +413,7 @@ impl Shared {
         let is_wanted = state.has_to_send()
             || state.endpoint.session.has_output()
             || state.endpoint.session.is_closed()
-            || !state.rest.is_idle();
+            || self.may_be_at_rest(&state);
         // Without a transport there is no driver to look.
         let told = self.at_rest(&mut state);
         drop(state);
