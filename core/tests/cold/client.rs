@@ -223,7 +223,7 @@ impl Client {
             format!("[{call},{expected},{is_ordered},{callback},[[{holes}]]]"),
             refs.iter().map(|&of| Outgoing { of, path: Path::new() }).collect(),
         )
-        .unwrap();
+        .expect("as many placeholders as references");
         let path = if on.object.is_none() { vec![Step::Name("cap".into())] } else { Vec::new() };
         let path = [path, vec![Step::Name(name.into())]].concat();
         let session = &mut self.endpoint.session;
@@ -346,7 +346,7 @@ impl Client {
             }
             Outcome::Rejected(reason) => {
                 let code = reason.text().split("\"code\":\"").nth(1).and_then(|rest| rest.split('"').next());
-                End::Failed(code.map_or_else(|| reason.text().to_owned().into(), str::to_owned))
+                End::Failed(code.map_or_else(|| reason.text().to_owned(), str::to_owned))
             }
             Outcome::Lost(closed) => panic!("the session was lost: {closed:?}"),
         };

@@ -256,7 +256,8 @@ impl Server {
             let params = match callback {
                 Some((of, number)) => {
                     session.retain(of);
-                    Payload::new(format!("[{id},{number},{PLACEHOLDER}]"), vec![of]).unwrap()
+                    Payload::new(format!("[{id},{number},{PLACEHOLDER}]"), vec![of])
+                        .expect("as many placeholders as references")
                 }
                 None => Payload::plain(format!("[{id},null]")),
             };
@@ -267,7 +268,7 @@ impl Server {
             format!("{{\"cap\":{PLACEHOLDER},\"object\":{id}}}"),
             vec![Outgoing { of: Ref::Target(target), path: Path::new() }],
         )
-        .unwrap();
+        .expect("as many placeholders as references");
         session.settle(call, Ok(result));
         session.release(Ref::Target(target));
     }

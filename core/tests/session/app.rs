@@ -56,7 +56,7 @@ pub(crate) fn hole(of: Ref) -> Payload<Outgoing> {
 /// A payload with a hole for every `$` in `text`.
 pub(crate) fn payload(text: &str, refs: &[Ref]) -> Payload<Outgoing> {
     let refs = refs.iter().map(|&of| Outgoing { of, path: Path::new() }).collect();
-    Payload::new(text.replace('$', PLACEHOLDER), refs).unwrap()
+    Payload::new(text.replace('$', PLACEHOLDER), refs).expect("as many placeholders as references")
 }
 
 pub(crate) fn path(dotted: &str) -> Path {
@@ -177,7 +177,8 @@ impl App {
         if let (Object::Counter(n), true) = (&object, self.is_durable) {
             self.kept.iter().for_each(|&of| self.session.retain(of));
             let holes = vec![PLACEHOLDER; self.kept.len()].join(",");
-            let params = Payload::new(format!("[{n},[[{holes}]]]"), self.kept.clone()).unwrap();
+            let params = Payload::new(format!("[{n},[[{holes}]]]"), self.kept.clone())
+                .expect("as many placeholders as references");
             self.session.set_recipe(target, Recipe { restorer: "counter".into(), version: 1, params });
         }
         self.objects.insert(target, object);
@@ -319,5 +320,6 @@ fn number(args: &Payload<Ref>, at: usize) -> i64 {
 /// The first argument as a result, its references those of the arguments.
 fn first(args: &Payload<Ref>) -> Payload<Outgoing> {
     let text = values(args).first().map_or_else(|| "[\"undefined\"]".to_owned(), ToString::to_string);
-    Payload::new(text, args.refs().iter().map(|&of| Outgoing { of, path: Path::new() }).collect()).unwrap()
+    Payload::new(text, args.refs().iter().map(|&of| Outgoing { of, path: Path::new() }).collect())
+        .expect("as many placeholders as references")
 }

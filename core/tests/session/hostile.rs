@@ -113,7 +113,11 @@ impl End {
         match (name.as_str(), args.refs().first()) {
             ("slow", _) => self.slow.push(call),
             ("cb", Some(&first)) => {
-                let answer = self.session.call(first, &path, Some(Payload::new(args.text(), refs).unwrap()));
+                let answer = self.session.call(
+                    first,
+                    &path,
+                    Some(Payload::new(args.text(), refs).expect("as many placeholders as references")),
+                );
                 self.session.pull(answer, &[]);
                 self.session.settle(call, Ok(Payload::capability(Outgoing { of: answer, path: Path::new() })));
                 self.kept.push(answer);
@@ -124,8 +128,14 @@ impl End {
                 self.session.settle(call, Ok(Payload::capability(Outgoing { of, path: Path::new() })));
                 self.kept.push(of);
             }
-            ("err", _) => self.session.settle(call, Err(Payload::new(format!("[{}]", args.text()), refs).unwrap())),
-            _ => self.session.settle(call, Ok(Payload::new(format!("[{}]", args.text()), refs).unwrap())),
+            ("err", _) => self.session.settle(
+                call,
+                Err(Payload::new(format!("[{}]", args.text()), refs).expect("as many placeholders as references")),
+            ),
+            _ => self.session.settle(
+                call,
+                Ok(Payload::new(format!("[{}]", args.text()), refs).expect("as many placeholders as references")),
+            ),
         }
         self.kept.extend(args.into_refs());
     }

@@ -3,6 +3,7 @@
 //! - `app`: the objects both ends of a test serve
 //! - `half`: a link under a session that is spoken to by hand, cut at every message
 //! - `hostile`: arbitrary lines, and the corpus of the fuzz target
+//! - `labels`: two sessions that pass each other labeled capabilities, and the corpus of the fuzz target
 //! - `malformed`: values that cannot be
 //! - `maps`: functions that are sent to where their input is
 //! - `operations`: two sessions, and everything they can do to each other in any order
@@ -23,6 +24,7 @@ mod app;
 mod bounds;
 mod half;
 mod hostile;
+mod labels;
 mod malformed;
 mod maps;
 mod operations;

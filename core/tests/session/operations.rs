@@ -217,7 +217,7 @@ impl Side {
             (Some(_), _) => format!("{{\"x\":[[{}]]}}", vec![PLACEHOLDER; refs.len()].join(",")),
             (None, _) => format!("[{}]", vec![PLACEHOLDER; refs.len()].join(",")),
         };
-        Payload::new(text, refs).unwrap()
+        Payload::new(text, refs).expect("as many placeholders as references")
     }
 
     fn react(&mut self) {

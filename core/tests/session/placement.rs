@@ -1,5 +1,6 @@
 //! Whatever data surrounds it, a capability stays where it was put: through paths, promises among
 //! arguments, maps, snapshots, recipes and a second session. Each one has a label beside it.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use bowline_core::id::TargetId;
 use bowline_core::limits::Limits;
@@ -9,28 +10,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::app::path;
-
-/// Data that resembles a capability, or how one is written, in one place or another.
-const MARKERS: [&str; 18] = [
-    "@",
-    "[\"@\"]",
-    "[[\"@\"]]",
-    "\\u0040",
-    "\u{1a}",
-    "\u{1}",
-    "\\u001a",
-    "\\u0001",
-    "\"",
-    "\\",
-    "\u{fffd}",
-    "$",
-    "",
-    "[",
-    "]",
-    "\u{0}\u{1f}",
-    "\u{7f}",
-    "export",
-];
+use super::labels::MARKERS;
 
 #[derive(Clone, Debug)]
 enum Tree {

@@ -105,7 +105,8 @@ fn promise_argument() {
 fn property_of_a_result_as_an_argument() {
     let mut pair = Pair::new();
     let inner = pair.call("echo", plain(r#"[{"n":[[4,5]]}]"#));
-    let args = Payload::new(format!("[{PLACEHOLDER}]"), vec![Outgoing { of: inner, path: path("n.1") }]).unwrap();
+    let args = Payload::new(format!("[{PLACEHOLDER}]"), vec![Outgoing { of: inner, path: path("n.1") }])
+        .expect("as many placeholders as references");
     let result = pair.call("sq", args);
     pair.client.session.release(inner);
     assert_eq!(pair.await_and_drop(result), "25");

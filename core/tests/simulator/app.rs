@@ -151,7 +151,8 @@ impl App {
         let target = session.new_target(kind);
         self.objects.insert(target, object);
         let of = Outgoing { of: Ref::Target(target), path: Path::new() };
-        let args = Payload::new(format!("[{PLACEHOLDER},{number}]"), vec![of]).unwrap();
+        let args =
+            Payload::new(format!("[{PLACEHOLDER},{number}]"), vec![of]).expect("as many placeholders as references");
         let result = session.call(session.main(), &named(method), Some(args));
         session.release(Ref::Target(target));
         self.expect(session, result, number.to_string());
