@@ -212,9 +212,12 @@ impl Handshake {
         let Service { options, http, registry, .. } = &*self.service;
         let id = format!("s_{}", random::<16>());
         let keeper = registry.keeper.as_ref().filter(|_| Keeper::is_for(&hello.features));
-        let (kept, unopened, options) = match keeper {
-            Some(keeper) => {
-                let (kept, unopened) = keeper.create(registry, &id, self.peer.account()).await?;
+        let created = match keeper {
+            Some(keeper) => keeper.create(registry, &id, self.peer.account()).await?.map(|created| (keeper, created)),
+            None => None,
+        };
+        let (kept, unopened, options) = match created {
+            Some((keeper, (kept, unopened))) => {
                 let options = keeper.options(registry, options, &id, &self.peer, &kept);
                 (Some(kept), Some(unopened), options)
             }

@@ -16,6 +16,9 @@ use crate::resumption::Resumption;
 const SWEEP: Duration = Duration::from_secs(30);
 const SWEEP_MIN: Duration = Duration::from_millis(20);
 
+/// How often the store drops what is past its time.
+const COLLECT: Duration = Duration::from_secs(60);
+
 impl Registry {
     /// The transport of this epoch is gone. What the session waits for, it goes on waiting for.
     pub(crate) fn park(&self, admitted: &Admitted) {
@@ -119,6 +122,17 @@ impl Registry {
         }
     }
 
+    /// Has the store drop what is past its time.
+    fn collect(&self) {
+        let Some(store) = self.keeper.as_ref().and_then(|keeper| keeper.store.clone()) else { return };
+        tokio::spawn(async move {
+            match store.gc().await {
+                Ok(sessions) => tracing::debug!(sessions, "sessions past their time are dropped from the store"),
+                Err(error) => tracing::debug!(%error, "the store drops nothing"),
+            }
+        });
+    }
+
     /// One task for all sessions, from the first session to the end of the service.
     pub(super) fn start_sweeping(self: &Arc<Self>) {
         if self.sweeps.swap(true, Ordering::SeqCst) {
@@ -129,10 +143,15 @@ impl Registry {
         let registry: Weak<Self> = Arc::downgrade(self);
         let dropped = self.dropped();
         let sweeping = async move {
+            let mut collects_at = Instant::now() + COLLECT;
             loop {
                 sleep(pause).await;
                 let Some(registry) = registry.upgrade() else { return };
                 registry.sweep();
+                if Instant::now() >= collects_at {
+                    collects_at = Instant::now() + COLLECT;
+                    registry.collect();
+                }
             }
         };
         tokio::spawn(async move {

@@ -228,11 +228,8 @@ impl Registry {
         if !kept.retire() {
             return;
         }
-        if let (Some(store), Some(fence)) =
-            (self.keeper.as_ref().and_then(|keeper| keeper.store.as_ref()), kept.fence())
-            && let Err(error) = store.release(&fence).await
-        {
-            tracing::debug!(session = entry.id, %error, "a session is free when the lease is over");
+        if let Some(keeper) = &self.keeper {
+            keeper.give_back(kept).await;
         }
         self.remove(&entry.id);
         entry.connection.end_with(ClosedBy::Transport, &ErrorCode::Draining, why);

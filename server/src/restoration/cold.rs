@@ -161,7 +161,7 @@ impl Drop for Unopened {
 }
 
 impl Keeper {
-    /// A new session in the store.
+    /// A new session in the store; `None` if the client has used up what may be stored for it.
     ///
     /// # Errors
     /// The store does not answer.
@@ -170,22 +170,34 @@ impl Keeper {
         registry: &Arc<Registry>,
         sid: &str,
         account: Option<String>,
-    ) -> Result<(Kept, Unopened), Refused> {
-        let Some(store) = &self.store else { return Ok((Kept::new(None, 0, account), Unopened(None))) };
+    ) -> Result<Option<(Kept, Unopened)>, Refused> {
+        let Some(store) = &self.store else { return Ok(Some((Kept::new(None, 0, account), Unopened(None)))) };
+        let (quota, lifetime) = (self.quota(account.as_ref()), registry.session_lifetime());
         let mut owner = self.owner(store, registry).await.map_err(|error| unavailable(&error))?;
         // The row may exist even if the store's answer is lost, or this future is dropped while it waits.
         let first = Fence { sid: sid.to_owned(), owner: owner.clone(), epoch: 1 };
         let mut unopened = Unopened(Some((Arc::clone(store), first)));
-        let mut created = store.create(sid, &owner, registry.session_lifetime()).await;
+        let mut created = store.create(sid, &owner, lifetime, quota.as_ref()).await;
         if let Err(StoreError::Fenced) = created {
             // The store may have lost the owner.
             owner = self.living_owner(store, registry, &owner).await.map_err(|error| unavailable(&error))?;
             let first = Fence { sid: sid.to_owned(), owner: owner.clone(), epoch: 1 };
             unopened = Unopened(Some((Arc::clone(store), first)));
-            created = store.create(sid, &owner, registry.session_lifetime()).await;
+            created = store.create(sid, &owner, lifetime, quota.as_ref()).await;
         }
-        let fence = created.map_err(|error| unavailable(&error))?;
-        Ok((Kept::new(Some(fence), 0, account), unopened))
+        match created {
+            Ok(fence) => Ok(Some((Kept::new(Some(fence), 0, account), unopened))),
+            Err(error @ StoreError::TooMuch { .. }) => {
+                tracing::warn!(
+                    monotonic_counter.bowline_store_quotas_exceeded = 1_u64,
+                    session = sid,
+                    %error,
+                    "the session will not outlive this process"
+                );
+                Ok(None)
+            }
+            Err(error) => Err(unavailable(&error)),
+        }
     }
 
     /// Takes the session for this process, with the state that the token names.
@@ -241,9 +253,9 @@ impl Keeper {
     }
 
     /// Whoever has a better claim must not wait for our lease to end.
-    async fn give_back(&self, kept: &Kept) {
+    pub(super) async fn give_back(&self, kept: &Kept) {
         if let (Some(store), Some(fence)) = (&self.store, kept.fence())
-            && let Err(error) = store.release(&fence).await
+            && let Err(error) = store.release(&fence, self.bounds.unclaimed).await
         {
             tracing::debug!(session = fence.sid, %error, "a session is free when the lease is over");
         }

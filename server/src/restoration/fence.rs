@@ -106,14 +106,19 @@ impl Keeper {
         let claimed = match store.claim(&fence.sid, &owner, 0).await? {
             Claim::Claimed(claimed) if current.is_untouched(&fence, &claimed) => claimed.fence,
             Claim::Claimed(claimed) => {
-                store.release(&claimed.fence).await?;
+                store.release(&claimed.fence, self.bounds.unclaimed).await?;
                 return Err(StoreError::Fenced);
             }
             Claim::Held { .. } => return Err(StoreError::Fenced),
-            Claim::NotFound => match store.create(&fence.sid, &owner, registry.session_lifetime()).await {
-                Err(StoreError::Taken) => return Err(StoreError::Fenced),
-                created => created?,
-            },
+            Claim::NotFound => {
+                let entry = registry.entry(&fence.sid);
+                let account = entry.as_ref().and_then(|entry| entry.kept.as_ref()?.account.as_ref());
+                let quota = self.quota(account);
+                match store.create(&fence.sid, &owner, registry.session_lifetime(), quota.as_ref()).await {
+                    Err(StoreError::Taken) => return Err(StoreError::Fenced),
+                    created => created?,
+                }
+            }
         };
         tracing::warn!(
             monotonic_counter.bowline_sessions_reclaimed = 1_u64,

@@ -53,6 +53,13 @@ pub struct Restoration {
     /// Bytes of snapshots that are written in a second, over time, of all sessions of one principal, or of the
     /// anonymous clients of one address. Beyond: checkpoints wait. Default 8 MiB.
     pub client_bytes_per_second: usize,
+    /// Bytes that a store keeps for all sessions of one principal, or of the anonymous clients of one address:
+    /// snapshots, outcomes of recorded calls, and 4 KiB for each session. Beyond: its sessions are not stored.
+    /// Default 128 MiB.
+    pub stored_bytes: u64,
+    /// How long a session is kept in the store for a client that does not come back, once no process serves it.
+    /// Default 1 h, or until the session is too old.
+    pub unclaimed: Duration,
     /// How long a session may have changes that are not stored before that is logged and counted. Default 30 s.
     pub overdue: Duration,
 }
@@ -88,6 +95,8 @@ impl Restoration {
             snapshot_bytes: 8 << 20,
             session_bytes_per_second: 2 << 20,
             client_bytes_per_second: 8 << 20,
+            stored_bytes: 128 << 20,
+            unclaimed: Duration::from_secs(3_600),
             overdue: Duration::from_secs(30),
         }
     }
@@ -176,6 +185,8 @@ impl Keeper {
             snapshot_bytes: restoration.snapshot_bytes,
             session_bytes_per_second: restoration.session_bytes_per_second,
             client_bytes_per_second: restoration.client_bytes_per_second,
+            stored_bytes: restoration.stored_bytes,
+            unclaimed: restoration.unclaimed,
             overdue: restoration.overdue,
         };
         let Restoration { store, restorers, idle, latest, lease, .. } = restoration;

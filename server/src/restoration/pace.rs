@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{Keeper, Kept};
 use crate::registry::{Entry, Registry};
+use crate::store::Quota;
 
 /// Clients whose rate is remembered. Beyond, those that may store at once are forgotten.
 const CLIENTS_MAX: usize = 10_000;
@@ -25,6 +26,8 @@ pub(super) struct Bounds {
     pub(super) snapshot_bytes: usize,
     pub(super) session_bytes_per_second: usize,
     pub(super) client_bytes_per_second: usize,
+    pub(super) stored_bytes: u64,
+    pub(super) unclaimed: Duration,
     pub(super) overdue: Duration,
 }
 
@@ -93,6 +96,11 @@ fn cost(bytes: usize, bytes_per_second: usize) -> Duration {
 }
 
 impl Keeper {
+    /// Returns how much may be stored for a client.
+    pub(super) fn quota(&self, account: Option<&String>) -> Option<Quota> {
+        account.map(|account| Quota { account: account.clone(), bytes: self.bounds.stored_bytes })
+    }
+
     /// Takes the session's turn to be stored.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use bowline_core::resume::Jti;
 
-use super::{Checkpoint, Position, StoreError, SturdyRecord};
+use super::{Checkpoint, Position, Quota, StoreError, SturdyRecord};
 
 /// Bytes of the name of a session, an owner, a token or a reference. They are of printable ASCII
 /// without spaces.
@@ -29,6 +29,9 @@ pub const RECORDED_BYTES_MAX: usize = 16 << 20;
 
 /// What keeping an outcome takes beside its bytes.
 pub const RECORDED_BYTES_EACH: usize = 256;
+
+/// What storing a session takes beside its snapshots and outcomes, as a [`Quota`] counts it.
+pub const SESSION_BYTES_EACH: usize = 4 << 10;
 
 /// Bytes of a label, and of the name of whoever owns references.
 pub const LABEL_BYTES_MAX: usize = 256;
@@ -71,6 +74,18 @@ pub(super) const RECORDED: Bound = Bound::new("bytes of a session's recorded cal
 pub(super) const CHECKPOINTS: Bound = Bound::new("checkpoints of a session", CHECKPOINTS_MAX);
 pub(super) const REFERENCES: Bound = Bound::new("references of an owner", STURDY_MAX);
 pub(super) const EPOCH: Bound = Bound { what: "epoch", max: EPOCH_MAX };
+
+/// What a [`Quota`] bounds.
+pub(super) const STORED: &str = "bytes stored for a client";
+
+/// Whether a client may hold so much.
+pub(super) fn stored(quota: &Quota, size: u64) -> Result<(), StoreError> {
+    Bound { what: STORED, max: quota.bytes }.check_number(size)
+}
+
+pub(super) fn quota(quota: Option<&Quota>) -> Result<(), StoreError> {
+    quota.map_or(Ok(()), |quota| name("the name of a client", &quota.account))
+}
 
 /// A name of ours, which goes into keys and lists.
 pub(super) fn name(what: &'static str, name: &str) -> Result<(), StoreError> {

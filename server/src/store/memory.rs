@@ -15,8 +15,8 @@ use dashmap::mapref::entry::Entry;
 use dashmap::mapref::one::RefMut;
 
 use super::{
-    Checkpoint, Claim, Claimed, Clock, Fence, LIST_MAX, Position, RECORDED_BYTES_EACH, SessionStore, StoreError,
-    SturdyEntry, SturdyRecord, bounds,
+    Checkpoint, Claim, Claimed, Clock, Fence, LIST_MAX, Position, Quota, RECORDED_BYTES_EACH, SESSION_BYTES_EACH,
+    SessionStore, StoreError, SturdyEntry, SturdyRecord, bounds,
 };
 
 /// Keeps everything in this process.
@@ -25,6 +25,8 @@ pub struct MemoryStore {
     /// When the leases end.
     owners: DashMap<String, Duration>,
     sessions: DashMap<String, Kept>,
+    /// Bytes that are stored for each client.
+    accounts: DashMap<String, u64>,
     sturdy: Mutex<Sturdy>,
 }
 
@@ -33,7 +35,10 @@ struct Kept {
     claimed: u64,
     known_epoch: u64,
     tokens: Vec<Jti>,
+    quota: Option<Quota>,
+    /// When it is dropped: earlier than its lifetime ends while it belongs to nobody.
     ends: Duration,
+    lifetime_ends: Duration,
     checkpoints: BTreeMap<Position, Bytes>,
     /// Outcomes, and when they are forgotten.
     recorded: BTreeMap<i64, (Bytes, Duration)>,
@@ -54,7 +59,13 @@ impl MemoryStore {
 
     /// A store that is told the time.
     pub fn with_clock(clock: Clock) -> Self {
-        Self { clock, owners: DashMap::new(), sessions: DashMap::new(), sturdy: Mutex::default() }
+        Self {
+            clock,
+            owners: DashMap::new(),
+            sessions: DashMap::new(),
+            accounts: DashMap::new(),
+            sturdy: Mutex::default(),
+        }
     }
 
     /// How long the lease of an owner lasts.
@@ -72,6 +83,132 @@ impl MemoryStore {
         let session = self.session(&fence.sid).ok_or(StoreError::Fenced)?;
         let is_owner = session.owner.as_ref() == Some(&fence.owner) && session.claimed == fence.epoch;
         if is_owner { Ok(session) } else { Err(StoreError::Fenced) }
+    }
+
+    /// Counts a session that took `before` bytes and is to take `after`.
+    fn charge(&self, quota: Option<&Quota>, before: u64, after: u64) -> Result<(), StoreError> {
+        let Some(quota) = quota else { return Ok(()) };
+        let mut held = self.accounts.entry(quota.account.clone()).or_default();
+        let size = held.saturating_sub(before).saturating_add(after);
+        if after > before {
+            bounds::stored(quota, size)?;
+        }
+        *held = size;
+        drop(held);
+        self.accounts.remove_if(&quota.account, |_, held| *held == 0);
+        Ok(())
+    }
+
+    /// Counts no more what was stored of a session.
+    fn forget(&self, session: &Kept) -> Result<(), StoreError> {
+        self.charge(session.quota.as_ref(), session.size(), 0)
+    }
+
+    /// Does what may exceed a quota; once more without sessions that are past their time, if it does.
+    fn with_room<T>(&self, work: impl Fn() -> Result<T, StoreError>) -> Result<T, StoreError> {
+        match work() {
+            Err(StoreError::TooMuch { what: bounds::STORED, .. }) => {
+                self.drop_expired();
+                work()
+            }
+            done => done,
+        }
+    }
+
+    fn drop_expired(&self) -> u64 {
+        let now = self.clock.now();
+        self.owners.retain(|_, ends| *ends > now);
+        let mut shrunk = Vec::new();
+        let mut dropped = 0;
+        self.sessions.retain(|_, session| {
+            let before = session.size();
+            session.recorded.retain(|_, (_, ends)| *ends > now);
+            let stays = session.ends > now;
+            dropped += u64::from(!stays);
+            let after = if stays { session.size() } else { 0 };
+            if after < before
+                && let Some(quota) = &session.quota
+            {
+                shrunk.push((quota.clone(), before, after));
+            }
+            stays
+        });
+        for (quota, before, after) in shrunk {
+            // It shrinks, so there is room.
+            drop(self.charge(Some(&quota), before, after));
+        }
+        dropped
+    }
+
+    fn create_now(
+        &self,
+        sid: &str,
+        owner: &str,
+        lifetime: Duration,
+        quota: Option<&Quota>,
+    ) -> Result<Fence, StoreError> {
+        let fence = Fence { sid: sid.to_owned(), owner: owner.to_owned(), epoch: 1 };
+        let now = self.clock.now();
+        let place = self.sessions.entry(sid.to_owned());
+        if let Entry::Occupied(there) = &place {
+            if there.get().ends > now {
+                let same = there.get().owner.as_deref() == Some(owner) && there.get().is_new();
+                return if same { Ok(fence) } else { Err(StoreError::Taken) };
+            }
+            // Past its time.
+            self.forget(there.get())?;
+        }
+        let session = Kept::new(owner, now.saturating_add(lifetime), quota);
+        match self.charge(quota, 0, session.size()) {
+            Ok(()) => {
+                place.insert(session);
+                Ok(fence)
+            }
+            Err(full) => {
+                if let Entry::Occupied(there) = place {
+                    there.remove();
+                }
+                Err(full)
+            }
+        }
+    }
+
+    fn checkpoint_now(&self, fence: &Fence, checkpoint: &Checkpoint, keep_from: Position) -> Result<(), StoreError> {
+        let mut session = self.fenced(fence)?;
+        let at = checkpoint.at;
+        if session.checkpoints.last_key_value().is_some_and(|(newest, _)| *newest > at) {
+            return Err(StoreError::OutOfOrder);
+        }
+        let stays = |other: &Position| *other >= keep_from && *other != at;
+        let others = session.checkpoints.keys().filter(|other| stays(other)).count();
+        bounds::CHECKPOINTS.check(others + 1)?;
+        let dropped = session.checkpoints.iter().filter(|(other, _)| !stays(other));
+        let dropped: usize = dropped.map(|(_, bytes)| bytes.len()).sum();
+        let before = session.size();
+        let after = before - dropped as u64 + checkpoint.bytes.len() as u64;
+        self.charge(session.quota.as_ref(), before, after)?;
+        session.checkpoints.retain(|other, _| stays(other));
+        session.checkpoints.insert(at, checkpoint.bytes.clone());
+        session.tokens.clone_from(&checkpoint.tokens);
+        session.known_epoch = session.known_epoch.max(checkpoint.epoch);
+        Ok(())
+    }
+
+    fn record_now(&self, fence: &Fence, call: i64, outcome: &Bytes, keep: Duration) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let mut session = self.fenced(fence)?;
+        let before = session.size();
+        session.recorded.retain(|_, (_, ends)| *ends > now);
+        self.charge(session.quota.as_ref(), before, session.size())?;
+        if session.recorded.contains_key(&call) {
+            return Ok(());
+        }
+        let held = session.recorded.values().map(|(outcome, _)| outcome.len() + RECORDED_BYTES_EACH).sum();
+        bounds::recorded(held, outcome)?;
+        let size = session.size();
+        self.charge(session.quota.as_ref(), size, size + (outcome.len() + RECORDED_BYTES_EACH) as u64)?;
+        session.recorded.insert(call, (outcome.clone(), now.saturating_add(keep)));
+        Ok(())
     }
 
     fn sturdy_records(&self) -> MutexGuard<'_, Sturdy> {
@@ -116,19 +253,17 @@ impl SessionStore for MemoryStore {
         Ok(())
     }
 
-    async fn create(&self, sid: &str, owner: &str, lifetime: Duration) -> Result<Fence, StoreError> {
+    async fn create(
+        &self,
+        sid: &str,
+        owner: &str,
+        lifetime: Duration,
+        quota: Option<&Quota>,
+    ) -> Result<Fence, StoreError> {
         bounds::name("the name of a session", sid)?;
+        bounds::quota(quota)?;
         self.lease_left(owner).ok_or(StoreError::Fenced)?;
-        let fence = Fence { sid: sid.to_owned(), owner: owner.to_owned(), epoch: 1 };
-        let now = self.clock.now();
-        match self.sessions.entry(sid.to_owned()) {
-            Entry::Occupied(there) if there.get().ends > now => {
-                let same = there.get().owner.as_deref() == Some(owner) && there.get().is_new();
-                return if same { Ok(fence) } else { Err(StoreError::Taken) };
-            }
-            place => drop(place.insert(Kept::new(owner, now.saturating_add(lifetime)))),
-        }
-        Ok(fence)
+        self.with_room(|| self.create_now(sid, owner, lifetime, quota))
     }
 
     async fn claim(&self, sid: &str, owner: &str, seen: u64) -> Result<Claim, StoreError> {
@@ -141,6 +276,7 @@ impl SessionStore for MemoryStore {
         }
         session.claimed = bounds::next_epoch(session.claimed, session.known_epoch, seen)?;
         session.owner = Some(owner.to_owned());
+        session.ends = session.lifetime_ends;
         Ok(Claim::Claimed(Claimed {
             fence: Fence { sid: sid.to_owned(), owner: owner.to_owned(), epoch: session.claimed },
             known_epoch: session.known_epoch,
@@ -152,25 +288,18 @@ impl SessionStore for MemoryStore {
     async fn checkpoint(&self, fence: &Fence, checkpoint: Checkpoint, keep_from: Position) -> Result<(), StoreError> {
         bounds::checkpoint(&checkpoint)?;
         bounds::position(keep_from)?;
-        let mut session = self.fenced(fence)?;
-        if session.checkpoints.last_key_value().is_some_and(|(newest, _)| *newest > checkpoint.at) {
-            return Err(StoreError::OutOfOrder);
-        }
-        let others = session.checkpoints.range(keep_from..).filter(|(at, _)| **at != checkpoint.at).count();
-        bounds::CHECKPOINTS.check(others + 1)?;
-        session.checkpoints = session.checkpoints.split_off(&keep_from);
-        session.checkpoints.insert(checkpoint.at, checkpoint.bytes);
-        session.tokens = checkpoint.tokens;
-        session.known_epoch = session.known_epoch.max(checkpoint.epoch);
-        Ok(())
+        self.with_room(|| self.checkpoint_now(fence, &checkpoint, keep_from))
     }
 
     async fn load(&self, fence: &Fence, at: Position) -> Result<Bytes, StoreError> {
         self.fenced(fence)?.checkpoints.get(&at).cloned().ok_or(StoreError::NotFound)
     }
 
-    async fn release(&self, fence: &Fence) -> Result<(), StoreError> {
-        self.fenced(fence)?.owner = None;
+    async fn release(&self, fence: &Fence, unclaimed: Duration) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let mut session = self.fenced(fence)?;
+        session.owner = None;
+        session.ends = session.ends.min(now.saturating_add(unclaimed));
         Ok(())
     }
 
@@ -178,21 +307,13 @@ impl SessionStore for MemoryStore {
         drop(self.fenced(fence)?);
         let is_owner =
             |_: &String, kept: &Kept| kept.owner.as_ref() == Some(&fence.owner) && kept.claimed == fence.epoch;
-        self.sessions.remove_if(&fence.sid, is_owner).map(drop).ok_or(StoreError::Fenced)
+        let (_, session) = self.sessions.remove_if(&fence.sid, is_owner).ok_or(StoreError::Fenced)?;
+        self.forget(&session)
     }
 
     async fn record(&self, fence: &Fence, call: i64, outcome: Bytes, keep: Duration) -> Result<(), StoreError> {
         bounds::outcome(call, &outcome)?;
-        let now = self.clock.now();
-        let mut session = self.fenced(fence)?;
-        session.recorded.retain(|_, (_, ends)| *ends > now);
-        if session.recorded.contains_key(&call) {
-            return Ok(());
-        }
-        let held = session.recorded.values().map(|(outcome, _)| outcome.len() + RECORDED_BYTES_EACH).sum();
-        bounds::recorded(held, &outcome)?;
-        session.recorded.insert(call, (outcome, now.saturating_add(keep)));
-        Ok(())
+        self.with_room(|| self.record_now(fence, call, &outcome, keep))
     }
 
     async fn recorded(&self, fence: &Fence, call: i64) -> Result<Option<Bytes>, StoreError> {
@@ -242,22 +363,15 @@ impl SessionStore for MemoryStore {
     }
 
     async fn gc(&self) -> Result<u64, StoreError> {
-        let now = self.clock.now();
-        self.owners.retain(|_, ends| *ends > now);
-        let mut dropped = 0;
-        self.sessions.retain(|_, session| {
-            session.recorded.retain(|_, (_, ends)| *ends > now);
-            let stays = session.ends > now;
-            dropped += u64::from(!stays);
-            stays
-        });
-        Ok(dropped)
+        Ok(self.drop_expired())
     }
 }
 
 impl Kept {
-    fn new(owner: &str, ends: Duration) -> Self {
+    fn new(owner: &str, ends: Duration, quota: Option<&Quota>) -> Self {
         Self {
+            quota: quota.cloned(),
+            lifetime_ends: ends,
             owner: Some(owner.to_owned()),
             claimed: 1,
             known_epoch: 0,
@@ -266,6 +380,13 @@ impl Kept {
             checkpoints: BTreeMap::new(),
             recorded: BTreeMap::new(),
         }
+    }
+
+    /// Returns what is stored of it, as its quota counts.
+    fn size(&self) -> u64 {
+        let snapshots: usize = self.checkpoints.values().map(Bytes::len).sum();
+        let outcomes: usize = self.recorded.values().map(|(outcome, _)| outcome.len() + RECORDED_BYTES_EACH).sum();
+        (SESSION_BYTES_EACH + snapshots + outcomes) as u64
     }
 
     /// Whether nothing was done with it since it was created.

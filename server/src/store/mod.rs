@@ -36,7 +36,7 @@ use bytes::Bytes;
 
 pub use bounds::{
     CHECKPOINTS_MAX, EPOCH_MAX, LABEL_BYTES_MAX, LIST_MAX, NAME_BYTES_MAX, OUTCOME_BYTES_MAX, RECIPE_BYTES_MAX,
-    RECORDED_BYTES_EACH, RECORDED_BYTES_MAX, SNAPSHOT_BYTES_MAX, STURDY_MAX, TOKENS_MAX,
+    RECORDED_BYTES_EACH, RECORDED_BYTES_MAX, SESSION_BYTES_EACH, SNAPSHOT_BYTES_MAX, STURDY_MAX, TOKENS_MAX,
 };
 pub use clock::Clock;
 pub use lease::Lease;
@@ -128,6 +128,16 @@ pub struct SturdyEntry {
     pub label: String,
 }
 
+/// The client that a session is stored for, and how much may be stored for it: snapshots, recorded outcomes, and
+/// [`SESSION_BYTES_EACH`] for each session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// Names the client. Of printable ASCII without spaces.
+    pub account: String,
+    /// Bytes of all its sessions together.
+    pub bytes: u64,
+}
+
 /// Why a store did not do as told.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -198,11 +208,18 @@ pub trait SessionStore: Send + Sync + fmt::Debug + 'static {
     /// Ends a lease: every session of the owner can be claimed at once. It need not be there.
     async fn close_owner(&self, owner: &str) -> Result<(), StoreError>;
 
-    /// Begins a session, of the first epoch. It is dropped after `lifetime`, owned or not.
+    /// Begins a session, of the first epoch. It is dropped after `lifetime`, owned or not. What is stored of it
+    /// counts towards `quota`; without one, nothing bounds it together with others.
     ///
     /// # Errors
-    /// `Fenced` if the owner's lease is over, `Taken` if there is such a session.
-    async fn create(&self, sid: &str, owner: &str, lifetime: Duration) -> Result<Fence, StoreError>;
+    /// `Fenced` if the owner's lease is over, `Taken` if there is such a session, `TooMuch` if the quota is used up.
+    async fn create(
+        &self,
+        sid: &str,
+        owner: &str,
+        lifetime: Duration,
+        quota: Option<&Quota>,
+    ) -> Result<Fence, StoreError>;
 
     /// Takes over a session that belongs to nobody, to an owner whose lease is over, or to the same
     /// owner. The new fence's epoch is above `seen`, the highest epoch that the claimant knows of.
@@ -215,7 +232,7 @@ pub trait SessionStore: Send + Sync + fmt::Debug + 'static {
     /// newest one may be written again.
     ///
     /// # Errors
-    /// `Fenced`; `OutOfOrder`; `TooMuch` if the session has too many checkpoints.
+    /// `Fenced`; `OutOfOrder`; `TooMuch` if the session has too many checkpoints, or its quota is used up.
     async fn checkpoint(&self, fence: &Fence, checkpoint: Checkpoint, keep_from: Position) -> Result<(), StoreError>;
 
     /// The snapshot of a checkpoint.
@@ -224,11 +241,12 @@ pub trait SessionStore: Send + Sync + fmt::Debug + 'static {
     /// `Fenced`; `NotFound`; `Corrupt`, and then an earlier one may be good.
     async fn load(&self, fence: &Fence, at: Position) -> Result<Bytes, StoreError>;
 
-    /// Gives a session back, so that anybody may claim it at once.
+    /// Gives a session back, so that any owner may claim it at once. It is dropped after `unclaimed`, unless it is
+    /// claimed by then or its lifetime is over before.
     ///
     /// # Errors
     /// `Fenced`.
-    async fn release(&self, fence: &Fence) -> Result<(), StoreError>;
+    async fn release(&self, fence: &Fence, unclaimed: Duration) -> Result<(), StoreError>;
 
     /// Ends a session, with its checkpoints and recorded calls.
     ///
@@ -239,7 +257,7 @@ pub trait SessionStore: Send + Sync + fmt::Debug + 'static {
     /// Keeps the outcome of a call for `keep`. The first outcome of a call stays.
     ///
     /// # Errors
-    /// `Fenced`; `TooMuch` if the outcomes of the session are too many or too long.
+    /// `Fenced`; `TooMuch` if the outcomes of the session are too many or too long, or its quota is used up.
     async fn record(&self, fence: &Fence, call: i64, outcome: Bytes, keep: Duration) -> Result<(), StoreError>;
 
     /// The outcome of a call, if it was recorded and is still kept.

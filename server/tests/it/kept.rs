@@ -224,11 +224,11 @@ async fn a_session_that_another_process_has_is_not_taken_back() {
     let (mut linked, welcome) = welcomed(address).await;
     let other = Arc::new(MemoryStore::new());
     other.open_owner("other", Duration::from_secs(60)).await.unwrap();
-    let theirs = other.create(&welcome.session_id, "other", Duration::from_secs(60)).await.unwrap();
+    let theirs = other.create(&welcome.session_id, "other", Duration::from_secs(60), None).await.unwrap();
     store.replace(Arc::clone(&other) as Arc<dyn SessionStore>);
     assert_ends_elsewhere(&mut linked).await;
     // The other process has it still.
-    other.release(&theirs).await.unwrap();
+    other.release(&theirs, Duration::from_secs(60)).await.unwrap();
 }
 
 /// As before, and the other process has given it back after it had gone on with it.
@@ -244,7 +244,7 @@ async fn a_session_that_another_process_had_is_not_taken_back() {
         for owner in ["first", "other"] {
             other.open_owner(owner, Duration::from_secs(60)).await.unwrap();
         }
-        other.create(&welcome.session_id, "first", Duration::from_secs(60)).await.unwrap();
+        other.create(&welcome.session_id, "first", Duration::from_secs(60), None).await.unwrap();
         other.close_owner("first").await.unwrap();
         let claim = other.claim(&welcome.session_id, "other", 0).await.unwrap();
         let Claim::Claimed(claimed) = claim else { panic!("{claim:?}") };
@@ -254,7 +254,7 @@ async fn a_session_that_another_process_had_is_not_taken_back() {
             let checkpoint = Checkpoint { at, epoch: claimed.fence.epoch, tokens: Vec::new(), bytes };
             other.checkpoint(&claimed.fence, checkpoint, at).await.unwrap();
         }
-        other.release(&claimed.fence).await.unwrap();
+        other.release(&claimed.fence, Duration::from_secs(60)).await.unwrap();
         store.replace(Arc::clone(&other) as Arc<dyn SessionStore>);
         assert_ends_elsewhere(&mut linked).await;
     }

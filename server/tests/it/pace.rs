@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bowline_core::link::{Frame, Welcome};
 use bowline_server::store::MemoryStore;
-use bowline_server::{Credentials, Restoration};
+use bowline_server::{Credentials, Principal, Restoration};
 
 use crate::faulty::{Fault, FaultyStore};
 use crate::harness::{serve, service};
@@ -113,4 +113,26 @@ async fn a_session_that_is_not_stored_for_long_is_counted_until_it_is_stored_aga
     store.set_fault(Fault::None);
     changes(linked, 100, Duration::from_millis(1_500)).await;
     watch.until("checkpoints_caught_up", 1).await;
+}
+
+#[tokio::test]
+async fn what_is_stored_for_a_client_is_bounded_and_keeps_nobody_out() {
+    let watch = Watch::default();
+    let _watching = tracing::subscriber::set_default(watch.clone());
+    let _another = tracing::Dispatch::new(watch.clone());
+    // Room for two sessions.
+    let (_store, restoration) = busy(|restoration| restoration.stored_bytes = 10 << 10);
+    let service = service().restoration(restoration);
+    let address = serve(service.authenticate(|token: &str| Some(Principal::new(token)))).await;
+    for (name, sessions) in [("eve", [true, true, false, false]), ("ann", [true, true, false, false])] {
+        for is_durable in sessions {
+            let (mut linked, frame) = Linked::greet(address, &hello_of(Credentials::bearer(name))).await;
+            let Frame::Welcome(welcome) = frame else { panic!("{frame:?}") };
+            assert_eq!(welcome.features.iter().any(|feature| feature == "durable"), is_durable);
+            linked.socket.send(r#"["push",["pipeline",0,["add"],[1,2]]]"#).await;
+            linked.socket.send(r#"["pull",1]"#).await;
+            assert_eq!(linked.message().await, r#"["resolve",1,3]"#);
+        }
+    }
+    watch.until("store_quotas_exceeded", 4).await;
 }

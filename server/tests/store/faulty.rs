@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bowline_server::store::{Checkpoint, Claim, Fence, Position, SessionStore, StoreError, SturdyEntry, SturdyRecord};
+use bowline_server::store::{
+    Checkpoint, Claim, Fence, Position, Quota, SessionStore, StoreError, SturdyEntry, SturdyRecord,
+};
 use bytes::Bytes;
 
 /// How a store treats its next operations.
@@ -98,8 +100,14 @@ impl SessionStore for FaultyStore {
         self.pass(self.inner().close_owner(owner)).await
     }
 
-    async fn create(&self, sid: &str, owner: &str, lifetime: Duration) -> Result<Fence, StoreError> {
-        self.pass(self.inner().create(sid, owner, lifetime)).await
+    async fn create(
+        &self,
+        sid: &str,
+        owner: &str,
+        lifetime: Duration,
+        quota: Option<&Quota>,
+    ) -> Result<Fence, StoreError> {
+        self.pass(self.inner().create(sid, owner, lifetime, quota)).await
     }
 
     async fn claim(&self, sid: &str, owner: &str, seen: u64) -> Result<Claim, StoreError> {
@@ -119,8 +127,8 @@ impl SessionStore for FaultyStore {
         }
     }
 
-    async fn release(&self, fence: &Fence) -> Result<(), StoreError> {
-        self.pass(self.inner().release(fence)).await
+    async fn release(&self, fence: &Fence, unclaimed: Duration) -> Result<(), StoreError> {
+        self.pass(self.inner().release(fence, unclaimed)).await
     }
 
     async fn delete(&self, fence: &Fence) -> Result<(), StoreError> {

@@ -17,9 +17,9 @@ async fn an_operation_whose_answer_was_lost_is_made_again() {
     let checkpoint = Checkpoint { at: position, epoch: 1, tokens: Vec::new(), bytes: Bytes::from("one") };
     faulty.open_owner("a", day).await.unwrap();
     faulty.set_fault(Fault::LoseAnswer);
-    faulty.create("s", "a", day).await.unwrap_err();
+    faulty.create("s", "a", day, None).await.unwrap_err();
     faulty.set_fault(Fault::None);
-    let fence = faulty.create("s", "a", day).await.unwrap();
+    let fence = faulty.create("s", "a", day, None).await.unwrap();
     faulty.set_fault(Fault::LoseAnswer);
     faulty.checkpoint(&fence, checkpoint.clone(), position).await.unwrap_err();
     faulty.claim("s", "a", 0).await.unwrap_err();
@@ -30,13 +30,13 @@ async fn an_operation_whose_answer_was_lost_is_made_again() {
     faulty.set_fault(Fault::Spoil);
     assert!(matches!(faulty.load(&claimed.fence, position).await, Err(StoreError::Corrupt(_))));
     faulty.set_fault(Fault::Refuse);
-    assert!(matches!(faulty.release(&claimed.fence).await, Err(StoreError::Unavailable(_))));
+    assert!(matches!(faulty.release(&claimed.fence, day).await, Err(StoreError::Unavailable(_))));
     faulty.set_fault(Fault::LoseAnswer);
     faulty.set_lag(Duration::from_secs(2));
     let asked = tokio::time::Instant::now();
-    faulty.release(&claimed.fence).await.unwrap_err();
+    faulty.release(&claimed.fence, day).await.unwrap_err();
     assert_eq!(asked.elapsed(), Duration::from_secs(2));
     faulty.set_fault(Fault::None);
     // It was given back.
-    assert_eq!(faulty.release(&claimed.fence).await, Err(StoreError::Fenced));
+    assert_eq!(faulty.release(&claimed.fence, day).await, Err(StoreError::Fenced));
 }

@@ -162,7 +162,7 @@ async fn a_server_that_comes_back_is_found_again() {
     let Some(mut server) = Server::start().await else { return };
     let store = server.store().await;
     store.open_owner("a", DAY).await.unwrap();
-    let fence = store.create("s", "a", DAY).await.unwrap();
+    let fence = store.create("s", "a", DAY, None).await.unwrap();
     store.checkpoint(&fence, checkpoint(at(1, 1), "one"), at(1, 1)).await.unwrap();
     for _ in 0..2 {
         server.kill();
@@ -219,7 +219,7 @@ async fn what_cannot_be_read_is_corrupt() {
     let Some(server) = Server::start().await else { return };
     let store = server.store().await;
     store.open_owner("a", DAY).await.unwrap();
-    let fence = store.create("s", "a", DAY).await.unwrap();
+    let fence = store.create("s", "a", DAY, None).await.unwrap();
     let mut connection = server.raw().await.unwrap();
     redis::cmd("HSET").arg("bowline:c:s").arg("no place").arg("x").exec_async(&mut connection).await.unwrap();
     let refused = store.claim("s", "a", 0).await;

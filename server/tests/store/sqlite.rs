@@ -76,7 +76,7 @@ async fn what_was_answered_is_there_for_the_next_process() {
     let bench = Sqlite::new();
     let store = bench.store();
     store.open_owner("a", DAY).await.unwrap();
-    let fence = store.create("s", "a", DAY).await.unwrap();
+    let fence = store.create("s", "a", DAY, None).await.unwrap();
     store.checkpoint(&fence, checkpoint(at(1, 1), "one"), at(1, 1)).await.unwrap();
     drop(store);
     let next = bench.store();
@@ -90,7 +90,7 @@ async fn a_clock_that_is_set_back_strands_no_session() {
     let store = bench.store();
     store.open_owner("a", Duration::from_secs(10)).await.unwrap();
     store.open_owner("b", Duration::from_secs(10)).await.unwrap();
-    store.create("s", "a", DAY).await.unwrap();
+    store.create("s", "a", DAY, None).await.unwrap();
     bench.hands.set(Duration::from_secs(5_000));
     // It may be alive, so it has the length of its lease from now, and no more.
     assert_eq!(store.claim("s", "b", 0).await, Ok(Claim::Held { left: Duration::from_secs(10) }));
@@ -215,9 +215,9 @@ const TURNS: u64 = 25;
 
 async fn count(store: &SqliteStore, owner: &str) {
     store.open_owner(owner, DAY).await.unwrap();
-    let first = store.create("s", owner, DAY).await;
+    let first = store.create("s", owner, DAY, None).await;
     if let Ok(fence) = &first {
-        store.release(fence).await.unwrap();
+        store.release(fence, DAY).await.unwrap();
     }
     let (mut turns, began) = (0, Instant::now());
     while turns < TURNS {
@@ -229,7 +229,7 @@ async fn count(store: &SqliteStore, owner: &str) {
         let newest = claimed.checkpoints.last().copied().unwrap_or_default();
         let next = at(1, newest.number + 1);
         store.checkpoint(&claimed.fence, checkpoint(next, next.number.to_string()), next).await.unwrap();
-        store.release(&claimed.fence).await.unwrap();
+        store.release(&claimed.fence, DAY).await.unwrap();
         turns += 1;
     }
 }
@@ -242,7 +242,7 @@ async fn a_killed_process_leaves_its_session_to_others() {
     if let Some(path) = std::env::var_os(SECOND) {
         let store = SqliteStore::open(path).unwrap();
         store.open_owner("killed", lease).await.unwrap();
-        let fence = store.create("s", "killed", DAY).await.unwrap();
+        let fence = store.create("s", "killed", DAY, None).await.unwrap();
         let began = Instant::now();
         for number in (1..).take_while(|_| began.elapsed() < PATIENCE) {
             store.checkpoint(&fence, checkpoint(at(1, number), vec![7; 4_096]), at(1, number)).await.unwrap();
@@ -285,7 +285,7 @@ async fn a_lease_is_renewed_ahead_of_checkpoints_that_wait() {
     let written = Arc::new(AtomicUsize::new(0));
     let mut fences = Vec::new();
     for n in 0..24 {
-        fences.push(store.create(&format!("s{n}"), "a", DAY).await.unwrap());
+        fences.push(store.create(&format!("s{n}"), "a", DAY, None).await.unwrap());
     }
     let mut writers = Vec::new();
     for fence in fences {
@@ -316,7 +316,7 @@ async fn the_write_ahead_log_stays_small() {
     let bench = Sqlite::new();
     let store = bench.store();
     store.open_owner("a", DAY).await.unwrap();
-    let fence = store.create("s", "a", DAY).await.unwrap();
+    let fence = store.create("s", "a", DAY, None).await.unwrap();
     for number in 1..=300 {
         let bytes = if number % 100 == 0 { 6 << 20 } else { 16 << 10 };
         store.checkpoint(&fence, checkpoint(at(1, number), vec![7; bytes]), at(1, number)).await.unwrap();
@@ -352,7 +352,7 @@ async fn a_small_disk_that_was_full_is_good_again() {
     };
     let store = SqliteStore::open(path.join("sessions.db")).unwrap();
     store.open_owner("a", DAY).await.unwrap();
-    let fence = store.create("s", "a", DAY).await.unwrap();
+    let fence = store.create("s", "a", DAY, None).await.unwrap();
     let put =
         async |number: u64| store.checkpoint(&fence, checkpoint(at(1, number), vec![7; 20 << 10]), at(1, number)).await;
     for number in 1..=20 {

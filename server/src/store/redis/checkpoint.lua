@@ -1,17 +1,25 @@
 -- KEYS: session, checkpoints. ARGV: owner, epoch, place, place from which on all are kept, sum and
--- snapshot, tokens, epoch of the checkpoint, how many there may be. Places are digits of one length.
+-- snapshot, tokens, epoch of the checkpoint, how many there may be, name of the session, what the keys of
+-- accounts and of sessions begin with. Places are digits of one length.
 local there = redis.call('HKEYS', KEYS[2])
 local kept = 1
+local size = tonumber(redis.call('HGET', KEYS[1], 'size')) + #ARGV[5]
 for _, place in ipairs(there) do
     if place > ARGV[3] then
         return redis.error_reply('LATER one is there')
     end
     if place >= ARGV[4] and place ~= ARGV[3] then
         kept = kept + 1
+    else
+        size = size - redis.call('HSTRLEN', KEYS[2], place)
     end
 end
 if kept > tonumber(ARGV[8]) then
     return redis.error_reply('FULL ' .. kept)
+end
+local full = charge(KEYS[1], ARGV[9], ARGV[10], ARGV[11], size)
+if full then
+    return full
 end
 for _, place in ipairs(there) do
     if place < ARGV[4] then

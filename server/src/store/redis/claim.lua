@@ -1,4 +1,4 @@
--- KEYS: session, checkpoints, lease of the claimant. ARGV: claimant, highest epoch seen, what the keys
+-- KEYS: session, checkpoints, lease of the claimant, outcomes, when outcomes end. ARGV: claimant, highest epoch seen, what the keys
 -- of leases begin with, highest epoch that there may be.
 -- Returns {0} if there is none, {1, milliseconds} if it is held, {2, epoch, known epoch, tokens, checkpoints}.
 if redis.call('EXISTS', KEYS[3]) == 0 then
@@ -20,6 +20,11 @@ if epoch > tonumber(ARGV[4]) then
     return redis.error_reply('FULL ' .. text)
 end
 redis.call('HSET', KEYS[1], 'owner', ARGV[1], 'claimed', text)
+-- It was to end sooner while it belonged to nobody.
+local ends = redis.call('HGET', KEYS[1], 'ends')
+for _, key in ipairs({KEYS[1], KEYS[2], KEYS[4], KEYS[5]}) do
+    redis.call('PEXPIREAT', key, ends)
+end
 local checkpoints = redis.call('HKEYS', KEYS[2])
 table.sort(checkpoints)
 return {2, text, session[3], session[4], checkpoints}

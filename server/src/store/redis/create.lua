@@ -1,4 +1,5 @@
--- KEYS: session, checkpoints, outcomes, when outcomes end, lease of the owner. ARGV: owner, lifetime.
+-- KEYS: session, checkpoints, outcomes, when outcomes end, lease of the owner. ARGV: owner, lifetime, account, quota,
+-- bytes that a session takes, name of the session, what the keys of accounts and of sessions begin with.
 if redis.call('EXISTS', KEYS[5]) == 0 then
     return redis.error_reply('FENCED not this owner by now')
 end
@@ -10,6 +11,17 @@ if session[2] then
     return redis.error_reply('TAKEN by something else')
 end
 redis.call('DEL', KEYS[2], KEYS[3], KEYS[4])
-redis.call('HSET', KEYS[1], 'owner', ARGV[1], 'claimed', '1', 'known', '0', 'tokens', '', 'recorded', '0')
+local time = redis.call('TIME')
+local ends = time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[2]
+redis.call('HSET', KEYS[1], 'owner', ARGV[1], 'claimed', '1', 'known', '0', 'tokens', '', 'recorded', '0',
+    'ends', string.format('%.0f', ends), 'account', ARGV[3], 'quota', ARGV[4], 'size', '0')
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
+local full = charge(KEYS[1], ARGV[6], ARGV[7], ARGV[8], tonumber(ARGV[5]))
+if full then
+    redis.call('DEL', KEYS[1])
+    return full
+end
+if ARGV[3] ~= '' and redis.call('PTTL', ARGV[7] .. ARGV[3]) < tonumber(ARGV[2]) then
+    redis.call('PEXPIRE', ARGV[7] .. ARGV[3], ARGV[2])
+end
 return 1

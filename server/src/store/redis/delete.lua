@@ -1,2 +1,8 @@
--- KEYS: session, checkpoints, outcomes, when outcomes end. ARGV: owner, epoch.
+-- KEYS: session, checkpoints, outcomes, when outcomes end. ARGV: owner, epoch, name of the session,
+-- what the keys of accounts begin with.
+charge(KEYS[1], ARGV[3], ARGV[4], '', 0)
+local account = redis.call('HGET', KEYS[1], 'account')
+if account and account ~= '' then
+    redis.call('HDEL', ARGV[4] .. account, ARGV[3])
+end
 return redis.call('DEL', unpack(KEYS))

@@ -23,8 +23,8 @@ use redis::{
 use self::script::Scripts;
 use super::bounds::{self, Bound};
 use super::{
-    CHECKPOINTS_MAX, Checkpoint, Claim, Claimed, EPOCH_MAX, Fence, LIST_MAX, Position, RECORDED_BYTES_EACH,
-    RECORDED_BYTES_MAX, STURDY_MAX, SessionStore, StoreError, SturdyEntry, SturdyRecord, intact,
+    CHECKPOINTS_MAX, Checkpoint, Claim, Claimed, EPOCH_MAX, Fence, LIST_MAX, Position, Quota, RECORDED_BYTES_EACH,
+    RECORDED_BYTES_MAX, SESSION_BYTES_EACH, STURDY_MAX, SessionStore, StoreError, SturdyEntry, SturdyRecord, intact,
 };
 
 /// How long a connection may take to be there, and an answer to come.
@@ -50,6 +50,7 @@ const OUTCOME_ENDS: char = 'x';
 const OWNER: char = 'o';
 const REFERENCE: char = 't';
 const REFERENCES: char = 'u';
+const ACCOUNT: char = 'a';
 
 /// Keeps everything in a Redis server, under keys that begin with one prefix.
 #[derive(Clone)]
@@ -157,9 +158,17 @@ fn failure(error: &RedisError, bound: Option<Bound>) -> StoreError {
         (Some("TAKEN"), _) => StoreError::Taken,
         (Some("LATER"), _) => StoreError::OutOfOrder,
         (Some("FULL"), Some((bound, size))) => bound.exceeded(size),
+        (Some("QUOTA"), _) => quota_exceeded(error.detail().unwrap_or_default()),
         _ if error.kind() == ErrorKind::UnexpectedReturnType => StoreError::Corrupt(error.to_string()),
         _ => StoreError::Unavailable(error.to_string()),
     }
+}
+
+/// A script says how much there would be, and how much there may be.
+fn quota_exceeded(detail: &str) -> StoreError {
+    let mut numbers = detail.split(' ').map(|number| number.parse().unwrap_or_default());
+    let (size, max) = (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());
+    StoreError::TooMuch { what: bounds::STORED, size, max }
 }
 
 /// The server knows no time of nothing.
@@ -198,15 +207,24 @@ impl SessionStore for RedisStore {
         Self::command_on(&self.leases, redis::cmd("DEL").arg(self.key(OWNER, owner))).await
     }
 
-    async fn create(&self, sid: &str, owner: &str, lifetime: Duration) -> Result<Fence, StoreError> {
+    async fn create(
+        &self,
+        sid: &str,
+        owner: &str,
+        lifetime: Duration,
+        quota: Option<&Quota>,
+    ) -> Result<Fence, StoreError> {
         bounds::name("the name of a session", sid)?;
+        bounds::quota(quota)?;
         let mut script = self.scripts.create.key(self.key(SESSION, sid));
         script
             .key(self.key(CHECKPOINTS, sid))
             .key(self.key(OUTCOMES, sid))
             .key(self.key(OUTCOME_ENDS, sid))
             .key(self.key(OWNER, owner));
-        script.arg(owner).arg(millis(lifetime));
+        let (account, bytes) = quota.map_or(("", 0), |quota| (quota.account.as_str(), quota.bytes));
+        script.arg(owner).arg(millis(lifetime)).arg(account).arg(bytes);
+        script.arg(SESSION_BYTES_EACH).arg(sid).arg(self.key(ACCOUNT, "")).arg(self.key(SESSION, ""));
         self.run::<()>(&script, None).await?;
         Ok(Fence { sid: sid.to_owned(), owner: owner.to_owned(), epoch: 1 })
     }
@@ -215,6 +233,7 @@ impl SessionStore for RedisStore {
         bounds::epoch(seen)?;
         let mut script = self.scripts.claim.key(self.key(SESSION, sid));
         script.key(self.key(CHECKPOINTS, sid)).key(self.key(OWNER, owner));
+        script.key(self.key(OUTCOMES, sid)).key(self.key(OUTCOME_ENDS, sid));
         script.arg(owner).arg(seen).arg(self.key(OWNER, "")).arg(EPOCH_MAX);
         let answer: Vec<Value> = self.run(&script, bounds::EPOCH).await?;
         let read = read_claim(sid, owner, answer).map_err(|error| failure(&error, None))?;
@@ -231,6 +250,7 @@ impl SessionStore for RedisStore {
         let mut script = self.scripts.checkpoint.key(self.key(SESSION, &fence.sid));
         script.key(self.key(CHECKPOINTS, &fence.sid)).arg(&fence.owner).arg(fence.epoch);
         script.arg(place(at)).arg(place(keep_from)).arg(kept).arg(tokens).arg(epoch).arg(CHECKPOINTS_MAX);
+        script.arg(&fence.sid).arg(self.key(ACCOUNT, "")).arg(self.key(SESSION, ""));
         self.run(&script, bounds::CHECKPOINTS).await
     }
 
@@ -243,16 +263,19 @@ impl SessionStore for RedisStore {
         intact(bytes.to_vec(), &String::from_utf8_lossy(sum), "a snapshot")
     }
 
-    async fn release(&self, fence: &Fence) -> Result<(), StoreError> {
-        let mut script = self.scripts.release.key(self.key(SESSION, &fence.sid));
-        self.run(script.arg(&fence.owner).arg(fence.epoch), None).await
+    async fn release(&self, fence: &Fence, unclaimed: Duration) -> Result<(), StoreError> {
+        let sid = &fence.sid;
+        let mut script = self.scripts.release.key(self.key(SESSION, sid));
+        script.key(self.key(CHECKPOINTS, sid)).key(self.key(OUTCOMES, sid)).key(self.key(OUTCOME_ENDS, sid));
+        self.run(script.arg(&fence.owner).arg(fence.epoch).arg(millis(unclaimed)), None).await
     }
 
     async fn delete(&self, fence: &Fence) -> Result<(), StoreError> {
         let sid = &fence.sid;
         let mut script = self.scripts.delete.key(self.key(SESSION, sid));
         script.key(self.key(CHECKPOINTS, sid)).key(self.key(OUTCOMES, sid)).key(self.key(OUTCOME_ENDS, sid));
-        self.run(script.arg(&fence.owner).arg(fence.epoch), None).await
+        script.arg(&fence.owner).arg(fence.epoch).arg(sid).arg(self.key(ACCOUNT, ""));
+        self.run(&script, None).await
     }
 
     async fn record(&self, fence: &Fence, call: i64, outcome: Bytes, keep: Duration) -> Result<(), StoreError> {
@@ -264,6 +287,7 @@ impl SessionStore for RedisStore {
             .arg(&fence.owner)
             .arg(fence.epoch);
         script.arg(call).arg(&outcome[..]).arg(millis(keep)).arg(RECORDED_BYTES_EACH).arg(RECORDED_BYTES_MAX);
+        script.arg(&fence.sid).arg(self.key(ACCOUNT, "")).arg(self.key(SESSION, ""));
         self.run(&script, bounds::RECORDED).await
     }
 

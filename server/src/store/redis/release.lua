@@ -1,2 +1,8 @@
--- KEYS: session. ARGV: owner, epoch.
-return redis.call('HDEL', KEYS[1], 'owner')
+-- KEYS: session, checkpoints, outcomes, when outcomes end. ARGV: owner, epoch, milliseconds that it is kept for
+-- unless it is claimed.
+redis.call('HDEL', KEYS[1], 'owner')
+local left = math.min(redis.call('PTTL', KEYS[1]), tonumber(ARGV[3]))
+for _, key in ipairs(KEYS) do
+    redis.call('PEXPIRE', key, left)
+end
+return 1

@@ -10,6 +10,13 @@ macro_rules! fenced {
     };
 }
 
+/// As `fenced!`, for one that changes how much is stored.
+macro_rules! charged {
+    ($file:literal) => {
+        Script::new(concat!(include_str!("charge.lua"), include_str!("fence.lua"), include_str!($file)))
+    };
+}
+
 #[derive(Debug)]
 pub(super) struct Scripts {
     pub(super) create: Script,
@@ -28,13 +35,13 @@ pub(super) struct Scripts {
 impl Scripts {
     pub(super) fn new() -> Self {
         Self {
-            create: Script::new(include_str!("create.lua")),
+            create: Script::new(concat!(include_str!("charge.lua"), include_str!("create.lua"))),
             claim: Script::new(include_str!("claim.lua")),
-            checkpoint: fenced!("checkpoint.lua"),
+            checkpoint: charged!("checkpoint.lua"),
             load: fenced!("load.lua"),
             release: fenced!("release.lua"),
-            delete: fenced!("delete.lua"),
-            record: fenced!("record.lua"),
+            delete: charged!("delete.lua"),
+            record: charged!("record.lua"),
             recorded: fenced!("recorded.lua"),
             save: Script::new(include_str!("save.lua")),
             list: Script::new(include_str!("list.lua")),

@@ -18,7 +18,8 @@ use rusqlite::{Connection, TransactionBehavior};
 use self::pool::{Fault, Pool, Role, Turn};
 use self::sql::Millis;
 use super::{
-    Checkpoint, Claim, Clock, Fence, LIST_MAX, Position, SessionStore, StoreError, SturdyEntry, SturdyRecord, bounds,
+    Checkpoint, Claim, Clock, Fence, LIST_MAX, Position, Quota, SessionStore, StoreError, SturdyEntry, SturdyRecord,
+    bounds,
 };
 
 /// Connections that only read, beside the one that writes.
@@ -127,11 +128,19 @@ impl SessionStore for SqliteStore {
         self.write_lease(move |db, _| sql::close_owner(db, &owner)).await
     }
 
-    async fn create(&self, sid: &str, owner: &str, lifetime: Duration) -> Result<Fence, StoreError> {
+    async fn create(
+        &self,
+        sid: &str,
+        owner: &str,
+        lifetime: Duration,
+        quota: Option<&Quota>,
+    ) -> Result<Fence, StoreError> {
         bounds::name("the name of a session", sid)?;
+        bounds::quota(quota)?;
+        let quota = quota.cloned();
         let fence = Fence { sid: sid.to_owned(), owner: owner.to_owned(), epoch: 1 };
         let create = move |db: &Connection, now: Millis| {
-            sql::create(db, &fence, now, now.saturating_add(millis(lifetime))).map(|()| fence)
+            sql::create(db, &fence, quota.as_ref(), now, now.saturating_add(millis(lifetime))).map(|()| fence)
         };
         self.write(create).await
     }
@@ -155,9 +164,9 @@ impl SessionStore for SqliteStore {
         self.read(move |db, now| sql::load(db, &fence, at, now)).await
     }
 
-    async fn release(&self, fence: &Fence) -> Result<(), StoreError> {
+    async fn release(&self, fence: &Fence, unclaimed: Duration) -> Result<(), StoreError> {
         let fence = fence.clone();
-        self.write(move |db, now| sql::release(db, &fence, now)).await
+        self.write(move |db, now| sql::release(db, &fence, now, millis(unclaimed))).await
     }
 
     async fn delete(&self, fence: &Fence) -> Result<(), StoreError> {

@@ -16,8 +16,10 @@ const LAYOUT: i64 = 1;
 /// "bwln": no other program's file is written to.
 const APPLICATION: i64 = 0x62_77_6c_6e;
 
-/// How long a connection waits for others that write.
-const BUSY: Duration = Duration::from_secs(2);
+/// How often a connection looks whether others have stopped writing, and for how long: 2 s. SQLite's own handler
+/// looks ten times a second, and may find a busy process between two of its transactions every time.
+const LOOK: Duration = Duration::from_millis(4);
+const LOOKS: i32 = 500;
 
 /// Pages in the write-ahead log from which on a commit folds it into the file, and bytes that the log may keep
 /// on the disk after that. SQLite's own 1,000 pages fill a small disk with a log that is never folded.
@@ -34,9 +36,11 @@ const TABLES: &str = "
 CREATE TABLE owners (owner TEXT PRIMARY KEY, ends INTEGER NOT NULL, length INTEGER NOT NULL) STRICT;
 CREATE TABLE sessions (
     sid TEXT PRIMARY KEY, owner TEXT, claimed INTEGER NOT NULL, known_epoch INTEGER NOT NULL,
-    tokens TEXT NOT NULL, ends INTEGER NOT NULL
+    tokens TEXT NOT NULL, ends INTEGER NOT NULL, lifetime_ends INTEGER NOT NULL,
+    account TEXT, quota INTEGER, size INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX sessions_end ON sessions (ends);
+CREATE INDEX sessions_account ON sessions (account, ends, size);
 CREATE TABLE checkpoints (
     sid TEXT NOT NULL REFERENCES sessions ON DELETE CASCADE,
     lineage INTEGER NOT NULL, number INTEGER NOT NULL, sum TEXT NOT NULL, bytes BLOB NOT NULL,
@@ -61,7 +65,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, Fault> {
     create_private(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(BUSY)?;
+    connection.busy_handler(Some(waits))?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     write_ahead(&mut connection)?;
     // Every commit is on the disk before it is answered.
@@ -72,6 +76,13 @@ pub(super) fn open(path: &Path) -> Result<Connection, Fault> {
     connection.pragma_update(None, "trusted_schema", false)?;
     prepare(&mut connection)?;
     Ok(connection)
+}
+
+/// Waits for others that write; false when that has taken too long.
+#[expect(clippy::disallowed_methods, reason = "connections are used on threads that may wait")]
+fn waits(looks: i32) -> bool {
+    std::thread::sleep(LOOK);
+    looks < LOOKS
 }
 
 /// Moves what is in the write-ahead log into the file and truncates the log, as far as that can be done at once.

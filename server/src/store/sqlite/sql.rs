@@ -8,8 +8,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::Fault;
 use crate::store::{
-    Checkpoint, Claim, Claimed, Fence, Position, RECORDED_BYTES_EACH, StoreError, SturdyEntry, SturdyRecord, bounds,
-    intact,
+    Checkpoint, Claim, Claimed, Fence, Position, Quota, RECORDED_BYTES_EACH, SESSION_BYTES_EACH, StoreError,
+    SturdyEntry, SturdyRecord, bounds, intact,
 };
 
 /// Sessions that one transaction drops: others want to write, too.
@@ -34,7 +34,13 @@ pub(super) fn close_owner(db: &Connection, owner: &str) -> Result<(), Fault> {
     Ok(())
 }
 
-pub(super) fn create(db: &Connection, fence: &Fence, now: Millis, ends: Millis) -> Result<(), Fault> {
+pub(super) fn create(
+    db: &Connection,
+    fence: &Fence,
+    quota: Option<&Quota>,
+    now: Millis,
+    ends: Millis,
+) -> Result<(), Fault> {
     lease_left(db, &fence.owner, now)?.ok_or(StoreError::Fenced)?;
     let there = "SELECT owner = ?2 AND claimed = ?3
             AND NOT EXISTS (SELECT 1 FROM checkpoints WHERE sid = ?1) AND NOT EXISTS (SELECT 1 FROM recorded WHERE sid = ?1)
@@ -47,8 +53,35 @@ pub(super) fn create(db: &Connection, fence: &Fence, now: Millis, ends: Millis) 
         None => {}
     }
     db.prepare_cached("DELETE FROM sessions WHERE sid = ?1")?.execute([&fence.sid])?;
-    let insert = "INSERT INTO sessions (sid, owner, claimed, known_epoch, tokens, ends) VALUES (?1, ?2, ?3, 0, '', ?4)";
-    db.prepare_cached(insert)?.execute(params![fence.sid, fence.owner, fence.epoch, ends])?;
+    let insert =
+        "INSERT INTO sessions (sid, owner, claimed, known_epoch, tokens, ends, lifetime_ends, account, quota, size)
+        VALUES (?1, ?2, ?3, 0, '', ?4, ?4, ?5, ?6, 0)";
+    let account = quota.map(|quota| quota.account.as_str());
+    // SQLite has no larger numbers, and no disk has as many bytes.
+    let bytes = quota.map(|quota| i64::try_from(quota.bytes).unwrap_or(i64::MAX));
+    db.prepare_cached(insert)?.execute(params![fence.sid, fence.owner, fence.epoch, ends, account, bytes])?;
+    charge(db, &fence.sid, now)
+}
+
+/// Counts what is stored of a session after it was changed. If that exceeds its quota, the change is undone with
+/// the transaction.
+fn charge(db: &Connection, sid: &str, now: Millis) -> Result<(), Fault> {
+    let there = "SELECT account, quota, size FROM sessions WHERE sid = ?1";
+    let read = |row: &rusqlite::Row<'_>| {
+        Ok((row.get::<_, Option<String>>(0)?, row.get::<_, Option<u64>>(1)?, row.get::<_, u64>(2)?))
+    };
+    let (account, quota, before) = db.prepare_cached(there)?.query_row([sid], read)?;
+    let Some((account, bytes)) = account.zip(quota) else { return Ok(()) };
+    let update = "UPDATE sessions SET size = ?2
+            + (SELECT coalesce(sum(length(bytes)), 0) FROM checkpoints WHERE sid = ?1)
+            + (SELECT coalesce(sum(size), 0) FROM recorded WHERE sid = ?1)
+        WHERE sid = ?1 RETURNING size";
+    let after: u64 = db.prepare_cached(update)?.query_row(params![sid, SESSION_BYTES_EACH], |row| row.get(0))?;
+    if after > before {
+        let held = "SELECT coalesce(sum(size), 0) FROM sessions WHERE account = ?1 AND ends > ?2";
+        let held: u64 = db.prepare_cached(held)?.query_row(params![account, now], |row| row.get(0))?;
+        bounds::stored(&Quota { account, bytes }, held)?;
+    }
     Ok(())
 }
 
@@ -66,7 +99,7 @@ pub(super) fn claim(db: &Connection, sid: &str, owner: &str, seen: u64, now: Mil
         return Ok(Claim::Held { left });
     }
     let epoch = bounds::next_epoch(claimed, known_epoch, seen)?;
-    let update = "UPDATE sessions SET owner = ?2, claimed = ?3 WHERE sid = ?1";
+    let update = "UPDATE sessions SET owner = ?2, claimed = ?3, ends = lifetime_ends WHERE sid = ?1";
     db.prepare_cached(update)?.execute(params![sid, owner, epoch])?;
     Ok(Claim::Claimed(Claimed {
         fence: Fence { sid: sid.to_owned(), owner: owner.to_owned(), epoch },
@@ -131,7 +164,7 @@ pub(super) fn checkpoint(
     let tokens = tokens.iter().map(|Jti(token)| token.as_str()).collect::<Vec<_>>().join(" ");
     db.prepare_cached("UPDATE sessions SET tokens = ?2, known_epoch = max(known_epoch, ?3) WHERE sid = ?1")?
         .execute(params![fence.sid, tokens, epoch])?;
-    Ok(())
+    charge(db, &fence.sid, now)
 }
 
 pub(super) fn load(db: &Connection, fence: &Fence, at: Position, now: Millis) -> Result<Bytes, Fault> {
@@ -144,9 +177,11 @@ pub(super) fn load(db: &Connection, fence: &Fence, at: Position, now: Millis) ->
     Ok(intact(bytes, &sum, "a snapshot")?)
 }
 
-pub(super) fn release(db: &Connection, fence: &Fence, now: Millis) -> Result<(), Fault> {
-    let update = "UPDATE sessions SET owner = NULL WHERE sid = ?1 AND owner = ?2 AND claimed = ?3 AND ends > ?4";
-    fenced_unless_one(db.prepare_cached(update)?.execute(params![fence.sid, fence.owner, fence.epoch, now])?)
+pub(super) fn release(db: &Connection, fence: &Fence, now: Millis, unclaimed: Millis) -> Result<(), Fault> {
+    let update = "UPDATE sessions SET owner = NULL, ends = min(ends, ?5)
+        WHERE sid = ?1 AND owner = ?2 AND claimed = ?3 AND ends > ?4";
+    let ends = now.saturating_add(unclaimed);
+    fenced_unless_one(db.prepare_cached(update)?.execute(params![fence.sid, fence.owner, fence.epoch, now, ends])?)
 }
 
 pub(super) fn delete(db: &Connection, fence: &Fence, now: Millis) -> Result<(), Fault> {
@@ -177,7 +212,7 @@ pub(super) fn record(
     bounds::recorded(db.prepare_cached(held)?.query_row([&fence.sid], |row| row.get(0))?, outcome)?;
     db.prepare_cached("INSERT INTO recorded (sid, call, outcome, size, ends) VALUES (?1, ?2, ?3, ?4, ?5)")?
         .execute(params![fence.sid, call, outcome, outcome.len() + RECORDED_BYTES_EACH, ends])?;
-    Ok(())
+    charge(db, &fence.sid, now)
 }
 
 pub(super) fn recorded(db: &Connection, fence: &Fence, call: i64, now: Millis) -> Result<Option<Bytes>, Fault> {

@@ -15,7 +15,7 @@ use super::{Bench, DAY, at, checkpoint, claimed, owned};
 pub(crate) async fn no_update_is_lost_between_owners(bench: &impl Bench) {
     let (store, fence) = owned(bench).await;
     store.checkpoint(&fence, checkpoint(at(1, 0), "0"), at(1, 0)).await.unwrap();
-    store.release(&fence).await.unwrap();
+    store.release(&fence, DAY).await.unwrap();
     let owners = join_all((0..6).map(|n| {
         let bench_store = bench.open();
         async move { adds(bench_store.await, n).await }
@@ -47,12 +47,12 @@ async fn adds(store: Arc<dyn SessionStore>, n: usize) -> BTreeSet<u64> {
             String::from_utf8(store.load(&claimed.fence, newest).await.unwrap().to_vec()).unwrap().parse().unwrap();
         let next = checkpoint(at(1, value + 1), (value + 1).to_string());
         if turns % 3 == 0 {
-            store.release(&claimed.fence).await.unwrap();
+            store.release(&claimed.fence, DAY).await.unwrap();
             assert_eq!(store.checkpoint(&claimed.fence, next, newest).await, Err(StoreError::Fenced));
         } else {
             store.checkpoint(&claimed.fence, next, newest).await.unwrap();
             added.insert(value + 1);
-            store.release(&claimed.fence).await.unwrap();
+            store.release(&claimed.fence, DAY).await.unwrap();
         }
     }
     added

@@ -2,6 +2,8 @@
 
 /// Many owners, and the cost of one.
 mod load;
+/// What is stored for one client.
+mod quotas;
 /// What is not of sessions, and the bounds.
 mod records;
 /// Whose a session is.
@@ -18,6 +20,7 @@ use bytes::Bytes;
 /// Every case, by its name.
 pub(crate) mod cases {
     pub(crate) use super::load::*;
+    pub(crate) use super::quotas::*;
     pub(crate) use super::records::*;
     pub(crate) use super::sessions::*;
 }
@@ -74,6 +77,10 @@ macro_rules! store_conformance {
                 a_deleted_session_leaves_nothing,
                 recorded_calls_are_kept_for_their_time,
                 recorded_calls_are_bounded,
+                snapshots_of_a_client_share_its_quota,
+                outcomes_and_sessions_count_towards_the_quota,
+                sessions_past_their_time_make_room,
+                a_session_that_nobody_claims_ends_early,
                 durable_references_are_listed_and_revoked,
                 what_is_too_large_is_refused_by_name,
                 no_update_is_lost_between_owners,
@@ -105,7 +112,7 @@ pub(crate) async fn leased(bench: &impl Bench, lease: Duration) -> (Arc<dyn Sess
     let store = bench.open().await;
     store.open_owner("a", lease).await.unwrap();
     store.open_owner("b", DAY).await.unwrap();
-    let fence = store.create("s", "a", DAY).await.unwrap();
+    let fence = store.create("s", "a", DAY, None).await.unwrap();
     (store, fence)
 }
 
@@ -124,6 +131,6 @@ pub(crate) async fn assert_fenced(store: &Arc<dyn SessionStore>, fence: &Fence) 
     assert_eq!(store.load(fence, at(1, 1)).await, Err(StoreError::Fenced));
     assert_eq!(store.record(fence, 1, Bytes::from("late"), DAY).await, Err(StoreError::Fenced));
     assert_eq!(store.recorded(fence, 1).await, Err(StoreError::Fenced));
-    assert_eq!(store.release(fence).await, Err(StoreError::Fenced));
+    assert_eq!(store.release(fence, DAY).await, Err(StoreError::Fenced));
     assert_eq!(store.delete(fence).await, Err(StoreError::Fenced));
 }

@@ -18,7 +18,7 @@ pub(crate) async fn recorded_calls_are_kept_for_their_time(bench: &impl Bench) {
     assert_eq!(store.recorded(&fence, 7).await, Ok(Some(Bytes::from_static(b"\x00first\xff"))));
     assert_eq!(store.recorded(&fence, -7).await, Ok(Some(Bytes::new())));
     // They outlive their owner.
-    store.release(&fence).await.unwrap();
+    store.release(&fence, DAY).await.unwrap();
     let fence = claimed(&store, "b").await.fence;
     assert_eq!(store.recorded(&fence, 7).await, Ok(Some(Bytes::from_static(b"\x00first\xff"))));
     bench.pass(LEASE).await;
@@ -106,7 +106,7 @@ pub(crate) async fn what_is_too_large_is_refused_by_name(bench: &impl Bench) {
     let one = || checkpoint(at(1, 1), "one");
     let too_much = [
         store.open_owner(&long, DAY).await,
-        store.create(&long, "a", DAY).await.map(drop),
+        store.create(&long, "a", DAY, None).await.map(drop),
         store.claim("s", "a", EPOCH_MAX + 1).await.map(drop),
         store.save(&long, record("fine")).await,
         store.save("fine", record(&"x".repeat(LABEL_BYTES_MAX + 1))).await,
@@ -122,7 +122,7 @@ pub(crate) async fn what_is_too_large_is_refused_by_name(bench: &impl Bench) {
     }
     let misnamed = [
         store.open_owner("", DAY).await,
-        store.create("a b", "a", DAY).await.map(drop),
+        store.create("a b", "a", DAY, None).await.map(drop),
         store.save("ümlaut", record("fine")).await,
         put(Checkpoint { tokens: vec![Jti("a b".to_owned())], ..one() }).await,
     ];

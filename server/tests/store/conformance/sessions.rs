@@ -13,14 +13,14 @@ pub(crate) async fn a_session_is_created_once(bench: &impl Bench) {
     let (store, fence) = owned(bench).await;
     assert_eq!(fence, Fence { sid: "s".to_owned(), owner: "a".to_owned(), epoch: 1 });
     // The answer may have been lost.
-    assert_eq!(store.create("s", "a", DAY).await, Ok(fence.clone()));
-    assert_eq!(store.create("s", "b", DAY).await, Err(StoreError::Taken));
-    assert_eq!(store.create("t", "nobody", DAY).await, Err(StoreError::Fenced));
+    assert_eq!(store.create("s", "a", DAY, None).await, Ok(fence.clone()));
+    assert_eq!(store.create("s", "b", DAY, None).await, Err(StoreError::Taken));
+    assert_eq!(store.create("t", "nobody", DAY, None).await, Err(StoreError::Fenced));
     assert_eq!(store.claim("s", "nobody", 0).await, Err(StoreError::Fenced));
     assert_eq!(store.claim("t", "a", 0).await, Ok(Claim::NotFound));
     assert_eq!(store.load(&fence, at(1, 1)).await, Err(StoreError::NotFound));
     store.checkpoint(&fence, checkpoint(at(1, 1), "one"), at(1, 1)).await.unwrap();
-    assert_eq!(store.create("s", "a", DAY).await, Err(StoreError::Taken));
+    assert_eq!(store.create("s", "a", DAY, None).await, Err(StoreError::Taken));
     // Another process sees it.
     let other = bench.open().await;
     assert_eq!(other.load(&fence, at(1, 1)).await, Ok(Bytes::from("one")));
@@ -31,7 +31,7 @@ pub(crate) async fn of_many_claims_one_succeeds(bench: &impl Bench) {
     let (store, fence) = owned(bench).await;
     for round in 0..4 {
         if round == 0 {
-            store.release(&fence).await.unwrap();
+            store.release(&fence, DAY).await.unwrap();
         } else {
             // The winner of the round before stops.
             let Claim::Held { .. } = store.claim("s", "b", 0).await.unwrap() else { panic!("it is held") };
@@ -66,7 +66,7 @@ pub(crate) async fn a_paused_owner_is_fenced(bench: &impl Bench) {
     assert_fenced(&store, &paused).await;
     assert_eq!(store.renew_owner("a", LEASE).await, Err(StoreError::Fenced));
     assert_eq!(store.claim("s", "a", 9).await, Err(StoreError::Fenced));
-    assert_eq!(store.create("t", "a", DAY).await, Err(StoreError::Fenced));
+    assert_eq!(store.create("t", "a", DAY, None).await, Err(StoreError::Fenced));
     // What it tried changed nothing.
     assert_eq!(store.load(&fence, at(1, 1)).await, Ok(Bytes::from("by a")));
     assert_eq!(store.recorded(&fence, 1).await, Ok(None));
@@ -100,9 +100,9 @@ pub(crate) async fn a_lease_that_is_over_stays_over(bench: &impl Bench) {
 
 pub(crate) async fn an_owner_that_stops_leaves_its_sessions_to_others(bench: &impl Bench) {
     let (store, fence) = owned(bench).await;
-    let other = store.create("t", "a", DAY).await.unwrap();
-    store.release(&other).await.unwrap();
-    assert_eq!(store.release(&other).await, Err(StoreError::Fenced));
+    let other = store.create("t", "a", DAY, None).await.unwrap();
+    store.release(&other, DAY).await.unwrap();
+    assert_eq!(store.release(&other, DAY).await, Err(StoreError::Fenced));
     assert!(matches!(store.claim("t", "b", 0).await, Ok(Claim::Claimed(_))));
     assert!(matches!(store.claim("s", "b", 0).await, Ok(Claim::Held { .. })));
     store.close_owner("a").await.unwrap();
@@ -124,7 +124,7 @@ pub(crate) async fn an_owner_may_claim_what_is_its_own(bench: &impl Bench) {
 
 pub(crate) async fn epochs_rise_above_all_that_were_seen(bench: &impl Bench) {
     let (store, fence) = owned(bench).await;
-    store.release(&fence).await.unwrap();
+    store.release(&fence, DAY).await.unwrap();
     let Ok(Claim::Claimed(seen)) = store.claim("s", "b", 41).await else { panic!("it is free") };
     // The epoch of the last checkpoint says which tokens the store cannot know.
     assert_eq!((seen.fence.epoch, seen.known_epoch), (42, 0));
@@ -196,7 +196,7 @@ pub(crate) async fn a_snapshot_that_was_changed_is_corrupt(bench: &impl Bench) {
 
 pub(crate) async fn a_session_ends_with_its_time(bench: &impl Bench) {
     let (store, _) = owned(bench).await;
-    let fence = store.create("short", "b", LEASE).await.unwrap();
+    let fence = store.create("short", "b", LEASE, None).await.unwrap();
     store.checkpoint(&fence, checkpoint(at(1, 1), "one"), at(1, 1)).await.unwrap();
     store.record(&fence, 1, Bytes::from("done"), DAY).await.unwrap();
     bench.pass(LEASE).await;
@@ -206,11 +206,11 @@ pub(crate) async fn a_session_ends_with_its_time(bench: &impl Bench) {
     assert_eq!(store.gc().await, Ok(swept));
     assert_eq!(store.gc().await, Ok(0));
     // Nothing of it is in the next of its name.
-    let next = store.create("short", "b", LEASE).await.unwrap();
+    let next = store.create("short", "b", LEASE, None).await.unwrap();
     assert_eq!(store.load(&next, at(1, 1)).await, Err(StoreError::NotFound));
     assert_eq!(store.recorded(&next, 1).await, Ok(None));
     bench.pass(LEASE).await;
-    store.create("short", "b", LEASE).await.unwrap();
+    store.create("short", "b", LEASE, None).await.unwrap();
     claimed(&store, "a").await;
 }
 
@@ -221,7 +221,7 @@ pub(crate) async fn a_deleted_session_leaves_nothing(bench: &impl Bench) {
     store.delete(&fence).await.unwrap();
     assert_fenced(&store, &fence).await;
     assert_eq!(store.claim("s", "a", 0).await, Ok(Claim::NotFound));
-    let next = store.create("s", "a", DAY).await.unwrap();
+    let next = store.create("s", "a", DAY, None).await.unwrap();
     assert_eq!(store.load(&next, at(1, 1)).await, Err(StoreError::NotFound));
     assert_eq!(store.recorded(&next, -3).await, Ok(None));
 }
