@@ -409,10 +409,8 @@ impl Running {
     }
 }
 
-fn not_a_function(path: &[Step]) -> Payload<Cap> {
-    let names: Vec<String> = path.iter().map(Step::to_string).collect();
-    let message = format!("'{}' is not a function.", names.join("."));
-    error_payload("TypeError", &message)
+fn not_a_function(path: &Path) -> Payload<Cap> {
+    error_payload("TypeError", &format!("'{}' is not a function.", path.dotted()))
 }
 
 fn undefined() -> Payload<Cap> {

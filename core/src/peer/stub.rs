@@ -17,6 +17,7 @@ use crate::peer::promise::{Promise, Waiting};
 use crate::peer::record::{self, Placeholder};
 use crate::peer::reference::IntoStep;
 use crate::peer::shared::Shared;
+use crate::peer::stream::Spool;
 use crate::peer::wait::{Broken, Ending, Wait};
 use crate::session::{Closed, Path, Ref, Session, Step};
 use crate::value::{self, Cap, Capability, Content, Payload, Spread, Value};
@@ -63,6 +64,13 @@ pub(crate) enum Kind {
 impl Capability for Inner {
     fn is_readable(&self) -> bool {
         matches!(self, Self::Local(local) if matches!(local.body, Body::Readable(_)))
+    }
+
+    fn spooled(&self) -> Option<Cap> {
+        match self {
+            Self::Local(local) if self.is_readable() => Some(Cap::new(Spool::new(Arc::clone(local)))),
+            _ => None,
+        }
     }
 }
 
@@ -257,9 +265,10 @@ impl Stub {
     pub(crate) fn from_cap(cap: &Cap) -> Self {
         match cap.downcast::<Inner>() {
             Some(inner) => Self(inner),
-            None => match cap.downcast_ref::<Content>() {
-                Some(content) => Self::of_content(content),
-                None => {
+            None => match (cap.downcast_ref::<Content>(), cap.downcast::<Spool>()) {
+                (Some(content), _) => Self::of_content(content),
+                (None, Some(spool)) => Self::of_spool(spool),
+                (None, None) => {
                     let error = error_payload("TypeError", "Not a reference of Bowline's.");
                     Self::broken_by(Broken::Rejected(error))
                 }

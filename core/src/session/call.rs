@@ -2,7 +2,7 @@
 
 use super::gather::Then;
 use super::promise::{Call, Found, PromiseState, Queued, gone};
-use super::walk::{Walk, walk};
+use super::walk::{Walk, of_undefined, walk};
 use super::{Delivery, Kind, Outgoing, Output, Path, Ref, Rerun, Session, Step};
 use crate::id::{PromiseId, TargetId};
 use crate::value::Payload;
@@ -70,6 +70,9 @@ impl Session {
                     let to = self.held(Ref::Target(target));
                     return self.forward(result, to);
                 }
+                Found::Target(target) if call.args.is_none() && !self.kind(Ref::Target(target)).is_object() => {
+                    return self.read_stream(result, &call);
+                }
                 Found::Target(target) => return self.deliver(result, target, call),
                 Found::Stub(id) | Found::Awaited(id) if call.is_done() => {
                     let to = self.held(Ref::Import(id));
@@ -106,7 +109,7 @@ impl Session {
                         return self.finish(result, Ok(part));
                     }
                     Walk::Part(_) => {
-                        let message = format!("'{}' is not a function.", dotted(&call.path));
+                        let message = format!("'{}' is not a function.", call.path.dotted());
                         let error = Payload::plain(error_text("TypeError", &message));
                         return self.give_up(result, call, error);
                     }
@@ -123,6 +126,15 @@ impl Session {
             Some(Ok(value)) => walk(value, &call.path[call.walked..]),
             _ => Walk::Part(gone()),
         }
+    }
+
+    /// Reads a property of a stream, which has none: it is undefined, as one of a number is.
+    fn read_stream(&mut self, result: PromiseId, call: &Call) {
+        let settled = match call.path.get(call.walked + 1).map(of_undefined) {
+            Some(Walk::OfUndefined { text }) => Err(Payload::plain(error_text("TypeError", &text))),
+            _ => Ok(Payload::undefined()),
+        };
+        self.finish(result, settled);
     }
 
     fn give_up(&mut self, result: PromiseId, mut call: Call, error: Payload<Ref>) {
@@ -229,8 +241,4 @@ impl Call {
     fn is_done(&self) -> bool {
         self.args.is_none() && self.walked == self.path.len()
     }
-}
-
-fn dotted(path: &[Step]) -> String {
-    path.iter().map(Step::to_string).collect::<Vec<_>>().join(".")
 }

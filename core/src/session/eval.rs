@@ -321,6 +321,10 @@ impl Session {
                 }
                 match args.transpose() {
                     Ok(None) if path.is_empty() => self.held(on),
+                    // The end of a stream itself, which is not in a value, has no properties to read.
+                    Ok(None) if matches!(names, Names::Exports) && self.is_stream(on) => {
+                        self.rejected("Error", "Cannot access properties on a WritableStream stub")
+                    }
                     Ok(args) => self.invoke(on, path, args),
                     Err(refusal) => Ref::Promise(self.settled(Err(refusal))),
                 }
@@ -390,6 +394,10 @@ impl Session {
             ("export", Names::Exports) => self.import_stub(number)?,
             _ => return Err(DataError::Shape),
         })
+    }
+
+    fn is_stream(&self, on: Ref) -> bool {
+        matches!(on, Ref::Target(_)) && !self.kind(on).is_object()
     }
 
     /// The argument list before the cursor, or the rejection that stands for one that cannot be.

@@ -72,9 +72,56 @@ impl<N: AsRef<str>> From<N> for Name {
 
 /// The way from a value to one of its parts; empty is the value itself. A single step, as most have,
 /// lies in place.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Path(SmallVec<[Step; 1]>);
+///
+/// A path may begin with steps that were taken already. They are no longer part of it, but errors name
+/// them: to a caller the path is what was written.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(from = "Stored", into = "Stored")]
+pub struct Path {
+    steps: SmallVec<[Step; 1]>,
+    /// How many of the steps were taken.
+    taken: usize,
+}
+
+/// Paths are equal that lead the same way from here.
+impl PartialEq for Path {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Path {}
+
+/// A path in a snapshot.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Stored {
+    Whole(SmallVec<[Step; 1]>),
+    Rest { taken: SmallVec<[Step; 1]>, rest: SmallVec<[Step; 1]> },
+}
+
+impl From<Path> for Stored {
+    fn from(Path { mut steps, taken }: Path) -> Self {
+        if taken == 0 {
+            return Self::Whole(steps);
+        }
+        let rest = steps.drain(taken..).collect();
+        Self::Rest { taken: steps, rest }
+    }
+}
+
+impl From<Stored> for Path {
+    fn from(stored: Stored) -> Self {
+        match stored {
+            Stored::Whole(steps) => Self { steps, taken: 0 },
+            Stored::Rest { taken: mut steps, rest } => {
+                let taken = steps.len();
+                steps.extend(rest);
+                Self { steps, taken }
+            }
+        }
+    }
+}
 
 impl Path {
     /// The value itself.
@@ -84,20 +131,22 @@ impl Path {
 
     /// Goes one step further.
     pub fn push(&mut self, step: Step) {
-        self.0.push(step);
+        self.steps.push(step);
     }
 
     /// Whether it is the value itself.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.len() == 0
     }
 
     /// Without so many steps, which are taken.
-    pub(crate) fn after(mut self, steps: usize) -> Self {
-        if steps > 0 {
-            self.0.drain(..steps);
-        }
-        self
+    pub(crate) fn after(self, steps: usize) -> Self {
+        Self { taken: (self.taken + steps).min(self.steps.len()), ..self }
+    }
+
+    /// Returns the path with the steps that were taken, joined by dots, as errors name it.
+    pub(crate) fn dotted(&self) -> String {
+        self.steps.iter().map(Step::to_string).collect::<Vec<_>>().join(".")
     }
 }
 
@@ -105,19 +154,19 @@ impl Deref for Path {
     type Target = [Step];
 
     fn deref(&self) -> &[Step] {
-        &self.0
+        self.steps.get(self.taken..).unwrap_or_default()
     }
 }
 
 impl From<Step> for Path {
     fn from(step: Step) -> Self {
-        Self(SmallVec::from_buf([step]))
+        Self { steps: SmallVec::from_buf([step]), taken: 0 }
     }
 }
 
 impl From<&[Step]> for Path {
     fn from(steps: &[Step]) -> Self {
-        Self(steps.into())
+        Self { steps: steps.into(), taken: 0 }
     }
 }
 
@@ -129,21 +178,39 @@ impl From<Vec<Step>> for Path {
 
 impl FromIterator<Step> for Path {
     fn from_iter<I: IntoIterator<Item = Step>>(steps: I) -> Self {
-        Self(steps.into_iter().collect())
+        Self { steps: steps.into_iter().collect(), taken: 0 }
     }
 }
 
 impl Extend<Step> for Path {
     fn extend<I: IntoIterator<Item = Step>>(&mut self, steps: I) {
-        self.0.extend(steps);
+        self.steps.extend(steps);
     }
 }
 
 impl IntoIterator for Path {
     type Item = Step;
-    type IntoIter = smallvec::IntoIter<[Step; 1]>;
+    type IntoIter = std::iter::Skip<smallvec::IntoIter<[Step; 1]>>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
+        self.steps.into_iter().skip(self.taken)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_knows_the_steps_that_were_taken() {
+        let names = ["a", "b", "c"].map(|name| Step::Name(name.into()));
+        let rest = Path::from(names.to_vec()).after(1).after(1);
+        assert_eq!((&*rest, rest.dotted().as_str()), (&names[2..], "a.b.c"));
+        assert_eq!(rest.clone().into_iter().collect::<Path>(), Path::from(&names[2..]));
+        let stored = serde_json::to_string(&rest).expect("a path is plain data");
+        assert_eq!(stored, r#"{"taken":["a","b"],"rest":["c"]}"#);
+        assert_eq!(serde_json::from_str::<Path>(&stored).expect("it was stored"), rest);
+        assert_eq!(serde_json::to_string(&Path::from(&names[2..])).expect("plain data"), r#"["c"]"#);
+        assert!(rest.after(9).is_empty());
     }
 }

@@ -43,7 +43,8 @@ pub(super) fn walk(value: &Payload<Ref>, path: &[Step]) -> Walk {
     Walk::Part(value.part(cursor.at(), text))
 }
 
-fn of_undefined(step: &Step) -> Walk {
+/// What reading `step` of `undefined` comes to.
+pub(super) fn of_undefined(step: &Step) -> Walk {
     Walk::OfUndefined { text: format!("Cannot read properties of undefined (reading '{step}')") }
 }
 

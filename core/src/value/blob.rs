@@ -12,6 +12,10 @@ use super::{Cap, Capability, Value, special};
 ///
 /// One that a peer sent holds the bytes once they were read; until then they are with the peer,
 /// who sends them only as fast as they are read. Clones share them.
+///
+/// A blob can be sent and read any number of times. While its bytes arrive from the peer for the
+/// first time, they are kept, at most 64 MiB of them; a blob beyond that can be sent once, and later
+/// readers fail with a `RangeError`. Nothing is kept of a blob that is passed on and then dropped.
 #[derive(Clone, Debug)]
 pub struct Blob {
     mime: String,
@@ -63,6 +67,16 @@ impl Blob {
         self.content.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// What holds the bytes, or a stream of them that can be read more than once.
+    pub(crate) fn repeatable(&self) -> Cap {
+        let mut content = self.content.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(spooled) = content.spooled() {
+            // The stream lives on in it, so that nothing is dropped under the lock.
+            *content = spooled;
+        }
+        content.clone()
+    }
+
     /// The bytes have been read.
     pub(crate) fn keep(&self, bytes: Vec<u8>) -> Arc<Vec<u8>> {
         let bytes = Arc::new(bytes);
@@ -95,7 +109,7 @@ impl Serialize for Blob {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut fields = serializer.serialize_tuple_struct(special::BLOB, 2)?;
         fields.serialize_field(&self.mime)?;
-        fields.serialize_field(&self.content())?;
+        fields.serialize_field(&self.repeatable())?;
         fields.end()
     }
 }

@@ -19,6 +19,13 @@ pub trait Capability: Any + Send + Sync + fmt::Debug {
     fn is_readable(&self) -> bool {
         false
     }
+
+    /// The same stream as one that can be read any number of times, if this is a stream that can be
+    /// read once.
+    #[doc(hidden)]
+    fn spooled(&self) -> Option<Cap> {
+        None
+    }
 }
 
 /// A capability inside a value. Cloning it shares it; two are equal when they are the same one.
@@ -54,6 +61,11 @@ impl Cap {
     /// True for the readable end of a stream, which is all that a body or a blob may consist of.
     pub(crate) fn is_readable(&self) -> bool {
         self.0.is_readable()
+    }
+
+    /// The same stream as one that can be read more than once.
+    pub(crate) fn spooled(&self) -> Option<Self> {
+        self.0.spooled()
     }
 
     /// True if both are one and the same.

@@ -19,6 +19,11 @@ impl DynTarget for Thrower {
         let first = args.into_iter().next().unwrap_or_default();
         match path.first().map(ToString::to_string).as_deref() {
             Some("give") => Ok(first),
+            Some("tools") => {
+                let function = || Stub::function(|_| async { Ok(Value::Null) }).into_value();
+                let deep = Object::from([("mul", function())]);
+                Ok(Object::from([("deep", Value::from(deep)), ("list", vec![function()].into())]).into())
+            }
             _ => Err(first),
         }
     }
@@ -210,4 +215,18 @@ async fn an_error_sent_on_by_a_proxy_loses_its_stack_and_its_capabilities() {
     assert!(!front.wire.log().join("\n").contains("secret.js"));
     let log = wire.log().join("\n");
     assert!(log.contains(r#"["release",-1,1]"#) && log.contains(r#"["release",-2,1]"#), "{log}");
+}
+
+#[tokio::test]
+async fn what_cannot_be_called_is_named_by_the_whole_path() {
+    let (root, _pair) = thrower(Options::default());
+    let tools = root.call("tools", ());
+    let tools = tools.stub();
+    for (path, name) in [(&["deep", "mul", "x"][..], "deep.mul.x"), (&["deep", "x"], "deep.x"), (&["deep"], "deep")] {
+        let at = path.iter().fold(tools.clone(), |stub: Stub, name| stub.get(*name));
+        let error = at.apply(Vec::<Value>::new()).await.unwrap_err().to_string();
+        assert_eq!(error, format!("TypeError: '{name}' is not a function."));
+    }
+    let inner = tools.get("list").get(0_usize).call("x", ()).await.unwrap_err().to_string();
+    assert_eq!(inner, "TypeError: 'list.0.x' is not a function.");
 }

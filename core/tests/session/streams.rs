@@ -179,3 +179,31 @@ fn so_many_streams_and_no_more() {
     ));
     assert_idle("server", &server.app);
 }
+
+#[test]
+fn a_property_of_a_stream_in_a_value_is_undefined() {
+    let mut server = Scripted::new(Limits::default());
+    server.says(
+        r#"c> ["push",["pipeline",0,["source"],[]]]
+           c> ["push",["pipeline",1,["s","length"]]]
+           c> ["pull",2]
+           s> ["resolve",2,["undefined"]]
+           c> ["push",["pipeline",1,["s","a","b"]]]
+           c> ["pull",3]
+           s> ["reject",3,["error","TypeError","Cannot read properties of undefined (reading 'b')"]]
+           c> ["release",1,1]
+           c> ["release",2,1]
+           c> ["release",3,1]"#,
+    );
+    assert_idle("server", &server.app);
+    // The end of a stream that is no part of a value has no properties to ask for.
+    server.says(
+        r#"c> ["pipe"]
+           c> ["push",["pipeline",4,["length"]]]
+           c> ["pull",5]
+           s> ["reject",5,["error","Error","Cannot access properties on a WritableStream stub"]]
+           c> ["release",4,1]
+           c> ["release",5,1]"#,
+    );
+    assert_idle("server", &server.app);
+}

@@ -126,3 +126,64 @@ async fn in_one_process() {
     assert_eq!(*reader.next().await.unwrap().unwrap(), *b"abc");
     assert!(reader.next().await.is_none());
 }
+
+/// The bytes of three chunks.
+async fn written(mut writer: bowline_core::peer::stream::Writer<Bytes>) {
+    for piece in ["one ", "two ", "three"] {
+        writer.write(Bytes::new(piece)).await.unwrap();
+    }
+    writer.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_blob_that_was_received_can_be_sent_any_number_of_times() {
+    let (api, pair, _) = client();
+    let kept = echo(&api, &Blob::new("t/x", vec![7; 200_000])).await;
+    // At the same time, one after the other, and read here beside it.
+    let (a, b) = tokio::join!(echo(&api, &kept), echo(&api, &kept));
+    let mut reader = kept.reader();
+    let (first, second) = tokio::join!(a.bytes(), b.bytes());
+    assert_eq!((first.unwrap().len(), second.unwrap().len()), (200_000, 200_000));
+    assert_eq!(reader.next().await.unwrap().unwrap()[..3], [7; 3]);
+    drop(reader);
+    let again = echo(&api, &kept).await;
+    assert_eq!(again.bytes().await.unwrap().len(), 200_000);
+    assert_eq!(kept.bytes().await.unwrap().len(), 200_000);
+    assert_eq!(echo(&api, &kept).await.bytes().await.unwrap().len(), 200_000);
+    drop((kept, a, b, again));
+    assert_idle(&pair).await;
+}
+
+#[tokio::test]
+async fn readers_of_a_kept_blob_see_the_same_chunks_whoever_is_first() {
+    let (writer, reader) = channel::<Bytes>(1);
+    let blob = Blob::from_reader("t/x", reader);
+    let (early, late) = (blob.reader(), blob.reader());
+    let writing = tokio::spawn(written(writer));
+    let read = |mut reader: Reader<Bytes>| async move {
+        let mut all = Vec::new();
+        while let Some(chunk) = reader.next().await {
+            all.extend_from_slice(&chunk.unwrap());
+        }
+        all
+    };
+    let (early, late) = tokio::join!(read(early), read(late));
+    assert_eq!((&*early, &*late), (&b"one two three"[..], &b"one two three"[..]));
+    assert_eq!(read(blob.reader()).await, b"one two three");
+    writing.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_kept_blob_whose_stream_fails_fails_every_reader() {
+    let (mut writer, reader) = channel::<Bytes>(1);
+    let blob = Blob::from_reader("t/x", reader);
+    writer.write(Bytes::new("half")).await.unwrap();
+    drop(writer);
+    for _ in 0..2 {
+        let error = blob.reader().next().await;
+        assert_eq!(*error.unwrap().unwrap(), *b"half");
+        let mut reader = blob.reader();
+        reader.next().await.unwrap().unwrap();
+        assert!(reader.next().await.unwrap().is_err());
+    }
+}

@@ -4,6 +4,7 @@
 
 mod fallback;
 mod garden;
+mod relay;
 
 use std::future::IntoFuture;
 use std::path::{Path, PathBuf};

@@ -37,7 +37,7 @@ impl Blob {
 
     /// The bytes as they come.
     pub fn reader(&self) -> Reader<Bytes> {
-        Reader::of_cap(&self.content())
+        Reader::of_cap(&self.repeatable())
     }
 
     /// A blob whose bytes come from `reader`.

@@ -15,6 +15,7 @@ mod pump;
 mod reader;
 mod sink;
 mod source;
+mod spool;
 mod writer;
 
 use crate::peer::object::error_payload;
@@ -29,6 +30,7 @@ pub(crate) use pump::Pumping;
 pub use reader::Reader;
 pub use sink::Sink;
 pub(crate) use source::{OfBytes, Readable, Source};
+pub(crate) use spool::Spool;
 pub(crate) use writer::Writable;
 pub use writer::Writer;
 

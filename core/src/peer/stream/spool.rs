@@ -1,0 +1,209 @@
+//! A stream of bytes that can be read more than once: the content of a blob whose bytes are with the
+//! peer. The first reader reads the stream, and what it has read is kept for the others.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+
+use super::{Reader, Source};
+use crate::peer::local::{Body, Local};
+use crate::peer::object::error_payload;
+use crate::peer::stub::Stub;
+use crate::value::{Bytes, Cap, Capability, Payload};
+
+/// How many bytes of chunks are kept, as text: base64 of 64 MiB.
+const KEPT_MAX: usize = (64 << 20) / 3 * 4;
+
+/// The stream, and what was read of it.
+pub(crate) struct Spool {
+    readable: Arc<Local>,
+    state: Mutex<State>,
+    waiting: Arc<Waiting>,
+}
+
+struct State {
+    source: Slot,
+    /// What was read and is kept, of which the first is number `first` of the stream.
+    chunks: VecDeque<Payload<Cap>>,
+    first: usize,
+    kept_bytes: usize,
+    end: Option<Result<(), Payload<Cap>>>,
+}
+
+/// Where the source is. It is taken out to be polled, because it may run code of the application.
+enum Slot {
+    Unread,
+    Idle(Box<dyn Source>),
+    Polled,
+}
+
+/// The readers that wait for the next chunk, all of which the source wakes.
+#[derive(Default)]
+struct Waiting(Mutex<Vec<Waker>>);
+
+impl Waiting {
+    fn add(&self, waker: &Waker) {
+        let mut wakers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !wakers.iter().any(|known| known.will_wake(waker)) {
+            wakers.push(waker.clone());
+        }
+    }
+}
+
+impl Wake for Waiting {
+    fn wake(self: Arc<Self>) {
+        let wakers = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl Capability for Spool {
+    fn is_readable(&self) -> bool {
+        true
+    }
+}
+
+impl Spool {
+    /// Wraps a stream that nobody has read from.
+    pub(crate) fn new(readable: Arc<Local>) -> Self {
+        let state = State { source: Slot::Unread, chunks: VecDeque::new(), first: 0, kept_bytes: 0, end: None };
+        Self { readable, state: Mutex::new(state), waiting: Arc::default() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Stub {
+    /// Creates a stream that yields the same as others of this spool.
+    pub(crate) fn of_spool(spool: Arc<Spool>) -> Self {
+        Self::from_cap(&Reader::<Bytes>::from_source(Box::new(OfSpool { spool, next: 0 })).into_cap())
+    }
+}
+
+impl State {
+    /// Keeps a chunk, and as many before it as there is room for.
+    fn keep(&mut self, chunk: Payload<Cap>) {
+        self.kept_bytes += chunk.text_len();
+        self.chunks.push_back(chunk);
+        while self.kept_bytes > KEPT_MAX && self.chunks.len() > 1 {
+            self.forget_first();
+        }
+    }
+
+    fn forget_first(&mut self) {
+        if let Some(chunk) = self.chunks.pop_front() {
+            self.kept_bytes -= chunk.text_len();
+            self.first += 1;
+        }
+    }
+}
+
+/// One reading of a spool.
+struct OfSpool {
+    spool: Arc<Spool>,
+    /// The number of the next chunk.
+    next: usize,
+}
+
+impl OfSpool {
+    /// Whether nobody can begin to read after this one.
+    fn is_last(&self) -> bool {
+        Arc::strong_count(&self.spool) == 1
+    }
+
+    /// The next chunk if it was read before, or the end.
+    fn kept(&mut self, state: &mut State, is_last: bool) -> Option<Option<Result<Payload<Cap>, Payload<Cap>>>> {
+        let Some(at) = self.next.checked_sub(state.first) else {
+            let message = format!("limit: bytes kept of a blob that is sent again (at most {})", KEPT_MAX / 4 * 3);
+            return Some(Some(Err(error_payload("RangeError", &message))));
+        };
+        if let Some(chunk) = state.chunks.get(at).cloned() {
+            self.next += 1;
+            while is_last && state.first < self.next {
+                state.forget_first();
+            }
+            return Some(Some(Ok(chunk)));
+        }
+        match &state.end {
+            None => None,
+            Some(Ok(())) => Some(None),
+            Some(Err(error)) => Some(Some(Err(error.clone()))),
+        }
+    }
+
+    /// Takes the source to poll it. `None` if another reader does so at the moment.
+    fn take(&self, state: &mut State) -> Option<Box<dyn Source>> {
+        match std::mem::replace(&mut state.source, Slot::Polled) {
+            Slot::Polled => None,
+            Slot::Idle(source) => Some(source),
+            Slot::Unread => match &self.spool.readable.body {
+                Body::Readable(readable) => readable.take(),
+                _ => None,
+            }
+            .or_else(|| {
+                let message = "This ReadableStream is read elsewhere.";
+                state.end = Some(Err(error_payload("TypeError", message)));
+                None
+            }),
+        }
+    }
+}
+
+impl Source for OfSpool {
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Payload<Cap>, Payload<Cap>>>> {
+        let is_last = self.is_last();
+        let spool = Arc::clone(&self.spool);
+        loop {
+            let mut state = spool.state();
+            if let Some(chunk) = self.kept(&mut state, is_last) {
+                return Poll::Ready(chunk);
+            }
+            // Before the source is polled, so that no wake-up is missed.
+            spool.waiting.add(cx.waker());
+            let Some(mut source) = self.take(&mut state) else {
+                if state.end.is_some() {
+                    continue;
+                }
+                return Poll::Pending;
+            };
+            drop(state);
+            let waker = Waker::from(Arc::clone(&spool.waiting));
+            let polled = source.poll_chunk(&mut Context::from_waker(&waker));
+            let mut state = spool.state();
+            match polled {
+                Poll::Pending => {
+                    state.source = Slot::Idle(source);
+                    return Poll::Pending;
+                }
+                Poll::Ready(Some(Ok(chunk))) => {
+                    state.keep(chunk);
+                    state.source = Slot::Idle(source);
+                }
+                Poll::Ready(Some(Err(error))) => state.end = Some(Err(error)),
+                Poll::Ready(None) => state.end = Some(Ok(())),
+            }
+            drop(state);
+            // Another reader may have found the source taken.
+            waker.wake();
+        }
+    }
+
+    fn cancel(&mut self, reason: &Payload<Cap>) {
+        if !self.is_last() {
+            return;
+        }
+        let source = self.take(&mut self.spool.state());
+        if let Some(mut source) = source {
+            source.cancel(reason);
+        }
+    }
+}
+
+impl fmt::Debug for Spool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Spool")
+    }
+}
