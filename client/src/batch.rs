@@ -22,7 +22,8 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 
-use crate::error::ConnectError;
+use crate::dial::{Unencrypted, hold_credentials};
+use crate::error::{CREDENTIALS, ConnectError};
 use crate::url::Address;
 
 /// Bytes of a request or an answer. Servers of ours answer with 25 MB at most.
@@ -47,6 +48,8 @@ pub fn batch(url: impl AsRef<str>) -> Result<Batch, ConnectError> {
     let driver = Box::pin(tokio::task::unconstrained(driver));
     Ok(Batch {
         request: Request::post(address.http()),
+        address,
+        unencrypted: Unencrypted::default(),
         connection,
         control,
         driver: Some(driver),
@@ -68,6 +71,8 @@ pub fn batch(url: impl AsRef<str>) -> Result<Batch, ConnectError> {
 #[must_use = "the calls of a batch fail when it is dropped unsent"]
 pub struct Batch {
     request: request::Builder,
+    address: Address,
+    unencrypted: Unencrypted,
     connection: Connection,
     control: LinesControl,
     /// `None` once it is sent.
@@ -99,6 +104,14 @@ impl Batch {
         self
     }
 
+    /// Sends `authorization` and `cookie` headers over `http:` to other machines, where everybody on
+    /// the way can read them. Without, the calls fail rather than do so. To this machine they are
+    /// always sent.
+    pub fn allow_unencrypted(mut self) -> Self {
+        self.unencrypted = Unencrypted::Allowed;
+        self
+    }
+
     /// Sets whom to trust on `https:`. Without, the certificate authorities that browsers trust.
     #[cfg(feature = "tls")]
     pub fn tls(mut self, config: Arc<rustls::ClientConfig>) -> Self {
@@ -118,7 +131,7 @@ impl Batch {
         poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx).is_ready())).await;
         let mut driver = self.driver.take().expect("only `send` takes it, and takes the batch");
         let mut over = run_until_idle(&mut driver);
-        let request = std::mem::take(&mut self.request);
+        let request = self.checked_request();
         let mut exchange = pin!(maybe_done(exchange(request, self.connector(), self.control.clone())));
         poll_fn(|cx| {
             let exchanged = exchange.as_mut().poll(cx).is_ready();
@@ -137,6 +150,15 @@ type Connector = hyper_rustls::HttpsConnector<HttpConnector>;
 type Connector = HttpConnector;
 
 impl Batch {
+    /// The request, or what the calls fail with.
+    fn checked_request(&mut self) -> Result<request::Builder, ConnectError> {
+        let request = std::mem::take(&mut self.request);
+        if request.headers_ref().is_some_and(hold_credentials) && !self.unencrypted.allows(&self.address) {
+            return Err(ConnectError::unencrypted(self.address.authority(), CREDENTIALS));
+        }
+        Ok(request)
+    }
+
     #[cfg(feature = "tls")]
     fn connector(&self) -> Connector {
         let mut tls = (*self.tls).clone();
@@ -187,7 +209,7 @@ fn run_until_idle(driver: &mut Driver) -> bool {
 }
 
 /// Sends what the session has written and hands it the answer, then its end.
-async fn exchange(request: request::Builder, connector: Connector, control: LinesControl) {
+async fn exchange(request: Result<request::Builder, ConnectError>, connector: Connector, control: LinesControl) {
     let body = control.take();
     let mut end = ENDED.to_owned();
     if !body.is_empty() {
@@ -200,8 +222,13 @@ async fn exchange(request: request::Builder, connector: Connector, control: Line
 }
 
 /// The text of the answer, or what the calls fail with.
-async fn post(request: request::Builder, connector: Connector, body: String) -> Result<String, String> {
+async fn post(
+    request: Result<request::Builder, ConnectError>,
+    connector: Connector,
+    body: String,
+) -> Result<String, String> {
     let failed = |error: &dyn fmt::Display| format!("RPC request failed: {error}");
+    let request = request.map_err(|error| failed(&error))?;
     let mut request = request.body(Full::new(Bytes::from(body))).map_err(|error| failed(&error))?;
     request.headers_mut().entry(CONTENT_TYPE).or_insert(TEXT);
     let client = Client::builder(TokioExecutor::new()).build(connector);

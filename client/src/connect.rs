@@ -18,7 +18,7 @@ use http::{HeaderName, HeaderValue, request};
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use crate::dial::{Dialer, Socket, Spoken, Stream, Undialed};
+use crate::dial::{Dialer, Socket, Spoken, Stream, Undialed, Unencrypted};
 use crate::error::ConnectError;
 use crate::hello::{self, Failure, Opening};
 use crate::keeper::{Keeper, Ready};
@@ -59,6 +59,7 @@ pub struct Connect {
     identity: ClientIdentity,
     keep_alive: KeepAlive,
     within: Duration,
+    unencrypted: Unencrypted,
     #[cfg(feature = "tls")]
     tls: Arc<rustls::ClientConfig>,
 }
@@ -80,6 +81,7 @@ impl Connect {
             identity: hello::identity(),
             keep_alive: KeepAlive::default(),
             within: WITHIN,
+            unencrypted: Unencrypted::default(),
             #[cfg(feature = "tls")]
             tls: crate::tls::config(),
         }
@@ -203,6 +205,15 @@ impl Connect {
         self
     }
 
+    /// Sends credentials, and the tokens by which a session is resumed, over `ws:` to other machines,
+    /// where everybody on the way can read them and take the session over. Without,
+    /// [`connect`](Self::connect) fails with [`ConnectError::Unencrypted`] rather than do so. To this
+    /// machine (`localhost`, 127.0.0.0/8, `[::1]`) they are always sent.
+    pub fn allow_unencrypted(mut self) -> Self {
+        self.unencrypted = Unencrypted::Allowed;
+        self
+    }
+
     /// Sets whom to trust on `wss:`. Without, the certificate authorities that browsers trust.
     #[cfg(feature = "tls")]
     pub fn tls(mut self, config: Arc<rustls::ClientConfig>) -> Self {
@@ -230,6 +241,7 @@ impl Connect {
             limits: self.options.limits.clone(),
             keep_alive: self.keep_alive,
             who: self.who,
+            unencrypted: self.unencrypted,
             #[cfg(feature = "tls")]
             tls: self.tls,
         };

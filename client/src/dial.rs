@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bowline_core::limits::Limits;
 use bowline_core::link::{CONFIRMATION, Credentials, Features, SUBPROTOCOL};
 use bowline_transport::{Ending, KeepAlive, Metered, WebSocket};
-use http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
+use http::header::{AUTHORIZATION, COOKIE, SEC_WEBSOCKET_PROTOCOL};
 use http::{HeaderMap, HeaderValue, Request};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 
-use crate::error::ConnectError;
+use crate::error::{CREDENTIALS, ConnectError, TOKENS};
 use crate::url::Address;
 use crate::who::Who;
 
@@ -39,6 +39,26 @@ pub(crate) enum Spoken {
     Link,
 }
 
+/// Whether secrets may be sent to another machine without TLS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Unencrypted {
+    #[default]
+    Refused,
+    Allowed,
+}
+
+impl Unencrypted {
+    /// Returns whether secrets may be sent to a server.
+    pub(crate) fn allows(self, address: &Address) -> bool {
+        self == Self::Allowed || address.secure || address.is_loopback()
+    }
+}
+
+/// Returns whether headers say who the client is.
+pub(crate) fn hold_credentials(headers: &HeaderMap) -> bool {
+    headers.contains_key(AUTHORIZATION) || headers.contains_key(COOKIE)
+}
+
 /// Everything that is needed to reach a server.
 pub(crate) struct Dialer {
     pub(crate) address: Address,
@@ -47,6 +67,7 @@ pub(crate) struct Dialer {
     pub(crate) keep_alive: KeepAlive,
     /// A bearer token goes into a header where there is no hello to put it into.
     pub(crate) who: Who,
+    pub(crate) unencrypted: Unencrypted,
     #[cfg(feature = "tls")]
     pub(crate) tls: Arc<rustls::ClientConfig>,
 }
@@ -61,7 +82,9 @@ impl Dialer {
     /// over an encrypted one before.
     pub(crate) fn go_to(&mut self, url: &str) {
         match Address::parse(url) {
-            Ok(address) if address.secure || !self.address.secure => self.address = address,
+            Ok(address) if address.secure || !self.address.secure && self.unencrypted.allows(&address) => {
+                self.address = address;
+            }
             Ok(_) => tracing::warn!(url, "the server names a successor that is not encrypted; it is not asked"),
             Err(error) => tracing::warn!(%error, "the server names a successor that cannot be dialled"),
         }
@@ -70,6 +93,7 @@ impl Dialer {
     /// A new socket; `None` when the link was offered and the server did not confirm it. Dropping the
     /// future closes it.
     pub(crate) async fn dial(&self, spoken: Spoken) -> Result<Option<Socket>, Undialed> {
+        self.check_secrets(spoken)?;
         let request = self.request(spoken).await?;
         let stream = self.stream().await?;
         let config = bowline_transport::config(&self.limits);
@@ -84,6 +108,18 @@ impl Dialer {
         };
         let (transport, ending, _parting) = WebSocket::new(stream, self.keep_alive);
         Ok(Some(Socket { transport, ending }))
+    }
+
+    /// With a link, the server hands out tokens, and the client presents them.
+    fn check_secrets(&self, spoken: Spoken) -> Result<(), ConnectError> {
+        if self.unencrypted.allows(&self.address) {
+            return Ok(());
+        }
+        let authority = self.address.authority();
+        if hold_credentials(&self.headers) || self.who.says_something() {
+            return Err(ConnectError::unencrypted(authority, CREDENTIALS));
+        }
+        if spoken == Spoken::Link { Err(ConnectError::unencrypted(authority, TOKENS)) } else { Ok(()) }
     }
 
     async fn stream(&self) -> Result<Box<dyn Stream>, Undialed> {
@@ -179,5 +215,21 @@ fn refused(error: Error) -> ConnectError {
             ConnectError::Refused { status: answer.status, body }
         }
         error => ConnectError::Handshake(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_stay_on_this_machine_unless_they_are_encrypted() {
+        let address = |url: &str| Address::parse(url).expect("an address");
+        let elsewhere = address("ws://192.0.2.1/rpc");
+        assert!(!Unencrypted::Refused.allows(&elsewhere));
+        assert!(Unencrypted::Allowed.allows(&elsewhere));
+        assert!(Unencrypted::Refused.allows(&address("ws://localhost:8080/rpc")));
+        #[cfg(feature = "tls")]
+        assert!(Unencrypted::Refused.allows(&address("wss://192.0.2.1/rpc")));
     }
 }

@@ -20,6 +20,17 @@ pub enum ConnectError {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// Credentials, or the tokens of a session, would have been sent unencrypted to another machine.
+    #[error(
+        "{secrets} would be sent to {authority} unencrypted: use wss: or https:, or allow it with `allow_unencrypted`{}",
+        if *secrets == TOKENS { "; a session opened with `Connect::plain` has no tokens" } else { "" }
+    )]
+    Unencrypted {
+        /// Host and port.
+        authority: String,
+        /// What is secret.
+        secrets: &'static str,
+    },
     /// A header that was to be sent is malformed.
     #[error("a header is malformed: {0}")]
     Header(#[from] http::Error),
@@ -64,7 +75,18 @@ pub enum ConnectError {
     TimedOut(Duration),
 }
 
+/// What a server that resumes sessions hands to its clients.
+pub(crate) const TOKENS: &str = "the tokens of the session";
+
+/// What says who the client is.
+pub(crate) const CREDENTIALS: &str = "credentials";
+
 impl ConnectError {
+    /// Refuses to send secrets in the clear.
+    pub(crate) fn unencrypted(authority: &str, secrets: &'static str) -> Self {
+        Self::Unencrypted { authority: authority.to_owned(), secrets }
+    }
+
     pub(crate) fn from_refused(refused: Refused) -> Self {
         let Refused { code, message, status, .. } = refused;
         match status.and_then(|status| StatusCode::from_u16(status).ok()) {

@@ -1,5 +1,7 @@
 //! The addresses of servers. WebSocket and HTTP spellings name the same server.
 
+use std::net::IpAddr;
+
 use http::Uri;
 use http::uri::{Authority, PathAndQuery, Scheme};
 
@@ -40,6 +42,16 @@ impl Address {
         self.authority.port_u16().unwrap_or(if self.secure { 443 } else { 80 })
     }
 
+    /// Returns whether what is sent there stays on this machine. Names are not looked up: those that
+    /// mean this machine by their form alone do (RFC 6761 6.3).
+    pub(crate) fn is_loopback(&self) -> bool {
+        let host = self.host().trim_end_matches('.').to_ascii_lowercase();
+        match host.parse::<IpAddr>() {
+            Ok(address) => address.to_canonical().is_loopback(),
+            Err(_name) => host == "localhost" || host.ends_with(".localhost"),
+        }
+    }
+
     /// Host and port as they were given.
     pub(crate) fn authority(&self) -> &str {
         self.authority.as_str()
@@ -64,5 +76,23 @@ impl Address {
             .path_and_query(self.path.clone())
             .build()
             .expect("its parts are those of a valid URL")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_machine_is_loopback() {
+        let is_loopback = |host: &str| Address::parse(&format!("ws://{host}/rpc")).expect("an address").is_loopback();
+        for host in
+            ["localhost", "LocalHost:8080", "localhost.", "app.localhost", "127.0.0.1", "127.9.9.9:80", "[::1]:80"]
+        {
+            assert!(is_loopback(host), "{host}");
+        }
+        for host in ["example.com", "localhost.example.com", "notlocalhost", "10.0.0.1", "0.0.0.0", "[::2]", "[::]"] {
+            assert!(!is_loopback(host), "{host}");
+        }
     }
 }

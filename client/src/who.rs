@@ -58,6 +58,11 @@ impl Who {
         })
     }
 
+    /// Returns whether the server is shown credentials.
+    pub(crate) fn says_something(&self) -> bool {
+        !matches!(self, Self::Anybody)
+    }
+
     /// Whether another try may show something else.
     pub(crate) fn may_change(&self) -> bool {
         matches!(self, Self::Asked(_))

@@ -130,7 +130,7 @@ impl Handshake {
     async fn resume(&mut self, resume: &Resume, challenge: &str) -> Result<(Admitted, Resumed), Refused> {
         let registry = &self.service.registry;
         let from = self.peer.address.map(AddressGroup::from);
-        let claims = registry
+        let mut claims = registry
             .open_token(resume, challenge)
             .map_err(|unopened| registry.refuse_token(from, &self.service.http, unopened))?;
         let is_here = registry.has(&claims);
@@ -145,10 +145,11 @@ impl Handshake {
                 credentials = auth::of_headers(&self.peer);
             }
             let principal = self.service.authenticate_peer(&self.peer, &credentials).await.map_err(refused)?;
-            if principal_hash(&principal.id) != claims.sub {
+            if !registry.resumption.keys.ring().is_subject(&claims, &principal.id) {
                 tracing::warn!(session = claims.sid, %principal, "resume by somebody else");
                 return Err(Refused::new(ErrorCode::Unauthenticated, "the session is somebody else's"));
             }
+            claims.principal = principal_hash(&principal.id);
             scheme = credentials.scheme.clone();
             self.peer.principal = principal.clone();
             shown = Some(principal);

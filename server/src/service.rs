@@ -232,6 +232,10 @@ impl Service {
     /// Ends a session for good, by the name that its [`Welcome`](bowline_core::link::Welcome) and
     /// the log give it: its client is told `code` and `reason`, its tokens are worth nothing any
     /// more, and what was kept of it goes. False if this process does not have it.
+    ///
+    /// With [`Restoration::in_tokens_unfenced`] tokens cannot be revoked: until it expires, the last
+    /// token that the client was sent restores what it holds, here or in another process. Revoke the
+    /// client's credentials as well, or keep sessions in a store.
     pub fn evict(&self, session: &str, code: &ErrorCode, reason: &str) -> bool {
         let entry = self.registry.entry(session);
         entry.inspect(|entry| self.registry.evict(entry, code, reason)).is_some()

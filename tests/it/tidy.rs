@@ -36,11 +36,11 @@ const IMPORTS: &[(&str, &[&str], &[&str])] = &[
         &["base64_simd", "itoa", "serde_json", "thiserror", "url"],
     ),
     ("session", &["id", "limits", "error", "value", "wire"], &["serde", "smallvec"]),
-    ("link", &["id", "time", "limits", "error"], &["serde", "serde_json", "zeroize"]),
+    ("link", &["id", "time", "limits", "error"], &["serde", "serde_json", "subtle", "zeroize"]),
     (
         "resume",
         &["time", "error", "link::Secret"],
-        &["base64", "chacha20poly1305", "hmac", "serde", "serde_json", "sha2", "thiserror", "zeroize"],
+        &["base64", "chacha20poly1305", "getrandom", "hmac", "serde", "serde_json", "sha2", "thiserror", "zeroize"],
     ),
     ("endpoint", &["id", "time", "limits", "error", "session", "link"], &["serde", "serde_json"]),
     (

@@ -34,3 +34,5 @@ mod stores;
 mod sturdy;
 /// The same over TLS, with a certificate of the test's own.
 mod tls;
+/// Secrets that are not sent in the clear.
+mod unencrypted;

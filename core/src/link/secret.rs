@@ -3,9 +3,12 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use subtle::ConstantTimeEq;
 
-/// A string that is not shown in logs, and not left in memory.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// A string that is not shown in logs, whose memory is overwritten when it is dropped, and that is
+/// compared in a time that depends only on its length. The text of a frame that it was sent in is an
+/// ordinary buffer of the network's, and is not overwritten.
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);
 
@@ -20,6 +23,14 @@ impl Secret {
         &self.0
     }
 }
+
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_bytes().ct_eq(other.0.as_bytes()).into()
+    }
+}
+
+impl Eq for Secret {}
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -46,7 +46,7 @@ pub struct Claims {
     pub ep: u64,
     /// The token itself.
     pub jti: Jti,
-    /// Whose session it is; see [`principal_hash`].
+    /// Whose session it is, as only the holder of the key can check: see [`KeyRing::is_subject`](super::KeyRing::is_subject).
     pub sub: String,
     /// The service that it is for.
     pub aud: String,
@@ -73,6 +73,10 @@ pub struct Claims {
     /// The key that signed or sealed it; written in the header, not here.
     #[serde(skip)]
     pub kid: String,
+    /// [`principal_hash`] of the principal, which `sub` is made of when a token is minted. Not in the
+    /// token, so empty in claims that were opened: set it once it is known who presents them.
+    #[serde(skip)]
+    pub principal: String,
     /// The snapshot, if the token holds it itself. It is the one of `sum`.
     #[serde(skip)]
     pub snapshot: Option<Vec<u8>>,
@@ -109,7 +113,7 @@ impl Claims {
             sid: sid.to_owned(),
             ep: 1,
             jti: Jti(String::new()),
-            sub: principal_hash(principal),
+            sub: String::new(),
             aud: audience.to_owned(),
             iat: 0,
             exp: 0,
@@ -120,6 +124,7 @@ impl Claims {
             sum: String::new(),
             app: String::new(),
             kid: String::new(),
+            principal: principal_hash(principal),
             snapshot: None,
         }
     }
@@ -169,7 +174,8 @@ fn check_origin(version: u32, minted: u64, now: UnixTime) -> Result<(), TokenErr
     Ok(())
 }
 
-/// What a token knows of a principal: enough to tell two apart, not enough to name one.
+/// What stores and sealed tokens know of a principal: enough to tell two apart. Whoever can guess a
+/// name can confirm it, so no text that others read holds this.
 pub fn principal_hash(principal: &str) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(principal))
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use base64::{DecodeError, Engine, alphabet};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use zeroize::Zeroizing;
@@ -17,6 +19,9 @@ const PURPOSE_POP: &[u8] = b"bowline/pop/1";
 const PURPOSE_SEAL: &[u8] = b"bowline/seal/1";
 const PURPOSE_STURDY: &[u8] = b"bowline/sturdy/1";
 
+/// What `sub` is made of, before the principal. No token begins with it, so no tag is a `sub`.
+const SUBJECT: &[u8] = b"bowline/sub/1";
+
 /// A key cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -24,6 +29,12 @@ pub enum KeyError {
     /// A root key is too short to be one.
     #[error("a root key has {ROOT_BYTES_MIN} bytes at least, not {0}")]
     TooShort(usize),
+    /// The text of a root key is not base64.
+    #[error("the root key is not base64: {0}")]
+    NotBase64(&'static str),
+    /// The operating system gives no random bytes.
+    #[error("the operating system gives no random bytes for a key")]
+    NoRandomness,
     /// The name of a key goes into every token.
     #[error("the name of a key has 1 to {ID_BYTES_MAX} bytes, not {0}")]
     Name(usize),
@@ -69,8 +80,66 @@ impl Key {
         })
     }
 
+    /// Creates a key of 32 random bytes. It is lost with the process, and so are the sessions and
+    /// saved references whose tokens it signed; a service whose sessions outlive the process reads
+    /// its key with [`from_base64`](Self::from_base64).
+    ///
+    /// # Errors
+    /// The name is empty or longer than 32 bytes, or the operating system gives no random bytes.
+    #[expect(clippy::disallowed_methods, reason = "a key is made before there is a session")]
+    pub fn generate(id: impl Into<String>) -> Result<Self, KeyError> {
+        let mut root = Zeroizing::new([0; ROOT_BYTES_MIN]);
+        getrandom::fill(&mut *root).map_err(|_unavailable| KeyError::NoRandomness)?;
+        Self::new(id, &*root)
+    }
+
+    /// Creates a key from the base64 of at least 32 random bytes, such as `openssl rand -base64 32`
+    /// prints. Both alphabets are read, with and without padding; white space around the text is
+    /// skipped.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), bowline_core::resume::KeyError> {
+    /// use bowline_core::resume::{Key, KeyRing};
+    ///
+    /// // Every process of the service reads the same text, from where it keeps its secrets. The name
+    /// // goes into tokens, and is never given to another key.
+    /// # let secret = "3q2+7wAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n";
+    /// let key = Key::from_base64("2026-11", secret)?;
+    /// let keys = KeyRing::new(key);
+    /// # drop(keys);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// The text is not base64, it holds fewer than 32 bytes, or the name is empty or longer than 32
+    /// bytes.
+    pub fn from_base64(id: impl Into<String>, root: &str) -> Result<Self, KeyError> {
+        let root = root.trim();
+        let alphabet = if root.contains(['-', '_']) { &alphabet::URL_SAFE } else { &alphabet::STANDARD };
+        let config = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+        let decoded = GeneralPurpose::new(alphabet, config).decode(root).map_err(|error| {
+            KeyError::NotBase64(match error {
+                DecodeError::InvalidByte(..) => "it has a character that base64 does not have",
+                DecodeError::InvalidLength(_) => "a character is missing at its end",
+                _ => "its end is malformed",
+            })
+        })?;
+        Self::new(id, &Zeroizing::new(decoded))
+    }
+
     pub(super) fn id(&self) -> &str {
         &self.id
+    }
+
+    /// Blinds what is known of a principal.
+    pub(super) fn subject(&self, principal: &str) -> [u8; 32] {
+        sign(&*self.mac, &[SUBJECT, principal.as_bytes()])
+    }
+
+    /// Takes the same time whatever differs.
+    pub(super) fn is_subject(&self, principal: &str, subject: &[u8]) -> bool {
+        is_signature(&*self.mac, &[SUBJECT, principal.as_bytes()], subject)
     }
 
     pub(super) fn tag(&self, signed: &[u8]) -> [u8; 32] {

@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
-use super::claims::{Claims, Sturdy, TokenPolicy, snapshot_sum};
+use super::claims::{Claims, Sturdy, TokenPolicy, principal_hash, snapshot_sum};
 use super::error::TokenError;
 use super::keys::{Key, KeyRing};
 use super::seal::{self, NONCE_BYTES};
@@ -159,6 +159,13 @@ impl KeyRing {
         Ok(claims)
     }
 
+    /// Returns whether claims that were opened are of a session of this principal. Takes the same
+    /// time whatever differs.
+    pub fn is_subject(&self, claims: &Claims, principal: &str) -> bool {
+        let subject = URL_SAFE_NO_PAD.decode(&claims.sub).unwrap_or_default();
+        self.key(&claims.kid).is_some_and(|key| key.is_subject(&principal_hash(principal), &subject))
+    }
+
     /// Opens the token of a durable reference, in the same order.
     ///
     /// # Errors
@@ -182,6 +189,7 @@ impl Claims {
         self.iat = now.0;
         self.exp = now.0.saturating_add(policy.token_seconds);
         self.mx = policy.session_seconds;
+        self.sub = URL_SAFE_NO_PAD.encode(key.subject(&self.principal));
         key.id().clone_into(&mut self.kid);
     }
 

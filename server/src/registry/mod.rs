@@ -316,7 +316,8 @@ impl Registry {
             held.authority = Authority::new(principal.lease);
         }
         // The same state as before: what was kept since then has tokens of its own.
-        held.claims = Claims { born: held.claims.born, ..claims.clone() };
+        let principal = std::mem::take(&mut held.claims.principal);
+        held.claims = Claims { born: held.claims.born, principal, ..claims.clone() };
         let (resume_token, resume_key) = self.mint(&mut held, next);
         let resumed = Resumed {
             session_id: entry.id.clone(),

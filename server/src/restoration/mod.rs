@@ -79,8 +79,11 @@ impl Restoration {
     /// ([`TokenPolicy::inline_bytes`](crate::TokenPolicy)).
     ///
     /// Without a store nothing stops two processes from making the same session again: that no
-    /// client reaches two is up to whoever sets up the load balancer. Nor can a token be revoked
-    /// before its time.
+    /// client reaches two is up to whoever sets up the load balancer. Nor can a token be revoked: a
+    /// client whose session was [evicted](crate::Service::evict), or that has closed it, can present
+    /// the last token that it was sent until that expires
+    /// ([`TokenPolicy::token_seconds`](crate::TokenPolicy)), and gets back what the token holds. The
+    /// authenticator is asked each time, so that credentials that were revoked open no session.
     pub fn in_tokens_unfenced() -> Self {
         Self::new(None)
     }
