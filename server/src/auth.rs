@@ -59,7 +59,7 @@ impl Principal {
         self
     }
 
-    /// Creates the principal of peers that nobody has authenticated.
+    /// Creates the principal of peers that are not authenticated.
     pub fn anonymous() -> Self {
         Self { is_anonymous: true, ..Self::new("") }
     }
@@ -69,7 +69,7 @@ impl Principal {
         self.id.is_empty()
     }
 
-    /// Refuses a principal whose name is empty by mistake.
+    /// Returns the principal, or a refusal if its name is empty and it is not marked as anonymous.
     pub(crate) fn named(self) -> Result<Self, Refusal> {
         if self.id.is_empty() && !self.is_anonymous {
             tracing::warn!("the authenticator returned a principal with an empty id");

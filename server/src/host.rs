@@ -1,8 +1,8 @@
 //! Hosts and origins as browsers write them into `Host` and `Origin` headers.
 //!
 //! Two spellings of one host are equal here only if browsers treat them as one: case and the
-//! spelling of an IPv6 address do not matter, a trailing dot does. What is not well formed names no
-//! host at all, so that nothing is ever compared with half of a header.
+//! spelling of an IPv6 address do not matter, a trailing dot does. Malformed text is no host, so a
+//! part of a header is never compared.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -51,8 +51,8 @@ impl Host {
         is_name.then(|| Self::Name(text.to_ascii_lowercase()))
     }
 
-    /// Returns whether only this machine can be meant. No one can register a name below
-    /// `localhost` (RFC 6761 6.3).
+    /// Returns whether only this machine can be meant. Names below `localhost` cannot
+    /// be registered (RFC 6761 6.3).
     pub(crate) fn is_loopback(&self) -> bool {
         match self {
             Self::Name(name) => {

@@ -1,8 +1,8 @@
 //! Which web pages may use a service, and under which host names it answers.
 //!
 //! A browser lets any page open a WebSocket and send a form to any server, with the user's cookies
-//! and from inside the user's network. It says which page it is in `Origin`, which scripts cannot
-//! set. Programs that are no browsers send no `Origin`, and nothing here concerns them.
+//! and from inside the user's network. It names the page's origin in `Origin`, which scripts cannot
+//! set. Clients other than browsers send no `Origin` and are not affected.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -57,7 +57,7 @@ pub(crate) enum Hosts {
     Any,
 }
 
-/// Why a request is refused before anything is looked at that it asks for.
+/// Why a request is refused before it is evaluated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Refused {
     MalformedHost,
@@ -78,10 +78,10 @@ impl Service {
     /// Without this and [`allow_any_origin`](Self::allow_any_origin), a request with an `Origin`
     /// has to come from its own `Host`: host and port are the same, the scheme is `http` or
     /// `https`. A reverse proxy has to pass on the `Host` of the client, or the origin has to be
-    /// listed. Programs that are no browsers send no `Origin`.
+    /// listed. Clients other than browsers send no `Origin`.
     ///
     /// # Panics
-    /// If one is not an origin, such as `example.com`, `https://example.com/app`, `*` or `null`.
+    /// If one is not an origin, for example `example.com`, `https://example.com/app`, `*` or `null`.
     #[must_use]
     pub fn allow_origins<O: AsRef<str>>(mut self, origins: impl IntoIterator<Item = O>) -> Self {
         let parse = |origin: O| {
@@ -120,7 +120,7 @@ impl Service {
     /// the same machine, list the public name here. Elsewhere, every name is answered by default.
     ///
     /// # Panics
-    /// If one is not a host with an optional port, such as `https://example.com` or `*`.
+    /// If one is not a host with an optional port, for example `https://example.com` or `*`.
     #[must_use]
     pub fn hosts<H: AsRef<str>>(mut self, hosts: impl IntoIterator<Item = H>) -> Self {
         let parse = |host: H| {
@@ -144,7 +144,7 @@ impl Service {
         self
     }
 
-    /// Settles what is up to the listener.
+    /// Restricts the hosts to loopback names if the listener is a loopback one and none are set.
     pub(crate) fn hosts_of_listener(mut self, address: Option<SocketAddr>) -> Self {
         let is_loopback = address.is_some_and(|address| address.ip().to_canonical().is_loopback());
         if let (Hosts::ByListener, true) = (&self.hosts, is_loopback) {
@@ -153,7 +153,7 @@ impl Service {
         self
     }
 
-    /// Refuses what no page of this service sends, and requests for hosts that are not served.
+    /// Refuses requests from pages of origins that are not allowed, and for hosts that are not served.
     pub(crate) fn check_origin(&self, request: &Parts) -> Result<(), Box<Answer>> {
         let checked = host_of(request).and_then(|host| {
             self.hosts.check(host.as_ref())?;
@@ -165,7 +165,7 @@ impl Service {
         })
     }
 
-    /// Adds what lets a script of an allowed origin read an answer.
+    /// Adds the headers that let scripts of an allowed origin read an answer.
     pub(crate) fn allow_reading(&self, request: &HeaderMap, answer: &mut Answer) {
         self.origins.allow_reading(request, answer.headers_mut());
     }

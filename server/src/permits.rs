@@ -20,7 +20,7 @@ const TOO_MANY_OF_ADDRESS: &str = "too many connections from this address";
 pub(crate) struct Connections {
     open: Arc<Mutex<Open>>,
     closed_one: Arc<Notify>,
-    /// A connection on which nothing is asked gives way to one of an address that has fewer.
+    /// A connection on which nothing is asked is displaced by one of an address that has fewer.
     places: Places,
 }
 
@@ -66,8 +66,7 @@ pub(crate) struct Permits {
     pub(crate) _client: Option<ClientPermit>,
 }
 
-/// Something is being done that the client waits for; until this is dropped, its connection gives
-/// way to none.
+/// The server works for the client; until this is dropped, its connection is not displaced.
 #[derive(Debug)]
 pub(crate) struct Busy<'a>(&'a Place);
 
@@ -140,18 +139,18 @@ impl ConnectionPermit {
         Ok(ClientPermit { _share: share })
     }
 
-    /// Keeps the connection from giving way to others for a while.
+    /// Keeps the connection from being displaced until the guard is dropped.
     pub(crate) fn busy(&self) -> Busy<'_> {
         self.held.place.set_busy();
         Busy(&self.held.place)
     }
 
-    /// Keeps the connection from giving way to others for good.
+    /// Keeps the connection from being displaced until it is closed.
     pub(crate) fn let_in(&self) {
         self.held.place.set_busy();
     }
 
-    /// Waits until the connection has to give way to another. Cancel-safe.
+    /// Waits until the connection is displaced. Cancel-safe.
     pub(crate) async fn displaced(&self) {
         self.held.place.displaced().await;
     }

@@ -1,9 +1,9 @@
-//! Places for clients that have not been let in yet, shared out by address.
+//! Places for clients that have not been let in yet, shared fairly between addresses.
 //!
-//! There are only so many, and whoever wants to keep others out takes them all. So a newcomer never
-//! finds them taken by others who hold more of them: when all are taken, somebody gives way, from
-//! the address that holds the most. Clients that the server waits for ("silent" ones) give way
-//! before those that wait for the server, and of these the one that is silent for the longest time.
+//! The number of places is bounded, and an attacker may try to take all of them. When all are taken,
+//! a newcomer therefore displaces a client of the address that holds the most. Clients that the
+//! server waits for ("silent") are displaced before clients that wait for the server ("busy"), and
+//! of the silent ones the one that has been silent the longest.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,13 +16,13 @@ use crate::address::AddressGroup;
 /// Where a client comes from; `None` if that is not known.
 type Source = Option<AddressGroup>;
 
-/// Which clients give way to newcomers.
+/// Which clients newcomers displace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum GiveWay {
-    /// Those that are silent, of addresses that hold more than the newcomer's.
+    /// Silent ones, of addresses that hold more places than the newcomer's.
     Silent,
-    /// Those that are silent, those of the newcomer's own address included; then those that are
-    /// busy, of addresses that hold more than the newcomer's would.
+    /// Silent ones, including those of the newcomer's own address; then busy ones, of addresses that
+    /// hold more places than the newcomer's would.
     All,
 }
 
@@ -41,21 +41,21 @@ struct Taken {
     by_address: HashMap<Source, Holders>,
 }
 
-/// The places of one address, those that were silent or busy first in front.
+/// The places of one address, in the order in which their clients became silent or busy.
 #[derive(Debug, Default)]
 struct Holders {
     silent: BTreeMap<u64, Arc<Displaced>>,
     busy: BTreeMap<u64, Arc<Displaced>>,
 }
 
-/// Whether the holder of a place has given way.
+/// Whether the holder of a place was displaced.
 #[derive(Debug, Default)]
 struct Displaced {
     is: AtomicBool,
     notify: Notify,
 }
 
-/// A place, given back when it is dropped. Whoever holds it is silent at first.
+/// A place, given back when it is dropped. Its client is silent at first.
 #[derive(Debug)]
 pub(crate) struct Place {
     places: Places,
@@ -69,7 +69,7 @@ struct Held {
     number: u64,
 }
 
-/// All places are taken, and no one gives way.
+/// All places are taken, and no client can be displaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Full;
 
@@ -78,7 +78,7 @@ impl Places {
         Self { give_way, taken: Arc::default() }
     }
 
-    /// Takes one of `max` places. If there is none left, another client gives way.
+    /// Takes one of `max` places, and displaces another client if none is left.
     pub(crate) fn take(&self, from: Source, max: usize) -> Result<Place, Full> {
         let mut taken = self.lock();
         if taken.count >= max && !(max > 0 && taken.displace(from, self.give_way)) {
@@ -91,7 +91,7 @@ impl Places {
         Ok(Place { places: self.clone(), held: Mutex::new(Held { from, number }), displaced })
     }
 
-    /// No code of users runs while the lock is held.
+    /// No user code runs while the lock is held.
     fn lock(&self) -> MutexGuard<'_, Taken> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -103,7 +103,7 @@ impl Taken {
         self.next
     }
 
-    /// Has a client give way to one from `newcomer`; false if none does.
+    /// Displaces a client in favor of one from `newcomer`; returns false if there is none to displace.
     fn displace(&mut self, newcomer: Source, give_way: GiveWay) -> bool {
         let own = self.by_address.get(&newcomer).map_or(0, Holders::len);
         let silent = |(from, holders): (&Source, &Holders)| {
@@ -129,7 +129,7 @@ impl Taken {
         true
     }
 
-    /// Does nothing if the client has given way.
+    /// Does nothing if the client was displaced.
     fn remove(&mut self, from: Source, number: u64) -> Option<Arc<Displaced>> {
         let holders = self.by_address.get_mut(&from)?;
         let removed = holders.silent.remove(&number).or_else(|| holders.busy.remove(&number))?;
@@ -148,17 +148,17 @@ impl Holders {
 }
 
 impl Place {
-    /// The client waits for the server from now on.
+    /// Records that the client waits for the server from now on.
     pub(crate) fn set_busy(&self) {
         self.change(|holders, number, displaced| drop(holders.busy.insert(number, displaced)));
     }
 
-    /// The server waits for the client from now on.
+    /// Records that the server waits for the client from now on.
     pub(crate) fn set_silent(&self) {
         self.change(|holders, number, displaced| drop(holders.silent.insert(number, displaced)));
     }
 
-    /// Says where the client comes from, when that is known late.
+    /// Sets the address of the client, once it is known.
     pub(crate) fn set_from(&self, from: Source) {
         let mut held = self.held();
         let mut taken = self.places.lock();
@@ -172,7 +172,7 @@ impl Place {
         }
     }
 
-    /// Waits until the client has to give way to another. Cancel-safe.
+    /// Waits until the client is displaced. Cancel-safe.
     pub(crate) async fn displaced(&self) {
         loop {
             let displaced = self.displaced.notify.notified();
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn newcomer_gets_a_place_of_whoever_holds_the_most() {
+    fn newcomer_displaces_a_client_of_the_address_that_holds_the_most() {
         let places = Places::new(GiveWay::All);
         let many: Vec<_> = (0..7).map(|_| places.take(from(1), 10).expect("a place")).collect();
         let few: Vec<_> = (0..3).map(|_| places.take(from(2), 10).expect("a place")).collect();
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn silent_clients_give_way_before_busy_ones() {
+    fn silent_clients_are_displaced_before_busy_ones() {
         let places = Places::new(GiveWay::All);
         let held: Vec<_> = (0..3).map(|_| places.take(from(1), 3).expect("a place")).collect();
         held[0].set_busy();
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn busy_clients_give_way_only_to_addresses_that_hold_less() {
+    fn busy_clients_are_displaced_only_by_addresses_that_hold_less() {
         let places = Places::new(GiveWay::All);
         let held: Vec<_> = (0..2).map(|_| places.take(from(1), 2).expect("a place")).collect();
         held.iter().for_each(Place::set_busy);
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn within_an_address_the_longest_silent_gives_way() {
+    fn within_an_address_the_longest_silent_client_is_displaced() {
         let places = Places::new(GiveWay::All);
         for from in [from(1), None] {
             let held: Vec<_> = (0..2).map(|_| places.take(from, 2).expect("a place")).collect();
@@ -286,6 +286,6 @@ mod tests {
         assert!(is_displaced(&held[0]) && !is_displaced(&held[1]));
         held[0].set_from(from(3));
         held[0].set_busy();
-        assert_eq!(places.lock().count, 2, "who gave way has no place");
+        assert_eq!(places.lock().count, 2, "a displaced client has no place");
     }
 }

@@ -1,8 +1,8 @@
 //! Reverse proxies that say where a request comes from.
 //!
-//! Every proxy adds an entry at the end of a header, and a client may have sent a header of its own.
-//! So entries are read from the last to the first, and only as long as it is a trusted proxy that
-//! wrote them: what stands before is anybody's invention.
+//! Every proxy adds an entry at the end of a header, and the client may have sent such a header, too.
+//! Entries are therefore read from the last to the first, and only as long as a trusted proxy wrote
+//! them: what stands before can be forged.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -246,7 +246,7 @@ mod tests {
         for line in lines {
             let name = if proxies.header == Header::Forwarded { FORWARDED } else { X_FORWARDED_FOR };
             headers.append(name, HeaderValue::from_str(line).expect("a header"));
-            // The other is anybody's.
+            // The other header is the client's.
             let other = if proxies.header == Header::Forwarded { X_FORWARDED_FOR } else { FORWARDED };
             headers.append(other, HeaderValue::from_static("for=203.0.113.66"));
         }
@@ -271,7 +271,7 @@ mod tests {
             ("10.0.0.1", &[""], "10.0.0.1"),
             ("10.0.0.1", &["192.0.2.1, unknown"], "10.0.0.1"),
             ("10.0.0.1", &["192.0.2.1,, 10.9.9.9"], "10.9.9.9"),
-            // Whoever is not trusted is not listened to.
+            // The header of a client that is no trusted proxy is ignored.
             ("192.0.2.7", &["192.0.2.1"], "192.0.2.7"),
             ("fd00::2", &["192.0.2.1"], "fd00::2"),
             ("11.0.0.1", &["192.0.2.1"], "11.0.0.1"),

@@ -7,7 +7,7 @@ use bowline_server::{Credentials, Principal};
 
 use crate::harness::{serve, service, within};
 
-/// An address that is reserved for documentation, so that nobody answers (RFC 5737).
+/// An address that is reserved for documentation, so nothing answers there (RFC 5737).
 const ELSEWHERE: &str = "ws://192.0.2.1:9/rpc";
 
 fn elsewhere() -> Connect {
@@ -51,7 +51,7 @@ async fn headers_of_a_batch_are_not_sent_in_the_clear() {
 }
 
 #[tokio::test]
-async fn this_machine_is_told_everything() {
+async fn secrets_are_sent_to_this_machine() {
     let named = |token: &str| (token == "s3cret").then(|| Principal::new("ann"));
     let address = serve(service().authenticate(named)).await;
     for host in ["127.0.0.1", "localhost"] {

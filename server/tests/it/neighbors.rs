@@ -1,5 +1,5 @@
-//! What clients of other addresses, and of the same one, cannot do to each other: end a session, or
-//! keep somebody from opening or resuming one.
+//! Clients of other addresses, and of the same one, cannot end a session, or keep a client from
+//! opening or resuming one.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use crate::harness::{Api, Socket, announce, body, connect_from, post, serve, service, within};
 use crate::link::{Linked, code, dial_from, hello_of};
 
-/// The address of a client that nobody may keep out.
+/// The address of a client that must not be kept out.
 const VICTIM: [u8; 4] = [127, 0, 0, 200];
 
 /// How long a hello may take while others do what they can. Without them it is a few milliseconds.
@@ -99,12 +99,12 @@ async fn connections_of_others_on_which_nothing_is_asked_do_not_delay_a_hello() 
     }
     is_served([127, 0, 0, 201], address).await;
     assert_eq!(body(&within(post(address, "")).await).0, "200");
-    // A session gives way to none.
+    // A session is never displaced.
     is_answered(&mut before, 2).await;
 }
 
 #[tokio::test]
-async fn running_batches_and_sessions_give_way_to_none() {
+async fn running_batches_and_sessions_are_never_displaced() {
     let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
     let service = Service::new(move |_peer| {
         tell.send(()).unwrap();
@@ -152,7 +152,7 @@ async fn good_token_is_taken_whatever_bad_ones_come_from_its_address() {
     assert!(resumed.is_ok());
 }
 
-/// Comes with bad tokens until there were too many.
+/// Presents bad tokens until there were too many.
 async fn forge(address: SocketAddr) {
     let (forged, key) = (Secret::new("bwl1.e30.e30.e30"), Secret::new("key"));
     while code(Linked::resume(address, &forged, &key, 0).await.1) != "RATE_LIMITED" {}
@@ -209,7 +209,7 @@ async fn trusted_proxy_says_who_its_clients_are() {
         codes.push(code(through(client).await.resumes((&forged, &key), 0, None).await.1));
     }
     assert_eq!(codes, ["RESUME_TOKEN_INVALID", "RESUME_TOKEN_INVALID", "RATE_LIMITED", "RESUME_TOKEN_INVALID"]);
-    // Nobody else is believed.
+    // The header of any other client is ignored.
     let mut direct = Linked::of(dial_from(VICTIM, address, &[("x-forwarded-for", "192.0.2.9")]).await).await;
     direct.socket.send(&Frame::Hello(hello_of(Credentials::default())).write()).await;
     assert!(matches!(direct.frame().await, Frame::Welcome(_)));
