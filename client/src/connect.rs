@@ -236,6 +236,8 @@ impl Connect {
         let span = tracing::debug_span!("session", server = authority);
         let (asked_for, ()) = self.headers.body(())?.into_parts();
         let mut dialer = Dialer {
+            home: address.clone(),
+            other: None,
             address,
             headers: asked_for.headers,
             limits: self.options.limits.clone(),

@@ -61,7 +61,12 @@ pub(crate) fn hold_credentials(headers: &HeaderMap) -> bool {
 
 /// Everything that is needed to reach a server.
 pub(crate) struct Dialer {
+    /// Where the server is dialed next.
     pub(crate) address: Address,
+    /// Where the application said that the server is.
+    pub(crate) home: Address,
+    /// The address that is not dialed next, if a server has named a second one.
+    pub(crate) other: Option<Address>,
     pub(crate) headers: HeaderMap,
     pub(crate) limits: Arc<Limits>,
     pub(crate) keep_alive: KeepAlive,
@@ -83,10 +88,18 @@ impl Dialer {
     pub(crate) fn go_to(&mut self, url: &str) {
         match Address::parse(url) {
             Ok(address) if address.secure || !self.address.secure && self.unencrypted.allows(&address) => {
+                self.other = Some(self.home.clone()).filter(|home| *home != address);
                 self.address = address;
             }
             Ok(_) => tracing::warn!(url, "the server names a successor that is not encrypted; it is not asked"),
             Err(error) => tracing::warn!(%error, "the server names a successor that cannot be dialled"),
+        }
+    }
+
+    /// Dials the other address the next time, if there is one: this one does not answer.
+    pub(crate) fn turn_away(&mut self) {
+        if let Some(other) = &mut self.other {
+            std::mem::swap(&mut self.address, other);
         }
     }
 

@@ -23,10 +23,14 @@ use crate::saved::Papers;
 use crate::session::Handles;
 use crate::who::Panicked;
 
-/// The longest pause after the first try that failed. Doubled with each, up to the last; the
-/// pause taken is anything between nothing and that, so that clients do not come in step.
-const PAUSE_MIN: Duration = Duration::from_millis(250);
+/// The longest pause after a try that failed: half of the time that the session has been without a
+/// connection, so that a client is back soon after its server is, within these bounds. The pause
+/// taken is anything between nothing and that, so that clients do not come in step.
+const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(15);
+
+/// How long a client waits before it asks for a session that another has taken over.
+const TAKEN_OVER: Duration = Duration::from_millis(250);
 
 /// How long after a write that failed the session is saved again.
 const SAVE_AGAIN: Duration = Duration::from_secs(1);
@@ -212,16 +216,15 @@ impl Keeper {
     async fn again(&mut self, end: &TransportEnd) -> Result<Ready, Refused> {
         let taken_over = ErrorCode::SessionTakenOver.close_code();
         let taken_over = matches!(end, TransportEnd::Closed { code, .. } if *code == taken_over);
-        let until = deadline(self.window);
-        let mut pause = PAUSE_MIN;
+        let (began, until) = (Instant::now(), deadline(self.window));
         if taken_over {
             // Whoever has it now has to be heard first, or two that hold the token take turns.
-            sleep(pause).await;
+            sleep(TAKEN_OVER).await;
         }
         if let Some(Drain { retry_after_ms, resume_url, .. }) = self.connection.link(|endpoint| endpoint.take_drain()) {
             resume_url.iter().for_each(|url| self.dialer.go_to(url));
             if let Some(wait_ms) = retry_after_ms {
-                let wait = Duration::from_millis(wait_ms) + rand::random_range(Duration::ZERO..=pause);
+                let wait = Duration::from_millis(wait_ms) + rand::random_range(Duration::ZERO..=PAUSE_MIN);
                 sleep(wait.min(self.window)).await;
             }
         }
@@ -230,15 +233,20 @@ impl Keeper {
             let tried = timeout_at(limit, self.attempt()).await;
             let said = match tried.unwrap_or(Err(Try::Again(None))) {
                 Ok(ready) => return Ok(ready),
-                Err(Try::Again(said)) => said,
+                Err(Try::Again(said)) => {
+                    if said.is_none() {
+                        self.dialer.turn_away();
+                    }
+                    said
+                }
                 Err(Try::Never(refused)) if taken_over && refused.code == ErrorCode::ResumeTokenReplayed => {
                     let message = "another holder of the token goes on with the session";
                     return Err(Refused::new(ErrorCode::SessionTakenOver, message));
                 }
                 Err(Try::Never(refused)) => return Err(refused),
             };
+            let pause = (began.elapsed() / 2).clamp(PAUSE_MIN, PAUSE_MAX);
             let jittered = rand::random_range(Duration::ZERO..=pause);
-            pause = (pause * 2).min(PAUSE_MAX);
             let after_ms = said.as_ref().and_then(|refused| refused.retry_after_ms).unwrap_or(0);
             sleep_until(deadline(Duration::from_millis(after_ms) + jittered).min(until)).await;
             if Instant::now() >= until {

@@ -73,7 +73,15 @@ async fn ask(
     left: Left,
 ) -> Result<(Resumed, Opening, Ending<Box<dyn Stream>>), ConnectError> {
     loop {
-        let socket = dialer.dial(Spoken::Link).await?;
+        let socket = match dialer.dial(Spoken::Link).await {
+            Err(error) if dialer.other.is_some() => {
+                tracing::debug!(%error, "not reattached yet");
+                dialer.turn_away();
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+            dialed => dialed?,
+        };
         let (mut opening, ending) = Opening::of(socket.ok_or(ConnectError::NotResumable)?);
         let auth = dialer.who.credentials(None).await;
         let stands =

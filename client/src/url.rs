@@ -8,7 +8,7 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use crate::error::ConnectError;
 
 /// Where a server is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Address {
     pub(crate) secure: bool,
     authority: Authority,

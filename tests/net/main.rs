@@ -24,6 +24,8 @@ mod link;
 mod proxy;
 /// Sessions that outlive the process of their client.
 mod reattach;
+/// Several servers that share what they keep.
+mod replicas;
 /// Sessions that outlive the process of their server.
 mod restart;
 /// Sessions on a WebSocket.

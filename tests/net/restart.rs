@@ -167,6 +167,14 @@ impl Site {
     }
 
     pub(crate) fn start(&self, at: Option<SocketAddr>) -> Process {
+        self.start_with(at, |restoration| restoration)
+    }
+
+    pub(crate) fn start_with(
+        &self,
+        at: Option<SocketAddr>,
+        adjust: impl FnOnce(Restoration) -> Restoration,
+    ) -> Process {
         let mut resumption = Resumption::default();
         resumption.keys = KeyRing::new(Key::new("test", &[7; 32]).unwrap()).into();
         let world = Arc::clone(&self.world);
@@ -187,6 +195,7 @@ impl Site {
         restoration.latest = Duration::from_millis(50);
         restoration.lease = Duration::from_millis(1_500);
         (self.tune)(&mut resumption, &mut restoration);
+        let restoration = adjust(restoration);
         let world = Arc::clone(&self.world);
         let service = Service::new(move |peer| DeskRef::new(Front { world: Arc::clone(&world), peer }));
         let service = service.resumption(resumption).restoration(restoration);

@@ -202,6 +202,16 @@ impl Endpoint {
         }
     }
 
+    /// Ends the turn of the transport that the session has, if it has one. A plain session goes on.
+    pub fn detach_newest(&mut self, now: Time, reason: &str) {
+        if let Some(link) = self.link.as_mut().filter(|link| link.attached().is_some()) {
+            link.detach(now);
+            if !self.session.is_closed() {
+                self.events.push_back(LinkEvent::Detached { reason: reason.to_owned() });
+            }
+        }
+    }
+
     /// Whether it is this transport's turn.
     pub fn is_attached(&self, at: Attachment) -> bool {
         self.link.as_ref().is_none_or(|link| link.attached() == Some(at))

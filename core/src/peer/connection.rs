@@ -162,6 +162,12 @@ impl Connection {
         self.shared.changed.notify_one();
     }
 
+    /// Ends the turn of the transport that the session has, if it has one; its peer is told that the
+    /// session goes on elsewhere. The session waits for another transport.
+    pub fn supersede(&self, reason: &str) {
+        self.shared.supersede(reason);
+    }
+
     /// Carries the session over the transport whose turn it is, after `greeting`. The future has
     /// to be run; it ends with the transport's turn, and dropping it ends that.
     pub fn drive<T: Transport>(

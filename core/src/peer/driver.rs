@@ -218,16 +218,16 @@ impl Drive {
                 Ok(due) => due,
                 Err(end) => return self.detach(end),
             };
-            if let Some(closed) = ended {
-                // Not resumed when the linger time is over, and not needed then.
-                let (code, reason) = self.close_of(closed, leaving);
-                return sender.close(code, reason).await;
-            }
             if shared.turn() != self.at {
                 // The wake-up that brought us here may have been for the transport of now.
                 shared.wake.notify_one();
                 let taken_over = ErrorCode::SessionTakenOver;
                 return sender.close(taken_over.close_code(), taken_over.as_str()).await;
+            }
+            if let Some(closed) = ended {
+                // Not resumed when the linger time is over, and not needed then.
+                let (code, reason) = self.close_of(closed, leaving);
+                return sender.close(code, reason).await;
             }
             if self.end.get().is_some() {
                 return;

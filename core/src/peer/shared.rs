@@ -102,6 +102,9 @@ pub(crate) struct State {
     pumping: bool,
 }
 
+/// The attachment of no transport.
+const NO_TURN: u64 = u64::MAX;
+
 /// What a call fails with while too much waits for a transport.
 fn overflow() -> Closed {
     let message = "too much waits to be sent while there is no connection".to_owned();
@@ -258,6 +261,19 @@ impl Shared {
         self.wake.notify_waiters();
         self.wake.notify_one();
         Ok(attached)
+    }
+
+    /// Ends the turn of the transport that a session with a link has, if it has one, as if a newer
+    /// one had come. Runs no user code.
+    pub(crate) fn supersede(&self, reason: &str) {
+        let now = self.now();
+        let mut state = self.lock();
+        state.endpoint.detach_newest(now, reason);
+        self.turn.store(NO_TURN, Ordering::SeqCst);
+        self.tell(&mut state);
+        drop(state);
+        self.wake.notify_waiters();
+        self.wake.notify_one();
     }
 
     /// The time as the endpoint counts it.

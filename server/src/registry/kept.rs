@@ -16,6 +16,11 @@ impl Registry {
         kept.map(|entry| Arc::clone(entry.value())).collect()
     }
 
+    /// Whether there are sessions that outlive this process.
+    pub(crate) fn has_kept(&self) -> bool {
+        self.sessions.iter().any(|entry| entry.kept.is_some())
+    }
+
     /// The sessions that this process has under a name.
     pub(crate) fn owned_by(&self, owner: &str) -> Vec<Arc<Entry>> {
         let is_owned = |entry: &Entry| {

@@ -32,7 +32,7 @@ use crate::address::AddressGroup;
 use crate::auth::Principal;
 use crate::authority::Authority;
 use crate::http_limits::HttpLimits;
-use crate::restoration::{Keeper, Kept};
+use crate::restoration::{Keeper, Kept, elsewhere};
 use crate::resumption::{OnReplay, Reauth, Resumption};
 use crate::service::Successor;
 use throttle::{Rate, Throttle};
@@ -95,6 +95,8 @@ pub(crate) struct Held {
     /// The address that the client has last come from.
     from: Option<AddressGroup>,
     life: Life,
+    /// When it was given its newest transport.
+    pub(crate) attached_at: Instant,
     /// The client has shown that it got the welcome.
     welcomed: bool,
 }
@@ -173,7 +175,15 @@ impl Registry {
         let first = Jti(random::<16>());
         let owner = Owner::new(first.clone());
         let authority = Authority::new(principal.lease);
-        let held = Mutex::new(Held { owner, claims, authority, from, life: Life::Live, welcomed: false });
+        let held = Mutex::new(Held {
+            owner,
+            claims,
+            authority,
+            from,
+            life: Life::Live,
+            attached_at: Instant::now(),
+            welcomed: false,
+        });
         let entry = Arc::new(Entry { id: id.clone(), connection, kept, principal, scheme, held });
         let welcome = {
             let mut held = entry.lock();
@@ -212,7 +222,7 @@ impl Registry {
         let features = entry.features(&hello.features);
         let joint = Joint { peer_processed: 0, peer_sends_after: None, features };
         let attached = entry.connection.attach(joint)?;
-        held.life = Life::Live;
+        (held.life, held.attached_at) = (Life::Live, Instant::now());
         let (resume_token, resume_key) = self.mint(held, jti);
         let welcome = Welcome {
             session_id: entry.id.clone(),
@@ -235,7 +245,8 @@ impl Registry {
     /// Whether the session of a token is here, as the token knows it.
     pub(crate) fn has(&self, claims: &Claims) -> bool {
         let lineage = |entry: &Entry| entry.connection.link(|endpoint| endpoint.lineage());
-        self.entry(&claims.sid).is_some_and(|entry| claims.ln == lineage(&entry) && !entry.connection.is_closed())
+        let is_open = |entry: &Entry| !entry.is_retired() && !entry.connection.is_closed();
+        self.entry(&claims.sid).is_some_and(|entry| claims.ln == lineage(&entry) && is_open(&entry))
     }
 
     /// What a client is told of the bounds of its session.
@@ -271,6 +282,9 @@ impl Registry {
         let gone = || Refused::new(ErrorCode::ResumeWindowExpired, "there is no such session any more");
         let entry = self.entry(&claims.sid).ok_or_else(gone)?;
         let mut held = entry.lock();
+        if entry.is_retired() {
+            return Err(elsewhere(Duration::ZERO));
+        }
         if matches!(held.life, Life::Parked(since) if since.elapsed() > self.resumption.window) {
             return Err(gone());
         }
@@ -310,7 +324,7 @@ impl Registry {
                 return Err(refuse(Some(&claims.sid), &error));
             }
         };
-        (held.life, held.from) = (Life::Live, from);
+        (held.life, held.attached_at, held.from) = (Life::Live, Instant::now(), from);
         held.welcomed = true;
         if let Some(principal) = renewed {
             held.authority = Authority::new(principal.lease);
@@ -441,7 +455,15 @@ impl Entry {
     ) -> Self {
         let id = claims.sid.clone();
         let authority = Authority::new(principal.lease);
-        let held = Mutex::new(Held { owner, claims, authority, from, life: Life::Live, welcomed: true });
+        let held = Mutex::new(Held {
+            owner,
+            claims,
+            authority,
+            from,
+            life: Life::Live,
+            attached_at: Instant::now(),
+            welcomed: true,
+        });
         Self { id, connection, kept: Some(kept), principal, scheme, held }
     }
 
@@ -449,6 +471,11 @@ impl Entry {
     pub(crate) fn features(&self, theirs: &[String]) -> Features {
         let ours = self.connection.link(|endpoint| Features::within(endpoint.session.limits()));
         Features { durable: self.kept.is_some(), ..ours }.and(Features::of(theirs))
+    }
+
+    /// This process has let go of it, and it goes on elsewhere.
+    pub(crate) fn is_retired(&self) -> bool {
+        self.kept.as_ref().is_some_and(Kept::is_retired)
     }
 
     /// It is over, and will not be kept any more.

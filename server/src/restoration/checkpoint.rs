@@ -222,12 +222,21 @@ impl Registry {
     /// ends here without a word. A client that is there has the token of its last state by then.
     pub(crate) async fn retire(self: &Arc<Self>, entry: &Entry, why: &str) {
         let Some(kept) = &entry.kept else { return };
+        self.keep_in_time(entry).await;
+        if kept.retire() {
+            self.give_back(entry, kept, why).await;
+        }
+    }
+
+    /// Keeps a session once more, if that can be done in time.
+    pub(super) async fn keep_in_time(self: &Arc<Self>, entry: &Entry) {
         if timeout(PAUSE, self.keep_last(entry)).await.is_err() {
             tracing::debug!(session = entry.id, "a session goes on as it was kept before");
         }
-        if !kept.retire() {
-            return;
-        }
+    }
+
+    /// Gives a retired session back to the store, and ends it here without a word.
+    pub(super) async fn give_back(&self, entry: &Entry, kept: &super::Kept, why: &str) {
         if let Some(keeper) = &self.keeper {
             keeper.give_back(kept).await;
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bowline_core::endpoint::{Attached, Endpoint, RestoreError, Restored};
 use bowline_core::error::ErrorCode;
@@ -13,16 +14,25 @@ use bowline_core::resume::{Claims, Jti, Owner, TokenError, snapshot_sum};
 use bowline_core::session::{ClosedBy, Report};
 use bytes::Bytes;
 use serde::Deserialize;
+use tokio::time::{Instant, sleep};
 
 use super::{Keeper, Kept};
 use crate::handshake::refused;
 use crate::peer_info::Peer;
 use crate::registry::{Admitted, Entry, Registry, random, refuse, unix_ms};
 use crate::service::Service;
-use crate::store::{Claim, Claimed, Fence, Position, SessionStore, StoreError};
+use crate::store::{Claim, Claimed, Fence, Held, Position, SessionStore, StoreError, Wanted};
 
 /// How long a client waits before it asks a store again that could not be reached.
 const RETRY_MS: u64 = 1_000;
+
+/// How long a client waits here for the owner of its session to let go of it, and how often that is
+/// looked at.
+const LET_GO: Duration = Duration::from_millis(1_500);
+const CLAIM_AGAIN: Duration = Duration::from_millis(50);
+
+/// How long a client waits at most before it asks again for a session whose owner does not answer.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
 
 /// A client that has shown that a session is its own.
 pub(crate) struct Claimant<'a> {
@@ -217,24 +227,7 @@ impl Keeper {
             }
             return Ok(Taken { kept: Kept::new(None, claims.ln + 1, account), owner, next, snapshot });
         };
-        let owner = self.owner(store, registry).await.map_err(|error| unavailable(&error))?;
-        let mut claim = store.claim(&claims.sid, &owner, claims.ep).await;
-        if let Err(StoreError::Fenced) = claim {
-            // The store may have lost the owner.
-            let owner = self.living_owner(store, registry, &owner).await.map_err(|error| unavailable(&error))?;
-            claim = store.claim(&claims.sid, &owner, claims.ep).await;
-        }
-        let claimed = match claim.map_err(|error| unavailable(&error))? {
-            Claim::Claimed(claimed) => claimed,
-            Claim::Held { left } => {
-                let refused = Refused::new(ErrorCode::SessionElsewhere, "another process has the session");
-                let retry_after_ms = Some(left.as_millis().try_into().unwrap_or(u64::MAX));
-                return Err(Refused { retryable: true, retry_after_ms, ..refused });
-            }
-            Claim::NotFound => {
-                return Err(Refused::new(ErrorCode::ResumeWindowExpired, "there is no such session any more"));
-            }
-        };
+        let claimed = self.claim(registry, store, claims).await?;
         let Claimed { fence, known_epoch, tokens, checkpoints } = claimed;
         let restored = Owner::restore(known_epoch, tokens, claims, fence.epoch, next.clone()).map_err(replayed);
         let loaded = match restored {
@@ -248,6 +241,46 @@ impl Keeper {
             Err(refused) => {
                 self.give_back(&Kept::new(Some(fence), claims.ln + 1, account)).await;
                 Err(refused)
+            }
+        }
+    }
+
+    /// Claims a session for this process. An owner that runs lets go of it meanwhile; one that has said
+    /// where clients reach it keeps it, and the client is told.
+    async fn claim(
+        self: &Arc<Self>,
+        registry: &Arc<Registry>,
+        store: &Arc<dyn SessionStore>,
+        claims: &Claims,
+    ) -> Result<Claimed, Refused> {
+        let until = Instant::now() + LET_GO;
+        let mut owner = self.owner(store, registry).await.map_err(|error| unavailable(&error))?;
+        loop {
+            let mut claim = store.claim(&claims.sid, &owner, claims.ep).await;
+            if let Err(StoreError::Fenced) = claim {
+                // The store may have lost the owner.
+                owner = self.living_owner(store, registry, &owner).await.map_err(|error| unavailable(&error))?;
+                claim = store.claim(&claims.sid, &owner, claims.ep).await;
+            }
+            match claim.map_err(|error| unavailable(&error))? {
+                Claim::Claimed(claimed) => return Ok(claimed),
+                Claim::NotFound => {
+                    return Err(Refused::new(ErrorCode::ResumeWindowExpired, "there is no such session any more"));
+                }
+                Claim::Held(Held { left, address, known_epoch, tokens }) => {
+                    // One whose token was replaced does not trouble the owner.
+                    let counts = Owner::restore(known_epoch, tokens, claims, claims.ep, claims.jti.clone());
+                    counts.map_err(|error| refuse(Some(&claims.sid), &error))?;
+                    let wanted = Wanted { sid: claims.sid.clone(), token: claims.jti.clone() };
+                    store.want(&wanted).await.map_err(|error| unavailable(&error))?;
+                    if let Some(url) = address.filter(|url| self.info.address.as_ref() != Some(url)) {
+                        return Err(Refused { resume_url: Some(url), ..elsewhere(Duration::ZERO) });
+                    }
+                    if Instant::now() >= until {
+                        return Err(elsewhere(left.min(ASK_AGAIN)));
+                    }
+                    sleep(CLAIM_AGAIN.min(left)).await;
+                }
             }
         }
     }
@@ -337,6 +370,13 @@ async fn load(
         }
     }
     Err(Refused::new(ErrorCode::StoreCorrupt, "what was kept of the session is damaged"))
+}
+
+/// Another process has the session; the client may ask again.
+pub(crate) fn elsewhere(after: Duration) -> Refused {
+    let refused = Refused::new(ErrorCode::SessionElsewhere, "another process has the session");
+    let retry_after_ms = Some(after.as_millis().try_into().unwrap_or(u64::MAX));
+    Refused { retryable: true, retry_after_ms, ..refused }
 }
 
 fn unavailable(error: &StoreError) -> Refused {

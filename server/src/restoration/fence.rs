@@ -25,7 +25,7 @@ use tokio::time::{Instant, sleep};
 use super::Keeper;
 use super::checkpoint::AT_ONCE;
 use crate::registry::Registry;
-use crate::store::{Claim, Claimed, Fence, SessionStore, StoreError};
+use crate::store::{Claim, Claimed, Fence, Place, SessionStore, StoreError};
 
 /// How long to wait before sessions are claimed again that could not be.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -109,7 +109,7 @@ impl Keeper {
                 store.release(&claimed.fence, self.bounds.unclaimed).await?;
                 return Err(StoreError::Fenced);
             }
-            Claim::Held { .. } => return Err(StoreError::Fenced),
+            Claim::Held(_) => return Err(StoreError::Fenced),
             Claim::NotFound => {
                 let entry = registry.entry(&fence.sid);
                 let account = entry.as_ref().and_then(|entry| entry.kept.as_ref()?.account.as_ref());
@@ -157,7 +157,14 @@ impl Keeper {
             renewed => return renewed.map(|()| refused.to_owned()),
         }
         let stop_at = held.stop_at();
-        let opened = self.open_owner(store).await?;
+        let opened = match self.open_owner(store, Place::Kept).await {
+            // Another process has this one's place: it has ended the lease, and the store has lost nothing.
+            Err(StoreError::Taken) => return Err(StoreError::Fenced),
+            opened => opened?,
+        };
+        if let Err(error) = store.close_owner(refused).await {
+            tracing::debug!(%error, "what is left of an owner stays until it is swept");
+        }
         let owner = opened.owner.clone();
         *process = Some(opened);
         tracing::warn!(owner, refused, "the store had lost the lease on sessions; they are claimed anew");

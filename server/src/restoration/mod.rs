@@ -5,6 +5,7 @@
 mod checkpoint;
 mod cold;
 mod fence;
+mod handover;
 mod outcomes;
 mod owner;
 mod pace;
@@ -19,7 +20,7 @@ use bowline_core::peer::{Durability, Options, RestoreCtx, Restorer, Restorers};
 use tokio::sync::Mutex;
 
 pub(crate) use checkpoint::Placed;
-pub(crate) use cold::{Claimant, Unopened};
+pub(crate) use cold::{Claimant, Unopened, elsewhere};
 use fence::CurrentFence;
 use outcomes::Outcomes;
 use owner::Process;
@@ -30,7 +31,7 @@ pub use sturdy::{SavedRefs, SturdyError};
 use crate::auth::Principal;
 use crate::peer_info::Peer;
 use crate::registry::Registry;
-use crate::store::{Fence, Lease, SessionStore};
+use crate::store::{Fence, Lease, OwnerInfo, SessionStore};
 
 /// How sessions outlive the process that serves them; see [`Service::restoration`](crate::Service::restoration).
 #[derive(Debug)]
@@ -38,12 +39,15 @@ use crate::store::{Fence, Lease, SessionStore};
 pub struct Restoration {
     store: Option<Arc<dyn SessionStore>>,
     restorers: Restorers,
+    info: OwnerInfo,
     /// A session that has changed is kept once nothing has happened in it for so long. Default 250 ms.
     pub idle: Duration,
     /// It is kept after so long even if it goes on changing. Default 1 s.
     pub latest: Duration,
-    /// How long other processes wait for this one when it has vanished. This process stops
-    /// serving sessions when it could not renew its lease for eight tenths of that. Default 10 s.
+    /// How long other processes wait for this one when it has vanished and nothing shows that it has
+    /// ended: a lock that the kernel releases on SQLite, a successor of its [`instance`](Self::instance)
+    /// on Redis. This process stops serving sessions when it could not renew its lease for eight tenths
+    /// of that. Default 10 s.
     pub lease: Duration,
     /// Bytes of a session's snapshot. Beyond: the session is not stored, which is logged and counted. Default 8 MiB.
     pub snapshot_bytes: usize,
@@ -92,6 +96,7 @@ impl Restoration {
         Self {
             store,
             restorers: Restorers::new(),
+            info: OwnerInfo::default(),
             idle: Duration::from_millis(250),
             latest: Duration::from_secs(1),
             lease: Lease::LENGTH,
@@ -102,6 +107,27 @@ impl Restoration {
             unclaimed: Duration::from_secs(3_600),
             overdue: Duration::from_secs(30),
         }
+    }
+
+    /// Gives this process the stable name of its place, `shop-0` for instance: the name that an
+    /// orchestrator gives to one process at a time. Sessions of the process that had the name before
+    /// can be taken over as soon as this one serves its first session, whether or not the lease of that
+    /// process is over. Two processes that run with one name end each other's leases.
+    ///
+    /// With `SqliteStore` there is no need for it: the store sees by itself that a process has ended.
+    #[must_use]
+    pub fn instance(mut self, name: impl Into<String>) -> Self {
+        self.info.instance = Some(name.into());
+        self
+    }
+
+    /// Says where clients reach this process and no other, as a `ws:` or `wss:` URL. A client that a
+    /// load balancer sends to another process is redirected here, where its session goes on as if the
+    /// connection had been lost. Without, this process gives the session to the other one.
+    #[must_use]
+    pub fn advertise(mut self, url: impl Into<String>) -> Self {
+        self.info.address = Some(url.into());
+        self
     }
 
     /// Adds who makes objects of one kind again. Objects of kinds that nobody makes are lost with
@@ -131,6 +157,8 @@ fn ctx(sid: &str, audience: &str, peer: &Peer) -> RestoreCtx {
 pub(crate) struct Keeper {
     pub(crate) store: Option<Arc<dyn SessionStore>>,
     pub(crate) restorers: Arc<Restorers>,
+    /// What other processes are told of this one.
+    info: OwnerInfo,
     idle: Duration,
     latest: Duration,
     lease: Duration,
@@ -192,9 +220,9 @@ impl Keeper {
             unclaimed: restoration.unclaimed,
             overdue: restoration.overdue,
         };
-        let Restoration { store, restorers, idle, latest, lease, .. } = restoration;
+        let Restoration { store, restorers, info, idle, latest, lease, .. } = restoration;
         let (process, clients) = (Mutex::default(), Clients::default());
-        Arc::new(Self { store, restorers: Arc::new(restorers), idle, latest, lease, process, bounds, clients })
+        Arc::new(Self { store, restorers: Arc::new(restorers), info, idle, latest, lease, process, bounds, clients })
     }
 
     /// Whether a client can have its session back from another process.

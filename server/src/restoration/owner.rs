@@ -1,14 +1,22 @@
 //! This process as an owner of sessions: its name, its lease, and the end of both.
 
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use bowline_core::time::Time;
 use bowline_transport::{after, deadline};
-use tokio::time::{Instant, sleep_until};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Keeper;
 use crate::registry::{Registry, random};
-use crate::store::{Lease, SessionStore, StoreError};
+use crate::store::{Lease, OwnerInfo, Place, SessionStore, StoreError};
+
+/// How often a process that has sessions looks which of them clients have asked others for.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// How long to wait before a store is asked again that did not answer.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// A name in a store, for as long as the lease on it lasts.
 #[derive(Debug)]
@@ -45,7 +53,7 @@ impl Keeper {
         if let Some(process) = process.as_ref().filter(|process| process.is_good()) {
             return Ok(process.owner.clone());
         }
-        let opened = self.open_owner(store).await?;
+        let opened = self.open_owner(store, Place::TakenOver).await?;
         let owner = opened.owner.clone();
         *process = Some(opened);
         self.start_renewing(registry, store, owner.clone());
@@ -53,9 +61,12 @@ impl Keeper {
     }
 
     /// Opens an owner by a new name.
-    pub(super) async fn open_owner(&self, store: &Arc<dyn SessionStore>) -> Result<Process, StoreError> {
+    pub(super) async fn open_owner(&self, store: &Arc<dyn SessionStore>, place: Place) -> Result<Process, StoreError> {
         let (owner, began) = (random::<16>(), Instant::now());
         store.open_owner(&owner, self.lease).await?;
+        if self.info != OwnerInfo::default() {
+            store.describe_owner(&owner, &self.info, place).await?;
+        }
         Ok(Process { owner, lease: Lease::new(self.lease, Time::default()), began })
     }
 
@@ -67,10 +78,14 @@ impl Keeper {
         owner: String,
     ) {
         let dropped = registry.dropped();
-        let renewing = renew(Arc::downgrade(self), Arc::downgrade(registry), Arc::clone(store), owner);
+        let fenced = Arc::<Notify>::default();
+        let (keeper, sessions) = (Arc::downgrade(self), Arc::downgrade(registry));
+        let watching = watch(keeper.clone(), sessions.clone(), Arc::clone(store), owner.clone(), Arc::clone(&fenced));
+        let renewing = renew(keeper, sessions, Arc::clone(store), owner, fenced);
         tokio::spawn(async move {
             tokio::select! {
                 () = renewing => {}
+                () = watching => {}
                 () = dropped => {}
             }
         });
@@ -94,7 +109,13 @@ impl Keeper {
 
 /// Renews a lease until it is given up or lost. When it is lost, so are the sessions: others may
 /// have them by now.
-async fn renew(keeper: Weak<Keeper>, registry: Weak<Registry>, store: Arc<dyn SessionStore>, owner: String) {
+async fn renew(
+    keeper: Weak<Keeper>,
+    registry: Weak<Registry>,
+    store: Arc<dyn SessionStore>,
+    owner: String,
+    fenced: Arc<Notify>,
+) {
     loop {
         let Some((renew_at, stop_at, began)) = ({
             let Some(keeper) = keeper.upgrade() else { return };
@@ -106,7 +127,11 @@ async fn renew(keeper: Weak<Keeper>, registry: Weak<Registry>, store: Arc<dyn Se
         }) else {
             return;
         };
-        sleep_until(renew_at.min(stop_at)).await;
+        tokio::select! {
+            () = sleep_until(renew_at.min(stop_at)) => {}
+            // The store says that the lease is over: asked for at once, it says so again.
+            () = fenced.notified() => {}
+        }
         let Some(keeper) = keeper.upgrade() else { return };
         let asked_at = Time(began.elapsed());
         let renewed = if Instant::now() >= stop_at {
@@ -142,9 +167,41 @@ async fn renew(keeper: Weak<Keeper>, registry: Weak<Registry>, store: Arc<dyn Se
                 if let Some(registry) = registry.upgrade() {
                     registry.let_go_of(&owner);
                 }
+                if let Err(error) = store.close_owner(&owner).await {
+                    tracing::debug!(%error, "an owner whose lease is over stays in the store until it is swept");
+                }
                 return;
             }
             Err(error) => tracing::warn!(%error, "the lease on sessions was not renewed"),
+        }
+    }
+}
+
+/// Lets go of sessions that clients have asked other processes for, until the lease is given up or lost.
+async fn watch(
+    keeper: Weak<Keeper>,
+    registry: Weak<Registry>,
+    store: Arc<dyn SessionStore>,
+    owner: String,
+    fenced: Arc<Notify>,
+) {
+    loop {
+        sleep(LOOK).await;
+        let (Some(keeper), Some(registry)) = (keeper.upgrade(), registry.upgrade()) else { return };
+        if keeper.process.lock().await.as_ref().is_none_or(|process| process.owner != owner) {
+            return;
+        }
+        if !registry.has_kept() {
+            continue;
+        }
+        match store.wanted(&owner).await {
+            Ok(wanted) => wanted.into_iter().for_each(|wanted| registry.start_handing_over(wanted)),
+            Err(StoreError::Fenced) => fenced.notify_one(),
+            Err(error) => {
+                tracing::debug!(%error, "the store does not say which sessions clients have asked others for");
+                drop((keeper, registry));
+                sleep(PAUSE).await;
+            }
         }
     }
 }

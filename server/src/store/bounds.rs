@@ -2,7 +2,7 @@
 
 use bowline_core::resume::Jti;
 
-use super::{Checkpoint, Position, Quota, StoreError, SturdyRecord};
+use super::{Checkpoint, OwnerInfo, Position, Quota, StoreError, SturdyRecord, Wanted};
 
 /// Bytes of the name of a session, an owner, a token or a reference. They are of printable ASCII
 /// without spaces.
@@ -70,6 +70,12 @@ impl Bound {
     }
 }
 
+/// Bytes of the address of an owner.
+pub const ADDRESS_BYTES_MAX: usize = 2_048;
+
+/// Sessions that an owner is told of in one answer.
+pub(super) const WANTED_MAX: usize = 256;
+
 pub(super) const RECORDED: Bound = Bound::new("bytes of a session's recorded calls", RECORDED_BYTES_MAX);
 pub(super) const CHECKPOINTS: Bound = Bound::new("checkpoints of a session", CHECKPOINTS_MAX);
 pub(super) const REFERENCES: Bound = Bound::new("references of an owner", STURDY_MAX);
@@ -94,6 +100,19 @@ pub(super) fn name(what: &'static str, name: &str) -> Result<(), StoreError> {
         return Ok(());
     }
     Err(StoreError::Name(what))
+}
+
+/// What is said of an owner.
+pub(super) fn owner_info(info: &OwnerInfo) -> Result<(), StoreError> {
+    info.instance.as_ref().map_or(Ok(()), |instance| name("the name of an instance", instance))?;
+    let address_bytes = info.address.as_ref().map_or(0, String::len);
+    Bound::new("bytes of an owner's address", ADDRESS_BYTES_MAX).check(address_bytes)
+}
+
+/// A session that is wanted.
+pub(super) fn wanted(wanted: &Wanted) -> Result<(), StoreError> {
+    name("the name of a session", &wanted.sid)?;
+    name("the name of a token", &wanted.token.0)
 }
 
 /// An epoch that somebody has seen.

@@ -14,20 +14,29 @@ use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use dashmap::mapref::one::RefMut;
 
+use super::bounds::WANTED_MAX;
 use super::{
-    Checkpoint, Claim, Claimed, Clock, Fence, LIST_MAX, Position, Quota, RECORDED_BYTES_EACH, SESSION_BYTES_EACH,
-    SessionStore, StoreError, SturdyEntry, SturdyRecord, bounds,
+    Checkpoint, Claim, Claimed, Clock, Fence, Held, LIST_MAX, OwnerInfo, Place, Position, Quota, RECORDED_BYTES_EACH,
+    SESSION_BYTES_EACH, SessionStore, StoreError, SturdyEntry, SturdyRecord, Wanted, bounds,
 };
 
 /// Keeps everything in this process.
 pub struct MemoryStore {
     clock: Clock,
-    /// When the leases end.
-    owners: DashMap<String, Duration>,
+    owners: DashMap<String, Owner>,
+    /// Sessions that others have asked their owners for.
+    wanted: Mutex<BTreeMap<(String, String), Jti>>,
     sessions: DashMap<String, Kept>,
     /// Bytes that are stored for each client.
     accounts: DashMap<String, u64>,
     sturdy: Mutex<Sturdy>,
+}
+
+#[derive(Default)]
+struct Owner {
+    /// When the lease ends.
+    ends: Duration,
+    info: OwnerInfo,
 }
 
 struct Kept {
@@ -62,6 +71,7 @@ impl MemoryStore {
         Self {
             clock,
             owners: DashMap::new(),
+            wanted: Mutex::default(),
             sessions: DashMap::new(),
             accounts: DashMap::new(),
             sturdy: Mutex::default(),
@@ -70,7 +80,7 @@ impl MemoryStore {
 
     /// How long the lease of an owner lasts.
     fn lease_left(&self, owner: &str) -> Option<Duration> {
-        let ends = *self.owners.get(owner)?;
+        let ends = self.owners.get(owner)?.ends;
         ends.checked_sub(self.clock.now()).filter(|left| !left.is_zero())
     }
 
@@ -117,7 +127,8 @@ impl MemoryStore {
 
     fn drop_expired(&self) -> u64 {
         let now = self.clock.now();
-        self.owners.retain(|_, ends| *ends > now);
+        self.owners.retain(|_, owner| owner.ends > now);
+        self.wanted_of_all().retain(|(owner, _), _| self.owners.contains_key(owner));
         let mut shrunk = Vec::new();
         let mut dropped = 0;
         self.sessions.retain(|_, session| {
@@ -211,6 +222,10 @@ impl MemoryStore {
         Ok(())
     }
 
+    fn wanted_of_all(&self) -> MutexGuard<'_, BTreeMap<(String, String), Jti>> {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn sturdy_records(&self) -> MutexGuard<'_, Sturdy> {
         self.sturdy.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -235,7 +250,7 @@ impl SessionStore for MemoryStore {
         match self.owners.entry(owner.to_owned()) {
             Entry::Occupied(_) => Err(StoreError::Taken),
             Entry::Vacant(place) => {
-                place.insert(self.clock.now().saturating_add(lease));
+                place.insert(Owner { ends: self.clock.now().saturating_add(lease), ..Owner::default() });
                 Ok(())
             }
         }
@@ -243,9 +258,44 @@ impl SessionStore for MemoryStore {
 
     async fn renew_owner(&self, owner: &str, lease: Duration) -> Result<(), StoreError> {
         let now = self.clock.now();
-        let mut ends = self.owners.get_mut(owner).filter(|ends| **ends > now).ok_or(StoreError::Fenced)?;
-        *ends = now.saturating_add(lease);
+        let mut there = self.owners.get_mut(owner).filter(|there| there.ends > now).ok_or(StoreError::Fenced)?;
+        there.ends = now.saturating_add(lease);
         Ok(())
+    }
+
+    async fn describe_owner(&self, owner: &str, info: &OwnerInfo, place: Place) -> Result<(), StoreError> {
+        bounds::owner_info(info)?;
+        self.lease_left(owner).ok_or(StoreError::Fenced)?;
+        let is_before = |name: &str, there: &Owner| name != owner && there.info.instance == info.instance;
+        if info.instance.is_some() && place == Place::TakenOver {
+            self.owners.retain(|name, there| !is_before(name, there));
+        } else if info.instance.is_some() {
+            let now = self.clock.now();
+            let is_alive = |name: &str, there: &Owner| there.ends > now && is_before(name, there);
+            if self.owners.iter().any(|there| is_alive(there.key(), there.value())) {
+                return Err(StoreError::Taken);
+            }
+        }
+        self.owners.get_mut(owner).ok_or(StoreError::Fenced)?.info = info.clone();
+        Ok(())
+    }
+
+    async fn want(&self, wanted: &Wanted) -> Result<(), StoreError> {
+        bounds::wanted(wanted)?;
+        let owner = self.session(&wanted.sid).and_then(|session| session.owner.clone());
+        if let Some(owner) = owner.filter(|owner| self.lease_left(owner).is_some()) {
+            self.wanted_of_all().insert((owner, wanted.sid.clone()), wanted.token.clone());
+        }
+        Ok(())
+    }
+
+    async fn wanted(&self, owner: &str) -> Result<Vec<Wanted>, StoreError> {
+        self.lease_left(owner).ok_or(StoreError::Fenced)?;
+        let mut wanted = self.wanted_of_all();
+        let of_owner = wanted.range((owner.to_owned(), String::new())..).take_while(|((of, _), _)| of == owner);
+        let sids: Vec<String> = of_owner.take(WANTED_MAX).map(|((_, sid), _)| sid.clone()).collect();
+        let take = |sid: String| Some(Wanted { token: wanted.remove(&(owner.to_owned(), sid.clone()))?, sid });
+        Ok(sids.into_iter().filter_map(take).collect())
     }
 
     async fn close_owner(&self, owner: &str) -> Result<(), StoreError> {
@@ -272,7 +322,10 @@ impl SessionStore for MemoryStore {
         let Some(mut session) = self.session(sid) else { return Ok(Claim::NotFound) };
         let other = session.owner.as_deref().filter(|other| *other != owner);
         if let Some(left) = other.and_then(|other| self.lease_left(other)) {
-            return Ok(Claim::Held { left });
+            let holder = session.owner.as_ref().and_then(|owner| self.owners.get(owner));
+            let address = holder.and_then(|owner| owner.info.address.clone());
+            let (known_epoch, tokens) = (session.known_epoch, session.tokens.clone());
+            return Ok(Claim::Held(Held { left, address, known_epoch, tokens }));
         }
         session.claimed = bounds::next_epoch(session.claimed, session.known_epoch, seen)?;
         session.owner = Some(owner.to_owned());

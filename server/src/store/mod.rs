@@ -35,8 +35,9 @@ use bowline_core::resume::{Jti, snapshot_sum};
 use bytes::Bytes;
 
 pub use bounds::{
-    CHECKPOINTS_MAX, EPOCH_MAX, LABEL_BYTES_MAX, LIST_MAX, NAME_BYTES_MAX, OUTCOME_BYTES_MAX, RECIPE_BYTES_MAX,
-    RECORDED_BYTES_EACH, RECORDED_BYTES_MAX, SESSION_BYTES_EACH, SNAPSHOT_BYTES_MAX, STURDY_MAX, TOKENS_MAX,
+    ADDRESS_BYTES_MAX, CHECKPOINTS_MAX, EPOCH_MAX, LABEL_BYTES_MAX, LIST_MAX, NAME_BYTES_MAX, OUTCOME_BYTES_MAX,
+    RECIPE_BYTES_MAX, RECORDED_BYTES_EACH, RECORDED_BYTES_MAX, SESSION_BYTES_EACH, SNAPSHOT_BYTES_MAX, STURDY_MAX,
+    TOKENS_MAX,
 };
 pub use clock::Clock;
 pub use lease::Lease;
@@ -80,18 +81,56 @@ pub struct Checkpoint {
     pub bytes: Bytes,
 }
 
+/// What other owners are told of one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OwnerInfo {
+    /// A name that outlives the process, and that one process at a time has.
+    pub instance: Option<String>,
+    /// Where clients reach this process and no other.
+    pub address: Option<String>,
+}
+
+/// What an owner that is described does about its instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Its process has begun: the lease of the owner that has the instance ends.
+    TakenOver,
+    /// Its process goes on, by a new name: it has the instance unless another owner has it by now.
+    Kept,
+}
+
 /// What became of a claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Claim {
     /// It succeeded.
     Claimed(Claimed),
     /// Another owner has the session.
-    Held {
-        /// How long its lease lasts, unless it is renewed.
-        left: Duration,
-    },
+    Held(Held),
     /// There is no such session, or its time is over.
     NotFound,
+}
+
+/// A session that belongs to another owner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// How long the owner's lease lasts, unless it is renewed.
+    pub left: Duration,
+    /// Where clients reach that owner and no other, if it has said so.
+    pub address: Option<String>,
+    /// As in [`Claimed`], as of the newest checkpoint.
+    pub known_epoch: u64,
+    /// As in [`Claimed`], as of the newest checkpoint.
+    pub tokens: Vec<Jti>,
+}
+
+/// A session that a client has asked another process for than its owner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// The session.
+    pub sid: String,
+    /// The token that the client has shown.
+    pub token: Jti,
 }
 
 /// A session that was claimed.
@@ -198,6 +237,30 @@ pub trait SessionStore: Send + Sync + fmt::Debug + 'static {
     /// `Taken` if there is such an owner.
     async fn open_owner(&self, owner: &str, lease: Duration) -> Result<(), StoreError>;
 
+    /// Says more of an owner, and what becomes of another owner of the same instance. Says the same when
+    /// it is called again. A store that does not know of this does nothing.
+    ///
+    /// # Errors
+    /// `Fenced` if the owner's lease is over; `Taken` if it keeps its place and another owner has it.
+    async fn describe_owner(&self, _owner: &str, _info: &OwnerInfo, _place: Place) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// Tells the owner of a session, if it has one, that a client has asked another process for it, and
+    /// shown this token. A store that does not know of this does nothing.
+    async fn want(&self, _wanted: &Wanted) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// What was told to an owner by [`want`](Self::want) since this was called last. Called several
+    /// times a second. A store that does not know of this returns nothing.
+    ///
+    /// # Errors
+    /// `Fenced` if the owner's lease is over.
+    async fn wanted(&self, _owner: &str) -> Result<Vec<Wanted>, StoreError> {
+        Ok(Vec::new())
+    }
+
     /// Prolongs a lease: it ends `lease` from now. One that is over stays over, since others may
     /// have acted upon it.
     ///
@@ -221,8 +284,8 @@ pub trait SessionStore: Send + Sync + fmt::Debug + 'static {
         quota: Option<&Quota>,
     ) -> Result<Fence, StoreError>;
 
-    /// Takes over a session that belongs to nobody, to an owner whose lease is over, or to the same
-    /// owner. The new fence's epoch is above `seen`, the highest epoch that the claimant knows of.
+    /// Takes over a session that belongs to nobody, to an owner whose lease is over or whose process has
+    /// verifiably ended, or to the same owner. The new fence's epoch is above `seen`, the highest epoch that the claimant knows of.
     ///
     /// # Errors
     /// `Fenced` if the claimant's own lease is over.

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bowline_server::store::{
-    Checkpoint, Claim, Fence, Position, Quota, SessionStore, StoreError, SturdyEntry, SturdyRecord,
+    Checkpoint, Claim, Fence, OwnerInfo, Place, Position, Quota, SessionStore, StoreError, SturdyEntry, SturdyRecord,
+    Wanted,
 };
 use bytes::Bytes;
 
@@ -90,6 +91,18 @@ impl FaultyStore {
 impl SessionStore for FaultyStore {
     async fn open_owner(&self, owner: &str, lease: Duration) -> Result<(), StoreError> {
         self.pass(self.inner().open_owner(owner, lease)).await
+    }
+
+    async fn describe_owner(&self, owner: &str, info: &OwnerInfo, place: Place) -> Result<(), StoreError> {
+        self.pass(self.inner().describe_owner(owner, info, place)).await
+    }
+
+    async fn want(&self, wanted: &Wanted) -> Result<(), StoreError> {
+        self.pass(self.inner().want(wanted)).await
+    }
+
+    async fn wanted(&self, owner: &str) -> Result<Vec<Wanted>, StoreError> {
+        self.pass(self.inner().wanted(owner)).await
     }
 
     async fn renew_owner(&self, owner: &str, lease: Duration) -> Result<(), StoreError> {

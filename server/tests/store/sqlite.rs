@@ -93,10 +93,10 @@ async fn a_clock_that_is_set_back_strands_no_session() {
     store.create("s", "a", DAY, None).await.unwrap();
     bench.hands.set(Duration::from_secs(5_000));
     // It may be alive, so it has the length of its lease from now, and no more.
-    assert_eq!(store.claim("s", "b", 0).await, Ok(Claim::Held { left: Duration::from_secs(10) }));
+    assert_eq!(lease_left(&store).await, Duration::from_secs(10));
     bench.hands.advance(Duration::from_secs(6));
     store.renew_owner("b", Duration::from_secs(10)).await.unwrap();
-    assert_eq!(store.claim("s", "b", 0).await, Ok(Claim::Held { left: Duration::from_secs(4) }));
+    assert_eq!(lease_left(&store).await, Duration::from_secs(4));
     bench.hands.advance(Duration::from_secs(4));
     assert!(matches!(store.claim("s", "b", 0).await, Ok(Claim::Claimed(_))));
 }
@@ -258,7 +258,7 @@ async fn a_killed_process_leaves_its_session_to_others() {
     let claimed = loop {
         match store.claim("s", "heir", 0).await.unwrap() {
             Claim::Claimed(claimed) => break claimed,
-            Claim::Held { .. } if !held => {
+            Claim::Held(_) if !held => {
                 held = true;
                 child.kill();
             }
@@ -382,4 +382,75 @@ fn fill(path: &Path) {
     for size in [64 << 10, 4 << 10, 512] {
         while file.write_all(&vec![0; size]).is_ok() {}
     }
+}
+
+/// How long the owner of the session has it.
+async fn lease_left(store: &SqliteStore) -> Duration {
+    match store.claim("s", "b", 0).await.unwrap() {
+        Claim::Held(held) => held.left,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn lock_files(bench: &Sqlite) -> usize {
+    let folder = bench.path().parent().unwrap().to_owned();
+    let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.contains("-owner-")).count()
+}
+
+#[tokio::test]
+async fn sessions_of_an_owner_whose_process_has_ended_are_free_at_once() {
+    let bench = Sqlite::new();
+    let (gone, here) = (bench.store(), bench.store());
+    gone.open_owner("a", DAY).await.unwrap();
+    let fence = gone.create("s", "a", DAY, None).await.unwrap();
+    gone.create("t", "a", DAY, None).await.unwrap();
+    here.open_owner("b", DAY).await.unwrap();
+    assert!(matches!(here.claim("s", "b", 0).await, Ok(Claim::Held(_))));
+    // The lock goes with the last handle on the store, as it does with the process.
+    let clone = gone.clone();
+    drop(gone);
+    assert!(matches!(here.claim("s", "b", 0).await, Ok(Claim::Held(_))));
+    drop(clone);
+    assert!(matches!(here.claim("s", "b", 0).await, Ok(Claim::Claimed(_))));
+    assert!(matches!(here.claim("t", "b", 0).await, Ok(Claim::Claimed(_))));
+    // It would wake and find that it is over.
+    assert_eq!(here.renew_owner("a", DAY).await, Err(StoreError::Fenced));
+    assert_eq!(here.release(&fence, DAY).await, Err(StoreError::Fenced));
+    assert_eq!(lock_files(&bench), 1);
+    here.close_owner("b").await.unwrap();
+    assert_eq!(lock_files(&bench), 0);
+}
+
+#[tokio::test]
+async fn lock_that_is_not_there_says_nothing_of_its_owner() {
+    let bench = Sqlite::new();
+    let (one, other) = (bench.store(), bench.store());
+    one.open_owner("a", DAY).await.unwrap();
+    one.create("s", "a", DAY, None).await.unwrap();
+    other.open_owner("b", DAY).await.unwrap();
+    for entry in std::fs::read_dir(bench.path().parent().unwrap()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.to_str().unwrap().contains("-owner-") {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    drop(one);
+    assert!(matches!(other.claim("s", "b", 0).await, Ok(Claim::Held(_))));
+    bench.hands.advance(DAY);
+    other.open_owner("c", DAY).await.unwrap();
+    assert_eq!(other.claim("s", "c", 0).await, Ok(Claim::NotFound));
+}
+
+#[tokio::test]
+async fn owners_that_have_ended_leave_no_locks() {
+    let bench = Sqlite::new();
+    for n in 0..3 {
+        bench.store().open_owner(&format!("gone-{n}"), DAY).await.unwrap();
+    }
+    assert_eq!(lock_files(&bench), 1, "a process that starts clears away what is left of others");
+    let store = bench.store();
+    bench.hands.advance(DAY);
+    store.gc().await.unwrap();
+    assert_eq!(lock_files(&bench), 0);
 }

@@ -1,6 +1,6 @@
 -- KEYS: session, checkpoints, lease of the claimant, outcomes, when outcomes end. ARGV: claimant, highest epoch seen, what the keys
 -- of leases begin with, highest epoch that there may be.
--- Returns {0} if there is none, {1, milliseconds} if it is held, {2, epoch, known epoch, tokens, checkpoints}.
+-- Returns {0} if there is none, {1, milliseconds, address, known epoch, tokens} if it is held, {2, epoch, known epoch, tokens, checkpoints}.
 if redis.call('EXISTS', KEYS[3]) == 0 then
     return redis.error_reply('FENCED not this owner by now')
 end
@@ -11,7 +11,7 @@ end
 if session[1] and session[1] ~= ARGV[1] then
     local left = redis.call('PTTL', ARGV[3] .. session[1])
     if left ~= -2 then
-        return {1, math.max(left, 1)}
+        return {1, math.max(left, 1), redis.call('GET', ARGV[3] .. session[1]), session[3], session[4]}
     end
 end
 local epoch = math.max(tonumber(session[2]), tonumber(session[3]), tonumber(ARGV[2])) + 1

@@ -21,10 +21,11 @@ use redis::{
 };
 
 use self::script::Scripts;
-use super::bounds::{self, Bound};
+use super::bounds::{self, Bound, WANTED_MAX};
 use super::{
-    CHECKPOINTS_MAX, Checkpoint, Claim, Claimed, EPOCH_MAX, Fence, LIST_MAX, Position, Quota, RECORDED_BYTES_EACH,
-    RECORDED_BYTES_MAX, SESSION_BYTES_EACH, STURDY_MAX, SessionStore, StoreError, SturdyEntry, SturdyRecord, intact,
+    CHECKPOINTS_MAX, Checkpoint, Claim, Claimed, EPOCH_MAX, Fence, Held, LIST_MAX, OwnerInfo, Place, Position, Quota,
+    RECORDED_BYTES_EACH, RECORDED_BYTES_MAX, SESSION_BYTES_EACH, STURDY_MAX, SessionStore, StoreError, SturdyEntry,
+    SturdyRecord, Wanted, intact,
 };
 
 /// How long a connection may take to be there, and an answer to come.
@@ -51,6 +52,11 @@ const OWNER: char = 'o';
 const REFERENCE: char = 't';
 const REFERENCES: char = 'u';
 const ACCOUNT: char = 'a';
+const INSTANCE: char = 'i';
+const WANTED: char = 'w';
+
+/// How long an owner is told of a session that another has asked for.
+const WANTED_FOR: Duration = Duration::from_secs(60);
 
 /// Keeps everything in a Redis server, under keys that begin with one prefix.
 #[derive(Clone)]
@@ -130,10 +136,12 @@ impl RedisStore {
         format!("{}{kind}:{name}", self.prefix)
     }
 
-    async fn lease(&self, owner: &str, lease: Duration, only: ExistenceCheck) -> Result<bool, StoreError> {
-        let options = SetOptions::default().conditional_set(only).with_expiration(SetExpiry::PX(millis(lease)));
+    /// Begins a lease; false if there is such an owner. What is kept with it is the owner's address.
+    async fn begin_lease(&self, owner: &str, lease: Duration) -> Result<bool, StoreError> {
+        let expires = SetExpiry::PX(millis(lease));
+        let options = SetOptions::default().conditional_set(ExistenceCheck::NX).with_expiration(expires);
         let mut set = redis::cmd("SET");
-        set.arg(self.key(OWNER, owner)).arg(1).arg(options);
+        set.arg(self.key(OWNER, owner)).arg("").arg(options);
         Ok(Self::command_on::<Option<String>>(&self.leases, &set).await?.is_some())
     }
 }
@@ -194,12 +202,36 @@ fn corrupt(what: &str) -> StoreError {
 impl SessionStore for RedisStore {
     async fn open_owner(&self, owner: &str, lease: Duration) -> Result<(), StoreError> {
         bounds::name("the name of an owner", owner)?;
-        let is_new = self.lease(owner, lease, ExistenceCheck::NX).await?;
+        let is_new = self.begin_lease(owner, lease).await?;
         if is_new { Ok(()) } else { Err(StoreError::Taken) }
     }
 
+    async fn describe_owner(&self, owner: &str, info: &OwnerInfo, place: Place) -> Result<(), StoreError> {
+        bounds::owner_info(info)?;
+        let instance = info.instance.as_deref().unwrap_or_default();
+        let mut script = self.scripts.describe.key(self.key(OWNER, owner));
+        script.key(self.key(INSTANCE, instance)).arg(owner).arg(info.address.as_deref().unwrap_or_default());
+        script.arg(self.key(OWNER, "")).arg(u8::from(info.instance.is_some())).arg(u8::from(place == Place::Kept));
+        self.run(&script, None).await
+    }
+
+    async fn want(&self, wanted: &Wanted) -> Result<(), StoreError> {
+        bounds::wanted(wanted)?;
+        let mut script = self.scripts.want.key(self.key(SESSION, &wanted.sid));
+        script.arg(&wanted.sid).arg(&wanted.token.0).arg(self.key(WANTED, "")).arg(millis(WANTED_FOR));
+        self.run(&script, None).await
+    }
+
+    async fn wanted(&self, owner: &str) -> Result<Vec<Wanted>, StoreError> {
+        let mut script = self.scripts.wanted.key(self.key(OWNER, owner));
+        let told: Vec<(String, String)> = self.run(script.key(self.key(WANTED, owner)).arg(WANTED_MAX), None).await?;
+        Ok(told.into_iter().map(|(sid, token)| Wanted { sid, token: Jti(token) }).collect())
+    }
+
     async fn renew_owner(&self, owner: &str, lease: Duration) -> Result<(), StoreError> {
-        let is_there = self.lease(owner, lease, ExistenceCheck::XX).await?;
+        let mut renew = redis::cmd("PEXPIRE");
+        let renew = renew.arg(self.key(OWNER, owner)).arg(millis(lease));
+        let is_there: bool = Self::command_on(&self.leases, renew).await?;
         if is_there { Ok(()) } else { Err(StoreError::Fenced) }
     }
 
@@ -337,18 +369,27 @@ impl SessionStore for RedisStore {
     }
 }
 
+fn read_tokens(tokens: &str) -> Vec<Jti> {
+    tokens.split_ascii_whitespace().map(|token| Jti(token.to_owned())).collect()
+}
+
 /// Takes the answer to a claim apart.
 fn read_claim(sid: &str, owner: &str, answer: Vec<Value>) -> Result<Option<Claim>, RedisError> {
     let mut answer = answer.into_iter();
     let mut next = || answer.next().unwrap_or(Value::Nil);
     match u64::from_redis_value(next())? {
         0 => Ok(Some(Claim::NotFound)),
-        1 => Ok(Some(Claim::Held { left: Duration::from_millis(u64::from_redis_value(next())?) })),
+        1 => {
+            let left = Duration::from_millis(u64::from_redis_value(next())?);
+            let address = Option::<String>::from_redis_value(next())?.filter(|address| !address.is_empty());
+            let known_epoch = u64::from_redis_value(next())?;
+            let tokens = read_tokens(&String::from_redis_value(next())?);
+            Ok(Some(Claim::Held(Held { left, address, known_epoch, tokens })))
+        }
         _ => {
             let fence = Fence { sid: sid.to_owned(), owner: owner.to_owned(), epoch: u64::from_redis_value(next())? };
             let known_epoch = u64::from_redis_value(next())?;
-            let tokens = String::from_redis_value(next())?;
-            let tokens = tokens.split_ascii_whitespace().map(|token| Jti(token.to_owned())).collect();
+            let tokens = read_tokens(&String::from_redis_value(next())?);
             let places = Vec::<String>::from_redis_value(next())?;
             let checkpoints: Option<Vec<_>> = places.iter().map(|place| position(place)).collect();
             Ok(checkpoints.map(|checkpoints| Claim::Claimed(Claimed { fence, known_epoch, tokens, checkpoints })))

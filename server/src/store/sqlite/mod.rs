@@ -3,6 +3,7 @@
 //! Files of a network file system do not do: their locks and shared memory are not to be relied
 //! upon.
 
+mod alive;
 mod pool;
 mod schema;
 mod sql;
@@ -15,11 +16,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use rusqlite::{Connection, TransactionBehavior};
 
+use self::alive::Alive;
 use self::pool::{Fault, Pool, Role, Turn};
 use self::sql::Millis;
 use super::{
-    Checkpoint, Claim, Clock, Fence, LIST_MAX, Position, Quota, SessionStore, StoreError, SturdyEntry, SturdyRecord,
-    bounds,
+    Checkpoint, Claim, Clock, Fence, LIST_MAX, OwnerInfo, Place, Position, Quota, SessionStore, StoreError,
+    SturdyEntry, SturdyRecord, Wanted, bounds,
 };
 
 /// Connections that only read, beside the one that writes.
@@ -32,6 +34,7 @@ pub struct SqliteStore {
     /// Leases are not to wait behind checkpoints, or many large ones would end the process's sessions.
     leases: Arc<Pool>,
     readers: Arc<Pool>,
+    alive: Arc<Alive>,
     clock: Clock,
 }
 
@@ -56,8 +59,9 @@ impl SqliteStore {
         let writer = Pool::new(path.clone(), Role::Write(turn.clone()));
         writer.open_one()?;
         let leases = Pool::new(path.clone(), Role::Lease(turn));
-        let readers = Pool::new(path, Role::Read(READERS));
-        Ok(Self { writer: Arc::new(writer), leases: Arc::new(leases), readers: Arc::new(readers), clock })
+        let alive = Arc::new(Alive::new(&path));
+        let (leases, readers) = (Arc::new(leases), Arc::new(Pool::new(path, Role::Read(READERS))));
+        Ok(Self { writer: Arc::new(writer), leases, readers, alive, clock })
     }
 
     /// Does all of `work` or nothing of it, with nobody else writing meanwhile.
@@ -114,8 +118,38 @@ fn millis(duration: Duration) -> Millis {
 impl SessionStore for SqliteStore {
     async fn open_owner(&self, owner: &str, lease: Duration) -> Result<(), StoreError> {
         bounds::name("the name of an owner", owner)?;
-        let owner = owner.to_owned();
-        self.write_lease(move |db, now| sql::open_owner(db, &owner, now, millis(lease))).await
+        let (owner, alive) = (owner.to_owned(), Arc::clone(&self.alive));
+        let open = move |db: &Connection, now: Millis| {
+            let locked = alive.lock(&owner);
+            let opened = sql::open_owner(db, &owner, locked, now, millis(lease), &|other| alive.is_dead(other));
+            if locked && opened.is_err() {
+                alive.unlock(&owner);
+            }
+            opened
+        };
+        self.write_lease(open).await
+    }
+
+    async fn describe_owner(&self, owner: &str, info: &OwnerInfo, place: Place) -> Result<(), StoreError> {
+        bounds::owner_info(info)?;
+        let (owner, info) = (owner.to_owned(), info.clone());
+        self.write_lease(move |db, now| sql::describe_owner(db, &owner, &info, place, now)).await
+    }
+
+    async fn want(&self, wanted: &Wanted) -> Result<(), StoreError> {
+        bounds::wanted(wanted)?;
+        let wanted = wanted.clone();
+        self.write_lease(move |db, _| sql::want(db, &wanted)).await
+    }
+
+    async fn wanted(&self, owner: &str) -> Result<Vec<Wanted>, StoreError> {
+        let of = owner.to_owned();
+        let wanted = self.read(move |db, now| sql::wanted(db, &of, now)).await?;
+        if !wanted.is_empty() {
+            let (owner, told) = (owner.to_owned(), wanted.clone());
+            self.write_lease(move |db, _| sql::clear_wanted(db, &owner, &told)).await?;
+        }
+        Ok(wanted)
     }
 
     async fn renew_owner(&self, owner: &str, lease: Duration) -> Result<(), StoreError> {
@@ -125,7 +159,13 @@ impl SessionStore for SqliteStore {
 
     async fn close_owner(&self, owner: &str) -> Result<(), StoreError> {
         let owner = owner.to_owned();
-        self.write_lease(move |db, _| sql::close_owner(db, &owner)).await
+        let alive = Arc::clone(&self.alive);
+        let close = move |db: &Connection, _| {
+            sql::close_owner(db, &owner)?;
+            alive.unlock(&owner);
+            Ok(())
+        };
+        self.write_lease(close).await
     }
 
     async fn create(
@@ -147,8 +187,11 @@ impl SessionStore for SqliteStore {
 
     async fn claim(&self, sid: &str, owner: &str, seen: u64) -> Result<Claim, StoreError> {
         bounds::epoch(seen)?;
-        let (sid, owner) = (sid.to_owned(), owner.to_owned());
-        self.write(move |db, now| sql::claim(db, &sid, &owner, seen, now)).await
+        let (sid, owner, alive) = (sid.to_owned(), owner.to_owned(), Arc::clone(&self.alive));
+        let claim = move |db: &Connection, now: Millis| {
+            sql::claim(db, &sid, &owner, seen, now, &|holder| alive.is_dead(holder))
+        };
+        self.write(claim).await
     }
 
     async fn checkpoint(&self, fence: &Fence, checkpoint: Checkpoint, keep_from: Position) -> Result<(), StoreError> {
@@ -212,7 +255,8 @@ impl SessionStore for SqliteStore {
     async fn gc(&self) -> Result<u64, StoreError> {
         let mut dropped = 0;
         loop {
-            let swept = self.write(sql::sweep).await?;
+            let alive = Arc::clone(&self.alive);
+            let swept = self.write(move |db, now| sql::sweep(db, now, &|owner| alive.is_dead(owner))).await?;
             dropped += swept as u64;
             if swept < sql::SWEPT_AT_ONCE {
                 return Ok(dropped);

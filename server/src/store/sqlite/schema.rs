@@ -27,20 +27,24 @@ const LOG_PAGES: i64 = 256;
 const LOG_BYTES: i64 = 1 << 20;
 
 /// Statements that a connection keeps prepared: all that there are.
-const STATEMENTS: usize = 48;
+const STATEMENTS: usize = 64;
 
 /// Tries to make a new file one that several processes may open, while they all try.
 const TRIES: usize = 20;
 
 const TABLES: &str = "
-CREATE TABLE owners (owner TEXT PRIMARY KEY, ends INTEGER NOT NULL, length INTEGER NOT NULL) STRICT;
+CREATE TABLE owners (
+    owner TEXT PRIMARY KEY, ends INTEGER NOT NULL, length INTEGER NOT NULL,
+    locked INTEGER NOT NULL, instance TEXT, address TEXT
+) STRICT;
 CREATE TABLE sessions (
     sid TEXT PRIMARY KEY, owner TEXT, claimed INTEGER NOT NULL, known_epoch INTEGER NOT NULL,
     tokens TEXT NOT NULL, ends INTEGER NOT NULL, lifetime_ends INTEGER NOT NULL,
-    account TEXT, quota INTEGER, size INTEGER NOT NULL
+    account TEXT, quota INTEGER, size INTEGER NOT NULL, wanted TEXT
 ) STRICT;
 CREATE INDEX sessions_end ON sessions (ends);
 CREATE INDEX sessions_account ON sessions (account, ends, size);
+CREATE INDEX sessions_wanted ON sessions (owner) WHERE wanted IS NOT NULL;
 CREATE TABLE checkpoints (
     sid TEXT NOT NULL REFERENCES sessions ON DELETE CASCADE,
     lineage INTEGER NOT NULL, number INTEGER NOT NULL, sum TEXT NOT NULL, bytes BLOB NOT NULL,

@@ -8,8 +8,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::Fault;
 use crate::store::{
-    Checkpoint, Claim, Claimed, Fence, Position, Quota, RECORDED_BYTES_EACH, SESSION_BYTES_EACH, StoreError,
-    SturdyEntry, SturdyRecord, bounds, intact,
+    Checkpoint, Claim, Claimed, Fence, Held, OwnerInfo, Place, Position, Quota, RECORDED_BYTES_EACH,
+    SESSION_BYTES_EACH, StoreError, SturdyEntry, SturdyRecord, Wanted, bounds, intact,
 };
 
 /// Sessions that one transaction drops: others want to write, too.
@@ -18,10 +18,73 @@ pub(super) const SWEPT_AT_ONCE: usize = 256;
 /// Milliseconds, by the store's clock.
 pub(super) type Millis = i64;
 
-pub(super) fn open_owner(db: &Connection, owner: &str, now: Millis, lease: Millis) -> Result<(), Fault> {
-    let mut insert = db.prepare_cached("INSERT OR IGNORE INTO owners (owner, ends, length) VALUES (?1, ?2, ?3)")?;
-    let inserted = insert.execute(params![owner, now.saturating_add(lease), lease])?;
+/// Whether the process of an owner has verifiably ended.
+pub(super) type IsDead<'a> = &'a dyn Fn(&str) -> bool;
+
+/// `locked` says that the owner holds a lock for as long as its process runs.
+pub(super) fn open_owner(
+    db: &Connection,
+    owner: &str,
+    locked: bool,
+    now: Millis,
+    lease: Millis,
+    is_dead: IsDead<'_>,
+) -> Result<(), Fault> {
+    let mut select = db.prepare_cached("SELECT owner FROM owners WHERE locked")?;
+    let others = select.query_map([], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;
+    for dead in others.iter().filter(|other| *other != owner && is_dead(other)) {
+        close_owner(db, dead)?;
+    }
+    let insert = "INSERT OR IGNORE INTO owners (owner, ends, length, locked) VALUES (?1, ?2, ?3, ?4)";
+    let inserted = db.prepare_cached(insert)?.execute(params![owner, now.saturating_add(lease), lease, locked])?;
     if inserted == 1 { Ok(()) } else { Err(StoreError::Taken.into()) }
+}
+
+pub(super) fn describe_owner(
+    db: &Connection,
+    owner: &str,
+    info: &OwnerInfo,
+    place: Place,
+    now: Millis,
+) -> Result<(), Fault> {
+    let there = "SELECT 1 FROM owners WHERE instance = ?2 AND owner <> ?1 AND ends > ?3";
+    if place == Place::Kept && db.prepare_cached(there)?.exists(params![owner, info.instance, now])? {
+        return Err(StoreError::Taken.into());
+    }
+    let update = "UPDATE owners SET instance = ?2, address = ?3 WHERE owner = ?1 AND ends > ?4";
+    fenced_unless_one(db.prepare_cached(update)?.execute(params![owner, info.instance, info.address, now])?)?;
+    let before = "DELETE FROM owners WHERE instance = ?2 AND owner <> ?1";
+    db.prepare_cached(before)?.execute(params![owner, info.instance])?;
+    Ok(())
+}
+
+/// Tells the owner of a session that it is wanted.
+pub(super) fn want(db: &Connection, wanted: &Wanted) -> Result<(), Fault> {
+    // A row that does not change is not written.
+    let update = "UPDATE sessions SET wanted = ?2 WHERE sid = ?1 AND owner IS NOT NULL AND wanted IS NOT ?2";
+    db.prepare_cached(update)?.execute(params![wanted.sid, wanted.token.0])?;
+    Ok(())
+}
+
+/// The sessions of an owner that are wanted.
+pub(super) fn wanted(db: &Connection, owner: &str, now: Millis) -> Result<Vec<Wanted>, Fault> {
+    let there = "SELECT 1 FROM owners WHERE owner = ?1 AND ends > ?2";
+    if !db.prepare_cached(there)?.exists(params![owner, now])? {
+        return Err(StoreError::Fenced.into());
+    }
+    let select = "SELECT sid, wanted FROM sessions WHERE owner = ?1 AND wanted IS NOT NULL LIMIT ?2";
+    let mut select = db.prepare_cached(select)?;
+    let read = |row: &rusqlite::Row<'_>| Ok(Wanted { sid: row.get(0)?, token: Jti(row.get(1)?) });
+    let rows = select.query_map(params![owner, bounds::WANTED_MAX], read)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+pub(super) fn clear_wanted(db: &Connection, owner: &str, told: &[Wanted]) -> Result<(), Fault> {
+    let mut update = db.prepare_cached("UPDATE sessions SET wanted = NULL WHERE sid = ?2 AND owner = ?1")?;
+    for Wanted { sid, .. } in told {
+        update.execute(params![owner, sid])?;
+    }
+    Ok(())
 }
 
 pub(super) fn renew_owner(db: &Connection, owner: &str, now: Millis, lease: Millis) -> Result<(), Fault> {
@@ -85,7 +148,14 @@ fn charge(db: &Connection, sid: &str, now: Millis) -> Result<(), Fault> {
     Ok(())
 }
 
-pub(super) fn claim(db: &Connection, sid: &str, owner: &str, seen: u64, now: Millis) -> Result<Claim, Fault> {
+pub(super) fn claim(
+    db: &Connection,
+    sid: &str,
+    owner: &str,
+    seen: u64,
+    now: Millis,
+    is_dead: IsDead<'_>,
+) -> Result<Claim, Fault> {
     lease_left(db, owner, now)?.ok_or(StoreError::Fenced)?;
     let there = "SELECT owner, claimed, known_epoch, tokens FROM sessions WHERE sid = ?1 AND ends > ?2";
     let read = |row: &rusqlite::Row<'_>| {
@@ -96,17 +166,27 @@ pub(super) fn claim(db: &Connection, sid: &str, owner: &str, seen: u64, now: Mil
     if let Some(holder) = holder.filter(|holder| holder != owner)
         && let Some(left) = lease_left(db, &holder, now)?
     {
-        return Ok(Claim::Held { left });
+        let there = "SELECT locked, address FROM owners WHERE owner = ?1";
+        let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, bool>(0)?, row.get::<_, Option<String>>(1)?));
+        let (locked, address) = db.prepare_cached(there)?.query_row([&holder], read)?;
+        if !locked || !is_dead(&holder) {
+            return Ok(Claim::Held(Held { left, address, known_epoch, tokens: read_tokens(&tokens) }));
+        }
+        close_owner(db, &holder)?;
     }
     let epoch = bounds::next_epoch(claimed, known_epoch, seen)?;
-    let update = "UPDATE sessions SET owner = ?2, claimed = ?3, ends = lifetime_ends WHERE sid = ?1";
+    let update = "UPDATE sessions SET owner = ?2, claimed = ?3, wanted = NULL, ends = lifetime_ends WHERE sid = ?1";
     db.prepare_cached(update)?.execute(params![sid, owner, epoch])?;
     Ok(Claim::Claimed(Claimed {
         fence: Fence { sid: sid.to_owned(), owner: owner.to_owned(), epoch },
         known_epoch,
-        tokens: tokens.split_ascii_whitespace().map(|token| Jti(token.to_owned())).collect(),
+        tokens: read_tokens(&tokens),
         checkpoints: positions(db, sid)?,
     }))
+}
+
+fn read_tokens(tokens: &str) -> Vec<Jti> {
+    tokens.split_ascii_whitespace().map(|token| Jti(token.to_owned())).collect()
 }
 
 /// How long a lease lasts. One that ends later than it could have been asked for is from before
@@ -178,7 +258,7 @@ pub(super) fn load(db: &Connection, fence: &Fence, at: Position, now: Millis) ->
 }
 
 pub(super) fn release(db: &Connection, fence: &Fence, now: Millis, unclaimed: Millis) -> Result<(), Fault> {
-    let update = "UPDATE sessions SET owner = NULL, ends = min(ends, ?5)
+    let update = "UPDATE sessions SET owner = NULL, wanted = NULL, ends = min(ends, ?5)
         WHERE sid = ?1 AND owner = ?2 AND claimed = ?3 AND ends > ?4";
     let ends = now.saturating_add(unclaimed);
     fenced_unless_one(db.prepare_cached(update)?.execute(params![fence.sid, fence.owner, fence.epoch, now, ends])?)
@@ -259,7 +339,12 @@ pub(super) fn revoke(db: &Connection, owner: &str, id: &str) -> Result<bool, Fau
 }
 
 /// Drops some of what is past its time, and says how many sessions.
-pub(super) fn sweep(db: &Connection, now: Millis) -> Result<usize, Fault> {
+pub(super) fn sweep(db: &Connection, now: Millis, is_dead: IsDead<'_>) -> Result<usize, Fault> {
+    let mut select = db.prepare_cached("SELECT owner FROM owners WHERE ends <= ?1 AND locked")?;
+    for owner in select.query_map([now], |row| row.get::<_, String>(0))? {
+        // Nothing is left of the lock of one that has ended.
+        is_dead(&owner?);
+    }
     db.prepare_cached("DELETE FROM owners WHERE ends <= ?1")?.execute([now])?;
     let recorded = "DELETE FROM recorded WHERE rowid IN (SELECT rowid FROM recorded WHERE ends <= ?1 LIMIT ?2)";
     db.prepare_cached(recorded)?.execute(params![now, SWEPT_AT_ONCE])?;

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use bowline_core::resume::Jti;
-use bowline_server::store::{CHECKPOINTS_MAX, Checkpoint, Claim, EPOCH_MAX, Fence, StoreError, TOKENS_MAX};
+use bowline_server::store::{
+    ADDRESS_BYTES_MAX, CHECKPOINTS_MAX, Checkpoint, Claim, EPOCH_MAX, Fence, Held, OwnerInfo, Place, StoreError,
+    TOKENS_MAX, Wanted,
+};
 use bytes::Bytes;
 use futures_util::future::join_all;
 
@@ -34,7 +37,7 @@ pub(crate) async fn of_many_claims_one_succeeds(bench: &impl Bench) {
             store.release(&fence, DAY).await.unwrap();
         } else {
             // The winner of the round before stops.
-            let Claim::Held { .. } = store.claim("s", "b", 0).await.unwrap() else { panic!("it is held") };
+            let Claim::Held(_) = store.claim("s", "b", 0).await.unwrap() else { panic!("it is held") };
             for n in 0..24 {
                 store.close_owner(&format!("{}-{n}", round - 1)).await.unwrap();
             }
@@ -57,7 +60,7 @@ pub(crate) async fn of_many_claims_one_succeeds(bench: &impl Bench) {
 pub(crate) async fn a_paused_owner_is_fenced(bench: &impl Bench) {
     let (store, paused) = leased(bench, LEASE).await;
     store.checkpoint(&paused, checkpoint(at(1, 1), "by a"), at(1, 1)).await.unwrap();
-    let Claim::Held { left } = store.claim("s", "b", 0).await.unwrap() else { panic!("a has it") };
+    let Claim::Held(Held { left, .. }) = store.claim("s", "b", 0).await.unwrap() else { panic!("a has it") };
     assert!(!left.is_zero() && left <= LEASE, "{left:?}");
     bench.pass(LEASE).await;
     let fence = claimed(&store, "b").await.fence;
@@ -75,13 +78,94 @@ pub(crate) async fn a_paused_owner_is_fenced(bench: &impl Bench) {
     assert_eq!((again.checkpoints, again.tokens), (vec![at(1, 1), at(1, 2)], vec![Jti("token-2".to_owned())]));
 }
 
+pub(crate) async fn session_that_is_wanted_is_told_to_its_owner(bench: &impl Bench) {
+    let (store, fence) = owned(bench).await;
+    let other = bench.open().await;
+    let wanted = |token: &str| Wanted { sid: "s".to_owned(), token: Jti(token.to_owned()) };
+    store.checkpoint(&fence, checkpoint(at(1, 1), "one"), at(1, 1)).await.unwrap();
+    assert_eq!(store.wanted("nobody").await, Err(StoreError::Fenced));
+    assert_eq!(store.wanted("a").await, Ok(Vec::new()));
+    for _ in 0..2 {
+        // It is told once, of the token that was shown last, however often that was.
+        for token in ["first", "last", "last"] {
+            let Claim::Held(held) = other.claim("s", "b", 0).await.unwrap() else { panic!("a has it") };
+            assert_eq!((held.known_epoch, held.tokens), (1, vec![Jti("token-1".to_owned())]));
+            other.want(&wanted(token)).await.unwrap();
+        }
+        assert_eq!(store.wanted("b").await, Ok(Vec::new()));
+        assert_eq!(store.wanted("a").await, Ok(vec![wanted("last")]));
+        assert_eq!(store.wanted("a").await, Ok(Vec::new()));
+    }
+    // What belongs to nobody, or is not there, is asked of nobody.
+    store.release(&fence, DAY).await.unwrap();
+    other.want(&wanted("late")).await.unwrap();
+    other.want(&Wanted { sid: "t".to_owned(), token: Jti("none".to_owned()) }).await.unwrap();
+    assert_eq!(store.wanted("a").await, Ok(Vec::new()));
+    claimed(&other, "b").await;
+    assert_eq!(other.wanted("b").await, Ok(Vec::new()));
+    store.want(&wanted("back")).await.unwrap();
+    assert_eq!(other.wanted("b").await, Ok(vec![wanted("back")]));
+    let bad = Wanted { sid: "s".to_owned(), token: Jti(String::new()) };
+    assert_eq!(store.want(&bad).await, Err(StoreError::Name("the name of a token")));
+}
+
+pub(crate) async fn owner_says_where_it_is(bench: &impl Bench) {
+    let (store, _fence) = owned(bench).await;
+    let address_of = async || match store.claim("s", "b", 0).await.unwrap() {
+        Claim::Held(Held { address, .. }) => address,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(address_of().await, None);
+    let mut info = OwnerInfo::default();
+    info.address = Some("wss://one.example/rpc?shard=1".to_owned());
+    store.describe_owner("a", &info, Place::TakenOver).await.unwrap();
+    store.renew_owner("a", DAY).await.unwrap();
+    assert_eq!(address_of().await, info.address);
+    assert_eq!(store.describe_owner("nobody", &info, Place::TakenOver).await, Err(StoreError::Fenced));
+    info.address = Some("w".repeat(ADDRESS_BYTES_MAX + 1));
+    assert!(matches!(store.describe_owner("a", &info, Place::TakenOver).await, Err(StoreError::TooMuch { .. })));
+}
+
+pub(crate) async fn instance_ends_the_owner_before(bench: &impl Bench) {
+    let (store, fence) = owned(bench).await;
+    store.open_owner("c", DAY).await.unwrap();
+    store.create("t", "c", DAY, None).await.unwrap();
+    let named = |name: &str| {
+        let mut info = OwnerInfo::default();
+        info.instance = Some(name.to_owned());
+        info
+    };
+    store.describe_owner("a", &named("shop-0"), Place::TakenOver).await.unwrap();
+    store.describe_owner("c", &named("shop-1"), Place::TakenOver).await.unwrap();
+    assert!(matches!(store.claim("s", "b", 0).await, Ok(Claim::Held(_))));
+    store.describe_owner("b", &named("shop-0"), Place::TakenOver).await.unwrap();
+    // The answer may have been lost.
+    store.describe_owner("b", &named("shop-0"), Place::TakenOver).await.unwrap();
+    assert_eq!(store.renew_owner("a", DAY).await, Err(StoreError::Fenced));
+    assert_eq!(store.wanted("a").await, Err(StoreError::Fenced));
+    assert_eq!(claimed(&store, "b").await.fence.epoch, 2);
+    assert_fenced(&store, &fence).await;
+    // One that goes on by another name leaves the place to who has it by now.
+    store.open_owner("d", DAY).await.unwrap();
+    assert_eq!(store.describe_owner("d", &named("shop-0"), Place::Kept).await, Err(StoreError::Taken));
+    store.renew_owner("b", DAY).await.unwrap();
+    store.describe_owner("d", &named("shop-2"), Place::Kept).await.unwrap();
+    // Others are not concerned.
+    store.renew_owner("c", DAY).await.unwrap();
+    assert!(matches!(store.claim("t", "b", 0).await, Ok(Claim::Held(_))));
+    assert_eq!(
+        store.describe_owner("b", &named(""), Place::TakenOver).await,
+        Err(StoreError::Name("the name of an instance"))
+    );
+}
+
 pub(crate) async fn a_lease_lasts_as_long_as_it_is_renewed(bench: &impl Bench) {
     let (store, fence) = leased(bench, LEASE).await;
     for _ in 0..5 {
         bench.pass(LEASE / 4).await;
         store.renew_owner("a", LEASE).await.unwrap();
     }
-    assert!(matches!(store.claim("s", "b", 0).await, Ok(Claim::Held { .. })));
+    assert!(matches!(store.claim("s", "b", 0).await, Ok(Claim::Held(_))));
     store.checkpoint(&fence, checkpoint(at(1, 1), "one"), at(1, 1)).await.unwrap();
 }
 
@@ -104,7 +188,7 @@ pub(crate) async fn an_owner_that_stops_leaves_its_sessions_to_others(bench: &im
     store.release(&other, DAY).await.unwrap();
     assert_eq!(store.release(&other, DAY).await, Err(StoreError::Fenced));
     assert!(matches!(store.claim("t", "b", 0).await, Ok(Claim::Claimed(_))));
-    assert!(matches!(store.claim("s", "b", 0).await, Ok(Claim::Held { .. })));
+    assert!(matches!(store.claim("s", "b", 0).await, Ok(Claim::Held(_))));
     store.close_owner("a").await.unwrap();
     store.close_owner("a").await.unwrap();
     claimed(&store, "b").await;

@@ -1,0 +1,84 @@
+//! Which owners' processes run: each holds a lock on a file of its own beside the database, which the
+//! kernel releases when the process ends, however it ends.
+
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bowline_core::resume::snapshot_sum;
+
+/// The locks of the owners that this process has opened, and a look at those of others.
+#[derive(Debug)]
+pub(super) struct Alive {
+    database: PathBuf,
+    held: Mutex<HashMap<String, File>>,
+}
+
+impl Alive {
+    pub(super) fn new(database: &Path) -> Self {
+        Self { database: database.to_owned(), held: Mutex::default() }
+    }
+
+    /// Takes the lock of an owner; false where the file system has no locks, or it is taken. The lock
+    /// is held before others know of the owner, so a free lock is that of a process that has ended.
+    pub(super) fn lock(&self, owner: &str) -> bool {
+        let mut options = OpenOptions::new();
+        options.read(true).append(true).create(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let path = self.path(owner);
+        let locked = options.open(&path).and_then(|file| Ok(file.try_lock().map(|()| file)?));
+        match locked {
+            Ok(file) => {
+                self.held().insert(owner.to_owned(), file);
+                true
+            }
+            Err(error) => {
+                self.remove(owner);
+                tracing::debug!(path = %path.display(), %error, "no lock shows that this process runs");
+                false
+            }
+        }
+    }
+
+    /// Releases the lock of an owner that has ended.
+    pub(super) fn unlock(&self, owner: &str) {
+        if self.held().remove(owner).is_some() {
+            self.remove(owner);
+        }
+    }
+
+    /// Whether the process of an owner that had a lock has ended. A lock that cannot be looked at, or is
+    /// not there, says nothing. Nothing is left of one that has ended.
+    pub(super) fn is_dead(&self, owner: &str) -> bool {
+        if self.held().contains_key(owner) {
+            return false;
+        }
+        let Ok(file) = File::open(self.path(owner)) else { return false };
+        match file.try_lock_shared() {
+            Ok(()) => {
+                self.remove(owner);
+                true
+            }
+            Err(TryLockError::WouldBlock | TryLockError::Error(_)) => false,
+        }
+    }
+
+    fn remove(&self, owner: &str) {
+        // One that stays is empty, and found again by nobody.
+        drop(std::fs::remove_file(self.path(owner)));
+    }
+
+    /// Beside the database, by a name that every owner's makes a file name.
+    fn path(&self, owner: &str) -> PathBuf {
+        let mut path = self.database.clone().into_os_string();
+        path.push("-owner-");
+        path.push(snapshot_sum(owner.as_bytes()));
+        path.into()
+    }
+
+    fn held(&self) -> MutexGuard<'_, HashMap<String, File>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

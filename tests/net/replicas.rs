@@ -1,0 +1,177 @@
+//! Several servers that share what they keep, and clients that reach one or the other.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bowline::{Connect, ErrorCode, Events, LinkEvent, Restoration, Resumption};
+
+use crate::harness::within;
+use crate::proxy::Proxy;
+use crate::restart::{DeskRef, Process, Site, code, kept};
+
+/// Far longer than a test: whoever waits for a lease is late.
+fn long_lease(_: &mut Resumption, restoration: &mut Restoration) {
+    restoration.lease = Duration::from_secs(60);
+}
+
+fn site() -> Site {
+    let mut site = Site::new();
+    site.tune = long_lease;
+    site
+}
+
+async fn served(what: impl Future<Output = u64>, expected: u64) {
+    let asked = Instant::now();
+    assert_eq!(within(what).await, expected);
+    assert!(asked.elapsed() < Duration::from_millis(1_500), "{:?}", asked.elapsed());
+}
+
+/// The client's connection goes to another process, and the client knows.
+async fn switched(proxy: &Proxy, to: &Process, events: &mut Events) {
+    proxy.now_to(to.address);
+    while !matches!(within(events.next()).await, Some(LinkEvent::Detached { .. })) {}
+}
+
+#[tokio::test]
+async fn client_that_reaches_another_live_process_is_served_at_once() {
+    let site = site();
+    let processes = [site.start(None), site.start(None)];
+    let proxy = Proxy::to(processes[0].address).await;
+    let session = within(bowline::connect(proxy.url())).await.unwrap();
+    let mut events = session.events();
+    let desk: DeskRef = session.root();
+    let counter = within(desk.counter("a".to_owned()).into_future()).await.unwrap();
+    assert_eq!(within(counter.add(1).into_future()).await.unwrap(), 1);
+    for n in 1..=6_usize {
+        kept(&processes[(n - 1) % 2]).await;
+        switched(&proxy, &processes[n % 2], &mut events).await;
+        served(async { counter.add(1).into_future().await.unwrap() }, n as u64 + 1).await;
+    }
+    assert!(session.is_resumable());
+}
+
+#[tokio::test]
+async fn calls_end_before_their_session_goes_to_another_process() {
+    let site = site();
+    let (one, other) = (site.start(None), site.start(None));
+    let proxy = Proxy::to(one.address).await;
+    let session = within(bowline::connect(proxy.url())).await.unwrap();
+    let mut events = session.events();
+    let desk: DeskRef = session.root();
+    let counter = within(desk.counter("a".to_owned()).into_future()).await.unwrap();
+    assert_eq!(within(counter.add(1).into_future()).await.unwrap(), 1);
+    kept(&one).await;
+    let hangs = tokio::spawn(desk.hang().into_future());
+    while site.world.entered("hang") == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    switched(&proxy, &other, &mut events).await;
+    let asked = Instant::now();
+    assert_eq!(within(counter.add(1).into_future()).await.unwrap(), 2);
+    assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
+    assert_eq!(code(within(hangs).await.unwrap()), ErrorCode::CallOutcomeUnknown);
+}
+
+#[tokio::test]
+async fn client_is_redirected_to_an_owner_that_says_where_it_is() {
+    let mut site = Site::new();
+    site.tune = |_, restoration| {
+        restoration.lease = Duration::from_secs(60);
+        let owned = std::mem::replace(restoration, Restoration::in_tokens_unfenced());
+        *restoration = owned.advertise("ws://127.0.0.1:1/nobody");
+    };
+    // An address that does not answer costs time alone.
+    let (one, other) = (site.start(None), site.start(None));
+    let proxy = Proxy::to(one.address).await;
+    let session = within(bowline::connect(proxy.url())).await.unwrap();
+    let mut events = session.events();
+    let desk: DeskRef = session.root();
+    let counter = within(desk.counter("a".to_owned()).into_future()).await.unwrap();
+    assert_eq!(within(counter.add(1).into_future()).await.unwrap(), 1);
+    kept(&one).await;
+    switched(&proxy, &other, &mut events).await;
+    let asked = Instant::now();
+    assert_eq!(within(counter.add(1).into_future()).await.unwrap(), 2);
+    assert!(asked.elapsed() < Duration::from_secs(6), "{:?}", asked.elapsed());
+}
+
+#[tokio::test]
+async fn redirected_client_loses_nothing() {
+    let site = site();
+    let at = free_address();
+    let url = format!("ws://{at}");
+    let owned = site.start_with(Some(at), move |restoration| restoration.advertise(url.clone()));
+    let other = site.start(None);
+    let proxy = Proxy::to(owned.address).await;
+    let session = within(bowline::connect(proxy.url())).await.unwrap();
+    let mut events = session.events();
+    let desk: DeskRef = session.root();
+    // It would not outlive its process.
+    let fleeting = within(desk.fleeting().into_future()).await.unwrap();
+    switched(&proxy, &other, &mut events).await;
+    served(async { fleeting.add(7).into_future().await.unwrap() }, 7).await;
+    loop {
+        match within(events.next()).await.unwrap() {
+            LinkEvent::Detached { .. } => {}
+            LinkEvent::Resumed { .. } => break,
+            event => panic!("{event:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn later_of_two_clients_has_the_session_wherever_it_comes() {
+    let site = site();
+    let (one, other) = (site.start(None), site.start(None));
+    let saved = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let writing = Arc::clone(&saved);
+    let write = move |bytes| {
+        *writing.lock().unwrap() = bytes;
+        async { Ok(()) }
+    };
+    let connect = Connect::new(format!("ws://{}", one.address)).save(write);
+    let earlier = within(connect.connect()).await.unwrap();
+    let desk: DeskRef = earlier.root();
+    within(desk.note("kept".to_owned()).into_future()).await.unwrap();
+    kept(&one).await;
+    within(earlier.save()).await.unwrap();
+    // A session whose client has just come is not let go of.
+    tokio::time::sleep(Duration::from_millis(2_100)).await;
+    let bytes = saved.lock().unwrap().clone();
+    let asked = Instant::now();
+    let later = within(Connect::new(format!("ws://{}", other.address)).reattach(bytes).connect()).await.unwrap();
+    assert!(asked.elapsed() < Duration::from_millis(1_500), "{:?}", asked.elapsed());
+    let desk: DeskRef = later.root();
+    assert_eq!(within(desk.noted().into_future()).await.unwrap(), Some("kept".to_owned()));
+    let closed = within(earlier.closed()).await;
+    assert!(
+        [ErrorCode::SessionTakenOver.as_str(), ErrorCode::ResumeTokenReplayed.as_str()].contains(&&*closed.name),
+        "{closed:?}"
+    );
+}
+
+#[tokio::test]
+async fn successor_of_an_instance_need_not_wait_for_the_lease() {
+    let mut site = Site::new();
+    site.tune = |_, restoration| {
+        let owned = std::mem::replace(restoration, Restoration::in_tokens_unfenced());
+        *restoration = owned.instance("desk-0");
+        restoration.lease = Duration::from_secs(60);
+    };
+    let first = site.start(None);
+    let proxy = Proxy::to(first.address).await;
+    let session = within(bowline::connect(proxy.url())).await.unwrap();
+    let mut events = session.events();
+    let desk: DeskRef = session.root();
+    let counter = within(desk.counter("a".to_owned()).into_future()).await.unwrap();
+    assert_eq!(within(counter.add(1).into_future()).await.unwrap(), 1);
+    kept(&first).await;
+    let second = site.start(None);
+    first.kill();
+    switched(&proxy, &second, &mut events).await;
+    served(async { counter.add(1).into_future().await.unwrap() }, 2).await;
+}
+
+fn free_address() -> std::net::SocketAddr {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
