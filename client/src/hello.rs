@@ -42,7 +42,7 @@ impl From<TransportEnd> for Failure {
 
 /// What a client has to have its session back.
 #[derive(Debug)]
-pub(crate) struct Ticket {
+pub(crate) struct Held {
     pub(crate) token: Secret,
     pub(crate) key: Secret,
     /// The server can make the session again when its process is another.
@@ -89,7 +89,7 @@ impl Opening {
     }
 
     /// Asks for a session back that stands so.
-    pub(crate) async fn resume(&mut self, ticket: &Ticket, stands: &Standing) -> Result<Resumed, Failure> {
+    pub(crate) async fn resume(&mut self, ticket: &Held, stands: &Standing) -> Result<Resumed, Failure> {
         let Frame::Challenge { challenge } = self.listen().await? else {
             return Err(out_of_place());
         };

@@ -9,11 +9,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bowline_core::error::ErrorCode;
-use bowline_core::link::{Covers, Features, Refused, Resumed, Welcome};
+use bowline_core::link::{Covers, Features, Refused, Resumed, Ticket, Welcome};
 use bowline_core::peer::Connection;
 use serde::{Deserialize, Serialize};
 
-use crate::hello::Ticket;
+use crate::hello::Held;
 
 /// The version of [`Saved`].
 const VERSION: u32 = 1;
@@ -74,10 +74,10 @@ impl Papers {
         })
     }
 
-    pub(crate) fn ticket(&self) -> Ticket {
+    pub(crate) fn ticket(&self) -> Held {
         let welcome = self.lock();
         let is_durable = Features::of(&welcome.features).durable;
-        Ticket { token: welcome.resume_token.clone(), key: welcome.resume_key.clone(), is_durable }
+        Held { token: welcome.resume_token.clone(), key: welcome.resume_key.clone(), is_durable }
     }
 
     /// As it would be said today.
@@ -149,11 +149,17 @@ impl Papers {
         Ok(())
     }
 
-    /// Takes the newest token, and returns what it covers if the server has yet to hear of it.
+    /// Takes the newest token, and its key if that is another; returns what the token covers if the
+    /// server has yet to hear of it. Both locks are held together, so that a token is never put in
+    /// the place of one that came with a later transport.
     pub(crate) fn take_newest(&self, connection: &Connection) -> Option<Covers> {
-        let (token, covers) = connection.link(|endpoint| (endpoint.take_token(), endpoint.unsaved()));
-        if let Some(token) = token {
-            self.lock().resume_token = token;
+        let mut welcome = self.lock();
+        let (ticket, covers) = connection.link(|endpoint| (endpoint.take_token(), endpoint.unsaved()));
+        if let Some(Ticket { resume_token, resume_key }) = ticket {
+            welcome.resume_token = resume_token;
+            if let Some(resume_key) = resume_key {
+                welcome.resume_key = resume_key;
+            }
         }
         covers
     }

@@ -8,6 +8,7 @@ use bowline::{ErrorCode, Events, LinkEvent, Session};
 
 use crate::faulty::{Fault, FaultyStore};
 use crate::harness::within;
+use crate::proxy::Proxy;
 use crate::restart::{CounterRef, DeskRef, Process, Site, connect, kept, restored};
 
 fn site() -> (Site, FaultyStore) {
@@ -146,4 +147,38 @@ async fn a_session_at_rest_is_stored_anew_by_the_next_renewal() {
     let _second = site.start(Some(first.kill()));
     assert!(matches!(restored(&mut events).await, LinkEvent::Restored { lost: 0, .. }));
     assert_eq!(within(counter.add(1).into_future()).await.unwrap(), 1);
+}
+
+/// Tokens that were on their way, or being minted, when the connection went reach the client over
+/// the next connection. They must be of that one.
+#[tokio::test]
+async fn a_connection_that_goes_twice_within_a_second_loses_no_session() {
+    let (mut site, store) = site();
+    site.tune = |_, restoration| {
+        (restoration.idle, restoration.latest) = (Duration::from_millis(250), Duration::from_secs(1));
+    };
+    store.set_lag(Duration::from_millis(30));
+    let process = site.start(None);
+    let proxy = Proxy::to(process.address).await;
+    let cut_twice = [0, 50, 150, 300, 600, 1_000].map(|ms| (Duration::from_millis(ms), proxy.clone()));
+    for (pause, proxy) in cut_twice {
+        let session = within(bowline::connect(proxy.url())).await.unwrap();
+        let desk: DeskRef = session.root();
+        let mut events = session.events();
+        let counter = within(desk.counter(format!("{pause:?}")).into_future()).await.unwrap();
+        for cut in 1..=4 {
+            assert_eq!(within(counter.add(1).into_future()).await.unwrap(), 2 * cut - 1);
+            // What the server says now does not arrive: the checkpoint's token least of all.
+            proxy.set_held(true);
+            tokio::time::sleep(Duration::from_millis(if cut == 1 { 600 } else { 260 })).await;
+            for again in [pause, Duration::ZERO] {
+                proxy.cut();
+                proxy.set_held(false);
+                let event = restored(&mut events).await;
+                assert!(matches!(event, LinkEvent::Resumed { .. }), "{pause:?}, cut {cut}: {event:?}");
+                tokio::time::sleep(again).await;
+            }
+            assert_eq!(within(counter.add(1).into_future()).await.unwrap(), 2 * cut);
+        }
+    }
 }

@@ -5,6 +5,7 @@
 //! covers, so whoever comes with that token has seen all that the checkpoint says was sent.
 //! docs/restore.md says what comes back.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -12,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::{Attached, Endpoint, LinkEvent};
 use crate::error::ErrorCode;
 use crate::limits::Limits;
-use crate::link::{Covers, Features, Frame, Joint, Lease, Left, Link, LinkRules, Refused, Role, Secret};
+use crate::link::{Covers, Features, Frame, Joint, Lease, Left, Link, LinkRules, Refused, Role, Ticket};
 use crate::session::{
     Adjustment, Closed, Kind, Recipe, Remembered, Replanned, Report, Revived, Session, Snapshot, SnapshotError,
 };
@@ -187,10 +188,12 @@ impl Endpoint {
         Some(Checkpoint { number, lineage, bytes })
     }
 
-    /// The checkpoint is stored, and this is its token; with it, until when the client may go on.
-    pub fn stored(&mut self, token: Secret, lease: Option<Lease>) {
+    /// Places the token of a checkpoint that is stored now behind the messages that it covers;
+    /// with it, until when the client may go on. The token and its key must be of the transport
+    /// that is attached, or was last.
+    pub fn stored(&mut self, ticket: Ticket, lease: Option<Lease>) {
         if let (Some(storing), Some(link)) = (self.checkpoints.storing.take(), &mut self.link) {
-            link.tokens.place(storing.after, token, storing.covers, lease);
+            link.tokens.place(storing.after, ticket, storing.covers, lease);
             self.session.release_withheld(storing.withheld);
         }
     }
@@ -199,6 +202,20 @@ impl Endpoint {
     pub fn not_stored(&mut self) {
         self.checkpoints.storing = None;
         self.checkpoints.is_current = false;
+    }
+
+    /// Returns the checkpoints whose tokens are on their way to the client, oldest first.
+    pub fn unconfirmed_checkpoints(&self) -> Vec<u64> {
+        self.link.as_ref().map_or_else(Vec::new, |link| link.tokens.waiting().collect())
+    }
+
+    /// Replaces the tokens that are on their way to the client, by the numbers of their checkpoints;
+    /// those without a replacement are not sent. Owed after each `attach` of a server's, before
+    /// anything is written on the new transport: a token and its key belong to one transport.
+    pub fn replace_tokens(&mut self, tickets: BTreeMap<u64, Ticket>) {
+        if let Some(link) = &mut self.link {
+            link.tokens.replace(tickets);
+        }
     }
 
     /// The newest checkpoint that the client has a token of; those before are not needed any more.

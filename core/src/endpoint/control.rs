@@ -4,7 +4,7 @@ use super::{Endpoint, LinkEvent};
 use crate::error::ErrorCode;
 use crate::link::{
     Asked, Covers, Drain, EntryKind, Frame, LIST_DEFAULT, LIST_MAX, Lease, Link, LinkStats, List, ListFilter,
-    ObjectEntry, Objects, Refresh, Role, Secret, Status,
+    ObjectEntry, Objects, Refresh, Role, Secret, Status, Ticket,
 };
 use crate::session::{Closed, ClosedBy, Entry, EntryState, Wanted};
 use crate::time::Time;
@@ -91,14 +91,15 @@ impl Endpoint {
     }
 
     /// Sends a newer token to the client, and until when it may go on if that has changed.
-    pub fn send_token(&mut self, resume_token: Secret, lease: Option<Lease>) {
+    pub fn send_token(&mut self, ticket: Ticket, lease: Option<Lease>) {
+        let Ticket { resume_token, resume_key } = ticket;
         if let Some(link) = &mut self.link {
-            link.queue(Frame::Token { resume_token, covers: None, lease });
+            link.queue(Frame::Token { resume_token, resume_key, covers: None, lease });
         }
     }
 
     /// The newest token that the server has sent since the last time.
-    pub fn take_token(&mut self) -> Option<Secret> {
+    pub fn take_token(&mut self) -> Option<Ticket> {
         self.link.as_mut()?.token.take()
     }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::frame::Frame;
-use super::greeting::{Covers, Drain, Lease};
+use super::greeting::{Covers, Drain, Lease, Ticket};
 use super::list::{List, Objects};
 use super::machine::Link;
 use super::secret::Secret;
@@ -99,8 +99,10 @@ impl Link {
                 return self.confirmed(now, last_processed_seq);
             }
             (Frame::Ping { nonce, .. }, _) => self.pong = Some((nonce, now)),
-            (Frame::Token { resume_token, covers, lease }, Role::Client) => {
-                self.token = Some(resume_token);
+            (Frame::Token { resume_token, resume_key, covers, lease }, Role::Client) => {
+                // Of two tokens that nobody has taken, the newer may rely on the key of the older.
+                let key_before = self.token.take().and_then(|before| before.resume_key);
+                self.token = Some(Ticket { resume_token, resume_key: resume_key.or(key_before) });
                 self.control.lease = lease.or(self.control.lease);
                 match covers {
                     Some(_) if self.saves => self.unsaved = covers,

@@ -81,6 +81,9 @@ pub enum Frame {
     Token {
         /// Replaces the one before.
         resume_token: Secret,
+        /// The key that belongs to the token; absent, it is the key of the token before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        resume_key: Option<Secret>,
         /// What the server will know of should it be made again; absent if it is a renewal.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         covers: Option<Covers>,

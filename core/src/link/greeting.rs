@@ -204,6 +204,15 @@ pub struct Welcome {
     pub last_event_seq: u64,
 }
 
+/// What gets a session back: a token and the key that belongs to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ticket {
+    /// Names the session.
+    pub resume_token: Secret,
+    /// Shows that the token is in the right hands; absent, it is the key of the token before.
+    pub resume_key: Option<Secret>,
+}
+
 /// Asks for a session back.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Resume {

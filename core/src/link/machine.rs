@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use super::control::Control;
 use super::frame::Frame;
-use super::greeting::{Covers, Refused};
+use super::greeting::{Covers, Refused, Ticket};
 use super::retain::Retained;
-use super::secret::Secret;
 use super::tokens::Tokens;
 use super::{Attachment, Features, Joint, LinkRules, Role};
 use crate::error::ErrorCode;
@@ -86,7 +85,7 @@ pub(crate) struct Link {
     /// The nonce of the newest ping that is not answered, and when it came.
     pub(super) pong: Option<(String, Time)>,
     /// The newest token that came, until somebody takes it.
-    pub(crate) token: Option<Secret>,
+    pub(crate) token: Option<Ticket>,
     /// The server hears of a token only when that is kept where it outlives this process.
     pub(crate) saves: bool,
     /// What the token covers that is not kept yet.
@@ -205,6 +204,8 @@ impl Link {
         self.heard = false;
         self.heard_frame = false;
         self.tokens.begin_turn();
+        // A token of the transport before is older than the one that came with this transport.
+        (self.token, self.unsaved) = (None, None);
         self.drains = false;
         self.quiet(now);
         // What the peer was told or asked last may not have arrived.

@@ -24,7 +24,7 @@ pub use features::Features;
 pub use frame::Frame;
 pub use greeting::{
     ClientIdentity, Covers, Credentials, Drain, Hello, Lease, Left, Mode, Refused, Resume, Resumed, RuntimeIdentity,
-    SharedLimits, TrustLevel, Welcome,
+    SharedLimits, Ticket, TrustLevel, Welcome,
 };
 pub use list::{EntryKind, LIST_DEFAULT, LIST_MAX, List, ListFilter, ObjectEntry, Objects, Status};
 pub(crate) use machine::Link;

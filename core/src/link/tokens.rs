@@ -2,11 +2,10 @@
 //! has everything that the server had said before it, so each keeps its place behind the messages
 //! it covers, and is sent again with them until the client says that it has it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::frame::Frame;
-use super::greeting::{Covers, Lease};
-use super::secret::Secret;
+use super::greeting::{Covers, Lease, Ticket};
 
 /// Checkpoints whose tokens the client has not confirmed. Beyond, no further one is made.
 const UNCONFIRMED_MAX: usize = 4;
@@ -54,9 +53,30 @@ impl Tokens {
     }
 
     /// Puts a token behind a message.
-    pub(crate) fn place(&mut self, after: u64, resume_token: Secret, covers: Covers, lease: Option<Lease>) {
-        let frame = Frame::Token { resume_token, covers: Some(covers), lease };
+    pub(crate) fn place(&mut self, after: u64, ticket: Ticket, covers: Covers, lease: Option<Lease>) {
+        let Ticket { resume_token, resume_key } = ticket;
+        let frame = Frame::Token { resume_token, resume_key, covers: Some(covers), lease };
         self.placed.push_back(Placed { after, checkpoint: covers.checkpoint, frame });
+    }
+
+    /// The checkpoints whose tokens are on their way, oldest first.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = u64> {
+        self.placed.iter().map(|placed| placed.checkpoint)
+    }
+
+    /// Puts other tokens in the places of those that are on their way, before the transport has
+    /// taken any. A place without a token is given up.
+    pub(crate) fn replace(&mut self, mut tickets: BTreeMap<u64, Ticket>) {
+        self.placed.retain_mut(|placed| {
+            let (Frame::Token { resume_token, resume_key, .. }, Some(ticket)) =
+                (&mut placed.frame, tickets.remove(&placed.checkpoint))
+            else {
+                return false;
+            };
+            (*resume_token, *resume_key) = (ticket.resume_token, ticket.resume_key);
+            true
+        });
+        self.taken = 0;
     }
 
     /// A new transport has taken none.

@@ -9,9 +9,10 @@ use serde::{Deserialize, Serialize};
 use super::claims::Claims;
 use super::error::TokenError;
 
-/// Tokens of one session that count at the same time. Only answers that were all lost make so
-/// many; beyond, the oldest of those are forgotten, and the client's own still counts.
-pub const TOKENS_MAX: usize = 16;
+/// Names of tokens of one session that count at the same time. Only answers that were all lost make
+/// so many. A token beyond shares the name of the newest, so that every token that was handed out
+/// goes on to count.
+pub const TOKENS_MAX: usize = 48;
 
 /// Names a token. 16 random bytes in base64url.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,8 +58,18 @@ impl Owner {
             None => return Err(TokenError::Replayed),
         }
         let mut owner = Self { epoch, tokens, handed_out: next.clone() };
-        owner.push(next);
+        owner.handed_out = owner.push(next);
         Ok(owner)
+    }
+
+    /// The name of the token that is handed out with the newest transport.
+    pub fn handed_out(&self) -> &Jti {
+        &self.handed_out
+    }
+
+    /// The tokens that will count once `next` does, for a store to know before the client holds it.
+    pub fn tokens_with(&self, next: &Jti) -> Vec<Jti> {
+        self.tokens.iter().chain([next]).cloned().collect()
     }
 
     /// The tokens that count, for a store to know. Oldest first.
@@ -96,7 +107,7 @@ impl Owner {
         if self.tokens.contains(presented) { Ok(()) } else { Err(TokenError::Replayed) }
     }
 
-    /// A new transport: the next epoch, with a token of its own.
+    /// A new transport: the next epoch, with a token of its own; see [`handed_out`](Self::handed_out).
     ///
     /// # Errors
     /// As [`check`](Self::check); then nothing has changed.
@@ -111,21 +122,24 @@ impl Owner {
     /// A new transport for a client that has shown by other means that it is the same.
     pub fn advance(&mut self, next: Jti) -> u64 {
         self.epoch += 1;
-        self.push(next.clone());
-        self.handed_out = next;
+        self.handed_out = self.push(next);
         self.epoch
     }
 
-    /// A newer token on the same transport. Those before count on: nothing that the client says
-    /// afterwards shows that it has read it.
-    pub fn renew(&mut self, next: Jti) {
-        self.push(next);
+    /// A newer token on the same transport; returns its name, which is `next` unless too many count.
+    /// Those before count on: nothing that the client says afterwards shows that it has read it.
+    pub fn renew(&mut self, next: Jti) -> Jti {
+        self.push(next)
     }
 
-    fn push(&mut self, next: Jti) {
-        if self.tokens.len() >= TOKENS_MAX {
-            self.tokens.remove(1);
+    /// No token is ever forgotten here that the client may hold.
+    fn push(&mut self, next: Jti) -> Jti {
+        match self.tokens.back() {
+            Some(newest) if self.tokens.len() >= TOKENS_MAX => newest.clone(),
+            _ => {
+                self.tokens.push_back(next.clone());
+                next
+            }
         }
-        self.tokens.push_back(next);
     }
 }

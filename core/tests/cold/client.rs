@@ -289,7 +289,7 @@ impl Client {
         let at = self.at.expect("whoever hears has a transport");
         self.endpoint.handle_text(at, Time::default(), text);
         if let Some(token) = self.endpoint.take_token() {
-            self.token = token.expose().parse().expect("tokens of this world are numbers");
+            self.token = token.resume_token.expose().parse().expect("tokens of this world are numbers");
         }
         self.react();
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use bowline_core::link::Secret;
+use bowline_core::link::{Secret, Ticket};
 use serde_json::Value;
 
 use super::client::{Client, End};
@@ -279,7 +279,8 @@ impl World {
             return self.crash();
         }
         self.store.forget_before(server.epoch, server.endpoint.confirmed_checkpoint());
-        server.endpoint.stored(Secret::new(checkpoint.number.to_string()), None);
+        let ticket = Ticket { resume_token: Secret::new(checkpoint.number.to_string()), resume_key: None };
+        server.endpoint.stored(ticket, None);
     }
 
     /// The process stands still; to the client it is gone.

@@ -7,7 +7,7 @@ use bowline_core::error::ErrorCode;
 use bowline_core::limits::Limits;
 use bowline_core::link::{
     Drain, EntryKind, Features, Frame, Joint, Lease, LinkRules, List, ListFilter, Objects, Refresh, Role, Secret,
-    Status,
+    Status, Ticket,
 };
 use bowline_core::session::{Kind, Outgoing, Output, Path, Ref};
 use bowline_core::value::Payload;
@@ -72,9 +72,38 @@ fn a_client_is_asked_who_it_is_and_its_lease_begins_anew() {
     client.authenticate(Secret::new("answer"));
     carry((&mut client, at_client), (&mut server, at_server), 2);
     assert_eq!(server.take_response(), Some(Secret::new("answer")));
-    server.send_token(Secret::new("newer"), Some(Lease { expires_at: 2_300 }));
+    let newer = Ticket { resume_token: Secret::new("newer"), resume_key: Some(Secret::new("key")) };
+    server.send_token(newer.clone(), Some(Lease { expires_at: 2_300 }));
     carry((&mut server, at_server), (&mut client, at_client), 3);
-    assert_eq!((client.take_token(), client.lease()), (Some(Secret::new("newer")), Some(Lease { expires_at: 2_300 })));
+    assert_eq!((client.take_token(), client.lease()), (Some(newer), Some(Lease { expires_at: 2_300 })));
+}
+
+/// A key that is not said is that of the token before.
+#[test]
+fn a_token_that_comes_without_a_key_keeps_the_key_of_the_token_before() {
+    let (mut client, at_client) = end(Role::Client, LinkRules::default());
+    let ticket =
+        |token: &str, key: &str| Ticket { resume_token: Secret::new(token), resume_key: Some(Secret::new(key)) };
+    for text in [
+        r#"{"type":"session.token","resume_token":"1","resume_key":"k"}"#,
+        r#"{"type":"session.token","resume_token":"2"}"#,
+    ] {
+        client.handle_text(at_client.attachment, at(1), text);
+    }
+    assert_eq!(client.take_token(), Some(ticket("2", "k")));
+    client.handle_text(at_client.attachment, at(2), r#"{"type":"session.token","resume_token":"3"}"#);
+    assert_eq!(client.take_token(), Some(Ticket { resume_token: Secret::new("3"), resume_key: None }));
+}
+
+/// What came with the next transport is newer.
+#[test]
+fn a_token_that_nobody_took_is_forgotten_with_the_next_transport() {
+    let (mut client, at_client) = end(Role::Client, LinkRules::default());
+    client.handle_text(at_client.attachment, at(1), r#"{"type":"session.token","resume_token":"1","resume_key":"k"}"#);
+    assert!(client.has_token());
+    let joint = Joint { peer_processed: 0, peer_sends_after: None, features: Features::ALL };
+    client.attach(at(2), joint).unwrap();
+    assert_eq!(client.take_token(), None);
 }
 
 /// A question of the transport before is not answered on the next.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bowline_core::endpoint::{Attached, Endpoint, LinkEvent};
 use bowline_core::limits::Limits;
 use bowline_core::link::handshake::Opening;
-use bowline_core::link::{Features, Frame, Joint, LinkRules, LinkStats, Role, Secret};
+use bowline_core::link::{Features, Frame, Joint, LinkRules, LinkStats, Role, Secret, Ticket};
 use bowline_core::session::{Closed, ClosedBy, Output, Step};
 use bowline_core::time::Time;
 use bowline_core::value::Payload;
@@ -100,7 +100,8 @@ impl End {
             let closed = Closed { by: ClosedBy::Transport, name: "Error".to_owned(), message: "dead".to_owned() };
             self.endpoint.detach(self.attached.attachment, self.now, closed);
         }
-        self.endpoint.send_token(Secret::new("newer"), None);
+        let ticket = Ticket { resume_token: Secret::new("newer"), resume_key: None };
+        self.endpoint.send_token(ticket, None);
     }
 
     fn write(&mut self) {

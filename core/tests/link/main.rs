@@ -91,6 +91,7 @@ fn every_frame_is_read_and_written_to_the_letter() {
         r#"{"type":"session.reconcile","hold":[-3,16],"pull":[16]}"#,
         r#"{"type":"session.skip","next_positive":17}"#,
         r#"{"type":"session.token","resume_token":"bwl1.a.b.c"}"#,
+        r#"{"type":"session.token","resume_token":"bwl1.a.b.c","resume_key":"k","covers":{"checkpoint":4,"next_positive":40}}"#,
         r#"{"type":"session.authenticate","response":"r"}"#,
         r#"{"type":"session.unauthenticated","code":"UNAUTHENTICATED","message":"m","retryable":false,"status":401}"#,
         r#"{"type":"session.rejected","code":"RATE_LIMITED","message":"m","retryable":true,"retry_after_ms":750}"#,

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bowline_core::link::{Features, Joint, LinkRules, Role, Secret};
+use bowline_core::link::{Features, Joint, LinkRules, Role, Secret, Ticket};
 use bowline_core::peer::testing::link;
 use bowline_core::peer::{Connection, Durability, Never, Options, Promise, Stub};
 use futures_util::FutureExt;
@@ -68,7 +68,8 @@ impl Kept {
         let number = self.server.between_inputs(|endpoint| endpoint.checkpoint(serde_json::Value::Null));
         let Some(number) = number.map(|checkpoint| checkpoint.number) else { return false };
         self.newest = Some(self.state());
-        self.server.link(|endpoint| endpoint.stored(Secret::new(format!("token {number}")), None));
+        let ticket = Ticket { resume_token: Secret::new(format!("token {number}")), resume_key: None };
+        self.server.link(|endpoint| endpoint.stored(ticket, None));
         true
     }
 }

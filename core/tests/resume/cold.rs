@@ -46,5 +46,6 @@ fn a_store_that_knows_many_tokens_fills_nothing() {
     let stored: Vec<_> = (0..TOKENS_MAX).map(jti).collect();
     let restored = Owner::restore(1, stored, &presented(0, 1), 2, jti(99)).unwrap();
     let tokens = counting(&restored);
-    assert_eq!((tokens.len(), tokens[0], tokens[TOKENS_MAX - 1]), (TOKENS_MAX, 0, 99));
+    assert_eq!((tokens.len(), tokens[0], tokens[TOKENS_MAX - 1]), (TOKENS_MAX, 0, TOKENS_MAX - 1));
+    assert_eq!(restored.handed_out(), &jti(TOKENS_MAX - 1), "the token that is handed out shares the newest name");
 }

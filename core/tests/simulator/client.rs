@@ -174,7 +174,10 @@ impl Client {
         if let Some(token) = self.endpoint.take_token()
             && let Some(ticket) = &mut self.ticket
         {
-            ticket.token = token;
+            ticket.token = token.resume_token;
+            if let Some(key) = token.resume_key {
+                ticket.key = key;
+            }
             self.tickets.push(ticket.clone());
         }
         let Some(Ticket { token, key }) = &self.ticket else { return };

@@ -7,7 +7,7 @@ use bowline_core::endpoint::{Attached, Endpoint};
 use bowline_core::error::ErrorCode;
 use bowline_core::limits::Limits;
 use bowline_core::link::handshake::Opening;
-use bowline_core::link::{Features, Frame, Joint, Mode, Refused, Resume, Resumed, Role, Secret, Welcome};
+use bowline_core::link::{Features, Frame, Joint, Mode, Refused, Resume, Resumed, Role, Secret, Ticket, Welcome};
 use bowline_core::resume::{Claims, Jti, Owner, TokenError, resume_key};
 use bowline_core::time::{Time, UnixTime};
 
@@ -205,10 +205,10 @@ impl Server {
             return;
         }
         entry.renewed = now;
-        entry.owner.renew(next.clone());
-        let (_epoch, token, _same_key) = self.mint(id, next, now);
+        let next = entry.owner.renew(next);
+        let (_epoch, resume_token, resume_key) = self.mint(id, next, now);
         if let Some(entry) = self.sessions.get_mut(id) {
-            entry.endpoint.send_token(token, None);
+            entry.endpoint.send_token(Ticket { resume_token, resume_key: Some(resume_key) }, None);
         }
     }
 

@@ -11,6 +11,7 @@ mod shedding;
 mod throttle;
 mod tokens;
 
+use std::collections::VecDeque;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -36,7 +37,7 @@ use crate::restoration::{Keeper, Kept, elsewhere};
 use crate::resumption::{OnReplay, Reauth, Resumption};
 use crate::service::Successor;
 use throttle::{Rate, Throttle};
-pub(crate) use tokens::{Unopened, random, refuse, unix_ms, unix_now};
+pub(crate) use tokens::{Candidate, Unopened, random, refuse, unix_ms, unix_now};
 
 /// How long a hello that comes again gets the same session.
 const HELLO_REPEATS: Duration = Duration::from_secs(60);
@@ -94,6 +95,9 @@ pub(crate) struct Held {
     pub(crate) authority: Authority,
     /// The address that the client has last come from.
     from: Option<AddressGroup>,
+    /// What the tokens of checkpoints claim that are on their way to the client, oldest first; before
+    /// them the newest that the client has said it has.
+    placed: VecDeque<Claims>,
     life: Life,
     /// When it was given its newest transport.
     pub(crate) attached_at: Instant,
@@ -173,13 +177,14 @@ impl Registry {
         connection.date_from(unix_ms());
         let claims = Claims::new(&id, &principal.id, &self.resumption.token_audience(), unix_now());
         let first = Jti(random::<16>());
-        let owner = Owner::new(first.clone());
+        let owner = Owner::new(first);
         let authority = Authority::new(principal.lease);
         let held = Mutex::new(Held {
             owner,
             claims,
             authority,
             from,
+            placed: VecDeque::new(),
             life: Life::Live,
             attached_at: Instant::now(),
             welcomed: false,
@@ -187,7 +192,7 @@ impl Registry {
         let entry = Arc::new(Entry { id: id.clone(), connection, kept, principal, scheme, held });
         let welcome = {
             let mut held = entry.lock();
-            self.welcome(&entry, &mut held, hello, first)?
+            self.welcome(&entry, &mut held, hello)?
         };
         self.sessions.insert(id, Arc::clone(&entry));
         // Sessions that end at once leave theirs behind until the next sweep.
@@ -208,9 +213,8 @@ impl Registry {
         if known || since.elapsed() > HELLO_REPEATS || entry.principal.id != principal.id {
             return None;
         }
-        let next = Jti(random::<16>());
-        held.owner.advance(next.clone());
-        let (welcome, attached) = self.welcome(&entry, &mut held, hello, next).ok()?;
+        held.owner.advance(Jti(random::<16>()));
+        let (welcome, attached) = self.welcome(&entry, &mut held, hello).ok()?;
         let epoch = welcome.epoch;
         drop(held);
         tracing::debug!(session = entry.id, epoch, "hello repeated");
@@ -218,12 +222,13 @@ impl Registry {
     }
 
     /// Begins the turn of a transport that has been promised the whole session.
-    fn welcome(&self, entry: &Entry, held: &mut Held, hello: &Hello, jti: Jti) -> Result<(Welcome, Attached), Refused> {
+    fn welcome(&self, entry: &Entry, held: &mut Held, hello: &Hello) -> Result<(Welcome, Attached), Refused> {
         let features = entry.features(&hello.features);
         let joint = Joint { peer_processed: 0, peer_sends_after: None, features };
         let attached = entry.connection.attach(joint)?;
         (held.life, held.attached_at) = (Life::Live, Instant::now());
-        let (resume_token, resume_key) = self.mint(held, jti);
+        let (resume_token, resume_key) = self.mint(held);
+        self.mint_placed_anew(entry, held);
         let welcome = Welcome {
             session_id: entry.id.clone(),
             protocol: handshake::negotiate(&hello.protocol)?,
@@ -315,8 +320,7 @@ impl Registry {
                 (entry.connection.attach(joint)?, None)
             }
         };
-        let next = Jti(random::<16>());
-        let epoch = match held.owner.claim(&claims.jti, next.clone()) {
+        let epoch = match held.owner.claim(&claims.jti, Jti(random::<16>())) {
             Ok(epoch) => epoch,
             Err(error) => {
                 // A log subscriber may take the lock.
@@ -332,7 +336,8 @@ impl Registry {
         // The same state as before: what was kept since then has tokens of its own.
         let principal = std::mem::take(&mut held.claims.principal);
         held.claims = Claims { born: held.claims.born, principal, ..claims.clone() };
-        let (resume_token, resume_key) = self.mint(&mut held, next);
+        let (resume_token, resume_key) = self.mint(&mut held);
+        self.mint_placed_anew(&entry, &mut held);
         let resumed = Resumed {
             session_id: entry.id.clone(),
             mode: if left.is_some() { Mode::Reattach } else { Mode::Warm },
@@ -460,6 +465,7 @@ impl Entry {
             claims,
             authority,
             from,
+            placed: VecDeque::new(),
             life: Life::Live,
             attached_at: Instant::now(),
             welcomed: true,

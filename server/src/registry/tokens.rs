@@ -6,12 +6,43 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bowline_core::error::ErrorCode;
-use bowline_core::link::{Refused, Resume, Secret};
+use bowline_core::link::{Refused, Resume, Secret, Ticket};
 use bowline_core::resume::{Claims, Jti, Kept as Where, TokenError, resume_key};
 use bowline_core::time::UnixTime;
 
 use super::{Admitted, Entry, Held, Registry};
 use crate::resumption::Resumption;
+use crate::store::Position;
+
+/// The token of a checkpoint that is being stored. It counts from when it is placed, so a store that
+/// fails leaves those that count as they are.
+pub(crate) struct Candidate {
+    pub(crate) claims: Claims,
+    pub(crate) token: Secret,
+    pub(crate) resume_key: Secret,
+}
+
+impl Held {
+    /// Forgets the checkpoints before the newest that the client has a token of, and the tokens that
+    /// it has shown not to need. `is_heard` is whether it has spoken on the newest transport.
+    pub(crate) fn confirm(&mut self, confirmed: u64, is_heard: bool) {
+        if is_heard {
+            self.owner.confirm();
+        }
+        while self.placed.front().is_some_and(|claims| claims.ck < confirmed) {
+            self.placed.pop_front();
+        }
+        if let Some(newest) = self.placed.front_mut().filter(|claims| claims.ck == confirmed) {
+            newest.snapshot = None;
+            self.owner.confirm_renewed(&newest.jti);
+        }
+    }
+
+    /// The oldest checkpoint that the client may come with.
+    pub(crate) fn oldest(&self) -> Position {
+        self.placed.front().map_or_else(Position::default, |claims| Position { lineage: claims.ln, number: claims.ck })
+    }
+}
 
 /// A token that is not what it should be, or is not its presenter's.
 #[derive(Debug)]
@@ -35,27 +66,67 @@ impl Registry {
         }
     }
 
-    /// A token of the present epoch, and the key that goes with it.
-    pub(super) fn mint(&self, held: &mut Held, jti: Jti) -> (Secret, Secret) {
-        let Resumption { keys, tokens, .. } = &self.resumption;
-        let keys = keys.ring();
-        held.claims.ep = held.owner.epoch();
-        held.claims.jti = jti;
-        let token = match held.claims.snapshot.clone() {
-            Some(snapshot) => {
-                let nonce = rand::random::<[u8; 24]>();
-                let minted =
-                    keys.mint_checkpoint(&mut held.claims, &snapshot, Where::InStore, tokens, unix_now(), &nonce);
-                minted.map_or_else(|_too_large| keys.mint(&mut held.claims, tokens, unix_now()), |minted| minted.token)
-            }
-            None => keys.mint(&mut held.claims, tokens, unix_now()),
-        };
-        (token, resume_key(&keys, &held.claims))
+    /// Mints the token that goes out with the newest transport, and the key that belongs to it.
+    pub(crate) fn mint(&self, held: &mut Held) -> (Secret, Secret) {
+        let jti = held.owner.handed_out().clone();
+        self.mint_as(held, jti)
     }
 
-    /// As [`mint`](Self::mint), for a session that nobody else knows yet.
-    pub(crate) fn mint_for(&self, entry: &Entry, jti: Jti) -> (Secret, Secret) {
-        self.mint(&mut entry.lock(), jti)
+    fn mint_as(&self, held: &mut Held, jti: Jti) -> (Secret, Secret) {
+        (held.claims.ep, held.claims.jti) = (held.owner.epoch(), jti);
+        self.mint_claims(&mut held.claims)
+    }
+
+    /// Mints a token of these claims, and the key that belongs to it. Both are made of the same ring:
+    /// whoever checks the proof takes the key that signed the token.
+    fn mint_claims(&self, claims: &mut Claims) -> (Secret, Secret) {
+        let Resumption { keys, tokens, .. } = &self.resumption;
+        let keys = keys.ring();
+        let token = match claims.snapshot.clone() {
+            Some(snapshot) => {
+                let nonce = rand::random::<[u8; 24]>();
+                let minted = keys.mint_checkpoint(claims, &snapshot, Where::InStore, tokens, unix_now(), &nonce);
+                minted.map_or_else(|_too_large| keys.mint(claims, tokens, unix_now()), |minted| minted.token)
+            }
+            None => keys.mint(claims, tokens, unix_now()),
+        };
+        (token, resume_key(&keys, claims))
+    }
+
+    /// Mints the tokens of checkpoints that are on their way anew, for the transport that has just
+    /// been attached: those that were placed before belong to a transport that is gone.
+    pub(super) fn mint_placed_anew(&self, entry: &Entry, held: &mut Held) {
+        let waiting = entry.connection.link(|endpoint| endpoint.unconfirmed_checkpoints());
+        let Held { owner, placed, .. } = held;
+        let waiting = placed.iter_mut().filter(|claims| waiting.contains(&claims.ck));
+        let tickets = waiting.map(|claims| {
+            (claims.ep, claims.jti) = (owner.epoch(), owner.renew(Jti(random::<16>())));
+            let (resume_token, resume_key) = self.mint_claims(claims);
+            (claims.ck, Ticket { resume_token, resume_key: Some(resume_key) })
+        });
+        let tickets = tickets.collect();
+        entry.connection.link(|endpoint| endpoint.replace_tokens(tickets));
+    }
+
+    /// Places the token of a checkpoint that is stored now behind what it covers. The session may
+    /// have changed its transport while it was being stored, or its keys may have been rotated; the
+    /// token is minted anew then.
+    pub(crate) fn place(&self, entry: &Entry, candidate: Candidate) {
+        let mut held = entry.lock();
+        let Candidate { mut claims, token, resume_key } = candidate;
+        let epoch = held.owner.epoch();
+        let jti = held.owner.renew(claims.jti.clone());
+        let (resume_token, resume_key) = if (claims.ep, &claims.jti) == (epoch, &jti) {
+            (token, resume_key)
+        } else {
+            (claims.ep, claims.jti) = (epoch, jti);
+            self.mint_claims(&mut claims)
+        };
+        held.placed.push_back(claims);
+        let lease = held.authority.lease();
+        let ticket = Ticket { resume_token, resume_key: Some(resume_key) };
+        // No resume can come between: it needs the lock of the entry.
+        entry.connection.link(|endpoint| endpoint.stored(ticket, lease));
     }
 
     /// Sends the client a newer token, because the one it has will end, or what it may do has changed.
@@ -68,10 +139,10 @@ impl Registry {
         let mut held = entry.lock();
         let lease = held.authority.lease();
         if held.owner.epoch() == admitted.epoch {
-            let next = Jti(random::<16>());
-            held.owner.renew(next.clone());
-            let (token, _same_key) = self.mint(&mut held, next);
-            entry.connection.link(|endpoint| endpoint.send_token(token, lease));
+            let next = held.owner.renew(Jti(random::<16>()));
+            let (resume_token, resume_key) = self.mint_as(&mut held, next);
+            let ticket = Ticket { resume_token, resume_key: Some(resume_key) };
+            entry.connection.link(|endpoint| endpoint.send_token(ticket, lease));
         }
     }
 }

@@ -1,20 +1,20 @@
 //! Keeping sessions: when one has changed, and it is quiet or has not been kept for a while, its
 //! state goes to the store and the token of that state to the client.
 
-use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bowline_core::endpoint::{Checkpoint, Endpoint};
 use bowline_core::error::ErrorCode;
-use bowline_core::resume::{Jti, Kept as Where, Minted, TokenError};
+use bowline_core::resume::{Jti, Kept as Where, TokenError, resume_key};
 use bowline_core::session::ClosedBy;
 use bowline_transport::deadline;
 use futures_util::StreamExt;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::pace::wait_for_turn;
-use crate::registry::{Entry, Registry, random, unix_now};
+use crate::registry::{Candidate, Entry, Registry, random, unix_now};
 use crate::store::{self, Fence, Position, StoreError};
 
 /// How long to wait before a store is tried again.
@@ -30,27 +30,18 @@ const LOOK: Duration = Duration::from_millis(5);
 /// starts at [`LOOK`] and doubles, since each try writes the whole snapshot.
 const RETRY_MAX: Duration = Duration::from_millis(320);
 
-/// Tokens of checkpoints that are on their way, oldest first.
-#[derive(Debug, Default)]
-pub(crate) struct Placed {
-    tokens: VecDeque<(Position, Jti)>,
-    /// It was said once that the session is too large to be kept.
-    told_too_large: bool,
+/// A checkpoint that was taken and is not stored. Dropped before it is, it was not: so a checkpoint
+/// whose future is dropped can be taken again.
+struct Storing<'a> {
+    entry: &'a Entry,
+    is_stored: bool,
 }
 
-impl Placed {
-    /// The client has come, or has answered, with the token of this checkpoint; that token, if it
-    /// was sent by itself.
-    fn confirm(&mut self, number: u64) -> Option<Jti> {
-        while self.tokens.front().is_some_and(|(at, _)| at.number < number) {
-            self.tokens.pop_front();
+impl Drop for Storing<'_> {
+    fn drop(&mut self) {
+        if !self.is_stored {
+            self.entry.connection.link(Endpoint::not_stored);
         }
-        self.tokens.front().filter(|(at, _)| at.number == number).map(|(_, jti)| jti.clone())
-    }
-
-    /// The oldest checkpoint that the client may come with.
-    fn oldest(&self) -> Option<Position> {
-        self.tokens.front().map(|&(at, _)| at)
     }
 }
 
@@ -123,41 +114,34 @@ impl Registry {
     }
 
     /// Keeps a session as it is now; false if there is nothing to keep, or the client has yet to
-    /// say that it has the tokens of checkpoints before.
+    /// say that it has the tokens of checkpoints before. Dropping the future leaves the session as
+    /// it was; the store may have the checkpoint or not.
     ///
     /// # Errors
     /// The store did not take it. The session goes on without, unless it belongs to somebody else
     /// by now: then it ends here.
     pub(crate) async fn checkpoint(self: &Arc<Self>, entry: &Entry) -> Result<bool, StoreError> {
         let Some(kept) = entry.kept.as_ref().filter(|kept| !kept.is_retired()) else { return Ok(false) };
-        let mut placed = kept.placed.lock().await;
+        let _turn = kept.keeping.lock().await;
         let vars = entry.connection.vars().filter(|vars| !vars.names().is_empty());
         let beside = vars.and_then(|vars| serde_json::to_value(vars.stored()).ok()).unwrap_or_default();
         let taken = entry.connection.between_inputs(|endpoint| endpoint.checkpoint(beside));
         let Some(taken) = taken else { return Ok(false) };
+        let mut storing = Storing { entry, is_stored: false };
         if self.keeper.as_ref().is_some_and(|keeper| !keeper.admits(&entry.id, kept, taken.bytes.len())) {
-            entry.connection.link(Endpoint::not_stored);
             return Ok(false);
         }
         let at = Position { lineage: taken.lineage, number: taken.number };
-        let confirmed = entry.connection.link(|endpoint| endpoint.confirmed_checkpoint());
-        let held_token = placed.confirm(confirmed);
-        let (minted, jti, checkpoint) = self.mint_checkpoint(entry, held_token.as_ref(), &taken);
-        let minted = match minted {
+        let (candidate, checkpoint, keep_from) = match self.mint_checkpoint(entry, taken) {
             Ok(minted) => minted,
             Err(error) => {
-                entry.connection.link(Endpoint::not_stored);
-                if !std::mem::replace(&mut placed.told_too_large, true) {
+                if !kept.told_too_large.swap(true, Ordering::SeqCst) {
                     tracing::warn!(session = entry.id, code = %error.code(), %error, "the session will not outlive this process");
                 }
                 return Ok(false);
             }
         };
-        let keep_from = placed.oldest().unwrap_or_default();
-        let bytes = if minted.holds_snapshot { Vec::new() } else { taken.bytes };
-        let checkpoint = store::Checkpoint { at, bytes: bytes.into(), ..checkpoint };
         if let Err(error) = self.put(kept, checkpoint, keep_from).await {
-            entry.connection.link(Endpoint::not_stored);
             if error == StoreError::Fenced {
                 kept.retire();
                 let message = "another process has the session";
@@ -165,42 +149,45 @@ impl Registry {
             }
             return Err(error);
         }
-        placed.tokens.push_back((at, jti));
-        let lease = entry.lock().authority.lease();
-        entry.connection.link(|endpoint| endpoint.stored(minted.token, lease));
+        storing.is_stored = true;
+        self.place(entry, candidate);
         kept.standing.mark_stored(&entry.id);
         tracing::trace!(session = entry.id, checkpoint = at.number, "session kept");
         Ok(true)
     }
 
-    /// The token of a checkpoint, and what the store has to know beside the state.
+    /// The token of a checkpoint, which does not count yet, what the store has to know, and from
+    /// where on it keeps checkpoints.
     fn mint_checkpoint(
         &self,
         entry: &Entry,
-        confirmed: Option<&Jti>,
-        taken: &Checkpoint,
-    ) -> (Result<Minted, TokenError>, Jti, store::Checkpoint) {
+        taken: Checkpoint,
+    ) -> Result<(Candidate, store::Checkpoint, Position), TokenError> {
         let stored = self.keeper.as_ref().is_some_and(|keeper| keeper.store.is_some());
         let place = if stored { Where::InStore } else { Where::InTokenAlone };
-        let jti = Jti(random::<16>());
         let mut held = entry.lock();
-        if let Some(confirmed) = confirmed {
-            held.owner.confirm_renewed(confirmed);
-        }
-        held.owner.renew(jti.clone());
+        let (confirmed, is_heard) =
+            entry.connection.link(|endpoint| (endpoint.confirmed_checkpoint(), endpoint.has_heard()));
+        held.confirm(confirmed, is_heard);
         let mut claims = held.claims.clone();
-        (claims.ep, claims.jti) = (held.owner.epoch(), jti.clone());
+        (claims.ep, claims.jti, claims.snapshot) = (held.owner.epoch(), Jti(random::<16>()), None);
         (claims.ln, claims.ck) = (taken.lineage, taken.number);
         let nonce = rand::random::<[u8; 24]>();
         let (keys, policy) = (self.resumption.keys.ring(), &self.resumption.tokens);
-        let minted = keys.mint_checkpoint(&mut claims, &taken.bytes, place, policy, unix_now(), &nonce);
-        let checkpoint = store::Checkpoint {
-            at: Position::default(),
+        let minted = keys.mint_checkpoint(&mut claims, &taken.bytes, place, policy, unix_now(), &nonce)?;
+        let mut checkpoint = store::Checkpoint {
+            at: Position { lineage: taken.lineage, number: taken.number },
             epoch: held.owner.epoch(),
-            tokens: held.owner.tokens().cloned().collect(),
+            tokens: held.owner.tokens_with(&claims.jti),
             bytes: bytes::Bytes::new(),
         };
-        (minted, jti, checkpoint)
+        if minted.holds_snapshot {
+            claims.snapshot = Some(taken.bytes);
+        } else {
+            checkpoint.bytes = taken.bytes.into();
+        }
+        let resume_key = resume_key(&keys, &claims);
+        Ok((Candidate { claims, token: minted.token, resume_key }, checkpoint, held.oldest()))
     }
 
     async fn put(

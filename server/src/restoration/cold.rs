@@ -48,7 +48,6 @@ pub(crate) struct Claimant<'a> {
 struct Taken {
     kept: Kept,
     owner: Owner,
-    next: Jti,
     snapshot: Option<Bytes>,
 }
 
@@ -113,7 +112,7 @@ impl Registry {
                 (entry.connection.attach(joint)?, left)
             }
         };
-        let (resume_token, resume_key) = self.mint_for(&entry, taken.next);
+        let (resume_token, resume_key) = self.mint(&mut entry.lock());
         self.admit_restored(&entry);
         let resumed = Resumed {
             session_id: claims.sid,
@@ -220,23 +219,23 @@ impl Keeper {
         let next = Jti(random::<16>());
         let replayed = |error: TokenError| refuse(Some(&claims.sid), &error);
         let Some(store) = &self.store else {
-            let owner = Owner::restore(0, [], claims, claims.ep + 1, next.clone()).map_err(replayed)?;
+            let owner = Owner::restore(0, [], claims, claims.ep + 1, next).map_err(replayed)?;
             let snapshot = claims.snapshot.clone().map(Bytes::from);
             if snapshot.is_none() && claims.ck > 0 {
                 return Err(Refused::new(ErrorCode::ResumeWindowExpired, "the session is kept in no store"));
             }
-            return Ok(Taken { kept: Kept::new(None, claims.ln + 1, account), owner, next, snapshot });
+            return Ok(Taken { kept: Kept::new(None, claims.ln + 1, account), owner, snapshot });
         };
         let claimed = self.claim(registry, store, claims).await?;
         let Claimed { fence, known_epoch, tokens, checkpoints } = claimed;
-        let restored = Owner::restore(known_epoch, tokens, claims, fence.epoch, next.clone()).map_err(replayed);
+        let restored = Owner::restore(known_epoch, tokens, claims, fence.epoch, next).map_err(replayed);
         let loaded = match restored {
             Ok(owner) => load(store, &fence, claims, &checkpoints).await.map(|snapshot| (owner, snapshot)),
             Err(refused) => Err(refused),
         };
         match loaded {
             Ok((owner, snapshot)) => {
-                Ok(Taken { kept: Kept::new(Some(fence), claims.ln + 1, account), owner, next, snapshot })
+                Ok(Taken { kept: Kept::new(Some(fence), claims.ln + 1, account), owner, snapshot })
             }
             Err(refused) => {
                 self.give_back(&Kept::new(Some(fence), claims.ln + 1, account)).await;

@@ -19,7 +19,6 @@ use bowline_core::link::Features;
 use bowline_core::peer::{Durability, Options, RestoreCtx, Restorer, Restorers};
 use tokio::sync::Mutex;
 
-pub(crate) use checkpoint::Placed;
 pub(crate) use cold::{Claimant, Unopened, elsewhere};
 use fence::CurrentFence;
 use outcomes::Outcomes;
@@ -172,8 +171,10 @@ pub(crate) struct Keeper {
 pub(crate) struct Kept {
     /// Absent where nothing is fenced.
     pub(crate) fence: Option<Arc<CurrentFence>>,
-    /// Checkpoints whose tokens are on their way, while one is being stored.
-    pub(crate) placed: Mutex<Placed>,
+    /// Held while a checkpoint is taken and stored: one after the other.
+    pub(crate) keeping: Mutex<()>,
+    /// It was said once that the session is too large to be kept.
+    pub(crate) told_too_large: AtomicBool,
     /// The client that the session counts for, unless it is unknown.
     account: Option<String>,
     /// How the session stands with the store.
@@ -188,7 +189,8 @@ impl Kept {
         let fence = fence.map(|fence| CurrentFence::new(fence, lineage));
         Self {
             fence,
-            placed: Mutex::default(),
+            keeping: Mutex::default(),
+            told_too_large: AtomicBool::new(false),
             account,
             standing: Standing::default(),
             retired: AtomicBool::new(false),

@@ -70,10 +70,11 @@ async fn refresh_missed_evicts_refresh_met_rotates() {
     assert!(began.elapsed() >= Duration::from_millis(900) && began.elapsed() < Duration::from_secs(2));
     assert_eq!((deadline, challenge.map(|challenge| challenge.len())), (first_end, Some(43)));
     linked.socket.send(&answer("ann:2")).await;
-    let Frame::Token { resume_token, lease, covers } = linked.frame().await else { panic!("token") };
+    let Frame::Token { resume_token, resume_key, lease, covers } = linked.frame().await else { panic!("token") };
+    let resume_key = resume_key.expect("each token comes with its key");
     assert!(lease.expect("a new lease").expires_at > first_end && covers.is_none());
     assert_ne!(resume_token, welcome.resume_token);
-    let (mut linked, resumed) = Linked::resume(address, &resume_token, &welcome.resume_key, 0).await;
+    let (mut linked, resumed) = Linked::resume(address, &resume_token, &resume_key, 0).await;
     let resumed = resumed.unwrap();
     assert!(resumed.lease.is_some());
     is_answered(&mut linked, 1).await;

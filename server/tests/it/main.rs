@@ -36,4 +36,6 @@ mod pace;
 mod quotas;
 /// Sessions of peers that behave, and of peers that break Cap'n Web's rules only.
 mod session;
+/// Which tokens of sessions that are kept count, and with which key.
+mod tokens;
 mod watched;

@@ -1,0 +1,273 @@
+//! Which token and key get a session back that is kept in a store: tokens of checkpoints on their
+//! way, connections that end in between, stores that fail, and keys that are rotated.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bowline_core::id::Ids;
+use bowline_core::link::{Features, Frame, Mode, Refused, Resume, Resumed, Secret};
+use bowline_core::resume::prove;
+use bowline_server::store::{MemoryStore, SessionStore};
+use bowline_server::{Credentials, Key, KeyRing, Keys, Restoration, Resumption, Service, TokenPolicy};
+
+use crate::faulty::{Fault, FaultyStore};
+use crate::harness::{serve, service, within};
+use crate::link::{Linked, hello_of};
+
+/// What a client holds: a token and the key that came with it.
+#[derive(Clone, Debug)]
+struct Ticket {
+    token: Secret,
+    key: Secret,
+}
+
+/// A service that keeps sessions in a store and checkpoints them when it is told to.
+fn kept_in(store: FaultyStore, keys: &Keys) -> Service {
+    let mut resumption = Resumption::default();
+    resumption.keys = keys.clone();
+    let mut restoration = Restoration::in_store(store);
+    (restoration.idle, restoration.latest) = (Duration::from_secs(600), Duration::from_secs(600));
+    restoration.lease = Duration::from_millis(1_500);
+    service().resumption(resumption).restoration(restoration)
+}
+
+fn memory() -> FaultyStore {
+    FaultyStore::new(Arc::new(MemoryStore::new()) as Arc<dyn SessionStore>)
+}
+
+fn key(id: &str) -> Key {
+    Key::new(id, &[id.as_bytes()[0]; 32]).unwrap()
+}
+
+fn keys() -> Keys {
+    KeyRing::new(key("a")).into()
+}
+
+async fn welcomed(address: SocketAddr) -> (Linked, Ticket) {
+    match Linked::greet(address, &hello_of(Credentials::default())).await {
+        (linked, Frame::Welcome(welcome)) => (linked, Ticket { token: welcome.resume_token, key: welcome.resume_key }),
+        (_, frame) => panic!("{frame:?}"),
+    }
+}
+
+/// A call that is answered, which changes the session.
+async fn calls(linked: &mut Linked, id: u64) {
+    linked.socket.send(r#"["push",["pipeline",0,["add"],[1,2]]]"#).await;
+    linked.socket.send(&format!(r#"["pull",{id}]"#)).await;
+    assert_eq!(linked.message().await, format!(r#"["resolve",{id},3]"#));
+}
+
+/// The next token of a checkpoint.
+async fn placed(linked: &mut Linked) -> (Ticket, u64) {
+    let frame = within(linked.frame_after_messages()).await;
+    let Frame::Token { resume_token, resume_key, covers: Some(covers), .. } = frame else { panic!("{frame:?}") };
+    let key = resume_key.expect("each token comes with its key");
+    (Ticket { token: resume_token, key }, covers.checkpoint)
+}
+
+async fn resume(address: SocketAddr, ticket: &Ticket, came: u64) -> (Linked, Result<Resumed, Refused>) {
+    let mut linked = Linked::open(address).await;
+    let frame = Resume {
+        protocol: vec![1],
+        features: Features::ALL.names(),
+        proof: prove(&ticket.key, &linked.challenge, &ticket.token, came),
+        resume_token: ticket.token.clone(),
+        last_event_seq: came,
+        first_retained_seq: 1,
+        auth: None,
+        accept: vec![Mode::Warm, Mode::Cold],
+        ids: Some(Ids { next_positive: 9, next_negative: -1, peer_next_positive: 1, peer_next_negative: -1 }),
+        left: None,
+    };
+    linked.socket.send(&Frame::Resume(frame).write()).await;
+    let answer = match linked.frame().await {
+        Frame::Resumed(resumed) => Ok(resumed),
+        Frame::Rejected(refused) => Err(refused),
+        frame => panic!("{frame:?}"),
+    };
+    (linked, answer)
+}
+
+fn ticket(answer: Result<Resumed, Refused>) -> Ticket {
+    let resumed = answer.unwrap();
+    Ticket { token: resumed.resume_token, key: resumed.resume_key }
+}
+
+/// Takes a checkpoint without waiting for the client to confirm it.
+async fn checkpoint(service: &Service) {
+    drop(tokio::time::timeout(Duration::from_millis(50), service.checkpoint()).await);
+}
+
+#[tokio::test]
+async fn a_token_on_its_way_is_minted_anew_for_the_next_transport() {
+    let service = kept_in(memory(), &keys());
+    let address = serve(service.clone()).await;
+    let (mut linked, mut held) = welcomed(address).await;
+    calls(&mut linked, 1).await;
+    checkpoint(&service).await;
+    let (before, number) = placed(&mut linked).await;
+    let mut newest = before.clone();
+    // Several transports, none of which confirms the checkpoint.
+    for epoch in 2..6 {
+        drop(linked);
+        let (next, resumed) = resume(address, &held, epoch - 1).await;
+        let resumed = resumed.unwrap();
+        assert_eq!(resumed.epoch, epoch);
+        linked = next;
+        let (again, same) = placed(&mut linked).await;
+        assert_eq!((same, &again.key), (number, &resumed.resume_key), "token and key are of this transport");
+        assert_ne!(again.token, newest.token);
+        // The client speaks, so the server knows that it holds what came with this transport.
+        calls(&mut linked, epoch).await;
+        (held, newest) = (ticket(Ok(resumed)), again);
+    }
+    drop(linked);
+    let (_, answer) = resume(address, &newest, 5).await;
+    assert_eq!(answer.unwrap().epoch, 6);
+    // The one that was sent first is over, with whichever key.
+    let (_, answer) = resume(address, &before, 5).await;
+    assert_eq!(answer.unwrap_err().code.as_str(), "RESUME_TOKEN_REPLAYED");
+}
+
+#[tokio::test]
+async fn a_checkpoint_that_is_stored_after_a_resume_has_a_token_of_the_new_transport() {
+    let store = memory();
+    let service = kept_in(store.clone(), &keys());
+    let address = serve(service.clone()).await;
+    let (mut linked, held) = welcomed(address).await;
+    calls(&mut linked, 1).await;
+    store.set_lag(Duration::from_millis(300));
+    let keeping = tokio::spawn(async move { service.checkpoint().await });
+    while store.checkpoints() == 0 {
+        tokio::task::yield_now().await;
+    }
+    drop(linked);
+    let (mut linked, resumed) = resume(address, &held, 1).await;
+    let resumed = resumed.unwrap();
+    calls(&mut linked, 2).await;
+    let (after, _) = placed(&mut linked).await;
+    assert_eq!(after.key, resumed.resume_key);
+    drop(linked);
+    let (_, answer) = resume(address, &after, 2).await;
+    assert_eq!(answer.unwrap().epoch, 3);
+    within(keeping).await.unwrap();
+}
+
+#[tokio::test]
+async fn checkpoints_that_fail_do_not_push_out_the_token_that_the_client_holds() {
+    let store = memory();
+    let service = kept_in(store.clone(), &keys());
+    let address = serve(service.clone()).await;
+    let (mut linked, held) = welcomed(address).await;
+    calls(&mut linked, 1).await;
+    drop(linked);
+    let (linked, first) = resume(address, &held, 1).await;
+    ticket(first);
+    drop(linked);
+    let (linked, second) = resume(address, &held, 1).await;
+    let second = ticket(second);
+    drop(linked);
+    for fault in [Fault::Refuse, Fault::LoseAnswer] {
+        store.set_fault(fault);
+        let before = store.checkpoints();
+        while store.checkpoints() < before + 60 {
+            within(service.checkpoint()).await;
+        }
+    }
+    store.set_fault(Fault::None);
+    let (linked, answer) = resume(address, &second, 1).await;
+    let third = ticket(answer);
+    drop(linked);
+    let (mut linked, answer) = resume(address, &third, 1).await;
+    assert_eq!(answer.unwrap().epoch, 5);
+    calls(&mut linked, 2).await;
+}
+
+#[tokio::test]
+async fn a_checkpoint_that_is_dropped_can_be_taken_again() {
+    let store = memory();
+    let service = kept_in(store.clone(), &keys());
+    let address = serve(service.clone()).await;
+    let (mut linked, held) = welcomed(address).await;
+    calls(&mut linked, 1).await;
+    store.set_fault(Fault::Stall);
+    for _ in 0..3 {
+        checkpoint(&service).await;
+    }
+    assert!(store.checkpoints() >= 3, "each of them began anew");
+    store.set_fault(Fault::None);
+    checkpoint(&service).await;
+    let (newest, number) = placed(&mut linked).await;
+    assert!(number > 3);
+    drop(linked);
+    let (_, answer) = resume(address, &newest, 1).await;
+    assert_eq!(answer.unwrap().mode, Mode::Warm);
+    let (_, answer) = resume(address, &held, 1).await;
+    assert_eq!(answer.unwrap_err().code.as_str(), "RESUME_TOKEN_REPLAYED");
+}
+
+#[tokio::test]
+async fn a_connected_client_resumes_after_its_keys_were_rotated() {
+    let keys = keys();
+    let service = kept_in(memory(), &keys);
+    let address = serve(service.clone()).await;
+    let (mut linked, held) = welcomed(address).await;
+    calls(&mut linked, 1).await;
+    keys.rotate(key("b")).unwrap();
+    checkpoint(&service).await;
+    let (rotated, _) = placed(&mut linked).await;
+    assert_ne!(rotated.key, held.key);
+    drop(linked);
+    // The one from before the rotation goes on to count until the client has shown the other.
+    let (linked, answer) = resume(address, &held, 1).await;
+    assert_eq!(answer.unwrap().epoch, 2);
+    drop(linked);
+    let (linked, answer) = resume(address, &rotated, 1).await;
+    let after = ticket(answer);
+    drop(linked);
+    // Nothing that the client holds needs the old key any more.
+    keys.remove("a").unwrap();
+    let (_, answer) = resume(address, &after, 1).await;
+    assert_eq!(answer.unwrap().epoch, 4);
+}
+
+#[tokio::test]
+async fn a_renewed_token_comes_with_the_key_that_the_rotation_gave_it() {
+    let mut resumption = Resumption::default();
+    let mut tokens = TokenPolicy::default();
+    tokens.token_seconds = 2;
+    (resumption.tokens, resumption.keys) = (tokens, keys());
+    let keys = resumption.keys.clone();
+    let address = serve(service().resumption(resumption)).await;
+    let (mut linked, _) = welcomed(address).await;
+    keys.rotate(key("b")).unwrap();
+    let frame = linked.frame().await;
+    let Frame::Token { resume_token: token, resume_key: Some(key), .. } = frame else { panic!("{frame:?}") };
+    drop(linked);
+    let (_, answer) = resume(address, &Ticket { token, key }, 0).await;
+    assert_eq!(answer.unwrap().epoch, 2);
+}
+
+#[tokio::test]
+async fn another_process_restores_a_session_after_a_rotation() {
+    let (store, keys) = (memory(), keys());
+    let before = kept_in(store.clone(), &keys);
+    let address = serve(before.clone()).await;
+    let (mut linked, _) = welcomed(address).await;
+    calls(&mut linked, 1).await;
+    keys.rotate(key("b")).unwrap();
+    checkpoint(&before).await;
+    let (held, _) = placed(&mut linked).await;
+    drop(linked);
+    within(before.drain(Duration::from_secs(5))).await;
+    let after = serve(kept_in(store, &keys)).await;
+    let (mut linked, answer) = resume(after, &held, 0).await;
+    let resumed = answer.unwrap();
+    assert_eq!(resumed.mode, Mode::Cold);
+    linked.socket.send(r#"{"type":"session.reconcile","hold":[],"pull":[]}"#).await;
+    keys.rotate(key("c")).unwrap();
+    drop(linked);
+    let (_, answer) = resume(after, &ticket(Ok(resumed)), 0).await;
+    assert_eq!(answer.unwrap().mode, Mode::Warm);
+}
