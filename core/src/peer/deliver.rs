@@ -277,16 +277,30 @@ pub(crate) fn internal_error<R>() -> Payload<R> {
     error_payload("Error", "internal error")
 }
 
+/// What a call fails with whose runtime has dropped it.
+pub(crate) fn runtime_is_gone<R>() -> Payload<R> {
+    error_payload("Error", "the async runtime of this call has shut down")
+}
+
 fn park(shared: &Arc<Shared>, running: Running, reply: Reply) {
-    if !runtime::can_spawn() {
+    let (call, lifetime) = (running.call, running.lifetime);
+    let mut state = shared.lock();
+    let host = state.host.clone();
+    let is_possible = host.is_some() || runtime::can_spawn();
+    if is_possible {
+        state.running.insert(call, None);
+    }
+    drop(state);
+    if !is_possible {
         drop_quietly(reply);
         let message = "A method that waits needs an async runtime.";
         return running.finish(shared, Err(error_payload("Error", message)));
     }
-    let (call, lifetime) = (running.call, running.lifetime);
-    shared.lock().running.insert(call, None);
     let parked = Parked { owner: Arc::clone(shared), delivery: Some((running, reply)) };
-    let task = runtime::spawn(parked.run());
+    let task = match host {
+        Some(host) => Some(host.spawn(parked.run())),
+        None => runtime::spawn(parked.run()),
+    };
     if lifetime == Lifetime::Detached {
         return;
     }
@@ -338,7 +352,7 @@ impl Parked {
 impl Drop for Parked {
     fn drop(&mut self) {
         if self.delivery.is_some() {
-            self.end(Err(error_payload("Error", "the async runtime of this call has shut down")));
+            self.end(Err(runtime_is_gone()));
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::peer::leaving::Leaving;
 use crate::peer::lines::{Joining, Lines};
 use crate::peer::pause::Pause;
 use crate::peer::runtime::{self, Timer};
-use crate::peer::shared::Shared;
+use crate::peer::shared::{Place, Shared};
 use crate::peer::transport::{Receiving, Sending, Transport, TransportEnd};
 use crate::session::{Closed, ClosedBy};
 use crate::time::Time;
@@ -82,8 +82,10 @@ pub(crate) fn drive<T: Transport>(
     greeting: Option<String>,
 ) -> impl Future<Output = Turn> + Send + 'static {
     let joins_lines = shared.lock().endpoint.joins_lines();
+    shared.begin_turn(at);
     let drive = Drive { shared, at, joins_lines, end: OnceLock::new() };
     async move {
+        drive.shared.set_host();
         let (mut sender, mut receiver) = transport.split();
         let mut leaving = Leaving::new(drive.shared.options());
         let mut greeting = greeting;
@@ -199,7 +201,7 @@ impl Drive {
 
     fn input(&self, input: impl FnOnce(&mut Endpoint) -> bool) -> bool {
         let mut goes_on = false;
-        self.shared.input(|endpoint| goes_on = input(endpoint)) && goes_on
+        self.shared.input_at(Place::Host, |endpoint| goes_on = input(endpoint)) && goes_on
     }
 
     /// Sends what the session has to say, and says good-bye when it is over.
@@ -211,7 +213,7 @@ impl Drive {
         // What the driver of a transport before this one knew, this one does not.
         shared.lock().postpones = false;
         loop {
-            shared.carry_out(shared.lock());
+            shared.carry_out(shared.lock(), Place::Host);
             // Looked at first: what a session says last is queued before it ends.
             let ended = shared.ended.get();
             let due = match self.send_all(sender, greeting.take(), leaving, &mut waiting).await {
@@ -262,7 +264,7 @@ impl Drive {
                 sender.feed(greeting).await?;
                 sender.flush().await
             };
-            in_time(Box::pin(greeted)).await?;
+            self.in_time(Box::pin(greeted)).await?;
         }
         let mut fed = false;
         let mut joining = Joining::new(self.joins_lines);
@@ -279,15 +281,57 @@ impl Drive {
             sender.try_feed(&mut joining.texts)?;
             while let Some(text) = joining.texts.pop_front() {
                 // Seldom, and a future has room for all that it may ever await.
-                in_time(Box::pin(sender.feed(text))).await?;
+                self.in_time(Box::pin(sender.feed(text))).await?;
             }
             fed = true;
         };
         if fed {
-            in_time(pin!(sender.flush())).await?;
+            self.in_time(pin!(sender.flush())).await?;
             self.shared.room.notify_waiters();
         }
         Ok(due)
+    }
+
+    /// Writes, unless that takes too long.
+    async fn in_time(
+        &self,
+        mut write: impl Future<Output = Result<(), TransportEnd>> + Unpin,
+    ) -> Result<(), TransportEnd> {
+        // Most writes end at their first poll.
+        match poll_fn(|cx| Poll::Ready(Pin::new(&mut write).poll(cx))).await {
+            Poll::Ready(written) => written,
+            Poll::Pending => Box::pin(self.stalled(write)).await,
+        }
+    }
+
+    /// Waits for a write. What other threads leave to the driver is carried out meanwhile.
+    async fn stalled(&self, write: impl Future<Output = Result<(), TransportEnd>> + Unpin) -> Result<(), TransportEnd> {
+        let mut write = pin!(runtime::within(STALL, write));
+        let mut left = pin!(async {
+            while self.shared.turn() == self.at {
+                self.shared.wake.notified().await;
+                self.shared.carry_out(self.shared.lock(), Place::Host);
+            }
+        });
+        let mut carries_out = true;
+        let written = poll_fn(|cx| {
+            if let Poll::Ready(written) = write.as_mut().poll(cx) {
+                return Poll::Ready(written);
+            }
+            if carries_out && left.as_mut().poll(cx).is_ready() {
+                carries_out = false;
+                // The wake-up may have been for the driver of the transport that follows.
+                self.shared.wake.notify_one();
+            }
+            Poll::Pending
+        })
+        .await;
+        // There may be something to send.
+        self.shared.wake.notify_one();
+        written.unwrap_or_else(|| {
+            let message = format!("The peer has not read for {} seconds.", STALL.as_secs());
+            Err(TransportEnd::Failed(message))
+        })
     }
 
     /// Until when nothing need be sent, or what the endpoint wants before that.
@@ -365,7 +409,7 @@ impl Drive {
     fn on_time(&self) -> bool {
         let now = self.shared.now();
         let mut alive = true;
-        self.shared.input(|endpoint| alive = endpoint.handle_timeout(self.at, now));
+        self.shared.input_at(Place::Host, |endpoint| alive = endpoint.handle_timeout(self.at, now));
         alive
     }
 
@@ -401,6 +445,8 @@ impl Drive {
 
 impl Drop for Drive {
     fn drop(&mut self) {
+        // May be a thread without the runtime, so what is left to deliver is handed on.
+        self.shared.end_turn(self.at);
         self.detach(TransportEnd::Failed(DROPPED.to_owned()));
     }
 }
@@ -423,13 +469,6 @@ fn collect<R: Receiving>(receiver: &mut R, texts: &mut Vec<R::Text>) -> Option<T
         }
     }
     None
-}
-
-async fn in_time(write: impl Future<Output = Result<(), TransportEnd>> + Unpin) -> Result<(), TransportEnd> {
-    runtime::within(STALL, write).await.unwrap_or_else(|| {
-        let message = format!("The peer has not read for {} seconds.", STALL.as_secs());
-        Err(TransportEnd::Failed(message))
-    })
 }
 
 /// As much of `reason` as fits, in whole characters.

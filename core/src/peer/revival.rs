@@ -16,7 +16,6 @@ use crate::peer::durability::Durability;
 use crate::peer::options::Options;
 use crate::peer::recipe::DEPTH_MAX;
 use crate::peer::restorers::Unmade;
-use crate::peer::runtime;
 use crate::peer::shared::{Entry, Shared, State};
 use crate::peer::stage::Job;
 use crate::peer::stub::Stub;
@@ -241,7 +240,7 @@ impl Shared {
     /// Makes a restored object in a task of its own.
     pub(crate) fn start_making(self: &Arc<Self>, at: usize) {
         let making = Making { shared: Arc::clone(self), at, is_over: false };
-        if runtime::spawn(making.run()).is_none() {
+        if self.spawn(making.run()).is_none() {
             tracing::error!("objects cannot be made again without an async runtime");
         }
     }

@@ -33,6 +33,22 @@ pub(crate) fn can_spawn() -> bool {
     Handle::try_current().is_ok()
 }
 
+/// The runtime of a session: where the methods that its peer calls run.
+#[derive(Clone, Debug)]
+pub(crate) struct Host(Handle);
+
+impl Host {
+    /// The runtime of this thread, if it has one.
+    pub(crate) fn current() -> Option<Self> {
+        Handle::try_current().ok().map(Self)
+    }
+
+    /// Runs `future` on its own. If the runtime has shut down, the future is dropped here.
+    pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) -> Task {
+        Task(self.0.spawn(future).abort_handle())
+    }
+}
+
 /// Runs `future` on its own; `None` (and no task) outside of a runtime.
 pub(crate) fn spawn(future: impl Future<Output = ()> + Send + 'static) -> Option<Task> {
     let task = Handle::try_current().ok()?.spawn(future);

@@ -27,7 +27,7 @@ use crate::peer::options::Options;
 use crate::peer::rest::Rest;
 use crate::peer::restorers::Unmade;
 use crate::peer::revival::Revival;
-use crate::peer::runtime::{self, Instant, Task};
+use crate::peer::runtime::{self, Host, Instant, Task};
 use crate::peer::stage::{Job, Leftovers};
 use crate::peer::stub::Stub;
 use crate::peer::unwind::{caught, drop_quietly};
@@ -98,12 +98,25 @@ pub(crate) struct State {
     pub(crate) postpones: bool,
     /// What the session has reported to its memory budget.
     pub(crate) reported: Reported,
+    /// The runtime of the newest driver, or the one that the session was made on.
+    pub(crate) host: Option<Host>,
+    /// The transport whose driver runs, to be woken for deliveries.
+    driver: Option<Attachment>,
     /// Somebody carries out outputs. Only one does at a time, or calls could overtake.
     pumping: bool,
 }
 
 /// The attachment of no transport.
 const NO_TURN: u64 = u64::MAX;
+
+/// Which thread carries out what a session asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// One of the runtime of the session: its driver, or a task in the driver's place.
+    Host,
+    /// Any thread that uses a reference. Methods of a wired session are left to the host.
+    Elsewhere,
+}
 
 /// What a call fails with while too much waits for a transport.
 fn overflow() -> Closed {
@@ -180,6 +193,8 @@ impl Shared {
                 revival: Revival::default(),
                 postpones: false,
                 reported: Reported::default(),
+                host: if private { None } else { Host::current() },
+                driver: None,
                 pumping: false,
             }),
             wake: Notify::new(),
@@ -411,10 +426,19 @@ impl Shared {
 
     /// One message or other event, and all that follows from it; false once the session is over.
     pub(crate) fn input(self: &Arc<Self>, input: impl FnOnce(&mut Endpoint)) -> bool {
+        self.input_at(Place::Elsewhere, input)
+    }
+
+    /// Hands the endpoint an input, on the given kind of thread.
+    pub(crate) fn input_at(self: &Arc<Self>, place: Place, input: impl FnOnce(&mut Endpoint)) -> bool {
         let mut state = self.lock();
         input(&mut state.endpoint);
         let is_open = !state.endpoint.session.is_closed();
-        self.go_on(state);
+        let is_due = self.is_change_due(&state);
+        if self.carry_out(state, place) {
+            self.wake.notify_one();
+        }
+        self.tell_change(is_due);
         is_open
     }
 
@@ -466,20 +490,25 @@ impl Shared {
     /// As [`pump`](Self::pump), after something that may have concerned the link alone.
     pub(crate) fn go_on<'a>(self: &'a Arc<Self>, state: MutexGuard<'a, State>) {
         let is_due = self.is_change_due(&state);
-        if self.carry_out(state) {
+        if self.carry_out(state, Place::Elsewhere) {
             self.wake.notify_one();
         }
         self.tell_change(is_due);
     }
 
-    /// As [`go_on`](Self::go_on), for the driver itself: whether there is something to send.
-    pub(crate) fn carry_out<'a>(self: &'a Arc<Self>, mut state: MutexGuard<'a, State>) -> bool {
+    /// Carries out everything that the session asks for, in order, and returns whether the driver has
+    /// to be woken. Elsewhere than on its host that ends before the first delivery.
+    pub(crate) fn carry_out<'a>(self: &'a Arc<Self>, mut state: MutexGuard<'a, State>, place: Place) -> bool {
         if state.pumping {
             return state.has_to_send();
         }
+        let delivers = self.private || place == Place::Host;
         loop {
             state.bound_outbound();
             let mut jobs = state.stage(self);
+            if !delivers && let Some(first) = jobs.iter().position(Job::is_delivery) {
+                state.deferred.extend(jobs.drain(first..));
+            }
             if jobs.is_empty() {
                 state.spare = jobs;
                 break;
@@ -494,7 +523,9 @@ impl Shared {
         }
         state.pumping = false;
         self.report_memory(&mut state);
-        let to_send = state.has_to_send();
+        let handed_on = !state.deferred.is_empty();
+        let to_send = state.has_to_send() || handed_on;
+        let without_driver = (handed_on && state.driver.is_none()).then(|| state.host.clone());
         let told = self.at_rest(&mut state);
         let is_news = self.tell(&mut state);
         let asks = state.endpoint.asks();
@@ -508,7 +539,50 @@ impl Shared {
         if let Some(told) = told {
             told.tell();
         }
+        match without_driver {
+            Some(Some(host)) => drop(host.spawn(HandedOn { shared: Arc::clone(self), has_run: false }.run())),
+            // It never had a runtime.
+            Some(None) => return self.carry_out(self.lock(), Place::Host) || to_send,
+            None => {}
+        }
         to_send
+    }
+
+    /// Begins the turn of a driver: from now on, deliveries are left to it.
+    pub(crate) fn begin_turn(&self, at: Attachment) {
+        self.lock().driver = Some(at);
+    }
+
+    /// The driver runs on this thread's runtime.
+    pub(crate) fn set_host(&self) {
+        let host = Host::current();
+        if host.is_some() {
+            let before = std::mem::replace(&mut self.lock().host, host);
+            drop(before);
+        }
+    }
+
+    /// Ends the turn of a driver, unless that of another has begun.
+    pub(crate) fn end_turn(&self, at: Attachment) {
+        let mut state = self.lock();
+        if state.driver == Some(at) {
+            state.driver = None;
+        }
+    }
+
+    /// Whether [`spawn`](Self::spawn) works on this thread.
+    pub(crate) fn can_spawn(&self) -> bool {
+        self.lock().host.is_some() || runtime::can_spawn()
+    }
+
+    /// Runs `future` on the runtime of the session; for a session without a transport of its own, on
+    /// that of this thread. `None` if there is none.
+    pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) -> Option<Task> {
+        let host = if self.private { None } else { self.lock().host.clone() };
+        match host {
+            Some(host) => Some(host.spawn(future)),
+            None => runtime::spawn(future),
+        }
     }
 
     /// Does one job. Nothing that unwinds may get past, or `pumping` would stay set for ever.
@@ -523,6 +597,7 @@ impl Shared {
             Job::EndChunk(chunk, ending) => chunk.end(ending),
             Job::Pump(pumping) => pumping.start(),
             Job::Discard(ending) => drop(ending),
+            Job::Abandon(args) => drop(args),
             Job::Drop(entry) => self.drop_entry(entry),
             Job::Cancel(call) => deliver::cancel(self, call),
             Job::Make(at) => self.start_making(at),
@@ -572,6 +647,39 @@ impl Shared {
         self.is_over.notify_waiters();
         self.room.notify_waiters();
         self.wake.notify_one();
+    }
+}
+
+/// Deliveries of a session without a driver, on their way to its runtime.
+struct HandedOn {
+    shared: Arc<Shared>,
+    has_run: bool,
+}
+
+impl HandedOn {
+    async fn run(mut self) {
+        self.has_run = true;
+        if self.shared.carry_out(self.shared.lock(), Place::Host) {
+            self.shared.wake.notify_one();
+        }
+    }
+}
+
+impl Drop for HandedOn {
+    /// Rejects what the runtime did not get to before it shut down.
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        if self.has_run || state.driver.is_some() {
+            return;
+        }
+        let refused: Vec<Job> = state.deferred.extract_if(.., |job| job.is_delivery()).collect();
+        drop(state);
+        for job in refused {
+            if let Job::Deliver(call) = job {
+                self.shared.settle(call.call, Err(deliver::runtime_is_gone()));
+                drop_quietly(call);
+            }
+        }
     }
 }
 

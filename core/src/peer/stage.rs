@@ -15,6 +15,7 @@ use crate::peer::shared::{Entry, Shared, State};
 use crate::peer::stream::{Chunk, Pipe, Pumping, Readable, Use, Writable};
 use crate::peer::wait::{Ending, Waiter};
 use crate::session::{Closed, ClosedBy, Outcome, Output, Ref, Table};
+use crate::value::{Cap, Payload};
 
 /// An output with everything looked up that needs the lock.
 pub(crate) enum Job {
@@ -22,6 +23,8 @@ pub(crate) enum Job {
     Wake(Waker),
     EndChunk(Chunk, Ending),
     Pump(Pumping),
+    /// The arguments of a call that will not begin.
+    Abandon(Option<Payload<Cap>>),
     /// Nobody waits any more; dropped outside of the lock all the same.
     Discard(Ending),
     Drop(Option<Entry>),
@@ -55,6 +58,13 @@ pub(crate) struct Leftovers {
     pub(crate) revival: Revival,
 }
 
+impl Job {
+    /// It runs a method, so it belongs on the runtime of the session.
+    pub(crate) fn is_delivery(&self) -> bool {
+        matches!(self, Self::Deliver(_))
+    }
+}
+
 impl State {
     /// Takes every output, with what its numbers stand for.
     pub(crate) fn stage(&mut self, shared: &Arc<Shared>) -> Vec<Job> {
@@ -63,6 +73,15 @@ impl State {
         while let Some(output) = self.endpoint.session.poll_output() {
             if let Some(job) = self.job(shared, output) {
                 jobs.push(job);
+            }
+        }
+        jobs.append(&mut self.deferred);
+        if self.closed.is_some() {
+            // As in the session: a call that has not begun when it ends never begins.
+            for job in &mut jobs {
+                if let Job::Deliver(call) = job {
+                    *job = Job::Abandon(call.args.take());
+                }
             }
         }
         jobs

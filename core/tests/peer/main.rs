@@ -22,5 +22,6 @@ mod passing; // capabilities as arguments and results, proxies, attenuation
 mod recipes;
 mod resembling; // durable objects, and those who make them again
 mod restoring; // sessions that another process goes on with
+mod runtimes; // where methods run
 mod shape; // what must be Send, Sync and nameable
 mod vars; // session variables

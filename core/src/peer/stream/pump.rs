@@ -40,8 +40,9 @@ impl Pumping {
         };
         let why = match source {
             None => error_payload("TypeError", "This ReadableStream is read elsewhere."),
-            Some(source) if runtime::can_spawn() => {
-                runtime::spawn(self.run(source));
+            Some(source) if self.shared.can_spawn() => {
+                let shared = Arc::clone(&self.shared);
+                shared.spawn(self.run(source));
                 return;
             }
             Some(_) => error_payload("Error", "A stream needs an async runtime."),
