@@ -23,6 +23,10 @@ pub struct HttpLimits {
     /// [`Limits::held_bytes`](bowline_core::limits::Limits::held_bytes) counts them for one. Beyond: sessions are
     /// closed with `BUFFER_OVERFLOW`, those without a connection first, the largest first. Default 1 GiB.
     pub total_held_bytes: usize,
+    /// Calls that run at the same time in all sessions and batches of the service, beside
+    /// [`Limits::running_calls`](bowline_core::limits::Limits::running_calls), which is for each session alone.
+    /// Beyond: calls wait, those of a session in their order, and sessions take turns. Default 10,000.
+    pub running_calls: usize,
     /// Tokens of one address that are refused each second, over time. Beyond: `RATE_LIMITED`, with
     /// the time to wait. Tokens that are good are never held up. Default 10.
     pub refused_tokens_per_second: u32,
@@ -57,6 +61,7 @@ impl Default for HttpLimits {
             connections_per_address: 256,
             unauthenticated: 1_000,
             total_held_bytes: 1 << 30,
+            running_calls: 10_000,
             refused_tokens_per_second: 10,
             refused_tokens_burst: 20,
             header_bytes: 16 << 10,

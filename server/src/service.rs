@@ -11,7 +11,7 @@ use std::time::Duration;
 use bowline_core::error::ErrorCode;
 use bowline_core::limits::Limits;
 use bowline_core::link::Credentials;
-use bowline_core::peer::{MemoryBudget, Options, Reference, Stub};
+use bowline_core::peer::{MemoryBudget, Options, Reference, RunningCalls, Stub};
 use bowline_core::value::ErrorValue;
 use http::request::Parts;
 use http::{Method, Request, StatusCode};
@@ -119,7 +119,7 @@ impl Service {
         let memory = MemoryBudget::new(http.total_held_bytes);
         Self {
             root,
-            options: Options::default().memory(memory.clone()),
+            options: Options::default().memory(memory.clone()).running_calls(RunningCalls::new(http.running_calls)),
             memory,
             http,
             origins: Origins::default(),
@@ -184,7 +184,7 @@ impl Service {
     #[must_use]
     pub fn http_limits(mut self, http: HttpLimits) -> Self {
         self.memory = MemoryBudget::new(http.total_held_bytes);
-        self.options = self.options.memory(self.memory.clone());
+        self.options = self.options.memory(self.memory.clone()).running_calls(RunningCalls::new(http.running_calls));
         self.http = http;
         self
     }

@@ -13,6 +13,7 @@ use crate::peer::durability::{CallId, Named};
 use crate::peer::interface::{Lifetime, Member, MemberKind};
 use crate::peer::local::{Body, Local};
 use crate::peer::object::{Answer, Args, Object, Reply, error_payload, rejection, reply};
+use crate::peer::running::Permit;
 use crate::peer::runtime;
 use crate::peer::shared::{Entry, Shared};
 use crate::peer::stream;
@@ -31,6 +32,16 @@ pub(crate) struct Call {
     pub(crate) origin: Option<Origin>,
     pub(crate) path: Path,
     pub(crate) args: Option<Payload<Cap>>,
+    /// Its place among the running calls of many sessions, once it has one.
+    pub(crate) permit: Option<Permit>,
+}
+
+impl Call {
+    /// It writes, closes or aborts a stream of ours.
+    fn is_of_stream(&self) -> bool {
+        matches!(&self.entry, Some(Entry::Local(local)) if matches!(local.body, Body::Writable(_)))
+            && (self.args.is_some() || !self.path.is_empty())
+    }
 }
 
 /// What the first step of a delivery came to.
@@ -56,17 +67,34 @@ struct Running {
     /// To be carried out again by another process, if it does not end at once.
     kept: Option<Kept>,
     lifetime: Lifetime,
+    /// Dropped when the call has returned or was aborted.
+    #[expect(dead_code, reason = "it is held for its drop")]
+    permit: Option<Permit>,
+}
+
+/// Starts a delivery, or has it wait for a place among the running calls of all sessions.
+pub(crate) fn begin(shared: &Arc<Shared>, mut call: Call) {
+    if let Some(bound) = &shared.options().running_calls
+        && call.permit.is_none()
+        && !call.is_of_stream()
+    {
+        call.permit = shared.permit(bound);
+        if call.permit.is_none() {
+            return shared.hold_back(bound, call);
+        }
+    }
+    deliver(shared, call);
 }
 
 /// Starts a delivery; everything before its first await happens here.
-pub(crate) fn deliver(shared: &Arc<Shared>, call: Call) {
+fn deliver(shared: &Arc<Shared>, mut call: Call) {
     if let Some(Entry::Local(local)) = &call.entry
         && let Body::Writable(writable) = &local.body
         && (call.args.is_some() || !call.path.is_empty())
     {
         return stream::deliver(shared, writable, call.call, &call.path, call.args);
     }
-    let mut running = Running::new(call.call, "");
+    let mut running = Running { permit: call.permit.take(), ..Running::new(call.call, "") };
     let entered = caught(|| enter_entry(shared, call, &mut running));
     let first = entered.unwrap_or_else(|_| First::Answer(running.panicked()));
     running.go_on(shared, first);
@@ -130,11 +158,13 @@ pub(crate) fn run(shared: &Arc<Shared>, promise: PromiseId, reply: Reply) {
 
 /// Stops a delivery. Its answer is still owed, and given here.
 pub(crate) fn cancel(shared: &Arc<Shared>, call: PromiseId) {
-    let Some(task) = shared.lock().running.remove(call) else {
-        return;
-    };
-    if let Some(task) = task {
-        task.abort();
+    if let Some(held_back) = shared.take_held_back(call) {
+        drop_quietly(held_back);
+    } else {
+        let Some(task) = shared.lock().running.remove(call) else { return };
+        if let Some(task) = task {
+            task.abort();
+        }
     }
     let message = "RPC was canceled because the RpcPromise was disposed.";
     shared.settle(call, Err(error_payload("Error", message)));
@@ -360,7 +390,7 @@ impl Drop for Parked {
 impl Running {
     fn new(call: PromiseId, interface: &'static str) -> Self {
         let (member, lifetime) = (Cow::Borrowed(""), Lifetime::Session);
-        Self { call, rest: None, interface, member, name: None, kept: None, lifetime }
+        Self { call, rest: None, interface, member, name: None, kept: None, lifetime, permit: None }
     }
 
     /// Polls once; what is not ready becomes a task.

@@ -7,6 +7,7 @@ use crate::limits::Limits;
 use crate::peer::durability::Durability;
 use crate::peer::leaving::Leaving;
 use crate::peer::memory::MemoryBudget;
+use crate::peer::running::RunningCalls;
 use crate::value::ErrorValue;
 
 /// What a session is started with: its bounds, and what becomes of errors on their way out.
@@ -17,6 +18,7 @@ pub struct Options {
     on_send_error: Option<Arc<Hook>>,
     pub(crate) durability: Option<Arc<Durability>>,
     pub(crate) memory: Option<MemoryBudget>,
+    pub(crate) running_calls: Option<RunningCalls>,
 }
 
 pub(crate) type Hook = dyn Fn(ErrorValue) -> ErrorValue + Send + Sync;
@@ -39,6 +41,15 @@ impl Options {
     #[must_use]
     pub fn durability(mut self, durability: Durability) -> Self {
         self.durability = Some(Arc::new(durability));
+        self
+    }
+
+    /// Bounds the calls that run at the same time in all sessions that are given a clone of `bound`,
+    /// beside [`Limits::running_calls`], which is for each session alone. Without, nothing bounds
+    /// them together.
+    #[must_use]
+    pub fn running_calls(mut self, bound: RunningCalls) -> Self {
+        self.running_calls = Some(bound);
         self
     }
 

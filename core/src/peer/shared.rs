@@ -5,9 +5,9 @@
 //! What the session asks for is read in `stage`, what a delivery does lives in `deliver`, how
 //! handles become numbers in `caps`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 
@@ -27,6 +27,7 @@ use crate::peer::options::Options;
 use crate::peer::rest::Rest;
 use crate::peer::restorers::Unmade;
 use crate::peer::revival::Revival;
+use crate::peer::running::{Permit, RunningCalls};
 use crate::peer::runtime::{self, Host, Instant, Task};
 use crate::peer::stage::{Job, Leftovers};
 use crate::peer::stub::Stub;
@@ -55,6 +56,8 @@ pub(crate) struct Shared {
     turn: AtomicU64,
     /// References to the peer's main object, which the session does not count.
     roots: AtomicUsize,
+    /// Calls wait for a place, or were given one and have not begun: others go behind them.
+    holds_back: AtomicBool,
     feed: Feed,
     options: Options,
     /// From where the endpoint's time is counted.
@@ -98,6 +101,10 @@ pub(crate) struct State {
     pub(crate) postpones: bool,
     /// What the session has reported to its memory budget.
     pub(crate) reported: Reported,
+    /// Calls that wait for a place among those of all sessions.
+    pub(crate) held_back: VecDeque<deliver::Call>,
+    /// The session waits for its turn to be given a place.
+    is_queued: bool,
     /// The runtime of the newest driver, or the one that the session was made on.
     pub(crate) host: Option<Host>,
     /// The transport whose driver runs, to be woken for deliveries.
@@ -108,6 +115,16 @@ pub(crate) struct State {
 
 /// The attachment of no transport.
 const NO_TURN: u64 = u64::MAX;
+
+/// What a session does with a place for a call.
+pub(crate) enum Granted {
+    /// No other of its calls waits.
+    Last,
+    /// More of its calls wait.
+    More,
+    /// None waits any more.
+    Refused(Permit),
+}
 
 /// Which thread carries out what a session asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -193,6 +210,8 @@ impl Shared {
                 revival: Revival::default(),
                 postpones: false,
                 reported: Reported::default(),
+                held_back: VecDeque::new(),
+                is_queued: false,
                 host: if private { None } else { Host::current() },
                 driver: None,
                 pumping: false,
@@ -208,6 +227,7 @@ impl Shared {
             started: runtime::now(),
             turn: AtomicU64::new(0),
             roots: AtomicUsize::new(0),
+            holds_back: AtomicBool::new(false),
             acknowledges,
             private,
         });
@@ -548,6 +568,57 @@ impl Shared {
         to_send
     }
 
+    /// A place for a call that begins now, unless it has to wait.
+    pub(crate) fn permit(&self, bound: &RunningCalls) -> Option<Permit> {
+        if self.holds_back.load(Ordering::SeqCst) { None } else { bound.try_acquire() }
+    }
+
+    /// Has a call wait for a place, behind those of the session that wait.
+    pub(crate) fn hold_back(self: &Arc<Self>, bound: &RunningCalls, call: deliver::Call) {
+        let mut state = self.lock();
+        if state.closed.is_some() {
+            drop(state);
+            return drop(call);
+        }
+        state.held_back.push_back(call);
+        self.holds_back.store(true, Ordering::SeqCst);
+        let was_queued = std::mem::replace(&mut state.is_queued, true);
+        drop(state);
+        if !was_queued {
+            bound.enqueue(self);
+        }
+    }
+
+    /// Nothing waits for a place, and what was given one is about to begin.
+    pub(crate) fn hold_back_no_more(&self) {
+        if self.holds_back.load(Ordering::SeqCst) {
+            self.holds_back.store(false, Ordering::SeqCst);
+        }
+    }
+
+    /// Takes back a call that waits for a place.
+    pub(crate) fn take_held_back(&self, call: PromiseId) -> Option<deliver::Call> {
+        if !self.holds_back.load(Ordering::SeqCst) {
+            return None;
+        }
+        let mut state = self.lock();
+        let at = state.held_back.iter().position(|held_back| held_back.call == call)?;
+        state.held_back.remove(at)
+    }
+
+    /// Gives a place to the call that waits longest.
+    pub(crate) fn grant(self: &Arc<Self>, permit: Permit) -> Granted {
+        let mut state = self.lock();
+        state.is_queued = false;
+        let Some(mut call) = state.held_back.pop_front() else { return Granted::Refused(permit) };
+        call.permit = Some(permit);
+        state.deferred.push(Job::Deliver(call));
+        state.is_queued = !state.held_back.is_empty();
+        let granted = if state.is_queued { Granted::More } else { Granted::Last };
+        self.go_on(state);
+        granted
+    }
+
     /// Begins the turn of a driver: from now on, deliveries are left to it.
     pub(crate) fn begin_turn(&self, at: Attachment) {
         self.lock().driver = Some(at);
@@ -592,7 +663,7 @@ impl Shared {
             _ => None,
         };
         let ran = caught(|| match job {
-            Job::Deliver(call) => deliver::deliver(self, call),
+            Job::Deliver(call) => deliver::begin(self, call),
             Job::Wake(waker) => waker.wake(),
             Job::EndChunk(chunk, ending) => chunk.end(ending),
             Job::Pump(pumping) => pumping.start(),
@@ -629,6 +700,7 @@ impl Shared {
         for (_, task) in leftovers.running.iter() {
             task.iter().for_each(Task::abort);
         }
+        leftovers.held_back.into_iter().for_each(drop_quietly);
         for waiter in leftovers.waiters {
             match waiter {
                 Waiter::Task(Some(waker)) => wake(waker),

@@ -1,5 +1,6 @@
 //! What a session asks for, as jobs that need the lock no more.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -53,6 +54,7 @@ impl Warning {
 pub(crate) struct Leftovers {
     /// Calls that have not returned. Their results go nowhere, so they are aborted.
     pub(crate) running: Table<PromiseId, Option<Task>>,
+    pub(crate) held_back: VecDeque<deliver::Call>,
     pub(crate) targets: Table<TargetId, Entry>,
     pub(crate) waiters: Vec<Waiter>,
     pub(crate) revival: Revival,
@@ -69,7 +71,11 @@ impl State {
     /// Takes every output, with what its numbers stand for.
     pub(crate) fn stage(&mut self, shared: &Arc<Shared>) -> Vec<Job> {
         let mut jobs = std::mem::take(&mut self.spare);
+        // Calls that were given a place are among these, so what is staged now comes after them.
         jobs.append(&mut self.deferred);
+        if self.held_back.is_empty() {
+            shared.hold_back_no_more();
+        }
         while let Some(output) = self.endpoint.session.poll_output() {
             if let Some(job) = self.job(shared, output) {
                 jobs.push(job);
@@ -109,6 +115,7 @@ impl State {
                         .map(|durability| Origin { name: CallId::new(durability, delivery.id), again: delivery.again }),
                     path: delivery.path,
                     args: delivery.args.map(|args| self.lift(shared, args)),
+                    permit: None,
                 };
                 match call.entry {
                     // Delivered, in its order, when the object has been made.
@@ -137,6 +144,7 @@ impl State {
                 self.closed = Some(closed.clone());
                 let leftovers = Box::new(Leftovers {
                     running: std::mem::take(&mut self.running),
+                    held_back: std::mem::take(&mut self.held_back),
                     targets: std::mem::take(&mut self.targets),
                     waiters: self.take_waiting(),
                     revival: std::mem::take(&mut self.revival),

@@ -1,12 +1,12 @@
 //! What becomes of running calls when their session ends.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bowline_core::limits::Limits;
 use bowline_core::peer::testing::{pair, pair_with};
-use bowline_core::peer::{Args, Lifetime, Member, Object, Reply, Stub};
+use bowline_core::peer::{Args, Lifetime, Member, Object, Options, Reply, RunningCalls, Stub};
 use tokio::sync::Notify;
 
 use crate::fixture::*;
@@ -15,7 +15,9 @@ use crate::fixture::*;
 #[derive(Default)]
 struct Waits {
     held: AtomicUsize,
+    most: AtomicUsize,
     done: AtomicUsize,
+    order: Mutex<Vec<String>>,
     go_on: Notify,
 }
 
@@ -53,6 +55,8 @@ impl Object for Service {
         }
         let text: String = args.decode().unwrap_or_default();
         let held = waits.hold(text.len().max(1));
+        waits.most.fetch_max(waits.held(), Ordering::SeqCst);
+        waits.order.lock().unwrap().push(text.clone());
         later(async move {
             waits.go_on.notified().await;
             waits.done.fetch_add(1, Ordering::SeqCst);
@@ -147,4 +151,74 @@ async fn a_call_passed_on_to_another_session_is_aborted_there_too() {
     waits.until_held(0).await;
     assert!(waiting.await.unwrap_err().is_lost());
     assert!(!back.left.is_closed());
+}
+
+impl Waits {
+    /// Lets running calls return, one at a time, until `done` have.
+    async fn until_done(&self, done: usize) {
+        let all = async {
+            while self.done.load(Ordering::SeqCst) < done {
+                self.go_on.notify_one();
+                tokio::time::sleep(Duration::from_micros(100)).await;
+            }
+        };
+        let waited = tokio::time::timeout(Duration::from_secs(30), all).await;
+        assert!(waited.is_ok(), "{} of {done} calls are done", self.done.load(Ordering::SeqCst));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn running_calls_of_many_sessions_stay_within_their_common_bound() {
+    let waits = Arc::new(Waits::default());
+    let bound = RunningCalls::new(5);
+    let options = Options::new().running_calls(bound.clone());
+    let pairs: Vec<_> =
+        (0..20).map(|_| pair_with(None, Some(Stub::new(Service(Arc::clone(&waits)))), options.clone())).collect();
+    let calls: Vec<_> = pairs
+        .iter()
+        .flat_map(|pair| (0..10).map(|n| pair.left.root_dyn().call("wait", n.to_string()).into_future()))
+        .collect();
+    waits.until_held(5).await;
+    assert_eq!(bound.running(), 5);
+    // Half of the sessions go, with calls that run and calls that wait.
+    pairs[..10].iter().for_each(|pair| pair.wire.cut());
+    let (gone, rest): (Vec<_>, Vec<_>) = calls.into_iter().enumerate().partition(|(at, _)| *at < 100);
+    for (_, call) in gone {
+        assert!(call.await.unwrap_err().is_lost());
+    }
+    waits.until_done(100).await;
+    for (_, call) in rest {
+        call.await.unwrap();
+    }
+    assert!(waits.most.load(Ordering::SeqCst) <= 5, "{:?} ran at once", waits.most);
+    waits.until_held(0).await;
+    assert_eq!(bound.running(), 0);
+}
+
+#[tokio::test]
+async fn sessions_take_turns_for_places_and_keep_the_order_of_their_calls() {
+    let waits = Arc::new(Waits::default());
+    let bound = RunningCalls::new(1);
+    let options = Options::new().running_calls(bound.clone());
+    let start = || pair_with(None, Some(Stub::new(Service(Arc::clone(&waits)))), options.clone());
+    let (busy, quiet) = (start(), start());
+    let many: Vec<_> = (0..50).map(|n| busy.left.root_dyn().call("wait", format!("busy {n}")).into_future()).collect();
+    waits.until_held(6).await;
+    let few: Vec<_> = (0..3).map(|n| quiet.left.root_dyn().call("wait", format!("quiet {n}")).into_future()).collect();
+    settle().await;
+    // One that waits can be given up; it never begins.
+    drop(quiet.left.root_dyn().call("wait", "given up").into_future());
+    settle().await;
+    waits.until_done(53).await;
+    for call in many.into_iter().chain(few) {
+        call.await.unwrap();
+    }
+    let order = waits.order.lock().unwrap().clone();
+    let of = |who: &str| order.iter().filter(|text| text.starts_with(who)).cloned().collect::<Vec<_>>();
+    assert_eq!(of("busy"), (0..50).map(|n| format!("busy {n}")).collect::<Vec<_>>());
+    assert_eq!(of("quiet"), ["quiet 0", "quiet 1", "quiet 2"]);
+    assert_eq!(of("given up"), [""; 0]);
+    let last = order.iter().position(|text| text == "quiet 2").unwrap();
+    assert!(last <= 8, "the quiet session waits behind the busy one: {order:?}");
+    assert_eq!(bound.running(), 0);
 }
