@@ -305,8 +305,11 @@ impl Shared {
         let mut state = self.lock();
         state.endpoint.detach_newest(now, reason);
         self.turn.store(NO_TURN, Ordering::SeqCst);
-        self.tell(&mut state);
+        let is_news = self.tell(&mut state);
         drop(state);
+        if is_news {
+            self.feed.flush();
+        }
         self.wake.notify_waiters();
         self.wake.notify_one();
     }
