@@ -118,7 +118,10 @@ impl<R> Payload<R> {
 
     /// Returns the capability if the whole payload is one.
     pub fn as_capability(&self) -> Option<&R> {
-        if self.text.len() == PLACEHOLDER.len() { self.refs.first() } else { None }
+        match self.refs.as_slice() {
+            [of] if self.text.len() == PLACEHOLDER.len() => Some(of),
+            _ => None,
+        }
     }
 
     /// Returns the text.
@@ -203,7 +206,7 @@ impl<R> Payload<R> {
 impl<R: Copy> Payload<R> {
     /// Returns a part of the payload: `text`, which begins at byte `at`, and its references.
     pub(crate) fn part(&self, at: usize, text: &str) -> Self {
-        let before = self.text.get(..at).map_or(0, placeholders);
+        let before = if self.refs.is_empty() { 0 } else { self.text.get(..at).map_or(0, placeholders) };
         self.parts(before, [text]).next().unwrap_or_else(Self::undefined)
     }
 
@@ -215,9 +218,11 @@ impl<R: Copy> Payload<R> {
         texts: impl IntoIterator<Item = &'t str>,
     ) -> impl Iterator<Item = Self> {
         let mut refs = self.refs.iter().copied().skip(before);
-        texts
-            .into_iter()
-            .map(move |text| Self { text: text.into(), refs: refs.by_ref().take(placeholders(text)).collect() })
+        texts.into_iter().map(move |text| {
+            // Nothing is searched when no references are left.
+            let count = if refs.len() == 0 { 0 } else { placeholders(text) };
+            Self { text: text.into(), refs: refs.by_ref().take(count).collect() }
+        })
     }
 }
 
@@ -235,8 +240,8 @@ pub(crate) struct PayloadBuilder<R> {
 }
 
 impl<R> PayloadBuilder<R> {
-    pub(crate) fn new() -> Self {
-        Self::with_capacity(0)
+    pub(crate) const fn new() -> Self {
+        Self { text: Text::const_new(""), refs: Vec::new() }
     }
 
     /// Creates a builder with room for a text of so many bytes.
