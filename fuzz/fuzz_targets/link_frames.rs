@@ -1,6 +1,6 @@
 //! Arbitrary lines as frames of the link, towards a client and towards a server.
 //!
-//! `cargo fuzz run -s none link_frames`, on stable.
+//! `fuzz/run 600 link_frames` runs it for ten minutes.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

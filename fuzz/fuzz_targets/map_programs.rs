@@ -1,6 +1,6 @@
 //! A value, and arbitrary functions to map it with.
 //!
-//! `cargo fuzz run -s none map_programs`, on stable.
+//! `fuzz/run 600 map_programs` runs it for ten minutes.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

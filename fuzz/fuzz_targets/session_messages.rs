@@ -1,11 +1,12 @@
 //! Arbitrary lines as the messages of a peer.
 //!
-//! `cargo fuzz run -s none session_messages`, on stable.
+//! `fuzz/run 600 session_messages` runs it for ten minutes.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 
 #[path = "../../core/tests/session/hostile.rs"]
+#[allow(dead_code, reason = "other targets use the rest")]
 mod hostile;
 
 fuzz_target!(|text: &str| hostile::replay(text));

@@ -1,6 +1,6 @@
 //! Arbitrary lists of operations on two sessions that talk to each other.
 //!
-//! `cargo fuzz run -s none session_operations`, on stable.
+//! `fuzz/run 600 session_operations` runs it for ten minutes.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,6 +1,6 @@
 //! Arbitrary text as the snapshot of a session, and as what its peer says then.
 //!
-//! `cargo fuzz run -s none snapshot_decode`, on stable.
+//! `fuzz/run 600 snapshot_decode` runs it for ten minutes.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

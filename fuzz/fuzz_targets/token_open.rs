@@ -1,6 +1,6 @@
 //! Arbitrary text as a token, as its proof, and as claims that are well signed.
 //!
-//! `cargo fuzz run -s none token_open`, on stable.
+//! `fuzz/run 600 token_open` runs it for ten minutes.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -121,11 +121,11 @@ fn exchange(sides: &mut [Side; 2]) {
 
 /// Answers and lets go of everything, after which nothing is left.
 fn finish(sides: &mut [Side; 2]) {
+    sides.iter_mut().for_each(Side::store);
     loop {
         exchange(sides);
         let mut is_done = true;
         for side in &mut *sides {
-            side.store();
             while side.take() || side.answer(0) {
                 is_done = false;
             }
