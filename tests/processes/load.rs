@@ -88,7 +88,11 @@ impl Load {
     /// How long it takes from now until the session was made again more than `before` times, and a
     /// call was answered since.
     pub(crate) async fn until_answered(&self, before: usize) -> Duration {
-        let began = Instant::now();
+        self.until_answered_since(Instant::now(), before).await
+    }
+
+    /// The same, counted from `began`.
+    pub(crate) async fn until_answered_since(&self, began: Instant, before: usize) -> Duration {
         while self.restored() <= before || self.notes.answered_since.load(Ordering::SeqCst) == 0 {
             assert!(began.elapsed() < PATIENCE, "nothing is answered any more");
             tokio::time::sleep(Duration::from_millis(1)).await;

@@ -13,11 +13,12 @@ mod replicas;
 /// The application, and the process that serves it.
 mod shop;
 
-use std::time::Duration;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use load::Load;
 use replicas::{Balancer, Redis};
-use shop::{LEASE, Server, free_address};
+use shop::{LEASE, Server, Times, free_address};
 
 /// How often servers are killed, in each test.
 fn kills() -> usize {
@@ -71,6 +72,65 @@ async fn kill_nine_at_random_moments_under_load() {
     report(&mut gaps, &tally);
     assert!(tally.answered > 20 * kills(), "{tally:?}");
     assert!(gaps.iter().all(|gap| *gap < 20 * LEASE), "{gaps:?}");
+}
+
+/// Kills a server with the times that it has by default, and starts another in its place at once. The time
+/// to the first answer is counted from the kill, the start of the other process included.
+async fn kill_and_restart(store: &str, history: &Path, instance: Option<&str>) {
+    let address = free_address();
+    let start = || Server::start_with(address, store, history, Times::Default, instance);
+    let mut server = start();
+    let load = Load::begin(format!("ws://{address}")).await;
+    let mut gaps = Vec::new();
+    for _ in 0..kills() {
+        // What is younger than a second need not have been stored.
+        tokio::time::sleep(Duration::from_millis(rand::random_range(1_500..2_000))).await;
+        let (before, began) = (load.restored(), Instant::now());
+        server.kill();
+        server = start();
+        gaps.push(load.until_answered_since(began, before).await);
+    }
+    let tally = load.end(history).await;
+    report(&mut gaps, &tally);
+    // Nobody has waited for a lease, which is 10 s.
+    assert!(gaps[gaps.len() / 2] < Duration::from_secs(2), "{gaps:?}");
+    assert!(gaps.iter().all(|gap| *gap < Duration::from_secs(5)), "{gaps:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_server_is_replaced_without_waiting_for_its_lease_on_sqlite() {
+    let folder = Folder::new("defaults");
+    let store = format!("sqlite:{}", folder.0.join("sessions.db").display());
+    kill_and_restart(&store, &folder.0.join("history"), None).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_server_is_replaced_without_waiting_for_its_lease_on_redis() {
+    let folder = Folder::new("instances");
+    let Some(redis) = Redis::start(&folder.0) else { return };
+    kill_and_restart(&redis.url, &folder.0.join("history"), Some("shop-0")).await;
+}
+
+/// Both servers live all the time, with the times that they have by default.
+#[tokio::test(flavor = "multi_thread")]
+async fn client_that_a_balancer_sends_to_another_live_server_is_served_at_once() {
+    let folder = Folder::new("switched");
+    let Some(redis) = Redis::start(&folder.0) else { return };
+    let history = folder.0.join("history");
+    let start = || Server::start_with(free_address(), &redis.url, &history, Times::Default, None);
+    let servers = [start(), start()];
+    let balancer = Balancer::to(servers[0].address).await;
+    let load = Load::begin(format!("ws://{}", balancer.address)).await;
+    let mut gaps = Vec::new();
+    for n in 1..=kills() {
+        tokio::time::sleep(Duration::from_millis(rand::random_range(1_500..2_000))).await;
+        let (before, began) = (load.restored(), Instant::now());
+        balancer.now_to(servers[n % 2].address);
+        gaps.push(load.until_answered_since(began, before).await);
+    }
+    let tally = load.end(&history).await;
+    report(&mut gaps, &tally);
+    assert!(gaps.iter().all(|gap| *gap < Duration::from_secs(5)), "{gaps:?}");
 }
 
 /// Either of two may go, and the other goes on with its sessions.

@@ -100,6 +100,17 @@ impl Bell for Brass {
 const ADDRESS: &str = "BOWLINE_TEST_ADDRESS";
 const STORE: &str = "BOWLINE_TEST_STORE";
 const HISTORY: &str = "BOWLINE_TEST_HISTORY";
+const TIMES: &str = "BOWLINE_TEST_TIMES";
+const INSTANCE: &str = "BOWLINE_TEST_INSTANCE";
+
+/// When a server stores its sessions, and for how long others wait for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Times {
+    /// Often, and not long.
+    Short,
+    /// As they are unless an application sets them.
+    Default,
+}
 
 /// No test: the process that a test starts.
 #[test]
@@ -124,9 +135,14 @@ async fn serve(address: &str, store: &str, history: &str) {
     resumption.keys = KeyRing::new(Key::new("test", &[7; 32]).unwrap()).into();
     let store = open(store).await;
     let mut restoration = Restoration::in_shared_store(store).restorer(account).restorer(bell);
-    restoration.idle = Duration::from_millis(10);
-    restoration.latest = Duration::from_millis(40);
-    restoration.lease = LEASE;
+    if std::env::var(TIMES).is_ok_and(|times| times == format!("{:?}", Times::Short)) {
+        restoration.idle = Duration::from_millis(10);
+        restoration.latest = Duration::from_millis(40);
+        restoration.lease = LEASE;
+    }
+    if let Ok(instance) = std::env::var(INSTANCE) {
+        restoration = restoration.instance(instance);
+    }
     let service = Service::new(move |_peer| ShopRef::new(Front(Arc::clone(&history))));
     let service = service.resumption(resumption).restoration(restoration);
     let listener = loop {
@@ -155,14 +171,27 @@ pub(crate) struct Server {
 impl Server {
     /// Starts one, and returns when it listens.
     pub(crate) fn start(address: SocketAddr, store: &str, history: &Path) -> Self {
-        let child = Command::new(std::env::current_exe().unwrap())
+        Self::start_with(address, store, history, Times::Short, None)
+    }
+
+    /// Starts one with these times, as this instance.
+    pub(crate) fn start_with(
+        address: SocketAddr,
+        store: &str,
+        history: &Path,
+        times: Times,
+        instance: Option<&str>,
+    ) -> Self {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command
             .args(["--exact", "shop::server_process", "--nocapture"])
             .env(ADDRESS, address.to_string())
             .env(STORE, store)
             .env(HISTORY, history)
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
+            .env(TIMES, format!("{times:?}"))
+            .envs(instance.map(|instance| (INSTANCE, instance)))
+            .stdout(Stdio::null());
+        let child = command.spawn().unwrap();
         let server = Self { child, address };
         let began = Instant::now();
         while std::net::TcpStream::connect(address).is_err() {
