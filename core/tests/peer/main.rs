@@ -18,6 +18,7 @@ mod load; // many threads, many calls
 mod local; // references and promises without a connection
 mod locks; // wakers, logs and waits that look at a session
 mod maps; // map_each
+mod memory; // what sessions hold together
 mod passing; // capabilities as arguments and results, proxies, attenuation
 mod recipes;
 mod resembling; // durable objects, and those who make them again

@@ -58,7 +58,7 @@ pub struct Restoration {
     pub client_bytes_per_second: usize,
     /// Bytes that a store keeps for all sessions of one principal, or of the anonymous clients of one address:
     /// snapshots, outcomes of recorded calls, and 4 KiB for each session. Beyond: its sessions are not stored.
-    /// Default 128 MiB.
+    /// What is stored for anonymous clients of unknown address is not bounded together. Default 128 MiB.
     pub stored_bytes: u64,
     /// How long a session is kept in the store for a client that does not come back, once no process serves it.
     /// Default 1 h, or until the session is too old.

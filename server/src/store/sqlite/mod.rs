@@ -31,6 +31,8 @@ const READERS: usize = 3;
 #[derive(Clone, Debug)]
 pub struct SqliteStore {
     writer: Arc<Pool>,
+    /// Checkpoints may be large: sessions are opened, claimed and closed between two of them.
+    checkpoints: Arc<Pool>,
     /// Leases are not to wait behind checkpoints, or many large ones would end the process's sessions.
     leases: Arc<Pool>,
     readers: Arc<Pool>,
@@ -58,10 +60,11 @@ impl SqliteStore {
         let turn = Turn::new();
         let writer = Pool::new(path.clone(), Role::Write(turn.clone()));
         writer.open_one()?;
-        let leases = Pool::new(path.clone(), Role::Lease(turn));
         let alive = Arc::new(Alive::new(&path));
-        let (leases, readers) = (Arc::new(leases), Arc::new(Pool::new(path, Role::Read(READERS))));
-        Ok(Self { writer: Arc::new(writer), leases, readers, alive, clock })
+        let checkpoints = Arc::new(Pool::new(path.clone(), Role::Write(turn.clone())));
+        let leases = Arc::new(Pool::new(path.clone(), Role::Lease(turn)));
+        let readers = Arc::new(Pool::new(path, Role::Read(READERS)));
+        Ok(Self { writer: Arc::new(writer), checkpoints, leases, readers, alive, clock })
     }
 
     /// Does all of `work` or nothing of it, with nobody else writing meanwhile.
@@ -198,7 +201,8 @@ impl SessionStore for SqliteStore {
         bounds::checkpoint(&checkpoint)?;
         bounds::position(keep_from)?;
         let fence = fence.clone();
-        self.write(move |db, now| sql::checkpoint(db, &fence, &checkpoint, keep_from, now)).await
+        let put = move |db: &Connection, now: Millis| sql::checkpoint(db, &fence, &checkpoint, keep_from, now);
+        self.write_by(&self.checkpoints, put).await
     }
 
     async fn load(&self, fence: &Fence, at: Position) -> Result<Bytes, StoreError> {
