@@ -64,6 +64,8 @@ pub(super) struct Checkpoints {
     taken: u64,
     /// The newest holds all that has happened.
     pub(super) is_current: bool,
+    /// What it does not hold is lost for good if the process ends: a checkpoint is due at once.
+    is_urgent: bool,
     /// The one that is being stored.
     pub(super) storing: Option<Storing>,
 }
@@ -165,6 +167,18 @@ impl Endpoint {
         !self.checkpoints.is_current
     }
 
+    /// Notes that something was handed to the client that only a checkpoint makes outlive this
+    /// process: a reference to a durable object, or the news that a variable was set.
+    pub fn mark_urgent(&mut self) {
+        self.checkpoints.is_current = false;
+        self.checkpoints.is_urgent = self.checkpoints.is_on;
+    }
+
+    /// Whether a checkpoint is due at once.
+    pub fn is_checkpoint_urgent(&self) -> bool {
+        self.checkpoints.is_urgent
+    }
+
     /// The session as it is, with what the layers above keep `beside` it. `None` while one is being
     /// stored, four are not confirmed, or there is nothing to store: it is over, was not to be kept,
     /// or was just made again. It stays due then.
@@ -180,7 +194,7 @@ impl Endpoint {
         let session = self.session.snapshot()?;
         let after = link.last() + self.session.transmit_len() as u64;
         self.checkpoints.taken += 1;
-        self.checkpoints.is_current = true;
+        (self.checkpoints.is_current, self.checkpoints.is_urgent) = (true, false);
         let number = self.checkpoints.taken;
         let covers = Covers { checkpoint: number, next_positive: self.session.ids().peer_next_positive };
         self.checkpoints.storing = Some(Storing { covers, after, withheld: self.session.withheld_len() });
@@ -266,7 +280,7 @@ impl Endpoint {
         session.withhold_releases();
         let mut endpoint = Self::new(session, Some(Link::new(Role::Server, rules)));
         endpoint.checkpoints =
-            Checkpoints { is_on: true, lineage: lineage + 1, taken: number, is_current: false, storing: None };
+            Checkpoints { is_on: true, lineage: lineage + 1, taken: number, ..Checkpoints::default() };
         endpoint.confirm_checkpoint(number);
         Ok(Restored { endpoint, revived, beside })
     }

@@ -233,6 +233,7 @@ impl Endpoint {
             self.session.handle_message(text);
             return !self.session.is_closed();
         };
+        // The driver gives the transport up; its peer sends the text again on another.
         if link.attached() != Some(at) || self.lease_until.is_some_and(|until| until <= now) {
             return false;
         }
@@ -258,6 +259,12 @@ impl Endpoint {
     /// What arrives at `until` or later is not carried out, unless this is said again by then.
     pub fn extend_lease(&mut self, until: Time) {
         self.lease_until = Some(until);
+    }
+
+    /// Whether what arrives now would not be carried out, because the time of
+    /// [`extend_lease`](Self::extend_lease) is over.
+    pub fn is_lease_over(&self, now: Time) -> bool {
+        self.lease_until.is_some_and(|until| until <= now)
     }
 
     /// The session is over for a reason that has a code.

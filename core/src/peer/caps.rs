@@ -113,6 +113,8 @@ impl Lowering<'_> {
             (Ok(recipe), Ref::Target(target)) => {
                 self.state.endpoint.session.set_recipe(target, recipe);
                 self.know(local, target);
+                self.state.endpoint.mark_urgent();
+                self.shared.urgent.notify_one();
             }
             (Err(why), _) => {
                 let warning = Warning::NotDurable { recipe: recipe.clone(), why };

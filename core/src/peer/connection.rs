@@ -110,9 +110,34 @@ impl Connection {
         let mut of_session = pin!(self.until_due());
         let Some(durability) = &self.shared.options().durability else { return of_session.await };
         let mut of_vars = pin!(durability.vars.changed());
-        poll_fn(|cx| match of_session.as_mut().poll(cx) {
-            Poll::Ready(()) => Poll::Ready(()),
-            Poll::Pending => of_vars.as_mut().poll(cx),
+        let mut of_urgent = pin!(self.shared.urgent.notified());
+        poll_fn(|cx| {
+            if of_urgent.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(());
+            }
+            if of_vars.as_mut().poll(cx).is_ready() {
+                self.shared.lock().endpoint.mark_urgent();
+                return Poll::Ready(());
+            }
+            of_session.as_mut().poll(cx)
+        })
+        .await;
+    }
+
+    /// Waits until a checkpoint of a durable session is due at once: a durable object was handed to
+    /// the peer for the first time, or a variable was set. Cancel-safe.
+    pub async fn urgent(&self) {
+        let Some(durability) = &self.shared.options().durability else { return std::future::pending().await };
+        let mut of_vars = pin!(durability.vars.changed());
+        let mut of_session = pin!(self.shared.urgent.notified());
+        poll_fn(|cx| {
+            if of_vars.as_mut().poll(cx).is_ready() {
+                self.shared.lock().endpoint.mark_urgent();
+            }
+            if self.shared.lock().endpoint.is_checkpoint_urgent() {
+                return Poll::Ready(());
+            }
+            of_session.as_mut().poll(cx)
         })
         .await;
     }
@@ -154,6 +179,13 @@ impl Connection {
     pub fn extend_lease(&self, left: Duration) {
         let until = self.shared.now() + left;
         self.shared.lock().endpoint.extend_lease(until);
+    }
+
+    /// Whether the time of [`extend_lease`](Self::extend_lease) is over. Nothing that arrives is
+    /// carried out then, so a transport that is attached is given up with the first text it brings.
+    pub fn is_lease_over(&self) -> bool {
+        let now = self.shared.now();
+        self.shared.lock().endpoint.is_lease_over(now)
     }
 
     /// Has [`changed`](Self::changed) end once more.

@@ -151,7 +151,9 @@ impl Drive {
             }
             let mut messages = Lines::of(&texts, self.joins_lines).peekable();
             while messages.peek().is_some() {
-                let Some(taken) = self.take(&mut messages, turn_max.min(BATCH)) else { return };
+                let Some(taken) = self.take(&mut messages, turn_max.min(BATCH)) else {
+                    return self.leave_if_lease_is_over();
+                };
                 turn += taken;
                 // What came before an end is carried out; there is nobody to write to.
                 if turn >= turn_max && end.is_none() {
@@ -181,6 +183,21 @@ impl Drive {
             first && (1..most).map_while(|_| messages.next_if(|text| is_usual(text))).all(hand)
         });
         goes_on.then_some(taken)
+    }
+
+    /// Gives up a transport whose texts may not be carried out because the lease on the session is
+    /// over and has not been renewed yet. Nothing reads it any more; on another transport, the peer
+    /// sends again what was not carried out.
+    fn leave_if_lease_is_over(&self) {
+        let is_undecided = {
+            let state = self.shared.lock();
+            let endpoint = &state.endpoint;
+            endpoint.is_attached(self.at) && !endpoint.session.is_closed() && endpoint.is_lease_over(self.shared.now())
+        };
+        if is_undecided {
+            let message = "The lease on the session is over, and is yet to be renewed.".to_owned();
+            self.detach(TransportEnd::Failed(message));
+        }
     }
 
     /// What is no message; false when nothing more is to be read.

@@ -48,6 +48,8 @@ pub(crate) struct Shared {
     pub(crate) is_over: Notify,
     /// Tells whoever keeps the session that there is something to be kept.
     pub(crate) changed: Notify,
+    /// Tells whoever keeps the session that it is to be kept at once.
+    pub(crate) urgent: Notify,
     /// Tells whoever keeps the session that the link asks something of it.
     pub(crate) asked: Notify,
     /// Tells streams that messages were sent, or that the session is over.
@@ -220,6 +222,7 @@ impl Shared {
             ended: OnceLock::new(),
             is_over: Notify::new(),
             changed: Notify::new(),
+            urgent: Notify::new(),
             asked: Notify::new(),
             room: Notify::new(),
             feed: Feed::default(),

@@ -172,3 +172,24 @@ async fn a_checkpoint_that_has_to_wait_is_not_tried_again_before_something_arriv
     rest().await;
     assert!(kept.server.changed().now_or_never().is_some());
 }
+
+/// The reference is worth nothing to its holder once the process ends, unless it is kept.
+#[tokio::test]
+async fn a_checkpoint_is_due_at_once_when_a_durable_object_is_first_handed_out() {
+    let mut kept = Kept::start();
+    let phone = kept.server.root_dyn();
+    let is_urgent = |kept: &Kept| kept.server.link(|endpoint| endpoint.is_checkpoint_urgent());
+    phone.call_typed::<(), Never>("hold", &counter(0, &kept.at_server)).await.unwrap();
+    assert!(!is_urgent(&kept), "an object that cannot be restored is lost in any case");
+    assert!(kept.server.urgent().now_or_never().is_none());
+    let account = Account::reference("ann", None);
+    phone.call_typed::<(), Never>("hold", &account).await.unwrap();
+    assert!(is_urgent(&kept) && kept.server.urgent().now_or_never().is_some());
+    settle().await;
+    assert!(kept.keep());
+    assert!(!is_urgent(&kept));
+    phone.call_typed::<(), Never>("hold", &account).await.unwrap();
+    assert!(!is_urgent(&kept), "the checkpoint has it");
+    phone.call_typed::<(), Never>("hold", &Account::reference("bob", None)).await.unwrap();
+    assert!(is_urgent(&kept));
+}

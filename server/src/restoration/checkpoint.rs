@@ -11,7 +11,7 @@ use bowline_core::resume::{Jti, Kept as Where, TokenError, resume_key};
 use bowline_core::session::ClosedBy;
 use bowline_transport::deadline;
 use futures_util::StreamExt;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::pace::wait_for_turn;
 use crate::registry::{Candidate, Entry, Registry, random, unix_now};
@@ -19,6 +19,10 @@ use crate::store::{self, Fence, Position, StoreError};
 
 /// How long to wait before a store is tried again.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// The shortest time between two checkpoints of a session that are due at once. Large sessions wait
+/// longer for their turn.
+const URGENT_PAUSE: Duration = Duration::from_millis(20);
 
 /// Sessions that are kept at the same time, when all of them are.
 pub(super) const AT_ONCE: usize = 64;
@@ -53,6 +57,8 @@ async fn keep(registry: Weak<Registry>, entry: Arc<Entry>) {
     {
         entry.connection.extend_lease(until.saturating_duration_since(Instant::now()));
     }
+    // When the next checkpoint may be taken that is due at once.
+    let mut urgent_at = Instant::now();
     loop {
         tokio::select! {
             () = entry.connection.changed() => {}
@@ -66,25 +72,40 @@ async fn keep(registry: Weak<Registry>, entry: Arc<Entry>) {
             return;
         };
         let latest = deadline(latest);
-        loop {
-            sleep(idle.min(latest.saturating_duration_since(Instant::now()))).await;
-            let is_quiet = tokio::select! {
-                biased;
-                () = entry.connection.changed() => false,
-                () = std::future::ready(()) => true,
-            };
-            if is_quiet || Instant::now() >= latest {
-                break;
-            }
+        tokio::select! {
+            () = until_quiet(&entry, idle, latest) => {}
+            () = async {
+                entry.connection.urgent().await;
+                sleep_until(urgent_at.min(latest)).await;
+            } => {}
         }
         if !wait_for_turn(&registry, &entry).await {
             return forget(registry, &entry).await;
         }
         let Some(registry) = registry.upgrade() else { return };
+        let is_urgent = entry.connection.link(|endpoint| endpoint.is_checkpoint_urgent());
         if let Err(error) = registry.checkpoint(&entry).await {
             tracing::warn!(session = entry.id, %error, "a session could not be kept; it goes on");
             entry.connection.touch();
             sleep(PAUSE).await;
+        }
+        if is_urgent {
+            urgent_at = Instant::now() + URGENT_PAUSE;
+        }
+    }
+}
+
+/// Waits until nothing has happened in a session for `idle`, but not beyond `latest`.
+async fn until_quiet(entry: &Entry, idle: Duration, latest: Instant) {
+    loop {
+        sleep(idle.min(latest.saturating_duration_since(Instant::now()))).await;
+        let is_quiet = tokio::select! {
+            biased;
+            () = entry.connection.changed() => false,
+            () = std::future::ready(()) => true,
+        };
+        if is_quiet || Instant::now() >= latest {
+            return;
         }
     }
 }

@@ -1,7 +1,6 @@
 //! The outcomes of recorded calls, in the store that has their session.
 
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use bowline_core::error::ErrorCode;
@@ -11,10 +10,7 @@ use bytes::Bytes;
 use super::Keeper;
 use super::fence::CurrentFence;
 use crate::registry::Registry;
-use crate::store::{Fence, SessionStore, StoreError};
-
-/// How long an outcome is kept: as long as clients go on asking.
-const KEPT: Duration = Duration::from_secs(600);
+use crate::store::{Fence, Recorded, SessionStore, StoreError};
 
 /// Says that a call has begun, and of its end nothing.
 const BEGUN: &[u8] = b"";
@@ -38,7 +34,7 @@ impl Outcomes {
         Self { store: Arc::clone(store), current: Arc::clone(current), keeper, registry }
     }
 
-    async fn recorded(&self, number: i64) -> Result<Option<Bytes>, ErrorCode> {
+    async fn recorded(&self, number: i64) -> Result<Recorded, ErrorCode> {
         let keeper = self.keeper.upgrade().ok_or(ErrorCode::StoreUnavailable)?;
         let recorded = |fence: Fence| async move { self.store.recorded(&fence, number).await };
         keeper.fenced(&self.registry, &self.current, recorded).await.map_err(code)
@@ -48,7 +44,7 @@ impl Outcomes {
         let keeper = self.keeper.upgrade().ok_or(ErrorCode::StoreUnavailable)?;
         let record = |fence: Fence| {
             let outcome = outcome.clone();
-            async move { self.store.record(&fence, number, outcome, KEPT).await }
+            async move { self.store.record(&fence, number, outcome).await }
         };
         keeper.fenced(&self.registry, &self.current, record).await.map_err(code)
     }
@@ -58,10 +54,15 @@ impl Outcomes {
 impl CallLog for Outcomes {
     async fn begin(&self, call: i64) -> Result<Begun, ErrorCode> {
         // The end of a call is kept under a number of its own, since what is kept first stays.
-        if let Some(outcome) = self.recorded(ended(call)).await? {
-            return String::from_utf8(outcome.into()).map(Begun::Ended).map_err(|_garbled| ErrorCode::StoreCorrupt);
+        match self.recorded(ended(call)).await? {
+            Recorded::Kept(outcome) => {
+                return String::from_utf8(outcome.into()).map(Begun::Ended).map_err(|_garbled| ErrorCode::StoreCorrupt);
+            }
+            // It may have ended, so it is not carried out.
+            Recorded::Forgotten => return Ok(Begun::Before),
+            Recorded::Never => {}
         }
-        if self.recorded(call).await?.is_some() {
+        if self.recorded(call).await? != Recorded::Never {
             return Ok(Begun::Before);
         }
         self.record(call, Bytes::from_static(BEGUN)).await?;
@@ -84,5 +85,60 @@ fn code(error: StoreError) -> ErrorCode {
         StoreError::Fenced => ErrorCode::SessionElsewhere,
         StoreError::Corrupt(_) => ErrorCode::StoreCorrupt,
         _ => ErrorCode::StoreUnavailable,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::restoration::Restoration;
+    use crate::resumption::Resumption;
+    use crate::store::{Clock, MemoryStore, OUTCOME_BYTES_MAX, RECORDED_BYTES_MAX};
+
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    /// The log of a session in a store whose clock stands where it is told to, and what keeps it.
+    async fn log(now: &Arc<Mutex<Duration>>) -> (Outcomes, Arc<Keeper>) {
+        let clock = Arc::clone(now);
+        let clock = Clock::new(move || *clock.lock().unwrap());
+        let store: Arc<dyn SessionStore> = Arc::new(MemoryStore::with_clock(clock));
+        store.open_owner("a", DAY).await.unwrap();
+        let fence = store.create("s", "a", DAY, None).await.unwrap();
+        let keeper = Keeper::new(Restoration::in_shared_store(Arc::clone(&store)));
+        let registry = Registry::new(Resumption::default(), Some(Arc::clone(&keeper)));
+        (Outcomes::new(&store, &CurrentFence::new(fence, 0), &keeper, &registry), keeper)
+    }
+
+    #[tokio::test]
+    async fn an_outcome_is_there_for_as_long_as_its_session() {
+        let now = Arc::default();
+        let (log, _keeper) = log(&now).await;
+        assert_eq!(log.begin(1).await, Ok(Begun::Now));
+        log.end(1, "7").await.unwrap();
+        assert_eq!(log.begin(2).await, Ok(Begun::Now));
+        for passed in [700, 3_600, 80_000] {
+            *now.lock().unwrap() = Duration::from_secs(passed);
+            assert_eq!(log.begin(1).await, Ok(Begun::Ended("7".to_owned())));
+            assert_eq!(log.begin(2).await, Ok(Begun::Before));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_call_whose_outcome_was_forgotten_is_not_carried_out() {
+        let (log, _keeper) = log(&Arc::default()).await;
+        let long = "x".repeat(OUTCOME_BYTES_MAX);
+        let calls = 2 * (RECORDED_BYTES_MAX / OUTCOME_BYTES_MAX) as i64;
+        for call in 2..=calls {
+            assert_eq!(log.begin(call).await, Ok(Begun::Now));
+            log.end(call, &long).await.unwrap();
+        }
+        assert_eq!(log.begin(calls).await, Ok(Begun::Ended(long)));
+        // One that ended, and one of which nobody can say whether it began.
+        assert_eq!(log.begin(2).await, Ok(Begun::Before));
+        assert_eq!(log.begin(1).await, Ok(Begun::Before));
+        assert_eq!(log.begin(calls + 1).await, Ok(Begun::Now));
     }
 }

@@ -25,6 +25,7 @@ pub const EPOCH_MAX: u64 = (1 << 53) - 1;
 pub const OUTCOME_BYTES_MAX: usize = 1 << 20;
 
 /// Bytes of the outcomes of one session, each counted as [`RECORDED_BYTES_EACH`] more than it has.
+/// Beyond, those of the lowest calls are forgotten.
 pub const RECORDED_BYTES_MAX: usize = 16 << 20;
 
 /// What keeping an outcome takes beside its bytes.
@@ -76,7 +77,6 @@ pub const ADDRESS_BYTES_MAX: usize = 2_048;
 /// Sessions that an owner is told of in one answer.
 pub(super) const WANTED_MAX: usize = 256;
 
-pub(super) const RECORDED: Bound = Bound::new("bytes of a session's recorded calls", RECORDED_BYTES_MAX);
 pub(super) const CHECKPOINTS: Bound = Bound::new("checkpoints of a session", CHECKPOINTS_MAX);
 pub(super) const REFERENCES: Bound = Bound::new("references of an owner", STURDY_MAX);
 pub(super) const EPOCH: Bound = Bound { what: "epoch", max: EPOCH_MAX };
@@ -140,11 +140,6 @@ pub(super) fn checkpoint(checkpoint: &Checkpoint) -> Result<(), StoreError> {
 pub(super) fn outcome(call: i64, outcome: &[u8]) -> Result<(), StoreError> {
     number("number of a call", call.unsigned_abs())?;
     Bound::new("bytes of an outcome", OUTCOME_BYTES_MAX).check(outcome.len())
-}
-
-/// Whether one more outcome may be kept beside `held` bytes.
-pub(super) fn recorded(held: usize, outcome: &[u8]) -> Result<(), StoreError> {
-    RECORDED.check(held + outcome.len() + RECORDED_BYTES_EACH)
 }
 
 /// The epoch of the next claim.

@@ -17,7 +17,8 @@ use dashmap::mapref::one::RefMut;
 use super::bounds::WANTED_MAX;
 use super::{
     Checkpoint, Claim, Claimed, Clock, Fence, Held, LIST_MAX, OwnerInfo, Place, Position, Quota, RECORDED_BYTES_EACH,
-    SESSION_BYTES_EACH, SessionStore, StoreError, SturdyEntry, SturdyRecord, Wanted, bounds,
+    RECORDED_BYTES_MAX, Recorded, SESSION_BYTES_EACH, SessionStore, StoreError, SturdyEntry, SturdyRecord, Wanted,
+    bounds,
 };
 
 /// Keeps everything in this process.
@@ -49,8 +50,10 @@ struct Kept {
     ends: Duration,
     lifetime_ends: Duration,
     checkpoints: BTreeMap<Position, Bytes>,
-    /// Outcomes, and when they are forgotten.
-    recorded: BTreeMap<i64, (Bytes, Duration)>,
+    /// Outcomes by the magnitude of their calls, and whether those are negative.
+    recorded: BTreeMap<(u64, bool), Bytes>,
+    /// The highest magnitude of a call whose outcome was forgotten.
+    forgotten: Option<u64>,
 }
 
 #[derive(Default)]
@@ -133,7 +136,6 @@ impl MemoryStore {
         let mut dropped = 0;
         self.sessions.retain(|_, session| {
             let before = session.size();
-            session.recorded.retain(|_, (_, ends)| *ends > now);
             let stays = session.ends > now;
             dropped += u64::from(!stays);
             let after = if stays { session.size() } else { 0 };
@@ -205,20 +207,22 @@ impl MemoryStore {
         Ok(())
     }
 
-    fn record_now(&self, fence: &Fence, call: i64, outcome: &Bytes, keep: Duration) -> Result<(), StoreError> {
-        let now = self.clock.now();
+    fn record_now(&self, fence: &Fence, call: i64, outcome: &Bytes) -> Result<(), StoreError> {
+        let place = place(call);
         let mut session = self.fenced(fence)?;
-        let before = session.size();
-        session.recorded.retain(|_, (_, ends)| *ends > now);
-        self.charge(session.quota.as_ref(), before, session.size())?;
-        if session.recorded.contains_key(&call) {
+        if session.recorded.contains_key(&place) {
             return Ok(());
         }
-        let held = session.recorded.values().map(|(outcome, _)| outcome.len() + RECORDED_BYTES_EACH).sum();
-        bounds::recorded(held, outcome)?;
-        let size = session.size();
-        self.charge(session.quota.as_ref(), size, size + (outcome.len() + RECORDED_BYTES_EACH) as u64)?;
-        session.recorded.insert(call, (outcome.clone(), now.saturating_add(keep)));
+        let size = outcome.len() + RECORDED_BYTES_EACH;
+        let (forgotten, freed) = session.oldest_outcomes(size);
+        let before = session.size();
+        self.charge(session.quota.as_ref(), before, before + size as u64 - freed as u64)?;
+        for _ in 0..forgotten {
+            if let Some(((magnitude, _), _)) = session.recorded.pop_first() {
+                session.forgotten = session.forgotten.max(Some(magnitude));
+            }
+        }
+        session.recorded.insert(place, outcome.clone());
         Ok(())
     }
 
@@ -364,15 +368,18 @@ impl SessionStore for MemoryStore {
         self.forget(&session)
     }
 
-    async fn record(&self, fence: &Fence, call: i64, outcome: Bytes, keep: Duration) -> Result<(), StoreError> {
+    async fn record(&self, fence: &Fence, call: i64, outcome: Bytes) -> Result<(), StoreError> {
         bounds::outcome(call, &outcome)?;
-        self.with_room(|| self.record_now(fence, call, &outcome, keep))
+        self.with_room(|| self.record_now(fence, call, &outcome))
     }
 
-    async fn recorded(&self, fence: &Fence, call: i64) -> Result<Option<Bytes>, StoreError> {
-        let now = self.clock.now();
+    async fn recorded(&self, fence: &Fence, call: i64) -> Result<Recorded, StoreError> {
         let session = self.fenced(fence)?;
-        Ok(session.recorded.get(&call).filter(|(_, ends)| *ends > now).map(|(outcome, _)| outcome.clone()))
+        Ok(match session.recorded.get(&place(call)) {
+            Some(outcome) => Recorded::Kept(outcome.clone()),
+            None if session.forgotten >= Some(call.unsigned_abs()) => Recorded::Forgotten,
+            None => Recorded::Never,
+        })
     }
 
     async fn save(&self, id: &str, record: SturdyRecord) -> Result<(), StoreError> {
@@ -420,6 +427,11 @@ impl SessionStore for MemoryStore {
     }
 }
 
+/// Where the outcome of a call is: the oldest calls first.
+fn place(call: i64) -> (u64, bool) {
+    (call.unsigned_abs(), call < 0)
+}
+
 impl Kept {
     fn new(owner: &str, ends: Duration, quota: Option<&Quota>) -> Self {
         Self {
@@ -432,14 +444,32 @@ impl Kept {
             ends,
             checkpoints: BTreeMap::new(),
             recorded: BTreeMap::new(),
+            forgotten: None,
         }
     }
 
     /// Returns what is stored of it, as its quota counts.
     fn size(&self) -> u64 {
         let snapshots: usize = self.checkpoints.values().map(Bytes::len).sum();
-        let outcomes: usize = self.recorded.values().map(|(outcome, _)| outcome.len() + RECORDED_BYTES_EACH).sum();
-        (SESSION_BYTES_EACH + snapshots + outcomes) as u64
+        (SESSION_BYTES_EACH + snapshots + self.recorded_bytes()) as u64
+    }
+
+    fn recorded_bytes(&self) -> usize {
+        self.recorded.values().map(|outcome| outcome.len() + RECORDED_BYTES_EACH).sum()
+    }
+
+    /// Returns how many of the oldest outcomes make room for one of this size, and their bytes.
+    fn oldest_outcomes(&self, size: usize) -> (usize, usize) {
+        let most = RECORDED_BYTES_MAX.saturating_sub(size);
+        let held = self.recorded_bytes();
+        let (mut count, mut freed) = (0, 0);
+        for outcome in self.recorded.values() {
+            if held - freed <= most {
+                break;
+            }
+            (count, freed) = (count + 1, freed + outcome.len() + RECORDED_BYTES_EACH);
+        }
+        (count, freed)
     }
 
     /// Whether nothing was done with it since it was created.

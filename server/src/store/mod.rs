@@ -147,6 +147,17 @@ pub struct Claimed {
     pub checkpoints: Vec<Position>,
 }
 
+/// What a store knows of the outcome of a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Recorded {
+    /// This was recorded.
+    Kept(Bytes),
+    /// Nothing was recorded.
+    Never,
+    /// Outcomes of calls up to this one were forgotten, and it may have been among them.
+    Forgotten,
+}
+
 /// A reference that outlives its session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SturdyRecord {
@@ -317,17 +328,19 @@ pub trait SessionStore: Send + Sync + fmt::Debug + 'static {
     /// `Fenced`.
     async fn delete(&self, fence: &Fence) -> Result<(), StoreError>;
 
-    /// Keeps the outcome of a call for `keep`. The first outcome of a call stays.
+    /// Keeps the outcome of a call for as long as the session. The first outcome of a call stays.
+    /// Where the outcomes of the session take more than [`RECORDED_BYTES_MAX`], those of the lowest
+    /// calls are forgotten, `-n` as `n`; [`recorded`](Self::recorded) says so.
     ///
     /// # Errors
-    /// `Fenced`; `TooMuch` if the outcomes of the session are too many or too long, or its quota is used up.
-    async fn record(&self, fence: &Fence, call: i64, outcome: Bytes, keep: Duration) -> Result<(), StoreError>;
+    /// `Fenced`; `TooMuch` if the outcome is too long, or the quota of the session is used up.
+    async fn record(&self, fence: &Fence, call: i64, outcome: Bytes) -> Result<(), StoreError>;
 
-    /// The outcome of a call, if it was recorded and is still kept.
+    /// The outcome of a call, or what is known of it.
     ///
     /// # Errors
     /// `Fenced`.
-    async fn recorded(&self, fence: &Fence, call: i64) -> Result<Option<Bytes>, StoreError>;
+    async fn recorded(&self, fence: &Fence, call: i64) -> Result<Recorded, StoreError>;
 
     /// Keeps a durable reference until it is revoked.
     ///

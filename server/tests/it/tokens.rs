@@ -9,7 +9,7 @@ use bowline_core::id::Ids;
 use bowline_core::link::{Features, Frame, Mode, Refused, Resume, Resumed, Secret};
 use bowline_core::resume::prove;
 use bowline_server::store::{MemoryStore, SessionStore};
-use bowline_server::{Credentials, Key, KeyRing, Keys, Restoration, Resumption, Service, TokenPolicy};
+use bowline_server::{Credentials, Key, KeyRing, Keys, Peer, Restoration, Resumption, Service, TokenPolicy};
 
 use crate::faulty::{Fault, FaultyStore};
 use crate::harness::{serve, service, within};
@@ -270,4 +270,84 @@ async fn another_process_restores_a_session_after_a_rotation() {
     drop(linked);
     let (_, answer) = resume(after, &ticket(Ok(resumed)), 0).await;
     assert_eq!(answer.unwrap().mode, Mode::Warm);
+}
+
+/// What only a checkpoint makes outlive the process is not left to the next quiet moment.
+#[tokio::test]
+async fn a_session_is_kept_at_once_when_a_variable_was_set() {
+    let mut restoration = Restoration::in_store(memory());
+    (restoration.idle, restoration.latest) = (Duration::from_secs(600), Duration::from_secs(600));
+    let service = Service::new(|peer: Peer| peer.vars.target()).restoration(restoration);
+    let (mut linked, _) = welcomed(serve(service).await).await;
+    let mut numbers = Vec::new();
+    for id in 1..=3 {
+        linked.socket.send(&format!(r#"["push",["pipeline",0,["setVariable"],["x",{id}]]]"#)).await;
+        let (_, number) = placed(&mut linked).await;
+        numbers.push(number);
+        let ack = Frame::Ack { last_processed_seq: 0, checkpoint: Some(number) };
+        linked.socket.send(&ack.write()).await;
+    }
+    assert_eq!(numbers, [1, 2, 3]);
+}
+
+/// A session that changes all the time is kept no more often than every 20 ms, and no more often than
+/// its size allows.
+#[tokio::test]
+async fn checkpoints_that_are_due_at_once_are_throttled() {
+    let store = memory();
+    let mut restoration = Restoration::in_store(store.clone());
+    (restoration.idle, restoration.latest) = (Duration::from_secs(600), Duration::from_secs(600));
+    let service = Service::new(|peer: Peer| peer.vars.target()).restoration(restoration);
+    let (mut linked, _) = welcomed(serve(service).await).await;
+    let began = std::time::Instant::now();
+    for id in 1..=100 {
+        linked.socket.send(&format!(r#"["push",["pipeline",0,["setVariable"],["x",{id}]]]"#)).await;
+        tokio::time::sleep(Duration::from_millis(3)).await;
+    }
+    let (_, newest) = placed(&mut linked).await;
+    let ack = Frame::Ack { last_processed_seq: 0, checkpoint: Some(newest) };
+    linked.socket.send(&ack.write()).await;
+    let most = began.elapsed().as_millis() / 20 + 2;
+    assert!((store.checkpoints() as u128) <= most, "{} checkpoints, {most} may be", store.checkpoints());
+}
+
+/// An answer of the store that comes late costs the connection, and the client comes back.
+#[tokio::test]
+async fn a_lease_that_is_renewed_late_ends_the_connection_and_not_the_session() {
+    let store = memory();
+    let mut restoration = Restoration::in_store(store.clone());
+    restoration.lease = Duration::from_secs(4);
+    let service = service().restoration(restoration);
+    let address = serve(service).await;
+    // Renewed after 1.2 s, and not relied upon after 3.2 s: the answer comes after 3.8 s.
+    let (mut linked, held) = welcomed(address).await;
+    store.set_lag(Duration::from_millis(2_600));
+    let began = std::time::Instant::now();
+    let closed = async {
+        loop {
+            linked.socket.send(r#"{"type":"session.ack","last_processed_seq":0}"#).await;
+            match tokio::time::timeout(Duration::from_millis(20), linked.socket.next()).await {
+                Ok(text) if !text.starts_with('{') => return text,
+                _ if began.elapsed() > Duration::from_secs(2) => store.set_lag(Duration::ZERO),
+                _ => {}
+            }
+        }
+    };
+    let closed = within(closed).await;
+    assert!(began.elapsed() >= Duration::from_millis(3_000), "{closed} after {:?}", began.elapsed());
+    // Until the answer is there, the client is asked to come again.
+    let resumed = async {
+        loop {
+            match resume(address, &held, 0).await {
+                (linked, Ok(resumed)) => return (linked, resumed),
+                (_, Err(refused)) => {
+                    assert_eq!((refused.code.as_str(), refused.retryable), ("STORE_UNAVAILABLE", true));
+                    tokio::time::sleep(Duration::from_millis(refused.retry_after_ms.unwrap())).await;
+                }
+            }
+        }
+    };
+    let (mut linked, resumed) = within(resumed).await;
+    assert_eq!(resumed.mode, Mode::Warm);
+    calls(&mut linked, 1).await;
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bowline_server::store::{
-    Checkpoint, Claim, Fence, OwnerInfo, Place, Position, Quota, SessionStore, StoreError, SturdyEntry, SturdyRecord,
-    Wanted,
+    Checkpoint, Claim, Fence, OwnerInfo, Place, Position, Quota, Recorded, SessionStore, StoreError, SturdyEntry,
+    SturdyRecord, Wanted,
 };
 use bytes::Bytes;
 
@@ -148,11 +148,11 @@ impl SessionStore for FaultyStore {
         self.pass(self.inner().delete(fence)).await
     }
 
-    async fn record(&self, fence: &Fence, call: i64, outcome: Bytes, keep: Duration) -> Result<(), StoreError> {
-        self.pass(self.inner().record(fence, call, outcome, keep)).await
+    async fn record(&self, fence: &Fence, call: i64, outcome: Bytes) -> Result<(), StoreError> {
+        self.pass(self.inner().record(fence, call, outcome)).await
     }
 
-    async fn recorded(&self, fence: &Fence, call: i64) -> Result<Option<Bytes>, StoreError> {
+    async fn recorded(&self, fence: &Fence, call: i64) -> Result<Recorded, StoreError> {
         self.pass(self.inner().recorded(fence, call)).await
     }
 

@@ -1,4 +1,4 @@
--- KEYS: session, checkpoints, lease of the claimant, outcomes, when outcomes end. ARGV: claimant, highest epoch seen, what the keys
+-- KEYS: session, checkpoints, lease of the claimant, outcomes, their calls by magnitude. ARGV: claimant, highest epoch seen, what the keys
 -- of leases begin with, highest epoch that there may be.
 -- Returns {0} if there is none, {1, milliseconds, address, known epoch, tokens} if it is held, {2, epoch, known epoch, tokens, checkpoints}.
 if redis.call('EXISTS', KEYS[3]) == 0 then

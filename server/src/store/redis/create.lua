@@ -1,4 +1,4 @@
--- KEYS: session, checkpoints, outcomes, when outcomes end, lease of the owner. ARGV: owner, lifetime, account, quota,
+-- KEYS: session, checkpoints, outcomes, their calls by magnitude, lease of the owner. ARGV: owner, lifetime, account, quota,
 -- bytes that a session takes, name of the session, what the keys of accounts and of sessions begin with.
 if redis.call('EXISTS', KEYS[5]) == 0 then
     return redis.error_reply('FENCED not this owner by now')

@@ -1,4 +1,4 @@
--- KEYS: session, checkpoints, outcomes, when outcomes end. ARGV: owner, epoch, name of the session,
+-- KEYS: session, checkpoints, outcomes, their calls by magnitude. ARGV: owner, epoch, name of the session,
 -- what the keys of accounts begin with.
 charge(KEYS[1], ARGV[3], ARGV[4], '', 0)
 local account = redis.call('HGET', KEYS[1], 'account')

@@ -24,8 +24,8 @@ use self::script::Scripts;
 use super::bounds::{self, Bound, WANTED_MAX};
 use super::{
     CHECKPOINTS_MAX, Checkpoint, Claim, Claimed, EPOCH_MAX, Fence, Held, LIST_MAX, OwnerInfo, Place, Position, Quota,
-    RECORDED_BYTES_EACH, RECORDED_BYTES_MAX, SESSION_BYTES_EACH, STURDY_MAX, SessionStore, StoreError, SturdyEntry,
-    SturdyRecord, Wanted, intact,
+    RECORDED_BYTES_EACH, RECORDED_BYTES_MAX, Recorded, SESSION_BYTES_EACH, STURDY_MAX, SessionStore, StoreError,
+    SturdyEntry, SturdyRecord, Wanted, intact,
 };
 
 /// How long a connection may take to be there, and an answer to come.
@@ -47,7 +47,7 @@ const SUM_BYTES: usize = 43;
 const SESSION: char = 's';
 const CHECKPOINTS: char = 'c';
 const OUTCOMES: char = 'r';
-const OUTCOME_ENDS: char = 'x';
+const OUTCOME_AGES: char = 'x';
 const OWNER: char = 'o';
 const REFERENCE: char = 't';
 const REFERENCES: char = 'u';
@@ -252,7 +252,7 @@ impl SessionStore for RedisStore {
         script
             .key(self.key(CHECKPOINTS, sid))
             .key(self.key(OUTCOMES, sid))
-            .key(self.key(OUTCOME_ENDS, sid))
+            .key(self.key(OUTCOME_AGES, sid))
             .key(self.key(OWNER, owner));
         let (account, bytes) = quota.map_or(("", 0), |quota| (quota.account.as_str(), quota.bytes));
         script.arg(owner).arg(millis(lifetime)).arg(account).arg(bytes);
@@ -265,7 +265,7 @@ impl SessionStore for RedisStore {
         bounds::epoch(seen)?;
         let mut script = self.scripts.claim.key(self.key(SESSION, sid));
         script.key(self.key(CHECKPOINTS, sid)).key(self.key(OWNER, owner));
-        script.key(self.key(OUTCOMES, sid)).key(self.key(OUTCOME_ENDS, sid));
+        script.key(self.key(OUTCOMES, sid)).key(self.key(OUTCOME_AGES, sid));
         script.arg(owner).arg(seen).arg(self.key(OWNER, "")).arg(EPOCH_MAX);
         let answer: Vec<Value> = self.run(&script, bounds::EPOCH).await?;
         let read = read_claim(sid, owner, answer).map_err(|error| failure(&error, None))?;
@@ -298,40 +298,40 @@ impl SessionStore for RedisStore {
     async fn release(&self, fence: &Fence, unclaimed: Duration) -> Result<(), StoreError> {
         let sid = &fence.sid;
         let mut script = self.scripts.release.key(self.key(SESSION, sid));
-        script.key(self.key(CHECKPOINTS, sid)).key(self.key(OUTCOMES, sid)).key(self.key(OUTCOME_ENDS, sid));
+        script.key(self.key(CHECKPOINTS, sid)).key(self.key(OUTCOMES, sid)).key(self.key(OUTCOME_AGES, sid));
         self.run(script.arg(&fence.owner).arg(fence.epoch).arg(millis(unclaimed)), None).await
     }
 
     async fn delete(&self, fence: &Fence) -> Result<(), StoreError> {
         let sid = &fence.sid;
         let mut script = self.scripts.delete.key(self.key(SESSION, sid));
-        script.key(self.key(CHECKPOINTS, sid)).key(self.key(OUTCOMES, sid)).key(self.key(OUTCOME_ENDS, sid));
+        script.key(self.key(CHECKPOINTS, sid)).key(self.key(OUTCOMES, sid)).key(self.key(OUTCOME_AGES, sid));
         script.arg(&fence.owner).arg(fence.epoch).arg(sid).arg(self.key(ACCOUNT, ""));
         self.run(&script, None).await
     }
 
-    async fn record(&self, fence: &Fence, call: i64, outcome: Bytes, keep: Duration) -> Result<(), StoreError> {
+    async fn record(&self, fence: &Fence, call: i64, outcome: Bytes) -> Result<(), StoreError> {
         bounds::outcome(call, &outcome)?;
         let mut script = self.scripts.record.key(self.key(SESSION, &fence.sid));
         script
             .key(self.key(OUTCOMES, &fence.sid))
-            .key(self.key(OUTCOME_ENDS, &fence.sid))
+            .key(self.key(OUTCOME_AGES, &fence.sid))
             .arg(&fence.owner)
             .arg(fence.epoch);
-        script.arg(call).arg(&outcome[..]).arg(millis(keep)).arg(RECORDED_BYTES_EACH).arg(RECORDED_BYTES_MAX);
+        script.arg(call).arg(call.unsigned_abs()).arg(&outcome[..]).arg(RECORDED_BYTES_EACH).arg(RECORDED_BYTES_MAX);
         script.arg(&fence.sid).arg(self.key(ACCOUNT, "")).arg(self.key(SESSION, ""));
-        self.run(&script, bounds::RECORDED).await
+        self.run(&script, None).await
     }
 
-    async fn recorded(&self, fence: &Fence, call: i64) -> Result<Option<Bytes>, StoreError> {
+    async fn recorded(&self, fence: &Fence, call: i64) -> Result<Recorded, StoreError> {
         let mut script = self.scripts.recorded.key(self.key(SESSION, &fence.sid));
-        script
-            .key(self.key(OUTCOMES, &fence.sid))
-            .key(self.key(OUTCOME_ENDS, &fence.sid))
-            .arg(&fence.owner)
-            .arg(fence.epoch);
-        let outcome: Option<Vec<u8>> = self.run(script.arg(call), None).await?;
-        Ok(outcome.map(Bytes::from))
+        script.key(self.key(OUTCOMES, &fence.sid)).arg(&fence.owner).arg(fence.epoch);
+        let known: (u8, Option<Vec<u8>>) = self.run(script.arg(call).arg(call.unsigned_abs()), None).await?;
+        Ok(match known {
+            (_, Some(outcome)) => Recorded::Kept(outcome.into()),
+            (0, None) => Recorded::Never,
+            _ => Recorded::Forgotten,
+        })
     }
 
     async fn save(&self, id: &str, record: SturdyRecord) -> Result<(), StoreError> {

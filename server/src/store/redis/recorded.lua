@@ -1,8 +1,8 @@
--- KEYS: session, outcomes, when outcomes end. ARGV: owner, epoch, call.
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local ends = redis.call('ZSCORE', KEYS[3], ARGV[3])
-if not ends or tonumber(ends) <= now then
-    return false
+-- KEYS: session, outcomes. ARGV: owner, epoch, call, its magnitude. Returns {0 or 1, outcome}: 1 if there is
+-- no outcome because those of calls up to this one were forgotten.
+local outcome = redis.call('HGET', KEYS[2], ARGV[3])
+if outcome then
+    return {0, outcome}
 end
-return redis.call('HGET', KEYS[2], ARGV[3])
+local forgotten = tonumber(redis.call('HGET', KEYS[1], 'forgotten') or -1)
+return {tonumber(ARGV[4]) <= forgotten and 1 or 0, false}

@@ -1,4 +1,4 @@
--- KEYS: session, checkpoints, outcomes, when outcomes end. ARGV: owner, epoch, milliseconds that it is kept for
+-- KEYS: session, checkpoints, outcomes, their calls by magnitude. ARGV: owner, epoch, milliseconds that it is kept for
 -- unless it is claimed.
 redis.call('HDEL', KEYS[1], 'owner')
 local left = math.min(redis.call('PTTL', KEYS[1]), tonumber(ARGV[3]))

@@ -20,7 +20,7 @@ use self::alive::Alive;
 use self::pool::{Fault, Pool, Role, Turn};
 use self::sql::Millis;
 use super::{
-    Checkpoint, Claim, Clock, Fence, LIST_MAX, OwnerInfo, Place, Position, Quota, SessionStore, StoreError,
+    Checkpoint, Claim, Clock, Fence, LIST_MAX, OwnerInfo, Place, Position, Quota, Recorded, SessionStore, StoreError,
     SturdyEntry, SturdyRecord, Wanted, bounds,
 };
 
@@ -221,16 +221,13 @@ impl SessionStore for SqliteStore {
         self.write(move |db, now| sql::delete(db, &fence, now)).await
     }
 
-    async fn record(&self, fence: &Fence, call: i64, outcome: Bytes, keep: Duration) -> Result<(), StoreError> {
+    async fn record(&self, fence: &Fence, call: i64, outcome: Bytes) -> Result<(), StoreError> {
         bounds::outcome(call, &outcome)?;
         let fence = fence.clone();
-        let record = move |db: &Connection, now: Millis| {
-            sql::record(db, &fence, call, &outcome, now, now.saturating_add(millis(keep)))
-        };
-        self.write(record).await
+        self.write(move |db, now| sql::record(db, &fence, call, &outcome, now)).await
     }
 
-    async fn recorded(&self, fence: &Fence, call: i64) -> Result<Option<Bytes>, StoreError> {
+    async fn recorded(&self, fence: &Fence, call: i64) -> Result<Recorded, StoreError> {
         let fence = fence.clone();
         self.read(move |db, now| sql::recorded(db, &fence, call, now)).await
     }

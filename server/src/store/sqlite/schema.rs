@@ -40,7 +40,8 @@ CREATE TABLE owners (
 CREATE TABLE sessions (
     sid TEXT PRIMARY KEY, owner TEXT, claimed INTEGER NOT NULL, known_epoch INTEGER NOT NULL,
     tokens TEXT NOT NULL, ends INTEGER NOT NULL, lifetime_ends INTEGER NOT NULL,
-    account TEXT, quota INTEGER, size INTEGER NOT NULL, wanted TEXT
+    account TEXT, quota INTEGER, size INTEGER NOT NULL, wanted TEXT,
+    forgotten INTEGER NOT NULL DEFAULT -1
 ) STRICT;
 CREATE INDEX sessions_end ON sessions (ends);
 CREATE INDEX sessions_account ON sessions (account, ends, size);
@@ -52,11 +53,10 @@ CREATE TABLE checkpoints (
 ) STRICT;
 CREATE TABLE recorded (
     sid TEXT NOT NULL REFERENCES sessions ON DELETE CASCADE,
-    call INTEGER NOT NULL, outcome BLOB NOT NULL, size INTEGER NOT NULL, ends INTEGER NOT NULL,
+    call INTEGER NOT NULL, outcome BLOB NOT NULL, size INTEGER NOT NULL,
     PRIMARY KEY (sid, call)
 ) STRICT;
-CREATE INDEX recorded_end ON recorded (ends);
-CREATE INDEX recorded_size ON recorded (sid, ends, size);
+CREATE INDEX recorded_age ON recorded (sid, abs(call), size);
 CREATE TABLE sturdy (id TEXT PRIMARY KEY, owner TEXT NOT NULL, label TEXT NOT NULL, recipe BLOB NOT NULL) STRICT;
 CREATE INDEX sturdy_owner ON sturdy (owner, id);
 ";

@@ -9,11 +9,14 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::Fault;
 use crate::store::{
     Checkpoint, Claim, Claimed, Fence, Held, OwnerInfo, Place, Position, Quota, RECORDED_BYTES_EACH,
-    SESSION_BYTES_EACH, StoreError, SturdyEntry, SturdyRecord, Wanted, bounds, intact,
+    RECORDED_BYTES_MAX, Recorded, SESSION_BYTES_EACH, StoreError, SturdyEntry, SturdyRecord, Wanted, bounds, intact,
 };
 
 /// Sessions that one transaction drops: others want to write, too.
 pub(super) const SWEPT_AT_ONCE: usize = 256;
+
+/// Bytes of outcomes that are dropped beyond what there has to be room for.
+const FORGOTTEN_AT_ONCE: usize = RECORDED_BYTES_MAX / 64;
 
 /// Milliseconds, by the store's clock.
 pub(super) type Millis = i64;
@@ -273,33 +276,53 @@ fn fenced_unless_one(rows: usize) -> Result<(), Fault> {
     if rows == 1 { Ok(()) } else { Err(StoreError::Fenced.into()) }
 }
 
-pub(super) fn record(
-    db: &Connection,
-    fence: &Fence,
-    call: i64,
-    outcome: &[u8],
-    now: Millis,
-    ends: Millis,
-) -> Result<(), Fault> {
+pub(super) fn record(db: &Connection, fence: &Fence, call: i64, outcome: &[u8], now: Millis) -> Result<(), Fault> {
     check(db, fence, now)?;
-    let expired = "DELETE FROM recorded WHERE sid = ?1 AND ends <= ?2";
-    db.prepare_cached(expired)?.execute(params![fence.sid, now])?;
     let there = "SELECT 1 FROM recorded WHERE sid = ?1 AND call = ?2";
     if db.prepare_cached(there)?.exists(params![fence.sid, call])? {
         return Ok(());
     }
+    let size = outcome.len() + RECORDED_BYTES_EACH;
     let held = "SELECT coalesce(sum(size), 0) FROM recorded WHERE sid = ?1";
-    bounds::recorded(db.prepare_cached(held)?.query_row([&fence.sid], |row| row.get(0))?, outcome)?;
-    db.prepare_cached("INSERT INTO recorded (sid, call, outcome, size, ends) VALUES (?1, ?2, ?3, ?4, ?5)")?
-        .execute(params![fence.sid, call, outcome, outcome.len() + RECORDED_BYTES_EACH, ends])?;
+    let held: usize = db.prepare_cached(held)?.query_row([&fence.sid], |row| row.get(0))?;
+    if held + size > RECORDED_BYTES_MAX {
+        forget_oldest(db, &fence.sid, held + size - RECORDED_BYTES_MAX)?;
+    }
+    db.prepare_cached("INSERT INTO recorded (sid, call, outcome, size) VALUES (?1, ?2, ?3, ?4)")?
+        .execute(params![fence.sid, call, outcome, size])?;
     charge(db, &fence.sid, now)
 }
 
-pub(super) fn recorded(db: &Connection, fence: &Fence, call: i64, now: Millis) -> Result<Option<Bytes>, Fault> {
+/// Drops the outcomes of the lowest calls, at least so many bytes of them, and some more so that not
+/// every record has to. `sessions.forgotten` is the highest magnitude of a call of those.
+fn forget_oldest(db: &Connection, sid: &str, bytes: usize) -> Result<(), Fault> {
+    let oldest = "SELECT abs(call), size FROM recorded WHERE sid = ?1 ORDER BY abs(call)";
+    let mut select = db.prepare_cached(oldest)?;
+    let mut rows = select.query([sid])?;
+    let (mut freed, mut last) = (0, -1_i64);
+    while freed < bytes + FORGOTTEN_AT_ONCE
+        && let Some(row) = rows.next()?
+    {
+        last = row.get(0)?;
+        freed += row.get::<_, usize>(1)?;
+    }
+    drop(rows);
+    db.prepare_cached("DELETE FROM recorded WHERE sid = ?1 AND abs(call) <= ?2")?.execute(params![sid, last])?;
+    db.prepare_cached("UPDATE sessions SET forgotten = max(forgotten, ?2) WHERE sid = ?1")?
+        .execute(params![sid, last])?;
+    Ok(())
+}
+
+pub(super) fn recorded(db: &Connection, fence: &Fence, call: i64, now: Millis) -> Result<Recorded, Fault> {
     check(db, fence, now)?;
-    let there = "SELECT outcome FROM recorded WHERE sid = ?1 AND call = ?2 AND ends > ?3";
-    let outcome = db.prepare_cached(there)?.query_row(params![fence.sid, call, now], |row| row.get::<_, Vec<u8>>(0));
-    Ok(outcome.optional()?.map(Bytes::from))
+    let there = "SELECT outcome FROM recorded WHERE sid = ?1 AND call = ?2";
+    let outcome = db.prepare_cached(there)?.query_row(params![fence.sid, call], |row| row.get::<_, Vec<u8>>(0));
+    if let Some(outcome) = outcome.optional()? {
+        return Ok(Recorded::Kept(outcome.into()));
+    }
+    let forgotten = "SELECT 1 FROM sessions WHERE sid = ?1 AND forgotten >= abs(?2)";
+    let is_forgotten = db.prepare_cached(forgotten)?.exists(params![fence.sid, call])?;
+    Ok(if is_forgotten { Recorded::Forgotten } else { Recorded::Never })
 }
 
 pub(super) fn save(db: &Connection, id: &str, record: &SturdyRecord) -> Result<(), Fault> {
@@ -346,8 +369,6 @@ pub(super) fn sweep(db: &Connection, now: Millis, is_dead: IsDead<'_>) -> Result
         is_dead(&owner?);
     }
     db.prepare_cached("DELETE FROM owners WHERE ends <= ?1")?.execute([now])?;
-    let recorded = "DELETE FROM recorded WHERE rowid IN (SELECT rowid FROM recorded WHERE ends <= ?1 LIMIT ?2)";
-    db.prepare_cached(recorded)?.execute(params![now, SWEPT_AT_ONCE])?;
     let sessions = "DELETE FROM sessions WHERE sid IN (SELECT sid FROM sessions WHERE ends <= ?1 LIMIT ?2)";
     Ok(db.prepare_cached(sessions)?.execute(params![now, SWEPT_AT_ONCE])?)
 }

@@ -78,8 +78,8 @@ macro_rules! store_conformance {
                 a_snapshot_that_was_changed_is_corrupt,
                 a_session_ends_with_its_time,
                 a_deleted_session_leaves_nothing,
-                recorded_calls_are_kept_for_their_time,
-                recorded_calls_are_bounded,
+                recorded_calls_are_kept_as_long_as_their_session,
+                the_oldest_recorded_calls_are_forgotten_and_said_to_be,
                 snapshots_of_a_client_share_its_quota,
                 outcomes_and_sessions_count_towards_the_quota,
                 sessions_past_their_time_make_room,
@@ -132,7 +132,7 @@ pub(crate) async fn assert_fenced(store: &Arc<dyn SessionStore>, fence: &Fence) 
     let late = checkpoint(at(9, 9), "late");
     assert_eq!(store.checkpoint(fence, late, at(9, 9)).await, Err(StoreError::Fenced));
     assert_eq!(store.load(fence, at(1, 1)).await, Err(StoreError::Fenced));
-    assert_eq!(store.record(fence, 1, Bytes::from("late"), DAY).await, Err(StoreError::Fenced));
+    assert_eq!(store.record(fence, 1, Bytes::from("late")).await, Err(StoreError::Fenced));
     assert_eq!(store.recorded(fence, 1).await, Err(StoreError::Fenced));
     assert_eq!(store.release(fence, DAY).await, Err(StoreError::Fenced));
     assert_eq!(store.delete(fence).await, Err(StoreError::Fenced));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bowline_server::store::{Claim, Fence, Quota, SESSION_BYTES_EACH, SessionStore, StoreError};
+use bowline_server::store::{Claim, Fence, Quota, Recorded, SESSION_BYTES_EACH, SessionStore, StoreError};
 use bytes::Bytes;
 
 use super::{Bench, DAY, LEASE, at, checkpoint};
@@ -63,11 +63,11 @@ pub(crate) async fn outcomes_and_sessions_count_towards_the_quota(bench: &impl B
     let quota = quota("a:192.0.2.1", 2, 100);
     let one = store.create("one", "a", DAY, Some(&quota)).await.unwrap();
     let two = store.create("two", "a", DAY, Some(&quota)).await.unwrap();
-    store.record(&one, 1, Bytes::from(vec![b'x'; 60 * KIB]), DAY).await.unwrap();
-    assert_full(store.record(&two, 1, Bytes::from(vec![b'x'; 60 * KIB]), DAY).await, &quota);
-    assert_eq!(store.recorded(&two, 1).await, Ok(None));
+    store.record(&one, 1, Bytes::from(vec![b'x'; 60 * KIB])).await.unwrap();
+    assert_full(store.record(&two, 1, Bytes::from(vec![b'x'; 60 * KIB])).await, &quota);
+    assert_eq!(store.recorded(&two, 1).await, Ok(Recorded::Never));
     assert_full(put(&store, &two, 1, 60).await, &quota);
-    store.record(&two, 2, Bytes::from(vec![b'x'; 38 * KIB]), LEASE).await.unwrap();
+    store.record(&two, 2, Bytes::from(vec![b'x'; 38 * KIB])).await.unwrap();
     assert_full(store.create("three", "a", DAY, Some(&quota)).await, &quota);
     assert_eq!(store.claim("three", "a", 0).await, Ok(Claim::NotFound));
     // A session that is deleted makes room.
@@ -96,7 +96,7 @@ pub(crate) async fn a_session_that_nobody_claims_ends_early(bench: &impl Bench) 
     for sid in ["claimed", "left"] {
         let fence = store.create(sid, "a", DAY, Some(&quota)).await.unwrap();
         put(&store, &fence, 1, 40).await.unwrap();
-        store.record(&fence, 1, Bytes::from("done"), DAY).await.unwrap();
+        store.record(&fence, 1, Bytes::from("done")).await.unwrap();
         store.release(&fence, LEASE).await.unwrap();
     }
     let claim = store.claim("claimed", "a", 0).await.unwrap();
@@ -105,7 +105,7 @@ pub(crate) async fn a_session_that_nobody_claims_ends_early(bench: &impl Bench) 
     assert_eq!(store.claim("left", "a", 0).await, Ok(Claim::NotFound));
     // The other one has its whole lifetime again.
     assert_eq!(store.load(&claimed.fence, at(1, 1)).await, Ok(Bytes::from(vec![7; 40 * KIB])));
-    assert_eq!(store.recorded(&claimed.fence, 1).await, Ok(Some(Bytes::from("done"))));
+    assert_eq!(store.recorded(&claimed.fence, 1).await, Ok(Recorded::Kept(Bytes::from("done"))));
     put(&store, &claimed.fence, 2, 95).await.unwrap();
     // What it is kept for never exceeds its lifetime.
     let brief = store.create("brief", "a", LEASE, None).await.unwrap();

@@ -3,56 +3,72 @@
 use bowline_core::resume::Jti;
 use bowline_server::store::{
     Checkpoint, Claim, EPOCH_MAX, LABEL_BYTES_MAX, NAME_BYTES_MAX, OUTCOME_BYTES_MAX, RECORDED_BYTES_EACH,
-    RECORDED_BYTES_MAX, SNAPSHOT_BYTES_MAX, STURDY_MAX, StoreError, SturdyRecord, TOKENS_MAX,
+    RECORDED_BYTES_MAX, Recorded, SNAPSHOT_BYTES_MAX, STURDY_MAX, StoreError, SturdyRecord, TOKENS_MAX,
 };
 use bytes::Bytes;
 
 use super::{Bench, DAY, LEASE, at, checkpoint, claimed, owned};
 
-pub(crate) async fn recorded_calls_are_kept_for_their_time(bench: &impl Bench) {
-    let (store, fence) = owned(bench).await;
-    assert_eq!(store.recorded(&fence, 7).await, Ok(None));
-    store.record(&fence, 7, Bytes::from_static(b"\x00first\xff"), DAY).await.unwrap();
-    store.record(&fence, 7, Bytes::from("second"), DAY).await.unwrap();
-    store.record(&fence, -7, Bytes::new(), LEASE).await.unwrap();
-    assert_eq!(store.recorded(&fence, 7).await, Ok(Some(Bytes::from_static(b"\x00first\xff"))));
-    assert_eq!(store.recorded(&fence, -7).await, Ok(Some(Bytes::new())));
-    // They outlive their owner.
-    store.release(&fence, DAY).await.unwrap();
-    let fence = claimed(&store, "b").await.fence;
-    assert_eq!(store.recorded(&fence, 7).await, Ok(Some(Bytes::from_static(b"\x00first\xff"))));
-    bench.pass(LEASE).await;
-    assert_eq!(store.recorded(&fence, -7).await, Ok(None));
-    store.record(&fence, -7, Bytes::from("again"), DAY).await.unwrap();
-    assert_eq!(store.recorded(&fence, -7).await, Ok(Some(Bytes::from("again"))));
-    store.gc().await.unwrap();
-    assert_eq!(store.recorded(&fence, 7).await, Ok(Some(Bytes::from_static(b"\x00first\xff"))));
+fn kept(outcome: &[u8]) -> Result<Recorded, StoreError> {
+    Ok(Recorded::Kept(Bytes::copy_from_slice(outcome)))
 }
 
-pub(crate) async fn recorded_calls_are_bounded(bench: &impl Bench) {
+pub(crate) async fn recorded_calls_are_kept_as_long_as_their_session(bench: &impl Bench) {
+    let (store, fence) = owned(bench).await;
+    assert_eq!(store.recorded(&fence, 7).await, Ok(Recorded::Never));
+    store.record(&fence, 7, Bytes::from_static(b"\x00first\xff")).await.unwrap();
+    store.record(&fence, 7, Bytes::from("second")).await.unwrap();
+    store.record(&fence, -7, Bytes::new()).await.unwrap();
+    assert_eq!(store.recorded(&fence, 7).await, kept(b"\x00first\xff"));
+    assert_eq!(store.recorded(&fence, -7).await, kept(b""));
+    // They outlive their owner, and every other time than that of their session.
+    store.release(&fence, DAY).await.unwrap();
+    let fence = claimed(&store, "b").await.fence;
+    bench.pass(LEASE).await;
+    store.gc().await.unwrap();
+    assert_eq!(store.recorded(&fence, 7).await, kept(b"\x00first\xff"));
+    assert_eq!(store.recorded(&fence, -7).await, kept(b""));
+    // Nothing was forgotten, so a lower call that was never recorded never was.
+    assert_eq!(store.recorded(&fence, 6).await, Ok(Recorded::Never));
+    assert_eq!(store.recorded(&fence, 0).await, Ok(Recorded::Never));
+}
+
+pub(crate) async fn the_oldest_recorded_calls_are_forgotten_and_said_to_be(bench: &impl Bench) {
     let (store, fence) = owned(bench).await;
     let mib = Bytes::from(vec![b'x'; OUTCOME_BYTES_MAX]);
-    let fit = RECORDED_BYTES_MAX / (OUTCOME_BYTES_MAX + RECORDED_BYTES_EACH);
-    for call in 0..fit as i64 {
-        store.record(&fence, call, mib.clone(), DAY).await.unwrap();
+    let fit = (RECORDED_BYTES_MAX / (OUTCOME_BYTES_MAX + RECORDED_BYTES_EACH)) as i64;
+    for call in 1..=fit {
+        // Calls are counted by their magnitude.
+        store.record(&fence, if call % 2 == 0 { call } else { -call }, mib.clone()).await.unwrap();
     }
     // One that is there is not counted twice.
-    store.record(&fence, 0, mib, DAY).await.unwrap();
+    store.record(&fence, -1, mib.clone()).await.unwrap();
+    assert_eq!(store.recorded(&fence, -1).await, kept(&mib));
+    assert_eq!(store.recorded(&fence, 1).await, Ok(Recorded::Never));
+    // What is left has room for this one exactly.
+    let left = RECORDED_BYTES_MAX - fit as usize * (OUTCOME_BYTES_MAX + RECORDED_BYTES_EACH);
+    store.record(&fence, fit + 1, Bytes::from(vec![b'y'; left - RECORDED_BYTES_EACH])).await.unwrap();
+    assert_eq!(store.recorded(&fence, -1).await, kept(&mib));
     // Even an empty one takes room.
-    let left = RECORDED_BYTES_MAX - fit * (OUTCOME_BYTES_MAX + RECORDED_BYTES_EACH);
-    let last = Bytes::from(vec![b'x'; left - RECORDED_BYTES_EACH]);
-    store.record(&fence, -1, last.clone(), LEASE).await.unwrap();
-    bench.pass(LEASE).await;
-    // What is past its time makes room, and no more than it took.
-    store.record(&fence, -2, last, DAY).await.unwrap();
-    let too_much = StoreError::TooMuch {
-        what: "bytes of a session's recorded calls",
-        size: (RECORDED_BYTES_MAX + RECORDED_BYTES_EACH) as u64,
-        max: RECORDED_BYTES_MAX as u64,
-    };
-    assert_eq!(store.record(&fence, -3, Bytes::new(), DAY).await, Err(too_much));
-    assert_eq!(store.recorded(&fence, -3).await, Ok(None));
-    store.recorded(&fence, -2).await.unwrap().unwrap();
+    store.record(&fence, fit + 2, Bytes::new()).await.unwrap();
+    assert_eq!(store.recorded(&fence, -1).await, Ok(Recorded::Forgotten));
+    // There is always room for another, as long as any may be.
+    for call in fit + 3..=fit + 6 {
+        store.record(&fence, call, mib.clone()).await.unwrap();
+        assert_eq!(store.recorded(&fence, call).await, kept(&mib));
+        assert_eq!(store.recorded(&fence, -call).await, Ok(Recorded::Never));
+        assert_eq!(store.recorded(&fence, call + 1).await, Ok(Recorded::Never));
+    }
+    for call in [0, 1, -1, 2, -2] {
+        assert_eq!(store.recorded(&fence, call).await, Ok(Recorded::Forgotten), "{call}");
+    }
+    // The rest of a call that was forgotten may come late; the next owner knows as much.
+    store.record(&fence, 1, Bytes::from("late")).await.unwrap();
+    assert_eq!(store.recorded(&fence, 1).await, kept(b"late"));
+    store.release(&fence, DAY).await.unwrap();
+    let fence = claimed(&store, "b").await.fence;
+    assert_eq!(store.recorded(&fence, -1).await, Ok(Recorded::Forgotten));
+    assert_eq!(store.recorded(&fence, fit + 6).await, kept(&mib));
 }
 
 pub(crate) async fn durable_references_are_listed_and_revoked(bench: &impl Bench) {
@@ -110,8 +126,8 @@ pub(crate) async fn what_is_too_large_is_refused_by_name(bench: &impl Bench) {
         store.claim("s", "a", EPOCH_MAX + 1).await.map(drop),
         store.save(&long, record("fine")).await,
         store.save("fine", record(&"x".repeat(LABEL_BYTES_MAX + 1))).await,
-        store.record(&fence, 1, Bytes::from(vec![0; OUTCOME_BYTES_MAX + 1]), DAY).await,
-        store.record(&fence, i64::MIN, Bytes::new(), DAY).await,
+        store.record(&fence, 1, Bytes::from(vec![0; OUTCOME_BYTES_MAX + 1])).await,
+        store.record(&fence, i64::MIN, Bytes::new()).await,
         put(Checkpoint { bytes: Bytes::from(vec![0; SNAPSHOT_BYTES_MAX + 1]), ..one() }).await,
         put(Checkpoint { at: at(EPOCH_MAX + 1, 0), ..one() }).await,
         put(Checkpoint { epoch: u64::MAX, ..one() }).await,

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bowline_core::resume::Jti;
 use bowline_server::store::{
-    ADDRESS_BYTES_MAX, CHECKPOINTS_MAX, Checkpoint, Claim, EPOCH_MAX, Fence, Held, OwnerInfo, Place, StoreError,
-    TOKENS_MAX, Wanted,
+    ADDRESS_BYTES_MAX, CHECKPOINTS_MAX, Checkpoint, Claim, EPOCH_MAX, Fence, Held, OwnerInfo, Place, Recorded,
+    StoreError, TOKENS_MAX, Wanted,
 };
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -72,7 +72,7 @@ pub(crate) async fn a_paused_owner_is_fenced(bench: &impl Bench) {
     assert_eq!(store.create("t", "a", DAY, None).await, Err(StoreError::Fenced));
     // What it tried changed nothing.
     assert_eq!(store.load(&fence, at(1, 1)).await, Ok(Bytes::from("by a")));
-    assert_eq!(store.recorded(&fence, 1).await, Ok(None));
+    assert_eq!(store.recorded(&fence, 1).await, Ok(Recorded::Never));
     store.checkpoint(&fence, checkpoint(at(1, 2), "by b"), at(1, 1)).await.unwrap();
     let again = claimed(&store, "b").await;
     assert_eq!((again.checkpoints, again.tokens), (vec![at(1, 1), at(1, 2)], vec![Jti("token-2".to_owned())]));
@@ -282,7 +282,7 @@ pub(crate) async fn a_session_ends_with_its_time(bench: &impl Bench) {
     let (store, _) = owned(bench).await;
     let fence = store.create("short", "b", LEASE, None).await.unwrap();
     store.checkpoint(&fence, checkpoint(at(1, 1), "one"), at(1, 1)).await.unwrap();
-    store.record(&fence, 1, Bytes::from("done"), DAY).await.unwrap();
+    store.record(&fence, 1, Bytes::from("done")).await.unwrap();
     bench.pass(LEASE).await;
     assert_eq!(store.claim("short", "b", 0).await, Ok(Claim::NotFound));
     assert_fenced(&store, &fence).await;
@@ -292,7 +292,7 @@ pub(crate) async fn a_session_ends_with_its_time(bench: &impl Bench) {
     // Nothing of it is in the next of its name.
     let next = store.create("short", "b", LEASE, None).await.unwrap();
     assert_eq!(store.load(&next, at(1, 1)).await, Err(StoreError::NotFound));
-    assert_eq!(store.recorded(&next, 1).await, Ok(None));
+    assert_eq!(store.recorded(&next, 1).await, Ok(Recorded::Never));
     bench.pass(LEASE).await;
     store.create("short", "b", LEASE, None).await.unwrap();
     claimed(&store, "a").await;
@@ -301,11 +301,11 @@ pub(crate) async fn a_session_ends_with_its_time(bench: &impl Bench) {
 pub(crate) async fn a_deleted_session_leaves_nothing(bench: &impl Bench) {
     let (store, fence) = owned(bench).await;
     store.checkpoint(&fence, checkpoint(at(1, 1), "one"), at(1, 1)).await.unwrap();
-    store.record(&fence, -3, Bytes::from("done"), DAY).await.unwrap();
+    store.record(&fence, -3, Bytes::from("done")).await.unwrap();
     store.delete(&fence).await.unwrap();
     assert_fenced(&store, &fence).await;
     assert_eq!(store.claim("s", "a", 0).await, Ok(Claim::NotFound));
     let next = store.create("s", "a", DAY, None).await.unwrap();
     assert_eq!(store.load(&next, at(1, 1)).await, Err(StoreError::NotFound));
-    assert_eq!(store.recorded(&next, -3).await, Ok(None));
+    assert_eq!(store.recorded(&next, -3).await, Ok(Recorded::Never));
 }
