@@ -98,7 +98,14 @@ impl Lowering<'_> {
     }
 
     fn lend_local(&mut self, local: &Arc<Local>) -> Ref {
-        let Some(recipe) = local.recipe().filter(|_| self.shared.options().durability.is_some()) else {
+        let durability = self.shared.options().durability.as_deref();
+        let Some(recipe) = local.recipe().filter(|_| durability.is_some()) else {
+            if let (Some(durability), Body::Gate(gate)) = (durability, &local.body)
+                && gate.loses_recipe()
+                && durability.restorers.warns_of_revocable()
+            {
+                self.state.deferred.push(Job::Warn(Warning::Revocable));
+            }
             return self.lend(Entry::Local(Arc::clone(local)), local.body.kind());
         };
         if let Some(&target) = self.state.durable.get(&local.address())
@@ -116,6 +123,8 @@ impl Lowering<'_> {
                 self.state.endpoint.mark_urgent();
                 self.shared.urgent.notify_one();
             }
+            // What is behind it has said so, or was never meant to be durable.
+            (Err(NotDurable::NoRecipe), _) if recipe.is_attenuation() => {}
             (Err(why), _) => {
                 let warning = Warning::NotDurable { recipe: recipe.clone(), why };
                 self.state.deferred.push(Job::Warn(warning));

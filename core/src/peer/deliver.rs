@@ -185,15 +185,17 @@ fn enter(
     rest: &mut Option<Rest>,
 ) -> First {
     match &local.body {
+        // A gate is itself: what is behind it must not be handed out.
+        _ if path.is_empty() && args.is_none() => {
+            let this = Stub::from_local(Arc::clone(local));
+            First::Answer(Ok(Payload::capability(this.into_cap())))
+        }
         Body::Gate(gate) => match gate.admit(&path) {
             Ok(stub) => forward(&stub, path, args),
             Err(None) => nothing_there(path, args, rest),
             Err(Some(error)) => First::Answer(Err(error)),
         },
-        _ if path.is_empty() && args.is_none() => {
-            let this = Stub::from_local(Arc::clone(local));
-            First::Answer(Ok(Payload::capability(this.into_cap())))
-        }
+        Body::Gone => First::Answer(Err(error_payload("Error", "This object is gone."))),
         Body::Writable(_) | Body::Readable(_) => {
             let message = "Cannot access properties on a ReadableStream stub";
             First::Answer(Err(error_payload("Error", message)))

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::peer::guard::Gate;
+use crate::peer::nesting;
 use crate::peer::object::{Args, DynTarget, Object, Reply};
 use crate::peer::recipe::Recipe;
 use crate::peer::shared::{Entry, Shared};
@@ -32,11 +33,13 @@ pub(crate) enum Body {
     /// Callable, and nothing else.
     Function(Box<dyn Fn(Args) -> Reply + Send + Sync>),
     /// Another reference behind a condition.
-    Gate(Arc<Gate>),
+    Gate(Box<Gate>),
     /// The end of a stream that is written to.
     Writable(Writable),
     /// The end of a stream that is read.
     Readable(Box<Readable>),
+    /// Nothing: the object is being dropped.
+    Gone,
 }
 
 impl Local {
@@ -70,6 +73,13 @@ impl Local {
     }
 }
 
+impl Drop for Local {
+    /// It may hold the last reference to an object that holds the last one to another, and so on.
+    fn drop(&mut self) {
+        nesting::drop_flat((std::mem::replace(&mut self.body, Body::Gone), self.recipe.take()));
+    }
+}
+
 impl Body {
     /// What logs call it.
     pub(crate) fn interface(&self) -> &'static str {
@@ -80,6 +90,7 @@ impl Body {
             Self::Function(_) => "function",
             Self::Gate(_) => "guarded reference",
             Self::Writable(_) | Self::Readable(_) => "stream",
+            Self::Gone => "",
         }
     }
 

@@ -141,6 +141,7 @@ impl Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
+        self.drop_targets();
         let reported = std::mem::take(&mut self.lock().reported);
         self.withdraw_memory(&reported);
     }

@@ -3,6 +3,7 @@
 
 mod again;
 mod caps;
+mod carrying;
 mod connection;
 mod deliver;
 mod driver;
@@ -18,6 +19,7 @@ mod lines;
 mod local;
 mod map;
 mod memory;
+mod nesting;
 mod object;
 mod options;
 mod pause;

@@ -15,7 +15,7 @@ use crate::peer::local::{Body, Local};
 use crate::peer::object::Object;
 use crate::peer::record;
 use crate::peer::shared::Shared;
-use crate::peer::stub::{Inner, Remote, Stub};
+use crate::peer::stub::{Inner, Kind, Remote, Stub};
 use crate::session::{self, Ref};
 use crate::value::{self, Cap, EncodeError, Payload};
 
@@ -25,6 +25,10 @@ pub(crate) const DEPTH_MAX: usize = 32;
 /// Bytes of the parameters of one recipe, beyond which an object is not durable; and of a stored
 /// recipe with all that are inside of it.
 pub(crate) const BYTES_MAX: usize = 64 << 10;
+
+/// The restorer of attenuated references, which every process has. No other can have its name.
+pub(crate) const ATTENUATED: &str = "bowline.only";
+pub(crate) const ATTENUATED_VERSION: u32 = 1;
 
 /// What a recipe inside of another takes at least.
 const BYTES_EACH: usize = 32;
@@ -86,6 +90,17 @@ impl Recipe {
         let parts = params.iter().flat_map(Payload::refs);
         let depth = parts.map(|part| Stub::from_cap(part).recipe_depth()).max().unwrap_or_default() + 1;
         Self { restorer: restorer.into(), version, params, depth }
+    }
+
+    /// The recipe of a reference to `inner` that reaches only `names`: one of the framework's own
+    /// around that of `inner`, which is a durable object, or one that its session knows to be.
+    pub(crate) fn attenuated(inner: &Stub, names: &[String]) -> Self {
+        Self::new(ATTENUATED, ATTENUATED_VERSION, &(inner, names))
+    }
+
+    /// Whether it is of an attenuated reference.
+    pub(crate) fn is_attenuation(&self) -> bool {
+        self.restorer == ATTENUATED
     }
 
     /// The name of the restorer.
@@ -230,6 +245,15 @@ impl Stub {
             // An object that has not been made again yet.
             Inner::Remote(Remote { shared, of, .. }) => stored_of(shared, *of, room, 0),
             _ => Err(NotDurable::NoRecipe),
+        }
+    }
+
+    /// Whether it is an object with a recipe, or one of a session, which knows whether it has one.
+    pub(crate) fn may_be_durable(&self) -> bool {
+        match self.inner() {
+            Inner::Local(local) => local.recipe().is_some(),
+            Inner::Remote(remote) => remote.kind == Kind::Stub && !remote.shared.is_private(),
+            _ => false,
         }
     }
 

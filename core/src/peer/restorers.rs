@@ -7,6 +7,7 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 
 use crate::error::ErrorCode;
-use crate::peer::recipe::{DEPTH_MAX, Restorable, StoredRecipe};
+use crate::peer::recipe::{ATTENUATED, ATTENUATED_VERSION, DEPTH_MAX, Restorable, StoredRecipe};
 use crate::peer::reference::Reference;
 use crate::peer::runtime;
 use crate::peer::stub::{Starting, Stub};
@@ -230,11 +231,17 @@ pub struct Restorers {
     by_name: HashMap<String, Restorer>,
     room: Semaphore,
     patience: Duration,
+    has_warned: AtomicBool,
 }
 
 impl Default for Restorers {
     fn default() -> Self {
-        Self { by_name: HashMap::new(), room: Semaphore::new(AT_ONCE), patience: PATIENCE }
+        Self {
+            by_name: HashMap::new(),
+            room: Semaphore::new(AT_ONCE),
+            patience: PATIENCE,
+            has_warned: AtomicBool::new(false),
+        }
     }
 }
 
@@ -245,8 +252,12 @@ impl Restorers {
     }
 
     /// One more; it takes the place of another of its name.
+    ///
+    /// # Panics
+    /// If its name is `bowline.only`, which restores references made by [`Stub::only`].
     #[must_use]
     pub fn with(mut self, restorer: Restorer) -> Self {
+        assert!(restorer.name != ATTENUATED, "a restorer cannot be named `{ATTENUATED}`");
         self.by_name.insert(restorer.name.clone(), restorer);
         self
     }
@@ -270,7 +281,12 @@ impl Restorers {
 
     /// Whether there is a restorer of this name.
     pub fn knows(&self, name: &str) -> bool {
-        self.by_name.contains_key(name)
+        name == ATTENUATED || self.by_name.contains_key(name)
+    }
+
+    /// Whether to say that revocable references are not durable, which is said once.
+    pub(crate) fn warns_of_revocable(&self) -> bool {
+        !self.has_warned.swap(true, Ordering::SeqCst)
     }
 
     pub(crate) fn is_eager(&self, name: &str) -> bool {
@@ -308,6 +324,11 @@ impl Restorers {
             let mut refs = Vec::with_capacity(recipe.parts.len());
             for part in &recipe.parts {
                 let made = self.make_stored(ctx, part, depth + 1).await;
+                if recipe.restorer == ATTENUATED {
+                    // It fails as what is behind it does.
+                    refs.push(made?.into_cap());
+                    continue;
+                }
                 refs.push(made.unwrap_or_else(|unmade| unmade.stub()).into_cap());
             }
             let params = Payload::new(recipe.params.as_str(), refs).map_err(|mismatch| {
@@ -326,6 +347,9 @@ impl Restorers {
         version: u32,
         params: Payload<Cap>,
     ) -> Result<Stub, Unmade> {
+        if name == ATTENUATED {
+            return attenuated(version, params);
+        }
         let Some(restorer) = self.by_name.get(name) else {
             tracing::warn!(restorer = name, "nobody can make this object again");
             return Err(Unmade(ErrorCode::RestorerUnknown));
@@ -370,6 +394,19 @@ impl Unmade {
         };
         Payload::plain(coded_error_text(self.0.as_str(), message))
     }
+}
+
+/// Makes a reference that reaches only some names of what is behind it, which is made.
+fn attenuated(version: u32, params: Payload<Cap>) -> Result<Stub, Unmade> {
+    let failed = |error: &dyn fmt::Display| {
+        tracing::warn!(restorer = ATTENUATED, version, %error, "an object could not be made again");
+        Unmade(ErrorCode::RestoreFailed)
+    };
+    if version != ATTENUATED_VERSION {
+        return Err(failed(&"its version is not known"));
+    }
+    let (inner, names): (Stub, Vec<String>) = value::decode(params).map_err(|error| failed(&error))?;
+    Ok(inner.only(names))
 }
 
 /// What user code gave, unless it panicked.

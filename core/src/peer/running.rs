@@ -6,7 +6,10 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use crate::peer::shared::{Granted, Shared};
+use crate::id::PromiseId;
+use crate::peer::deliver;
+use crate::peer::shared::Shared;
+use crate::peer::stage::Job;
 
 /// How many calls run at the same time in all sessions whose [`Options`](crate::peer::Options) have a
 /// clone of this. A call runs from its start until its method has returned or was aborted.
@@ -29,6 +32,16 @@ struct Inner {
 
 /// The place of one running call; free again when this is dropped.
 pub(crate) struct Permit(Option<RunningCalls>);
+
+/// What a session does with a place for a call.
+pub(crate) enum Granted {
+    /// No other of its calls waits.
+    Last,
+    /// More of its calls wait.
+    More,
+    /// None waits any more.
+    Refused(Permit),
+}
 
 impl RunningCalls {
     /// Creates a bound; a `limit` of zero counts as one.
@@ -146,5 +159,58 @@ impl Drop for Permit {
 impl fmt::Debug for RunningCalls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RunningCalls").field("limit", &self.limit()).field("running", &self.running()).finish()
+    }
+}
+
+impl Shared {
+    /// A place for a call that begins now, unless it has to wait.
+    pub(crate) fn permit(&self, bound: &RunningCalls) -> Option<Permit> {
+        if self.holds_back.load(Ordering::SeqCst) { None } else { bound.try_acquire() }
+    }
+
+    /// Has a call wait for a place, behind those of the session that wait.
+    pub(crate) fn hold_back(self: &Arc<Self>, bound: &RunningCalls, call: deliver::Call) {
+        let mut state = self.lock();
+        if state.closed.is_some() {
+            drop(state);
+            return drop(call);
+        }
+        state.held_back.push_back(call);
+        self.holds_back.store(true, Ordering::SeqCst);
+        let was_queued = std::mem::replace(&mut state.is_queued, true);
+        drop(state);
+        if !was_queued {
+            bound.enqueue(self);
+        }
+    }
+
+    /// Nothing waits for a place, and what was given one is about to begin.
+    pub(crate) fn hold_back_no_more(&self) {
+        if self.holds_back.load(Ordering::SeqCst) {
+            self.holds_back.store(false, Ordering::SeqCst);
+        }
+    }
+
+    /// Takes back a call that waits for a place.
+    pub(crate) fn take_held_back(&self, call: PromiseId) -> Option<deliver::Call> {
+        if !self.holds_back.load(Ordering::SeqCst) {
+            return None;
+        }
+        let mut state = self.lock();
+        let at = state.held_back.iter().position(|held_back| held_back.call == call)?;
+        state.held_back.remove(at)
+    }
+
+    /// Gives a place to the call that waits longest.
+    pub(crate) fn grant(self: &Arc<Self>, permit: Permit) -> Granted {
+        let mut state = self.lock();
+        state.is_queued = false;
+        let Some(mut call) = state.held_back.pop_front() else { return Granted::Refused(permit) };
+        call.permit = Some(permit);
+        state.deferred.push(Job::Deliver(call));
+        state.is_queued = !state.held_back.is_empty();
+        let granted = if state.is_queued { Granted::More } else { Granted::Last };
+        self.go_on(state);
+        granted
     }
 }

@@ -9,7 +9,6 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::task::Waker;
 
 use tokio::sync::{Notify, broadcast};
 
@@ -18,20 +17,20 @@ use crate::error::ErrorCode;
 use crate::id::{PromiseId, TargetId, WaitId};
 use crate::limits::Limits;
 use crate::link::{Attachment, Joint, LinkRules, Refused, Role};
+use crate::peer::carrying::Place;
 use crate::peer::deliver;
 use crate::peer::feed::Feed;
 use crate::peer::interface::Repeat;
-use crate::peer::local::{Body, Local};
+use crate::peer::local::Local;
 use crate::peer::memory::Reported;
+use crate::peer::nesting;
 use crate::peer::options::Options;
 use crate::peer::rest::Rest;
 use crate::peer::restorers::Unmade;
 use crate::peer::revival::Revival;
-use crate::peer::running::{Permit, RunningCalls};
 use crate::peer::runtime::{self, Host, Instant, Task};
-use crate::peer::stage::{Job, Leftovers};
+use crate::peer::stage::Job;
 use crate::peer::stub::Stub;
-use crate::peer::unwind::{caught, drop_quietly};
 use crate::peer::wait::{Ending, Wait, Waiter};
 use crate::session::{Closed, ClosedBy, Ref, Session, Step, Table};
 use crate::time::Time;
@@ -59,20 +58,20 @@ pub(crate) struct Shared {
     /// References to the peer's main object, which the session does not count.
     roots: AtomicUsize,
     /// Calls wait for a place, or were given one and have not begun: others go behind them.
-    holds_back: AtomicBool,
-    feed: Feed,
+    pub(crate) holds_back: AtomicBool,
+    pub(crate) feed: Feed,
     options: Options,
     /// From where the endpoint's time is counted.
     started: Instant,
     /// Whether the peer can acknowledge chunks: over a batch it cannot.
     acknowledges: bool,
     /// Without a transport: the session of a local object or promise, run by its callers.
-    private: bool,
+    pub(crate) private: bool,
 }
 
 impl State {
     /// There is something to send that the driver does not know of.
-    fn has_to_send(&self) -> bool {
+    pub(crate) fn has_to_send(&self) -> bool {
         self.endpoint.has_transmit() && !(self.postpones && self.endpoint.may_wait())
     }
 }
@@ -106,36 +105,17 @@ pub(crate) struct State {
     /// Calls that wait for a place among those of all sessions.
     pub(crate) held_back: VecDeque<deliver::Call>,
     /// The session waits for its turn to be given a place.
-    is_queued: bool,
+    pub(crate) is_queued: bool,
     /// The runtime of the newest driver, or the one that the session was made on.
     pub(crate) host: Option<Host>,
     /// The transport whose driver runs, to be woken for deliveries.
-    driver: Option<Attachment>,
+    pub(crate) driver: Option<Attachment>,
     /// Somebody carries out outputs. Only one does at a time, or calls could overtake.
-    pumping: bool,
+    pub(crate) pumping: bool,
 }
 
 /// The attachment of no transport.
 const NO_TURN: u64 = u64::MAX;
-
-/// What a session does with a place for a call.
-pub(crate) enum Granted {
-    /// No other of its calls waits.
-    Last,
-    /// More of its calls wait.
-    More,
-    /// None waits any more.
-    Refused(Permit),
-}
-
-/// Which thread carries out what a session asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// One of the runtime of the session: its driver, or a task in the driver's place.
-    Host,
-    /// Any thread that uses a reference. Methods of a wired session are left to the host.
-    Elsewhere,
-}
 
 /// What a call fails with while too much waits for a transport.
 fn overflow() -> Closed {
@@ -251,7 +231,7 @@ impl Shared {
 
     /// Queues what has happened to the link, and returns whether anything has. Called under the lock, so that events keep their order;
     /// [`Feed::flush`] is called without it, because that wakes listeners.
-    fn tell(&self, state: &mut State) -> bool {
+    pub(crate) fn tell(&self, state: &mut State) -> bool {
         let mut is_news = false;
         while let Some(event) = state.endpoint.poll_event() {
             self.feed.push(event);
@@ -343,6 +323,13 @@ impl Shared {
         let mut state = self.lock();
         state.pumps -= 1;
         self.leave(state);
+    }
+
+    /// Drops the objects of a session that nothing refers to any more. They may hold the last reference
+    /// to a session that holds the last one to another, and so on.
+    pub(crate) fn drop_targets(&mut self) {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        nesting::drop_flat(std::mem::take(&mut state.targets));
     }
 
     /// The state, for a moment.
@@ -493,278 +480,17 @@ impl Shared {
     }
 
     /// Whether the stored state of a durable session is out of date.
-    fn is_change_due(&self, state: &State) -> bool {
+    pub(crate) fn is_change_due(&self, state: &State) -> bool {
         self.options.durability.is_some() && state.endpoint.is_checkpoint_due()
     }
 
     /// Tells the task that keeps the session that its stored state is out of date. Not for a turn of
     /// the driver by itself: a checkpoint that has to wait would be tried again for the look at it.
     /// Called without the lock, because it wakes that task.
-    fn tell_change(&self, is_due: bool) {
+    pub(crate) fn tell_change(&self, is_due: bool) {
         if is_due {
             self.changed.notify_one();
         }
-    }
-
-    /// After a change to the session: carries out everything that it asks for, in order, unless
-    /// somebody already does: then they will. The driver is told if there is something to send.
-    pub(crate) fn pump<'a>(self: &'a Arc<Self>, mut state: MutexGuard<'a, State>) {
-        state.endpoint.mark_changed();
-        self.go_on(state);
-    }
-
-    /// As [`pump`](Self::pump), after something that may have concerned the link alone.
-    pub(crate) fn go_on<'a>(self: &'a Arc<Self>, state: MutexGuard<'a, State>) {
-        let is_due = self.is_change_due(&state);
-        if self.carry_out(state, Place::Elsewhere) {
-            self.wake.notify_one();
-        }
-        self.tell_change(is_due);
-    }
-
-    /// Carries out everything that the session asks for, in order, and returns whether the driver has
-    /// to be woken. Elsewhere than on its host that ends before the first delivery.
-    pub(crate) fn carry_out<'a>(self: &'a Arc<Self>, mut state: MutexGuard<'a, State>, place: Place) -> bool {
-        if state.pumping {
-            return state.has_to_send();
-        }
-        let delivers = self.private || place == Place::Host;
-        loop {
-            state.bound_outbound();
-            let mut jobs = state.stage(self);
-            if !delivers && let Some(first) = jobs.iter().position(Job::is_delivery) {
-                state.deferred.extend(jobs.drain(first..));
-            }
-            if jobs.is_empty() {
-                state.spare = jobs;
-                break;
-            }
-            state.pumping = true;
-            drop(state);
-            for job in jobs.drain(..) {
-                self.run(job);
-            }
-            state = self.lock();
-            state.spare = jobs;
-        }
-        state.pumping = false;
-        self.report_memory(&mut state);
-        let handed_on = !state.deferred.is_empty();
-        let to_send = state.has_to_send() || handed_on;
-        let without_driver = (handed_on && state.driver.is_none()).then(|| state.host.clone());
-        let told = self.at_rest(&mut state);
-        let is_news = self.tell(&mut state);
-        let asks = state.endpoint.asks();
-        drop(state);
-        if is_news {
-            self.feed.flush();
-        }
-        if asks {
-            self.asked.notify_one();
-        }
-        if let Some(told) = told {
-            told.tell();
-        }
-        match without_driver {
-            Some(Some(host)) => drop(host.spawn(HandedOn { shared: Arc::clone(self), has_run: false }.run())),
-            // It never had a runtime.
-            Some(None) => return self.carry_out(self.lock(), Place::Host) || to_send,
-            None => {}
-        }
-        to_send
-    }
-
-    /// A place for a call that begins now, unless it has to wait.
-    pub(crate) fn permit(&self, bound: &RunningCalls) -> Option<Permit> {
-        if self.holds_back.load(Ordering::SeqCst) { None } else { bound.try_acquire() }
-    }
-
-    /// Has a call wait for a place, behind those of the session that wait.
-    pub(crate) fn hold_back(self: &Arc<Self>, bound: &RunningCalls, call: deliver::Call) {
-        let mut state = self.lock();
-        if state.closed.is_some() {
-            drop(state);
-            return drop(call);
-        }
-        state.held_back.push_back(call);
-        self.holds_back.store(true, Ordering::SeqCst);
-        let was_queued = std::mem::replace(&mut state.is_queued, true);
-        drop(state);
-        if !was_queued {
-            bound.enqueue(self);
-        }
-    }
-
-    /// Nothing waits for a place, and what was given one is about to begin.
-    pub(crate) fn hold_back_no_more(&self) {
-        if self.holds_back.load(Ordering::SeqCst) {
-            self.holds_back.store(false, Ordering::SeqCst);
-        }
-    }
-
-    /// Takes back a call that waits for a place.
-    pub(crate) fn take_held_back(&self, call: PromiseId) -> Option<deliver::Call> {
-        if !self.holds_back.load(Ordering::SeqCst) {
-            return None;
-        }
-        let mut state = self.lock();
-        let at = state.held_back.iter().position(|held_back| held_back.call == call)?;
-        state.held_back.remove(at)
-    }
-
-    /// Gives a place to the call that waits longest.
-    pub(crate) fn grant(self: &Arc<Self>, permit: Permit) -> Granted {
-        let mut state = self.lock();
-        state.is_queued = false;
-        let Some(mut call) = state.held_back.pop_front() else { return Granted::Refused(permit) };
-        call.permit = Some(permit);
-        state.deferred.push(Job::Deliver(call));
-        state.is_queued = !state.held_back.is_empty();
-        let granted = if state.is_queued { Granted::More } else { Granted::Last };
-        self.go_on(state);
-        granted
-    }
-
-    /// Begins the turn of a driver: from now on, deliveries are left to it.
-    pub(crate) fn begin_turn(&self, at: Attachment) {
-        self.lock().driver = Some(at);
-    }
-
-    /// The driver runs on this thread's runtime.
-    pub(crate) fn set_host(&self) {
-        let host = Host::current();
-        if host.is_some() {
-            let before = std::mem::replace(&mut self.lock().host, host);
-            drop(before);
-        }
-    }
-
-    /// Ends the turn of a driver, unless that of another has begun.
-    pub(crate) fn end_turn(&self, at: Attachment) {
-        let mut state = self.lock();
-        if state.driver == Some(at) {
-            state.driver = None;
-        }
-    }
-
-    /// Whether [`spawn`](Self::spawn) works on this thread.
-    pub(crate) fn can_spawn(&self) -> bool {
-        self.lock().host.is_some() || runtime::can_spawn()
-    }
-
-    /// Runs `future` on the runtime of the session; for a session without a transport of its own, on
-    /// that of this thread. `None` if there is none.
-    pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) -> Option<Task> {
-        let host = if self.private { None } else { self.lock().host.clone() };
-        match host {
-            Some(host) => Some(host.spawn(future)),
-            None => runtime::spawn(future),
-        }
-    }
-
-    /// Does one job. Nothing that unwinds may get past, or `pumping` would stay set for ever.
-    fn run(self: &Arc<Self>, job: Job) {
-        let call = match &job {
-            Job::Deliver(call) => Some(call.call),
-            _ => None,
-        };
-        let ran = caught(|| match job {
-            Job::Deliver(call) => deliver::begin(self, call),
-            Job::Wake(waker) => waker.wake(),
-            Job::EndChunk(chunk, ending) => chunk.end(ending),
-            Job::Pump(pumping) => pumping.start(),
-            Job::Discard(ending) => drop(ending),
-            Job::Abandon(args) => drop(args),
-            Job::Drop(entry) => self.drop_entry(entry),
-            Job::Cancel(call) => deliver::cancel(self, call),
-            Job::Make(at) => self.start_making(at),
-            Job::Warn(warning) => warning.log(),
-            Job::Close(closed, leftovers) => self.end(closed, *leftovers),
-        });
-        if ran.is_err() {
-            tracing::error!("panic while an object or a value was dropped");
-            if let Some(call) = call {
-                // Does nothing if the panic came after the answer.
-                self.settle(call, Err(deliver::internal_error()));
-            }
-        }
-    }
-
-    /// Drops an object that the peer does not hold any more. If that is because the session is
-    /// over, the reader of a stream that the peer wrote to learns why.
-    fn drop_entry(&self, entry: Option<Entry>) {
-        if let Some(Entry::Local(local)) = &entry
-            && let Body::Writable(writable) = &local.body
-        {
-            let closed = self.lock().closed.clone();
-            closed.iter().for_each(|closed| writable.lose_writer(closed));
-        }
-        drop(entry);
-    }
-
-    fn end(&self, closed: Closed, leftovers: Leftovers) {
-        for (_, task) in leftovers.running.iter() {
-            task.iter().for_each(Task::abort);
-        }
-        leftovers.held_back.into_iter().for_each(drop_quietly);
-        for waiter in leftovers.waiters {
-            match waiter {
-                Waiter::Task(Some(waker)) => wake(waker),
-                Waiter::Chunk(chunk) => chunk.end(Ending::Lost(closed.clone())),
-                Waiter::Task(None) | Waiter::Ended(_) => {}
-            }
-        }
-        for entry in leftovers.targets.into_entries() {
-            drop_quietly(entry);
-        }
-        drop_quietly(leftovers.revival);
-        self.tell(&mut self.lock());
-        self.feed.end();
-        // It ends once.
-        drop(self.ended.set(closed));
-        self.is_over.notify_waiters();
-        self.room.notify_waiters();
-        self.wake.notify_one();
-    }
-}
-
-/// Deliveries of a session without a driver, on their way to its runtime.
-struct HandedOn {
-    shared: Arc<Shared>,
-    has_run: bool,
-}
-
-impl HandedOn {
-    async fn run(mut self) {
-        self.has_run = true;
-        if self.shared.carry_out(self.shared.lock(), Place::Host) {
-            self.shared.wake.notify_one();
-        }
-    }
-}
-
-impl Drop for HandedOn {
-    /// Rejects what the runtime did not get to before it shut down.
-    fn drop(&mut self) {
-        let mut state = self.shared.lock();
-        if self.has_run || state.driver.is_some() {
-            return;
-        }
-        let refused: Vec<Job> = state.deferred.extract_if(.., |job| job.is_delivery()).collect();
-        drop(state);
-        for job in refused {
-            if let Job::Deliver(call) = job {
-                self.shared.settle(call.call, Err(deliver::runtime_is_gone()));
-                drop_quietly(call);
-            }
-        }
-    }
-}
-
-/// Wakes a task of an executor that may panic.
-fn wake(waker: Waker) {
-    if caught(|| waker.wake()).is_err() {
-        tracing::error!("panic while a task was woken");
     }
 }
 

@@ -39,13 +39,22 @@ pub(crate) enum Job {
 
 /// What is logged once the state is unlocked: a log subscriber is code of the application's.
 pub(crate) enum Warning {
-    NotDurable { recipe: Recipe, why: NotDurable },
+    NotDurable {
+        recipe: Recipe,
+        why: NotDurable,
+    },
+    /// A durable reference that can be taken back was given out.
+    Revocable,
 }
 
 impl Warning {
     pub(crate) fn log(self) {
         match self {
             Self::NotDurable { recipe, why } => tracing::warn!(?recipe, %why, "an object cannot be made again"),
+            Self::Revocable => tracing::warn!(
+                "a revocable reference to a durable object does not outlive this process: its calls fail with \
+                 CAPABILITY_LOST then (logged once)"
+            ),
         }
     }
 }

@@ -18,7 +18,7 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
 use crate::fixture::*;
-use crate::recipes::ctx;
+use crate::recipes::{Account, ctx};
 
 /// Runs a test that could deadlock.
 fn bounded(test: impl FnOnce() + Send + 'static) {
@@ -162,6 +162,31 @@ fn a_log_subscriber_may_look_at_the_session() {
             assert_eq!(given.call_typed::<u32, Never>("add", &(1, 2)).await.unwrap(), 3);
         });
         assert!(lines.load(Ordering::SeqCst) > 0, "a warning is logged");
+    });
+}
+
+#[test]
+fn that_a_revocable_reference_is_not_durable_is_logged_once() {
+    bounded(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let lines = Arc::new(AtomicUsize::new(0));
+        let dispatch = tracing::Dispatch::new(Looks(Mutex::default(), Arc::clone(&lines)));
+        let _default = tracing::dispatcher::set_default(&dispatch);
+        runtime.block_on(async {
+            let seen = Arc::new(Seen::default());
+            let pair = pair_with(None, Some(Stub::new(Api(Arc::clone(&seen)))), durable());
+            let account = Account::reference("ann", None);
+            for thing in [account.only(["owner"]), Stub::new(Api(Arc::clone(&seen))).revocable().0] {
+                *seen.held() = vec![thing];
+                pair.left.root_dyn().call("give", ()).await.unwrap();
+            }
+            assert_eq!(lines.load(Ordering::SeqCst), 0, "nothing was durable that is not");
+            for _ in 0..3 {
+                *seen.held() = vec![account.revocable().0];
+                pair.left.root_dyn().call("give", ()).await.unwrap();
+            }
+            assert_eq!(lines.load(Ordering::SeqCst), 1);
+        });
     });
 }
 

@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests have tasks and clocks; the library has none")]
 
 mod calls; // calls, pipelining, errors, properties
+mod chains; // references of references of references
 #[path = "../simulator/dice.rs"]
 mod dice; // numbers from a seed
 mod dropping; // release accounting, cancellation, lost sessions
