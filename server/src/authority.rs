@@ -6,6 +6,7 @@ use bowline_core::error::ErrorCode;
 use bowline_core::link::handshake::AUTHENTICATIONS_MAX;
 use bowline_core::link::{Credentials, Lease};
 use bowline_core::resume::principal_hash;
+use bowline_transport::FAR;
 use tokio::time::{Instant, sleep_until};
 
 use crate::link::Linked;
@@ -31,8 +32,7 @@ impl Authority {
     pub(crate) fn new(lease: Option<Duration>) -> Self {
         let now = Instant::now();
         Self(lease.map(|lease| {
-            // As long as a clock can say; nobody will wait for the difference.
-            let lease = lease.min(Duration::from_secs(100 * 365 * 86_400));
+            let lease = lease.min(FAR);
             let end = now + lease;
             let unix_ms = unix_ms().saturating_add(lease.as_millis().try_into().unwrap_or(u64::MAX));
             Term { ask: end - AHEAD.min(lease / 2), end, lease: Lease { expires_at: unix_ms.div_ceil(1_000) } }
