@@ -95,7 +95,7 @@ pub use bowline_macros::{Pipeline, RpcError, TypeScript, durable, interface};
 pub use bowline_server::{
     Authenticator, DrainReport, HttpLimits, KeepAlive, Key, KeyError, KeyRing, Keys, OnReplay, Peer, PeerAddress,
     Principal, Reauth, Refusal, Restoration, Resumption, SavedRefs, ServerError, Service, SturdyError, Successor,
-    TokenPolicy, Via, store,
+    TokenPolicy, TrustedProxies, Via, store,
 };
 
 /// A reference without a type, by the name that reads better in signatures.

@@ -11,12 +11,13 @@ use crate::address::AddressGroup;
 use crate::auth::Principal;
 use crate::restoration::Keeping;
 
-/// Who asks for a session, as far as HTTP tells. Nothing in it is proven but `address`.
+/// Who asks for a session, as far as HTTP tells. Nothing in it is proven but `address` and `principal`.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Peer {
-    /// Where the connection comes from. `None` when the service is mounted in another server and
-    /// no layer there put a [`PeerAddress`] into the request's extensions.
+    /// Where the connection comes from, or the client behind a
+    /// [trusted proxy](crate::Service::trusted_proxies). `None` when the service is mounted in another
+    /// server and no layer there put a [`PeerAddress`] into the request's extensions.
     pub address: Option<SocketAddr>,
     /// What was asked for.
     pub uri: Uri,

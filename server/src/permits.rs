@@ -49,7 +49,7 @@ struct Held {
 /// A connection, as it counts for an address.
 #[derive(Debug)]
 struct Share {
-    connections: Connections,
+    open: Arc<Mutex<Open>>,
     address: AddressGroup,
 }
 
@@ -109,7 +109,7 @@ impl Connections {
             return Err(TOO_MANY_OF_ADDRESS);
         }
         *of_address += 1;
-        Ok(Share { connections: self.clone(), address })
+        Ok(Share { open: Arc::clone(&self.open), address })
     }
 
     fn lock(&self) -> MutexGuard<'_, Open> {
@@ -147,7 +147,7 @@ impl ConnectionPermit {
 
     /// Keeps the connection from being displaced until it is closed.
     pub(crate) fn let_in(&self) {
-        self.held.place.set_busy();
+        self.held.place.settle();
     }
 
     /// Waits until the connection is displaced. Cancel-safe.
@@ -186,7 +186,7 @@ impl Drop for Busy<'_> {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        let mut open = self.connections.lock();
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(of_address) = open.by_address.get_mut(&self.address) {
             *of_address -= 1;
             if *of_address == 0 {

@@ -46,6 +46,8 @@ struct Taken {
 struct Holders {
     silent: BTreeMap<u64, Arc<Displaced>>,
     busy: BTreeMap<u64, Arc<Displaced>>,
+    /// Clients that are never displaced.
+    settled: usize,
 }
 
 /// Whether the holder of a place was displaced.
@@ -58,15 +60,16 @@ struct Displaced {
 /// A place, given back when it is dropped. Its client is silent at first.
 #[derive(Debug)]
 pub(crate) struct Place {
-    places: Places,
+    taken: Arc<Mutex<Taken>>,
     held: Mutex<Held>,
-    displaced: Arc<Displaced>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Held {
     from: Source,
     number: u64,
+    /// Absent once the client is settled.
+    displaced: Option<Arc<Displaced>>,
 }
 
 /// All places are taken, and no client can be displaced.
@@ -88,13 +91,19 @@ impl Places {
         taken.count += 1;
         let number = taken.number();
         taken.by_address.entry(from).or_default().silent.insert(number, Arc::clone(&displaced));
-        Ok(Place { places: self.clone(), held: Mutex::new(Held { from, number }), displaced })
+        drop(taken);
+        let held = Mutex::new(Held { from, number, displaced: Some(displaced) });
+        Ok(Place { taken: Arc::clone(&self.taken), held })
     }
 
-    /// No user code runs while the lock is held.
     fn lock(&self) -> MutexGuard<'_, Taken> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.taken)
     }
+}
+
+/// No user code runs while the lock is held.
+fn lock(taken: &Mutex<Taken>) -> MutexGuard<'_, Taken> {
+    taken.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Taken {
@@ -141,9 +150,25 @@ impl Taken {
     }
 }
 
+impl Taken {
+    fn settle(&mut self, from: Source) {
+        self.count += 1;
+        self.by_address.entry(from).or_default().settled += 1;
+    }
+
+    fn unsettle(&mut self, from: Source) {
+        let Some(holders) = self.by_address.get_mut(&from) else { return };
+        self.count -= 1;
+        holders.settled -= 1;
+        if holders.len() == 0 {
+            self.by_address.remove(&from);
+        }
+    }
+}
+
 impl Holders {
     fn len(&self) -> usize {
-        self.silent.len() + self.busy.len()
+        self.silent.len() + self.busy.len() + self.settled
     }
 }
 
@@ -161,7 +186,13 @@ impl Place {
     /// Sets the address of the client, once it is known.
     pub(crate) fn set_from(&self, from: Source) {
         let mut held = self.held();
-        let mut taken = self.places.lock();
+        let mut taken = lock(&self.taken);
+        if held.displaced.is_none() {
+            taken.unsettle(held.from);
+            taken.settle(from);
+            held.from = from;
+            return;
+        }
         let was_busy = taken.by_address.get(&held.from).is_some_and(|holders| holders.busy.contains_key(&held.number));
         if let Some(displaced) = taken.remove(held.from, held.number) {
             taken.count += 1;
@@ -172,20 +203,31 @@ impl Place {
         }
     }
 
-    /// Waits until the client is displaced. Cancel-safe.
+    /// Keeps the client from being displaced for good, unless it already was. It still counts.
+    pub(crate) fn settle(&self) {
+        let mut held = self.held();
+        let mut taken = lock(&self.taken);
+        if taken.remove(held.from, held.number).is_some() {
+            taken.settle(held.from);
+            held.displaced = None;
+        }
+    }
+
+    /// Waits until the client is displaced, which is never if it is settled. Cancel-safe.
     pub(crate) async fn displaced(&self) {
+        let Some(displaced) = self.held().displaced.clone() else { return std::future::pending().await };
         loop {
-            let displaced = self.displaced.notify.notified();
-            if self.displaced.is.load(Ordering::SeqCst) {
+            let notified = displaced.notify.notified();
+            if displaced.is.load(Ordering::SeqCst) {
                 return;
             }
-            displaced.await;
+            notified.await;
         }
     }
 
     fn change(&self, insert: impl FnOnce(&mut Holders, u64, Arc<Displaced>)) {
         let mut held = self.held();
-        let mut taken = self.places.lock();
+        let mut taken = lock(&self.taken);
         if let Some(displaced) = taken.remove(held.from, held.number) {
             taken.count += 1;
             held.number = taken.number();
@@ -200,8 +242,12 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let Held { from, number } = *self.held();
-        self.places.lock().remove(from, number);
+        let held = self.held();
+        let mut taken = lock(&self.taken);
+        match held.displaced {
+            Some(_) => drop(taken.remove(held.from, held.number)),
+            None => taken.unsettle(held.from),
+        }
     }
 }
 
@@ -275,6 +321,23 @@ mod tests {
             assert_eq!(places.take(from, 2).map(drop), Err(Full), "both are busy");
         }
         assert_eq!(places.take(None, 0).map(drop), Err(Full));
+    }
+
+    #[test]
+    fn settled_clients_count_and_are_never_displaced() {
+        let places = Places::new(GiveWay::All);
+        let held: Vec<_> = (0..2).map(|_| places.take(from(1), 2).expect("a place")).collect();
+        held.iter().for_each(Place::settle);
+        held[0].set_silent();
+        held[0].set_from(from(2));
+        assert_eq!(places.take(from(3), 2).map(drop), Err(Full));
+        assert!(!held.iter().any(is_displaced));
+        drop(held);
+        assert!(places.lock().count == 0 && places.lock().by_address.is_empty());
+        // A client that was displaced is not settled any more.
+        let held = [places.take(from(1), 1).expect("a place"), places.take(from(2), 1).expect("a place")];
+        held[0].settle();
+        assert!(is_displaced(&held[0]) && places.lock().count == 1);
     }
 
     #[test]

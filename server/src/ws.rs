@@ -77,7 +77,7 @@ pub(crate) async fn open(service: &Arc<Service>, request: &mut Parts, permits: P
         // for a moment, is on its own.
         let begun = tokio::select! {
             begun = Box::pin(opening.begin(upgrade)) => begun,
-            () = permits.displaced() => {
+            () = Box::pin(permits.displaced()) => {
                 tracing::debug!("gave way to clients of other addresses");
                 None
             }
