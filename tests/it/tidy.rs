@@ -387,6 +387,15 @@ fn documented_limits(source: &str) -> Vec<(String, String)> {
     limits
 }
 
+/// The fields of a struct that is public.
+fn public_fields(source: &str, name: &str) -> Vec<String> {
+    let source = read(source);
+    let (_, body) = source.split_once(&format!("pub struct {name} {{")).expect("the struct is in its file");
+    let (body, _) = body.split_once("\n}").expect("a struct ends");
+    let fields = body.lines().filter_map(|line| line.trim().strip_prefix("pub ")?.split_once(": "));
+    fields.map(|(field, _)| field.to_owned()).collect()
+}
+
 #[test]
 fn every_limit_is_in_the_document_with_its_default() {
     let document = read("docs/wire.md");
@@ -400,6 +409,30 @@ fn every_limit_is_in_the_document_with_its_default() {
         .map(|(row, default)| format!("docs/wire.md lacks {row} … | {default} |"))
         .collect();
     assert_none(&missing);
+}
+
+#[test]
+fn every_limit_has_a_test_that_goes_beyond_it() {
+    let document = read("docs/wire.md");
+    let tests: String = files().iter().filter(|file| file.is_rust()).map(|file| file.text.as_str()).collect();
+    let limits = [
+        ("core/src/limits.rs", "Limits"),
+        ("server/src/http_limits.rs", "HttpLimits"),
+        ("core/src/link/mod.rs", "LinkRules"),
+    ];
+    let fields = limits.into_iter().flat_map(|(source, name)| public_fields(source, name));
+    let faults: Vec<_> = fields
+        .filter_map(|field| {
+            let row = format!("| `{field}` |");
+            let Some(line) = document.lines().find(|line| line.starts_with(&row)) else {
+                return Some(format!("docs/wire.md, Limits, lacks {row}"));
+            };
+            let test = line.trim_end_matches(" |").rsplit("| ").next().unwrap_or_default().trim_matches('`');
+            let is_there = tests.contains(&format!("fn {test}("));
+            (!is_there).then(|| format!("docs/wire.md names no test for {row}: {test}"))
+        })
+        .collect();
+    assert_none(&faults);
 }
 
 #[test]

@@ -180,7 +180,7 @@ impl Endpoint {
     }
 
     /// The session as it is, with what the layers above keep `beside` it. `None` while one is being
-    /// stored, four are not confirmed, or there is nothing to store: it is over, was not to be kept,
+    /// stored, four are not confirmed, an input is not carried out to its end, or there is nothing to store: it is over, was not to be kept,
     /// or was just made again. It stays due then.
     ///
     /// Owed: [`stored`](Self::stored) or [`not_stored`](Self::not_stored).
@@ -188,7 +188,7 @@ impl Endpoint {
         self.checkpoints.is_current = false;
         let link = self.link.as_ref().filter(|link| !link.tokens.is_full())?;
         let Checkpoints { is_on, lineage, storing, .. } = self.checkpoints;
-        if !is_on || storing.is_some() || self.session.is_unreconciled() {
+        if !is_on || storing.is_some() || self.session.is_unreconciled() || self.session.has_work() {
             return None;
         }
         let session = self.session.snapshot()?;

@@ -26,6 +26,7 @@ impl Endpoint {
     /// inputs.
     pub fn outlive(&self, lives: impl Fn(Option<&Recipe>, Kind) -> Result<(), ErrorCode>) -> Option<Vec<u8>> {
         let mut session = self.session.clone();
+        session.finish_work();
         let own = Report::Partial(session.ids().of_peer());
         session.revive(own, lives).ok()?;
         let session = session.snapshot()?;

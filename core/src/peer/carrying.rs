@@ -74,7 +74,7 @@ impl Shared {
         state.pumping = false;
         self.report_memory(&mut state);
         let handed_on = !state.deferred.is_empty();
-        let to_send = state.has_to_send() || handed_on;
+        let is_wanted = state.has_to_send() || state.endpoint.session.has_work() || handed_on;
         let without_driver = (handed_on && state.driver.is_none()).then(|| state.host.clone());
         let told = self.at_rest(&mut state);
         let is_news = self.tell(&mut state);
@@ -92,10 +92,10 @@ impl Shared {
         match without_driver {
             Some(Some(host)) => drop(host.spawn(HandedOn { shared: Arc::clone(self), has_run: false }.run())),
             // It never had a runtime.
-            Some(None) => return self.carry_out(self.lock(), Place::Host) || to_send,
+            Some(None) => return self.carry_out(self.lock(), Place::Host) || is_wanted,
             None => {}
         }
-        to_send
+        is_wanted
     }
 
     /// Does one job. Nothing that unwinds may get past, or `pumping` would stay set for ever.

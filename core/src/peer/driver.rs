@@ -4,8 +4,9 @@
 //! Reading and writing are two futures of one task, so a slow write does not stop the reading;
 //! what piles up meanwhile is bounded by `Limits::outbound_bytes`.
 
+mod reading;
+
 use std::future::{Future, poll_fn};
-use std::iter::Peekable;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, OnceLock};
 use std::task::Poll;
@@ -16,11 +17,11 @@ use crate::error::ErrorCode;
 use crate::link::Attachment;
 use crate::peer::carrying::Place;
 use crate::peer::leaving::Leaving;
-use crate::peer::lines::{Joining, Lines};
+use crate::peer::lines::Joining;
 use crate::peer::pause::Pause;
 use crate::peer::runtime::{self, Timer};
 use crate::peer::shared::Shared;
-use crate::peer::transport::{Receiving, Sending, Transport, TransportEnd};
+use crate::peer::transport::{Sending, Transport, TransportEnd};
 use crate::session::{Closed, ClosedBy};
 use crate::time::Time;
 
@@ -30,22 +31,10 @@ const STALL: Duration = Duration::from_secs(30);
 /// How long a session that is over may take to send its last messages and say good-bye.
 const LINGER: Duration = Duration::from_secs(5);
 
-/// Messages that are carried out after a rest before what came of them is written, though more are there:
-/// while this side goes on with those, the peer goes on with the answers, where both would else rest in
-/// turns. Twice as many each time, up to the other number, when that was no rest: then writes are what
-/// counts.
-const TURN: usize = 32;
-const TURN_MAX: usize = 256;
-
 /// How long releases and acks wait for another message to go with: a client that calls again at once
 /// gives back its last result in the same write. A shorter wait than a tick of the kernel's clock,
 /// 4 ms on many, has a timer set for every call.
 const COMPANY_WAIT: Duration = Duration::from_millis(4);
-
-/// Texts, and about how many bytes of them, that are taken from a transport before what they ask for is
-/// carried out.
-const READ_TEXTS: usize = 64;
-const READ_BYTES: usize = 4 << 10;
 
 /// Messages, and about how many bytes of them, that are handled, or handed to a transport, under one lock.
 const BATCH: usize = 64;
@@ -136,87 +125,6 @@ struct Drive {
 }
 
 impl Drive {
-    /// Hands messages to the session until one of both is over.
-    async fn read<R: Receiving>(&self, receiver: &mut R) {
-        let (mut turn, mut turn_max) = (0, TURN);
-        let mut texts = Vec::new();
-        loop {
-            // Nothing here is cancelled: this future is dropped only with the whole driver.
-            let mut end = collect(receiver, &mut texts);
-            if texts.is_empty() && end.is_none() {
-                (turn, turn_max) = (0, TURN);
-                match receiver.receive().await {
-                    Ok(text) => texts.push(text),
-                    Err(ended) => end = Some(ended),
-                }
-            }
-            let mut messages = Lines::of(&texts, self.joins_lines).peekable();
-            while messages.peek().is_some() {
-                let Some(taken) = self.take(&mut messages, turn_max.min(BATCH)) else {
-                    return self.leave_if_lease_is_over();
-                };
-                turn += taken;
-                // What came before an end is carried out; there is nobody to write to.
-                if turn >= turn_max && end.is_none() {
-                    (turn, turn_max) = (0, TURN_MAX.min(2 * turn_max));
-                    runtime::yield_once().await;
-                }
-            }
-            if end.is_some_and(|end| !self.take_end(end)) {
-                return;
-            }
-            texts.clear();
-        }
-    }
-
-    /// The next messages, `most` of them, and how many they were; `None` when nothing more is to be read.
-    /// What comes of the usual ones is carried out together, and before anything else is looked at: an
-    /// end of the session is behind what was called before it.
-    fn take<'a>(&self, messages: &mut Peekable<impl Iterator<Item = &'a str>>, most: usize) -> Option<usize> {
-        let now = self.shared.now();
-        let mut taken = 0;
-        let goes_on = self.input(|endpoint| {
-            let mut hand = |text: &str| {
-                taken += 1;
-                endpoint.handle_text(self.at, now, text)
-            };
-            let first = messages.next().is_none_or(&mut hand);
-            first && (1..most).map_while(|_| messages.next_if(|text| is_usual(text))).all(hand)
-        });
-        goes_on.then_some(taken)
-    }
-
-    /// Gives up a transport whose texts may not be carried out because the lease on the session is
-    /// over and has not been renewed yet. Nothing reads it any more; on another transport, the peer
-    /// sends again what was not carried out.
-    fn leave_if_lease_is_over(&self) {
-        let is_undecided = {
-            let state = self.shared.lock();
-            let endpoint = &state.endpoint;
-            endpoint.is_attached(self.at) && !endpoint.session.is_closed() && endpoint.is_lease_over(self.shared.now())
-        };
-        if is_undecided {
-            let message = "The lease on the session is over, and is yet to be renewed.".to_owned();
-            self.detach(TransportEnd::Failed(message));
-        }
-    }
-
-    /// What is no message; false when nothing more is to be read.
-    fn take_end(&self, end: TransportEnd) -> bool {
-        match end {
-            TransportEnd::Invalid { name, message } => self.input(|endpoint| {
-                if endpoint.is_attached(self.at) {
-                    endpoint.session.handle_invalid(&name, &message);
-                }
-                false
-            }),
-            end => {
-                self.detach(end);
-                false
-            }
-        }
-    }
-
     fn input(&self, input: impl FnOnce(&mut Endpoint) -> bool) -> bool {
         let mut goes_on = false;
         self.shared.input_at(Place::Host, |endpoint| goes_on = input(endpoint)) && goes_on
@@ -231,7 +139,7 @@ impl Drive {
         // What the driver of a transport before this one knew, this one does not.
         shared.lock().postpones = false;
         loop {
-            shared.carry_out(shared.lock(), Place::Host);
+            let is_behind = shared.work_on();
             // Looked at first: what a session says last is queued before it ends.
             let ended = shared.ended.get();
             let due = match self.send_all(sender, greeting.take(), leaving, &mut waiting).await {
@@ -251,6 +159,10 @@ impl Drive {
             }
             if self.end.get().is_some() {
                 return;
+            }
+            if is_behind {
+                runtime::yield_once().await;
+                continue;
             }
             let rest = if S::FLUSH_IS_DEAR { pause.due(|| shared.now()) } else { None };
             if !self.wait(&mut timer, due.into_iter().chain(rest).min()).await {
@@ -467,26 +379,6 @@ impl Drop for Drive {
         self.shared.end_turn(self.at);
         self.detach(TransportEnd::Failed(DROPPED.to_owned()));
     }
-}
-
-/// A message of a call, as nearly all are.
-fn is_usual(text: &str) -> bool {
-    ["+[", "[\"push\"", "[\"pull\"", "[\"resolve\"", "[\"release\""].iter().any(|head| text.starts_with(head))
-}
-
-/// Takes messages that are there, and what came behind them if it is none.
-fn collect<R: Receiving>(receiver: &mut R, texts: &mut Vec<R::Text>) -> Option<TransportEnd> {
-    let mut bytes = 0;
-    while texts.len() < READ_TEXTS && bytes < READ_BYTES {
-        match receiver.try_receive()? {
-            Ok(text) => {
-                bytes += text.as_ref().len();
-                texts.push(text);
-            }
-            Err(end) => return Some(end),
-        }
-    }
-    None
 }
 
 /// As much of `reason` as fits, in whole characters.

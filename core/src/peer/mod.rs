@@ -36,6 +36,7 @@ mod runtime;
 mod session_vars;
 mod settle;
 mod shared;
+mod slices;
 mod stage;
 pub mod stream;
 mod stub;

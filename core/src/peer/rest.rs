@@ -178,7 +178,8 @@ impl Shared {
 
     /// Streams count where nothing can be sent once the answers are.
     fn all_answered(&self, state: &State) -> bool {
-        state.endpoint.session.answers_owed() == 0 && (self.acknowledges() || state.pumps == 0)
+        let session = &state.endpoint.session;
+        session.answers_owed() == 0 && !session.has_work() && (self.acknowledges() || state.pumps == 0)
     }
 
     /// Returns whether a wait may be over. Asked after every call, so it looks at nothing that grows:
@@ -247,7 +248,8 @@ impl Shared {
 }
 
 fn is_quiet(state: &State) -> bool {
-    state.closed.is_some() || state.endpoint.session.calls_running() == 0
+    let session = &state.endpoint.session;
+    state.closed.is_some() || (session.calls_running() == 0 && !session.has_work())
 }
 
 fn not_told() -> SessionError {

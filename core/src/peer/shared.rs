@@ -164,6 +164,7 @@ impl Shared {
             running_calls: usize::MAX / 4,
             table_entries: usize::MAX / 4,
             held_bytes: usize::MAX / 4,
+            work_bytes: usize::MAX / 4,
             ..Limits::default()
         };
         Self::new(Endpoint::plain(limits, main.is_some()), Options::default(), main, true, true)
@@ -176,6 +177,10 @@ impl Shared {
         acknowledges: bool,
         private: bool,
     ) -> Arc<Self> {
+        let mut endpoint = endpoint;
+        if !private {
+            endpoint.session.work_in_slices();
+        }
         let targets = main.map(|entry| (Session::MAIN, entry));
         let shared = Arc::new(Self {
             state: Mutex::new(State {
@@ -464,6 +469,7 @@ impl Shared {
         state.endpoint.mark_changed();
         let is_due = self.is_change_due(&state);
         let is_wanted = state.has_to_send()
+            || state.endpoint.session.has_work()
             || state.endpoint.session.has_output()
             || state.endpoint.session.is_closed()
             || self.may_be_at_rest(&state);

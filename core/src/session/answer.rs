@@ -67,7 +67,7 @@ impl Session {
         self.answers_owed -= 1;
         let transient = export.transient;
         let (what, is_pipe) = (export.what, export.pipe);
-        let (text, promised) = match self.follow(with) {
+        let (text, promised) = match self.follow_through(with) {
             Found::Target(_) if is_pipe => self.answer_error(id, "Cannot pull a WritableStream stub"),
             Found::Target(_) if id.0 < 0 && matches!(what, Ref::Target(_)) => {
                 self.answer_error(id, "Tried to resolve a non-promise stub.")

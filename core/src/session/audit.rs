@@ -3,10 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::account::{Account, Delivered, Held};
 use super::gather::{GatherId, Then};
 use super::promise::{Promise, PromiseState, Queued, Waiter};
 use super::snapshot::SnapshotError;
-use super::{ImportState, Ref, Session};
+use super::{Delivery, ImportState, Ref, Session};
 use crate::id::{ExportId, ID_MAX, ImportId};
 use crate::value::{Payload, has_placeholder, placeholders};
 use crate::wire::{check, check_payload};
@@ -31,6 +32,7 @@ impl Audit {
         audit.numbers(session)?;
         audit.counts(session)?;
         audit.texts(session)?;
+        audit.account(session)?;
         bounds(session)?;
         one_source(session)?;
         no_cycle(session)?;
@@ -107,6 +109,17 @@ impl Audit {
         }
     }
 
+    /// What is counted as held is what is held.
+    fn account(&self, session: &Session) -> Result<(), SnapshotError> {
+        require(Account::of(session) == session.account, || "the bytes held are miscounted".to_owned())?;
+        let counts_too_little = |delivery: &Delivery| {
+            let promise = session.promises.get(delivery.call).map(|promise| &promise.state);
+            let least = Delivered::of(delivery, 0).held_bytes();
+            !matches!(promise, Some(PromiseState::Pending { delivered, .. }) if delivered.held_bytes() >= least)
+        };
+        require(!session.ready.iter().any(counts_too_little), || "a call counts too little".to_owned())
+    }
+
     fn mains(&self, session: &Session) -> Result<(), SnapshotError> {
         require(session.exports.get(ExportId::MAIN).is_some(), || "it has no main object".to_owned())?;
         let main = session.imports.get(ImportId::MAIN);
@@ -156,7 +169,8 @@ impl Audit {
                 "a value waits for other parts than it has".to_owned()
             })?;
         }
-        require(self.gathering.keys().all(|&id| session.gathers.get(id).is_some()), || {
+        // A value that failed by one part is gone, and its entries among those that wait are not.
+        require(self.gathering.keys().all(|&id| id.number() < session.next.gather), || {
             "parts of no value are waited for".to_owned()
         })?;
         let exports = session.exports.iter().all(|(_, export)| (1..=HOLDS_MAX.into()).contains(&export.mentions));
@@ -223,9 +237,6 @@ fn text(session: &Session, payload: &Payload<Ref>) -> Result<(), SnapshotError> 
 /// What was counted down from a limit, or up to it, has not passed it.
 fn bounds(session: &Session) -> Result<(), SnapshotError> {
     let limits = &session.limits;
-    require(session.gathers.iter().all(|(_, gather)| gather.rounds <= limits.value_depth), || {
-        "a value has parts within parts beyond the limit".to_owned()
-    })?;
     require(session.maps.iter().all(|(_, mapper)| mapper.budget <= limits.map_steps), || {
         "a map may do more than is allowed".to_owned()
     })

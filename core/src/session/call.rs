@@ -1,12 +1,16 @@
 //! Calls, from either side: on to the peer, into a queue, through a value, or to a local object.
 
+use super::account::{Delivered, lifted_bytes};
+use super::budget::LOOK_UP;
 use super::gather::Then;
-use super::promise::{Call, Found, PromiseState, Queued, gone};
+use super::index::{INDEX_BYTES, Index};
+use super::map::payload_of;
+use super::promise::{Call, Found, PromiseState, Queued, Work, gone, settled_in};
 use super::walk::{Walk, of_undefined, walk};
 use super::{Delivery, Kind, Outgoing, Output, Path, Ref, Rerun, Session, Step};
 use crate::id::{PromiseId, TargetId};
 use crate::value::Payload;
-use crate::wire::error_text;
+use crate::wire::{WireError, error_text};
 
 impl Session {
     /// A call of the application.
@@ -14,46 +18,61 @@ impl Session {
         if let Some(refused) = self.refuse_call(path) {
             return refused;
         }
-        match self.follow(on) {
+        match self.follow_through(on) {
             Found::Stub(id) | Found::Awaited(id) => Ref::Import(self.push(id, path, args.as_ref())),
             _ => {
                 let args = args.map(|args| self.own(args));
-                self.invoke_here(on, path.into(), args)
+                self.invoke_here(on, Call { args, ..Call::read(path.into()) })
             }
         }
     }
 
-    /// A call of the peer. Takes over the references in `args`; the result is held once.
-    pub(super) fn invoke(&mut self, on: Ref, path: Path, args: Option<Payload<Ref>>) -> Ref {
-        if let Some(refused) = self.refuse_call(&path) {
-            args.into_iter().for_each(|args| self.let_go_all(args));
+    /// A call of the peer. Takes over the references in the arguments; the result is held once.
+    pub(super) fn invoke(&mut self, on: Ref, call: Call) -> Ref {
+        if let Some(refused) = self.refuse_call(&call.path) {
+            call.args.into_iter().for_each(|args| self.let_go_all(args));
             return refused;
         }
-        match self.follow(on) {
+        match self.follow_through(on) {
             Found::Stub(id) | Found::Awaited(id) => {
-                let result = Ref::Import(self.push(id, &path, args.as_ref()));
-                args.into_iter().for_each(|args| self.let_go_all(args));
+                let result = Ref::Import(self.push(id, &call.path, call.args.as_ref()));
+                call.args.into_iter().for_each(|args| self.let_go_all(args));
                 result
             }
-            _ => self.invoke_here(on, path, args),
+            _ => self.invoke_here(on, call),
         }
     }
 
-    fn invoke_here(&mut self, on: Ref, path: Path, args: Option<Payload<Ref>>) -> Ref {
+    fn invoke_here(&mut self, on: Ref, call: Call) -> Ref {
         let result = self.pending(1);
-        self.held_bytes += args.as_ref().map_or(0, |args| args.text_len());
-        self.perform(result, on, Call { path, walked: 0, args });
+        if self.defers() {
+            self.account.add(&call);
+            let on = self.held(on);
+            self.later.push(Work::Perform { result, on, call });
+        } else {
+            self.perform(result, on, call);
+        }
         Ref::Promise(result)
+    }
+
+    /// Whether a call of the peer has to wait for the next slice: this one is over, or something
+    /// that was called before waits for it.
+    #[inline]
+    pub(super) fn defers(&self) -> bool {
+        (self.is_evaluating && self.budget.is_slice_over()) || !self.later.is_empty()
     }
 
     /// A call that goes beyond a bound is rejected instead of made.
     pub(super) fn refuse_call(&mut self, path: &[Step]) -> Option<Ref> {
         let fullest = self.imports.len().max(self.exports.len()).max(self.promises.len());
+        let is_long = |step: &Step| matches!(step, Step::Name(name) if name.len() > self.limits.key_bytes);
         let message = if path.len() > self.limits.path_steps {
             format!("limit: steps of a property path (at most {})", self.limits.path_steps)
+        } else if path.iter().any(is_long) {
+            format!("limit: bytes of a name in a property path (at most {})", self.limits.key_bytes)
         } else if fullest > self.limits.table_entries {
             format!("limit: table entries of a session (at most {})", self.limits.table_entries)
-        } else if self.held_bytes > self.limits.held_bytes {
+        } else if self.held_bytes() > self.limits.held_bytes {
             format!("limit: bytes held by a session (at most {})", self.limits.held_bytes)
         } else {
             return None;
@@ -61,11 +80,10 @@ impl Session {
         Some(self.rejected("RangeError", &message))
     }
 
-    /// Does `call` on `on`, for the pending promise `result`. Arguments are counted in
-    /// `held_bytes` from here until they are handed out.
+    /// Does `call` on `on`, for the pending promise `result`.
     pub(super) fn perform(&mut self, result: PromiseId, mut on: Ref, mut call: Call) {
         loop {
-            match self.follow(on) {
+            match self.follow_through(on) {
                 Found::Target(target) if call.is_done() => {
                     let to = self.held(Ref::Target(target));
                     return self.forward(result, to);
@@ -79,9 +97,8 @@ impl Session {
                     return self.forward(result, to);
                 }
                 Found::Stub(id) | Found::Awaited(id) => {
-                    let args = self.take_args(&mut call);
-                    let to = Ref::Import(self.push(id, &call.path[call.walked..], args.as_ref()));
-                    args.into_iter().for_each(|args| self.let_go_all(args));
+                    let to = Ref::Import(self.push(id, &call.path[call.walked..], call.args.as_ref()));
+                    call.args.into_iter().for_each(|args| self.let_go_all(args));
                     return self.forward(result, to);
                 }
                 Found::Pending(id) => {
@@ -89,7 +106,10 @@ impl Session {
                         Some(&mut PromiseState::Pending { via: Some(to), .. }) if !call.is_done() => {
                             self.deliver(result, to, call);
                         }
-                        Some(PromiseState::Pending { calls, .. }) => calls.push(Queued::Call(result, call)),
+                        Some(PromiseState::Pending { calls, .. }) => {
+                            self.account.add(&call);
+                            calls.push(Queued::Call(result, call));
+                        }
                         _ => {}
                     }
                     return;
@@ -99,21 +119,22 @@ impl Session {
                     return self.give_up(result, call, failure.err().unwrap_or_else(gone));
                 }
                 Found::Gone => return self.give_up(result, call, gone()),
-                Found::Value(at) => match self.walk_settled(at, &call) {
-                    Walk::Capability { of, steps } => {
+                Found::Value(at) => match self.look_up(at, &call) {
+                    Err(error) => return self.give_up(result, call, payload_of(error)),
+                    Ok(Walk::Capability { of, steps }) => {
                         call.walked += steps;
                         on = of;
                     }
-                    Walk::Part(part) if call.args.is_none() => {
+                    Ok(Walk::Part(part)) if call.args.is_none() => {
                         part.refs().iter().for_each(|&of| self.hold(of));
                         return self.finish(result, Ok(part));
                     }
-                    Walk::Part(_) => {
+                    Ok(Walk::Part(_)) => {
                         let message = format!("'{}' is not a function.", call.path.dotted());
                         let error = Payload::plain(error_text("TypeError", &message));
                         return self.give_up(result, call, error);
                     }
-                    Walk::OfUndefined { text } => {
+                    Ok(Walk::OfUndefined { text }) => {
                         return self.give_up(result, call, Payload::plain(error_text("TypeError", &text)));
                     }
                 },
@@ -121,11 +142,22 @@ impl Session {
         }
     }
 
-    fn walk_settled(&self, at: Ref, call: &Call) -> Walk {
-        match self.settled_at(at) {
-            Some(Ok(value)) => walk(value, &call.path[call.walked..]),
-            _ => Walk::Part(gone()),
+    /// Looks a part of a settled value up. A large value gets an index, unless it has one.
+    fn look_up(&mut self, at: Ref, call: &Call) -> Result<Walk, WireError> {
+        self.budget.read(LOOK_UP, &self.limits)?;
+        let Some(Ok(value)) = settled_in(&self.promises, &self.imports, at) else { return Ok(Walk::Part(gone())) };
+        let mut index = None;
+        if value.text_len() >= INDEX_BYTES {
+            if self.indexes.get(at).is_none() {
+                self.budget.read(value.text_len(), &self.limits)?;
+                self.indexes.insert(at, Index::of(value), self.limits.held_bytes / 4);
+            }
+            index = self.indexes.get(at).flatten();
         }
+        let (walk, walked) = walk(value, &call.path[call.walked..], index);
+        self.budget.read(walked.read, &self.limits)?;
+        self.budget.copy(walked.copied, &self.limits)?;
+        Ok(walk)
     }
 
     /// Reads a property of a stream, which has none: it is undefined, as one of a number is.
@@ -137,39 +169,56 @@ impl Session {
         self.finish(result, settled);
     }
 
-    fn give_up(&mut self, result: PromiseId, mut call: Call, error: Payload<Ref>) {
-        if let Some(args) = self.take_args(&mut call) {
+    fn give_up(&mut self, result: PromiseId, call: Call, error: Payload<Ref>) {
+        if let Some(args) = call.args {
             self.let_go_all(args);
         }
         self.finish(result, Err(error));
     }
 
-    /// The arguments, no longer counted.
-    fn take_args(&mut self, call: &mut Call) -> Option<Payload<Ref>> {
-        let args = call.args.take()?;
-        self.held_bytes -= args.text_len();
-        Some(args)
-    }
-
-    fn deliver(&mut self, result: PromiseId, target: TargetId, mut call: Call) {
+    fn deliver(&mut self, result: PromiseId, target: TargetId, call: Call) {
         self.hold(Ref::Target(target));
-        let args = self.take_args(&mut call);
-        let path = call.path.after(call.walked);
+        let Call { path, walked, args, decoded } = call;
+        let path = path.after(walked);
         match args {
-            Some(args) => self.gather(args, Then::Deliver { result, target, path }),
-            None => self.enter(result, target, path, None),
+            Some(args) => self.gather(args, Then::Deliver { result, target, path, decoded }),
+            None => self.enter(result, target, path, None, 0),
         }
     }
 
-    /// Lines a delivery up; its target is held until it is handed out.
-    pub(super) fn enter(&mut self, call: PromiseId, target: TargetId, path: Path, args: Option<Payload<Ref>>) {
+    /// Lines a delivery up; its target is held until it is handed out. It counts from here until it
+    /// is settled: what it holds then is with the method, or in a pipe whose reader takes its time.
+    pub(super) fn enter(
+        &mut self,
+        call: PromiseId,
+        target: TargetId,
+        path: Path,
+        args: Option<Payload<Ref>>,
+        decoded: usize,
+    ) {
         let again = call.0 < self.revived_below;
-        let delivery = Delivery { call, target, path, args, id: Delivery::unnamed(), again };
-        if self.kind(Ref::Target(target)) != Kind::Object {
-            // Chunks wait for their reader; they must not take the room of calls.
+        let mut delivery = Delivery { call, target, path, args, id: Delivery::unnamed(), again };
+        // Chunks wait for their reader; they must not take the room of calls.
+        let is_chunk = self.kind(Ref::Target(target)) != Kind::Object;
+        let lifted = delivery.args.as_ref().map_or(0, |args| lifted_bytes(self, args));
+        let count = Delivered::of(&delivery, if is_chunk { 0 } else { decoded + lifted });
+        let is_admitted = !is_chunk && self.ready.is_empty() && self.running < self.limits.running_calls;
+        if let Some(promise) = self.promises.get_mut(call)
+            && let PromiseState::Pending { running, delivered, .. } = &mut promise.state
+        {
+            *delivered = count;
+            self.account.add(&count);
+            if is_admitted {
+                *running = true;
+                delivery.id = promise.push;
+            }
+        }
+        if is_admitted {
+            self.running += 1;
+        }
+        if is_admitted || is_chunk {
             return self.hand_out(delivery);
         }
-        self.held_bytes += delivery.args.as_ref().map_or(0, |args| args.text_len());
         self.ready.push_back(delivery);
         self.admit();
     }
@@ -191,7 +240,6 @@ impl Session {
     fn admit_ready(&mut self) {
         while self.running < self.limits.running_calls {
             let Some(mut delivery) = self.ready.pop_front() else { return };
-            self.held_bytes -= delivery.args.as_ref().map_or(0, |args| args.text_len());
             if let Some(promise) = self.promises.get_mut(delivery.call) {
                 delivery.id = promise.push;
                 if let PromiseState::Pending { running, .. } = &mut promise.state {
@@ -204,9 +252,11 @@ impl Session {
     }
 
     pub(super) fn no_longer_running(&mut self, id: PromiseId) {
-        if let Some(PromiseState::Pending { running, .. }) = self.promises.get_mut(id).map(|promise| &mut promise.state)
+        if let Some(PromiseState::Pending { running, delivered, .. }) =
+            self.promises.get_mut(id).map(|promise| &mut promise.state)
         {
             self.running -= usize::from(std::mem::take(running));
+            self.account.remove(&std::mem::take(delivered));
         }
         if !self.reruns.is_empty() {
             self.drop_rerun(id);
@@ -214,8 +264,9 @@ impl Session {
     }
 
     pub(super) fn drop_rerun(&mut self, id: PromiseId) {
-        if let Some(Rerun { target, args, .. }) = self.reruns.remove(id) {
-            self.held_bytes -= args.as_ref().map_or(0, |args| args.text_len());
+        if let Some(rerun) = self.reruns.remove(id) {
+            self.account.remove(&rerun);
+            let Rerun { target, args, .. } = rerun;
             args.into_iter().for_each(|args| self.let_go_all(args));
             self.let_go(Ref::Target(target));
         }
@@ -237,6 +288,11 @@ impl Session {
 }
 
 impl Call {
+    /// Creates a read of a property.
+    pub(super) fn read(path: Path) -> Self {
+        Self { path, walked: 0, args: None, decoded: 0 }
+    }
+
     /// Neither a step nor a call is left.
     fn is_done(&self) -> bool {
         self.args.is_none() && self.walked == self.path.len()

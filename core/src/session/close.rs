@@ -1,5 +1,6 @@
 //! The end of a session, whoever ends it.
 
+use super::account::Account;
 use super::promise::PromiseState;
 use super::{Closed, ClosedBy, Outcome, Output, Session};
 use crate::wire::{WireError, error_text};
@@ -42,6 +43,9 @@ impl Session {
             return;
         }
         self.work.clear();
+        self.later.clear();
+        self.indexes.clear();
+        self.budget.begin_input();
         self.garbage.clear();
         // What nobody has begun is not begun any more.
         self.ready.clear();
@@ -69,7 +73,7 @@ impl Session {
         self.maps = Default::default();
         self.pipes = 0;
         self.answers_owed = 0;
-        self.held_bytes = 0;
+        self.account = Account::default();
         self.running = 0;
         self.outputs.push_back(Output::Closed(closed.clone()));
         self.closed = Some(closed);

@@ -12,6 +12,8 @@ impl Session {
             return self.let_go_all(recipe.params);
         }
         let before = self.recipes.remove(target);
+        self.account.remove(&before);
+        self.account.add(&recipe);
         self.recipes.insert(target, recipe);
         before.into_iter().for_each(|before| self.let_go_all(before.params));
     }
@@ -28,8 +30,9 @@ impl Session {
             return args.into_iter().for_each(|args| self.let_go_all(args));
         }
         self.hold(Ref::Target(target));
-        self.held_bytes += args.as_ref().map_or(0, |args| args.text_len());
-        self.reruns.insert(call, Rerun { target, path, args });
+        let rerun = Rerun { target, path, args };
+        self.account.add(&rerun);
+        self.reruns.insert(call, rerun);
     }
 
     /// From now on, releases of what the peer exports wait for `release_withheld`.

@@ -4,8 +4,9 @@
 mod fetch;
 mod forms;
 
+use super::account::decoded_bytes;
 use super::map::Mapper;
-use super::promise::{Settled, Waiters};
+use super::promise::{Call, Settled, Waiters};
 use super::{Import, ImportState, Path, Ref, Session};
 use crate::id::{ExportId, ImportId};
 use crate::value::text::{Cursor, TextError};
@@ -15,10 +16,20 @@ use crate::wire::{Data, DataError, WireError, check_data, error_text, integer, i
 /// What ids in an expression stand for.
 #[derive(Clone, Copy)]
 pub(super) enum Names<'n> {
-    /// Entries of the export table.
-    Exports,
+    /// Entries of the export table, in a message of so many JSON values.
+    Exports { nodes: usize },
     /// Inside a mapper function: 0 is the input, `k` the result of instruction `k`, `-k` capture `k`.
     Mapper { results: &'n [Ref], captures: &'n [Ref], budget: u64 },
+}
+
+impl Names<'_> {
+    /// Returns the most JSON values that an expression may have.
+    fn nodes(self) -> usize {
+        match self {
+            Self::Exports { nodes } => nodes,
+            Self::Mapper { .. } => usize::MAX,
+        }
+    }
 }
 
 /// The payload being made of a part of a message: the text as it is, but for what is replaced or
@@ -134,7 +145,7 @@ impl Session {
 
     /// The call or the reference that the expression before the cursor is, if it is one of the two
     /// that pushes mostly are: the same as [`value_of`](Self::value_of), without a value around it.
-    pub(super) fn call_of(&mut self, cursor: &mut Cursor<'_>) -> Result<Option<Ref>, WireError> {
+    pub(super) fn call_of(&mut self, cursor: &mut Cursor<'_>, names: Names<'_>) -> Result<Option<Ref>, WireError> {
         let start = cursor.clone();
         if !(cursor.take(b'[') && cursor.peek() == Some(b'"')) {
             *cursor = start;
@@ -145,7 +156,7 @@ impl Session {
             *cursor = start;
             return Ok(None);
         }
-        let called = self.reference(&tag, cursor, 0, Names::Exports).and_then(|of| {
+        let called = self.reference(&tag, cursor, 0, names).and_then(|of| {
             skip_fields(cursor)?;
             cursor.expect(b']')?;
             Ok(of)
@@ -322,10 +333,14 @@ impl Session {
                 match args.transpose() {
                     Ok(None) if path.is_empty() => self.held(on),
                     // The end of a stream itself, which is not in a value, has no properties to read.
-                    Ok(None) if matches!(names, Names::Exports) && self.is_stream(on) => {
+                    Ok(None) if matches!(names, Names::Exports { .. }) && self.is_stream(on) => {
                         self.rejected("Error", "Cannot access properties on a WritableStream stub")
                     }
-                    Ok(args) => self.invoke(on, path, args),
+                    Ok(None) => self.invoke(on, Call::read(path)),
+                    Ok(Some(args)) => {
+                        let decoded = decoded_bytes(&args, names.nodes());
+                        self.invoke(on, Call { path, walked: 0, args: Some(args), decoded })
+                    }
                     Err(refusal) => Ref::Promise(self.settled(Err(refusal))),
                 }
             }
@@ -348,7 +363,7 @@ impl Session {
         let instructions = cursor.skip()?.to_owned();
         only_field(cursor)?;
         let budget = match names {
-            Names::Exports => self.limits.map_steps,
+            Names::Exports { .. } => self.limits.map_steps,
             Names::Mapper { budget, .. } => budget,
         };
         Ok(self.map_here(on, path, Mapper { captures, instructions, budget, input: None }))
@@ -391,7 +406,7 @@ impl Session {
                 let of = self.named(number, names)?;
                 self.held(of)
             }
-            ("export", Names::Exports) => self.import_stub(number)?,
+            ("export", Names::Exports { .. }) => self.import_stub(number)?,
             _ => return Err(DataError::Shape),
         })
     }
@@ -414,7 +429,7 @@ impl Session {
     fn named(&self, id: i64, names: Names<'_>) -> Result<Ref, WireError> {
         let at = |list: &[Ref], at: u64| list.get(usize::try_from(at).ok()?).copied();
         let found = match names {
-            Names::Exports => self.exports.get(ExportId(id)).map(|export| export.what),
+            Names::Exports { .. } => self.exports.get(ExportId(id)).map(|export| export.what),
             Names::Mapper { captures, .. } if id < 0 => at(captures, id.unsigned_abs() - 1),
             Names::Mapper { results, .. } => at(results, id.unsigned_abs()),
         };

@@ -1,14 +1,18 @@
 //! Waiting for the parts of a value: arguments before a method is entered, results before the
 //! application sees them. Promises are replaced by what they became, text for text.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
+use super::account::decoded_bytes;
+use super::map::payload_of;
 use super::promise::{Found, Waiter, gone};
 use super::table::Key;
 use super::{Outcome, Output, Path, Ref, Session};
 use crate::id::{PromiseId, TargetId, WaitId};
 use crate::value::{Payload, PayloadBuilder};
-use crate::wire::error_text;
+use crate::wire::{WireError, error_text};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -29,6 +33,9 @@ impl Key for GatherId {
     }
 }
 
+/// What finding a part counts, beside the bytes of it that are copied.
+const PART_BYTES: usize = 128;
+
 /// A value with parts that have not arrived.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Gather {
@@ -37,9 +44,6 @@ pub(super) struct Gather {
     /// Parts still to come.
     #[serde(rename = "m")]
     pub(super) missing: usize,
-    /// How often parts have been put in; a part may have parts of its own.
-    #[serde(rename = "r")]
-    pub(super) rounds: usize,
     #[serde(rename = "n")]
     pub(super) then: Then,
 }
@@ -49,38 +53,62 @@ pub(super) struct Gather {
 pub(super) enum Then {
     /// Arguments of a call on a local object, which is held.
     #[serde(rename = "d")]
-    Deliver { result: PromiseId, target: TargetId, path: Path },
+    Deliver {
+        result: PromiseId,
+        target: TargetId,
+        path: Path,
+        /// As in a call.
+        #[serde(rename = "n", default, skip_serializing_if = "is_zero")]
+        decoded: usize,
+    },
     /// A result for the application.
     #[serde(rename = "w")]
     Wait(WaitId),
 }
 
-impl Session {
-    /// Takes over the references of `value`, and goes on with `then` once no promise is left in it.
-    pub(super) fn gather(&mut self, value: Payload<Ref>, then: Then) {
-        self.gather_round(value, 0, then);
-    }
+fn is_zero(bytes: &usize) -> bool {
+    *bytes == 0
+}
 
-    fn gather_round(&mut self, mut value: Payload<Ref>, mut rounds: usize, then: Then) {
-        loop {
-            if value.refs().iter().all(|&of| self.is_final(of)) {
-                return self.complete(then, Ok(value));
-            }
-            let missing = value.refs().iter().filter(|&&of| self.is_missing(of)).count();
-            if missing > 0 {
-                return self.wait_for_parts(Gather { value, missing, rounds, then });
-            }
-            if rounds == self.limits.value_depth {
+impl Then {
+    /// Returns the path of a call.
+    pub(super) fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Deliver { path, .. } => Some(path),
+            Self::Wait(_) => None,
+        }
+    }
+}
+
+impl Session {
+    /// Takes over the references of `value`, and goes on with `then` once no promise is left in it,
+    /// or one has failed. Nothing is copied before all parts are there.
+    pub(super) fn gather(&mut self, value: Payload<Ref>, mut then: Then) {
+        if value.refs().iter().all(|&of| self.is_final(of)) {
+            return self.complete(then, Ok(value));
+        }
+        for &of in value.refs() {
+            self.follow_through(of);
+        }
+        let missing = match self.survey(&value) {
+            Ok(missing) => missing,
+            Err(reason) => {
                 self.let_go_all(value);
-                let message = format!("limit: promises inside of promises (at most {rounds})");
-                return self.complete(then, Err(Payload::plain(error_text("RangeError", &message))));
+                return self.complete(then, Err(reason));
             }
-            rounds += 1;
-            match self.put_in_parts(value) {
-                Ok(whole) => value = whole,
-                Err(reason) => return self.complete(then, Err(reason)),
+        };
+        if !missing.is_empty() {
+            return self.wait_for_parts(Gather { value, missing: missing.len(), then }, missing);
+        }
+        let whole = self.put_in_parts(&value);
+        if let Ok(whole) = &whole {
+            whole.refs().iter().for_each(|&of| self.hold(of));
+            if let Then::Deliver { decoded, .. } = &mut then {
+                *decoded = decoded_bytes(whole, usize::MAX);
             }
         }
+        self.let_go_all(value);
+        self.complete(then, whole);
     }
 
     /// A capability named by its own reference, as an application may get it.
@@ -92,74 +120,127 @@ impl Session {
         }
     }
 
-    fn is_missing(&self, of: Ref) -> bool {
-        matches!(self.follow(of), Found::Pending(_) | Found::Awaited(_))
+    /// Looks through the parts of a value and the parts of those, each once. Returns what has not
+    /// arrived.
+    ///
+    /// # Errors
+    /// The first part that has failed, whatever others are still to come.
+    fn survey(&mut self, value: &Payload<Ref>) -> Result<Vec<Ref>, Payload<Ref>> {
+        let mut missing = Vec::new();
+        let mut seen = BTreeSet::new();
+        let mut open = vec![value.refs().iter()];
+        let (mut followed, left) = (0, self.budget.left(&self.limits));
+        let failed = loop {
+            let Some(refs) = open.last_mut() else { break None };
+            let Some(&of) = refs.next() else {
+                open.pop();
+                continue;
+            };
+            let (found, end, steps) = self.trace(of);
+            followed += (1 + steps) * size_of::<Ref>();
+            match found {
+                Found::Target(_) | Found::Stub(_) => {}
+                Found::Failed(_) | Found::Gone => break Some(end),
+                Found::Pending(_) | Found::Awaited(_) if seen.insert(end) => missing.push(end),
+                Found::Value(_) if seen.insert(end) => {
+                    open.extend(self.settled_at(end).and_then(|part| Some(part.as_ref().ok()?.refs().iter())));
+                }
+                Found::Pending(_) | Found::Awaited(_) | Found::Value(_) => {}
+            }
+            if open.len() > self.limits.value_depth + 1 {
+                return Err(self.too_deep());
+            }
+            if followed > left {
+                break None;
+            }
+        };
+        self.budget.read(followed, &self.limits).map_err(payload_of)?;
+        match failed {
+            Some(at) => Err(self.copy_of(at).err().unwrap_or_else(gone)),
+            None => Ok(missing),
+        }
     }
 
-    fn wait_for_parts(&mut self, gather: Gather) {
+    fn wait_for_parts(&mut self, gather: Gather, missing: Vec<Ref>) {
         let id = GatherId(self.next.gather);
         self.next.gather += 1;
-        self.held_bytes += gather.value.text_len();
-        let parts: Vec<Ref> = gather.value.refs().iter().copied().filter(|&of| self.is_missing(of)).collect();
+        self.account.add(&gather);
         self.gathers.insert(id, gather);
-        for part in parts {
+        for part in missing {
             self.subscribe(part, Waiter::Gather(id));
         }
     }
 
     /// A part of a value is there.
     pub(super) fn tell_gather(&mut self, id: GatherId, part: Ref) {
-        let failed = matches!(self.follow(part), Found::Failed(_) | Found::Gone);
+        let failed = matches!(self.follow_through(part), Found::Failed(_) | Found::Gone);
         let Some(gather) = self.gathers.get_mut(id) else { return };
         gather.missing -= 1;
         if gather.missing > 0 && !failed {
             return;
         }
         let Some(gather) = self.gathers.remove(id) else { return };
-        self.held_bytes -= gather.value.text_len();
+        self.account.remove(&gather);
         if failed {
             let reason = self.copy_of(part).err().unwrap_or_else(gone);
             self.let_go_all(gather.value);
             return self.complete(gather.then, Err(reason));
         }
-        self.gather_round(gather.value, gather.rounds, gather.then);
+        self.gather(gather.value, gather.then);
     }
 
-    /// Replaces every part that has arrived. The references of `value` are given back, those of
-    /// the outcome are held.
-    fn put_in_parts(&mut self, value: Payload<Ref>) -> Result<Payload<Ref>, Payload<Ref>> {
+    /// A copy of a value in which every promise is replaced by what it became, parts within parts
+    /// included. Its references are not held yet.
+    fn put_in_parts(&mut self, value: &Payload<Ref>) -> Result<Payload<Ref>, Payload<Ref>> {
         let mut whole = PayloadBuilder::with_capacity(value.text_len());
-        let mut failure = None;
-        for (json, of) in value.segments() {
+        let mut open = vec![value.segments()];
+        let mut copied = 0;
+        let left = self.budget.copies_left(&self.limits);
+        while let Some(segments) = open.last_mut() {
+            let Some((json, of)) = segments.next() else {
+                open.pop();
+                continue;
+            };
             whole.push_json(json);
-            let Some(&of) = of else { break };
-            match self.copy_of(of) {
-                Ok(part) => whole.push_payload(part),
-                Err(reason) => {
-                    failure = Some(reason);
-                    break;
+            copied += json.len();
+            if let Some(&of) = of {
+                let (found, _, steps) = self.trace(of);
+                copied += (1 + steps) * PART_BYTES;
+                match found {
+                    Found::Target(target) => whole.push_capability(Ref::Target(target)),
+                    Found::Stub(id) => whole.push_capability(Ref::Import(id)),
+                    Found::Value(at) => match self.settled_at(at) {
+                        Some(Ok(part)) => open.push(part.segments()),
+                        _ => return Err(gone()),
+                    },
+                    _ => return Err(gone()),
                 }
+            }
+            if open.len() > self.limits.value_depth + 1 {
+                return Err(self.too_deep());
             }
             // Parts that hold one another double the text with every level.
             if whole.text_len() > self.limits.message_bytes {
-                let message = format!("limit: bytes of a value (at most {})", self.limits.message_bytes);
-                failure = Some(Payload::plain(error_text("RangeError", &message)));
+                return Err(payload_of(WireError::limit("bytes of a value", self.limits.message_bytes)));
+            }
+            if copied > left {
                 break;
             }
         }
-        self.let_go_all(value);
-        match failure {
-            None => whole.finish().map_err(|mismatch| Payload::plain(error_text("Error", &mismatch.to_string()))),
-            Some(reason) => {
-                whole.into_refs().into_iter().for_each(|of| self.let_go(of));
-                Err(reason)
-            }
-        }
+        drop(open);
+        self.budget.copy(copied, &self.limits).map_err(payload_of)?;
+        whole.finish().map_err(|mismatch| Payload::plain(error_text("Error", &mismatch.to_string())))
+    }
+
+    fn too_deep(&self) -> Payload<Ref> {
+        payload_of(WireError::limit("promises inside of promises", self.limits.value_depth))
     }
 
     fn complete(&mut self, then: Then, value: Result<Payload<Ref>, Payload<Ref>>) {
         match (then, value) {
-            (Then::Deliver { result, target, path }, Ok(args)) => self.enter(result, target, path, Some(args)),
+            (Then::Deliver { result, target, path, decoded }, Ok(args)) => {
+                self.enter(result, target, path, Some(args), decoded);
+            }
             (Then::Deliver { result, target, .. }, Err(reason)) => {
                 self.let_go(Ref::Target(target));
                 self.finish(result, Err(reason));

@@ -74,7 +74,7 @@ impl Session {
 
     /// Bytes of settled results, and of arguments of calls that have not begun.
     pub fn held_bytes(&self) -> usize {
-        self.held_bytes
+        self.account.bytes() + self.indexes.bytes()
     }
 
     fn entry_state(&self, of: Ref) -> EntryState {

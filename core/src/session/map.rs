@@ -4,8 +4,10 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
+use super::account::Held;
+use super::budget::INSTRUCTION;
 use super::eval::Names;
-use super::promise::{Found, PromiseState, Queued, Waiter};
+use super::promise::{Call, Found, PromiseState, Queued, Settled, Waiter, Work};
 use super::{Kind, Outgoing, Path, Ref, Session, Step};
 use crate::id::PromiseId;
 use crate::value::text::{Cursor, TextError};
@@ -26,12 +28,36 @@ pub(super) struct Mapper {
     pub(super) input: Option<Ref>,
 }
 
+/// A map whose input has arrived.
+struct Plan {
+    /// Where the elements begin, if the input is an array.
+    list: Option<usize>,
+    elements: usize,
+    /// How many instructions each map inside may carry out.
+    share: u64,
+}
+
+/// A map that is carried out, element by element.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Mapping {
+    pub(super) mapper: Mapper,
+    /// What is mapped.
+    pub(super) list: Payload<Ref>,
+    /// Where the next element begins, and how many references there are before it.
+    at: usize,
+    refs: usize,
+    elements: usize,
+    share: u64,
+    /// What the elements before became.
+    pub(super) results: Vec<Ref>,
+}
+
 impl Session {
     pub(super) fn map_outgoing(&mut self, on: Ref, path: &[Step], captures: &[Outgoing], instructions: String) -> Ref {
         if let Some(refused) = self.refuse_call(path) {
             return refused;
         }
-        let (Found::Stub(id) | Found::Awaited(id)) = self.follow(on) else {
+        let (Found::Stub(id) | Found::Awaited(id)) = self.follow_through(on) else {
             let captures = captures.iter().map(|capture| self.own_one(capture)).collect();
             let budget = self.limits.map_steps;
             return self.map_here(on, path.into(), Mapper { captures, instructions, budget, input: None });
@@ -57,18 +83,22 @@ impl Session {
             mapper.captures.into_iter().for_each(|capture| self.let_go(capture));
             return refused;
         }
-        let input = if path.is_empty() { self.held(on) } else { self.invoke(on, path, None) };
+        let input = if path.is_empty() { self.held(on) } else { self.invoke(on, Call::read(path)) };
         let result = self.pending(1);
-        self.held_bytes += mapper.instructions.len();
+        self.account.add(&mapper);
         self.maps.insert(result, mapper);
-        self.apply_map(result, input);
-        self.let_go(input);
+        if self.defers() {
+            self.later.push(Work::Map { result, on: input });
+        } else {
+            self.apply_map(result, input);
+            self.let_go(input);
+        }
         Ref::Promise(result)
     }
 
     /// Carries a map out if its input has arrived, or has it wait for that.
     pub(super) fn apply_map(&mut self, result: PromiseId, input: Ref) {
-        match self.follow(input) {
+        match self.follow_through(input) {
             Found::Pending(id) => {
                 if let Some(PromiseState::Pending { calls, .. }) =
                     self.promises.get_mut(id).map(|promise| &mut promise.state)
@@ -88,7 +118,7 @@ impl Session {
             _ => {}
         }
         let Some(mut mapper) = self.maps.remove(result) else { return };
-        self.held_bytes -= mapper.instructions.len();
+        self.account.remove(&mapper);
         // The caller holds what has arrived.
         mapper.input.take().into_iter().for_each(|awaited| self.let_go(awaited));
         if self.is_writable(input) {
@@ -96,12 +126,23 @@ impl Session {
             let refused = error_text("Error", "Cannot use map() on a WritableStream");
             return self.finish(result, Err(Payload::plain(refused)));
         }
-        let settled = match self.copy_of(input) {
-            Ok(value) => {
-                self.map_value(value, &mapper).map_err(|error| Payload::plain(error_text(error.name, &error.message)))
-            }
-            Err(reason) => Err(reason),
+        match self.copy_to_map(input) {
+            Ok(value) => self.map_value(result, value, mapper),
+            Err(reason) => self.end_map(result, mapper, Err(reason)),
+        }
+    }
+
+    /// A copy of the input of a map, if that may still be copied.
+    fn copy_to_map(&mut self, input: Ref) -> Settled {
+        let bytes = match self.follow(input) {
+            Found::Value(at) => self.settled_at(at).map_or(0, Held::held_bytes),
+            _ => 0,
         };
+        self.budget.copy(bytes, &self.limits).map_err(payload_of)?;
+        self.copy_of(input)
+    }
+
+    fn end_map(&mut self, result: PromiseId, mapper: Mapper, settled: Settled) {
         mapper.captures.into_iter().for_each(|capture| self.let_go(capture));
         self.finish(result, settled);
     }
@@ -112,98 +153,127 @@ impl Session {
 
     /// An array is mapped element by element, null and undefined are what they are, and anything
     /// else is mapped as a whole. Takes over the references of `value`.
-    fn map_value(&mut self, value: Payload<Ref>, mapper: &Mapper) -> Result<Payload<Ref>, WireError> {
-        if matches!(value.text(), "null" | "[\"undefined\"]") {
-            return Ok(value);
+    fn map_value(&mut self, result: PromiseId, value: Payload<Ref>, mapper: Mapper) {
+        if matches!(value.text(), "null" | "[\"undefined\"]" | "[[]]") {
+            return self.end_map(result, mapper, Ok(value));
         }
-        let outcome = match elements(value.cursor()) {
-            Ok(None) => self.map_whole(&value, mapper),
-            Ok(Some(elements)) if elements.len() > self.limits.map_inputs => {
-                Err(WireError::limit("elements of a mapped array", self.limits.map_inputs))
+        match self.plan_map(&value, &mapper) {
+            Ok(Plan { list: Some(at), elements, share }) => {
+                let results = Vec::new();
+                self.map_elements(
+                    result,
+                    Box::new(Mapping { mapper, list: value, at, elements, share, results, refs: 0 }),
+                );
             }
-            Ok(Some(elements)) => self.map_elements(&value, &elements, mapper),
-            Err(error) => Err(error.into()),
-        };
-        self.let_go_all(value);
-        outcome
-    }
-
-    fn map_whole(&mut self, value: &Payload<Ref>, mapper: &Mapper) -> Result<Payload<Ref>, WireError> {
-        let instructions = self.instructions(mapper, 1)?;
-        value.refs().iter().for_each(|&of| self.hold(of));
-        self.map_one(value.clone(), &instructions, mapper, 1).map(Payload::capability)
-    }
-
-    fn map_elements(
-        &mut self,
-        list: &Payload<Ref>,
-        elements: &[&str],
-        mapper: &Mapper,
-    ) -> Result<Payload<Ref>, WireError> {
-        if elements.is_empty() {
-            return Ok(Payload::plain("[[]]"));
-        }
-        let instructions = self.instructions(mapper, elements.len())?;
-        let mut results = PayloadBuilder::new();
-        results.push_json("[[");
-        for (n, element) in list.parts(0, elements.iter().copied()).enumerate() {
-            results.push_json(if n > 0 { "," } else { "" });
-            element.refs().iter().for_each(|&of| self.hold(of));
-            match self.map_one(element, &instructions, mapper, elements.len() as u64) {
-                Ok(result) => results.push_capability(result),
-                Err(error) => {
-                    results.into_refs().into_iter().for_each(|of| self.let_go(of));
-                    return Err(error);
-                }
+            Ok(Plan { list: None, share, .. }) => {
+                let mapped = self.map_one(value, &mapper, share).map(Payload::capability).map_err(payload_of);
+                self.end_map(result, mapper, mapped);
+            }
+            Err(error) => {
+                self.let_go_all(value);
+                self.end_map(result, mapper, Err(payload_of(error)));
             }
         }
-        results.push_json("]]");
-        Ok(results.finish()?)
     }
 
-    /// The instructions one by one, when `elements` times them is within the bounds.
-    fn instructions<'m>(&self, mapper: &'m Mapper, elements: usize) -> Result<Vec<&'m str>, WireError> {
-        let mut cursor = Cursor::new(&mapper.instructions);
-        let instructions = items(&mut cursor)?;
-        if instructions.is_empty() {
+    /// Looks whether a map is within the bounds.
+    fn plan_map(&mut self, value: &Payload<Ref>, mapper: &Mapper) -> Result<Plan, WireError> {
+        let limits = &*self.limits;
+        self.budget.read(value.text_len() + mapper.instructions.len(), limits)?;
+        let list = list_of(value.cursor())?;
+        let elements = list.map_or(1, |(_, elements)| elements);
+        if elements == 0 {
+            return Ok(Plan { list: list.map(|(at, _)| at), elements, share: 0 });
+        }
+        if elements > limits.map_inputs {
+            return Err(WireError::limit("elements of a mapped array", limits.map_inputs));
+        }
+        let instructions = items(&mut Cursor::new(&mapper.instructions))?.len();
+        if instructions == 0 {
             return Err(WireError::error("Invalid empty mapper function."));
         }
-        if instructions.len() > self.limits.map_instructions {
-            return Err(WireError::limit("instructions of a mapper function", self.limits.map_instructions));
+        if instructions > limits.map_instructions {
+            return Err(WireError::limit("instructions of a mapper function", limits.map_instructions));
         }
-        if (instructions.len() * elements) as u64 > mapper.budget {
-            return Err(WireError::limit("instructions carried out by a map", self.limits.map_steps as usize));
+        let steps = (instructions * elements) as u64;
+        if steps > mapper.budget {
+            return Err(WireError::limit("instructions carried out by a map", limits.map_steps as usize));
         }
-        Ok(instructions)
+        self.budget.step(steps, limits)?;
+        // Each element may do as much as every other, and of what is left of it each map inside.
+        let maps = mapper.instructions.matches("\"remap\"").count().max(1);
+        let share = (mapper.budget / elements as u64 - instructions as u64) / maps as u64;
+        Ok(Plan { list: list.map(|(at, _)| at), elements, share })
     }
 
-    /// Carries the instructions out for one input; what the last one gives is held once.
-    fn map_one(
-        &mut self,
-        input: Payload<Ref>,
-        instructions: &[&str],
-        mapper: &Mapper,
-        elements: u64,
-    ) -> Result<Ref, WireError> {
-        let budget = mapper.budget / elements - instructions.len() as u64;
-        let mut results = vec![self.named_value(input)];
-        let mut failure = None;
-        for instruction in instructions {
-            let names = Names::Mapper { results: &results, captures: &mapper.captures, budget };
-            match self.value_of(&mut Cursor::new(instruction), names) {
-                Ok(Ok(value)) => results.push(self.named_value(value)),
-                Ok(Err(refusal)) => results.push(Ref::Promise(self.settled(Err(refusal)))),
+    /// Maps the elements that are left. When the slice is over, the rest is work for the next.
+    pub(super) fn map_elements(&mut self, result: PromiseId, mut mapping: Box<Mapping>) {
+        while mapping.results.len() < mapping.elements {
+            if self.budget.is_slice_over() && !mapping.results.is_empty() {
+                self.account.add(&*mapping);
+                return self.later.push(Work::Elements { result, mapping });
+            }
+            match self.map_next(&mut mapping) {
+                Ok(of) => mapping.results.push(of),
                 Err(error) => {
-                    failure = Some(error);
-                    break;
+                    let Mapping { mapper, list, results, .. } = *mapping;
+                    results.into_iter().for_each(|of| self.let_go(of));
+                    self.let_go_all(list);
+                    return self.end_map(result, mapper, Err(payload_of(error)));
                 }
             }
         }
-        let last = if failure.is_none() { results.pop() } else { None };
+        let Mapping { mapper, list, results, .. } = *mapping;
+        self.let_go_all(list);
+        let mapped = list_of_results(results);
+        self.end_map(result, mapper, mapped);
+    }
+
+    fn map_next(&mut self, mapping: &mut Mapping) -> Result<Ref, WireError> {
+        let Mapping { mapper, list, at, refs, share, .. } = mapping;
+        let mut cursor = list.cursor();
+        cursor.move_to(*at);
+        cursor.take(b',');
+        let element = list.parts(*refs, [cursor.skip()?]).next().unwrap_or_else(Payload::undefined);
+        (*at, *refs) = (cursor.at(), *refs + element.refs().len());
+        element.refs().iter().for_each(|&of| self.hold(of));
+        self.map_one(element, mapper, *share)
+    }
+
+    /// Carries the instructions out for one input, whose references it takes over; what the last
+    /// one gives is held once. Maps inside may carry out `share` instructions each.
+    fn map_one(&mut self, input: Payload<Ref>, mapper: &Mapper, share: u64) -> Result<Ref, WireError> {
+        let mut results = vec![self.named_value(input)];
+        let mut cursor = Cursor::new(&mapper.instructions);
+        let carried_out = self.carry_out(&mut cursor, &mut results, mapper, share);
+        let last = if carried_out.is_ok() { results.pop() } else { None };
         results.into_iter().for_each(|of| self.let_go(of));
-        match (last, failure) {
-            (Some(last), None) => Ok(last),
-            (_, error) => Err(error.unwrap_or_else(|| WireError::error("Invalid empty mapper function."))),
+        carried_out.and_then(|()| last.ok_or_else(|| WireError::error("Invalid empty mapper function.")))
+    }
+
+    fn carry_out(
+        &mut self,
+        instructions: &mut Cursor<'_>,
+        results: &mut Vec<Ref>,
+        mapper: &Mapper,
+        share: u64,
+    ) -> Result<(), WireError> {
+        instructions.expect(b'[')?;
+        loop {
+            instructions.peek();
+            let from = instructions.at();
+            let names = Names::Mapper { results, captures: &mapper.captures, budget: share };
+            let named = match self.value_of(instructions, names)? {
+                Ok(value) => self.named_value(value),
+                Err(refusal) => Ref::Promise(self.settled(Err(refusal))),
+            };
+            // What an instruction gives is kept while the others are carried out.
+            results.push(named);
+            let read = INSTRUCTION + (instructions.at() - from) / 2;
+            self.budget.read(read, &self.limits)?;
+            if !instructions.take(b',') {
+                return Ok(());
+            }
         }
     }
 
@@ -216,12 +286,30 @@ impl Session {
     }
 }
 
-/// The elements of an array; `None` for anything else.
-fn elements(mut cursor: Cursor<'_>) -> Result<Option<Vec<&str>>, TextError> {
+/// Returns an error as what a call is rejected with.
+pub(super) fn payload_of(error: WireError) -> Payload<Ref> {
+    Payload::plain(error_text(error.name, &error.message))
+}
+
+fn list_of_results(results: Vec<Ref>) -> Settled {
+    let mut list = PayloadBuilder::new();
+    list.push_json("[[");
+    for (n, of) in results.into_iter().enumerate() {
+        list.push_json(if n > 0 { "," } else { "" });
+        list.push_capability(of);
+    }
+    list.push_json("]]");
+    list.finish().map_err(|mismatch| Payload::plain(error_text("Error", &mismatch.to_string())))
+}
+
+/// Where the elements of an array begin, and how many there are; `None` for anything else.
+fn list_of(mut cursor: Cursor<'_>) -> Result<Option<(usize, usize)>, TextError> {
     if !cursor.take(b'[') || cursor.peek() != Some(b'[') {
         return Ok(None);
     }
-    items(&mut cursor).map(Some)
+    let at = cursor.at() + 1;
+    let elements = items(&mut cursor)?.len();
+    Ok(Some((at, elements)))
 }
 
 fn items<'a>(cursor: &mut Cursor<'a>) -> Result<Vec<&'a str>, TextError> {

@@ -5,13 +5,16 @@
 //! empty. Nothing here waits, locks, reads a clock or knows an object: a session is its tables,
 //! and those are ids, counts and text.
 
+mod account;
 mod answer;
 mod audit;
+mod budget;
 mod call;
 mod close;
 mod durable;
 mod eval;
 mod gather;
+mod index;
 mod io;
 mod kept;
 mod listing;
@@ -47,7 +50,10 @@ pub use window::{Sent, Window, units};
 use crate::id::{ExportId, ImportId, PromiseId, TargetId, WaitId};
 use crate::limits::Limits;
 use crate::value::Payload;
+use account::{Account, decoded_bytes};
+use budget::Budget;
 use gather::{Gather, GatherId};
+use index::Indexes;
 use map::Mapper;
 use outbox::Outbox;
 pub(crate) use outbox::Taken;
@@ -87,8 +93,16 @@ pub struct Session {
     revived_below: i64,
     /// Made from a snapshot, and the peer has not said yet what it holds.
     is_unreconciled: bool,
-    /// Consequences still to be drawn; empty between inputs.
+    /// Consequences still to be drawn; empty between inputs, unless they take more than a slice.
     work: VecDeque<Work>,
+    /// What is put off until the next slice, in its order; empty between inputs.
+    later: Vec<Work>,
+    /// What was spent on the input whose consequences are drawn.
+    budget: Budget,
+    /// A message is being evaluated whose calls may be put off.
+    is_evaluating: bool,
+    /// Where the parts of large values are.
+    indexes: Indexes,
     /// Holds still to be given back; empty between inputs.
     garbage: Vec<Ref>,
     /// Deliveries beyond `limits.running_calls`.
@@ -99,8 +113,8 @@ pub struct Session {
     pipes: usize,
     /// Answers that were asked for and are not written.
     answers_owed: usize,
-    /// Bytes of settled results and of arguments of calls that have not begun.
-    held_bytes: usize,
+    /// What is held for the peer, in bytes.
+    account: Account,
     outputs: VecDeque<Output>,
     transmit: Outbox,
     closed: Option<Closed>,
@@ -140,12 +154,16 @@ impl Session {
             revived_below: 0,
             is_unreconciled: false,
             work: VecDeque::new(),
+            later: Vec::new(),
+            budget: Budget::default(),
+            is_evaluating: false,
+            indexes: Indexes::default(),
             garbage: Vec::new(),
             ready: VecDeque::new(),
             running: 0,
             pipes: 0,
             answers_owed: 0,
-            held_bytes: 0,
+            account: Account::default(),
             outputs: VecDeque::new(),
             transmit: Outbox::default(),
             closed: None,
@@ -159,6 +177,31 @@ impl Session {
         session.exports.insert(ExportId::MAIN, Export::new(what));
         session.imports.insert(ImportId::MAIN, Import::new(ImportState::Stub));
         session
+    }
+
+    /// Does work in slices from now on. After an input, there may be more to do (`has_work`).
+    pub fn work_in_slices(&mut self) {
+        self.budget.is_sliced = true;
+    }
+
+    /// Whether there is work left that did not fit into a slice. A message that is handed in is
+    /// carried out behind it.
+    #[inline]
+    pub fn has_work(&self) -> bool {
+        !self.work.is_empty()
+    }
+
+    /// Does the next slice of the work that is left.
+    pub fn resume_work(&mut self) {
+        self.budget.begin_slice();
+        self.run();
+    }
+
+    /// Does all the work that is left.
+    pub fn finish_work(&mut self) {
+        while self.has_work() {
+            self.resume_work();
+        }
     }
 
     /// Gives back room that was wanted for a moment. Changes nothing else.
@@ -225,7 +268,9 @@ impl Session {
         let target = TargetId(self.next.target);
         self.next.target += 1;
         if self.closed.is_none() {
-            self.targets.insert(target, Target { holds: 1, kind });
+            let entry = Target { holds: 1, kind };
+            self.account.add(&entry);
+            self.targets.insert(target, entry);
         } else {
             self.outputs.push_back(Output::DropTarget(target));
         }
@@ -271,10 +316,10 @@ impl Session {
             None => Ref::Promise(self.settled(Ok(value))),
         };
         self.no_longer_running(call);
-        if let Some(args) = &args {
-            self.held_bytes += args.text_len();
-        }
-        self.work.push_back(Work::Perform { result: call, on, call: promise::Call { path, walked, args } });
+        let decoded = args.as_ref().map_or(0, |args| decoded_bytes(args, usize::MAX));
+        let rest = promise::Call { path, walked, args, decoded };
+        self.account.add(&rest);
+        self.work.push_back(Work::Perform { result: call, on, call: rest });
         self.run();
     }
 
@@ -377,6 +422,7 @@ impl Session {
                 + self.waits.len()
                 + self.ready.len()
                 + self.running
+                + self.work.len()
                 + self.answers_owed
                 == 0
     }

@@ -78,6 +78,11 @@ impl Outbox {
         self.bytes
     }
 
+    /// Returns how many bytes they take.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.bytes + self.queue.len() * size_of::<Queued>()
+    }
+
     /// A string with room for so many bytes, to write a message in.
     pub(super) fn blank(&mut self, room: usize) -> String {
         let mut text = std::mem::take(&mut self.spare);

@@ -4,11 +4,16 @@
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
+use super::account::Delivered;
 use super::gather::GatherId;
-use super::{Delivery, ImportState, Path, Ref, Session};
+use super::map::Mapping;
+use super::{Delivery, Import, ImportState, Path, Ref, Session, Table};
 use crate::id::{ExportId, ImportId, PromiseId, TargetId, WaitId};
 use crate::value::Payload;
 use crate::wire::error_text;
+
+/// Chains of results with more steps are shortened when they are followed.
+const CHAIN_MAX: usize = 8;
 
 /// A result: a value, or what a call was rejected with.
 pub(super) type Settled = Result<Payload<Ref>, Payload<Ref>>;
@@ -48,6 +53,9 @@ pub(super) enum PromiseState {
         /// Where calls go instead of waiting; held.
         #[serde(rename = "v", default, skip_serializing_if = "Option::is_none")]
         via: Option<TargetId>,
+        /// What its delivery counts, from when it is lined up until it is settled.
+        #[serde(rename = "b", default, skip_serializing_if = "Delivered::is_nothing")]
+        delivered: Delivered,
     },
     /// Whatever that one is or becomes.
     #[serde(rename = "to")]
@@ -68,6 +76,9 @@ pub(super) struct Call {
     /// `None` reads the property.
     #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
     pub(super) args: Option<Payload<Ref>>,
+    /// The bytes that the arguments take when they are decoded, beside their text.
+    #[serde(rename = "n", default, skip_serializing_if = "is_zero")]
+    pub(super) decoded: usize,
 }
 
 fn is_zero(steps: &usize) -> bool {
@@ -110,6 +121,8 @@ pub(super) enum Work {
     Perform { result: PromiseId, on: Ref, call: Call },
     /// Apply the map `result` to `on` (held by this entry).
     Map { result: PromiseId, on: Ref },
+    /// Carry the rest of a map out; its result is `result`.
+    Elements { result: PromiseId, mapping: Box<Mapping> },
     /// Tell `waiter` of `with` (held by this entry).
     Tell { waiter: Waiter, with: Ref },
 }
@@ -139,35 +152,82 @@ impl Session {
     }
 
     /// Follows forwards and results that are a single reference to where they lead.
-    pub(super) fn follow(&self, mut of: Ref) -> Found {
-        loop {
+    #[inline]
+    pub(super) fn follow(&self, of: Ref) -> Found {
+        self.trace(of).0
+    }
+
+    /// Follows a reference as `follow` does. A long chain is short from then on: every entry of it
+    /// leads to its end.
+    #[inline]
+    pub(super) fn follow_through(&mut self, of: Ref) -> Found {
+        let (found, end, steps) = self.trace(of);
+        if steps > CHAIN_MAX {
+            self.shorten(of, end);
+        }
+        found
+    }
+
+    /// Where a reference leads, the last reference on the way, and how many steps there are to it.
+    pub(super) fn trace(&self, mut of: Ref) -> (Found, Ref, usize) {
+        let mut steps = 0;
+        let found = loop {
             let settled = match of {
                 Ref::Target(target) => {
-                    return if self.targets.get(target).is_some() { Found::Target(target) } else { Found::Gone };
+                    break if self.targets.get(target).is_some() { Found::Target(target) } else { Found::Gone };
                 }
                 Ref::Import(id) => match self.imports.get(id).map(|import| &import.state) {
-                    None => return Found::Gone,
-                    Some(ImportState::Stub) => return Found::Stub(id),
-                    Some(ImportState::Pending { .. }) => return Found::Awaited(id),
+                    None => break Found::Gone,
+                    Some(ImportState::Stub) => break Found::Stub(id),
+                    Some(ImportState::Pending { .. }) => break Found::Awaited(id),
                     Some(ImportState::Settled(settled)) => settled,
                 },
                 Ref::Promise(id) => match self.promises.get(id).map(|promise| &promise.state) {
-                    None => return Found::Gone,
-                    Some(PromiseState::Pending { .. }) => return Found::Pending(id),
+                    None => break Found::Gone,
+                    Some(PromiseState::Pending { .. }) => break Found::Pending(id),
                     Some(&PromiseState::Forwarded(to)) => {
                         of = to;
+                        steps += 1;
                         continue;
                     }
                     Some(PromiseState::Settled(settled)) => settled,
                 },
             };
             match settled {
-                Err(_) => return Found::Failed(of),
+                Err(_) => break Found::Failed(of),
                 Ok(value) => match value.as_capability() {
                     Some(&to) => of = to,
-                    None => return Found::Value(of),
+                    None => break Found::Value(of),
                 },
             }
+            steps += 1;
+        };
+        (found, of, steps)
+    }
+
+    /// Lets every entry on the way from `of` to `end` lead to `end`.
+    #[cold]
+    fn shorten(&mut self, mut of: Ref, end: Ref) {
+        while let Some(next) = self.leads_to(of).filter(|&next| next != end) {
+            self.hold(end);
+            match of {
+                Ref::Promise(id) => match self.promises.get_mut(id).map(|promise| &mut promise.state) {
+                    Some(PromiseState::Forwarded(to)) => *to = end,
+                    Some(PromiseState::Settled(settled)) => *settled = Ok(Payload::capability(end)),
+                    _ => {}
+                },
+                Ref::Import(id) => {
+                    if let Some(ImportState::Settled(settled)) =
+                        self.imports.get_mut(id).map(|import| &mut import.state)
+                    {
+                        *settled = Ok(Payload::capability(end));
+                    }
+                }
+                Ref::Target(_) => {}
+            }
+            // If nothing else holds it, it is gone, and so is the way from it.
+            self.let_go(next);
+            of = next;
         }
     }
 
@@ -189,17 +249,7 @@ impl Session {
 
     /// The result in the entry of `at`, as [`Session::follow`] found it.
     pub(super) fn settled_at(&self, at: Ref) -> Option<&Settled> {
-        match at {
-            Ref::Import(id) => match &self.imports.get(id)?.state {
-                ImportState::Settled(settled) => Some(settled),
-                _ => None,
-            },
-            Ref::Promise(id) => match &self.promises.get(id)?.state {
-                PromiseState::Settled(settled) => Some(settled),
-                _ => None,
-            },
-            Ref::Target(_) => None,
-        }
+        settled_in(&self.promises, &self.imports, at)
     }
 
     pub(super) fn settled_at_mut(&mut self, at: Ref) -> Option<&mut Settled> {
@@ -238,14 +288,19 @@ impl Session {
     pub(super) fn pending(&mut self, holds: u32) -> PromiseId {
         self.insert_promise(
             holds,
-            PromiseState::Pending { running: false, calls: Vec::new(), waiters: Waiters::new(), via: None },
+            PromiseState::Pending {
+                running: false,
+                calls: Vec::new(),
+                waiters: Waiters::new(),
+                via: None,
+                delivered: Delivered::default(),
+            },
         )
     }
 
     /// A promise that is settled from the start, held once.
     pub(super) fn settled(&mut self, settled: Settled) -> PromiseId {
-        let (Ok(payload) | Err(payload)) = &settled;
-        self.held_bytes += payload.text_len();
+        self.account.add(&settled);
         self.insert_promise(1, PromiseState::Settled(settled))
     }
 
@@ -265,7 +320,11 @@ impl Session {
     pub(super) fn redirect_calls(&mut self, id: PromiseId, to: TargetId) {
         self.hold(Ref::Target(to));
         let (waiting, before) = match self.promises.get_mut(id).map(|promise| &mut promise.state) {
-            Some(PromiseState::Pending { calls, via, .. }) => (std::mem::take(calls), via.replace(to)),
+            Some(PromiseState::Pending { calls, via, delivered, .. }) => {
+                // Its arguments are with somebody else now, who counts them.
+                self.account.remove(&std::mem::take(delivered));
+                (std::mem::take(calls), via.replace(to))
+            }
             _ => (Vec::new(), Some(to)),
         };
         before.into_iter().for_each(|before| self.let_go(Ref::Target(before)));
@@ -283,8 +342,7 @@ impl Session {
         {
             return self.forward(id, to);
         }
-        let (Ok(payload) | Err(payload)) = &settled;
-        self.held_bytes += payload.text_len();
+        self.account.add(&settled);
         let (calls, waiters) = self.replace_state(id, PromiseState::Settled(settled));
         self.resume(calls, Ref::Promise(id));
         for waiter in waiters {
@@ -296,7 +354,7 @@ impl Session {
 
     /// Makes a pending promise be whatever `to` is; takes over the hold on `to`.
     pub(super) fn forward(&mut self, id: PromiseId, to: Ref) {
-        if self.follow(to) == Found::Pending(id) {
+        if self.follow_through(to) == Found::Pending(id) {
             let error = error_text("TypeError", "Chaining cycle detected: a promise resolves to itself.");
             self.let_go(to);
             return self.finish(id, Err(Payload::plain(error)));
@@ -322,7 +380,9 @@ impl Session {
 
     fn replace_state(&mut self, id: PromiseId, state: PromiseState) -> (Vec<Queued>, Waiters) {
         match self.promises.get_mut(id).map(|promise| std::mem::replace(&mut promise.state, state)) {
-            Some(PromiseState::Pending { calls, waiters, via, .. }) => {
+            Some(PromiseState::Pending { calls, waiters, via, delivered, .. }) => {
+                self.account.remove(&delivered);
+                self.account.remove(&waiters);
                 via.into_iter().for_each(|via| self.let_go(Ref::Target(via)));
                 (calls, waiters)
             }
@@ -340,11 +400,12 @@ impl Session {
 
     /// Has `waiter` told when `of` is there, which may be at once. Asks the peer for it if need be.
     pub(super) fn subscribe(&mut self, of: Ref, waiter: Waiter) {
-        match self.follow(of) {
+        match self.follow_through(of) {
             Found::Pending(id) => {
                 if let Some(promise) = self.promises.get_mut(id) {
                     promise.awaited = true;
                     if let PromiseState::Pending { waiters, .. } = &mut promise.state {
+                        self.account.add(&waiter);
                         waiters.push(waiter);
                     }
                 }
@@ -353,6 +414,7 @@ impl Session {
                 if let Some(ImportState::Pending { pulled, waiters }) =
                     self.imports.get_mut(id).map(|import| &mut import.state)
                 {
+                    self.account.add(&waiter);
                     waiters.push(waiter);
                     if !std::mem::replace(pulled, true) {
                         self.transmit.push_pull(id);
@@ -366,17 +428,23 @@ impl Session {
         }
     }
 
-    /// Draws all consequences.
+    /// Draws all consequences, or those for which there is time in this slice.
     pub(super) fn run(&mut self) {
-        while let Some(work) = self.work.pop_front() {
+        while !self.budget.is_slice_over() {
+            let Some(work) = self.work.pop_front() else { break };
             match work {
                 Work::Perform { result, on, call } => {
+                    self.account.remove(&call);
                     self.perform(result, on, call);
                     self.let_go(on);
                 }
                 Work::Map { result, on } => {
                     self.apply_map(result, on);
                     self.let_go(on);
+                }
+                Work::Elements { result, mapping } => {
+                    self.account.remove(&*mapping);
+                    self.map_elements(result, mapping);
                 }
                 Work::Tell { waiter, with } => {
                     match waiter {
@@ -388,11 +456,37 @@ impl Session {
                     self.let_go(with);
                 }
             }
+            // What is put off comes before everything that was called later.
+            while let Some(put_off) = self.later.pop() {
+                self.work.push_front(put_off);
+            }
             if let Err(error) = self.check_room() {
                 return self.fail(error);
             }
         }
+        if self.work.is_empty() {
+            self.budget.begin_input();
+        }
         self.admit();
+    }
+}
+
+/// The result in the entry of `at`.
+pub(super) fn settled_in<'s>(
+    promises: &'s Table<PromiseId, Promise>,
+    imports: &'s Table<ImportId, Import>,
+    at: Ref,
+) -> Option<&'s Settled> {
+    match at {
+        Ref::Import(id) => match &imports.get(id)?.state {
+            ImportState::Settled(settled) => Some(settled),
+            _ => None,
+        },
+        Ref::Promise(id) => match &promises.get(id)?.state {
+            PromiseState::Settled(settled) => Some(settled),
+            _ => None,
+        },
+        Ref::Target(_) => None,
     }
 }
 

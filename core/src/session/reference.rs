@@ -64,10 +64,12 @@ impl Session {
                     let Some(target) = self.targets.get_mut(id) else { continue };
                     target.holds -= 1;
                     if target.holds == 0 {
-                        self.targets.remove(id);
+                        let target = self.targets.remove(id);
+                        self.account.remove(&target);
                         if !self.recipes.is_empty()
                             && let Some(recipe) = self.recipes.remove(id)
                         {
+                            self.account.remove(&recipe);
                             self.garbage.extend(recipe.params.into_refs());
                         }
                         self.outputs.push_back(Output::DropTarget(id));
@@ -87,6 +89,7 @@ impl Session {
                         }
                         continue;
                     }
+                    self.indexes.remove(of);
                     match self.promises.remove(id).map(|promise| promise.state) {
                         Some(PromiseState::Forwarded(to)) => self.garbage.push(to),
                         Some(PromiseState::Settled(Ok(payload) | Err(payload))) => self.discard(payload),
@@ -105,9 +108,12 @@ impl Session {
             return;
         }
         let Some(import) = self.imports.remove(id) else { return };
+        self.indexes.remove(Ref::Import(id));
         self.give_back(id, import.mentions);
-        if let ImportState::Settled(Ok(payload) | Err(payload)) = import.state {
-            self.discard(payload);
+        match import.state {
+            ImportState::Settled(Ok(payload) | Err(payload)) => self.discard(payload),
+            ImportState::Pending { waiters, .. } => self.account.remove(&waiters),
+            ImportState::Stub => {}
         }
     }
 
@@ -123,10 +129,10 @@ impl Session {
         }
     }
 
-    /// Forgets a payload that was counted in `held_bytes`; its references go with the garbage
+    /// Forgets a payload that was counted; its references go with the garbage
     /// that is being let go.
     fn discard(&mut self, payload: Payload<Ref>) {
-        self.held_bytes -= payload.text_len();
+        self.account.remove(&payload);
         self.garbage.extend(payload.into_refs());
     }
 

@@ -264,7 +264,7 @@ impl Session {
             let args = Payload::plain(format!("[{reason}]"));
             let result = self.pending(0);
             self.hold(Ref::Target(sink));
-            self.enter(result, sink, Step::Name("abort".into()).into(), Some(args));
+            self.enter(result, sink, Step::Name("abort".into()).into(), Some(args), 0);
         }
     }
 

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::account::{Account, Delivered, decoded_bytes};
 use super::audit::Audit;
 use super::gather::Then;
 use super::promise::{Found, PromiseState, Queued, Waiter};
@@ -66,6 +67,7 @@ impl Session {
         lives: impl Fn(Option<&Recipe>, Kind) -> Result<(), ErrorCode>,
     ) -> Result<Revived, Closed> {
         self.raise_counters(report)?;
+        self.budget.is_sliced = false;
         self.revived_below = self.next.promise;
         self.is_unreconciled = true;
         self.sent.clear();
@@ -85,6 +87,7 @@ impl Session {
                 target.kind = Kind::Object;
             }
         }
+        self.account = Account::of(self);
         Ok(revived)
     }
 
@@ -149,11 +152,10 @@ impl Session {
         Ok(())
     }
 
-    fn unsettled_exports(&self) -> BTreeSet<i64> {
-        let exports = self.exports.iter();
-        let unsettled =
-            exports.filter(|(_, export)| matches!(self.follow(export.what), Found::Pending(_) | Found::Awaited(_)));
-        unsettled.map(|(id, _)| id.0).collect()
+    fn unsettled_exports(&mut self) -> BTreeSet<i64> {
+        let exports: Vec<(ExportId, Ref)> = self.exports.iter().map(|(id, export)| (id, export.what)).collect();
+        let mut is_unsettled = |what| matches!(self.follow_through(what), Found::Pending(_) | Found::Awaited(_));
+        exports.into_iter().filter(|&(_, what)| is_unsettled(what)).map(|(id, _)| id.0).collect()
     }
 
     /// Whatever was there for the application of before: it waits no more, and holds nothing.
@@ -163,7 +165,7 @@ impl Session {
             if self.gathers.get(id).is_some_and(|gather| matches!(gather.then, Then::Wait(_)))
                 && let Some(gather) = self.gathers.remove(id)
             {
-                self.held_bytes -= gather.value.text_len();
+                self.account.remove(&gather);
             }
         }
         self.running = 0;
@@ -191,10 +193,10 @@ impl Session {
         let gathers: BTreeSet<_> = self.gathers.ids().into_iter().collect();
         let stays = |waiter: &mut Waiter| matches!(waiter, Waiter::Gather(id) if gathers.contains(id));
         for id in self.promises.ids() {
-            if let Some(PromiseState::Pending { running, waiters, via, .. }) =
+            if let Some(PromiseState::Pending { running, waiters, via, delivered, .. }) =
                 self.promises.get_mut(id).map(|promise| &mut promise.state)
             {
-                (*running, *via) = (false, None);
+                (*running, *via, *delivered) = (false, None, Delivered::default());
                 waiters.retain(stays);
             }
         }
@@ -204,6 +206,7 @@ impl Session {
                 waiters.retain(stays);
             }
         }
+        self.account = Account::of(self);
     }
 
     /// Rejects what nobody will ever settle.
@@ -223,7 +226,7 @@ impl Session {
         }
         for id in self.unsettleable() {
             if let Some(mapper) = self.maps.remove(id) {
-                self.held_bytes -= mapper.instructions.len();
+                self.account.remove(&mapper);
             }
             self.finish(id, Err(Payload::plain(lost_text(&ErrorCode::CallOutcomeUnknown))));
         }
@@ -349,9 +352,11 @@ impl Session {
             self.drop_rerun(id);
             return self.finish(id, Err(Payload::plain(lost_text(&ErrorCode::CallOutcomeUnknown))));
         }
-        if let Some(Rerun { target, path, args }) = self.reruns.remove(id) {
-            self.held_bytes -= args.as_ref().map_or(0, |args| args.text_len());
-            self.enter(id, target, path, args);
+        if let Some(rerun) = self.reruns.remove(id) {
+            self.account.remove(&rerun);
+            let Rerun { target, path, args } = rerun;
+            let decoded = args.as_ref().map_or(0, |args| decoded_bytes(args, usize::MAX));
+            self.enter(id, target, path, args, decoded);
         }
     }
 }

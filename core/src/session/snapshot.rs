@@ -9,13 +9,16 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::account::Account;
 use super::audit::Audit;
+use super::budget::Budget;
 use super::gather::{Gather, GatherId};
+use super::index::Indexes;
 use super::map::Mapper;
-use super::promise::{Promise, PromiseState, Queued};
+use super::promise::{Promise, PromiseState};
 use super::sent::SentLog;
 use super::table::Table;
-use super::{Answer, Counters, Delivery, Export, Import, ImportState, Recipe, Ref, Rerun, Session, Target, Withheld};
+use super::{Answer, Counters, Delivery, Export, Import, Recipe, Ref, Rerun, Session, Target, Withheld};
 use crate::id::{ExportId, ImportId, PromiseId, TargetId, WaitId};
 use crate::limits::Limits;
 
@@ -109,17 +112,24 @@ impl Session {
             revived_below,
             is_unreconciled,
             work,
+            later,
+            budget: _,
+            is_evaluating: _,
+            indexes: _,
             garbage,
             ready,
             running: _,
             pipes: _,
             answers_owed: _,
-            held_bytes: _,
+            account: _,
             outputs,
             transmit,
             closed,
         } = self;
-        debug_assert!(work.is_empty() && garbage.is_empty(), "between two inputs nothing is left to be done");
+        debug_assert!(
+            work.is_empty() && later.is_empty() && garbage.is_empty(),
+            "between two inputs nothing is left to be done"
+        );
         debug_assert!(outputs.is_empty(), "outputs are taken before a snapshot is");
         if closed.is_some() {
             return None;
@@ -158,7 +168,7 @@ impl Session {
             running: running(&snapshot),
             pipes: snapshot.exports.iter().filter(|(_, export)| export.pipe).count(),
             answers_owed: snapshot.exports.iter().filter(|(_, export)| export.answer == Answer::Owed).count(),
-            held_bytes: held_bytes(&snapshot),
+            account: Account::default(),
             limits: limits.into(),
             exports: snapshot.exports,
             imports: snapshot.imports,
@@ -176,6 +186,10 @@ impl Session {
             revived_below: snapshot.revived_below,
             is_unreconciled: snapshot.is_unreconciled,
             work: VecDeque::new(),
+            later: Vec::new(),
+            budget: Budget::default(),
+            is_evaluating: false,
+            indexes: Indexes::default(),
             garbage: Vec::new(),
             ready: snapshot.ready,
             outputs: VecDeque::new(),
@@ -185,6 +199,7 @@ impl Session {
         for delivery in &mut session.ready {
             delivery.again = delivery.call.0 < session.revived_below;
         }
+        session.account = Account::of(&session);
         Audit::of(&session)?;
         Ok(session)
     }
@@ -193,27 +208,4 @@ impl Session {
 fn running(snapshot: &Snapshot) -> usize {
     let promises = snapshot.promises.iter();
     promises.filter(|(_, promise)| matches!(promise.state, PromiseState::Pending { running: true, .. })).count()
-}
-
-/// Bytes of settled results, and of arguments and mapper functions that wait.
-fn held_bytes(snapshot: &Snapshot) -> usize {
-    let args = |args: &Option<crate::value::Payload<Ref>>| args.as_ref().map_or(0, |args| args.text_len());
-    let queued = |queued: &Queued| match queued {
-        Queued::Call(_, call) => args(&call.args),
-        Queued::Map(_) => 0,
-    };
-    let promises = snapshot.promises.iter().map(|(_, promise)| match &promise.state {
-        PromiseState::Pending { calls, .. } => calls.iter().map(queued).sum(),
-        PromiseState::Forwarded(_) => 0,
-        PromiseState::Settled(Ok(payload) | Err(payload)) => payload.text_len(),
-    });
-    let imports = snapshot.imports.iter().map(|(_, import)| match &import.state {
-        ImportState::Settled(Ok(payload) | Err(payload)) => payload.text_len(),
-        ImportState::Stub | ImportState::Pending { .. } => 0,
-    });
-    let gathers = snapshot.gathers.iter().map(|(_, gather)| gather.value.text_len());
-    let maps = snapshot.maps.iter().map(|(_, mapper)| mapper.instructions.len());
-    let reruns = snapshot.reruns.iter().map(|(_, rerun)| args(&rerun.args));
-    let ready = snapshot.ready.iter().map(|delivery| args(&delivery.args));
-    promises.chain(imports).chain(gathers).chain(maps).chain(reruns).chain(ready).sum()
 }

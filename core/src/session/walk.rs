@@ -1,5 +1,6 @@
 //! Following a property path into a settled value, on its text.
 
+use super::index::Index;
 use super::{Ref, Step};
 use crate::value::text::{Cursor, TextError};
 use crate::value::{PLACEHOLDER, Payload};
@@ -16,92 +17,172 @@ pub(super) enum Walk {
     OfUndefined { text: String },
 }
 
-/// Walks `path` from the root of `value`. Only own properties are seen, by the rules of
-/// JavaScript: members of objects by name, elements of arrays by number, nothing else.
-pub(super) fn walk(value: &Payload<Ref>, path: &[Step]) -> Walk {
-    let mut cursor = value.cursor();
-    for (n, step) in path.iter().enumerate() {
-        let here = cursor.clone().skip().unwrap_or_default();
-        if here == PLACEHOLDER {
-            return capability(value, &mut cursor, n);
+/// A path on its way through a value.
+struct Walker<'v> {
+    value: &'v Payload<Ref>,
+    cursor: Cursor<'v>,
+    index: Option<&'v Index>,
+    /// Bytes that were read.
+    read: usize,
+}
+
+/// Walks `path` from the root of `value`, by its index if there is one. Only own properties are
+/// seen, by the rules of JavaScript: members of objects by name, elements of arrays by number,
+/// nothing else. Returns where it leads, and how many bytes were read and copied on the way.
+pub(super) fn walk(value: &Payload<Ref>, path: &[Step], index: Option<&Index>) -> (Walk, Walked) {
+    let mut walker = Walker { value, cursor: value.cursor(), index, read: 0 };
+    let walk = walker.walk(path);
+    let copied = if let Walk::Part(part) = &walk { part.text_len() } else { 0 };
+    (walk, Walked { read: walker.read, copied })
+}
+
+/// What it took to walk a path, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Walked {
+    pub(super) read: usize,
+    pub(super) copied: usize,
+}
+
+impl Walker<'_> {
+    fn walk(&mut self, path: &[Step]) -> Walk {
+        for (n, step) in path.iter().enumerate() {
+            if self.cursor.peek() == Some(PLACEHOLDER.as_bytes()[0]) {
+                return self.capability(n);
+            }
+            if self.cursor.rest().starts_with("[\"undefined\"]") {
+                return of_undefined(step);
+            }
+            if !matches!(self.enter(step), Ok(true)) {
+                return match path.get(n + 1) {
+                    Some(next) => of_undefined(next),
+                    None => Walk::Part(Payload::undefined()),
+                };
+            }
         }
-        if here == "[\"undefined\"]" {
-            return of_undefined(step);
+        if self.cursor.peek() == Some(PLACEHOLDER.as_bytes()[0]) {
+            return self.capability(path.len());
         }
-        if !matches!(enter(&mut cursor, step), Ok(true)) {
-            return match path.get(n + 1) {
-                Some(next) => of_undefined(next),
-                None => Walk::Part(Payload::undefined()),
-            };
+        self.part()
+    }
+
+    /// The value before the cursor.
+    fn part(&mut self) -> Walk {
+        let at = self.cursor.at();
+        if self.skip().is_err() {
+            return Walk::Part(Payload::undefined());
+        }
+        let text = self.cursor.since(at);
+        Walk::Part(match self.index {
+            Some(index) => {
+                let part = self.value.parts(index.placeholders_before(at), [text]).next();
+                part.unwrap_or_else(Payload::undefined)
+            }
+            None => self.value.part(at, text),
+        })
+    }
+
+    /// Where the path leads if the capability before the cursor is reached after `steps` steps.
+    fn capability(&self, steps: usize) -> Walk {
+        let at = self.cursor.at();
+        let of = match self.index {
+            Some(index) => self.value.refs().get(index.placeholders_before(at)),
+            None => self.value.ref_at(at),
+        };
+        match of {
+            Some(&of) => Walk::Capability { of, steps },
+            None => Walk::Part(Payload::undefined()),
         }
     }
-    cursor.peek();
-    let text = cursor.clone().skip().unwrap_or_default();
-    if text == PLACEHOLDER {
-        return capability(value, &mut cursor, path.len());
+
+    /// Moves the cursor to a property of the value it stands before. False: there is none.
+    fn enter(&mut self, step: &Step) -> Result<bool, TextError> {
+        match (self.cursor.peek(), step) {
+            (Some(b'{'), Step::Name(name)) => self.enter_object(name),
+            (Some(b'{'), Step::Index(index)) => self.enter_object(&index.to_string()),
+            (Some(b'['), Step::Index(index)) => self.enter_list(*index),
+            _ => Ok(false),
+        }
     }
-    Walk::Part(value.part(cursor.at(), text))
+
+    fn enter_object(&mut self, name: &str) -> Result<bool, TextError> {
+        if is_blocked_name(name) {
+            return Ok(false);
+        }
+        let start = self.cursor.at();
+        if let Some(members) = self.index.and_then(|index| index.members(start, name)) {
+            for at in members {
+                self.cursor.move_to(at);
+                if self.is_member(name)? {
+                    return Ok(true);
+                }
+            }
+            return Ok(false);
+        }
+        self.cursor.expect(b'{')?;
+        if self.cursor.take(b'}') {
+            return Ok(false);
+        }
+        loop {
+            if self.is_member(name)? {
+                return Ok(true);
+            }
+            self.skip()?;
+            if !self.cursor.take(b',') {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Whether the member before the cursor has this name. Steps to its value.
+    fn is_member(&mut self, name: &str) -> Result<bool, TextError> {
+        let at = self.cursor.at();
+        let is_it = self.cursor.string()? == name;
+        self.cursor.expect(b':')?;
+        self.cursor.peek();
+        self.read += self.cursor.at() - at;
+        Ok(is_it)
+    }
+
+    fn enter_list(&mut self, index: u64) -> Result<bool, TextError> {
+        self.cursor.expect(b'[')?;
+        self.cursor.peek();
+        let start = self.cursor.at();
+        // Only a list has a second bracket; every other array is a special value.
+        if !self.cursor.take(b'[') || self.cursor.peek() == Some(b']') {
+            return Ok(false);
+        }
+        let mut at = 0;
+        if let Some((number, place)) = self.index.and_then(|places| places.element(start, index)) {
+            at = number;
+            self.cursor.move_to(place);
+        }
+        for _ in at..index {
+            self.skip()?;
+            if !self.cursor.take(b',') {
+                return Ok(false);
+            }
+        }
+        self.cursor.peek();
+        Ok(true)
+    }
+
+    /// Steps over the value before the cursor.
+    fn skip(&mut self) -> Result<(), TextError> {
+        self.cursor.peek();
+        let at = self.cursor.at();
+        if let Some(end) = self.index.and_then(|index| index.end_of(at)) {
+            self.cursor.move_to(end);
+            return Ok(());
+        }
+        self.cursor.skip()?;
+        self.read += self.cursor.at() - at;
+        Ok(())
+    }
 }
 
 /// What reading `step` of `undefined` comes to.
 pub(super) fn of_undefined(step: &Step) -> Walk {
     Walk::OfUndefined { text: format!("Cannot read properties of undefined (reading '{step}')") }
-}
-
-/// Where the path leads if the capability before the cursor is reached after `steps` steps.
-fn capability(value: &Payload<Ref>, cursor: &mut Cursor<'_>, steps: usize) -> Walk {
-    cursor.peek();
-    match value.ref_at(cursor.at()) {
-        Some(&of) => Walk::Capability { of, steps },
-        None => Walk::Part(Payload::undefined()),
-    }
-}
-
-/// Moves the cursor to a property of the value it stands before. False: there is none.
-fn enter(cursor: &mut Cursor<'_>, step: &Step) -> Result<bool, TextError> {
-    match cursor.peek() {
-        Some(b'{') => enter_object(cursor, &step.to_string()),
-        Some(b'[') => match step {
-            Step::Index(index) => enter_list(cursor, *index),
-            Step::Name(_) => Ok(false),
-        },
-        _ => Ok(false),
-    }
-}
-
-fn enter_object(cursor: &mut Cursor<'_>, name: &str) -> Result<bool, TextError> {
-    cursor.expect(b'{')?;
-    if is_blocked_name(name) || cursor.take(b'}') {
-        return Ok(false);
-    }
-    loop {
-        let found = cursor.string()? == name;
-        cursor.expect(b':')?;
-        if found {
-            cursor.peek();
-            return Ok(true);
-        }
-        cursor.skip()?;
-        if !cursor.take(b',') {
-            return Ok(false);
-        }
-    }
-}
-
-fn enter_list(cursor: &mut Cursor<'_>, index: u64) -> Result<bool, TextError> {
-    cursor.expect(b'[')?;
-    // Only a list has a second bracket; every other array is a special value.
-    if !cursor.take(b'[') || cursor.peek() == Some(b']') {
-        return Ok(false);
-    }
-    for _ in 0..index {
-        cursor.skip()?;
-        if !cursor.take(b',') {
-            return Ok(false);
-        }
-    }
-    cursor.peek();
-    Ok(true)
 }
 
 #[cfg(test)]
@@ -112,7 +193,8 @@ mod tests {
     fn at(path: &[Step]) -> Walk {
         let text = r#"{"a":[[1, [[2]], {"b":$,"c":"[\"@\"]","e":[["@"]]},$]],"d":["date",5],"n":null,"u":["undefined"],"1":7}"#;
         let refs = vec![Ref::Target(TargetId(1)), Ref::Target(TargetId(2))];
-        walk(&Payload::new(text.replace('$', PLACEHOLDER), refs).expect("two placeholders"), path)
+        let value = Payload::new(text.replace('$', PLACEHOLDER), refs).expect("two placeholders");
+        walk(&value, path, None).0
     }
 
     fn name(name: &str) -> Step {
@@ -161,5 +243,50 @@ mod tests {
         ] {
             assert_eq!(at(&path), Walk::OfUndefined { text: text.into() });
         }
+    }
+
+    /// An object of many kinds of members, with a text of some 100 KiB.
+    fn large() -> Payload<Ref> {
+        let members: Vec<String> = (0..2_000)
+            .map(|n| match n % 5 {
+                0 => format!(r#""k{n}":{n}"#),
+                1 => format!(r#""k{n}":[[{}]]"#, vec!["$"; n % 40].join(",")),
+                2 => format!(r#""k{n}":[[{}]]"#, (0..n % 300).map(|n| n.to_string()).collect::<Vec<_>>().join(",")),
+                3 => format!(r#""k{n}":{{"x":$,"y":"{}","\u007a":[["undefined"]]}}"#, "y".repeat(n % 3_000)),
+                _ => format!(r#""k{n}":["date",{n}]"#),
+            })
+            .collect();
+        let text = format!("{{{}}}", members.join(", ")).replace('$', PLACEHOLDER);
+        let refs = (0..text.matches(PLACEHOLDER).count() as i64).map(|n| Ref::Target(TargetId(n))).collect();
+        Payload::new(text, refs).expect("as many placeholders")
+    }
+
+    #[test]
+    fn an_index_leads_where_reading_from_the_front_does() {
+        let value = large();
+        let index = Index::of(&value).expect("it is smaller than the value");
+        let mut read = 0;
+        for n in (0..2_001).step_by(41) {
+            let first = name(&format!("k{n}"));
+            for rest in [vec![], vec![Step::Index(0)], vec![Step::Index(37)], vec![Step::Index(299)], vec![name("x")]] {
+                let path: Vec<Step> = std::iter::once(first.clone()).chain(rest).collect();
+                let (found, walked) = walk(&value, &path, Some(&index));
+                assert_eq!(found, walk(&value, &path, None).0, "{path:?}");
+                read = read.max(walked.read);
+            }
+            let path = [first, name("z")];
+            assert_eq!(walk(&value, &path, Some(&index)).0, walk(&value, &path, None).0, "{path:?}");
+        }
+        assert!(read < 8 << 10, "{read} bytes were read for one look-up in {}", value.text_len());
+    }
+
+    #[test]
+    fn a_deep_value_is_not_read_again_at_every_level() {
+        let text = format!("{}\"{}\"{}", r#"{"a":"#.repeat(60), "x".repeat(100_000), "}".repeat(60));
+        let value = Payload::plain(text);
+        let path = vec![name("a"); 60];
+        let (found, walked) = walk(&value, &path, None);
+        assert!(matches!(found, Walk::Part(part) if part.text_len() == 100_002));
+        assert!(walked.read < 110_000, "{walked:?}");
     }
 }

@@ -113,7 +113,7 @@ impl Session {
 
     /// Appends what a mapper function uses from outside.
     pub(super) fn write_capture(&mut self, message: &mut Writing, capture: Ref) {
-        match self.follow(capture) {
+        match self.follow_through(capture) {
             Found::Stub(id) | Found::Awaited(id) => {
                 message.mentioned.iter_mut().for_each(|mentioned| mentioned.refs.push(id));
                 push_form(&mut message.text, "import", id.0);
@@ -138,7 +138,7 @@ impl Session {
     }
 
     fn mention(&mut self, message: &mut Writing, of: Ref, path: &[Step]) {
-        let found = self.follow(of);
+        let found = self.follow_through(of);
         if let (Some(mentioned), Found::Awaited(id) | Found::Stub(id)) = (&mut message.mentioned, found) {
             mentioned.refs.push(id);
         }

@@ -261,12 +261,6 @@ impl<R> PayloadBuilder<R> {
         self.refs.push(of);
     }
 
-    /// Appends another payload.
-    pub(crate) fn push_payload(&mut self, part: Payload<R>) {
-        self.text.push_str(&part.text);
-        self.refs.extend(part.refs);
-    }
-
     /// Returns the number of bytes that the text has so far.
     pub(crate) fn text_len(&self) -> usize {
         self.text.len()

@@ -141,6 +141,16 @@ impl<'a> Cursor<'a> {
         self.text.get(start..self.at).unwrap_or_default()
     }
 
+    /// Moves to a place where a value begins, or a name.
+    pub(crate) fn move_to(&mut self, at: usize) {
+        self.at = at.min(self.text.len());
+    }
+
+    /// The text from here on.
+    pub(crate) fn rest(&self) -> &'a str {
+        self.text.get(self.at..).unwrap_or_default()
+    }
+
     /// The whole text.
     pub(crate) fn text(&self) -> &'a str {
         self.text

@@ -165,6 +165,7 @@ impl<'de> Visitor<'de> for ValueVisitor<'_> {
         while let Some(entry) = map.next_entry()? {
             entries.push(entry);
         }
+        fit(&mut entries);
         Ok(Value::Object(entries.into_iter().collect()))
     }
 }
@@ -177,5 +178,14 @@ fn visit_items<'de, A: SeqAccess<'de>>(first: Option<Value>, seq: &mut A) -> Res
             items.push(item);
         }
     }
+    fit(&mut items);
     Ok(Value::Array(items))
+}
+
+/// Gives back the room of a list that has twice what it needs: many short lists would else take
+/// several times what a session counts for them.
+fn fit<T>(items: &mut Vec<T>) {
+    if items.capacity() >= 2 * items.len() {
+        items.shrink_to_fit();
+    }
 }

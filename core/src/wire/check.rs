@@ -1,19 +1,28 @@
 //! The first look at a message: is it JSON, and within the bounds, before any work is done.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 
 use super::WireError;
+use super::repeats::without_repeats;
 use crate::limits::Limits;
 use crate::value::Payload;
-use crate::value::text::{Cursor, TextError, Watch};
+use crate::value::text::{Cursor, Watch};
 
-/// Checks that `text` is one JSON value within `limits`. What comes back is the text to read:
-/// the same, or a copy in which of several members with one name only the last is left, as
-/// JavaScript reads it.
-pub(crate) fn check<'a>(text: &'a str, limits: &Limits) -> Result<Cow<'a, str>, WireError> {
-    let repeats = walk(&mut Cursor::new(text), limits)?;
-    if repeats { Ok(Cow::Owned(without_repeats(text)?)) } else { Ok(Cow::Borrowed(text)) }
+/// A text that was checked.
+#[derive(Debug)]
+pub(crate) struct Checked<'a> {
+    /// The text to read: the one that was checked, or a copy in which of several members with one
+    /// name only the last is left, as JavaScript reads it.
+    pub(crate) text: Cow<'a, str>,
+    /// How many JSON values it has, or had.
+    pub(crate) nodes: usize,
+}
+
+/// Checks that `text` is one JSON value within `limits`.
+pub(crate) fn check<'a>(text: &'a str, limits: &Limits) -> Result<Checked<'a>, WireError> {
+    let Walked { nodes, repeats } = walk(&mut Cursor::new(text), limits)?;
+    let text = if repeats { Cow::Owned(without_repeats(text)?) } else { Cow::Borrowed(text) };
+    Ok(Checked { text, nodes })
 }
 
 /// Checks that the text of a payload is one value within `limits`.
@@ -21,9 +30,16 @@ pub(crate) fn check_payload<R>(payload: &Payload<R>, limits: &Limits) -> Result<
     walk(&mut payload.cursor(), limits).map(drop)
 }
 
-/// Steps over the one value of a text within `limits`. Returns whether an object in it has
-/// several members with one name.
-fn walk<'a>(cursor: &mut Cursor<'a>, limits: &Limits) -> Result<bool, WireError> {
+/// What a text has.
+struct Walked {
+    /// JSON values.
+    nodes: usize,
+    /// An object that has several members with one name, or may have.
+    repeats: bool,
+}
+
+/// Steps over the one value of a text within `limits`.
+fn walk<'a>(cursor: &mut Cursor<'a>, limits: &Limits) -> Result<Walked, WireError> {
     let text = cursor.text();
     if text.len() > limits.message_bytes {
         return Err(WireError::limit("bytes of a message", limits.message_bytes));
@@ -35,7 +51,7 @@ fn walk<'a>(cursor: &mut Cursor<'a>, limits: &Limits) -> Result<bool, WireError>
     let mut bounds = Bounds { limits, nodes: 0, keys: Vec::new(), objects: Vec::new(), repeats: false };
     cursor.walk(&mut bounds)?;
     cursor.end()?;
-    Ok(bounds.repeats)
+    Ok(Walked { nodes: bounds.nodes, repeats: bounds.repeats })
 }
 
 /// An array is two brackets on the wire, and a message wraps a value in a few more.
@@ -96,82 +112,12 @@ impl<'a> Watch<'a> for Bounds<'a, '_> {
     }
 }
 
-/// Copies checked text, keeping of members with the same name the last value at the first place.
-fn without_repeats(text: &str) -> Result<String, TextError> {
-    let mut out = String::with_capacity(text.len());
-    copy_value(&mut Cursor::new(text), &mut out)?;
-    Ok(out)
-}
-
-fn copy_value(cursor: &mut Cursor<'_>, out: &mut String) -> Result<(), TextError> {
-    match cursor.peek() {
-        Some(b'[') => copy_array(cursor, out),
-        Some(b'{') => copy_object(cursor, out),
-        _ => {
-            out.push_str(cursor.skip()?);
-            Ok(())
-        }
-    }
-}
-
-fn copy_array(cursor: &mut Cursor<'_>, out: &mut String) -> Result<(), TextError> {
-    cursor.expect(b'[')?;
-    out.push('[');
-    if !cursor.take(b']') {
-        loop {
-            copy_value(cursor, out)?;
-            if !cursor.take(b',') {
-                break;
-            }
-            out.push(',');
-        }
-        cursor.expect(b']')?;
-    }
-    out.push(']');
-    Ok(())
-}
-
-fn copy_object(cursor: &mut Cursor<'_>, out: &mut String) -> Result<(), TextError> {
-    let mut members: Vec<(&str, String)> = Vec::new();
-    let mut places: HashMap<Cow<'_, str>, usize> = HashMap::new();
-    cursor.expect(b'{')?;
-    if !cursor.take(b'}') {
-        loop {
-            let key = cursor.clone().string()?;
-            let (raw, _) = cursor.raw_string()?;
-            cursor.expect(b':')?;
-            let mut value = String::new();
-            copy_value(cursor, &mut value)?;
-            let place = *places.entry(key).or_insert(members.len());
-            match members.get_mut(place) {
-                Some(member) => member.1 = value,
-                None => members.push((raw, value)),
-            }
-            if !cursor.take(b',') {
-                break;
-            }
-        }
-        cursor.expect(b'}')?;
-    }
-    out.push('{');
-    for (n, (raw, value)) in members.iter().enumerate() {
-        if n > 0 {
-            out.push(',');
-        }
-        out.push_str(raw);
-        out.push(':');
-        out.push_str(value);
-    }
-    out.push('}');
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<String, WireError> {
-        check(text, &Limits::default()).map(Cow::into_owned)
+        check(text, &Limits::default()).map(|checked| checked.text.into_owned())
     }
 
     #[test]

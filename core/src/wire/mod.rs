@@ -4,6 +4,7 @@
 mod check;
 mod data;
 mod message;
+mod repeats;
 mod write;
 
 pub(crate) use check::{check, check_payload};

@@ -26,4 +26,5 @@ mod resembling; // durable objects, and those who make them again
 mod restoring; // sessions that another process goes on with
 mod runtimes; // where methods run
 mod shape; // what must be Send, Sync and nameable
+mod slices; // sessions that have much to do
 mod vars; // session variables

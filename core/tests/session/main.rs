@@ -2,6 +2,7 @@
 //!
 //! - `app`: the objects both ends of a test serve
 //! - `half`: a link under a session that is spoken to by hand, cut at every message
+//! - `held`: what a session holds for its peer is counted
 //! - `hostile`: arbitrary lines, and the corpus of the fuzz target
 //! - `labels`: two sessions that pass each other labeled capabilities, and the corpus of the fuzz target
 //! - `malformed`: values that cannot be
@@ -19,10 +20,12 @@
 //! - `revive`: a server that was made again from a snapshot
 //! - `refusals`: what ends a session and what only rejects a call
 //! - `bounds`: what a peer cannot make us hold
+//! - `work`: what one message may make a session do
 
 mod app;
 mod bounds;
 mod half;
+mod held;
 mod hostile;
 mod labels;
 mod malformed;
@@ -39,3 +42,4 @@ mod snapshot;
 mod stored;
 mod streams;
 mod transcripts;
+mod work;

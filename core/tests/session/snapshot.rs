@@ -152,7 +152,6 @@ fn what_would_do_harm_later_is_refused() {
     let cases = [
         ("/nid/export", Value::from(i64::MIN), "an id was given that is still to be given"),
         ("/nid/peer_export", Value::from(i64::MIN), "an id was given that is still to be given"),
-        ("/g/0/1/r", Value::from(u64::MAX), "a value has parts within parts beyond the limit"),
         ("/m/0/1/budget", Value::from(u64::MAX), "a map may do more than is allowed"),
         ("/again/0/0", Value::from(2), "a call has its result already"),
         ("/again/0/0", Value::from(99), "a call has its result already"),

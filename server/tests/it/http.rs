@@ -99,6 +99,18 @@ async fn a_batch_that_hangs_is_a_504() {
 }
 
 #[tokio::test]
+async fn a_batch_whose_evaluation_takes_too_long_is_a_504() {
+    let mut http = HttpLimits::default();
+    http.batch_time = Duration::from_millis(20);
+    let address = serve(service().http_limits(http)).await;
+    // Each look-up reads the value, which is too small for an index.
+    let value = format!("[\"push\",{{\"a\":\"{}\",\"z\":7}}]", "x".repeat(12_000));
+    let look_ups = format!("[\"push\",[[{}]]]", vec![r#"["pipeline",1,["z"]]"#; 1_300].join(","));
+    let lines = [value, look_ups.clone(), look_ups.clone(), look_ups, "[\"pull\",4]".to_owned()].join("\n");
+    assert_eq!(body(&post(address, &lines).await), ("504", "a batch may take 20ms, and calls were still running"));
+}
+
+#[tokio::test]
 async fn an_answer_that_does_not_fit_ends_with_an_abort() {
     let mut http = HttpLimits::default();
     http.batch_answer_bytes = 100;

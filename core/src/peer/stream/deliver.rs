@@ -38,10 +38,20 @@ fn refuse(receipt: Receipt, message: &str) {
     receipt.settle(Err(error_payload("Error", message)));
 }
 
+/// Bytes of the reason for which a stream is aborted. It is kept as long as the reader is.
+const REASON_BYTES: usize = 4 << 10;
+
 /// The first argument alone.
 fn reason(args: Payload<Cap>) -> Payload<Cap> {
     let reason = value::decode_args::<(Value,)>(args).map_or(Value::Undefined, |(reason,)| reason);
-    value::encode(&reason).unwrap_or_else(|error| error_payload("TypeError", &error.to_string()))
+    match value::encode(&reason) {
+        Ok(reason) if reason.text_len() <= REASON_BYTES => reason,
+        Ok(_) => {
+            let message = format!("limit: bytes of the reason of an aborted stream (at most {REASON_BYTES})");
+            error_payload("RangeError", &message)
+        }
+        Err(error) => error_payload("TypeError", &error.to_string()),
+    }
 }
 
 impl Writable {

@@ -1,0 +1,104 @@
+//! A session that has much to do for its peer lets other sessions have their turn, and stops when the
+//! peer is gone.
+
+use std::sync::Arc;
+
+use bowline_core::limits::Limits;
+use bowline_core::peer::testing::{End, Pair, Wire, link, pair};
+use bowline_core::peer::{Connection, Never, Receiving, Sending, Stub, Transport};
+
+use crate::fixture::{Api, Seen, settle};
+
+/// Notes that one message asks for. Each reads a value of 12 KB.
+const NOTES: usize = 1_000;
+
+/// A session whose peer sends messages by hand.
+fn by_hand(seen: &Arc<Seen>) -> (Connection, End, Wire) {
+    let (near, far, wire) = link();
+    let (connection, driver) = Connection::start(near, Some(Stub::new(Api(Arc::clone(seen)))), Limits::default());
+    tokio::spawn(driver);
+    (connection, far, wire)
+}
+
+/// What keeps a session busy for many slices.
+fn much() -> [String; 3] {
+    let note = r#"["pipeline",0,["note"],[["pipeline",1,["z"]]]]"#;
+    [
+        format!("[\"push\",{{\"a\":\"{}\",\"z\":\"noted\"}}]", "x".repeat(12_000)),
+        format!("[\"push\",[[{}]]]", vec![note; NOTES].join(",")),
+        "[\"pull\",2]".to_owned(),
+    ]
+}
+
+#[tokio::test]
+async fn other_sessions_have_their_turn_while_one_is_busy() {
+    let seen = Arc::new(Seen::default());
+    let (_connection, far, _wire) = by_hand(&seen);
+    let (mut sender, mut receiver) = far.split();
+    let Pair { left, .. } = pair(None, Some(Stub::new(Api(Arc::default()))));
+    let other = left.root_dyn();
+    for message in much() {
+        sender.feed(message).await.unwrap();
+    }
+    // In a task of its own, as those of sessions are, so that it has its turn as often as they have.
+    let calls = tokio::spawn(async move {
+        let mut calls = 0;
+        let mut answer = std::pin::pin!(receiver.receive());
+        loop {
+            tokio::select! {
+                biased;
+                answer = &mut answer => {
+                    assert!(answer.unwrap().starts_with("[\"resolve\",2,"));
+                    return calls;
+                }
+                sum = other.call_typed::<u32, Never>("add", &(1, 1)) => {
+                    assert_eq!(sum.unwrap(), 2);
+                    calls += 1;
+                }
+            }
+        }
+    });
+    let calls: usize = calls.await.unwrap();
+    assert!(calls >= 5, "{calls} calls were answered meanwhile");
+    assert_eq!(seen.order.lock().unwrap().len(), NOTES);
+}
+
+#[tokio::test]
+async fn work_for_a_peer_that_is_gone_is_abandoned() {
+    let seen = Arc::new(Seen::default());
+    let (connection, far, wire) = by_hand(&seen);
+    let (mut sender, _receiver) = far.split();
+    for message in much() {
+        sender.feed(message).await.unwrap();
+    }
+    let order = Arc::clone(&seen);
+    let gone = tokio::spawn(async move {
+        // The first slice is done before the transport ends.
+        while order.order.lock().unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        wire.cut();
+        while !connection.is_closed() {
+            tokio::task::yield_now().await;
+        }
+    });
+    gone.await.unwrap();
+    settle().await;
+    let notes = seen.order.lock().unwrap().len();
+    assert!(notes < NOTES, "{notes} of {NOTES} calls were made for nobody");
+}
+
+#[tokio::test]
+async fn messages_behind_a_long_one_are_carried_out_after_it() {
+    let seen = Arc::new(Seen::default());
+    let (_connection, far, _wire) = by_hand(&seen);
+    let (mut sender, mut receiver) = far.split();
+    for message in much() {
+        sender.feed(message).await.unwrap();
+    }
+    sender.feed(r#"["push",["pipeline",0,["note"],["last"]]]"#.to_owned()).await.unwrap();
+    sender.feed("[\"pull\",3]".to_owned()).await.unwrap();
+    while !receiver.receive().await.unwrap().starts_with("[\"resolve\",3,") {}
+    let order = seen.order.lock().unwrap();
+    assert_eq!((order.len(), order.last().map(String::as_str)), (NOTES + 1, Some("last")));
+}
