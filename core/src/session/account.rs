@@ -154,7 +154,7 @@ impl Held for Queued {
 
 impl Held for Mapper {
     fn held_bytes(&self) -> usize {
-        self.instructions.len() + REF_BYTES * self.captures.len()
+        self.instructions.len() + REF_BYTES * self.captures.len() + self.path.held_bytes()
     }
 }
 

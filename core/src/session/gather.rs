@@ -90,7 +90,7 @@ impl Session {
         for &of in value.refs() {
             self.follow_through(of);
         }
-        let missing = match self.survey(&value) {
+        let missing = match self.survey(value.refs()) {
             Ok(missing) => missing,
             Err(reason) => {
                 self.let_go_all(value);
@@ -120,15 +120,15 @@ impl Session {
         }
     }
 
-    /// Looks through the parts of a value and the parts of those, each once. Returns what has not
+    /// Looks through these parts of a value and the parts of those, each once. Returns what has not
     /// arrived.
     ///
     /// # Errors
     /// The first part that has failed, whatever others are still to come.
-    fn survey(&mut self, value: &Payload<Ref>) -> Result<Vec<Ref>, Payload<Ref>> {
+    fn survey(&mut self, refs: &[Ref]) -> Result<Vec<Ref>, Payload<Ref>> {
         let mut missing = Vec::new();
         let mut seen = BTreeSet::new();
-        let mut open = vec![value.refs().iter()];
+        let mut open = vec![refs.iter()];
         let (mut followed, left) = (0, self.budget.left(&self.limits));
         let failed = loop {
             let Some(refs) = open.last_mut() else { break None };
@@ -176,17 +176,43 @@ impl Session {
         let failed = matches!(self.follow_through(part), Found::Failed(_) | Found::Gone);
         let Some(gather) = self.gathers.get_mut(id) else { return };
         gather.missing -= 1;
-        if gather.missing > 0 && !failed {
-            return;
-        }
+        let is_whole = gather.missing == 0;
+        let failure = match failed {
+            true => Some(self.copy_of(part).err().unwrap_or_else(gone)),
+            false if is_whole => None,
+            false => match self.await_parts_of(id, part) {
+                Ok(()) => return,
+                Err(reason) => Some(reason),
+            },
+        };
         let Some(gather) = self.gathers.remove(id) else { return };
         self.account.remove(&gather);
-        if failed {
-            let reason = self.copy_of(part).err().unwrap_or_else(gone);
-            self.let_go_all(gather.value);
-            return self.complete(gather.then, Err(reason));
+        match failure {
+            Some(reason) => {
+                self.let_go_all(gather.value);
+                self.complete(gather.then, Err(reason));
+            }
+            None => self.gather(gather.value, gather.then),
         }
-        self.gather(gather.value, gather.then);
+    }
+
+    /// Has a value wait for the parts of a part that has arrived too, so that the first of them to fail fails
+    /// the whole while others are still to come.
+    ///
+    /// # Errors
+    /// One of them has failed.
+    fn await_parts_of(&mut self, id: GatherId, part: Ref) -> Result<(), Payload<Ref>> {
+        let Found::Value(at) = self.follow(part) else { return Ok(()) };
+        let refs = self.settled_at(at).and_then(|part| Some(part.as_ref().ok()?.refs().to_vec())).unwrap_or_default();
+        if refs.is_empty() {
+            return Ok(());
+        }
+        let missing = self.survey(&refs)?;
+        if let Some(gather) = self.gathers.get_mut(id) {
+            gather.missing += missing.len();
+        }
+        missing.into_iter().for_each(|part| self.subscribe(part, Waiter::Gather(id)));
+        Ok(())
     }
 
     /// A copy of a value in which every promise is replaced by what it became, parts within parts

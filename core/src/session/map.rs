@@ -26,6 +26,16 @@ pub(super) struct Mapper {
     /// The result of the peer's that it waits for, held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) input: Option<Ref>,
+    /// The way from what it waits for to its input. It is walked when that is there and not before, so that no
+    /// later call on the same property is made first.
+    #[serde(default, skip_serializing_if = "Path::is_empty")]
+    pub(super) path: Path,
+}
+
+impl Mapper {
+    pub(super) fn new(captures: Vec<Ref>, instructions: String, budget: u64) -> Self {
+        Self { captures, instructions, budget, input: None, path: Path::new() }
+    }
 }
 
 /// A map whose input has arrived.
@@ -60,7 +70,7 @@ impl Session {
         let (Found::Stub(id) | Found::Awaited(id)) = self.follow_through(on) else {
             let captures = captures.iter().map(|capture| self.own_one(capture)).collect();
             let budget = self.limits.map_steps;
-            return self.map_here(on, path.into(), Mapper { captures, instructions, budget, input: None });
+            return self.map_here(on, path.into(), Mapper::new(captures, instructions, budget));
         };
         let captures: Vec<Ref> = captures.iter().map(|capture| self.own_one(capture)).collect();
         let mut message = self.new_call(instructions.len() + 48);
@@ -78,12 +88,19 @@ impl Session {
     }
 
     /// A map on something of ours. Takes over the captures; the result is held once.
-    pub(super) fn map_here(&mut self, on: Ref, path: Path, mapper: Mapper) -> Ref {
+    pub(super) fn map_here(&mut self, on: Ref, path: Path, mut mapper: Mapper) -> Ref {
         if let Some(refused) = self.refuse_call(&path) {
             mapper.captures.into_iter().for_each(|capture| self.let_go(capture));
             return refused;
         }
-        let input = if path.is_empty() { self.held(on) } else { self.invoke(on, Call::read(path)) };
+        let input = if path.is_empty() {
+            self.held(on)
+        } else if self.queues_calls(on) {
+            mapper.path = path;
+            self.held(on)
+        } else {
+            self.invoke(on, Call::read(path))
+        };
         let result = self.pending(1);
         self.account.add(&mapper);
         self.maps.insert(result, mapper);
@@ -96,8 +113,30 @@ impl Session {
         Ref::Promise(result)
     }
 
+    /// Whether calls on it wait in a queue.
+    fn queues_calls(&mut self, on: Ref) -> bool {
+        match self.follow_through(on) {
+            Found::Pending(id) => matches!(
+                self.promises.get(id).map(|promise| &promise.state),
+                Some(PromiseState::Pending { via: None, .. })
+            ),
+            _ => false,
+        }
+    }
+
     /// Carries a map out if its input has arrived, or has it wait for that.
     pub(super) fn apply_map(&mut self, result: PromiseId, input: Ref) {
+        if !self.queues_calls(input)
+            && let Some(mapper) = self.maps.get_mut(result)
+            && !mapper.path.is_empty()
+        {
+            self.account.remove(mapper);
+            let path = std::mem::take(&mut mapper.path);
+            self.account.add(mapper);
+            let input = self.invoke(input, Call::read(path));
+            self.apply_map(result, input);
+            return self.let_go(input);
+        }
         match self.follow_through(input) {
             Found::Pending(id) => {
                 if let Some(PromiseState::Pending { calls, .. }) =

@@ -160,6 +160,13 @@ impl App {
         self.react();
     }
 
+    /// Ends a call with `text`, in which `$` is a new counter.
+    pub(crate) fn finish_with_counter(&mut self, n: i64, text: &str) {
+        let call = self.unfinished.remove(0);
+        self.settle_with_new(call, Object::Counter(n), text);
+        self.react();
+    }
+
     pub(crate) fn release_received(&mut self) {
         for of in std::mem::take(&mut self.received) {
             self.session.release(of);

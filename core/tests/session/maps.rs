@@ -221,3 +221,22 @@ fn what_a_map_may_carry_out_is_bounded() {
     let nested = r#"[["remap",0,[],[],[["pipeline",0]]]]"#;
     assert!(ok(attempt(&rows(2, 9), nested)) && !ok(attempt(&rows(2, 10), nested)), "nested product");
 }
+
+#[test]
+fn a_map_on_a_property_of_a_promise_keeps_its_place_among_calls() {
+    let mut server = Scripted::new(Limits::default());
+    server.says(
+        r#"c> ["push",["pipeline",0,["slow"],[]]]
+           c> ["push",["pipeline",1,["a","counter","inc"],[1]]]
+           c> ["push",["remap",1,["a","counter"],[],[["pipeline",0,["inc"],[10]]]]]
+           c> ["push",["pipeline",1,["a","counter","inc"],[100]]]
+           c> ["pull",2]
+           c> ["pull",3]
+           c> ["pull",4]"#,
+    );
+    server.app.finish_with_counter(0, r#"{"a":{"counter":$}}"#);
+    let sent: Vec<_> = std::iter::from_fn(|| server.app.session.poll_transmit()).collect();
+    assert_eq!(sent, [r#"["resolve",2,1]"#, r#"["resolve",3,11]"#, r#"["resolve",4,111]"#]);
+    (1..=4).for_each(|id| drop(server.send(&format!(r#"["release",{id},1]"#))));
+    assert_idle("server", &server.app);
+}

@@ -449,3 +449,39 @@ fn white_space_and_extra_elements_do_not_matter() {
     );
     super::pair::assert_idle("server", &server.app);
 }
+
+#[test]
+fn a_failed_argument_fails_its_call_while_others_are_to_come() {
+    let mut server = Scripted::new(Limits::default());
+    server.says(
+        r#"c> ["push",["pipeline",0,["err"],[]]]
+           c> ["push",["pipeline",0,["echo"],[[[["promise",-1],["pipeline",1],["promise",-2]]]]]]
+           s> ["release",-1,1]
+           s> ["release",-2,1]
+           c> ["pull",2]
+           s> ["reject",2,["error","TypeError","bad",null,{"code":"E1","details":{"a":[[1]]}}]]
+           c> ["release",2,1]"#,
+    );
+    // The first failure is the one that is told, also when it is a part of a part.
+    server.says(
+        r#"c> ["push",["pipeline",0,["echo"],[[[["promise",-3],["promise",-4]]]]]]
+           c> ["pull",3]
+           c> ["resolve",-3,{"x":[["y",["pipeline",1]]]}]
+           s> ["release",-3,1]
+           s> ["release",-4,1]
+           s> ["reject",3,["error","TypeError","bad",null,{"code":"E1","details":{"a":[[1]]}}]]
+           c> ["reject",-4,"too late"]
+           c> ["release",3,1]
+           c> ["push",["pipeline",0,["echo"],[[[["promise",-5],["promise",-6]]]]]]
+           c> ["pull",4]
+           c> ["resolve",-5,{"x":["promise",-7]}]
+           s> ["release",-5,1]
+           c> ["reject",-7,"first"]
+           s> ["release",-7,1]
+           s> ["release",-6,1]
+           s> ["reject",4,"first"]
+           c> ["release",4,1]
+           c> ["release",1,1]"#,
+    );
+    super::pair::assert_idle("server", &server.app);
+}
