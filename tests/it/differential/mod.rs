@@ -1,13 +1,17 @@
 //! Random values through the official package and back, in both directions: what comes back is
 //! what went out, but for the differences that `tests/node/differential/allowed.md` lists.
 //!
-//! `BOWLINE_SEED` sets another seed; a failure names the seed and the value.
+//! `BOWLINE_SEED` sets another seed; a failure names the seed and the value. Whole sessions are compared in
+//! `programs`.
 
 mod allowed; // the list of allowed differences
 mod describe; // values as text, exact to the bit
+mod generate; // random programs of messages
 mod node; // the official package
+mod programs; // random programs with both servers
 mod texts; // texts that no peer writes, but may be read
 mod values; // random values
+mod workshop; // what both servers offer to programs
 
 use bowline_core::limits::Limits;
 use bowline_core::peer::Options;

@@ -1,0 +1,297 @@
+//! Random programs of messages, carried out by a server of the official package and by one of Bowline's that
+//! offers the same: what comes back after each message is the same, but for the differences that
+//! `tests/node/differential/programs.md` lists.
+//!
+//! A program that shows another difference is made as short as it can be before it is printed. A run has
+//! `PROGRAMS` programs, or as many as `BOWLINE_PROGRAMS` says; it begins with the program of the seed
+//! `BOWLINE_SEED`, and each program has a seed of its own, so that the same programs are run everywhere.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+use std::time::Duration;
+
+use bowline::Reference;
+use bowline_core::limits::Limits;
+use bowline_core::peer::testing::link;
+use bowline_core::peer::{Connection, Receiving, Sending, Transport};
+use serde_json::Value as Json;
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::sleep;
+
+use super::generate::{Program, Step};
+use super::workshop::{Bench, WorkshopRef};
+
+/// How many programs a run has unless told otherwise, which takes about a minute.
+const PROGRAMS: u64 = 40_000;
+/// As if drawn.
+const SEED: u64 = 20_261_130;
+/// A time in which nothing of a program waits.
+const QUIET: Duration = Duration::from_millis(50);
+
+const LIST: &str = include_str!("../../node/differential/programs.md");
+
+/// What came back after each message. A session that ends ends the list.
+type Answers = Vec<Vec<String>>;
+
+/// The official package's server.
+struct Official {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl Official {
+    /// `None` if tests that need Node are to be skipped.
+    fn start() -> Option<Self> {
+        let mut command = crate::node::node("differential/programs.mjs")?.into_std();
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("node runs");
+        let input = child.stdin.take().expect("it is piped");
+        let output = BufReader::new(child.stdout.take().expect("it is piped"));
+        Some(Self { child, input, output })
+    }
+
+    fn run(&mut self, program: &[Step]) -> Answers {
+        let messages: Vec<&str> = program.iter().map(|step| step.text.as_str()).collect();
+        writeln!(self.input, "{}", serde_json::to_string(&messages).expect("text is JSON")).expect("it reads");
+        let mut line = String::new();
+        self.output.read_line(&mut line).expect("it prints text");
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?} of {messages:?}"))
+    }
+}
+
+impl Drop for Official {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Carries a program out on a server of Bowline's. Its clock stands still until nothing can happen any more.
+async fn ours(program: &[Step]) -> Answers {
+    let (left, right, _wire) = link();
+    let main = WorkshopRef::new(Bench::default()).stub().clone();
+    let (server, driver) = Connection::start(right, Some(main), Limits::default());
+    tokio::spawn(driver);
+    let (mut to_server, mut from_server) = left.split();
+    let mut answers = Vec::new();
+    for step in program {
+        // A session that has ended hears no more.
+        let _ = to_server.feed(step.text.clone()).await;
+        sleep(QUIET).await;
+        let came = std::iter::from_fn(|| from_server.try_receive()).map_while(Result::ok).collect();
+        answers.push(came);
+        if server.is_closed() {
+            break;
+        }
+    }
+    answers
+}
+
+/// Messages in the form in which they are compared: in no order, and without releases, which come when calls that
+/// wait end, and of which the package leaves some out.
+/// Aborts are compared by being there, since errors of parsers have words of their own.
+fn comparable(messages: &[String]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for text in messages {
+        let message: Json = serde_json::from_str(text).expect("servers send JSON");
+        match message[0].as_str() {
+            Some("release") => {}
+            Some("abort") => lines.push("abort".to_owned()),
+            _ => lines.push(message.to_string()),
+        }
+    }
+    lines.sort();
+    lines
+}
+
+/// The messages without ids of the server's, and with what its promises became at once in their places.
+fn inlined(messages: &[String]) -> Vec<String> {
+    let messages: Vec<Json> = messages.iter().map(|text| serde_json::from_str(text).expect("JSON")).collect();
+    let mut became = BTreeMap::new();
+    for message in &messages {
+        if let (Some("resolve"), Some(id @ ..0)) = (message[0].as_str(), message[1].as_i64()) {
+            became.insert(id, message[2].clone());
+        }
+    }
+    let answers = messages.iter().filter(|message| message[0] != "release" && !is_answer_to(message, &became));
+    let mut lines: Vec<String> = answers.map(|message| put_in(message, &became, 9).to_string()).collect();
+    lines.sort();
+    lines
+}
+
+fn is_answer_to(message: &Json, became: &BTreeMap<i64, Json>) -> bool {
+    message[0] == "resolve" && message[1].as_i64().is_some_and(|id| became.contains_key(&id))
+}
+
+fn put_in(json: &Json, became: &BTreeMap<i64, Json>, depth: usize) -> Json {
+    match json {
+        Json::Array(items) => match (items.first().and_then(Json::as_str), items.get(1).and_then(Json::as_i64)) {
+            (Some("promise"), Some(id)) if depth > 0 && became.contains_key(&id) => {
+                put_in(&became[&id], became, depth - 1)
+            }
+            (Some(tag @ ("promise" | "export")), Some(_)) => Json::from(tag),
+            _ => items.iter().map(|item| put_in(item, became, depth)).collect(),
+        },
+        Json::Object(members) => {
+            members.iter().map(|(name, member)| (name.clone(), put_in(member, became, depth))).collect()
+        }
+        plain => plain.clone(),
+    }
+}
+
+/// The first message after which the two differ, and how; or the allowed difference that was met.
+enum Outcome {
+    Alike,
+    Allowed(&'static str),
+    Different(String),
+}
+
+fn compare(program: &[Step], ours: &Answers, theirs: &Answers) -> Outcome {
+    for (n, step) in program.iter().enumerate() {
+        let (Some(our), Some(their)) = (ours.get(n), theirs.get(n)) else {
+            return match (ours.get(n), theirs.get(n)) {
+                (None, None) => Outcome::Alike,
+                (our, _) => Outcome::Different(format!(
+                    "only {} has ended",
+                    if our.is_none() { "Bowline" } else { "the package" }
+                )),
+            };
+        };
+        let (our, their) = (comparable(our), comparable(their));
+        let ended = |lines: &[String]| lines.iter().any(|line| line == "abort");
+        if let Some(id) = step.allowed {
+            // Either ends its session over it, or both.
+            if ended(&our) != ended(&their) {
+                return Outcome::Allowed(id);
+            }
+        }
+        if ended(&our) && ended(&their) {
+            return Outcome::Alike;
+        }
+        if our != their && inlined(&ours[n]) == inlined(&theirs[n]) {
+            // From here on the two give other ids to the same things.
+            return Outcome::Allowed("resolved-promises");
+        }
+        if their.iter().any(|line| line.starts_with("[\"push\",[\"remap\"")) {
+            return Outcome::Allowed("maps-of-the-client");
+        }
+        let answers_released = |line: &&String| {
+            let answer: Json = serde_json::from_str(line).unwrap_or_default();
+            let released = |step: &Step| step.text.starts_with(&format!("[\"release\",{}", answer[1]));
+            answer[1].is_i64() && program[..n].iter().any(released) && !our.contains(line)
+        };
+        if their.iter().any(|line| answers_released(&line))
+            || our.iter().any(|line| line.contains("RPC was canceled because the RpcPromise was disposed."))
+        {
+            return Outcome::Allowed("cancelled-calls");
+        }
+        let is_copy = |line: &&String| line.starts_with("[\"push\",[\"pipeline\"") && line.ends_with(",[]]]");
+        if their.iter().any(|line| is_copy(&line) && !our.contains(line)) {
+            return Outcome::Allowed("copies-of-promises");
+        }
+        let is_late = |line: &&String| {
+            let is_walk =
+                line.ends_with("is not a function.\"]]") || line.contains("Cannot read properties of undefined");
+            is_walk && !our.contains(line)
+        };
+        let asks = our.iter().any(|line| line.starts_with("[\"pull\"") && !their.contains(line));
+        if asks || their.iter().any(|line| is_late(&line)) {
+            return Outcome::Allowed("missing-methods");
+        }
+        if our != their {
+            let mut what = String::new();
+            let _ = write!(what, "after {}\n  Bowline      {our:?}\n  the package  {their:?}", step.text);
+            return Outcome::Different(what);
+        }
+    }
+    Outcome::Alike
+}
+
+struct Bed {
+    runtime: Runtime,
+    official: Official,
+}
+
+impl Bed {
+    fn try_out(&mut self, program: &[Step]) -> Outcome {
+        let theirs = self.official.run(program);
+        // A runtime of its own, so that no program leaves tasks to the next.
+        let ours = self.runtime.block_on(ours(program));
+        self.runtime = runtime();
+        compare(program, &ours, &theirs)
+    }
+
+    /// Leaves steps out as long as a difference remains.
+    fn shorten(&mut self, mut program: Vec<Step>) -> (Vec<Step>, String) {
+        let mut at = program.len();
+        let mut difference = String::new();
+        while at > 0 {
+            at -= 1;
+            let mut shorter = program.clone();
+            shorter.remove(at);
+            if let Outcome::Different(what) = self.try_out(&shorter) {
+                (program, difference) = (shorter, what);
+                at = at.min(program.len());
+            }
+        }
+        if difference.is_empty()
+            && let Outcome::Different(what) = self.try_out(&program)
+        {
+            difference = what;
+        }
+        (program, difference)
+    }
+}
+
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime")
+}
+
+/// The differences that the list allows; each has a reason.
+fn allowed() -> BTreeSet<&'static str> {
+    let rows = LIST.lines().filter_map(|line| line.strip_prefix("| ")?.split_once(" | ")).skip(1);
+    rows.map(|(id, rest)| {
+        assert!(rest.trim_end_matches(" |").split(" | ").count() == 2, "no reason is given for {id}");
+        id
+    })
+    .collect()
+}
+
+fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
+}
+
+#[test]
+fn programs_come_to_the_same_as_with_the_official_package() {
+    let Some(official) = Official::start() else { return };
+    let mut bed = Bed { runtime: runtime(), official };
+    let (first, programs) = (setting("BOWLINE_SEED", SEED), setting("BOWLINE_PROGRAMS", PROGRAMS));
+    println!("{programs} programs from seed {first}");
+    let list = allowed();
+    let mut met = BTreeSet::new();
+    let mut different = 0;
+    for seed in (0..programs).map(|n| first.wrapping_add(n)) {
+        let program = Program::of_seed(seed);
+        match bed.try_out(&program) {
+            Outcome::Alike => {}
+            Outcome::Allowed(id) => {
+                assert!(list.contains(id), "programs.md does not list {id}");
+                met.insert(id);
+                different += 1;
+            }
+            Outcome::Different(_) => {
+                let (program, difference) = bed.shorten(program);
+                let lines: Vec<&str> = program.iter().map(|step| step.text.as_str()).collect();
+                panic!("seed {seed}: {difference}\nprogram:\n  {}", lines.join("\n  "));
+            }
+        }
+    }
+    println!("{different} had an allowed difference");
+    assert!(
+        programs < PROGRAMS || met == list,
+        "programs.md lists differences that do not occur: {list:?} but {met:?}"
+    );
+}
