@@ -42,7 +42,7 @@ impl Object for Leaf {
     }
 
     fn get(self: Arc<Self>, _: &str) -> Option<Reply> {
-        now(Stub::new(Leaf(Arc::clone(&self.0))))
+        now(Stub::new(Self(Arc::clone(&self.0))))
     }
 }
 
