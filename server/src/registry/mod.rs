@@ -32,11 +32,10 @@ use tokio::time::Instant;
 use crate::address::AddressGroup;
 use crate::auth::Principal;
 use crate::authority::Authority;
-use crate::http_limits::HttpLimits;
 use crate::restoration::{Keeper, Kept, elsewhere};
 use crate::resumption::{OnReplay, Reauth, Resumption};
 use crate::service::Successor;
-use throttle::{Rate, Throttle};
+use throttle::Throttle;
 pub(crate) use tokens::{Candidate, Unopened, random, refuse, unix_ms, unix_now};
 
 /// How long a hello that comes again gets the same session.
@@ -397,25 +396,6 @@ impl Registry {
 
     pub(crate) fn successor(&self) -> Successor {
         self.successor.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Refuses a token that could not be opened. When too many that came from there could not be,
-    /// the client is told no more than that.
-    pub(crate) fn refuse_token(
-        &self,
-        from: Option<AddressGroup>,
-        limits: &HttpLimits,
-        Unopened { session, error }: Unopened,
-    ) -> Refused {
-        let counted = from.map_or(Ok(()), |from| self.throttle.take(from, Rate::of_refused_tokens(limits)));
-        match counted {
-            // A client whose token is merely old learns that it is, whatever its neighbors do.
-            Err(wait_ms) if !error.is_late() => {
-                let refused = Refused::new(ErrorCode::RateLimited, "too many tokens from this address were refused");
-                Refused { retryable: true, retry_after_ms: Some(wait_ms), ..refused }
-            }
-            _ => refuse(session.as_deref(), &error),
-        }
     }
 
     pub(crate) fn entry(&self, sid: &str) -> Option<Arc<Entry>> {

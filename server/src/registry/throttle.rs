@@ -7,7 +7,7 @@ use bowline_core::link::Refused;
 use dashmap::DashMap;
 use tokio::time::Instant;
 
-use super::Registry;
+use super::{Registry, Unopened, refuse};
 use crate::address::AddressGroup;
 use crate::http_limits::HttpLimits;
 
@@ -92,6 +92,25 @@ impl Throttle {
 }
 
 impl Registry {
+    /// Refuses a token that could not be opened. When too many that came from there could not be,
+    /// the client is told no more than that.
+    pub(crate) fn refuse_token(
+        &self,
+        from: Option<AddressGroup>,
+        limits: &HttpLimits,
+        Unopened { session, error }: Unopened,
+    ) -> Refused {
+        let counted = from.map_or(Ok(()), |from| self.throttle.take(from, Rate::of_refused_tokens(limits)));
+        match counted {
+            // A client whose token is merely old learns that it is, whatever its neighbors do.
+            Err(wait_ms) if !error.is_late() => {
+                let refused = Refused::new(ErrorCode::RateLimited, "too many tokens from this address were refused");
+                Refused { retryable: true, retry_after_ms: Some(wait_ms), ..refused }
+            }
+            _ => refuse(session.as_deref(), &error),
+        }
+    }
+
     /// Takes a session out of the bucket of an address.
     ///
     /// # Errors
