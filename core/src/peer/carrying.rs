@@ -25,6 +25,20 @@ pub(crate) enum Place {
 }
 
 impl Shared {
+    /// Whether the stored state of a durable session is out of date.
+    pub(crate) fn is_change_due(&self, state: &State) -> bool {
+        self.options().durability.is_some() && state.endpoint.is_checkpoint_due()
+    }
+
+    /// Tells the task that keeps the session that its stored state is out of date. Not for a turn of
+    /// the driver by itself: a checkpoint that has to wait would be tried again for the look at it.
+    /// Called without the lock, because it wakes that task.
+    pub(crate) fn tell_change(&self, is_due: bool) {
+        if is_due {
+            self.changed.notify_one();
+        }
+    }
+
     /// After a change to the session: carries out everything that it asks for, in order, unless
     /// somebody already does: then they will. The driver is told if there is something to send.
     pub(crate) fn pump<'a>(self: &'a Arc<Self>, mut state: MutexGuard<'a, State>) {

@@ -484,20 +484,6 @@ impl Shared {
             self.wake.notify_one();
         }
     }
-
-    /// Whether the stored state of a durable session is out of date.
-    pub(crate) fn is_change_due(&self, state: &State) -> bool {
-        self.options.durability.is_some() && state.endpoint.is_checkpoint_due()
-    }
-
-    /// Tells the task that keeps the session that its stored state is out of date. Not for a turn of
-    /// the driver by itself: a checkpoint that has to wait would be tried again for the look at it.
-    /// Called without the lock, because it wakes that task.
-    pub(crate) fn tell_change(&self, is_due: bool) {
-        if is_due {
-            self.changed.notify_one();
-        }
-    }
 }
 
 impl fmt::Debug for Shared {
