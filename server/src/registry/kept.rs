@@ -4,10 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bowline_core::error::ErrorCode;
+use bowline_core::link::Refused;
 use bowline_core::session::ClosedBy;
 use tokio::time::Instant;
 
 use super::{Entry, Registry};
+
+/// How long a client waits before it asks again for a session whose lease is yet to be renewed.
+const LEASE_RETRY_MS: u64 = 100;
 
 impl Registry {
     /// The sessions that outlive this process.
@@ -56,4 +60,11 @@ impl Registry {
     pub(crate) fn session_lifetime(&self) -> Duration {
         Duration::from_secs(self.resumption.tokens.session_seconds)
     }
+}
+
+/// Refuses a resume while it is not known whether this process may go on with the session.
+pub(super) fn lease_undecided() -> Refused {
+    let message = "the lease on the session is over, and is yet to be renewed";
+    let refused = Refused::new(ErrorCode::StoreUnavailable, message);
+    Refused { retryable: true, retry_after_ms: Some(LEASE_RETRY_MS), ..refused }
 }

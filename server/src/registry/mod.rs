@@ -41,9 +41,6 @@ pub(crate) use tokens::{Candidate, Unopened, random, refuse, unix_ms, unix_now};
 /// How long a hello that comes again gets the same session.
 const HELLO_REPEATS: Duration = Duration::from_secs(60);
 
-/// How long a client waits before it asks again for a session whose lease is yet to be renewed.
-const LEASE_RETRY_MS: u64 = 100;
-
 /// All sessions of a service that have a link.
 #[derive(Debug)]
 pub(crate) struct Registry {
@@ -296,7 +293,7 @@ impl Registry {
             return Err(gone());
         }
         if entry.connection.is_lease_over() {
-            return Err(lease_undecided());
+            return Err(kept::lease_undecided());
         }
         let (heard, processed) = entry.connection.link(|endpoint| (endpoint.has_heard(), endpoint.processed()));
         if heard {
@@ -432,13 +429,6 @@ impl Registry {
     pub(crate) fn remove(&self, id: &str) {
         self.sessions.remove(id);
     }
-}
-
-/// Refuses a resume while it is not known whether this process may go on with the session.
-fn lease_undecided() -> Refused {
-    let message = "the lease on the session is over, and is yet to be renewed";
-    let refused = Refused::new(ErrorCode::StoreUnavailable, message);
-    Refused { retryable: true, retry_after_ms: Some(LEASE_RETRY_MS), ..refused }
 }
 
 impl Entry {
