@@ -197,6 +197,9 @@ fn compare(program: &[Step], ours: &Answers, theirs: &Answers) -> Outcome {
                 line.ends_with("is not a function.\"]]") || line.contains("Cannot read properties of undefined");
             is_walk && !our.contains(line)
         };
+        if their.iter().any(|line| line.starts_with("[\"pull\"") && !our.contains(line)) {
+            return Outcome::Allowed("asked-in-vain");
+        }
         let asks = our.iter().any(|line| line.starts_with("[\"pull\"") && !their.contains(line));
         if asks || their.iter().any(|line| is_late(&line)) {
             return Outcome::Allowed("missing-methods");
