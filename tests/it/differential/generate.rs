@@ -28,6 +28,9 @@ pub(super) struct Program {
     /// Whether a value may hold a promise of the client's: the package asks for one again, by a call of its own,
     /// whenever it copies a value that it keeps.
     is_argument: bool,
+    /// Whether a value may hold results of the server's. An answer may not: with one that leads back to itself the
+    /// package never comes to an end.
+    is_answer: bool,
 }
 
 /// Messages of a program at most.
@@ -99,6 +102,7 @@ impl Program {
             objects: Vec::new(),
             allowed: None,
             is_argument: false,
+            is_answer: false,
         };
         let steps = 3 + program.random.below(STEPS - 2);
         for _ in 0..steps {
@@ -176,7 +180,9 @@ impl Program {
             let reason = sent_value(&mut self.random);
             return format!("[\"reject\",{id},{reason}]");
         }
+        self.is_answer = true;
         let value = self.value(2);
+        self.is_answer = false;
         format!("[\"resolve\",{id},{value}]")
     }
 
@@ -290,15 +296,15 @@ impl Program {
                 self.promises.push(self.exported);
                 format!("[\"promise\",-{}]", self.exported)
             }
-            5..=10 if self.pushed > 0 => {
+            5..=10 if self.pushed > 0 && !self.is_answer => {
                 let of = self.result();
                 format!("[\"pipeline\",{of}]")
             }
-            11..=13 if self.pushed > 0 => {
+            11..=13 if self.pushed > 0 && !self.is_answer => {
                 let (of, path) = (self.result(), self.path(2).join(","));
                 format!("[\"pipeline\",{of},[{path}]]")
             }
-            14 | 15 if depth > 0 => self.call(depth - 1),
+            14 | 15 if depth > 0 && !self.is_answer => self.call(depth - 1),
             16 => "[\"import\",0]".to_owned(),
             17..=22 => sent_value(&mut self.random),
             23 => "[\"error\",\"RangeError\",\"m\",null,{\"a\":[[1]],\"stack\":[\"x\"],\"name\":5}]".to_owned(),

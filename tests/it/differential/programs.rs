@@ -181,7 +181,7 @@ fn compare(program: &[Step], ours: &Answers, theirs: &Answers) -> Outcome {
         let answers_released = |line: &&String| {
             let answer: Json = serde_json::from_str(line).unwrap_or_default();
             let released = |step: &Step| step.text.starts_with(&format!("[\"release\",{}", answer[1]));
-            answer[1].is_i64() && program[..n].iter().any(released) && !our.contains(line)
+            answer[1].is_i64() && program[..=n].iter().any(released) && !our.contains(line)
         };
         if their.iter().any(|line| answers_released(&line))
             || our.iter().any(|line| line.contains("RPC was canceled because the RpcPromise was disposed."))
