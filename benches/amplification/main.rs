@@ -28,12 +28,11 @@ struct Server {
     session: Session,
     running: Vec<(Delivery, Option<Vec<Value>>)>,
     sent: usize,
-    pushes: usize,
 }
 
 impl Server {
     fn new(limits: Limits) -> Self {
-        Self { session: Session::new(limits, true), running: Vec::new(), sent: 0, pushes: 0 }
+        Self { session: Session::new(limits, true), running: Vec::new(), sent: 0 }
     }
 
     fn send(&mut self, text: &str) {
@@ -53,12 +52,6 @@ impl Server {
             self.running.push((delivery, decoded));
         }
         while self.session.poll_transmit().is_some() {}
-    }
-
-    fn push(&mut self, expression: &str) -> usize {
-        self.send(&format!("[\"push\",{expression}]"));
-        self.pushes += 1;
-        self.pushes
     }
 }
 
@@ -285,7 +278,7 @@ const TIMED: &[Timed] = &[
 fn time(row: &Timed, limits: &Limits, bytes: usize) -> bool {
     let (before, message) = (row.messages)(bytes);
     let mut server = Server::new(limits.clone());
-    before.iter().for_each(|text| drop(server.send(text)));
+    before.iter().for_each(|text| server.send(text));
     let began = Instant::now();
     server.send(&message);
     let took = began.elapsed();

@@ -106,7 +106,11 @@ async fn process(store: Option<&Arc<dyn SessionStore>>, books: &Books, closed: &
         Some(store) => service.restoration(Restoration::in_shared_store(Arc::clone(store)).restorer(account)),
         None => service,
     };
-    serve(service.authenticate(|name: &str| Some(Principal::new(name)))).await
+    serve(service.authenticate(|name: &str| match name {
+        "" => Some(Principal::anonymous()),
+        name => Some(Principal::new(name)),
+    }))
+    .await
 }
 
 async fn open(address: SocketAddr, name: &str) -> (Session, BankRef) {

@@ -205,9 +205,13 @@ impl Session {
     }
 }
 
-/// The text without what is beyond `most` bytes.
+/// Returns the whole characters within the first `most` bytes.
 fn cut(mut text: String, most: usize) -> String {
-    text.truncate(text.floor_char_boundary(most));
+    let mut end = text.len().min(most);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.truncate(end);
     text
 }
 

@@ -159,7 +159,7 @@ fn maps_beside_each_other_share_what_a_map_may_carry_out() {
     }
     // Of one element there may be as many as the limit says.
     server.app.entered.clear();
-    let inner = vec![inner; 5].join(",");
+    let inner = [inner; 5].join(",");
     server.send("[\"push\",[[1]]]");
     server.send(&format!(r#"["push",["remap",4,[],[["import",1],["import",0]],[[[{inner}]]]]]"#));
     assert_eq!(server.app.entered.len(), 500);
