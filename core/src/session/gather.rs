@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
+use smallvec::{SmallVec, smallvec};
 
 use super::account::decoded_bytes;
 use super::map::payload_of;
@@ -70,6 +71,9 @@ fn is_zero(bytes: &usize) -> bool {
     *bytes == 0
 }
 
+/// Parts of a value; mostly there is one.
+type Parts = SmallVec<[Ref; 1]>;
+
 impl Then {
     /// Returns the path of a call.
     pub(super) fn path(&self) -> Option<&Path> {
@@ -125,12 +129,15 @@ impl Session {
     ///
     /// # Errors
     /// The first part that has failed, whatever others are still to come.
-    fn survey(&mut self, refs: &[Ref]) -> Result<Vec<Ref>, Payload<Ref>> {
-        let mut missing = Vec::new();
+    fn survey(&mut self, refs: &[Ref]) -> Result<Parts, Payload<Ref>> {
+        let mut missing = Parts::new();
+        // Empty, it takes no memory, which a value with a single promise is spared.
         let mut seen = BTreeSet::new();
-        let mut open = vec![refs.iter()];
+        let is_one = refs.len() == 1;
+        let mut open: SmallVec<[std::slice::Iter<'_, Ref>; 2]> = smallvec![refs.iter()];
         let (mut followed, left) = (0, self.budget.left(&self.limits));
         let failed = loop {
+            let is_whole = is_one && open.len() == 1;
             let Some(refs) = open.last_mut() else { break None };
             let Some(&of) = refs.next() else {
                 open.pop();
@@ -141,7 +148,7 @@ impl Session {
             match found {
                 Found::Target(_) | Found::Stub(_) => {}
                 Found::Failed(_) | Found::Gone => break Some(end),
-                Found::Pending(_) | Found::Awaited(_) if seen.insert(end) => missing.push(end),
+                Found::Pending(_) | Found::Awaited(_) if is_whole || seen.insert(end) => missing.push(end),
                 Found::Value(_) if seen.insert(end) => {
                     open.extend(self.settled_at(end).and_then(|part| Some(part.as_ref().ok()?.refs().iter())));
                 }
@@ -154,6 +161,7 @@ impl Session {
                 break None;
             }
         };
+        drop(open);
         self.budget.read(followed, &self.limits).map_err(payload_of)?;
         match failed {
             Some(at) => Err(self.copy_of(at).err().unwrap_or_else(gone)),
@@ -161,7 +169,7 @@ impl Session {
         }
     }
 
-    fn wait_for_parts(&mut self, gather: Gather, missing: Vec<Ref>) {
+    fn wait_for_parts(&mut self, gather: Gather, missing: Parts) {
         let id = GatherId(self.next.gather);
         self.next.gather += 1;
         self.account.add(&gather);
@@ -219,7 +227,7 @@ impl Session {
     /// included. Its references are not held yet.
     fn put_in_parts(&mut self, value: &Payload<Ref>) -> Result<Payload<Ref>, Payload<Ref>> {
         let mut whole = PayloadBuilder::with_capacity(value.text_len());
-        let mut open = vec![value.segments()];
+        let mut open: SmallVec<[_; 2]> = smallvec![value.segments()];
         let mut copied = 0;
         let left = self.budget.copies_left(&self.limits);
         while let Some(segments) = open.last_mut() {
