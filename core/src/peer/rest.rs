@@ -32,6 +32,10 @@ pub(crate) struct Rest {
 }
 
 impl Rest {
+    fn is_empty(&self) -> bool {
+        self.unused.is_empty() && self.awaits_only_disuse()
+    }
+
     /// Whether all that anybody waits for is that the application holds nothing any more.
     fn awaits_only_disuse(&self) -> bool {
         self.answered.is_empty() && self.quiet.is_empty() && self.earlier.is_empty() && self.lists.is_empty()
@@ -68,7 +72,7 @@ impl Drop for Waiting<'_> {
             return;
         }
         self.receiver.close();
-        let abandoned = self.shared.lock().rest.take_abandoned();
+        let abandoned = self.shared.lock().rest.as_mut().map(|rest| rest.take_abandoned());
         drop(abandoned);
     }
 }
@@ -134,7 +138,7 @@ impl Shared {
             let mut state = self.lock();
             let Some(newest) = state.running.iter().map(|(id, _)| id).max() else { return };
             let (sender, receiver) = oneshot::channel();
-            state.rest.earlier.push((newest, sender));
+            state.rest.get_or_insert_default().earlier.push((newest, sender));
             Waiting { shared: self, receiver }
         };
         waiting.end().await;
@@ -170,7 +174,7 @@ impl Shared {
                 return;
             }
             let (sender, receiver) = oneshot::channel();
-            waiters(&mut state.rest).push(sender);
+            waiters(state.rest.get_or_insert_default()).push(sender);
             Waiting { shared: self, receiver }
         };
         waiting.end().await;
@@ -185,9 +189,9 @@ impl Shared {
     /// Returns whether a wait may be over. Asked after every call, so it looks at nothing that grows:
     /// a client that has dropped its `Session` waits for its disuse all the time.
     pub(crate) fn may_be_at_rest(&self, state: &State) -> bool {
-        let Rest { unused, .. } = &state.rest;
-        let awaits_disuse = !unused.is_empty() && (state.closed.is_some() || !self.has_roots());
-        awaits_disuse || !state.rest.awaits_only_disuse()
+        let Some(rest) = &state.rest else { return false };
+        let awaits_disuse = !rest.unused.is_empty() && (state.closed.is_some() || !self.has_roots());
+        awaits_disuse || !rest.awaits_only_disuse()
     }
 
     /// Returns those whose wait is over.
@@ -195,30 +199,29 @@ impl Shared {
         if !self.may_be_at_rest(state) {
             return None;
         }
+        let mut rest = state.rest.take()?;
         let mut at_rest = Vec::new();
         if self.all_answered(state) {
-            at_rest.append(&mut state.rest.answered);
+            at_rest.append(&mut rest.answered);
         }
         if is_quiet(state) {
-            at_rest.append(&mut state.rest.quiet);
+            at_rest.append(&mut rest.quiet);
         }
-        if !state.rest.unused.is_empty() && self.is_unused(state) {
-            at_rest.append(&mut state.rest.unused);
+        if !rest.unused.is_empty() && self.is_unused(state) {
+            at_rest.append(&mut rest.unused);
         }
-        if !state.rest.earlier.is_empty() {
+        if !rest.earlier.is_empty() {
             let oldest = state.running.iter().map(|(id, _)| id).min();
-            let waits = |newest: PromiseId| state.closed.is_none() && oldest.is_some_and(|oldest| oldest <= newest);
-            let (waiting, done) = std::mem::take(&mut state.rest.earlier).into_iter().partition(|(id, _)| waits(*id));
-            state.rest.earlier = waiting;
-            let done: Vec<(PromiseId, _)> = done;
-            at_rest.extend(done.into_iter().map(|(_, sender)| sender));
+            let is_done = |newest: PromiseId| state.closed.is_some() || oldest.is_none_or(|oldest| oldest > newest);
+            let done = rest.earlier.extract_if(.., |(newest, _)| is_done(*newest));
+            at_rest.extend(done.map(|(_, sender)| sender));
         }
         let mut answers = Vec::new();
         while let Some(objects) = state.endpoint.poll_objects() {
-            answers.extend(state.rest.lists.remove(&objects.request_id).map(|waiter| (waiter, objects)));
+            answers.extend(rest.lists.remove(&objects.request_id).map(|waiter| (waiter, objects)));
         }
-        let is_over = state.closed.is_some();
-        let lost = if is_over { std::mem::take(&mut state.rest.lists) } else { HashMap::new() };
+        let lost = if state.closed.is_some() { std::mem::take(&mut rest.lists) } else { HashMap::new() };
+        state.rest = (!rest.is_empty()).then_some(rest);
         Some(Told { at_rest, answers, lost })
     }
 
@@ -234,7 +237,7 @@ impl Shared {
             }
             let request_id = state.endpoint.list(list).ok_or_else(not_told)?;
             let (sender, receiver) = oneshot::channel();
-            state.rest.lists.insert(request_id, sender);
+            state.rest.get_or_insert_default().lists.insert(request_id, sender);
             (Asking { shared: self, request_id }, receiver)
         };
         self.wake.notify_one();
@@ -266,7 +269,7 @@ struct Asking<'a> {
 impl Drop for Asking<'_> {
     fn drop(&mut self) {
         let mut state = self.shared.lock();
-        let waiter = state.rest.lists.remove(&self.request_id);
+        let waiter = state.rest.as_mut().and_then(|rest| rest.lists.remove(&self.request_id));
         state.endpoint.forget_list(self.request_id);
         drop(state);
         drop(waiter);

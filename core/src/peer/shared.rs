@@ -88,8 +88,8 @@ pub(crate) struct State {
     pub(crate) waiters: Table<WaitId, Waiter>,
     /// Streams that are being sent.
     pub(crate) pumps: usize,
-    /// Who waits for the session to come to rest.
-    pub(crate) rest: Rest,
+    /// Who waits for the session to come to rest; hardly ever anybody does.
+    pub(crate) rest: Option<Box<Rest>>,
     /// The list of jobs between its uses.
     pub(crate) spare: Vec<Job>,
     /// Jobs that come before what the session asks for next.
@@ -190,7 +190,7 @@ impl Shared {
                 closed: None,
                 waiters: Table::default(),
                 pumps: 0,
-                rest: Rest::default(),
+                rest: None,
                 spare: Vec::new(),
                 deferred: Vec::new(),
                 durable: HashMap::new(),
