@@ -108,7 +108,7 @@ impl Lowering<'_> {
             }
             return self.lend(Entry::Local(Arc::clone(local)), local.body.kind());
         };
-        if let Some(&target) = self.state.durable.get(&local.address())
+        if let Some(&target) = self.state.durable.as_ref().and_then(|durable| durable.get(&local.address()))
             && self.state.endpoint.session.recipe(target).is_some()
         {
             self.state.endpoint.session.retain(Ref::Target(target));
@@ -170,7 +170,7 @@ impl Lowering<'_> {
 
     /// The session has this object of ours by this number.
     pub(crate) fn know(&mut self, local: &Arc<Local>, target: TargetId) {
-        self.state.durable.insert(local.address(), target);
+        self.state.durable.get_or_insert_default().insert(local.address(), target);
     }
 
     fn lend(&mut self, entry: Entry, kind: session::Kind) -> Ref {

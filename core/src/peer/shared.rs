@@ -95,7 +95,7 @@ pub(crate) struct State {
     /// Jobs that come before what the session asks for next.
     pub(crate) deferred: Vec<Job>,
     /// Which of our durable objects the session has, by their addresses.
-    pub(crate) durable: HashMap<usize, TargetId>,
+    pub(crate) durable: Option<Box<HashMap<usize, TargetId>>>,
     /// Objects that another process held.
     pub(crate) revival: Revival,
     /// The driver knows that there are releases or an ack to send, and sends them in a while.
@@ -193,7 +193,7 @@ impl Shared {
                 rest: None,
                 spare: Vec::new(),
                 deferred: Vec::new(),
-                durable: HashMap::new(),
+                durable: None,
                 revival: Revival::default(),
                 postpones: false,
                 reported: Reported::default(),

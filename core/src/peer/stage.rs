@@ -186,8 +186,12 @@ impl State {
     fn drop_target(&mut self, target: TargetId) -> Option<Entry> {
         let entry = self.targets.remove(target);
         match &entry {
-            Some(Entry::Local(local)) if self.durable.get(&local.address()) == Some(&target) => {
-                self.durable.remove(&local.address());
+            Some(Entry::Local(local)) => {
+                if let Some(durable) = &mut self.durable
+                    && durable.get(&local.address()) == Some(&target)
+                {
+                    durable.remove(&local.address());
+                }
             }
             Some(Entry::Dormant(at)) => self.forget_sleeper(*at, target),
             _ => {}

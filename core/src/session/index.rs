@@ -226,9 +226,12 @@ fn hash(name: &str) -> u32 {
     (hash >> 32) as u32
 }
 
-/// The indexes of a session, by the entry that has the value.
+/// The indexes of a session, by the entry that has the value. Most sessions never have one.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Indexes {
+pub(super) struct Indexes(Option<Box<Made>>);
+
+#[derive(Clone, Debug, Default)]
+struct Made {
     /// `None` for a value whose index would be too large.
     by_entry: BTreeMap<Ref, Option<Index>>,
     bytes: usize,
@@ -245,12 +248,12 @@ impl Indexes {
     /// Returns how many bytes they take.
     #[inline]
     pub(super) fn bytes(&self) -> usize {
-        self.bytes
+        self.0.as_ref().map_or(0, |made| made.bytes)
     }
 
     /// Returns the index of the value of an entry, `None` if it has yet to be made.
     pub(super) fn get(&self, of: Ref) -> Option<Option<&Index>> {
-        self.by_entry.get(&of).map(Option::as_ref)
+        self.0.as_ref()?.by_entry.get(&of).map(Option::as_ref)
     }
 
     /// Keeps the index of the value of an entry. They take `most` bytes at most: beyond, the others
@@ -258,20 +261,24 @@ impl Indexes {
     pub(super) fn insert(&mut self, of: Ref, index: Option<Index>, most: usize) {
         let index = index.filter(|index| index.bytes() <= most);
         let bytes = index.as_ref().map_or(0, Index::bytes) + size_of::<(Ref, Option<Index>)>();
-        if self.bytes + bytes > most {
-            *self = Self::default();
+        if self.bytes() + bytes > most {
+            self.clear();
         }
-        self.bytes += bytes;
-        self.by_entry.insert(of, index);
+        let made = self.0.get_or_insert_default();
+        made.bytes += bytes;
+        made.by_entry.insert(of, index);
     }
 
     /// Drops the index of a value that is dropped.
     #[inline]
     pub(super) fn remove(&mut self, of: Ref) {
-        if !self.by_entry.is_empty()
-            && let Some(index) = self.by_entry.remove(&of)
+        if let Some(made) = &mut self.0
+            && let Some(index) = made.by_entry.remove(&of)
         {
-            self.bytes -= index.as_ref().map_or(0, Index::bytes) + size_of::<(Ref, Option<Index>)>();
+            made.bytes -= index.as_ref().map_or(0, Index::bytes) + size_of::<(Ref, Option<Index>)>();
+            if made.by_entry.is_empty() {
+                self.clear();
+            }
         }
     }
 

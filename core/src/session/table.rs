@@ -165,15 +165,15 @@ struct Side<T> {
     /// The id of `ring[0]`.
     base: u64,
     ring: VecDeque<Option<T>>,
-    /// Entries below `base`, and ids far beyond the ring.
-    stray: BTreeMap<u64, T>,
+    /// Entries below `base`, and ids far beyond the ring. Most tables have none; it is never empty.
+    stray: Option<Box<BTreeMap<u64, T>>>,
     /// Entries in both.
     len: usize,
 }
 
 impl<T> Default for Side<T> {
     fn default() -> Self {
-        Self { base: 0, ring: VecDeque::new(), stray: BTreeMap::new(), len: 0 }
+        Self { base: 0, ring: VecDeque::new(), stray: None, len: 0 }
     }
 }
 
@@ -181,7 +181,7 @@ impl<T> Side<T> {
     fn insert(&mut self, key: u64, entry: T) {
         let end = self.base + self.ring.len() as u64;
         // As ids are given out: one after the other.
-        if key == end && self.stray.is_empty() && !self.ring.is_empty() {
+        if key == end && self.stray.is_none() && !self.ring.is_empty() {
             self.ring.push_back(Some(entry));
             self.len += 1;
             return self.make_room();
@@ -200,7 +200,7 @@ impl<T> Side<T> {
             self.ring.extend((end..key).map(|_| None));
             self.ring.push_back(Some(entry));
         } else {
-            self.stray.insert(key, entry);
+            self.stray.get_or_insert_default().insert(key, entry);
         }
         self.len += 1;
         self.make_room();
@@ -209,16 +209,14 @@ impl<T> Side<T> {
     fn get(&self, key: u64) -> Option<&T> {
         match key.checked_sub(self.base).and_then(|at| self.ring.get(at as usize)) {
             Some(Some(entry)) => Some(entry),
-            _ if self.stray.is_empty() => None,
-            _ => self.stray.get(&key),
+            _ => self.stray.as_ref()?.get(&key),
         }
     }
 
     fn get_mut(&mut self, key: u64) -> Option<&mut T> {
         match key.checked_sub(self.base).and_then(|at| self.ring.get_mut(at as usize)) {
             Some(Some(entry)) => Some(entry),
-            _ if self.stray.is_empty() => None,
-            _ => self.stray.get_mut(&key),
+            _ => self.stray.as_mut()?.get_mut(&key),
         }
     }
 
@@ -226,12 +224,20 @@ impl<T> Side<T> {
         let place = key.checked_sub(self.base).and_then(|at| self.ring.get_mut(at as usize));
         let entry = match place.and_then(Option::take) {
             Some(entry) => entry,
-            None if self.stray.is_empty() => return None,
-            None => self.stray.remove(&key)?,
+            None => self.remove_stray(key)?,
         };
         self.len -= 1;
         self.trim();
         Some(entry)
+    }
+
+    fn remove_stray(&mut self, key: u64) -> Option<T> {
+        let stray = self.stray.as_mut()?;
+        let entry = stray.remove(&key);
+        if stray.is_empty() {
+            self.stray = None;
+        }
+        entry
     }
 
     fn trim(&mut self) {
@@ -246,9 +252,10 @@ impl<T> Side<T> {
 
     /// Moves the oldest entries out of a ring that is mostly empty.
     fn make_room(&mut self) {
-        while self.ring.len() > RING_MIN && self.ring.len() > 4 * (self.len - self.stray.len()) {
+        let strays = |side: &Self| side.stray.as_ref().map_or(0, |stray| stray.len());
+        while self.ring.len() > RING_MIN && self.ring.len() > 4 * (self.len - strays(self)) {
             if let Some(Some(entry)) = self.ring.pop_front() {
-                self.stray.insert(self.base, entry);
+                self.stray.get_or_insert_default().insert(self.base, entry);
             }
             self.base += 1;
             self.trim();
@@ -262,7 +269,7 @@ impl<T> Side<T> {
     }
 
     fn into_entries(self) -> impl Iterator<Item = T> {
-        self.stray.into_values().chain(self.ring.into_iter().flatten())
+        self.stray.into_iter().flat_map(|stray| stray.into_values()).chain(self.ring.into_iter().flatten())
     }
 
     /// Entries in the order of their ids. Strays lie on both sides of the ring, and in its gaps if
@@ -270,7 +277,7 @@ impl<T> Side<T> {
     fn iter(&self) -> impl Iterator<Item = (u64, &T)> {
         let ring = self.ring.iter().enumerate();
         let mut ring = ring.filter_map(|(at, entry)| Some((self.base + at as u64, entry.as_ref()?))).peekable();
-        let mut strays = self.stray.iter().map(|(&key, entry)| (key, entry)).peekable();
+        let mut strays = self.stray.iter().flat_map(|stray| stray.iter()).map(|(&key, entry)| (key, entry)).peekable();
         iter::from_fn(move || match (strays.peek(), ring.peek()) {
             (Some((stray, _)), Some((key, _))) if stray > key => ring.next(),
             (Some(_), _) => strays.next(),
@@ -337,7 +344,7 @@ mod tests {
         for id in [1, far, 2, far + 1, 0, -far, -1, -2] {
             table.insert(ImportId(id), id);
         }
-        assert!(table.up.stray.len() >= 2, "entries below and beyond the ring");
+        assert!(table.up.stray.as_ref().is_some_and(|stray| stray.len() >= 2), "entries below and beyond the ring");
         let ids: Vec<i64> = table.iter().map(|(_, &id)| id).collect();
         assert_eq!(ids, [0, 1, 2, far, far + 1, -1, -2, -far]);
         // The ring grows up to the strays and around them.
