@@ -95,6 +95,10 @@ pub(crate) struct State {
     /// Jobs that come before what the session asks for next.
     pub(crate) deferred: Vec<Job>,
     /// Which of our durable objects the session has, by their addresses.
+    #[expect(
+        clippy::box_collection,
+        reason = "most sessions have no durable objects, and an empty map takes 48 bytes"
+    )]
     pub(crate) durable: Option<Box<HashMap<usize, TargetId>>>,
     /// Objects that another process held.
     pub(crate) revival: Revival,

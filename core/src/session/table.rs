@@ -166,6 +166,7 @@ struct Side<T> {
     base: u64,
     ring: VecDeque<Option<T>>,
     /// Entries below `base`, and ids far beyond the ring. Most tables have none; it is never empty.
+    #[expect(clippy::box_collection, reason = "a session has a dozen tables, and an empty map takes 24 bytes in each")]
     stray: Option<Box<BTreeMap<u64, T>>>,
     /// Entries in both.
     len: usize,
