@@ -6,13 +6,14 @@ use bowline_core::endpoint::Endpoint;
 use bowline_core::error::ErrorCode;
 use bowline_core::id::{Ids, TargetId, WaitId};
 use bowline_core::limits::Limits;
-use bowline_core::link::{Attachment, Features, Left, LinkRules, Role};
+use bowline_core::link::{Attachment, Features, Left, LinkRules, Role, Ticket};
 use bowline_core::session::{Delivery, Kind, Outcome, Outgoing, Output, Path, Recipe, Ref, Session, Step};
 use bowline_core::time::Time;
 use bowline_core::value::{PLACEHOLDER, Payload};
 use serde_json::Value;
 
 use super::dice::Dice;
+use super::tickets::{Holding, Mint};
 
 /// What is called how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,10 +32,12 @@ pub(crate) enum Method {
     Watch,
     /// Never answers before it is told to.
     Slow,
+    /// Gives a stream to write to.
+    Sink,
 }
 
 impl Method {
-    pub(crate) const ALL: [(Self, &'static str); 7] = [
+    pub(crate) const ALL: [(Self, &'static str); 8] = [
         (Self::Inc, "inc"),
         (Self::Idem, "idem"),
         (Self::MakeDurable, "makeDurable"),
@@ -42,6 +45,7 @@ impl Method {
         (Self::IdemMake, "idemMake"),
         (Self::Watch, "watch"),
         (Self::Slow, "slow"),
+        (Self::Sink, "sink"),
     ];
 
     pub(crate) fn is_idempotent(self) -> bool {
@@ -56,6 +60,9 @@ struct Held {
     of: Ref,
     object: Option<u64>,
 }
+
+/// Chunks that are written at a time: more than tables keep room for.
+const CHUNKS_MAX: usize = 90;
 
 /// The number of a callback that nobody could make again.
 const LOST: u64 = u64::MAX;
@@ -77,6 +84,7 @@ pub(crate) enum End {
 pub(crate) struct Saved {
     bytes: Vec<u8>,
     token: u64,
+    holding: Option<Holding>,
     seen: BTreeMap<i64, u64>,
     /// Which object is kept under which name.
     kept: BTreeMap<String, u64>,
@@ -85,8 +93,16 @@ pub(crate) struct Saved {
 pub(crate) struct Client {
     pub(crate) endpoint: Endpoint,
     pub(crate) at: Option<Attachment>,
+    /// The checkpoint of the newest token.
     pub(crate) token: u64,
+    /// The newest token, and its key.
+    pub(crate) holding: Option<Holding>,
     held: Vec<Held>,
+    /// Streams of the server's, and the chunks that are not acknowledged.
+    sinks: Vec<Ref>,
+    chunks: BTreeSet<WaitId>,
+    /// Chunks that a restart interrupted.
+    pub(crate) interrupted: u64,
     /// Calls that are awaited, by what waits.
     waits: BTreeMap<WaitId, u64>,
     pub(crate) calls: BTreeMap<u64, Option<End>>,
@@ -111,7 +127,11 @@ impl Client {
             endpoint,
             at: None,
             token: 0,
+            holding: None,
             held: vec![main],
+            sinks: Vec::new(),
+            chunks: BTreeSet::new(),
+            interrupted: 0,
             waits: BTreeMap::new(),
             calls: BTreeMap::new(),
             callbacks: BTreeMap::new(),
@@ -151,10 +171,40 @@ impl Client {
         }
     }
 
+    /// Takes a token and its key. They belong together, whichever frame brought them.
+    pub(crate) fn take(&mut self, ticket: Ticket, mint: &Mint) {
+        let holding = Holding::of(ticket, self.holding.as_ref());
+        self.token = mint.open(&holding).ck;
+        self.holding = Some(holding);
+    }
+
+    /// Goes on over a new transport with the token that came with it, which has to outlive the
+    /// process before the server hears anything.
+    pub(crate) fn resumed(&mut self, ticket: Ticket, mint: &Mint, tokens_wait: bool) {
+        self.take(ticket, mint);
+        if self.saved.is_some() {
+            self.write(tokens_wait);
+        }
+    }
+
+    /// Writes some chunks, each of which takes an id that no call has.
+    pub(crate) fn stream(&mut self, dice: &mut Dice) {
+        if self.sinks.is_empty() {
+            return;
+        }
+        let into = self.sinks[dice.below(self.sinks.len())];
+        for _ in 0..=dice.below(CHUNKS_MAX) {
+            let (wait, _units) = self.endpoint.session.stream(into, "write", Payload::plain("[1]"));
+            self.chunks.insert(wait);
+        }
+        self.react();
+    }
+
     fn write(&mut self, tokens_wait: bool) {
         let bytes = self.endpoint.outlive(lives).expect("the session is open");
         if tokens_wait || self.saved.is_none() {
-            self.saved = Some(Saved { bytes, token: self.token, seen: self.seen.clone(), kept: self.kept.clone() });
+            let (token, holding) = (self.token, self.holding.clone());
+            self.saved = Some(Saved { bytes, token, holding, seen: self.seen.clone(), kept: self.kept.clone() });
         }
         if let Some(covers) = self.endpoint.unsaved() {
             self.endpoint.token_saved(covers);
@@ -171,8 +221,10 @@ impl Client {
         self.endpoint.keep_sent(1 << 20);
         self.endpoint.save_tokens();
         self.at = None;
-        self.token = saved.token;
+        (self.token, self.holding) = (saved.token, saved.holding);
         self.waits.clear();
+        self.sinks.clear();
+        self.chunks.clear();
         for end in self.calls.values_mut().filter(|end| end.is_none()) {
             *end = Some(End::Failed("its process died".to_owned()));
         }
@@ -279,17 +331,17 @@ impl Client {
         for name in &names {
             session.unkeep(name);
         }
-        for held in self.held.drain(1..) {
-            self.endpoint.session.release(held.of);
+        for of in self.held.drain(1..).map(|held| held.of).chain(self.sinks.drain(..)) {
+            self.endpoint.session.release(of);
         }
         self.react();
     }
 
-    pub(crate) fn hear(&mut self, text: &str) {
+    pub(crate) fn hear(&mut self, text: &str, mint: &Mint) {
         let at = self.at.expect("whoever hears has a transport");
         self.endpoint.handle_text(at, Time::default(), text);
-        if let Some(token) = self.endpoint.take_token() {
-            self.token = token.resume_token.expose().parse().expect("tokens of this world are numbers");
+        if let Some(ticket) = self.endpoint.take_token() {
+            self.take(ticket, mint);
         }
         self.react();
     }
@@ -313,7 +365,8 @@ impl Client {
     }
 
     /// Both sides go on; what the server does not have any more is broken.
-    pub(crate) fn reattach(&mut self, ids: Ids, left: &Left) {
+    pub(crate) fn reattach(&mut self, ids: Ids, left: &Left, ticket: Ticket, mint: &Mint) {
+        self.take(ticket, mint);
         let features = Features { heartbeat: false, ..Features::ALL };
         let attached = self.endpoint.attach_reattached(Time::default(), features, ids, left);
         self.at = Some(attached.expect("I8 both sides agree").attachment);
@@ -337,7 +390,19 @@ impl Client {
         self.endpoint.session.settle(call, Ok(Payload::plain(callback.to_string())));
     }
 
+    /// A chunk is acknowledged, or the stream was interrupted, and says so.
+    fn chunk_settled(&mut self, outcome: &Outcome) {
+        if let Outcome::Rejected(reason) = outcome {
+            let text = reason.text();
+            assert!(text.contains("\"code\":\"STREAM_INTERRUPTED\""), "I12 a stream ends with its code: {text}");
+            self.interrupted += 1;
+        }
+    }
+
     fn settled(&mut self, wait: WaitId, outcome: Outcome) {
+        if self.chunks.remove(&wait) {
+            return self.chunk_settled(&outcome);
+        }
         let call = self.waits.remove(&wait).expect("I11 a wait ends once");
         let end = match outcome {
             Outcome::Resolved(value) => {
@@ -358,6 +423,10 @@ impl Client {
     fn take_in(&mut self, value: Payload<Ref>) {
         let said: Value = serde_json::from_str(&value.text().replace(PLACEHOLDER, "null")).expect("results are JSON");
         for &of in value.refs() {
+            if said["sink"].is_null() && said.get("sink").is_some() {
+                self.sinks.push(of);
+                continue;
+            }
             let object = said["object"].as_u64().expect("objects are named");
             if let Ref::Import(id) = of {
                 let before = self.seen.insert(id.0, object);

@@ -3,16 +3,19 @@
 //! crashes, and crashes again, processes that stand still and wake when another has the session. docs/restore.md states what is promised.
 //!
 //! - `dice`: numbers from a seed
+//! - `checkpoint`: what happens between taking one and placing its token
 //! - `client`, `server`: small applications on the commands of a session, and their endpoints
 //! - `cost`: what keeping a session costs
 //! - `lies`: what peers may say that is not so
 //! - `resume`: how they find each other again, in whichever process each is
 //! - `store`: where the session is kept, for several processes
+//! - `tickets`: tokens and their keys, as a registry mints, places and accepts them
 //! - `world`: what happens, and what must hold after it
 //!
 //! `BOWLINE_SEEDS=1000000 cargo test --release -p bowline-core --test cold` plays as many
 //! histories; `BOWLINE_SEED=17` plays one.
 
+mod checkpoint;
 mod client;
 mod cost;
 #[path = "../simulator/dice.rs"]
@@ -21,6 +24,7 @@ mod lies;
 mod resume;
 mod server;
 mod store;
+mod tickets;
 mod world;
 
 use std::panic::catch_unwind;
@@ -103,6 +107,9 @@ fn canaries_are_caught() {
         Rules { clients_wait_until_reconciled: false, ..Rules::default() },
         Rules { leases_end: false, ..Rules::default() },
         Rules { old_claims_are_fenced: false, ..Rules::default() },
+        Rules { placed_tokens_are_minted_anew: false, ..Rules::default() },
+        Rules { tokens_bring_their_keys: false, ..Rules::default() },
+        Rules { given_up_checkpoints_end: false, ..Rules::default() },
     ] {
         assert_caught(rules);
     }

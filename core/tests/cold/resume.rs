@@ -9,6 +9,7 @@ use bowline_core::time::Time;
 
 use super::server::{Server, lives};
 use super::store::RELIES_MS;
+use super::tickets::Issuer;
 use super::world::World;
 
 impl World {
@@ -32,10 +33,16 @@ impl World {
 
     /// Whether a process has the session, or can. Those that find it taken come again later.
     fn has_process(&mut self) -> bool {
-        if let Some(server) = &self.server
-            && self.now_ms < server.relies_until_ms
-        {
-            return true;
+        if let Some(server) = &mut self.server {
+            let is_late = self.now_ms >= server.relies_until_ms;
+            // An answer to a renewal that comes late is good as long as the store says so.
+            if is_late && self.dice.one_in(2) && self.store.renew(server.epoch, self.now_ms) {
+                server.rely_on_lease(server.epoch, self.now_ms + RELIES_MS);
+                self.tally.renewed_late += 1;
+            }
+            if self.now_ms < server.relies_until_ms {
+                return true;
+            }
         }
         self.server = None;
         self.now_ms += self.dice.below(6_000) as u64;
@@ -43,7 +50,8 @@ impl World {
             // The store does not answer.
             return false;
         }
-        self.claimed = self.store.claim(self.now_ms);
+        let seen = self.client.holding.as_ref().map_or(0, |holding| self.mint.open(holding).ep);
+        self.claimed = self.store.claim(self.now_ms, seen);
         self.claimed.is_some()
     }
 
@@ -55,27 +63,43 @@ impl World {
             peer_sends_after,
             features: Features { heartbeat: false, ..Features::ALL },
         };
+        let is_heard = server.endpoint.has_heard();
         server.endpoint.confirm_checkpoint(self.client.token);
         let attached = server.endpoint.attach(Time::default(), joint(came, None)).expect("I8 the numbers fit");
         server.at = Some(attached.attachment);
+        let ticket = match &self.client.holding {
+            None => server.issuer.hand_out(&self.mint),
+            Some(holding) => {
+                let presented = self.mint.open(holding);
+                let (mint, rules) = (&mut self.mint, &self.rules);
+                server.issuer.resume(mint, &presented, is_heard, &mut server.endpoint, rules)
+            }
+        };
+        if self.client.holding.is_some() && self.dice.one_in(6) {
+            // The client does not hear of it.
+            return self.cut();
+        }
         let attached = self
             .client
             .endpoint
             .attach(Time::default(), joint(attached.processed, Some(came)))
             .expect("I8 the numbers fit");
         self.client.at = Some(attached.attachment);
+        self.client.resumed(ticket, &self.mint, self.rules.tokens_wait_until_saved);
         self.tally.warm += 1;
     }
 
     /// The client's process is another.
     fn reattach(&mut self, left: &Left) {
         let ids = self.client.session().ids();
-        if self.server.is_none() {
+        let presented = self.mint.open(self.client.holding.as_ref().expect("it was saved"));
+        let is_here = self.server.is_some();
+        if is_here {
+            self.tally.reattached.0 += 1;
+        } else {
             self.client.forget_unsaved();
             self.make_again(Report::Partial(ids));
             self.tally.reattached.1 += 1;
-        } else {
-            self.tally.reattached.0 += 1;
         }
         let server = self.server.as_mut().expect("it was made again");
         if !self.rules.ids_are_left_out && server.endpoint.session.is_unreconciled() {
@@ -84,18 +108,24 @@ impl World {
             let hold = hold.filter(has).collect();
             server.endpoint.session.reconcile(&Wanted { hold, pull: Vec::new() });
         }
+        let is_heard = server.endpoint.has_heard();
         server.endpoint.confirm_checkpoint(self.client.token);
         let features = Features { heartbeat: false, ..Features::ALL };
         let attached = server.endpoint.attach_restarted(Time::default(), features, left, ids);
         let (attached, ours) = attached.expect("I9 both sides agree");
         server.at = Some(attached.attachment);
+        let ticket = if is_here {
+            server.issuer.resume(&mut self.mint, &presented, is_heard, &mut server.endpoint, &self.rules)
+        } else {
+            server.issuer.hand_out(&self.mint)
+        };
         server.react(&mut self.outside);
         let ids = server.endpoint.session.ids();
         if self.dice.one_in(6) {
             // The client does not hear of it.
             return self.cut();
         }
-        self.client.reattach(ids, &ours);
+        self.client.reattach(ids, &ours, ticket, &self.mint);
     }
 
     fn resume_cold(&mut self) {
@@ -104,12 +134,14 @@ impl World {
         let features = Features { heartbeat: false, ..Features::ALL };
         let joint = Joint { peer_processed: 0, peer_sends_after: None, features };
         server.at = Some(server.endpoint.attach(Time::default(), joint).expect("it is new").attachment);
+        let ticket = server.issuer.hand_out(&self.mint);
         if self.dice.one_in(6) && self.may_crash {
             // Before the client hears of it.
             return self.crash();
         }
         let attached = self.client.endpoint.attach_cold(Time::default(), features, &left);
         self.client.at = Some(attached.expect("I9 both sides agree").attachment);
+        self.client.resumed(ticket, &self.mint, self.rules.tokens_wait_until_saved);
         self.client.react();
     }
 
@@ -132,9 +164,11 @@ impl World {
         if !self.rules.counts_are_absolute {
             left.imports.iter_mut().for_each(|(_, count)| *count += 1);
         }
-        let mut server = Server::revived(restored, &self.outside, self.rules.restoring_authorises);
-        server.again_is_told = self.rules.again_is_told;
         let epoch = self.claimed.take().expect("whoever makes it again has claimed it");
+        let presented = self.mint.open(self.client.holding.as_ref().expect("it was handed out at once"));
+        let issuer = Issuer::restored(&mut self.mint, self.store.known(), &presented, epoch);
+        let mut server = Server::revived(restored, issuer, &self.outside, self.rules.restoring_authorises);
+        server.again_is_told = self.rules.again_is_told;
         server.rely_on_lease(epoch, if self.rules.leases_end { self.now_ms + RELIES_MS } else { u64::MAX });
         self.server = Some(server);
         self.tally.restores += 1;

@@ -13,8 +13,10 @@ use bowline_core::time::Time;
 use bowline_core::value::{PLACEHOLDER, Payload};
 use serde_json::Value;
 
+use super::checkpoint::Storing;
 use super::client::Method;
 use super::dice::Dice;
+use super::tickets::Issuer;
 
 /// What outlives every process: what the calls did, and who may.
 #[derive(Debug, Default)]
@@ -58,7 +60,13 @@ pub(crate) struct Server {
     /// it had begun to read may be carried out late, still once at most.
     pub(crate) is_overrun: bool,
     objects: BTreeMap<TargetId, Object>,
+    /// What chunks are written to.
+    sinks: BTreeSet<TargetId>,
     running: Vec<Running>,
+    /// Which tokens count.
+    pub(crate) issuer: Issuer,
+    /// A checkpoint that is on its way to the store.
+    pub(crate) storing: Option<Storing>,
     /// The first call of this process on each object that was unknown: nothing follows it.
     pub(crate) again_is_told: bool,
 }
@@ -80,13 +88,13 @@ fn identity(recipe: &Recipe) -> (u64, Option<(Ref, u64)>) {
 }
 
 impl Server {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(issuer: Issuer) -> Self {
         let mut endpoint = Endpoint::linked(Limits::default(), true, Role::Server, LinkRules::default());
         endpoint.keep_checkpoints();
-        Self::of(endpoint)
+        Self::of(endpoint, issuer)
     }
 
-    fn of(endpoint: Endpoint) -> Self {
+    fn of(endpoint: Endpoint, issuer: Issuer) -> Self {
         let main = Object { id: 0, callback: None, lost: None, forbidden: false };
         let objects = BTreeMap::from([(TargetId(0), main)]);
         Self {
@@ -96,14 +104,17 @@ impl Server {
             relies_until_ms: 0,
             is_overrun: false,
             objects,
+            sinks: BTreeSet::new(),
             running: Vec::new(),
+            issuer,
+            storing: None,
             again_is_told: true,
         }
     }
 
     /// The process of a session that was made again.
-    pub(crate) fn revived(restored: Restored, outside: &Outside, authorises: bool) -> Self {
-        let mut server = Self::of(restored.endpoint);
+    pub(crate) fn revived(restored: Restored, issuer: Issuer, outside: &Outside, authorises: bool) -> Self {
+        let mut server = Self::of(restored.endpoint, issuer);
         for target in restored.revived.targets.into_iter().filter(|target| target.0 != 0) {
             let recipe = server.endpoint.session.recipe(target).cloned();
             let lost = lives(recipe.as_ref(), Kind::Object, outside, authorises).err();
@@ -136,6 +147,7 @@ impl Server {
             match output {
                 Output::Deliver(delivery) => self.deliver(delivery, outside),
                 Output::DropTarget(target) => {
+                    self.sinks.remove(&target);
                     if let Some(Object { callback: Some((of, _)), .. }) = self.objects.remove(&target) {
                         self.endpoint.session.release(of);
                     }
@@ -149,6 +161,9 @@ impl Server {
 
     fn deliver(&mut self, delivery: Delivery, outside: &mut Outside) {
         let Delivery { call, target, path, args, id, again } = delivery;
+        if self.sinks.contains(&target) {
+            return self.endpoint.session.settle(call, Ok(Payload::plain("[\"undefined\"]")));
+        }
         let object = self.objects.get(&target).cloned().expect("deliveries are for objects that are there");
         let Some(args) = args else {
             return self.endpoint.session.settle(call, Ok(Payload::plain("[\"undefined\"]")));
@@ -225,6 +240,15 @@ impl Server {
                 self.endpoint.session.settle(call, Ok(Payload::plain(number.to_string())));
                 callback.into_iter().for_each(|(of, _)| self.endpoint.session.release(of));
             }
+            Method::Sink => {
+                let sink = self.endpoint.session.new_target(Kind::Writable);
+                self.sinks.insert(sink);
+                let refs = vec![Outgoing { of: Ref::Target(sink), path: Path::new() }];
+                let result = Payload::new(format!("{{\"sink\":{PLACEHOLDER}}}"), refs).expect("one reference");
+                self.endpoint.session.settle(call, Ok(result));
+                self.endpoint.session.release(Ref::Target(sink));
+                callback.into_iter().for_each(|(of, _)| self.endpoint.session.release(of));
+            }
             Method::MakeDurable | Method::IdemMake => self.settle_with_object(call, callback, true, outside),
             Method::MakeFleeting => self.settle_with_object(call, callback, false, outside),
             Method::Watch => {
@@ -256,8 +280,7 @@ impl Server {
             let params = match callback {
                 Some((of, number)) => {
                     session.retain(of);
-                    Payload::new(format!("[{id},{number},{PLACEHOLDER}]"), vec![of])
-                        .expect("as many placeholders as references")
+                    Payload::new(format!("[{id},{number},{PLACEHOLDER}]"), vec![of]).expect("one placeholder")
                 }
                 None => Payload::plain(format!("[{id},null]")),
             };
@@ -268,7 +291,7 @@ impl Server {
             format!("{{\"cap\":{PLACEHOLDER},\"object\":{id}}}"),
             vec![Outgoing { of: Ref::Target(target), path: Path::new() }],
         )
-        .expect("as many placeholders as references");
+        .expect("one placeholder");
         session.settle(call, Ok(result));
         session.release(Ref::Target(target));
     }

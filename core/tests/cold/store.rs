@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use bowline_core::resume::Jti;
+
 use super::dice::Dice;
 
 /// How long a claim counts unless it is renewed, and how long whoever made it may rely on it.
@@ -19,10 +21,13 @@ pub(crate) enum Answer {
     Silent,
 }
 
-struct Write {
-    epoch: u64,
-    number: u64,
-    bytes: Vec<u8>,
+/// A checkpoint, and the tokens that count once it is stored.
+pub(crate) struct Put {
+    pub(crate) number: u64,
+    pub(crate) bytes: Vec<u8>,
+    /// The number of the transport for which its token was minted.
+    pub(crate) transport: u64,
+    pub(crate) tokens: Vec<Jti>,
 }
 
 pub(crate) struct Store {
@@ -30,8 +35,12 @@ pub(crate) struct Store {
     /// Counts the claims.
     pub(crate) epoch: u64,
     leased_until_ms: u64,
-    /// Writes on their way.
-    late: Vec<Write>,
+    /// Writes on their way, each with its claim.
+    late: Vec<(u64, Put)>,
+    /// The newest checkpoint of the newest claim.
+    newest: u64,
+    /// The transport of the newest checkpoint, and the tokens that counted then.
+    known: (u64, Vec<Jti>),
     /// How far its clock is from everybody's.
     jumped_ms: i64,
     /// Writes are refused to those whose claim is not the newest.
@@ -41,7 +50,8 @@ pub(crate) struct Store {
 impl Store {
     pub(crate) fn new(fences: bool) -> Self {
         let checkpoints = BTreeMap::new();
-        Self { checkpoints, epoch: 1, leased_until_ms: LEASE_MS, late: Vec::new(), jumped_ms: 0, fences }
+        let (late, known) = (Vec::new(), (0, Vec::new()));
+        Self { checkpoints, epoch: 1, leased_until_ms: LEASE_MS, late, newest: 0, known, jumped_ms: 0, fences }
     }
 
     fn clock(&self, now_ms: u64) -> u64 {
@@ -53,13 +63,14 @@ impl Store {
         self.jumped_ms == 0
     }
 
-    /// The epoch of a claim, unless somebody has the session.
-    pub(crate) fn claim(&mut self, now_ms: u64) -> Option<u64> {
+    /// The epoch of a claim, unless somebody has the session. It is above every one that was `seen`.
+    pub(crate) fn claim(&mut self, now_ms: u64, seen: u64) -> Option<u64> {
         let clock = self.clock(now_ms);
         if clock < self.leased_until_ms {
             return None;
         }
-        self.epoch += 1;
+        self.epoch = self.epoch.max(self.known.0).max(seen) + 1;
+        self.newest = 0;
         self.leased_until_ms = clock + LEASE_MS;
         Some(self.epoch)
     }
@@ -78,16 +89,31 @@ impl Store {
         }
     }
 
-    pub(crate) fn put(&mut self, epoch: u64, number: u64, bytes: Vec<u8>, dice: &mut Dice) -> Answer {
+    pub(crate) fn put(&mut self, epoch: u64, put: Put, dice: &mut Dice) -> Answer {
         if dice.one_in(10) {
-            self.late.push(Write { epoch, number, bytes });
+            self.late.push((epoch, put));
             return Answer::Silent;
         }
         if epoch != self.epoch && self.fences {
             return Answer::Fenced;
         }
-        self.checkpoints.insert(number, bytes);
+        self.insert(put);
         Answer::Done
+    }
+
+    /// Later checkpoints are not followed by earlier ones.
+    fn insert(&mut self, put: Put) {
+        let Put { number, bytes, transport, tokens } = put;
+        if number >= self.newest {
+            self.newest = number;
+            self.known = (self.known.0.max(transport), tokens);
+            self.checkpoints.insert(number, bytes);
+        }
+    }
+
+    /// The transport of the newest checkpoint, and the tokens that counted then.
+    pub(crate) fn known(&self) -> (u64, Vec<Jti>) {
+        self.known.clone()
     }
 
     /// Those before are not needed any more.
@@ -104,9 +130,9 @@ impl Store {
     /// A write that was on its way arrives, and the clock may jump.
     pub(crate) fn time_passes(&mut self, dice: &mut Dice) {
         if !self.late.is_empty() {
-            let Write { epoch, number, bytes } = self.late.swap_remove(dice.below(self.late.len()));
+            let (epoch, put) = self.late.swap_remove(dice.below(self.late.len()));
             if epoch == self.epoch || !self.fences {
-                self.checkpoints.insert(number, bytes);
+                self.insert(put);
             }
         }
         if dice.one_in(40) {

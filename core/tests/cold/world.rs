@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use bowline_core::link::{Secret, Ticket};
 use serde_json::Value;
 
 use super::client::{Client, End};
 use super::dice::Dice;
 use super::server::{Outside, Server};
-use super::store::{Answer, RELIES_MS, Store};
+use super::store::{Answer, Put, RELIES_MS, Store};
+use super::tickets::{Issuer, Mint};
 
 /// Rules of the exchange that a test can leave out, to see that it shows.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +35,12 @@ pub(crate) struct Rules {
     pub(crate) leases_end: bool,
     /// The store takes nothing from a process that had the session before another.
     pub(crate) old_claims_are_fenced: bool,
+    /// Tokens on their way are minted anew for the transport that they go out on.
+    pub(crate) placed_tokens_are_minted_anew: bool,
+    /// A token comes with its key.
+    pub(crate) tokens_bring_their_keys: bool,
+    /// A checkpoint that the process gave up can be taken again.
+    pub(crate) given_up_checkpoints_end: bool,
 }
 
 impl Default for Rules {
@@ -51,6 +57,9 @@ impl Default for Rules {
             clients_wait_until_reconciled: true,
             leases_end: true,
             old_claims_are_fenced: true,
+            placed_tokens_are_minted_anew: true,
+            tokens_bring_their_keys: true,
+            given_up_checkpoints_end: true,
         }
     }
 }
@@ -65,8 +74,12 @@ pub(crate) struct Tally {
     pub(super) reattached: (u64, u64),
     /// Processes that woke when another had the session, and tried to go on.
     pub(super) fenced: u64,
+    /// Leases that were renewed after the process had stopped to rely on them.
+    pub(super) renewed_late: u64,
     ends: BTreeMap<End, u64>,
     callbacks: u64,
+    /// Chunks of streams that a restart interrupted.
+    interrupted: u64,
 }
 
 impl Tally {
@@ -76,6 +89,8 @@ impl Tally {
         self.warm += other.warm;
         self.callbacks += other.callbacks;
         self.fenced += other.fenced;
+        self.renewed_late += other.renewed_late;
+        self.interrupted += other.interrupted;
         self.reattached.0 += other.reattached.0;
         self.reattached.1 += other.reattached.1;
         for (end, count) in &other.ends {
@@ -90,7 +105,7 @@ impl Tally {
             return;
         }
         assert!(self.warm > 0 && self.callbacks > 0, "{self:?}");
-        assert!(self.fenced > 0, "{self:?}");
+        assert!(self.fenced > 0 && self.renewed_late > 0 && self.interrupted > 0, "{self:?}");
         assert!(self.reattached.0 > 0 && self.reattached.1 > 0, "{self:?}");
         for code in ["CALL_OUTCOME_UNKNOWN", "CALL_NOT_ATTEMPTED", "CAPABILITY_LOST", "PERMISSION_DENIED"] {
             assert!(failed(code), "no call ended with {code}: {self:?}");
@@ -108,6 +123,7 @@ pub(crate) struct World {
     /// A process that stands still, with what was on its way to it.
     asleep: Option<(Server, VecDeque<String>)>,
     pub(super) store: Store,
+    pub(super) mint: Mint,
     pub(super) now_ms: u64,
     /// A claim in the store of a process that has not made the session again yet.
     pub(super) claimed: Option<u64>,
@@ -124,7 +140,8 @@ const REST: usize = 8_000;
 
 impl World {
     pub(crate) fn new(seed: u64, rules: Rules) -> Self {
-        let mut server = Server::new();
+        let mut mint = Mint::new();
+        let mut server = Server::new(Issuer::new(&mut mint));
         server.again_is_told = rules.again_is_told;
         server.rely_on_lease(1, if rules.leases_end { RELIES_MS } else { u64::MAX });
         let mut world = Self {
@@ -135,6 +152,7 @@ impl World {
             outside: Outside::default(),
             asleep: None,
             store: Store::new(rules.old_claims_are_fenced),
+            mint,
             now_ms: 0,
             claimed: None,
             to_server: VecDeque::new(),
@@ -176,6 +194,7 @@ impl World {
             *self.tally.ends.entry(end.clone()).or_default() += 1;
         }
         self.tally.callbacks = self.client.heard.len() as u64;
+        self.tally.interrupted = self.client.interrupted;
         self.tally
     }
 
@@ -185,10 +204,12 @@ impl World {
     }
 
     fn step(&mut self) {
-        let what = self.dice.below(112);
+        let what = self.dice.below(116);
         match what {
             // A client that was made again has to have its session back first.
-            0..28 | 94..96 if !self.client.is_there(self.rules.clients_wait_until_reconciled) => self.resume(),
+            0..28 | 94..96 | 112..114 if !self.client.is_there(self.rules.clients_wait_until_reconciled) => {
+                self.resume()
+            }
             0..22 => self.client.call(&mut self.dice),
             22..28 => self.client.drop_one(&mut self.dice),
             28..46 => self.carry_to_server(),
@@ -203,6 +224,7 @@ impl World {
             97 => self.fall_asleep(),
             98 => self.wake(),
             99 => self.time_passes(),
+            112..114 => self.client.stream(&mut self.dice),
             _ => self.resume(),
         }
     }
@@ -215,7 +237,7 @@ impl World {
         self.write();
         if let (Some(server), Some(text)) = (&mut self.server, self.to_server.pop_front()) {
             if !server.hear(&text, self.now_ms, &mut self.outside) {
-                return self.lose_session();
+                return self.cut();
             }
             self.assert_alone();
             self.leave_out_rules();
@@ -225,7 +247,7 @@ impl World {
     fn carry_to_client(&mut self) {
         self.write();
         if let Some(text) = self.to_client.pop_front() {
-            self.client.hear(&text);
+            self.client.hear(&text, &self.mint);
         }
     }
 
@@ -266,23 +288,6 @@ impl World {
         }
     }
 
-    /// Takes a checkpoint. The store takes it or not, and the process may die before it knows.
-    fn checkpoint(&mut self) {
-        let Some(server) = &mut self.server else { return };
-        let Some(checkpoint) = server.endpoint.checkpoint(Value::Null) else { return };
-        match self.store.put(server.epoch, checkpoint.number, checkpoint.bytes, &mut self.dice) {
-            Answer::Silent => return server.endpoint.not_stored(),
-            Answer::Fenced => return self.lose_session(),
-            Answer::Done => {}
-        }
-        if self.dice.one_in(8) && self.may_crash {
-            return self.crash();
-        }
-        self.store.forget_before(server.epoch, server.endpoint.confirmed_checkpoint());
-        let ticket = Ticket { resume_token: Secret::new(checkpoint.number.to_string()), resume_key: None };
-        server.endpoint.stored(ticket, None);
-    }
-
     /// The process stands still; to the client it is gone.
     fn fall_asleep(&mut self) {
         if self.may_crash && self.dice.one_in(2) && self.asleep.is_none() && self.client.at.is_some() {
@@ -313,7 +318,9 @@ impl World {
         let after = self.outside.effects.values().sum::<u32>();
         assert!(carried_out == after || !self.store.is_on_time(), "I4 a process whose lease is over carries calls out");
         let Some(checkpoint) = server.endpoint.checkpoint(Value::Null) else { return };
-        let answer = self.store.put(server.epoch, checkpoint.number, checkpoint.bytes, &mut self.dice);
+        let (number, bytes) = (checkpoint.number, checkpoint.bytes);
+        let put = Put { number, bytes, transport: server.epoch, tokens: Vec::new() };
+        let answer = self.store.put(server.epoch, put, &mut self.dice);
         assert_ne!(answer, Answer::Done, "I4 the store takes something from a process that has lost the session");
     }
 
@@ -327,6 +334,9 @@ impl World {
     fn time_passes(&mut self) {
         self.now_ms += self.dice.below(4_000) as u64;
         self.store.time_passes(&mut self.dice);
+        if self.dice.one_in(4) {
+            self.mint.rotate();
+        }
         let Some(server) = &mut self.server else { return };
         if self.dice.one_in(5) {
             return;
@@ -339,7 +349,7 @@ impl World {
     }
 
     /// Another process has it.
-    fn lose_session(&mut self) {
+    pub(super) fn lose_session(&mut self) {
         self.server = None;
         self.cut();
     }
@@ -380,7 +390,11 @@ impl World {
                 self.finish_one();
             } else if self.client.endpoint.unsaved().is_some() {
                 self.client.save(&mut self.dice, true);
-            } else if self.server.as_ref().is_some_and(|server| server.endpoint.session.withheld_len() > 0) {
+            } else if self
+                .server
+                .as_ref()
+                .is_some_and(|server| server.endpoint.session.withheld_len() > 0 || server.storing.is_some())
+            {
                 self.checkpoint();
             } else if self.is_connected() {
                 return;
