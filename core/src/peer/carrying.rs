@@ -156,7 +156,7 @@ impl Shared {
         for (_, task) in leftovers.running.iter() {
             task.iter().for_each(Task::abort);
         }
-        leftovers.held_back.into_iter().for_each(drop_quietly);
+        leftovers.held_back.into_iter().flat_map(|held_back| *held_back).for_each(drop_quietly);
         for waiter in leftovers.waiters {
             match waiter {
                 Waiter::Task(Some(waker)) => wake(waker),

@@ -175,7 +175,7 @@ impl Shared {
             drop(state);
             return drop(call);
         }
-        state.held_back.push_back(call);
+        state.held_back.get_or_insert_default().push_back(call);
         self.holds_back.store(true, Ordering::SeqCst);
         let was_queued = std::mem::replace(&mut state.is_queued, true);
         drop(state);
@@ -197,18 +197,24 @@ impl Shared {
             return None;
         }
         let mut state = self.lock();
-        let at = state.held_back.iter().position(|held_back| held_back.call == call)?;
-        state.held_back.remove(at)
+        let held_back = state.held_back.as_mut()?;
+        let at = held_back.iter().position(|held_back| held_back.call == call)?;
+        let taken = held_back.remove(at);
+        state.held_back.take_if(|held_back| held_back.is_empty());
+        taken
     }
 
     /// Gives a place to the call that waits longest.
     pub(crate) fn grant(self: &Arc<Self>, permit: Permit) -> Granted {
         let mut state = self.lock();
         state.is_queued = false;
-        let Some(mut call) = state.held_back.pop_front() else { return Granted::Refused(permit) };
+        let Some(mut call) = state.held_back.as_mut().and_then(|held_back| held_back.pop_front()) else {
+            return Granted::Refused(permit);
+        };
+        state.held_back.take_if(|held_back| held_back.is_empty());
         call.permit = Some(permit);
         state.deferred.push(Job::Deliver(call));
-        state.is_queued = !state.held_back.is_empty();
+        state.is_queued = state.held_back.is_some();
         let granted = if state.is_queued { Granted::More } else { Granted::Last };
         self.go_on(state);
         granted

@@ -107,7 +107,8 @@ pub(crate) struct State {
     /// What the session has reported to its memory budget.
     pub(crate) reported: Reported,
     /// Calls that wait for a place among those of all sessions.
-    pub(crate) held_back: VecDeque<deliver::Call>,
+    #[expect(clippy::box_collection, reason = "hardly ever does a call wait for a place")]
+    pub(crate) held_back: Option<Box<VecDeque<deliver::Call>>>,
     /// The session waits for its turn to be given a place.
     pub(crate) is_queued: bool,
     /// The runtime of the newest driver, or the one that the session was made on.
@@ -201,7 +202,7 @@ impl Shared {
                 revival: Revival::default(),
                 postpones: false,
                 reported: Reported::default(),
-                held_back: VecDeque::new(),
+                held_back: None,
                 is_queued: false,
                 host: if private { None } else { Host::current() },
                 driver: None,

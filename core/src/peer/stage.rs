@@ -63,7 +63,8 @@ impl Warning {
 pub(crate) struct Leftovers {
     /// Calls that have not returned. Their results go nowhere, so they are aborted.
     pub(crate) running: Table<PromiseId, Option<Task>>,
-    pub(crate) held_back: VecDeque<deliver::Call>,
+    #[expect(clippy::box_collection, reason = "hardly ever does a call wait for a place")]
+    pub(crate) held_back: Option<Box<VecDeque<deliver::Call>>>,
     pub(crate) targets: Table<TargetId, Entry>,
     pub(crate) waiters: Vec<Waiter>,
     pub(crate) revival: Revival,
@@ -82,7 +83,7 @@ impl State {
         let mut jobs = std::mem::take(&mut self.spare);
         // Calls that were given a place are among these, so what is staged now comes after them.
         jobs.append(&mut self.deferred);
-        if self.held_back.is_empty() {
+        if self.held_back.is_none() {
             shared.hold_back_no_more();
         }
         while let Some(output) = self.endpoint.session.poll_output() {
