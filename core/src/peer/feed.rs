@@ -20,29 +20,40 @@ pub(crate) struct Feed(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     /// `None` before the first listener and after the last event.
-    events: Option<broadcast::Sender<LinkEvent>>,
-    queue: VecDeque<LinkEvent>,
+    listened: Option<Box<Listened>>,
     /// A thread is sending the queue, and sends what is added meanwhile.
     is_flushing: bool,
     /// No event follows those in the queue.
     is_over: bool,
 }
 
+/// What a feed has once there was a listener.
+#[derive(Debug)]
+struct Listened {
+    events: broadcast::Sender<LinkEvent>,
+    queue: VecDeque<LinkEvent>,
+}
+
+impl Default for Listened {
+    fn default() -> Self {
+        Self { events: broadcast::Sender::new(EVENTS), queue: VecDeque::new() }
+    }
+}
+
 impl Feed {
     /// Returns a receiver of the events from now on.
     pub(crate) fn subscribe(&self) -> broadcast::Receiver<LinkEvent> {
         let mut state = self.lock();
-        if state.is_over && state.events.is_none() {
+        if state.is_over && state.listened.is_none() {
             return broadcast::Sender::new(1).subscribe();
         }
-        state.events.get_or_insert_with(|| broadcast::Sender::new(EVENTS)).subscribe()
+        state.listened.get_or_insert_default().events.subscribe()
     }
 
-    /// Queues an event for [`flush`](Self::flush). Wakes nobody.
+    /// Queues an event for [`flush`](Self::flush), which wakes the listeners.
     pub(crate) fn push(&self, event: LinkEvent) {
-        let mut state = self.lock();
-        if state.events.is_some() {
-            state.queue.push_back(event);
+        if let Some(listened) = &mut self.lock().listened {
+            listened.queue.push_back(event);
         }
     }
 
@@ -68,9 +79,10 @@ impl Feed {
     /// The next event to be sent, or `None` after the last.
     fn next(&self) -> Option<(broadcast::Sender<LinkEvent>, LinkEvent)> {
         let mut state = self.lock();
-        let next = state.events.clone().zip(state.queue.pop_front());
+        let listened = state.listened.as_mut();
+        let next = listened.and_then(|listened| Some((listened.events.clone(), listened.queue.pop_front()?)));
         state.is_flushing = next.is_some();
-        let ended = if next.is_none() && state.is_over { state.events.take() } else { None };
+        let ended = if next.is_none() && state.is_over { state.listened.take() } else { None };
         drop(state);
         // Dropping the last sender wakes the listeners.
         drop(ended);
