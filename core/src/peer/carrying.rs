@@ -124,7 +124,7 @@ impl Shared {
             Job::EndChunk(chunk, ending) => chunk.end(ending),
             Job::Pump(pumping) => pumping.start(),
             Job::Discard(ending) => drop(ending),
-            Job::Abandon(args) => drop(args),
+            Job::Abandon(call) => drop(call),
             Job::Drop(entry) => self.drop_entry(entry),
             Job::Cancel(call) => deliver::cancel(self, call),
             Job::Make(at) => self.start_making(at),

@@ -16,7 +16,6 @@ use crate::peer::shared::{Entry, Shared, State};
 use crate::peer::stream::{Chunk, Pipe, Pumping, Readable, Use, Writable};
 use crate::peer::wait::{Ending, Waiter};
 use crate::session::{Closed, ClosedBy, Outcome, Output, Ref, Table};
-use crate::value::{Cap, Payload};
 
 /// An output with everything looked up that needs the lock.
 pub(crate) enum Job {
@@ -24,8 +23,8 @@ pub(crate) enum Job {
     Wake(Waker),
     EndChunk(Chunk, Ending),
     Pump(Pumping),
-    /// The arguments of a call that will not begin.
-    Abandon(Option<Payload<Cap>>),
+    /// A call that will not begin.
+    Abandon(Option<deliver::Call>),
     /// Nobody waits any more; dropped outside of the lock all the same.
     Discard(Ending),
     Drop(Option<Entry>),
@@ -75,6 +74,15 @@ impl Job {
     pub(crate) fn is_delivery(&self) -> bool {
         matches!(self, Self::Deliver(_))
     }
+
+    /// Makes a delivery one that never begins. Nothing of it is dropped here: that may run the
+    /// application's code, and gives its place to a call of another session or of this one.
+    fn abandon(&mut self) {
+        *self = match std::mem::replace(self, Self::Abandon(None)) {
+            Self::Deliver(call) => Self::Abandon(Some(call)),
+            job => job,
+        };
+    }
 }
 
 impl State {
@@ -94,11 +102,7 @@ impl State {
         jobs.append(&mut self.deferred);
         if self.closed.is_some() {
             // As in the session: a call that has not begun when it ends never begins.
-            for job in &mut jobs {
-                if let Job::Deliver(call) = job {
-                    *job = Job::Abandon(call.args.take());
-                }
-            }
+            jobs.iter_mut().for_each(Job::abandon);
         }
         jobs
     }
