@@ -1,12 +1,12 @@
-//! The point: what capabilities are good for, in one sitting. A server and a client talk over a
-//! real socket, and every message between them is shown.
+//! A tour of Bowline: pipelining, callbacks, releases, and typed errors. A server and a client talk
+//! over a real socket, and every message between them is printed.
 //!
-//! Run it with `cargo run --example tour`. It needs no input, ends by itself, and fails if anything
-//! is not as it says.
+//! Run it with `cargo run --example tour`. It needs no input, exits by itself, and fails if anything
+//! differs from what it prints.
 //!
-//! Read `main` first: each step is a function below it, in order. What a server author writes is
-//! the interfaces and the objects after them. `tap.rs` is how the messages come to be seen; it is
-//! no part of Bowline.
+//! Read `main` first: each step is a function below it, in order. The interfaces and objects after
+//! them are what the author of a server writes. `tap.rs` records the messages; it contains no Bowline
+//! code.
 
 mod tap;
 
@@ -24,15 +24,15 @@ type Outcome = Result<(), Box<dyn Error>>;
 
 #[tokio::main]
 async fn main() -> Outcome {
-    // A server on a free port. Every session gets a directory of its own.
+    // A server on a free port. Each session gets its own directory.
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let server = listener.local_addr()?;
     let service = Service::new(|_peer: Peer| DirectoryRef::new(Office));
     tokio::spawn(service.clone().serve(listener));
 
-    // A client. The tap sits between them and writes down what it sees.
+    // A client. The tap between them records the messages.
     let (tap, address) = Tap::on(server).await?;
-    // Plain Cap'n Web, so that what the tap shows is messages and nothing else.
+    // Plain Cap'n Web, so that the tap records messages and no frames of the link.
     let session = bowline::Connect::new(format!("ws://{address}/rpc")).plain().connect().await?;
     let directory: DirectoryRef = session.root();
 
@@ -41,7 +41,9 @@ async fn main() -> Outcome {
     typed_errors(&directory, &tap).await?;
 
     service.drain(Duration::from_secs(1)).await;
-    println!("\nThe server was drained: {}", session.closed().await.message);
+    let closed = session.closed().await;
+    println!("\n5. The server stops, and the client learns why\n\n   {}", closed.message);
+    tap.closed().await?;
     Ok(())
 }
 
@@ -55,17 +57,17 @@ async fn one_round_trip(directory: &DirectoryRef, tap: &Tap) -> Outcome {
     println!("   so the boss is {}", boss.name);
     assert_eq!(boss.name, "Grace");
     let before_the_answer = crossed.iter().take_while(|message| message.starts_with("client")).count();
-    assert_eq!(before_the_answer, 4, "three calls and the wish to see the last one's result");
+    assert_eq!(before_the_answer, 4, "three calls and a pull of the last result");
     assert!(crossed[4].starts_with("server  [\"resolve\",3,"), "one answer");
 
-    println!("   Nobody needs the three results any more, and the server is told:\n");
+    println!("   The three results are no longer needed. The client releases them:\n");
     drop(desk);
     show(tap.take(3).await);
     Ok(())
 }
 
 async fn callback_and_release(directory: &DirectoryRef, session: &Session, tap: &Tap) -> Outcome {
-    println!("\n2. A callback: the server calls a function of the client's\n");
+    println!("\n2. A callback: the server calls a function of the client\n");
 
     let open = Func::new(|visitor: String| async move { format!("come in, {visitor}") });
     let desk = directory.authenticate("sesame");
@@ -86,14 +88,14 @@ async fn callback_and_release(directory: &DirectoryRef, session: &Session, tap: 
     show(tap.take(3).await);
     assert_eq!(BELLS.load(Ordering::SeqCst), 0);
     println!("   bells at the server: 0");
-    // The bell gave the callback back, too.
+    // Dropping the bell released the callback, too.
     let only_roots = async {
         while session.stats() != (Stats { imports: 1, exports: 1 }) {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
     timeout(Duration::from_secs(5), only_roots).await?;
-    println!("   each side holds nothing of the other but its root");
+    println!("   each side holds only the other's root");
     Ok(())
 }
 
@@ -109,9 +111,9 @@ async fn typed_errors(directory: &DirectoryRef, tap: &Tap) -> Outcome {
 
     let of_the_chain = directory.authenticate("guess").me().await;
     let Err(CallError::Remote(error)) = of_the_chain else {
-        return Err("a call on a failed result fails".into());
+        return Err("a call on a failed result must fail".into());
     };
-    println!("   and down a chain: {:?}", error.downcast::<AuthError>());
+    println!("   and at the end of a chain of calls: {:?}", error.downcast::<AuthError>());
     assert!(error.downcast::<AuthError>().is_some());
     Ok(())
 }
@@ -124,57 +126,57 @@ fn show(crossed: Vec<String>) -> Vec<String> {
     crossed
 }
 
-/// Where everybody begins.
+/// The root object: every client starts with a reference to it.
 #[bowline::interface]
 pub trait Directory {
-    /// Gives those who know the token a desk.
+    /// Returns a desk if the token is valid.
     async fn authenticate(&self, token: String) -> Result<DeskRef, AuthError>;
-    /// The person of this number.
+    /// Returns the person with this id.
     async fn person(&self, id: u64) -> Result<Person, NoSuchPerson>;
 }
 
-/// What one has who is let in. Holding it is the permission: its methods check nothing.
+/// An authenticated client's desk. Holding a reference is the permission: its methods check nothing.
 #[bowline::interface]
 pub trait Desk {
-    /// Who sits here.
+    /// Returns the owner of the desk.
     async fn me(&self) -> Person;
-    /// Puts up a bell that calls `open`. It hangs for as long as somebody holds it.
+    /// Installs a bell that calls `open`. It is removed when its last reference is released.
     async fn install_bell(&self, open: Func<String, String>) -> BellRef;
 }
 
-/// A bell at somebody's door.
+/// A door bell.
 #[bowline::interface]
 pub trait Bell {
-    /// Rings, and gives what is answered.
+    /// Rings the bell and returns the reply.
     async fn ring(&self, visitor: String) -> Result<String, CallError>;
 }
 
-/// Somebody who works here.
+/// An employee.
 #[derive(Clone, Debug, Serialize, Deserialize, bowline::Pipeline)]
 pub struct Person {
     name: String,
     boss: u64,
 }
 
-/// Why one is not let in.
+/// Why authentication failed.
 #[derive(Debug, thiserror::Error, bowline::RpcError)]
 pub enum AuthError {
-    /// The token is not one that was given out.
-    #[error("this token opens nothing")]
+    /// The token is not valid.
+    #[error("the token is not valid")]
     BadToken {
-        /// How long it was.
+        /// The length of the token in bytes.
         length: u64,
     },
 }
 
-/// Nobody has this number.
+/// No person has this id.
 #[derive(Debug, thiserror::Error, bowline::RpcError)]
 #[error("there is no person {id}")]
 pub struct NoSuchPerson {
     id: u64,
 }
 
-/// Bells that hang at this moment.
+/// The number of bells that are installed.
 static BELLS: AtomicUsize = AtomicUsize::new(0);
 
 struct Office;
