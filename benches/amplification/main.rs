@@ -3,7 +3,7 @@
 //! `Limits::public`; without `--bench` little is sent, which shows that all rows work.
 //!
 //! A row of memory is sent until 400 MiB have been sent or the session has ended. What is measured is the
-//! most that was allocated, so that it includes what nobody counts. A row of time is one message.
+//! most that was allocated, so that it includes what the account leaves out. A row of time is one message.
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -97,7 +97,7 @@ const HELD: &[Held] = &[
         message: |bytes| repeated(r#"["push",["remap",1,[],[["import",0]"#, r#",["import",0]"#, "],[1]]]", bytes / 5),
     },
     Held {
-        name: "chunks that nobody reads",
+        name: "unread chunks",
         once: &["[\"pipe\"]"],
         message: |bytes| repeated(r#"["stream",["pipeline",1,["write"],[""#, "x", "\"]]]", bytes),
     },

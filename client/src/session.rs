@@ -35,7 +35,7 @@ struct Alive(Mutex<Option<oneshot::Sender<()>>>);
 pub(crate) struct Handles(oneshot::Receiver<()>);
 
 impl Handles {
-    /// Waits until nobody has a handle on the session any more; for ever if it is detached.
+    /// Waits until the last handle on the session is dropped; forever if the session is detached.
     pub(crate) async fn unused(self, connection: &Connection) {
         match self.0.await {
             Ok(()) => std::future::pending().await,

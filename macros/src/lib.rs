@@ -84,11 +84,11 @@ use syn::{DeriveInput, ItemTrait, parse_macro_input};
 ///
 /// - `#[rpc(idempotent)]`: carried out twice it does what it does once. The call is made again.
 /// - `#[rpc(recorded)]`: where the server keeps sessions in a store, it keeps the outcome there
-///   for 10 minutes, and a call that comes again gets it. An outcome that holds references, or is
-///   longer than 64 KiB, is not kept.
+///   for as long as the session, and a call that is sent again gets it. An outcome that holds
+///   references, or is longer than 64 KiB, is not kept.
 ///
-/// A method stops when nobody can see its result any more: its future is dropped at its next `.await`
-/// once its session has ended, or once its caller has stopped waiting for it. `#[rpc(detached)]` lets
+/// A method is canceled when its result can no longer be delivered: its future is dropped at its next
+/// `.await` once its session has ended, or once its caller has stopped waiting for it. `#[rpc(detached)]` lets
 /// it run to its end instead. Between processes the two have no bearing on each other: a detached
 /// method that its server did not survive is called again only if it is `idempotent`.
 ///

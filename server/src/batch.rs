@@ -83,8 +83,8 @@ fn late(status: StatusCode, what: &str, http: &HttpLimits) -> Answer {
     reply::text(status, format!("a batch may take {:?}, and {what}", http.batch_time))
 }
 
-/// Everything the session had to say, in the order it said it. Calls whose results nobody awaits run
-/// on until `deadline`.
+/// Returns every message of the session, in order. Calls whose results are not awaited run on until
+/// `deadline`.
 async fn run(service: &Service, root: Stub, text: &str, ticket: Ticket, deadline: Instant) -> String {
     let (lines, control) = Lines::new(service.http.batch_answer_bytes);
     for line in text.lines() {
@@ -131,7 +131,7 @@ async fn until_written(connection: &Connection, driver: &mut (impl Future<Output
     .await
 }
 
-/// Lets calls whose results nobody awaits end, then ends the session.
+/// Lets calls whose results are not awaited return, then ends the session.
 async fn run_on(
     connection: Connection,
     mut driver: impl Future<Output = Closed> + Unpin,

@@ -199,8 +199,8 @@ impl Service {
     /// Stops the service, and returns when that is done, at the latest after `within`.
     ///
     /// New requests are answered with 503. Each session, with or without a connection, and each
-    /// batch is ended once none of its calls runs and every answer is written, whether anybody
-    /// awaits the results or not. Meanwhile clients go on calling. Calls that still run shortly
+    /// batch is ended once none of its calls runs and every answer is written, whether the
+    /// results are awaited or not. Meanwhile clients can make further calls. Calls that still run shortly
     /// before the deadline are cut off; the report says how many there were.
     ///
     /// A session that another process takes over is handed over as soon as the calls have ended

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bowline::{Connect, ErrorCode, Events, LinkEvent, Restoration, Resumption};
+use bowline::{Connect, ErrorCode, Events, LinkEvent, Restoration, Resumption, Session};
 
 use crate::harness::within;
 use crate::proxy::Proxy;
-use crate::restart::{DeskRef, Process, Site, code, kept};
+use crate::restart::{CounterRef, DeskRef, Process, Site, code, kept};
 
-/// Far longer than a test: whoever waits for a lease is late.
+/// A lease far longer than a test, so that waiting for its end fails the test.
 fn long_lease(_: &mut Resumption, restoration: &mut Restoration) {
     restoration.lease = Duration::from_secs(60);
 }
@@ -32,16 +32,21 @@ async fn switched(proxy: &Proxy, to: &Process, events: &mut Events) {
     while !matches!(within(events.next()).await, Some(LinkEvent::Detached { .. })) {}
 }
 
+/// Opens a session by way of a proxy, and counts to one on an object of the server.
+async fn counted(proxy: &Proxy) -> (Session, Events, CounterRef) {
+    let session = within(bowline::connect(proxy.url())).await.unwrap();
+    let events = session.events();
+    let counter = within(session.root::<DeskRef>().counter("a".to_owned()).into_future()).await.unwrap();
+    assert_eq!(within(counter.add(1).into_future()).await.unwrap(), 1);
+    (session, events, counter)
+}
+
 #[tokio::test]
 async fn client_that_reaches_another_live_process_is_served_at_once() {
     let site = site();
     let processes = [site.start(None), site.start(None)];
     let proxy = Proxy::to(processes[0].address).await;
-    let session = within(bowline::connect(proxy.url())).await.unwrap();
-    let mut events = session.events();
-    let desk: DeskRef = session.root();
-    let counter = within(desk.counter("a".to_owned()).into_future()).await.unwrap();
-    assert_eq!(within(counter.add(1).into_future()).await.unwrap(), 1);
+    let (session, mut events, counter) = counted(&proxy).await;
     for n in 1..=6_usize {
         kept(&processes[(n - 1) % 2]).await;
         switched(&proxy, &processes[n % 2], &mut events).await;
@@ -55,13 +60,9 @@ async fn calls_end_before_their_session_goes_to_another_process() {
     let site = site();
     let (one, other) = (site.start(None), site.start(None));
     let proxy = Proxy::to(one.address).await;
-    let session = within(bowline::connect(proxy.url())).await.unwrap();
-    let mut events = session.events();
-    let desk: DeskRef = session.root();
-    let counter = within(desk.counter("a".to_owned()).into_future()).await.unwrap();
-    assert_eq!(within(counter.add(1).into_future()).await.unwrap(), 1);
+    let (session, mut events, counter) = counted(&proxy).await;
     kept(&one).await;
-    let hangs = tokio::spawn(desk.hang().into_future());
+    let hangs = tokio::spawn(session.root::<DeskRef>().hang().into_future());
     while site.world.entered("hang") == 0 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -83,11 +84,7 @@ async fn client_is_redirected_to_an_owner_that_says_where_it_is() {
     // An address that does not answer costs time alone.
     let (one, other) = (site.start(None), site.start(None));
     let proxy = Proxy::to(one.address).await;
-    let session = within(bowline::connect(proxy.url())).await.unwrap();
-    let mut events = session.events();
-    let desk: DeskRef = session.root();
-    let counter = within(desk.counter("a".to_owned()).into_future()).await.unwrap();
-    assert_eq!(within(counter.add(1).into_future()).await.unwrap(), 1);
+    let (_session, mut events, counter) = counted(&proxy).await;
     kept(&one).await;
     switched(&proxy, &other, &mut events).await;
     let asked = Instant::now();
@@ -160,11 +157,7 @@ async fn successor_of_an_instance_need_not_wait_for_the_lease() {
     };
     let first = site.start(None);
     let proxy = Proxy::to(first.address).await;
-    let session = within(bowline::connect(proxy.url())).await.unwrap();
-    let mut events = session.events();
-    let desk: DeskRef = session.root();
-    let counter = within(desk.counter("a".to_owned()).into_future()).await.unwrap();
-    assert_eq!(within(counter.add(1).into_future()).await.unwrap(), 1);
+    let (_session, mut events, counter) = counted(&proxy).await;
     kept(&first).await;
     let second = site.start(None);
     first.kill();

@@ -65,7 +65,7 @@ impl Opening {
         let bytes = if opcode >= CONTROL {
             self.payload_left
         } else {
-            // Opcode 0 goes on with the message before.
+            // Opcode 0 continues the previous message.
             let before = if opcode == 0 { self.message_bytes } else { 0 };
             self.message_bytes = before.saturating_add(self.payload_left);
             self.message_bytes

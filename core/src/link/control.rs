@@ -100,7 +100,7 @@ impl Link {
             }
             (Frame::Ping { nonce, .. }, _) => self.pong = Some((nonce, now)),
             (Frame::Token { resume_token, resume_key, covers, lease }, Role::Client) => {
-                // Of two tokens that nobody has taken, the newer may rely on the key of the older.
+                // Neither of two tokens in a row may have been taken yet, and the newer may rely on the older one's key.
                 let key_before = self.token.take().and_then(|before| before.resume_key);
                 self.token = Some(Ticket { resume_token, resume_key: resume_key.or(key_before) });
                 self.control.lease = lease.or(self.control.lease);

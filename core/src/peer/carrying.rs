@@ -39,14 +39,16 @@ impl Shared {
         }
     }
 
-    /// After a change to the session: carries out everything that it asks for, in order, unless
-    /// somebody already does: then they will. The driver is told if there is something to send.
+    /// Marks the session as changed and carries out everything that it asks for, in order. If another
+    /// thread is already doing so, that thread continues with it. Wakes the driver if there is
+    /// something to send.
     pub(crate) fn pump<'a>(self: &'a Arc<Self>, mut state: MutexGuard<'a, State>) {
         state.endpoint.mark_changed();
         self.go_on(state);
     }
 
-    /// As [`pump`](Self::pump), after something that may have concerned the link alone.
+    /// Carries out everything that the session asks for, in order, without marking it as changed: the
+    /// input may have concerned the link alone. Wakes the driver if there is something to send.
     pub(crate) fn go_on<'a>(self: &'a Arc<Self>, state: MutexGuard<'a, State>) {
         let is_due = self.is_change_due(&state);
         if self.carry_out(state, Place::Elsewhere) {

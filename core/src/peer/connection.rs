@@ -289,7 +289,7 @@ impl Connection {
         self.shared.lock().endpoint.session.calls_running()
     }
 
-    /// Ends every stream that the peer writes to: whoever reads it gets `STREAM_INTERRUPTED`.
+    /// Ends every stream that the peer writes to; its reader fails with `STREAM_INTERRUPTED`.
     pub fn interrupt_streams(&self, message: &str) {
         self.shared.input(|endpoint| endpoint.session.interrupt_streams(message));
     }

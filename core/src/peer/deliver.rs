@@ -37,7 +37,7 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    /// It writes, closes or aborts a stream of ours.
+    /// Returns whether the call writes to, closes or aborts a stream that this side exported.
     fn is_of_stream(&self) -> bool {
         matches!(&self.entry, Some(Entry::Local(local)) if matches!(local.body, Body::Writable(_)))
             && (self.args.is_some() || !self.path.is_empty())

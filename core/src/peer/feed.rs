@@ -1,4 +1,4 @@
-//! The events of a link, for as long as somebody listens.
+//! The events of a link, queued for its listeners.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -143,7 +143,7 @@ impl Revoke {
 impl Stub {
     /// Creates a reference to the same thing that can be taken back.
     ///
-    /// It is not durable, even if this one is: after a restart nobody could take it back. Its calls
+    /// It is not durable, even if this one is: after a restart it could no longer be revoked. Its calls
     /// then fail with `CAPABILITY_LOST`. Where that matters, give out a durable object that looks
     /// up whether it is still allowed.
     pub fn revocable(&self) -> (Self, Revoke) {

@@ -36,7 +36,7 @@ impl Rest {
         self.unused.is_empty() && self.awaits_only_disuse()
     }
 
-    /// Whether all that anybody waits for is that the application holds nothing any more.
+    /// Returns whether every wait is for the application to hold nothing any more.
     fn awaits_only_disuse(&self) -> bool {
         self.answered.is_empty() && self.quiet.is_empty() && self.earlier.is_empty() && self.lists.is_empty()
     }

@@ -367,7 +367,7 @@ impl Restorers {
         result.map_err(|error| match error {
             RestoreError::PermissionDenied => Unmade(ErrorCode::PermissionDenied),
             RestoreError::Failed(error) => {
-                tracing::warn!(restorer = name, version, %error, "an object could not be made again");
+                tracing::warn!(restorer = name, version, %error, "an object could not be restored");
                 Unmade(ErrorCode::RestoreFailed)
             }
         })
@@ -399,7 +399,7 @@ impl Unmade {
 /// Makes a reference that reaches only some names of what is behind it, which is made.
 fn attenuated(version: u32, params: Payload<Cap>) -> Result<Stub, Unmade> {
     let failed = |error: &dyn fmt::Display| {
-        tracing::warn!(restorer = ATTENUATED, version, %error, "an object could not be made again");
+        tracing::warn!(restorer = ATTENUATED, version, %error, "an object could not be restored");
         Unmade(ErrorCode::RestoreFailed)
     };
     if version != ATTENUATED_VERSION {

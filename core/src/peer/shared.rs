@@ -47,7 +47,7 @@ pub(crate) struct Shared {
     pub(crate) is_over: Notify,
     /// Tells whoever keeps the session that there is something to be kept.
     pub(crate) changed: Notify,
-    /// Tells whoever keeps the session that it is to be kept at once.
+    /// Notified when the session needs a checkpoint at once.
     pub(crate) urgent: Notify,
     /// Tells whoever keeps the session that the link asks something of it.
     pub(crate) asked: Notify,
@@ -88,7 +88,7 @@ pub(crate) struct State {
     pub(crate) waiters: Table<WaitId, Waiter>,
     /// Streams that are being sent.
     pub(crate) pumps: usize,
-    /// Who waits for the session to come to rest; hardly ever anybody does.
+    /// Waits for the session to come to rest. Allocated only while there is one.
     pub(crate) rest: Option<Box<Rest>>,
     /// The list of jobs between its uses.
     pub(crate) spare: Vec<Job>,

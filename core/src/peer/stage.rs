@@ -25,7 +25,7 @@ pub(crate) enum Job {
     Pump(Pumping),
     /// A call that will not begin.
     Abandon(Option<deliver::Call>),
-    /// Nobody waits any more; dropped outside of the lock all the same.
+    /// An ending that is not waited for any more; dropped outside of the lock.
     Discard(Ending),
     Drop(Option<Entry>),
     Cancel(PromiseId),
@@ -49,7 +49,9 @@ pub(crate) enum Warning {
 impl Warning {
     pub(crate) fn log(self) {
         match self {
-            Self::NotDurable { recipe, why } => tracing::warn!(?recipe, %why, "an object cannot be made again"),
+            Self::NotDurable { recipe, why } => {
+                tracing::warn!(?recipe, %why, "an object cannot be restored by another process")
+            }
             Self::Revocable => tracing::warn!(
                 "a revocable reference to a durable object does not outlive this process: its calls fail with \
                  CAPABILITY_LOST then (logged once)"

@@ -390,7 +390,7 @@ impl Stub {
     }
 }
 
-/// The future behind a promise of ours, before its first poll.
+/// The future behind a promise of this side, before its first poll.
 pub(crate) struct Starting {
     shared: Arc<Shared>,
     promise: PromiseId,

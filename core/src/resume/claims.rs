@@ -174,8 +174,8 @@ fn check_origin(version: u32, minted: u64, now: UnixTime) -> Result<(), TokenErr
     Ok(())
 }
 
-/// What stores and sealed tokens know of a principal: enough to tell two apart. Whoever can guess a
-/// name can confirm it, so no text that others read holds this.
+/// What stores and sealed tokens know of a principal: enough to tell two apart. A guessed
+/// name can be confirmed with it, so it is never part of a text that others can read.
 pub fn principal_hash(principal: &str) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(principal))
 }

@@ -95,7 +95,7 @@ impl Account {
         account
     }
 
-    /// As [`Account::add`], of items that may be anything.
+    /// Counts `item`, which comes from a snapshot and may be of any size: the sum saturates.
     fn add_stored(&mut self, item: &impl Held) {
         self.bytes = self.bytes.saturating_add(item.held_bytes());
     }

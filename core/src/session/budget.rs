@@ -23,7 +23,7 @@ const SLICE_BYTES: usize = 256 << 10;
 /// What has been spent on an input.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Budget {
-    /// Work is done in slices: whoever hands in inputs asks for more in between.
+    /// Work is done in slices; the caller asks for the next one.
     pub(super) is_sliced: bool,
     /// Bytes of this input, and of this slice of it.
     spent: usize,
@@ -54,7 +54,7 @@ impl Budget {
     /// Counts bytes that are copied.
     ///
     /// # Errors
-    /// As [`Budget::read`].
+    /// The input has spent more than it may.
     #[inline]
     pub(super) fn copy(&mut self, bytes: usize, limits: &Limits) -> Result<(), WireError> {
         self.read(bytes / COPIED, limits)

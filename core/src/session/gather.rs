@@ -85,8 +85,8 @@ impl Then {
 }
 
 impl Session {
-    /// Takes over the references of `value`, and goes on with `then` once no promise is left in it,
-    /// or one has failed. Nothing is copied before all parts are there.
+    /// Takes over the references of `value`, and completes `then` once no promise is left in it, or
+    /// one has failed. Nothing is copied before all parts are there.
     pub(super) fn gather(&mut self, value: Payload<Ref>, mut then: Then) {
         if value.refs().iter().all(|&of| self.is_final(of)) {
             return self.complete(then, Ok(value));

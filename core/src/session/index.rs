@@ -257,7 +257,7 @@ impl Indexes {
     }
 
     /// Keeps the index of the value of an entry. They take `most` bytes at most: beyond, the others
-    /// are dropped and made again when they are needed.
+    /// are dropped and rebuilt when they are needed.
     pub(super) fn insert(&mut self, of: Ref, index: Option<Index>, most: usize) {
         let index = index.filter(|index| index.bytes() <= most);
         let bytes = index.as_ref().map_or(0, Index::bytes) + size_of::<(Ref, Option<Index>)>();

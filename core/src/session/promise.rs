@@ -321,7 +321,7 @@ impl Session {
         self.hold(Ref::Target(to));
         let (waiting, before) = match self.promises.get_mut(id).map(|promise| &mut promise.state) {
             Some(PromiseState::Pending { calls, via, delivered, .. }) => {
-                // Its arguments are with somebody else now, who counts them.
+                // Its arguments belong to another session now, which counts them.
                 self.account.remove(&std::mem::take(delivered));
                 (std::mem::take(calls), via.replace(to))
             }

@@ -252,7 +252,7 @@ impl Session {
         }
     }
 
-    /// Aborts the writable end that the peer held of a stream of ours; its reader fails with
+    /// Aborts the writable end of a stream that this side had exported; its reader fails with
     /// `STREAM_INTERRUPTED`.
     pub(super) fn interrupt_stream(&mut self, id: ExportId) {
         self.abort_stream(id, &lost_text(&ErrorCode::StreamInterrupted));
@@ -274,8 +274,8 @@ impl Session {
         self.exports.iter().any(|(_, export)| is_stream(export.what))
     }
 
-    /// Ends every stream that the peer writes to. Whoever reads it gets `STREAM_INTERRUPTED` with
-    /// this message, and so does whoever goes on writing.
+    /// Ends every stream that the peer writes to. Its reader fails with `STREAM_INTERRUPTED` and
+    /// this message, and so do later writes.
     pub fn interrupt_streams(&mut self, message: &str) {
         let reason = coded_error_text(ErrorCode::StreamInterrupted.as_str(), message);
         let ids: Vec<ExportId> = self.exports.iter().map(|(id, _)| id).collect();

@@ -182,7 +182,7 @@ fn visit_items<'de, A: SeqAccess<'de>>(first: Option<Value>, seq: &mut A) -> Res
     Ok(Value::Array(items))
 }
 
-/// Gives back the room of a list that has twice what it needs: many short lists would else take
+/// Shrinks a list with twice the capacity that it needs. Many short lists would otherwise take
 /// several times what a session counts for them.
 fn fit<T>(items: &mut Vec<T>) {
     if items.capacity() >= 2 * items.len() {

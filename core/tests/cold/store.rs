@@ -63,7 +63,7 @@ impl Store {
         self.jumped_ms == 0
     }
 
-    /// The epoch of a claim, unless somebody has the session. It is above every one that was `seen`.
+    /// Returns the epoch of a claim, above every one that was `seen`, unless the session is owned.
     pub(crate) fn claim(&mut self, now_ms: u64, seen: u64) -> Option<u64> {
         let clock = self.clock(now_ms);
         if clock < self.leased_until_ms {

@@ -14,7 +14,7 @@ use crate::recipes::{Account, AccountKey, Policy, ctx, restorers};
 const MARKERS: [&str; 12] =
     ["@", "[\"@\"]", "[[\"@\"]]", "\\u0040", "\u{1a}", "\u{1}", "\\u001a", "\"", "\\", "\u{fffd}", "", "$"];
 
-/// One entry of a list that anybody may write to, with the reference that belongs to it.
+/// One entry of a list that every client may write to, with the reference that belongs to it.
 #[derive(Clone, Serialize, Deserialize)]
 struct Item {
     name: String,

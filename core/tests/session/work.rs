@@ -217,14 +217,20 @@ fn a_session_that_works_in_slices_does_the_same_in_the_same_order() {
     assert_eq!(sliced.app.session.held_bytes(), whole.app.session.held_bytes());
 }
 
-#[test]
-fn a_message_is_carried_out_behind_the_work_that_is_left() {
+/// A session with more work for one message than a slice has room for.
+fn busy() -> Scripted {
     let mut server = Scripted::new(Limits::default());
     server.app.session.work_in_slices();
     server.app.session.handle_message(&format!("[\"push\",{{\"a\":\"{}\",\"z\":7}}]", "x".repeat(12_000)));
     let calls = vec![r#"["pipeline",0,["sq"],[["pipeline",1,["z"]]]]"#; 100].join(",");
     server.app.session.handle_message(&format!("[\"push\",[[{calls}]]]"));
     assert!(server.app.session.has_work());
+    server
+}
+
+#[test]
+fn a_message_is_carried_out_behind_the_work_that_is_left() {
+    let mut server = busy();
     server.app.session.handle_message(r#"["push",["pipeline",0,["lst"],[]]]"#);
     assert!(!server.app.session.has_work());
     server.app.react();
@@ -234,12 +240,7 @@ fn a_message_is_carried_out_behind_the_work_that_is_left() {
 
 #[test]
 fn work_that_is_left_ends_with_its_session() {
-    let mut server = Scripted::new(Limits::default());
-    server.app.session.work_in_slices();
-    server.app.session.handle_message(&format!("[\"push\",{{\"a\":\"{}\",\"z\":7}}]", "x".repeat(12_000)));
-    let calls = vec![r#"["pipeline",0,["sq"],[["pipeline",1,["z"]]]]"#; 100].join(",");
-    server.app.session.handle_message(&format!("[\"push\",[[{calls}]]]"));
-    assert!(server.app.session.has_work());
+    let mut server = busy();
     server.app.session.handle_message(r#"["abort",1]"#);
     assert_eq!((server.app.session.has_work(), server.app.session.held_bytes()), (false, 0));
 }

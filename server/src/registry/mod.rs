@@ -178,16 +178,7 @@ impl Registry {
         let first = Jti(random::<16>());
         let owner = Owner::new(first);
         let authority = Authority::new(principal.lease);
-        let held = Mutex::new(Held {
-            owner,
-            claims,
-            authority,
-            from,
-            placed: VecDeque::new(),
-            life: Life::Live,
-            attached_at: Instant::now(),
-            welcomed: false,
-        });
+        let held = Mutex::new(Held::attached(owner, claims, authority, from));
         let entry = Arc::new(Entry { id: id.clone(), connection, kept, principal, scheme, held });
         let welcome = {
             let mut held = entry.lock();
@@ -431,6 +422,22 @@ impl Registry {
     }
 }
 
+impl Held {
+    /// Creates the state of a session whose first connection is attached now.
+    fn attached(owner: Owner, claims: Claims, authority: Authority, from: Option<AddressGroup>) -> Self {
+        Self {
+            owner,
+            claims,
+            authority,
+            from,
+            placed: VecDeque::new(),
+            life: Life::Live,
+            attached_at: Instant::now(),
+            welcomed: false,
+        }
+    }
+}
+
 impl Entry {
     /// A session that was made again, with its client.
     pub(crate) fn restored(
@@ -443,16 +450,7 @@ impl Entry {
     ) -> Self {
         let id = claims.sid.clone();
         let authority = Authority::new(principal.lease);
-        let held = Mutex::new(Held {
-            owner,
-            claims,
-            authority,
-            from,
-            placed: VecDeque::new(),
-            life: Life::Live,
-            attached_at: Instant::now(),
-            welcomed: true,
-        });
+        let held = Mutex::new(Held { welcomed: true, ..Held::attached(owner, claims, authority, from) });
         Self { id, connection, kept: Some(kept), principal, scheme, held }
     }
 

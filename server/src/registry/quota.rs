@@ -95,7 +95,7 @@ impl<'a> Eviction<'a> {
 
     /// Takes from the holder with most sessions; of holders with equally many, from the address with most.
     fn bound_sessions(&mut self, most: usize) {
-        // Unused sessions first, whoever holds them.
+        // Unused sessions first, regardless of their holder.
         for unused in [true, false] {
             let mut groups: HashMap<Holder<'_>, Vec<usize>> = HashMap::new();
             let left = self.order.iter().rev().filter(|&&at| self.parked[at].is_unused == unused && !self.is_over[at]);

@@ -77,8 +77,8 @@ impl Registry {
         self.mint_claims(&mut held.claims)
     }
 
-    /// Mints a token of these claims, and the key that belongs to it. Both are made of the same ring:
-    /// whoever checks the proof takes the key that signed the token.
+    /// Mints a token of these claims, and the key that belongs to it. Both come from the same
+    /// ring: the proof is checked with a key derived from the one that signed the token.
     fn mint_claims(&self, claims: &mut Claims) -> (Secret, Secret) {
         let Resumption { keys, tokens, .. } = &self.resumption;
         let keys = keys.ring();

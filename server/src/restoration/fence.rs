@@ -1,7 +1,7 @@
 //! The fence of a session that this process serves, and getting a new one when the store has lost it.
 //!
 //! A store may forget: a Redis server is flushed or restarts without its data, or a clock that jumps ends a lease
-//! early. The sessions are well and nobody else has them, so they go on: the process opens another owner and claims
+//! early. The sessions are intact and have no other owner, so they continue: the process opens another owner and claims
 //! each session anew, or creates it if the store has forgotten that, too. Why no session gets two owners by this:
 //!
 //! - Only a process whose lease is good by its own clock does it. Of all processes that had a session, that is the

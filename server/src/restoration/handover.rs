@@ -67,7 +67,7 @@ impl Registry {
             tracing::warn!(session, calls = entry.connection.calls_running(), "calls end with a session's move");
         }
         self.keep_in_time(&entry).await;
-        // Under the lock nobody resumes it.
+        // The session cannot be resumed while its entry is locked.
         let is_retired = {
             let held = entry.lock();
             held.owner.epoch() == epoch && kept.retire()
@@ -93,7 +93,7 @@ impl Registry {
             Err(error) => Err(error),
         };
         if let Err(error) = released {
-            tracing::debug!(session, %error, "a session that nobody has was not released");
+            tracing::debug!(session, %error, "a session without an owner was not released");
         }
     }
 }

@@ -81,8 +81,8 @@ impl Restoration {
     /// Keeps sessions in the tokens of their clients and nowhere else, as far as they fit
     /// ([`TokenPolicy::inline_bytes`](crate::TokenPolicy)).
     ///
-    /// Without a store nothing stops two processes from making the same session again: that no
-    /// client reaches two is up to whoever sets up the load balancer. Nor can a token be revoked: a
+    /// Without a store nothing stops two processes from recovering the same session: the load balancer
+    /// must not let a client reach two of them. Nor can a token be revoked: a
     /// client whose session was [evicted](crate::Service::evict), or that has closed it, can present
     /// the last token that it was sent until that expires
     /// ([`TokenPolicy::token_seconds`](crate::TokenPolicy)), and gets back what the token holds. The

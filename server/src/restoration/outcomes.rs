@@ -136,7 +136,7 @@ mod tests {
             log.end(call, &long).await.unwrap();
         }
         assert_eq!(log.begin(calls).await, Ok(Begun::Ended(long)));
-        // One that ended, and one of which nobody can say whether it began.
+        // One call that ended, and one that may or may not have begun.
         assert_eq!(log.begin(2).await, Ok(Begun::Before));
         assert_eq!(log.begin(1).await, Ok(Begun::Before));
         assert_eq!(log.begin(calls + 1).await, Ok(Begun::Now));

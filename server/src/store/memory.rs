@@ -46,7 +46,7 @@ struct Kept {
     known_epoch: u64,
     tokens: Vec<Jti>,
     quota: Option<Quota>,
-    /// When it is dropped: earlier than its lifetime ends while it belongs to nobody.
+    /// When it is dropped: before the end of its lifetime if it has no owner.
     ends: Duration,
     lifetime_ends: Duration,
     checkpoints: BTreeMap<Position, Bytes>,

@@ -295,8 +295,8 @@ pub trait SessionStore: Send + Sync + fmt::Debug + 'static {
         quota: Option<&Quota>,
     ) -> Result<Fence, StoreError>;
 
-    /// Takes over a session that belongs to nobody, to an owner whose lease is over or whose process has
-    /// verifiably ended, or to the same owner. The new fence's epoch is above `seen`, the highest epoch that the claimant knows of.
+    /// Takes over a session that has no owner, whose owner's lease is over, whose owner's process has
+    /// verifiably ended, or that has the same owner. The new fence's epoch is above `seen`, the highest epoch that the claimant knows of.
     ///
     /// # Errors
     /// `Fenced` if the claimant's own lease is over.

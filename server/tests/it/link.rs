@@ -140,7 +140,7 @@ pub(crate) async fn dial(address: SocketAddr) -> Socket {
     dial_from([127, 0, 0, 1], address, &[]).await
 }
 
-/// As [`dial`], from another address of this machine and with more headers.
+/// Opens a WebSocket from the given address of this machine, with these headers.
 pub(crate) async fn dial_from(from: [u8; 4], address: SocketAddr, headers: &[(&'static str, &str)]) -> Socket {
     let stream = connect_from(from, address).await;
     let mut request = format!("ws://{address}/rpc").into_client_request().unwrap();

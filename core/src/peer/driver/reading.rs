@@ -8,10 +8,9 @@ use crate::peer::lines::Lines;
 use crate::peer::runtime;
 use crate::peer::transport::{Receiving, TransportEnd};
 
-/// Messages that are carried out after a rest before what came of them is written, though more are there:
-/// while this side goes on with those, the peer goes on with the answers, where both would else rest in
-/// turns. Twice as many each time, up to the other number, when that was no rest: then writes are what
-/// counts.
+/// Messages handled per batch before the replies to them are written. Starts at `TURN` after idle and
+/// doubles to `TURN_MAX` under load: small batches let the peer work on the replies while this side
+/// handles the rest, large ones save writes.
 const TURN: usize = 32;
 const TURN_MAX: usize = 256;
 
@@ -45,7 +44,7 @@ impl Drive {
                     return;
                 }
                 turn += taken;
-                // What came before an end is carried out; there is nobody to write to.
+                // Everything that came before the end is carried out at once: no reply can be written any more.
                 if turn >= turn_max && end.is_none() {
                     (turn, turn_max) = (0, TURN_MAX.min(2 * turn_max));
                     runtime::yield_once().await;
@@ -63,8 +62,8 @@ impl Drive {
     }
 
     /// Does the work that is left of the message before, a slice at a time, and lets others have
-    /// their turn in between. False when the transport has ended and no other will follow: what
-    /// is left is for nobody then.
+    /// their turn in between. Returns false when the transport has ended and no other will follow,
+    /// so that the rest of the work would be wasted.
     async fn catch_up<R: Receiving>(
         &self,
         receiver: &mut R,

@@ -276,7 +276,7 @@ impl Pipe {
 pub(crate) struct Entry(Arc<Pipe>);
 
 impl Entry {
-    /// Whether somebody in this process reads what comes out.
+    /// Returns whether the reading end is held in this process.
     pub(crate) fn is_read(&self) -> bool {
         self.0.used == Use::Read && Arc::strong_count(&self.0) > 1
     }

@@ -65,7 +65,7 @@ impl Capability for Spool {
 }
 
 impl Spool {
-    /// Wraps a stream that nobody has read from.
+    /// Wraps a stream that has not been read from.
     pub(crate) fn new(readable: Arc<Local>) -> Self {
         let state = State { source: Slot::Unread, chunks: VecDeque::new(), first: 0, kept_bytes: 0, end: None };
         Self { readable, state: Mutex::new(state), waiting: Arc::default() }
@@ -109,7 +109,7 @@ struct OfSpool {
 }
 
 impl OfSpool {
-    /// Whether nobody can begin to read after this one.
+    /// Returns whether no other reader can follow this one.
     fn is_last(&self) -> bool {
         Arc::strong_count(&self.spool) == 1
     }

@@ -66,7 +66,7 @@ impl Alive {
     }
 
     fn remove(&self, owner: &str) {
-        // One that stays is empty, and found again by nobody.
+        // A file that cannot be removed is empty, and its name is never used again.
         drop(std::fs::remove_file(self.path(owner)));
     }
 

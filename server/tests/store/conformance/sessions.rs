@@ -96,7 +96,7 @@ pub(crate) async fn session_that_is_wanted_is_told_to_its_owner(bench: &impl Ben
         assert_eq!(store.wanted("a").await, Ok(vec![wanted("last")]));
         assert_eq!(store.wanted("a").await, Ok(Vec::new()));
     }
-    // What belongs to nobody, or is not there, is asked of nobody.
+    // A session without an owner, or that does not exist, is requested from no owner.
     store.release(&fence, DAY).await.unwrap();
     other.want(&wanted("late")).await.unwrap();
     other.want(&Wanted { sid: "t".to_owned(), token: Jti("none".to_owned()) }).await.unwrap();
