@@ -113,7 +113,23 @@ pub mod transport {
     pub use bowline_core::peer::{Connection, Receiving, Sending, Transport, TransportEnd};
 }
 
-/// The code in README.md is compiled.
+/// The code in README.md and in the chapters of docs/ is compiled.
 #[cfg(all(doctest, feature = "client", feature = "macros", feature = "server"))]
-#[doc = include_str!("../README.md")]
-mod readme {}
+mod documents {
+    #[doc = include_str!("../README.md")]
+    mod readme {}
+    #[doc = include_str!("../docs/getting-started.md")]
+    mod getting_started {}
+    #[doc = include_str!("../docs/interfaces.md")]
+    mod interfaces {}
+    #[doc = include_str!("../docs/errors.md")]
+    mod errors {}
+    #[doc = include_str!("../docs/streams.md")]
+    mod streams {}
+    #[doc = include_str!("../docs/sessions.md")]
+    mod sessions {}
+    #[doc = include_str!("../docs/durable.md")]
+    mod durable {}
+    #[doc = include_str!("../docs/security.md")]
+    mod security {}
+}

@@ -3,7 +3,7 @@
 //!
 //! A checkpoint is the endpoint as bytes. Its token goes to the client behind everything that it
 //! covers, so whoever comes with that token has seen all that the checkpoint says was sent.
-//! docs/restore.md says what comes back.
+//! docs/link.md, "Checkpoints and recovery".
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

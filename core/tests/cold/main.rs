@@ -1,6 +1,6 @@
 //! The exchange by which a session outlives the process of its server, or of its client, played at random: calls,
 //! callbacks, references that come and go, checkpoints that are stored late or not at all, cuts,
-//! crashes, and crashes again, processes that stand still and wake when another has the session. docs/restore.md states what is promised.
+//! crashes, and crashes again, processes that stand still and wake when another has the session. docs/link.md, "Checkpoints and recovery", states what is promised.
 //!
 //! - `dice`: numbers from a seed
 //! - `checkpoint`: what happens between taking one and placing its token

@@ -1,6 +1,6 @@
 //! Sessions that outlive this process: what is kept of each where another can find it, and who
 //! makes it again. `owner` is this process in the eyes of a store, `checkpoint` keeps sessions,
-//! `cold` has them back; `sturdy` keeps single references. docs/restore.md says what comes back and what does not.
+//! `cold` has them back; `sturdy` keeps single references. docs/durable.md says what is restored and what is not.
 
 mod checkpoint;
 mod cold;
