@@ -1,9 +1,8 @@
-//! A session that outlives the process of its server: checkpoints of it on the one side, and going
-//! on from one on either.
+//! Checkpoints of a server's session, and recovery from them on both sides; see docs/link.md,
+//! "Checkpoints and recovery".
 //!
-//! A checkpoint is the endpoint as bytes. Its token goes to the client behind everything that it
-//! covers, so whoever comes with that token has seen all that the checkpoint says was sent.
-//! docs/link.md, "Checkpoints and recovery".
+//! A checkpoint is a serialized endpoint. Its token is sent behind all messages that it covers, so
+//! a client that presents the token has received everything that the checkpoint counts as sent.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,7 +21,7 @@ use crate::time::Time;
 /// The version of [`Bundle`].
 const VERSION: u32 = 1;
 
-/// What a checkpoint is made of.
+/// The contents of a checkpoint.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Bundle {
     v: u32,
@@ -30,7 +29,7 @@ pub(super) struct Bundle {
     pub(super) number: u64,
     #[serde(rename = "s")]
     pub(super) session: Snapshot,
-    /// What the layers above keep with it.
+    /// Data that the layers above store with the session.
     #[serde(rename = "b", default, skip_serializing_if = "serde_json::Value::is_null")]
     pub(super) beside: serde_json::Value,
 }
@@ -44,29 +43,30 @@ impl Bundle {
         let corrupt = |error: serde_json::Error| RestoreError::Corrupt(error.to_string());
         let bundle: Self = serde_json::from_slice(bytes).map_err(corrupt)?;
         if bundle.v != VERSION {
-            return Err(RestoreError::Corrupt(format!("version {} is not known here", bundle.v)));
+            return Err(RestoreError::Corrupt(format!("version {} is not supported", bundle.v)));
         }
         Ok(bundle)
     }
 
     pub(super) fn write(&self) -> Vec<u8> {
-        serde_json::to_vec(self).expect("a snapshot is numbers, texts and lists of them")
+        serde_json::to_vec(self).expect("a snapshot consists of numbers, strings, and lists")
     }
 }
 
-/// How far a server has come with checkpoints.
+/// The state of a server's checkpoints.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Checkpoints {
     is_on: bool,
-    /// Counts the times that the session was made again.
+    /// How often the session was recovered.
     lineage: u64,
-    /// The newest that was taken.
+    /// The number of the newest checkpoint that was taken.
     taken: u64,
-    /// The newest holds all that has happened.
+    /// The newest checkpoint contains every change.
     pub(super) is_current: bool,
-    /// What it does not hold is lost for good if the process ends: a checkpoint is due at once.
+    /// A change that is not in the newest checkpoint would be lost with the process: a checkpoint
+    /// is due at once.
     is_urgent: bool,
-    /// The one that is being stored.
+    /// The checkpoint that is being stored.
     pub(super) storing: Option<Storing>,
 }
 
@@ -75,7 +75,7 @@ pub(super) struct Storing {
     covers: Covers,
     /// The number of the last message that it covers.
     after: u64,
-    /// Releases that may be sent once it is stored.
+    /// The number of withheld releases to send once it is stored.
     withheld: usize,
 }
 
@@ -85,35 +85,35 @@ impl Checkpoints {
     }
 }
 
-/// A session as bytes, for a store.
+/// A serialized session, for a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checkpoint {
-    /// Counts the checkpoints of the session; the first is 1.
+    /// The number of the checkpoint within its session, starting at 1.
     pub number: u64,
-    /// Counts the times that the session was made again; at first 0.
+    /// How often the session was recovered; 0 at first.
     pub lineage: u64,
-    /// Everything.
+    /// The contents.
     pub bytes: Vec<u8>,
 }
 
-/// One end of a session that was made again.
+/// One end of a session that was restored from bytes.
 #[derive(Debug)]
 pub struct Restored {
-    /// The session. It takes nothing but what the peer wants of it, until it knows that.
+    /// The session. Until it is reconciled, it accepts nothing else from its peer.
     pub endpoint: Endpoint,
-    /// Local objects that are to be there; see [`Session::recipe`].
+    /// The local objects to restore; see [`Session::recipe`].
     pub revived: Revived,
-    /// What was kept with it; null if nothing was.
+    /// The data stored with the session; null if there was none.
     pub beside: serde_json::Value,
 }
 
-/// A session can not be made again.
+/// An error in restoring a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RestoreError {
-    /// The bytes are not those of a checkpoint.
+    /// The bytes are not a checkpoint.
     Corrupt(String),
-    /// The client's report and the checkpoint can not both be true.
+    /// The client's report contradicts the checkpoint.
     Contradicted(String),
 }
 
@@ -135,7 +135,7 @@ impl From<SnapshotError> for RestoreError {
 }
 
 impl Restored {
-    /// What the other side has to know of it.
+    /// Returns what this side still holds, to be sent to the peer.
     pub fn left(&self) -> Left {
         let Revived { restored, lost, unknown, imports, targets: _ } = self.revived.clone();
         let next_positive = self.endpoint.session.ids().peer_next_positive;
@@ -144,46 +144,50 @@ impl Restored {
 }
 
 impl Endpoint {
-    /// Lets a server's session be made again from its checkpoints. Before the first message.
+    /// Enables checkpoints of a server's session. Must be called before the first message.
     pub fn keep_checkpoints(&mut self) {
         self.checkpoints.is_on = true;
         self.session.withhold_releases();
     }
 
-    /// Keeps what a client has to send again to a server that was made again, up to so many bytes.
-    /// Before the first call.
+    /// Keeps calls of a client, up to `bytes_max`, to retransmit them to a recovered server. Must
+    /// be called before the first call.
     pub fn keep_sent(&mut self, bytes_max: usize) {
         self.session.keep_sent(bytes_max);
     }
 
-    /// Something has happened by [`session`](Self::session), or above, that a checkpoint would hold.
+    /// Records a change made through [`session`](Self::session), or in a layer above, that a
+    /// checkpoint would contain.
     pub fn mark_changed(&mut self) {
         self.checkpoints.is_current = false;
     }
 
-    /// Whether something has happened that the newest checkpoint does not hold. What is said of the
-    /// link alone does not count: a session at rest is not stored again for the answer to its token.
+    /// Returns `true` if the newest checkpoint does not contain every change. Acks and pings are
+    /// not changes, so an idle session is not stored again because a token was acknowledged.
     pub fn is_checkpoint_due(&self) -> bool {
         !self.checkpoints.is_current
     }
 
-    /// Notes that something was handed to the client that only a checkpoint makes outlive this
-    /// process: a reference to a durable object, or the news that a variable was set.
+    /// Records that the client was given something that only a checkpoint preserves: a reference to
+    /// a durable object, or the confirmation that a variable was set. A checkpoint is then due at
+    /// once.
     pub fn mark_urgent(&mut self) {
         self.checkpoints.is_current = false;
         self.checkpoints.is_urgent = self.checkpoints.is_on;
     }
 
-    /// Whether a checkpoint is due at once.
+    /// Returns `true` if a checkpoint is due at once.
     pub fn is_checkpoint_urgent(&self) -> bool {
         self.checkpoints.is_urgent
     }
 
-    /// The session as it is, with what the layers above keep `beside` it. `None` while one is being
-    /// stored, four are not confirmed, an input is not carried out to its end, or there is nothing to store: it is over, was not to be kept,
-    /// or was just made again. It stays due then.
+    /// Takes a checkpoint of the session, with what the layers above store `beside` it.
     ///
-    /// Owed: [`stored`](Self::stored) or [`not_stored`](Self::not_stored).
+    /// Returns `None` while a checkpoint is being stored, four are unacknowledged, or work of an
+    /// input remains, and if there is nothing to store: the session has ended, has no checkpoints,
+    /// or is not reconciled yet. A checkpoint then remains due.
+    ///
+    /// Must be answered with [`stored`](Self::stored) or [`not_stored`](Self::not_stored).
     pub fn checkpoint(&mut self, beside: serde_json::Value) -> Option<Checkpoint> {
         self.checkpoints.is_current = false;
         let link = self.link.as_ref().filter(|link| !link.tokens.is_full())?;
@@ -202,9 +206,9 @@ impl Endpoint {
         Some(Checkpoint { number, lineage, bytes })
     }
 
-    /// Places the token of a checkpoint that is stored now behind the messages that it covers;
-    /// with it, until when the client may go on. The token and its key must be of the transport
-    /// that is attached, or was last.
+    /// Records that the checkpoint was stored, and queues its token behind the messages that it
+    /// covers. `lease` is sent with the token if it has changed. The ticket must be for the
+    /// connection that is attached, or was last.
     pub fn stored(&mut self, ticket: Ticket, lease: Option<Lease>) {
         if let (Some(storing), Some(link)) = (self.checkpoints.storing.take(), &mut self.link) {
             link.tokens.place(storing.after, ticket, storing.covers, lease);
@@ -212,55 +216,57 @@ impl Endpoint {
         }
     }
 
-    /// The checkpoint could not be stored; the session goes on without.
+    /// Records that the checkpoint could not be stored. Another one is due.
     pub fn not_stored(&mut self) {
         self.checkpoints.storing = None;
         self.checkpoints.is_current = false;
     }
 
-    /// Returns the checkpoints whose tokens are on their way to the client, oldest first.
+    /// Returns the numbers of the checkpoints whose tokens are not acknowledged, oldest first.
     pub fn unconfirmed_checkpoints(&self) -> Vec<u64> {
         self.link.as_ref().map_or_else(Vec::new, |link| link.tokens.waiting().collect())
     }
 
-    /// Replaces the tokens that are on their way to the client, by the numbers of their checkpoints;
-    /// those without a replacement are not sent. Owed after each `attach` of a server's, before
-    /// anything is written on the new transport: a token and its key belong to one transport.
+    /// Replaces the tokens that are not acknowledged, by checkpoint number. A token without a
+    /// replacement is not sent. Must be called after each `attach` of a server, before anything is
+    /// written: a token and its key belong to one connection.
     pub fn replace_tokens(&mut self, tickets: BTreeMap<u64, Ticket>) {
         if let Some(link) = &mut self.link {
             link.tokens.replace(tickets);
         }
     }
 
-    /// The newest checkpoint that the client has a token of; those before are not needed any more.
+    /// Returns the number of the newest checkpoint whose token the client has. Earlier ones are no
+    /// longer needed.
     pub fn confirmed_checkpoint(&self) -> u64 {
         self.link.as_ref().map_or(0, |link| link.tokens.confirmed())
     }
 
-    /// The newest checkpoint that was taken.
+    /// Returns the number of the newest checkpoint that was taken.
     pub fn newest_checkpoint(&self) -> u64 {
         self.checkpoints.taken
     }
 
-    /// The client has come with a token of this checkpoint.
+    /// Records that the client presented a token of this checkpoint.
     pub fn confirm_checkpoint(&mut self, number: u64) {
         if let Some(link) = &mut self.link {
             link.tokens.begin_with(number);
         }
     }
 
-    /// How often the session was made again.
+    /// Returns how often the session was recovered.
     pub fn lineage(&self) -> u64 {
         self.checkpoints.lineage
     }
 
-    /// A server's end, made again from the bytes of a checkpoint, or from none that was ever made;
-    /// it was made again `lineage` times before. `report` is what the client says of the ids that
-    /// were given; `lives` says of a local object, by its recipe and kind, whether it can be made
-    /// again.
+    /// Recovers a server's session from a checkpoint, or from none if none was taken.
+    ///
+    /// `lineage` says how often the session was recovered before. `report` contains the ids that
+    /// the client knows to be assigned. `lives` decides whether a local object can be restored, by
+    /// its recipe and kind.
     ///
     /// # Errors
-    /// The bytes are not those of a checkpoint, or what the client says can not be true.
+    /// Fails if the bytes are not a checkpoint, or if the client's report contradicts it.
     pub fn restore(
         checkpoint: Option<&[u8]>,
         limits: impl Into<Arc<Limits>>,
@@ -285,13 +291,14 @@ impl Endpoint {
         Ok(Restored { endpoint, revived, beside })
     }
 
-    /// Begins the turn of a client's new transport, to a server that was made again.
+    /// Attaches a client's new connection, to a server that recovered the session.
     ///
     /// # Errors
-    /// The session is over, or the server holds what the client never gave.
+    /// Fails if the session has ended, or if the server claims to hold something that the client
+    /// never sent.
     pub fn attach_cold(&mut self, now: Time, features: Features, left: &Left) -> Result<Attached, Refused> {
         let Some(link) = self.link.as_mut().filter(|_| !self.session.is_closed()) else {
-            return Err(Refused::new(ErrorCode::ResumeWindowExpired, "the session is over"));
+            return Err(Refused::new(ErrorCode::ResumeWindowExpired, "the session has ended"));
         };
         link.begin_anew();
         let became = self.session.replan(&remembered(left), written).map_err(|closed| {

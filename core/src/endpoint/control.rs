@@ -1,4 +1,4 @@
-//! What is said beside messages, and what both sides make of it.
+//! Control frames: tokens, leases, drains, and lists; see docs/link.md.
 
 use super::{Endpoint, LinkEvent};
 use crate::error::ErrorCode;
@@ -48,8 +48,8 @@ impl Endpoint {
         asked
     }
 
-    /// What changes tables is counted as messages are, and has a place only in a session that was
-    /// made again.
+    /// Handles a frame that changes tables. It is numbered and counted like a message, and is valid
+    /// only in a session that was recovered or reattached.
     fn adjust(&mut self, now: Time, frame: Frame, bytes: usize) -> Asked {
         let (restored, revived) = (self.checkpoints.was_restored(), self.session.was_revived());
         let was_made_again = |link: &Link| match link.role() {
@@ -57,7 +57,8 @@ impl Endpoint {
             Role::Client => revived,
         };
         let Some(link) = self.link.as_mut().filter(|link| was_made_again(link)) else {
-            let message = "the session was not made again, so there is nothing to adjust".to_owned();
+            let message =
+                "the session was neither recovered nor reattached, so there is nothing to reconcile".to_owned();
             return Asked::Broken(ErrorCode::InvalidRequest, message);
         };
         if link.count(now, bytes) {
@@ -78,19 +79,19 @@ impl Endpoint {
         self.link.as_ref().map(|link| link.role())
     }
 
-    /// The client has closed the session, and what it called is still running.
+    /// Returns `true` if the client has closed the session and some of its calls are still running.
     pub fn is_closing(&self) -> bool {
         self.closing.is_some() && !self.session.is_closed()
     }
 
-    /// Ends a session that the client has closed, whatever still runs.
+    /// Ends a session that the client has closed, including calls that are still running.
     pub fn finish_closing(&mut self) {
         if let Some(closed) = self.closing.take() {
             self.session.handle_disconnect(closed);
         }
     }
 
-    /// Sends a newer token to the client, and until when it may go on if that has changed.
+    /// Sends a newer token to the client, and its new lease if that has changed.
     pub fn send_token(&mut self, ticket: Ticket, lease: Option<Lease>) {
         let Ticket { resume_token, resume_key } = ticket;
         if let Some(link) = &mut self.link {
@@ -98,30 +99,31 @@ impl Endpoint {
         }
     }
 
-    /// The newest token that the server has sent since the last time.
+    /// Returns the newest token that the server has sent, unless it was taken already.
     pub fn take_token(&mut self) -> Option<Ticket> {
         self.link.as_mut()?.token.take()
     }
 
-    /// From now on the server hears of a token only by [`token_saved`](Self::token_saved): a client
-    /// whose own process ends must not be left with one that counts no more.
+    /// Reports tokens to the server only after [`token_saved`](Self::token_saved). Otherwise the
+    /// server could drop the checkpoint of the token that the client has saved, and the next client
+    /// process could not reattach.
     pub fn save_tokens(&mut self) {
         if let Some(link) = &mut self.link {
             link.saves = true;
         }
     }
 
-    /// There is a token that nobody has taken.
+    /// Returns `true` if there is a token that was not taken.
     pub fn has_token(&self) -> bool {
         self.link.as_ref().is_some_and(|link| link.token.is_some())
     }
 
-    /// What the newest token covers, if the server has not heard that it arrived.
+    /// Returns what the newest token covers, if that has not been reported to the server.
     pub fn unsaved(&self) -> Option<Covers> {
         self.link.as_ref()?.unsaved
     }
 
-    /// A token that covers this outlives the client's process.
+    /// Records that a token covering `covers` has been saved, and reports it to the server.
     pub fn token_saved(&mut self, covers: Covers) {
         if let Some(link) = self.link.as_mut().filter(|link| link.unsaved.is_some()) {
             link.unsaved.take_if(|newest| newest.checkpoint <= covers.checkpoint);
@@ -130,19 +132,22 @@ impl Endpoint {
         }
     }
 
-    /// Until when the client may go on, as the server said last.
+    /// Returns the client's lease, as last sent by the server.
     pub fn lease(&self) -> Option<Lease> {
         self.link.as_ref()?.control.lease
     }
 
-    /// Until when the client may go on, as the server said when it let the client in.
+    /// Sets the client's lease, as sent by the server in its welcome.
     pub fn set_lease(&mut self, lease: Option<Lease>) {
         if let Some(link) = &mut self.link {
             link.control.lease = lease;
         }
     }
 
-    /// Asks a client to say again who it is; false if it does not know how, or is not there.
+    /// Asks the client for new credentials. Returns `false` if the client does not support that or
+    /// is not connected.
+    ///
+    /// `deadline` is in seconds since 1970.
     pub fn refresh(&mut self, deadline: u64, challenge: Option<String>) -> bool {
         let Some(link) = self.link.as_mut().filter(|link| link.features.refresh && link.attached().is_some()) else {
             return false;
@@ -151,25 +156,26 @@ impl Endpoint {
         true
     }
 
-    /// What the server has asked for by [`refresh`](Self::refresh).
+    /// Takes the server's request for new credentials.
     pub fn take_refresh(&mut self) -> Option<Refresh> {
         self.link.as_mut()?.control.refresh.take()
     }
 
-    /// Says again who this client is.
+    /// Sends new credentials to the server.
     pub fn authenticate(&mut self, response: Secret) {
         if let Some(link) = &mut self.link {
             link.queue(Frame::Authenticate { response });
         }
     }
 
-    /// What the client has answered to [`refresh`](Self::refresh).
+    /// Takes the client's answer to [`refresh`](Self::refresh).
     pub fn take_response(&mut self) -> Option<Secret> {
         self.link.as_mut()?.control.response.take()
     }
 
-    /// Whoever keeps the session has to look at it: there is something to take or to save, it is
-    /// closing, or the client's new calls wait. That a server is slow is told by an event alone.
+    /// Returns `true` if the owner of the session must act: there is something to take or to save,
+    /// the session is closing, or the client has confirmed a drain. On a client, a slow server is
+    /// reported only by [`LinkEvent::PeerSlow`].
     pub fn asks(&self) -> bool {
         let of_client = self.slow || self.closing.is_some();
         let saves = |link: &Link| link.saves && link.token.is_some();
@@ -179,8 +185,9 @@ impl Endpoint {
         self.link.as_ref().is_some_and(asks)
     }
 
-    /// Says that the server stops; new calls of the client's wait if the session goes on elsewhere.
-    /// False if the client does not know of drains, or is not there.
+    /// Announces that the server is about to stop. The client then holds its new calls back if the
+    /// session is stored. Returns `false` if the client does not support drains or is not
+    /// connected.
     pub fn drain(&mut self, drain: Drain) -> bool {
         let Some(link) = self.link.as_mut().filter(|link| link.features.drain && link.attached().is_some()) else {
             return false;
@@ -190,51 +197,54 @@ impl Endpoint {
         true
     }
 
-    /// The client has said that its new calls wait: nothing new comes on this transport.
+    /// Returns `true` if the client has confirmed a drain: it sends no new calls on this
+    /// connection.
     pub fn is_drained(&self) -> bool {
         self.link.as_ref().is_some_and(|link| link.drains)
     }
 
-    /// What the server said when it was about to stop.
+    /// Takes the server's announcement that it is about to stop.
     pub fn take_drain(&mut self) -> Option<Drain> {
         self.link.as_mut()?.control.drain.take()
     }
 
-    /// How the link stands.
+    /// Returns statistics of the link.
     pub fn link_stats(&self) -> LinkStats {
         self.link.as_ref().map(|link| link.stats()).unwrap_or_default()
     }
 
-    /// Whether the peer has become slow since the last time.
+    /// Returns `true` if the peer has become slow since the last call.
     pub fn take_slow(&mut self) -> bool {
         std::mem::take(&mut self.slow)
     }
 
-    /// Notes when things are made from now on; this is the wall clock's time at `now`.
+    /// Records creation times from now on. `unix_ms` is the wall-clock time at `now`, in
+    /// milliseconds since 1970.
     pub fn date_from(&mut self, unix_ms: u64, now: Time) {
         self.dates.start(unix_ms, now);
         self.dates.note(now, &self.session);
     }
 
-    /// Asks the server what it holds. `None` if it does not know how to answer.
+    /// Asks the server to list what it holds. Returns the id of the request, or `None` if the
+    /// server does not support lists.
     pub fn list(&mut self, list: List) -> Option<u64> {
         let link = self.link.as_mut().filter(|link| link.features.list)?;
         Some(link.ask(list))
     }
 
-    /// Nobody waits for an answer any more.
+    /// Drops a request for a list.
     pub fn forget_list(&mut self, request_id: u64) {
         if let Some(link) = &mut self.link {
             link.unask(request_id);
         }
     }
 
-    /// The next answer to [`list`](Self::list).
+    /// Returns the next answer to [`list`](Self::list).
     pub fn poll_objects(&mut self) -> Option<Objects> {
         self.link.as_mut()?.control.objects.pop_front()
     }
 
-    /// The answer to the next question, as it is at this moment.
+    /// Writes the answer to the next request for a list, as of now.
     pub(super) fn answer_list(&mut self) -> Option<String> {
         let List { request_id, filter, limit, cursor } = self.link.as_mut()?.control.lists.pop_front()?;
         let limit = limit.unwrap_or(LIST_DEFAULT).clamp(1, LIST_MAX);
@@ -242,7 +252,7 @@ impl Endpoint {
             None => None,
             Some(Ok(id)) => Some(id),
             Some(Err(_)) => {
-                let message = "the cursor of a list is not one of ours";
+                let message = "the cursor of a list request is invalid";
                 self.end(ClosedBy::Protocol, &ErrorCode::InvalidRequest, message);
                 return None;
             }

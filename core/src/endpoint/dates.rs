@@ -1,5 +1,5 @@
-//! When things were made, to about a second and without a date in every entry: ids are counters,
-//! so it is enough to note now and then how far they have come.
+//! Creation times, to about a second. Because ids are counters, it is enough to record now and then
+//! how far they have come, and no entry needs a date.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -7,10 +7,10 @@ use std::time::Duration;
 use crate::session::Session;
 use crate::time::Time;
 
-/// The least time between two notes.
+/// The minimum time between two notes.
 const APART: Duration = Duration::from_secs(1);
 
-/// Notes that are kept. Beyond, every second one is left out.
+/// The maximum number of notes. When it is reached, every second note is dropped.
 const NOTES_MAX: usize = 256;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -20,10 +20,11 @@ struct Note {
     next_export: i64,
 }
 
-/// How far the ids of a session's exports had come, and when.
+/// The next ids of a session's exports at various times.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Dates {
-    /// The wall clock's milliseconds since 1970 at time 0; nothing is noted before it is known.
+    /// The wall-clock time at [`Time`] 0, in milliseconds since 1970. Nothing is recorded before it
+    /// is set.
     zero: Option<u64>,
     notes: VecDeque<Note>,
 }
@@ -48,7 +49,8 @@ impl Dates {
         self.notes.push_back(Note { at: now, next_result: ids.peer_next_positive, next_export: ids.next_negative });
     }
 
-    /// Milliseconds since 1970 when an export cannot have been there yet, the latest that is known.
+    /// Returns the latest time at which an export is known not to have existed yet, in milliseconds
+    /// since 1970.
     pub(super) fn of(&self, export: i64) -> Option<u64> {
         let not_yet = |note: &&Note| if export > 0 { note.next_result <= export } else { note.next_export >= export };
         let count = self.notes.partition_point(|note| not_yet(&note));

@@ -1,9 +1,6 @@
-//! A session and, where both peers know it, the link under it, as one pure value: text in, text
-//! out. Without a link every call goes straight through to the session, so that a plain peer
-//! sees the bytes of a plain session.
-//!
-//! Commands go to [`Endpoint::session`]; everything that a transport brings or takes goes
-//! through the endpoint, under the [`Attachment`] of that transport.
+//! A session and, between Bowline peers, the link under it, as one state machine without I/O.
+//! Without a link, texts go straight to the session, so that plain peers see the bytes of a plain
+//! session. The calling contract is documented on [`Endpoint`], and the frames in docs/link.md.
 
 mod cold;
 mod control;
@@ -25,106 +22,161 @@ use crate::link::{Attachment, Drain, Frame, Joint, Link, LinkRules, LinkStats, R
 use crate::session::{Closed, ClosedBy, Session, Taken};
 use crate::time::Time;
 
-/// The only transport of a plain session.
+/// The only attachment of a plain session.
 const PLAIN: Attachment = Attachment(0);
 
 /// One end of a session, with or without a link.
+///
+/// An `Endpoint` does no I/O; the current [`Time`] is passed in. There are four kinds of methods:
+///
+/// - **Attaching**: [`attach`](Self::attach) and its variants begin the use of a connection, and
+///   [`detach`](Self::detach) ends it. Texts are exchanged under the [`Attachment`] of their
+///   connection; those of an earlier one are ignored.
+/// - **Inputs**: [`handle_text`](Self::handle_text) and [`handle_timeout`](Self::handle_timeout).
+///   If one returns `false`, stop using the connection.
+/// - **Commands** are methods of [`session`](Self::session), or of the endpoint, such as
+///   [`refresh`](Self::refresh) and [`drain`](Self::drain).
+/// - **Outputs** are polled, in this order: [`Session::poll_output`],
+///   [`poll_transmit`](Self::poll_transmit), [`poll_event`](Self::poll_event), and
+///   [`poll_timeout`](Self::poll_timeout). If [`asks`](Self::asks) returns `true`, there is also a
+///   token, a request, or an answer of the peer to take.
+///
+/// Drain all outputs after each input, command, attach, and detach. Performing an output of the
+/// session may queue more. While no connection is attached, `poll_transmit` returns `None` and
+/// messages remain queued. When the time from `poll_timeout` is reached, call `handle_timeout`.
+///
+/// ```
+/// use bowline_core::endpoint::Endpoint;
+/// use bowline_core::limits::Limits;
+/// use bowline_core::link::{Attachment, Features, Joint, LinkRules, Role};
+/// use bowline_core::session::Output;
+/// use bowline_core::time::Time;
+/// use bowline_core::value::Payload;
+///
+/// /// Drains the outputs of `endpoint`. Returns when to call `handle_timeout`.
+/// fn drain(endpoint: &mut Endpoint, at: Attachment, write: &mut impl FnMut(String)) -> Option<Time> {
+///     while let Some(output) = endpoint.session.poll_output() {
+///         if let Output::Deliver(delivery) = output {
+///             endpoint.session.settle(delivery.call, Ok(Payload::plain(r#""hello""#)));
+///         }
+///     }
+///     while let Some(text) = endpoint.poll_transmit(at) {
+///         write(text);
+///     }
+///     while let Some(event) = endpoint.poll_event() {
+///         println!("{event:?}");
+///     }
+///     endpoint.poll_timeout()
+/// }
+///
+/// let (now, mut written) = (Time::default(), Vec::new());
+/// let mut server = Endpoint::linked(Limits::default(), true, Role::Server, LinkRules::default());
+/// let joint = Joint { peer_processed: 0, peer_sends_after: None, features: Features::ALL };
+/// let at = server.attach(now, joint).unwrap().attachment;
+/// assert!(server.handle_text(at, now, r#"["push",["pipeline",0,["greet"],[]]]"#));
+/// assert!(server.handle_text(at, now, r#"["pull",1]"#));
+/// let timeout = drain(&mut server, at, &mut |text| written.push(text));
+/// assert_eq!(written.last().map(String::as_str), Some(r#"["resolve",1,"hello"]"#));
+/// assert!(timeout.is_some());
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Endpoint {
-    /// The session. Its messages are the endpoint's to carry.
+    /// The session. Commands go here; its messages are exchanged through the endpoint.
     pub session: Session,
     link: Option<Link>,
-    /// What makes it outlive the process of its server.
+    /// The checkpoints from which another server process recovers the session.
     checkpoints: Checkpoints,
-    /// From then on this process may not carry anything out.
+    /// The end of the store's lease. From then on this process must not handle messages.
     lease_until: Option<Time>,
     events: VecDeque<LinkEvent>,
     dates: Dates,
-    /// The peer has become slow, and nobody has been told.
+    /// The peer has become slow, and [`Endpoint::take_slow`] has not returned that yet.
     slow: bool,
-    /// The client has closed the session, and calls run on for a while.
+    /// The client has closed the session, and its calls may run until the grace period ends.
     closing: Option<Closed>,
-    /// The peer asked for the end, and is to be told that it came.
+    /// The peer sent `close` and expects a `closed`.
     answers_close: bool,
-    /// The end of the session has been written, or need not be.
+    /// The last frame has been written, or is not needed.
     said_goodbye: bool,
-    /// The end has been reported as an event.
+    /// The end has been returned as an event.
     told_end: bool,
 }
 
-/// What happens to a session with a link.
+/// A change in the state of a session with a link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LinkEvent {
-    /// The transport is gone. The session goes on: calls wait.
+    /// The connection was lost. The session continues: calls wait for a new connection.
     Detached {
-        /// What happened to the transport.
+        /// What happened to the connection.
         reason: String,
     },
-    /// There is a transport again, and nothing was lost.
+    /// The session resumed on a new connection. Nothing was lost.
     Resumed {
-        /// Messages of ours that are sent again.
+        /// The number of messages that are retransmitted.
         resent: u64,
     },
-    /// There is a transport again, to a server that was made again; not everything outlived that.
+    /// A new connection reached another server process, which recovered the session. Some objects
+    /// and calls may be lost.
     Restored {
-        /// Calls that are sent again.
+        /// The number of calls that are retransmitted.
         resent: usize,
-        /// Calls that failed with `CALL_OUTCOME_UNKNOWN`.
+        /// The number of calls that failed with `CALL_OUTCOME_UNKNOWN`.
         unknown: usize,
-        /// Calls that failed with `CALL_NOT_ATTEMPTED`.
+        /// The number of calls that failed with `CALL_NOT_ATTEMPTED`.
         not_attempted: usize,
-        /// References that are broken.
+        /// The number of references that were lost.
         lost: usize,
     },
-    /// On a client whose own process was another: the server has said what it holds of it. Calls
-    /// before that would be taken back.
+    /// On a client that reattached: the server has reported what it still holds. Calls made before
+    /// this event would be undone.
     Reattached,
-    /// There is a transport again, to a client whose own process was another: what it has not kept
-    /// is gone.
+    /// On a server: another client process reattached to the session. What that client did not keep
+    /// is released.
     Restarted {
-        /// Calls of ours that failed because whoever carried them out is gone.
+        /// The number of calls to the client that failed because its process was replaced.
         unknown: usize,
-        /// References of ours that are broken.
+        /// The number of references to objects of the client that were lost.
         lost: usize,
     },
-    /// The server is about to stop. If another process goes on with the session, new calls wait for
-    /// that; else they are still made, and the session ends with the server.
+    /// The server is about to stop. If the session is stored, new calls wait until another process
+    /// has recovered it. Otherwise calls can still be made, and the session ends with the server.
     Draining(Drain),
-    /// The peer confirms much less than it is sent: three quarters of what may be kept for it is.
+    /// The peer acknowledges messages more slowly than they are sent: more than three quarters of
+    /// the retransmit buffer is in use.
     PeerSlow {
-        /// Bytes that it has not confirmed.
+        /// Bytes that are not acknowledged.
         retained_bytes: usize,
-        /// Messages that it has not confirmed.
+        /// Messages that are not acknowledged.
         retained_messages: usize,
     },
-    /// The session is over, and not by us.
+    /// The session has ended, and not by this side.
     Lost {
-        /// Why.
+        /// The reason, as a code.
         code: ErrorCode,
-        /// The same for people.
+        /// The reason, as a message.
         message: String,
     },
 }
 
-/// A transport's turn, as it begins.
+/// The state of a session when a connection is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attached {
-    /// Under which the transport's texts are handed in and taken.
+    /// The attachment under which texts of the connection are handled and polled.
     pub attachment: Attachment,
-    /// The number of the peer's last message that was carried out.
+    /// The number of the peer's last message that was handled.
     pub processed: u64,
-    /// Messages of ours that will be sent again.
+    /// The number of messages that will be retransmitted.
     pub resent: u64,
 }
 
-/// A text that is to be written now.
+/// A text to write now.
 pub(crate) struct Transmit<'a> {
     pub(crate) text: Cow<'a, str>,
-    /// It leaves as it is: it did before, on another transport, or has nothing in it that a hook is
-    /// asked about.
+    /// The text is written as it is: either it is retransmitted, or it contains nothing that
+    /// `on_send_error` could change.
     pub(crate) is_final: bool,
-    /// It has no line break.
+    /// The text contains no line break.
     pub(crate) is_line: bool,
 }
 
@@ -141,12 +193,12 @@ impl Transmit<'_> {
 }
 
 impl Endpoint {
-    /// A session without a link. It ends with its transport.
+    /// Creates an endpoint without a link. Its session ends with its connection.
     pub fn plain(limits: impl Into<Arc<Limits>>, has_main: bool) -> Self {
         Self::new(Session::new(limits, has_main), None)
     }
 
-    /// A session with a link, and no transport yet.
+    /// Creates an endpoint with a link, not attached to a connection yet.
     pub fn linked(limits: impl Into<Arc<Limits>>, has_main: bool, role: Role, rules: LinkRules) -> Self {
         Self::new(Session::new(limits, has_main), Some(Link::new(role, rules)))
     }
@@ -167,20 +219,20 @@ impl Endpoint {
         }
     }
 
-    /// Begins the turn of the transport of a plain session.
+    /// Attaches the connection of a plain session.
     pub fn attach_plain(&self) -> Attachment {
         PLAIN
     }
 
-    /// Begins the turn of a new transport. From here on, what the transport before brings is not
-    /// looked at.
+    /// Attaches a new connection. Texts of the previous connection are ignored from now on.
     ///
     /// # Errors
-    /// The session is over, or the numbers of both sides do not fit together; then the
-    /// transport before, if any, goes on.
+    /// Fails with `RESUME_WINDOW_EXPIRED` if the session has ended, and with `RESUME_GAP` if the
+    /// message numbers of both sides do not fit together. The previous connection, if any, then
+    /// stays attached.
     pub fn attach(&mut self, now: Time, joint: Joint) -> Result<Attached, Refused> {
         let Some(link) = self.link.as_mut().filter(|_| !self.session.is_closed()) else {
-            return Err(Refused::new(ErrorCode::ResumeWindowExpired, "the session is over"));
+            return Err(Refused::new(ErrorCode::ResumeWindowExpired, "the session has ended"));
         };
         let (attachment, resent) = link.attach(now, joint)?;
         if attachment.0 > 1 {
@@ -189,7 +241,8 @@ impl Endpoint {
         Ok(Attached { attachment, processed: link.processed(), resent })
     }
 
-    /// The transport is gone. A plain session is over with it.
+    /// Detaches a connection that was lost. A plain session ends with it. Does nothing if another
+    /// connection has been attached since.
     pub fn detach(&mut self, at: Attachment, now: Time, reason: Closed) {
         let Some(link) = &mut self.link else {
             return self.session.handle_disconnect(reason);
@@ -202,7 +255,7 @@ impl Endpoint {
         }
     }
 
-    /// Ends the turn of the transport that the session has, if it has one. A plain session goes on.
+    /// Detaches the current connection, if any. Does nothing to a plain session.
     pub fn detach_newest(&mut self, now: Time, reason: &str) {
         if let Some(link) = self.link.as_mut().filter(|link| link.attached().is_some()) {
             link.detach(now);
@@ -212,28 +265,31 @@ impl Endpoint {
         }
     }
 
-    /// Whether it is this transport's turn.
+    /// Returns `true` if this connection is the one that is attached.
     pub fn is_attached(&self, at: Attachment) -> bool {
         self.link.as_ref().is_none_or(|link| link.attached() == Some(at))
     }
 
-    /// A session with a link and no transport.
+    /// Returns `true` if the session has a link and no connection.
     pub fn is_detached(&self) -> bool {
         self.link.as_ref().is_some_and(|link| link.attached().is_none())
     }
 
-    /// Whether a text may hold several messages on this transport, a line each.
+    /// Returns `true` if a text on this connection may have several lines, each of which is a
+    /// message.
     pub fn joins_lines(&self) -> bool {
         self.link.as_ref().is_some_and(|link| link.features.lines)
     }
 
-    /// Takes in one text; false when this transport need not be read any more.
+    /// Handles a text from the connection. Returns `false` if nothing further should be read from
+    /// it.
     pub fn handle_text(&mut self, at: Attachment, now: Time, text: &str) -> bool {
         let Some(link) = &mut self.link else {
             self.session.handle_message(text);
             return !self.session.is_closed();
         };
-        // The driver gives the transport up; its peer sends the text again on another.
+        // The text is not counted as received. The caller closes the connection, and the peer
+        // retransmits the text on its next one.
         if link.attached() != Some(at) || self.lease_until.is_some_and(|until| until <= now) {
             return false;
         }
@@ -256,29 +312,30 @@ impl Endpoint {
         !self.session.is_closed()
     }
 
-    /// What arrives at `until` or later is not carried out, unless this is said again by then.
+    /// Extends the time in which this process may handle messages. Texts that arrive at `until` or
+    /// later are not handled.
     pub fn extend_lease(&mut self, until: Time) {
         self.lease_until = Some(until);
     }
 
-    /// Whether what arrives now would not be carried out, because the time of
-    /// [`extend_lease`](Self::extend_lease) is over.
+    /// Returns `true` if the time given to [`extend_lease`](Self::extend_lease) has passed, so that
+    /// texts that arrive now are not handled.
     pub fn is_lease_over(&self, now: Time) -> bool {
         self.lease_until.is_some_and(|until| until <= now)
     }
 
-    /// The session is over for a reason that has a code.
+    /// Ends the session with an error code.
     pub fn end(&mut self, by: ClosedBy, code: &ErrorCode, message: &str) {
         let closed = Closed { by, name: code.to_string(), message: message.to_owned() };
         self.session.close(closed, false);
     }
 
-    /// The next text to write on this transport.
+    /// Returns the next text to write to this connection.
     pub fn poll_transmit(&mut self, at: Attachment) -> Option<String> {
         self.next_transmit(at).map(|next| next.text.into_owned())
     }
 
-    /// As [`poll_transmit`](Self::poll_transmit), where it lies.
+    /// Returns the next text to write to this connection, borrowed from its buffer where possible.
     pub(crate) fn next_transmit(&mut self, at: Attachment) -> Option<Transmit<'_>> {
         let Some(link) = &mut self.link else {
             return self.session.next_transmit(false).map(Transmit::from);
@@ -289,7 +346,8 @@ impl Endpoint {
         if let Some(text) = link.poll_transmit() {
             return Some(Transmit::of_link(text, link.has_left()));
         }
-        // A session that is over is written to its end, whatever that takes.
+        // When the session has ended, its remaining messages are written regardless of the
+        // retransmit buffer.
         let waits = link.is_full() || (link.holds_back() && self.session.calls_next());
         if !waits || self.session.is_closed() {
             if self.session.transmit_len() > 0 {
@@ -302,20 +360,21 @@ impl Endpoint {
                 }
                 return Some(taken.into());
             }
-            // There is none, and with that the room of those before is given back.
+            // Returns `None`, but drops the buffers of the messages that were written.
             let _none = self.session.next_transmit(false);
         }
         self.answer_list().or_else(|| self.goodbye()).map(|text| Transmit::of_link(text, false))
     }
 
-    /// The text that was polled last leaves as this one; sent again, it will be the same.
+    /// Replaces the text that was polled last by the one that is written, so that a retransmission
+    /// is identical to it.
     pub(crate) fn leaves_as(&mut self, at: Attachment, text: &str) {
         if let Some(link) = self.link.as_mut().filter(|link| link.attached() == Some(at)) {
             link.leaves_as(text);
         }
     }
 
-    /// Whether `poll_transmit` has something for the transport whose turn it is.
+    /// Returns `true` if `poll_transmit` has a text for the attached connection.
     pub fn has_transmit(&self) -> bool {
         let waits = self.session.transmit_bytes() > 0;
         match &self.link {
@@ -330,14 +389,14 @@ impl Endpoint {
         }
     }
 
-    /// Whether all that waits to be written may as well go with what comes next: nobody waits for
-    /// a release, nor for an ack.
+    /// Returns `true` if everything that waits to be written may wait for other messages: it
+    /// consists of releases and acks only.
     pub fn may_wait(&self) -> bool {
         let is_urgent = |link: &Link| link.has_urgent() || !link.control.lists.is_empty();
         !self.session.is_closed() && self.session.only_releases() && !self.link.as_ref().is_some_and(is_urgent)
     }
 
-    /// The last frame of a session that is over.
+    /// Returns the last frame of a session that has ended.
     fn goodbye(&mut self) -> Option<String> {
         let closed = self.session.closed()?;
         if std::mem::replace(&mut self.said_goodbye, true) {
@@ -355,12 +414,12 @@ impl Endpoint {
         Some(frame.write())
     }
 
-    /// When `handle_timeout` wants to be called.
+    /// Returns when to call [`handle_timeout`](Self::handle_timeout) at the latest.
     pub fn poll_timeout(&self) -> Option<Time> {
         self.link.as_ref()?.poll_timeout()
     }
 
-    /// Does what is due; false when the transport is to be given up because nobody is there.
+    /// Handles a timeout. Returns `false` if the peer is dead and the connection should be closed.
     pub fn handle_timeout(&mut self, at: Attachment, now: Time) -> bool {
         match &mut self.link {
             Some(link) if link.attached() == Some(at) => link.handle_timeout(now),
@@ -368,7 +427,7 @@ impl Endpoint {
         }
     }
 
-    /// What has happened to the link.
+    /// Returns the next change in the state of the session's link.
     pub fn poll_event(&mut self) -> Option<LinkEvent> {
         if let Some(event) = self.events.pop_front() {
             return Some(event);
@@ -381,49 +440,55 @@ impl Endpoint {
         Some(LinkEvent::Lost { code: ErrorCode::from(closed.name.as_str()), message: closed.message.clone() })
     }
 
-    /// Whether there is a link.
+    /// Returns `true` if the session has a link.
     pub fn is_linked(&self) -> bool {
         self.link.is_some()
     }
 
-    /// The number of the peer's last message that was carried out.
+    /// Returns the number of the peer's last message that was handled.
     pub fn processed(&self) -> u64 {
         self.link.as_ref().map_or(0, Link::processed)
     }
 
-    /// The number of the first message that can be sent again.
+    /// Returns the number of the first message that can be retransmitted.
     pub fn first_retained(&self) -> u64 {
         self.link.as_ref().map_or(0, Link::first_retained)
     }
 
-    /// Whether the peer has spoken on the newest transport.
+    /// Returns `true` if the peer has sent something on the current connection.
     pub fn has_heard(&self) -> bool {
         self.link.as_ref().is_some_and(|link| link.heard)
     }
 
-    /// Whether the peer has sent a frame of the link on the newest transport.
+    /// Returns `true` if the peer has sent a frame of the link on the current connection.
     pub fn has_heard_frame(&self) -> bool {
         self.link.as_ref().is_some_and(|link| link.heard_frame)
     }
 
-    /// Bytes of messages and values that are held for the peer.
+    /// Returns the bytes of messages and values that are held for the peer.
     pub fn held_bytes(&self) -> usize {
         self.link.as_ref().map_or(0, Link::retained_bytes) + self.session.transmit_bytes() + self.session.held_bytes()
     }
 
-    /// Without a transport, as much waits as may be kept: what is new is to be refused.
+    /// Returns `true` if there is no connection and the retransmit buffer has no room for what
+    /// waits and one message more. New calls should be refused then.
     pub fn is_overfull(&self) -> bool {
         self.waits_over(1)
     }
 
-    /// Gives up a session of a server's that keeps too much for a client that is away.
+    /// Ends the session of a server if too much waits for a client that has no connection.
     pub fn bound_retained(&mut self) {
         if self.waits_over(0) && self.link.as_ref().is_some_and(|link| link.role() == Role::Server) {
-            self.end(ClosedBy::Protocol, &ErrorCode::BufferOverflow, "too much waits for a client that is away");
+            self.end(
+                ClosedBy::Protocol,
+                &ErrorCode::BufferOverflow,
+                "too much waits to be sent to a client without a connection",
+            );
         }
     }
 
-    /// Without a transport, what waits and this much beside is more than may be kept.
+    /// Returns `true` if there is no connection and the queued messages, with `beside` more
+    /// messages of one byte, do not fit into the retransmit buffer.
     fn waits_over(&self, beside: usize) -> bool {
         let (bytes, messages) = (self.session.transmit_bytes() + beside, self.session.transmit_len() + beside);
         self.link.as_ref().is_some_and(|link| link.attached().is_none() && link.is_over(bytes, messages))

@@ -1,10 +1,11 @@
-//! A client whose own process was another: what it keeps of its end, and going on from there on
-//! both sides.
+//! Client processes that are replaced: saving a client's session, and reattaching to it on both
+//! sides; see docs/sessions.md.
 //!
-//! What outlives a client's process is what the application has named, what the server holds of it
-//! that can be made again, and the ids that were given. Calls are nobody's any more. The client says
-//! what it has when it asks for its session; the server says what of that is there, and then goes
-//! on as with any peer that was made again. Its own objects need no recipe for that.
+//! A client process leaves to its successor the references that the application kept by name, what
+//! the server holds of its objects if they can be restored, and the ids that were assigned. Its
+//! calls are not continued. The client sends what it has when it resumes, the server answers with
+//! what still exists, and both reconcile as after a recovery. Objects of the server need no recipe
+//! for that.
 
 use std::sync::Arc;
 
@@ -17,13 +18,13 @@ use crate::link::{Features, Joint, Left, Link, LinkRules, Refused, Role};
 use crate::session::{Closed, ClosedBy, Kind, Recipe, Replanned, Report, Session};
 use crate::time::Time;
 
-/// More calls than a client makes between two times that its session is kept.
+/// The number of ids to skip. It exceeds the number of calls that a client makes between two saves
+/// of its session.
 const IDS_LEFT_OUT: i64 = 1 << 26;
 
 impl Endpoint {
-    /// A client's end as bytes, for its next process. `lives` says of a local object, by its recipe
-    /// and kind, whether it can be made again. `None` once the session is over. Taken between two
-    /// inputs.
+    /// Serializes a client's session for its next process. `lives` decides whether a local object
+    /// can be restored, by its recipe and kind. Returns `None` if the session has ended.
     pub fn outlive(&self, lives: impl Fn(Option<&Recipe>, Kind) -> Result<(), ErrorCode>) -> Option<Vec<u8>> {
         let mut session = self.session.clone();
         session.finish_work();
@@ -33,10 +34,10 @@ impl Endpoint {
         Some(Bundle::new(0, session, serde_json::Value::Null).write())
     }
 
-    /// A client's end, made again from the bytes of [`outlive`](Self::outlive).
+    /// Restores a client's session from the bytes of [`outlive`](Self::outlive).
     ///
     /// # Errors
-    /// The bytes are something else.
+    /// Fails if the bytes are something else.
     pub fn made_again(
         bytes: &[u8],
         limits: impl Into<Arc<Limits>>,
@@ -51,16 +52,16 @@ impl Endpoint {
         Ok(Restored { endpoint, revived, beside })
     }
 
-    /// Begins the turn of a transport of a server's, to a client that was made again, has this
-    /// `left`, and knows that these `ids` were given. Returns what is left on this side.
+    /// Attaches a server's session to a client that reattached. `left` is what the client still
+    /// has, and `ids` are the ids that it knows to be assigned. Returns what still exists on this
+    /// side.
     ///
-    /// If this side was just made again as well, nobody knows of the calls that were made since
-    /// either was last kept. A good many ids are left out then, so that no call is taken for one of
-    /// those.
+    /// If this side was just recovered as well, neither side knows of the calls made since it was
+    /// last stored. A range of ids is skipped then, so that no call is mistaken for one of those.
     ///
     /// # Errors
-    /// The session is over, or the client claims more than can have been given; then the transport
-    /// before, if any, goes on.
+    /// Fails if the session has ended, or if the client claims more than it can have been given.
+    /// The previous connection, if any, then stays attached.
     pub fn attach_restarted(
         &mut self,
         now: Time,
@@ -69,7 +70,7 @@ impl Endpoint {
         ids: Ids,
     ) -> Result<(Attached, Left), Refused> {
         let Some(link) = self.link.as_mut().filter(|_| !self.session.is_closed()) else {
-            return Err(Refused::new(ErrorCode::ResumeWindowExpired, "the session is over"));
+            return Err(Refused::new(ErrorCode::ResumeWindowExpired, "the session has ended"));
         };
         let (held, gone) = self.session.still_held(&left.imports).map_err(refused)?;
         let is_unreconciled = self.session.is_unreconciled();
@@ -91,11 +92,11 @@ impl Endpoint {
         Ok((Attached { attachment, processed: 0, resent }, ours))
     }
 
-    /// Begins the first turn of a client that was made again, to a server that has this `left`, and
-    /// gave these `ids`.
+    /// Attaches the first connection of a client that reattached. `left` is what the server still
+    /// has, and `ids` are the ids that were assigned.
     ///
     /// # Errors
-    /// Nobody gave so many.
+    /// Fails if the ids are out of range.
     pub fn attach_reattached(
         &mut self,
         now: Time,
@@ -110,6 +111,6 @@ impl Endpoint {
 }
 
 fn refused(closed: Closed) -> Refused {
-    debug_assert_eq!(closed.by, ClosedBy::Protocol, "only a peer can be wrong about what it was given");
+    debug_assert_eq!(closed.by, ClosedBy::Protocol, "only the peer can contradict the ids that were assigned");
     Refused::new(ErrorCode::from(closed.name.as_str()), closed.message)
 }

@@ -1,4 +1,4 @@
-//! What peers say beside messages: frames that came, and what is to be done about them.
+//! Control frames that were received, and the actions that they require.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -11,68 +11,68 @@ use super::{Features, Role};
 use crate::error::ErrorCode;
 use crate::time::Time;
 
-/// Questions of a client that wait for their answers. Beyond, it breaks the rules.
+/// The maximum number of unanswered list requests. A client that sends more violates the protocol.
 const LISTS_MAX: usize = 16;
 
-/// A client is to say again who it is.
+/// A request for new credentials.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refresh {
-    /// By when, in seconds since 1970.
+    /// The deadline, in seconds since 1970.
     pub deadline: u64,
-    /// For schemes that answer to something.
+    /// A challenge, for schemes that need one.
     pub challenge: Option<String>,
 }
 
-/// What a frame asks of whoever runs the session.
+/// What a frame requires of the session.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Asked {
     Nothing,
-    /// The peer ended the session.
+    /// The peer ended the session. `answer` says whether it expects a `closed`.
     End {
         code: Option<ErrorCode>,
         reason: String,
         answer: bool,
     },
-    /// The peer broke the rules of the link.
+    /// The peer violated the protocol of the link.
     Broken(ErrorCode, String),
 }
 
-/// What was said beside messages.
+/// Received control frames that have not been acted on.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Control {
-    /// On the client: what the server asks for, until somebody does it.
+    /// On the client: a request for new credentials.
     pub(crate) refresh: Option<Refresh>,
-    /// On the server: what the client has answered, until somebody looks at it.
+    /// On the server: credentials that the client has sent.
     pub(crate) response: Option<Secret>,
-    /// On the server: it has said that it stops.
+    /// On the server: a drain was announced on this connection.
     pub(crate) asked_to_drain: bool,
-    /// On the client: what the server said when it was about to stop.
+    /// On the client: the server's announcement of a drain.
     pub(crate) drain: Option<Drain>,
-    /// On the client: until when it may go on.
+    /// On the client: its lease.
     pub(crate) lease: Option<Lease>,
-    /// On the server: questions that are to be answered.
+    /// On the server: list requests to answer.
     pub(crate) lists: VecDeque<List>,
-    /// On the client: questions that are not answered.
+    /// On the client: list requests without an answer, by request id.
     asking: BTreeMap<u64, List>,
     asked: u64,
-    /// On the client: answers, until somebody takes them.
+    /// On the client: answers that were not taken.
     pub(crate) objects: VecDeque<Objects>,
 }
 
 impl Control {
-    /// Questions that are to be asked again on a new transport.
+    /// Returns the unanswered list requests, to be repeated on a new connection.
     pub(super) fn asking(&self) -> impl Iterator<Item = Frame> {
         self.asking.values().cloned().map(Frame::List)
     }
 
-    /// What came over the transport before is of no use.
+    /// Drops what belongs to the previous connection.
     pub(super) fn begin_turn(&mut self) {
         (self.refresh, self.response) = (None, None);
         self.asked_to_drain = false;
         self.lists.clear();
     }
 
-    /// Somebody has to act on what came.
+    /// Returns `true` if the owner of the session must act on a frame.
     pub(crate) fn asks(&self) -> bool {
         self.refresh.is_some() || self.response.is_some()
     }
@@ -82,7 +82,7 @@ impl Link {
     pub(crate) fn handle(&mut self, now: Time, frame: Frame) -> Asked {
         self.heard_frame = true;
         if !self.is_agreed(&frame) {
-            return Asked::Broken(ErrorCode::InvalidRequest, "this frame was not agreed upon".to_owned());
+            return Asked::Broken(ErrorCode::InvalidRequest, "the feature of this frame was not negotiated".to_owned());
         }
         if let (Frame::Ack { checkpoint: Some(checkpoint), .. }, Role::Server) = (&frame, self.role)
             && !self.tokens.confirm(*checkpoint)
@@ -100,7 +100,7 @@ impl Link {
             }
             (Frame::Ping { nonce, .. }, _) => self.pong = Some((nonce, now)),
             (Frame::Token { resume_token, resume_key, covers, lease }, Role::Client) => {
-                // Neither of two tokens in a row may have been taken yet, and the newer may rely on the older one's key.
+                // The previous token may not have been taken, and the new one may use its key.
                 let key_before = self.token.take().and_then(|before| before.resume_key);
                 self.token = Some(Ticket { resume_token, resume_key: resume_key.or(key_before) });
                 self.control.lease = lease.or(self.control.lease);
@@ -116,7 +116,7 @@ impl Link {
             (Frame::Authenticate { response }, Role::Server) => self.control.response = Some(response),
             (Frame::List(list), Role::Server) => {
                 if self.control.lists.len() == LISTS_MAX {
-                    let message = format!("{LISTS_MAX} lists are being waited for");
+                    let message = format!("at most {LISTS_MAX} list requests may be pending");
                     return Asked::Broken(ErrorCode::RateLimited, message);
                 }
                 self.control.lists.push_back(list);
@@ -141,18 +141,18 @@ impl Link {
             }
             (Frame::Drain(_), Role::Server) if self.control.asked_to_drain => self.drains = true,
             (Frame::Closed { .. }, _) => {}
-            _ => return Asked::Broken(ErrorCode::InvalidRequest, "this frame has no place here".to_owned()),
+            _ => return Asked::Broken(ErrorCode::InvalidRequest, "this frame is not allowed here".to_owned()),
         }
         Asked::Nothing
     }
 
-    /// The server may hear that the client has the token of this checkpoint.
+    /// Allows the ack of this checkpoint: the client has its token.
     pub(crate) fn hold_token_of(&mut self, covers: Covers) {
         self.covers = Some(covers);
         self.report = true;
     }
 
-    /// Whether both have said that they know what the frame is about.
+    /// Returns `true` if both sides support the feature that the frame belongs to.
     fn is_agreed(&self, frame: &Frame) -> bool {
         let Features { heartbeat, durable, refresh, drain, list, lines: _, calls: _ } = self.features;
         match frame {
@@ -166,7 +166,7 @@ impl Link {
         }
     }
 
-    /// The peer says how far it has come.
+    /// Handles an acknowledgment.
     fn confirmed(&mut self, now: Time, last_processed_seq: u64) -> Asked {
         if last_processed_seq >= self.retained.next() {
             let message = format!("message {last_processed_seq} was never sent");
@@ -180,7 +180,8 @@ impl Link {
         Asked::Nothing
     }
 
-    /// Asks the server what the session holds; again on the next transport, if there is no answer.
+    /// Sends a list request. It is repeated on the next connection if there is no answer. Returns
+    /// its id.
     pub(crate) fn ask(&mut self, mut list: List) -> u64 {
         self.control.asked += 1;
         list.request_id = self.control.asked;
@@ -189,7 +190,7 @@ impl Link {
         self.control.asked
     }
 
-    /// Nobody waits for the answer any more.
+    /// Drops a list request.
     pub(crate) fn unask(&mut self, request_id: u64) {
         self.control.asking.remove(&request_id);
     }

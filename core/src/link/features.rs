@@ -1,59 +1,62 @@
-//! What two peers can do beside carrying messages, one name each. What both can do is live; a
-//! frame of anything else is refused.
+//! Optional features of the link. A feature is live if both sides name it; frames of other features
+//! are refused.
 
 use crate::limits::Limits;
 
-/// Acks, without which nothing is ever freed. Part of every link of version 1.
+/// Acks. Part of every link of version 1: without them, nothing could be removed from the
+/// retransmit buffer.
 pub const ACK: &str = "ack";
-/// Pings.
+/// Pings and pongs.
 pub const HEARTBEAT: &str = "heartbeat";
-/// Sessions that outlive the process of their server, where it keeps them.
+/// Checkpoints: sessions that another server process can recover. Live where the server stores the
+/// session.
 pub const DURABLE: &str = "durable";
-/// Authority that ends is renewed in the midst of a session.
+/// Requests for new credentials during a session.
 pub const REFRESH: &str = "refresh";
-/// A server that stops says so, and where to go on.
+/// Announcements that a server is about to stop, and where to reconnect.
 pub const DRAIN: &str = "drain";
-/// A client can ask what the session holds.
+/// Requests to list what the session holds.
 pub const LIST: &str = "list";
 /// Texts of several lines, each of which is a message or a frame.
 pub const LINES: &str = "lines";
 
-/// A call with the pull of its result, and releases of results in a row, are one message.
+/// Joined messages: a call together with the pull of its result, and consecutive releases.
 pub const CALLS: &str = "calls";
 
-/// The longest text that has several lines. A peer that takes less does not name [`LINES`].
+/// The maximum length of a text that has several lines, in bytes. A peer that accepts only shorter
+/// texts does not name [`LINES`].
 pub const LINES_BYTES_MAX: usize = 4096;
 
 /// A set of features.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Features {
-    /// [`HEARTBEAT`]
+    /// See [`HEARTBEAT`].
     pub heartbeat: bool,
-    /// [`DURABLE`]
+    /// See [`DURABLE`].
     pub durable: bool,
-    /// [`REFRESH`]
+    /// See [`REFRESH`].
     pub refresh: bool,
-    /// [`DRAIN`]
+    /// See [`DRAIN`].
     pub drain: bool,
-    /// [`LIST`]
+    /// See [`LIST`].
     pub list: bool,
-    /// [`LINES`]
+    /// See [`LINES`].
     pub lines: bool,
-    /// [`CALLS`]
+    /// See [`CALLS`].
     pub calls: bool,
 }
 
 impl Features {
-    /// Everything that this version knows.
+    /// All features of this version.
     pub const ALL: Self =
         Self { heartbeat: true, durable: true, refresh: true, drain: true, list: true, lines: true, calls: true };
 
-    /// What this version can do within these limits.
+    /// Returns the features that are supported within `limits`.
     pub fn within(limits: &Limits) -> Self {
         Self { lines: limits.message_bytes >= LINES_BYTES_MAX, ..Self::ALL }
     }
 
-    /// Those of these names that this version knows.
+    /// Returns the features among `names` that this version supports.
     pub fn of(names: &[String]) -> Self {
         let has = |name: &str| names.iter().any(|theirs| theirs == name);
         Self {
@@ -67,7 +70,7 @@ impl Features {
         }
     }
 
-    /// Their names.
+    /// Returns the names of the features, [`ACK`] included.
     pub fn names(self) -> Vec<String> {
         let Self { heartbeat, durable, refresh, drain, list, lines, calls } = self;
         let all = [
@@ -83,7 +86,7 @@ impl Features {
         all.into_iter().filter(|(has, _)| *has).map(|(_, name)| name.to_owned()).collect()
     }
 
-    /// What is in both.
+    /// Returns the features that are in both sets.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         Self {

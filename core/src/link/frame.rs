@@ -1,7 +1,6 @@
-//! The frames of the link: JSON objects, where messages of a session are JSON arrays.
-//!
-//! Fields that a frame lacks take their defaults and unknown ones are ignored, so that either
-//! side may be newer. Field names are those of docs/link.md.
+//! The frames of the link; see docs/link.md. A frame is a JSON object, whereas a message is a JSON
+//! array. Absent fields have their defaults and unknown ones are ignored, so that either side may
+//! be newer.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,10 +9,10 @@ use super::list::{List, Objects};
 use super::secret::Secret;
 use crate::error::ErrorCode;
 
-/// What is written in an ack, so that the most frequent frame costs no JSON machinery.
+/// The beginning of an ack. The most frequent frame is read and written without `serde_json`.
 const ACK: &str = r#"{"type":"session.ack","last_processed_seq":"#;
 
-/// Every type of frame there is in this version.
+/// All types of frames in this version.
 const TYPES: [&str; 21] = [
     "session.challenge",
     "session.hello",
@@ -38,12 +37,12 @@ const TYPES: [&str; 21] = [
     "session.objects",
 ];
 
-/// What every frame has, of whatever version.
+/// The fields that a frame of any version has.
 #[derive(Deserialize)]
 struct Head {
     #[serde(rename = "type")]
     name: String,
-    /// The sender relies on its being understood.
+    /// The frame must not be ignored if its type is unknown.
     #[serde(default)]
     must: bool,
 }
@@ -52,149 +51,152 @@ struct Head {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type")]
 pub enum Frame {
-    /// The server's first word: something to answer to that no recording answers to.
+    /// Sent first by the server: a challenge, so that a recorded proof cannot be replayed.
     #[serde(rename = "session.challenge")]
     Challenge {
         /// 32 random bytes in base64url.
         challenge: String,
     },
-    /// A client asks for a session.
+    /// Requests a session.
     #[serde(rename = "session.hello")]
     Hello(Hello),
-    /// Another try to say who the client is, after `unauthenticated`, or the answer to `refresh`.
+    /// Sends credentials, after `unauthenticated` or `refresh`.
     #[serde(rename = "session.authenticate")]
     Authenticate {
-        /// The new secret, in the scheme of the hello.
+        /// The new secret, in the scheme of the `hello`.
         response: Secret,
     },
-    /// The session that was asked for.
+    /// Answers `hello` with a new session.
     #[serde(rename = "session.welcome")]
     Welcome(Welcome),
-    /// A client asks for its session back.
+    /// Requests that a session continue on this connection.
     #[serde(rename = "session.resume")]
     Resume(Resume),
-    /// The session goes on.
+    /// Answers `resume`: the session continues.
     #[serde(rename = "session.resumed")]
     Resumed(Resumed),
-    /// A newer token for the same session.
+    /// Sends a newer token of the same session.
     #[serde(rename = "session.token")]
     Token {
-        /// Replaces the one before.
+        /// The token, which replaces the previous one.
         resume_token: Secret,
-        /// The key that belongs to the token; absent, it is the key of the token before.
+        /// The key of the token; if absent, the key of the previous token.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         resume_key: Option<Secret>,
-        /// What the server will know of should it be made again; absent if it is a renewal.
+        /// What the checkpoint of the token covers; absent if the token was only renewed.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         covers: Option<Covers>,
-        /// Until when the client may go on, if that has changed.
+        /// The client's lease, if it has changed.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         lease: Option<Lease>,
     },
-    /// The client is to say again who it is, by `authenticate`: what it may do ends otherwise.
+    /// Requests new credentials, to be sent with `authenticate`. Without them, the session ends
+    /// with its lease.
     #[serde(rename = "session.refresh")]
     Refresh {
-        /// By when, in seconds since 1970.
+        /// The deadline, in seconds since 1970.
         deadline: u64,
-        /// For schemes that answer to something.
+        /// A challenge, for schemes that need one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         challenge: Option<String>,
     },
-    /// A client asks what the session holds.
+    /// Requests a list of what the session holds.
     #[serde(rename = "session.list")]
     List(List),
-    /// The answer to `list`.
+    /// Answers `list`.
     #[serde(rename = "session.objects")]
     Objects(Objects),
-    /// The server does not believe who the client says it is; it may try again.
+    /// Refuses the credentials. The client may try again.
     #[serde(rename = "session.unauthenticated")]
     Unauthenticated(Refused),
-    /// No session. The connection ends.
+    /// Refuses the session. The server closes the connection.
     #[serde(rename = "session.rejected")]
     Rejected(Refused),
-    /// The server ended the session for good.
+    /// Ends the session for good, from the server.
     #[serde(rename = "session.evicted")]
     Evicted {
-        /// Why.
+        /// The reason, as a code.
         code: ErrorCode,
-        /// The same for people.
+        /// The reason, as a message.
         #[serde(default)]
         reason: String,
     },
-    /// This side ends the session for good.
+    /// Ends the session for good.
     #[serde(rename = "session.close")]
     Close {
-        /// Why, for people.
+        /// The reason, as a message.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
-    /// The answer to `close`.
+    /// Answers `close`.
     #[serde(rename = "session.closed")]
     Closed {
-        /// As it was given.
+        /// The reason, as in `close`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
-    /// How far this side has come with what the other sent.
+    /// Acknowledges messages.
     #[serde(rename = "session.ack")]
     Ack {
-        /// The number of the last message that was carried out.
+        /// The number of the last message that was handled.
         last_processed_seq: u64,
-        /// The newest checkpoint that the client has a token of.
+        /// The newest checkpoint whose token the client has.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         checkpoint: Option<u64>,
     },
-    /// Is anybody there?
+    /// Asks the peer for a sign of life.
     #[serde(rename = "session.ping")]
     Ping {
-        /// Comes back with the answer.
+        /// Returned in the pong.
         nonce: String,
-        /// Milliseconds on the sender's own clock, which nobody else can read anything from.
+        /// The time of sending, in milliseconds on the sender's own clock.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         sent_at: Option<u64>,
     },
-    /// Yes.
+    /// Answers `ping`.
     #[serde(rename = "session.pong")]
     Pong {
         /// The nonce of the ping.
         ping_nonce: String,
-        /// When the ping arrived, in milliseconds on the clock of the side that got it.
+        /// The time at which the ping arrived, in milliseconds on the clock of its receiver.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         received_at: Option<u64>,
         /// As in an ack.
         last_processed_seq: u64,
     },
-    /// The server is about to stop: new calls are to wait, for another process or for the end. The
-    /// client answers with the same once they do.
+    /// Announces that the server is about to stop: the client holds new calls back, for another
+    /// process or until the end. The client answers with the same frame once it does.
     #[serde(rename = "session.drain")]
     Drain(Drain),
-    /// What a client wants of what is left of a session that was made again. Counted and sent
-    /// again as messages are.
+    /// Says what this side still holds and awaits of a session that was recovered or reattached.
+    /// Numbered and retransmitted like a message.
     #[serde(rename = "session.reconcile")]
     Reconcile {
-        /// Exports of the server's that it holds.
+        /// The exports of the peer that this side holds.
         hold: Vec<i64>,
-        /// Those of them whose answers it waits for.
+        /// Those among them whose answers it awaits.
         pull: Vec<i64>,
     },
-    /// A client leaves ids out, because what they were for is not sent again. Counted as messages are.
+    /// Skips the ids of calls that are not retransmitted. Numbered and retransmitted like a
+    /// message.
     #[serde(rename = "session.skip")]
     Skip {
-        /// What its next push results in.
+        /// The id of the next push.
         next_positive: i64,
     },
 }
 
 impl Frame {
-    /// Whether a text is a frame: messages begin with `[`.
+    /// Returns `true` if a text is a frame. Messages begin with `[`.
     pub fn is_frame(text: &str) -> bool {
         text.bytes().find(|byte| !byte.is_ascii_whitespace()) == Some(b'{')
     }
 
-    /// Reads a frame; `None` is one of a newer version that may be ignored.
+    /// Reads a frame. Returns `None` for a frame of an unknown type that may be ignored.
     ///
     /// # Errors
-    /// It is none, lacks what it must have, or is unknown and may not be ignored.
+    /// Fails if the text is not a frame, lacks a required field, or is of an unknown type that must
+    /// not be ignored.
     pub fn read(text: &str) -> Result<Option<Self>, Refused> {
         if let Some(last_processed_seq) = read_ack(text) {
             return Ok(Some(Self::Ack { last_processed_seq, checkpoint: None }));
@@ -209,12 +211,12 @@ impl Frame {
         }
     }
 
-    /// The frame as text.
+    /// Returns the text of the frame.
     pub fn write(&self) -> String {
         if let Self::Ack { last_processed_seq, checkpoint: None } = self {
             return format!("{ACK}{last_processed_seq}}}");
         }
-        serde_json::to_string(self).expect("a frame is strings, numbers and lists of them")
+        serde_json::to_string(self).expect("a frame consists of strings, numbers, and lists")
     }
 }
 

@@ -1,4 +1,4 @@
-//! What peers tell each other of themselves and of a session when it begins, goes on or is refused.
+//! The contents of frames that open, resume, recover, or refuse a session; see docs/link.md.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,71 +9,73 @@ use crate::id::Ids;
 /// What a checkpoint covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Covers {
-    /// Counts the checkpoints of the session.
+    /// The number of the checkpoint within its session.
     pub checkpoint: u64,
-    /// The server knows of every push of the client's before this one.
+    /// The server has received every push of the client before this id.
     pub next_positive: i64,
 }
 
-/// Asks for a session.
+/// A request for a session.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Hello {
-    /// The versions of the link that the client speaks.
+    /// The versions of the link that the client supports.
     pub protocol: Vec<u32>,
-    /// What the client can do beside.
+    /// The features that the client supports.
     #[serde(default)]
     pub features: Vec<String>,
-    /// What the client is.
+    /// A description of the client.
     #[serde(default)]
     pub client: ClientIdentity,
-    /// 16 random bytes in base64url. A hello that is repeated because its answer was lost gets
+    /// 16 random bytes in base64url. A `hello` that is repeated because its answer was lost gets
     /// the same session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hello_id: Option<String>,
-    /// Who the client is.
+    /// The client's credentials.
     #[serde(default)]
     pub auth: Credentials,
 }
 
-/// What a client says of itself. Logged; of all this, only the fingerprint is ever looked at.
+/// A client's description of itself. It is logged; only the fingerprint is evaluated.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientIdentity {
-    /// The implementation.
+    /// The name of the implementation.
     #[serde(default)]
     pub kind: String,
-    /// Its version.
+    /// The version of the implementation.
     #[serde(default)]
     pub version: String,
-    /// The running process.
+    /// Identifies the running process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<String>,
-    /// For people.
+    /// A name to display.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub display_name: Option<String>,
-    /// Of the client's certificate. Must be there with the scheme `mtls`.
+    /// The fingerprint of the client's certificate. Required with the scheme `mtls`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,
-    /// Whom the client means to speak for. A hint: the server's authenticator decides.
+    /// The principal that the client expects to be. Only a hint: the server's authenticator
+    /// decides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub principal: Option<String>,
 }
 
-/// What a server says of itself.
+/// A server's description of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RuntimeIdentity {
-    /// The implementation.
+    /// The name of the implementation.
     #[serde(default)]
     pub kind: String,
-    /// Its version.
+    /// The version of the implementation.
     #[serde(default)]
     pub version: String,
-    /// The running service; the same in all its processes, where that is set.
+    /// Identifies the running service; where set, it is the same in all of its processes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runtime_id: Option<String>,
-    /// For people.
+    /// A name to display.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub display_name: Option<String>,
-    /// Of the service. A client whose session comes back with another one does not go on.
+    /// The fingerprint of the service. A client does not resume its session if the fingerprint has
+    /// changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,
     /// How far the server trusts this client.
@@ -81,66 +83,66 @@ pub struct RuntimeIdentity {
     pub trust_level: Option<TrustLevel>,
 }
 
-/// How far a server trusts a client, as its authenticator says.
+/// How far a server trusts a client, as decided by its authenticator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum TrustLevel {
-    /// Not at all.
+    /// No trust.
     Untrusted,
-    /// Within bounds of its own.
+    /// Trusted within restrictions.
     Constrained,
-    /// As anybody who is known.
+    /// Trusted like any authenticated client.
     Trusted,
-    /// Beyond that.
+    /// Trusted with additional rights.
     Privileged,
-    /// Something newer.
+    /// A level of a newer version.
     #[serde(other)]
     Unknown,
 }
 
-/// Until when a client may do what it may.
+/// The validity of a client's credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
-    /// In seconds since 1970.
+    /// When they expire, in seconds since 1970.
     pub expires_at: u64,
 }
 
-/// What a server bounds, as far as the client should know.
+/// The limits of a server that are relevant to a client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SharedLimits {
-    /// Bytes of a message.
+    /// The maximum size of a message, in bytes.
     pub message_bytes: usize,
-    /// Calls of the client's that run at the same time; those beyond wait.
+    /// The maximum number of the client's calls that run at the same time. Further ones wait.
     pub running_calls: usize,
-    /// Entries of a session's tables.
+    /// The maximum number of entries in each table of a session.
     pub table_entries: usize,
-    /// Bytes that the server keeps for a client that is away.
+    /// The maximum size of the server's retransmit buffer, in bytes.
     pub retain_bytes: usize,
-    /// Messages that it keeps.
+    /// The maximum number of messages in the server's retransmit buffer.
     pub retain_messages: usize,
 }
 
-/// A server stops.
+/// The announcement that a server is about to stop.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Drain {
-    /// By when it will have stopped, in seconds since 1970.
+    /// When the server will have stopped, in seconds since 1970.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deadline: Option<u64>,
-    /// How long the client should wait at least before it comes back.
+    /// The minimum time before the client should reconnect, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
-    /// Where the session goes on, if not at the same address.
+    /// The address to reconnect to, if it is not the same.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resume_url: Option<String>,
 }
 
-/// By what a client shows who it is.
+/// A client's credentials.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Credentials {
-    /// How to read the token: `none`, `bearer`, or what an authenticator knows.
+    /// How to interpret the token: `none`, `bearer`, or a scheme of the service's authenticator.
     pub scheme: String,
     /// The secret itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -154,202 +156,202 @@ impl Default for Credentials {
 }
 
 impl Credentials {
-    /// The scheme of those who do not say who they are.
+    /// The scheme of an anonymous client.
     pub const NONE: &'static str = "none";
-    /// The scheme of a token that speaks for whoever holds it.
+    /// The scheme of a bearer token.
     pub const BEARER: &'static str = "bearer";
-    /// The scheme of those whose certificate was looked at when the connection was made.
+    /// The scheme of a client that presented a certificate when it connected.
     pub const MTLS: &'static str = "mtls";
 
-    /// A token that speaks for whoever holds it.
+    /// Creates credentials from a bearer token.
     pub fn bearer(token: impl Into<String>) -> Self {
         Self { scheme: Self::BEARER.to_owned(), token: Some(Secret::new(token)) }
     }
 }
 
-/// A session, as it is handed to the client.
+/// The answer to a [`Hello`]: a new session.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Welcome {
-    /// Names the session in logs of both sides.
+    /// Identifies the session in the logs of both sides.
     pub session_id: String,
-    /// The version that will be spoken.
+    /// The version of the link in use.
     pub protocol: u32,
-    /// What both can do.
+    /// The features that both sides support.
     #[serde(default)]
     pub features: Vec<String>,
-    /// What the server is.
+    /// A description of the server.
     #[serde(default)]
     pub runtime: RuntimeIdentity,
-    /// Who the server takes the client for.
+    /// The principal that the client was authenticated as.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub principal: Option<String>,
-    /// Counts the transports of the session.
+    /// The number of connections that the session has had, this one included.
     pub epoch: u64,
-    /// Gets the session back.
+    /// The token with which the session can be resumed.
     pub resume_token: Secret,
-    /// Shows that the token is in the right hands. Never sent back.
+    /// The key that proves possession of the token. It is never sent back.
     pub resume_key: Secret,
-    /// How long the session is kept without a transport.
+    /// How long the session is kept without a connection, in seconds.
     pub resume_window_sec: u64,
-    /// After how long a silence there is a ping.
+    /// The silence after which a ping is sent, in seconds.
     pub heartbeat_interval_sec: u64,
-    /// Until when the client may go on without saying again who it is.
+    /// The client's lease, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<Lease>,
-    /// What the server bounds.
+    /// The limits of the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<SharedLimits>,
-    /// The number of the last message of the client's that was carried out; 0 but for a repeated hello.
+    /// The number of the client's last message that was handled. 0 unless the `hello` was repeated.
     #[serde(default)]
     pub last_event_seq: u64,
 }
 
-/// What gets a session back: a token and the key that belongs to it.
+/// A token and its key, with which a session can be resumed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ticket {
-    /// Names the session.
+    /// The token.
     pub resume_token: Secret,
-    /// Shows that the token is in the right hands; absent, it is the key of the token before.
+    /// The key of the token; if absent, the key of the previous token.
     pub resume_key: Option<Secret>,
 }
 
-/// Asks for a session back.
+/// A request to continue a session.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Resume {
-    /// The versions of the link that the client speaks.
+    /// The versions of the link that the client supports.
     pub protocol: Vec<u32>,
-    /// What the client can do beside.
+    /// The features that the client supports.
     #[serde(default)]
     pub features: Vec<String>,
-    /// The newest the client has.
+    /// The client's newest token.
     pub resume_token: Secret,
-    /// The number of the last message of the server's that the client has carried out.
+    /// The number of the server's last message that the client has handled.
     pub last_event_seq: u64,
-    /// The number of the first message that the client can send again.
+    /// The number of the first message that the client can retransmit.
     #[serde(default)]
     pub first_retained_seq: u64,
-    /// Shows that the client holds the resume key; see `resume::prove`.
+    /// Proves that the client has the resume key; see `resume::prove`.
     pub proof: String,
-    /// Who the client is, as in a hello; not said, it is who it was.
+    /// The client's credentials. If absent, the session keeps its principal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<Credentials>,
-    /// What the client can go on with, [`Mode::Warm`] alone if it does not say.
+    /// The modes that the client accepts. Empty means [`Mode::Warm`] alone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub accept: Vec<Mode>,
-    /// The ids it and the server have given, as far as it knows.
+    /// The ids that both sides have assigned, as far as the client knows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ids: Option<Ids>,
-    /// What is left of the client's side, with [`Mode::Reattach`]: its own process was another.
+    /// With [`Mode::Reattach`]: what the new client process still has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left: Option<Left>,
 }
 
 impl Resume {
-    /// What a client whose own process was another has left, if it is one.
+    /// Returns what the client still has, if its process was replaced.
     pub fn restarted(&self) -> Option<&Left> {
         self.left.as_ref().filter(|_| self.accept.contains(&Mode::Reattach))
     }
 }
 
-/// How much of a session is there when it goes on.
+/// How a session continues.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Mode {
-    /// All of it: nothing was lost.
+    /// Resumed: nothing was lost.
     Warm,
-    /// What outlived its process.
+    /// Recovered by another server process.
     Cold,
-    /// What the client's process before this one had kept for it.
+    /// Reattached by another client process.
     Reattach,
-    /// Something newer.
+    /// A mode of a newer version.
     #[serde(other)]
     Unknown,
 }
 
-/// The session goes on.
+/// The answer to a [`Resume`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Resumed {
-    /// Which session.
+    /// Identifies the session in the logs of both sides.
     pub session_id: String,
-    /// What was kept.
+    /// How the session continues.
     pub mode: Mode,
-    /// Counts the transports of the session.
+    /// The number of connections that the session has had, this one included.
     pub epoch: u64,
-    /// Replaces the one presented.
+    /// A new token, which replaces the one presented.
     pub resume_token: Secret,
-    /// Goes with the new token.
+    /// The key of the new token.
     pub resume_key: Secret,
-    /// The number of the last message of the client's that the server has carried out.
+    /// The number of the client's last message that the server has handled.
     pub last_event_seq: u64,
-    /// The number after which the server's messages follow.
+    /// The number after which the server's messages continue.
     pub replayed_from: u64,
-    /// Whether any of them were sent before.
+    /// Whether any of them are retransmitted.
     #[serde(default)]
     pub replayed: bool,
-    /// How many of them are there already.
+    /// How many of them are already queued.
     #[serde(default)]
     pub replay_count: u64,
-    /// What the server is, as far as a client has to know again.
+    /// A description of the server, if the client needs it again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runtime: Option<RuntimeIdentity>,
-    /// As in a welcome.
+    /// The client's lease, as in [`Welcome`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<Lease>,
-    /// What both can do, unless that is what it was.
+    /// The features that both sides support, if they have changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub features: Option<Vec<String>>,
-    /// What is left, unless it is everything.
+    /// What the server still has, unless it is everything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left: Option<Left>,
-    /// The ids that were given, for a client whose process is another.
+    /// The ids that were assigned, for a client whose process was replaced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ids: Option<Ids>,
 }
 
-/// What is left of a session that was made again, on the side that was.
+/// What a side whose process was replaced still has of a session.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Left {
-    /// That side knows of every push of the other's before this one.
+    /// This side has received every push of its peer before this id.
     pub next_positive: i64,
-    /// Exports of that side that are there.
+    /// The exports of this side that still exist or can be restored.
     #[serde(default)]
     pub restored: Vec<i64>,
-    /// Exports that are not, and why.
+    /// The exports that are lost, and why.
     #[serde(default)]
     pub lost: Vec<(i64, ErrorCode)>,
-    /// Results of calls that may have been carried out or not.
+    /// Results of calls that may have run.
     #[serde(default)]
     pub unknown: Vec<i64>,
-    /// What that side holds of the other's, and how often it was told of each.
+    /// The imports of this side, with their reference counts.
     #[serde(default)]
     pub imports: Vec<(i64, i64)>,
 }
 
-/// Why there is no session.
+/// The reason for refusing a session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refused {
-    /// Why.
+    /// The reason, as a code.
     pub code: ErrorCode,
-    /// The same for people.
+    /// The reason, as a message.
     #[serde(default)]
     pub message: String,
-    /// Whether the same may succeed later.
+    /// Whether the same request may succeed later.
     #[serde(default)]
     pub retryable: bool,
-    /// How long the client should wait before.
+    /// The minimum time before another attempt, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
-    /// Where to try instead.
+    /// The address to try instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resume_url: Option<String>,
-    /// The HTTP status that a plain session would have been refused with.
+    /// The HTTP status with which a plain session would have been refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
 }
 
 impl Refused {
-    /// A final no.
+    /// Creates a final refusal, which is not retryable.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
         let message = message.into();
         Self { code, message, retryable: false, retry_after_ms: None, resume_url: None, status: None }

@@ -1,33 +1,32 @@
-//! The words before a session: what a client asks for, and what both agree on.
-//!
-//! The server speaks first, with a challenge. The client does not wait for it to say hello; a
-//! client that wants its session back does, because the challenge goes into its proof.
+//! The handshake of the link: the first frame of a client, and the choice of a version; see
+//! docs/link.md, "Negotiation". The server sends a challenge first. `hello` need not wait for it;
+//! `resume` does, because its proof includes the challenge.
 
 use super::frame::Frame;
 use super::greeting::{Credentials, Hello, Refused, Resume};
 use crate::error::ErrorCode;
 
-/// The versions of the link that are spoken here, best first.
+/// The supported versions of the link, best first.
 pub const VERSIONS: [u32; 1] = [1];
 
-/// Bytes of a frame before a session; credentials are the longest part.
+/// The maximum length of a frame before a session, in bytes. Credentials are the longest part.
 pub const OPENING_BYTES_MAX: usize = 16 << 10;
 
-/// Bytes of a frame that asks for a session back: a token may hold the session itself.
+/// The maximum length of a `resume` frame, in bytes. Its token may contain the session itself.
 pub const RESUME_BYTES_MAX: usize = OPENING_BYTES_MAX + (64 << 10);
 
-/// Bytes of the name of a hello; 16 random bytes in base64url are 22.
+/// The maximum length of a `hello_id`, in bytes. 16 random bytes in base64url take 22.
 pub const HELLO_ID_BYTES_MAX: usize = 64;
 
-/// Tries of one connection to say who the client is.
+/// The maximum number of attempts to authenticate on one connection.
 pub const AUTHENTICATIONS_MAX: usize = 3;
 
-/// The first thing that a client says.
+/// The first frame of a client.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Opening {
-    /// It wants a session.
+    /// Requests a session.
     Hello(Hello),
-    /// It wants its session back.
+    /// Requests that a session continue.
     Resume(Resume),
 }
 
@@ -35,53 +34,59 @@ impl Opening {
     /// Reads the first text of a client.
     ///
     /// # Errors
-    /// It is too long, is none of both, or speaks no version in common.
+    /// Fails if the text is too long, is neither of the two frames, or names no supported version.
     pub fn read(text: &str) -> Result<Self, Refused> {
         let too_large = |most: usize| {
-            let message = format!("a frame before a session may have {most} bytes");
+            let message = format!("a frame before the session may have at most {most} bytes");
             Err(Refused::new(ErrorCode::PayloadTooLarge, message))
         };
         if text.len() > RESUME_BYTES_MAX {
             return too_large(RESUME_BYTES_MAX);
         }
         if !Frame::is_frame(text) {
-            return Err(Refused::new(ErrorCode::HandshakeRequired, "say hello first"));
+            return Err(Refused::new(ErrorCode::HandshakeRequired, "expected `session.hello` or `session.resume`"));
         }
         let opening = match Frame::read(text)? {
             Some(Frame::Hello(_)) if text.len() > OPENING_BYTES_MAX => return too_large(OPENING_BYTES_MAX),
             Some(Frame::Hello(hello)) => Self::Hello(hello),
             Some(Frame::Resume(resume)) => Self::Resume(resume),
-            _ => return Err(Refused::new(ErrorCode::HandshakeRequired, "say hello first")),
+            _ => {
+                return Err(Refused::new(ErrorCode::HandshakeRequired, "expected `session.hello` or `session.resume`"));
+            }
         };
         let (Self::Hello(Hello { protocol, .. }) | Self::Resume(Resume { protocol, .. })) = &opening;
         negotiate(protocol)?;
         if let Self::Hello(Hello { hello_id: Some(id), .. }) = &opening
             && id.len() > HELLO_ID_BYTES_MAX
         {
-            let message = format!("`hello_id` has {} bytes, {HELLO_ID_BYTES_MAX} at most are kept", id.len());
+            let message = format!("`hello_id` has {} bytes; the maximum is {HELLO_ID_BYTES_MAX}", id.len());
             return Err(Refused::new(ErrorCode::InvalidRequest, message));
         }
         if let Self::Hello(hello) = &opening
             && hello.auth.scheme == Credentials::MTLS
             && hello.client.fingerprint.is_none()
         {
-            let message = "`client.fingerprint` has to say which certificate `auth.scheme` \"mtls\" is about";
+            let message = "`auth.scheme` \"mtls\" requires `client.fingerprint`";
             return Err(Refused::new(ErrorCode::InvalidRequest, message));
         }
         Ok(opening)
     }
 }
 
-/// The best version that both speak.
+/// Returns the best version that both sides support.
 ///
 /// # Errors
-/// There is none, or none was named.
+/// Fails with `PROTOCOL_UNSUPPORTED` if there is none, and with `INVALID_REQUEST` if `theirs` is
+/// empty.
 pub fn negotiate(theirs: &[u32]) -> Result<u32, Refused> {
     if theirs.is_empty() {
         return Err(Refused::new(ErrorCode::InvalidRequest, "`protocol` names no version"));
     }
     let common = VERSIONS.into_iter().find(|version| theirs.contains(version));
     common.ok_or_else(|| {
-        Refused::new(ErrorCode::ProtocolUnsupported, format!("spoken here: {VERSIONS:?}, there: {theirs:?}"))
+        Refused::new(
+            ErrorCode::ProtocolUnsupported,
+            format!("no common version: the client offers {theirs:?}, the server supports {VERSIONS:?}"),
+        )
     })
 }

@@ -1,109 +1,109 @@
-//! What a session holds, for a client that asks.
+//! Requests to list what a session holds, and the answers; see docs/link.md, "Listing objects".
 
 use serde::{Deserialize, Serialize};
 
-/// Entries of an answer, unless the client says how many.
+/// The number of entries in an answer, unless the client sets a limit.
 pub const LIST_DEFAULT: usize = 100;
 
-/// The most entries of an answer.
+/// The maximum number of entries in an answer.
 pub const LIST_MAX: usize = 1_000;
 
-/// Which entries are wanted. Each field that is set leaves out what is different.
+/// Selects entries. Each field that is set excludes entries that do not match it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ListFilter {
-    /// Any of these.
+    /// The accepted statuses; empty accepts all.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub status: Vec<Status>,
-    /// This kind alone.
+    /// The accepted kind.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<EntryKind>,
-    /// Made at this time or later, in milliseconds since 1970.
+    /// Accepts entries created at this time or later, in milliseconds since 1970.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created_after: Option<u64>,
-    /// Made before this time, in milliseconds since 1970.
+    /// Accepts entries created before this time, in milliseconds since 1970.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created_before: Option<u64>,
 }
 
-/// A question what the session holds.
+/// A request to list what the session holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct List {
-    /// Comes back with the answer.
+    /// Returned with the answer.
     pub request_id: u64,
-    /// Which entries.
+    /// Selects entries.
     #[serde(default)]
     pub filter: ListFilter,
-    /// How many at most: 100 if it is not said, and never more than 1,000.
+    /// The maximum number of entries: 100 by default, and at most 1,000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
-    /// Where the answer before ended.
+    /// Continues after the previous answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
 }
 
-/// The answer.
+/// The answer to a [`List`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Objects {
-    /// As it was asked.
+    /// The id of the request.
     pub request_id: u64,
-    /// In the order in which they were made, the results of calls before what was exported.
+    /// The entries in order of creation, results of calls before exports.
     pub objects: Vec<ObjectEntry>,
-    /// There is more, after this.
+    /// The cursor for the next request; absent if there are no further entries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_cursor: Option<String>,
 }
 
-/// Something that the server holds for the client: an object, or the result of a call.
+/// An object or the result of a call that the server holds for the client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObjectEntry {
-    /// The number by which messages name it.
+    /// The id in messages.
     pub id: i64,
-    /// What it is.
+    /// The kind of the entry.
     pub kind: EntryKind,
-    /// What makes it again in another process, if anything does.
+    /// The name of the object's restorer, if it is durable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// How far it has come.
+    /// The status of the entry.
     pub status: Status,
-    /// What a call that waits was made on, if that is on the list, too.
+    /// The id of the entry that a pending call was made on, if that is listed, too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent_id: Option<i64>,
-    /// In milliseconds since 1970, to the second; absent if that is not known any more.
+    /// The time of creation in milliseconds since 1970, exact to about a second; absent if unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created_at: Option<u64>,
-    /// How often it was given to the client.
+    /// The reference count.
     pub mentions: i64,
 }
 
-/// What an entry is.
+/// The kind of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum EntryKind {
-    /// An object that was given to the client.
+    /// An object that was sent to the client.
     Object,
-    /// The result of a call, or a promise that was given to the client.
+    /// The result of a call, or a promise that was sent to the client.
     Result,
-    /// Something newer.
+    /// A kind of a newer version.
     #[serde(other)]
     Unknown,
 }
 
-/// How far an entry has come.
+/// The status of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Status {
-    /// It is there, until it is released.
+    /// An object that has not been released.
     Live,
-    /// The call has not ended.
+    /// The call has not returned.
     Pending,
-    /// The call was answered.
+    /// The call returned.
     Resolved,
     /// The call failed.
     Rejected,
-    /// Something newer.
+    /// A status of a newer version.
     #[serde(other)]
     Unknown,
 }

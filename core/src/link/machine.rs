@@ -1,4 +1,4 @@
-//! The link of one session: what is numbered, kept and confirmed, and who is still there.
+//! The state machine of a link: numbering, retransmission, acknowledgments, and heartbeats.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
@@ -12,26 +12,26 @@ use super::{Attachment, Features, Joint, LinkRules, Role};
 use crate::error::ErrorCode;
 use crate::time::Time;
 
-/// An ack that is due waits for something to go with until so many times as much has arrived.
+/// A due ack waits to share a write until this many times the amount that made it due has arrived.
 const OVERDUE: usize = 8;
 
-/// How a link stands.
+/// Statistics of a link.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LinkStats {
-    /// There is a transport.
+    /// Whether there is a connection.
     pub is_attached: bool,
-    /// Bytes of messages that the peer has not confirmed.
+    /// Bytes of messages that the peer has not acknowledged.
     pub retained_bytes: usize,
-    /// The number of those messages: how far the peer lags behind.
+    /// The number of messages that the peer has not acknowledged.
     pub retained_messages: usize,
-    /// Messages that were sent, each counted once.
+    /// The number of messages sent, each counted once.
     pub sent: u64,
-    /// Messages of the peer's that were carried out.
+    /// The number of the peer's messages that were handled.
     pub processed: u64,
-    /// Transports that the session has had.
+    /// The number of connections that the session has had.
     pub transports: u64,
-    /// How long the last ping took there and back.
+    /// The round-trip time of the last ping.
     pub round_trip: Option<Duration>,
 }
 
@@ -43,61 +43,64 @@ pub(crate) struct Link {
     pub(super) retained: Retained,
     attached: Option<Attachment>,
     attachments: u64,
-    /// The number of the message that is written next on the transport.
+    /// The number of the message to write next on the connection. Messages from here to the end of
+    /// `retained` are still to be retransmitted.
     next_out: u64,
-    /// Messages that are kept as they left, which is not as the session wrote them.
+    /// Retained messages whose text differs from what the session wrote.
     left: BTreeSet<u64>,
-    /// The number of the last message that is several in one.
+    /// The number of the last message that joins several in one.
     last_joint: u64,
-    /// The number of our last message that the peer says it has carried out.
+    /// The number of the last message that the peer has acknowledged.
     pub(super) peer_processed: u64,
-    /// The number of the peer's last message that was carried out.
+    /// The number of the peer's last message that was handled.
     processed: u64,
-    /// The number of the message that arrives next on the transport.
+    /// The number of the message that arrives next on the connection. Not above `processed` while
+    /// the peer retransmits what arrived before.
     next_in: u64,
-    /// `processed` as the peer was last told.
+    /// The value of `processed` that was last reported to the peer.
     reported: u64,
     unreported_bytes: usize,
-    /// When the peer is to be told at the latest.
+    /// When an ack becomes due.
     report_by: Option<Time>,
-    /// The peer is to be told now.
+    /// An ack is due.
     pub(super) report: bool,
-    /// When the peer was last heard.
+    /// When something was last received.
     heard_at: Time,
-    /// The peer has spoken on the newest transport.
+    /// The peer has sent something on the current connection.
     pub(crate) heard: bool,
-    /// The peer has sent a frame on the newest transport, not only messages.
+    /// The peer has sent a frame, not only messages, on the current connection.
     pub(crate) heard_frame: bool,
-    /// What both can do.
+    /// The features that both sides support.
     pub(crate) features: Features,
     pub(super) pings: u64,
-    /// A ping was sent and nothing came since.
+    /// A ping was sent, and nothing was received since.
     pinged: bool,
-    /// When the newest ping was sent, until its answer comes.
+    /// When the newest ping was sent, until its pong arrives.
     pub(super) ping_sent: Option<Time>,
     pub(super) round_trip: Option<Duration>,
-    /// When the peer last confirmed something.
+    /// When the peer last acknowledged a message.
     pub(super) confirmed_at: Time,
-    /// So much is unconfirmed that somebody should know.
+    /// More than three quarters of the retransmit buffer is in use, and less than a quarter has not
+    /// been reached since.
     is_slow: bool,
-    /// What is written ahead of messages.
+    /// Frames to write before messages.
     pub(super) frames: VecDeque<Frame>,
-    /// The nonce of the newest ping that is not answered, and when it came.
+    /// The nonce of the newest unanswered ping, and when it arrived.
     pub(super) pong: Option<(String, Time)>,
-    /// The newest token that came, until somebody takes it.
+    /// The newest token received, until it is taken.
     pub(crate) token: Option<Ticket>,
-    /// The server hears of a token only when that is kept where it outlives this process.
+    /// Tokens are acknowledged only once they are saved where they outlive the process.
     pub(crate) saves: bool,
-    /// What the token covers that is not kept yet.
+    /// What the newest token covers, while it is not saved.
     pub(crate) unsaved: Option<Covers>,
-    /// Tokens of checkpoints, which keep their place among the messages.
+    /// Tokens of checkpoints, each with its position among the messages.
     pub(crate) tokens: Tokens,
-    /// The server stops: on the client, it has said so; on the server, the client has answered that
-    /// its new calls wait.
+    /// The server stops. On the client: the server has announced it. On the server: the client has
+    /// confirmed that it holds new calls back.
     pub(crate) drains: bool,
-    /// What the newest checkpoint covers that the client holds a token of.
+    /// What the newest checkpoint covers whose token the client has.
     pub(crate) covers: Option<Covers>,
-    /// What was said beside messages and is to be acted upon.
+    /// Received control frames that have not been acted on.
     pub(crate) control: Control,
 }
 
@@ -169,13 +172,13 @@ impl Link {
         }
     }
 
-    /// Returns the bytes of messages that may have to be sent again.
+    /// Returns the size of the retransmit buffer, in bytes.
     pub(crate) fn retained_bytes(&self) -> usize {
         self.retained.bytes()
     }
 
-    /// Begins the turn of a new transport; the one before, if any, has had its turn from here on.
-    /// Returns how many messages will be sent again.
+    /// Attaches a new connection, in place of the current one. Returns the number of messages to
+    /// retransmit.
     pub(crate) fn attach(&mut self, now: Time, joint: Joint) -> Result<(Attachment, u64), Refused> {
         let gap = |message: String| Err(Refused::new(ErrorCode::ResumeGap, message));
         let Joint { peer_processed, peer_sends_after, features } = joint;
@@ -184,14 +187,20 @@ impl Link {
         }
         if peer_processed + 1 < self.retained.first() {
             let first = self.retained.first();
-            return gap(format!("message {} is not kept any more, the first is {first}", peer_processed + 1));
+            return gap(format!(
+                "message {} is no longer retained; the first retained message is {first}",
+                peer_processed + 1
+            ));
         }
         let peer_sends_after = peer_sends_after.unwrap_or(self.processed);
         if peer_sends_after > self.processed {
-            return gap(format!("the peer goes on after {peer_sends_after}, and {} arrived", self.processed));
+            return gap(format!(
+                "the peer continues after message {peer_sends_after}, but only {} arrived",
+                self.processed
+            ));
         }
         if self.last_joint > peer_processed && !features.calls {
-            return gap(format!("message {} is several in one, which the peer does not know of", self.last_joint));
+            return gap(format!("message {} joins several in one, which the peer no longer supports", self.last_joint));
         }
         self.retained.confirm(peer_processed);
         self.attachments += 1;
@@ -204,17 +213,17 @@ impl Link {
         self.heard = false;
         self.heard_frame = false;
         self.tokens.begin_turn();
-        // A token of the transport before is older than the one that came with this transport.
+        // A token that arrived on the previous connection is older than the one in `resumed`.
         (self.token, self.unsaved) = (None, None);
         self.drains = false;
         self.quiet(now);
-        // What the peer was told or asked last may not have arrived.
+        // The last ack and the list requests may not have arrived.
         self.report = true;
         self.frames.extend(self.control.asking());
         Ok((attachment, self.retained.next() - self.next_out))
     }
 
-    /// The peer has lost its memory: both sides count from 1 again.
+    /// Resets the numbers of both directions, for a peer whose process was replaced.
     pub(crate) fn begin_anew(&mut self) {
         self.retained = Retained::new();
         self.attached = None;
@@ -227,7 +236,7 @@ impl Link {
         (self.covers, self.token, self.unsaved) = (None, None, None);
     }
 
-    /// Ends the turn of a transport.
+    /// Detaches the connection.
     pub(crate) fn detach(&mut self, now: Time) {
         self.attached = None;
         self.quiet(now);
@@ -243,14 +252,15 @@ impl Link {
         self.report = false;
     }
 
-    /// Something arrived.
+    /// Records that something was received.
     pub(crate) fn hear(&mut self, now: Time) {
         self.heard = true;
         self.heard_at = now;
         self.pinged = false;
     }
 
-    /// Counts a message that arrived; false if it had arrived before.
+    /// Counts a message that was received. Returns `false` if it is a retransmission of one that
+    /// was already handled.
     pub(crate) fn count(&mut self, now: Time, bytes: usize) -> bool {
         let number = self.next_in;
         self.next_in += 1;
@@ -267,8 +277,8 @@ impl Link {
         true
     }
 
-    /// True once, when more than three quarters of what may be kept is; then again when it was
-    /// less than one quarter before.
+    /// Returns `true` once when more than three quarters of the retransmit buffer is in use, and
+    /// again only after its use has fallen to a quarter.
     pub(crate) fn became_slow(&mut self) -> bool {
         let LinkRules { retain_bytes, retain_messages, .. } = self.rules;
         let (bytes, messages) = (self.retained.bytes(), self.retained.len());
@@ -280,19 +290,20 @@ impl Link {
         self.is_slow
     }
 
-    /// Queues a frame ahead of all messages, if there is a transport.
+    /// Queues a frame before all messages. Does nothing without a connection.
     pub(crate) fn queue(&mut self, frame: Frame) {
         if self.attached.is_some() {
             self.frames.push_back(frame);
         }
     }
 
-    /// There is something to write that is not a new message.
+    /// Returns `true` if there is something to write other than new messages.
     pub(crate) fn has_transmit(&self) -> bool {
         self.report || self.has_more_than_report()
     }
 
-    /// The same, but for an ack that may as well go with what comes next.
+    /// Returns `true` if there is something to write other than new messages and an ack that may
+    /// still wait.
     pub(crate) fn has_urgent(&self) -> bool {
         let LinkRules { ack_messages, ack_bytes, .. } = self.rules;
         let is_overdue = self.processed - self.reported >= OVERDUE as u64 * ack_messages
@@ -307,7 +318,7 @@ impl Link {
             || self.tokens.is_due(self.next_out)
     }
 
-    /// The next frame, else the next message that was sent before.
+    /// Returns the next frame, or else the next message to retransmit.
     pub(crate) fn poll_transmit(&mut self) -> Option<String> {
         if !self.has_transmit() {
             return None;
@@ -334,8 +345,9 @@ impl Link {
         Some(text)
     }
 
-    /// Frees what the peer has. What is still to be written on this transport stays until it is,
-    /// though the peer may have it from before: the peer counts what it is sent.
+    /// Drops acknowledged messages from the retransmit buffer. A message that is still to be
+    /// written on this connection is kept until then, even if it was acknowledged: the peer counts
+    /// messages, so none may be left out.
     pub(super) fn free(&mut self) {
         let confirmed = self.peer_processed.min(self.next_out - 1);
         self.retained.confirm(confirmed);
@@ -351,7 +363,7 @@ impl Link {
         self.unreported_bytes = 0;
     }
 
-    /// Numbers and keeps a message that is written now; a joint one is several in one.
+    /// Numbers a message that is about to be written, and adds it to the retransmit buffer.
     pub(crate) fn send(&mut self, text: &str, is_joint: bool) {
         self.retained.push(text);
         if is_joint {
@@ -360,41 +372,43 @@ impl Link {
         self.next_out += 1;
     }
 
-    /// Whether the message that was polled last is kept as it left.
+    /// Returns `true` if the text of the message that was polled last differs from what the session
+    /// wrote.
     pub(crate) fn has_left(&self) -> bool {
         self.left.contains(&(self.next_out - 1))
     }
 
-    /// Keeps the message that was polled last as it leaves, if it is new: sent again, it is the same.
+    /// Replaces the text of the message that was polled last, if it is new, so that a
+    /// retransmission is identical.
     pub(crate) fn leaves_as(&mut self, text: &str) {
         if self.retained.replace_last(self.next_out - 1, text) {
             self.left.insert(self.next_out - 1);
         }
     }
 
-    /// The number of the last message that was written, or is kept.
+    /// Returns the number of the last message in the retransmit buffer, or the last that was there.
     pub(crate) fn last(&self) -> u64 {
         self.retained.next() - 1
     }
 
-    /// New calls, and what comes behind them, wait for another transport: the server stops, and the
-    /// session goes on elsewhere.
+    /// Returns `true` if new calls, and everything behind them, wait for another connection because
+    /// the server stops and its session will be recovered elsewhere.
     pub(crate) fn holds_back(&self) -> bool {
         self.drains && self.role == Role::Client && self.features.durable
     }
 
-    /// No further message can be kept.
+    /// Returns `true` if the retransmit buffer has no room for another message.
     pub(crate) fn is_full(&self) -> bool {
         self.is_over(1, 1)
     }
 
-    /// More is kept, and `bytes` in `messages` wait, than may be.
+    /// Returns `true` if the retransmit buffer has no room for `bytes` in `messages` more.
     pub(crate) fn is_over(&self, bytes: usize, messages: usize) -> bool {
         self.retained.bytes() + bytes > self.rules.retain_bytes
             || self.retained.len() + messages > self.rules.retain_messages
     }
 
-    /// When `handle_timeout` wants to be called.
+    /// Returns when to call [`handle_timeout`](Self::handle_timeout) at the latest.
     pub(crate) fn poll_timeout(&self) -> Option<Time> {
         self.attached?;
         if !self.features.heartbeat {
@@ -405,7 +419,8 @@ impl Link {
         [Some(self.heard_at + silence), self.report_by, stuck].into_iter().flatten().min()
     }
 
-    /// Does what is due; false when the peer is dead: it is silent, or it talks and takes nothing in.
+    /// Handles a timeout. Returns `false` if the peer is dead: it has been silent, or has
+    /// acknowledged nothing while the retransmit buffer was full.
     pub(crate) fn handle_timeout(&mut self, now: Time) -> bool {
         if self.report_by.is_some_and(|report_by| report_by <= now) {
             self.report = true;

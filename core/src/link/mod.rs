@@ -1,9 +1,8 @@
-//! The link: what lets a session outlive its transport. It numbers the messages of both
-//! directions without writing the numbers down, keeps what the peer has not confirmed, and tells
-//! a silent peer from a dead one.
+//! The link, the layer that lets a session outlive its connection; see docs/link.md.
 //!
-//! Messages are opaque text here. Numbers begin at 1 and count messages, never frames. One
-//! transport at a time is attached; what comes from any other is not looked at.
+//! It numbers messages, keeps them until the peer acknowledges them, and detects dead peers. To the
+//! link, messages are opaque texts. Numbers start at 1 and count messages, not frames; they are not
+//! transmitted. One connection at a time is attached, and texts of all others are ignored.
 
 mod control;
 pub mod features;
@@ -31,43 +30,44 @@ pub(crate) use machine::Link;
 pub use machine::LinkStats;
 pub use secret::Secret;
 
-/// The subprotocol by which client and server agree to use the link.
+/// The WebSocket subprotocol that selects the link.
 pub const SUBPROTOCOL: &str = "bowline.v1";
 
-/// The header by which a server confirms the link in its answer to the handshake. Some servers
-/// echo any subprotocol that is offered; none echoes this.
+/// The response header with which a server confirms the link. Some servers echo any subprotocol
+/// that is offered, so the subprotocol alone is not enough.
 pub const CONFIRMATION: &str = "bowline-link";
 
-/// Which end of the link this is.
+/// The end of the link that this side is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// The one that dials.
+    /// The side that connects.
     Client,
-    /// The one that keeps the session.
+    /// The side that keeps the session.
     Server,
 }
 
-/// Times and bounds of a link.
+/// Timeouts and limits of a link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LinkRules {
-    /// A peer that sent nothing for so long is sent a ping. Default 20 s.
+    /// The silence after which the peer is sent a ping. Default 20 s.
     pub heartbeat: Duration,
-    /// A transport that brought nothing for so long is given up. Default 40 s.
+    /// The silence after which the connection is closed. Default 40 s.
     pub dead_after: Duration,
-    /// Messages after which the peer is told that they arrived. Default 32.
+    /// The number of unacknowledged messages after which an ack is due. Default 32.
     pub ack_messages: u64,
-    /// Bytes of messages after which it is told. Default 64 KiB.
+    /// The number of unacknowledged bytes after which an ack is due. Default 64 KiB.
     pub ack_bytes: usize,
-    /// Time after which it is told. Default 100 ms.
+    /// The time after which a message is acknowledged at the latest. Default 100 ms.
     pub ack_after: Duration,
-    /// Bytes of messages that are kept until the peer has confirmed them. Beyond: while there is
-    /// a transport, messages wait; without, a client refuses new calls and a server gives the
-    /// session up, both with `BUFFER_OVERFLOW`. Default 4 MiB.
+    /// The maximum size of the retransmit buffer, in bytes. When it is full, messages wait while
+    /// there is a connection. Without one, a client refuses new calls, and a server ends the
+    /// session, both with `BUFFER_OVERFLOW`. Default 4 MiB.
     pub retain_bytes: usize,
-    /// Messages that are kept. Beyond: as `retain_bytes`. Default 4,096.
+    /// The maximum number of messages in the retransmit buffer. Beyond it, the same happens as
+    /// beyond `retain_bytes`. Default 4,096.
     pub retain_messages: usize,
-    /// How long calls run on when the client has closed the session. Default 5 s.
+    /// How long calls may run after the client has closed the session. Default 5 s.
     pub close_grace: Duration,
 }
 
@@ -86,17 +86,18 @@ impl Default for LinkRules {
     }
 }
 
-/// One transport's turn at carrying a session. Later ones are greater.
+/// Identifies one connection among those that a session has had. Later ones compare greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Attachment(pub(crate) u64);
 
-/// Where both sides stand when a transport begins its turn.
+/// What both sides know of each other when a connection is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Joint {
-    /// The number of our last message that the peer has carried out.
+    /// The number of this side's last message that the peer has handled.
     pub peer_processed: u64,
-    /// The number after which the peer's messages follow; `None` is wherever we are.
+    /// The number after which the peer's messages continue; `None` continues after the last one
+    /// that this side has handled.
     pub peer_sends_after: Option<u64>,
-    /// What both can do.
+    /// The features that both sides support.
     pub features: Features,
 }

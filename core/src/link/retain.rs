@@ -1,21 +1,25 @@
-//! What was sent and may have to be sent again.
+//! The retransmit buffer.
 
 use std::collections::VecDeque;
 
-/// Room for bytes and for texts that is kept while there are none.
+/// The capacity that is kept for bytes and texts while the buffer is empty.
 const SPARE_BYTES: usize = 1 << 10;
 const SPARE_TEXTS: usize = 32;
 
-/// Messages by number, from the first that the peer has not confirmed to the last there is. They
-/// lie one behind the other, so that keeping one costs a copy and no allocation.
+/// Messages by number, from the first that is not acknowledged to the last. Their texts are stored
+/// one behind the other in `bytes`, so that adding one costs a copy and no allocation.
+///
+/// Positions in `begin` and `ends` are counted from the first byte that was ever stored, so that
+/// they need not be adjusted when texts are dropped from the front; `position - begin` is the index
+/// into `bytes`.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Retained {
     bytes: VecDeque<u8>,
-    /// Where each text ends, counted from the first byte that was ever kept.
+    /// The position of the end of each text.
     ends: VecDeque<u64>,
-    /// Where the first text begins, counted alike.
+    /// The position of the first byte of `bytes`.
     begin: u64,
-    /// The number of the first text.
+    /// The number of the first message.
     first: u64,
 }
 
@@ -24,12 +28,12 @@ impl Retained {
         Self { bytes: VecDeque::new(), ends: VecDeque::new(), begin: 0, first: 1 }
     }
 
-    /// The number of the first message that can be sent again.
+    /// Returns the number of the first message that can be retransmitted.
     pub(super) fn first(&self) -> u64 {
         self.first
     }
 
-    /// The number that the next message will have.
+    /// Returns the number of the next message.
     pub(super) fn next(&self) -> u64 {
         self.first + self.ends.len() as u64
     }
@@ -47,7 +51,7 @@ impl Retained {
         self.ends.push_back(self.begin + self.bytes.len() as u64);
     }
 
-    /// The text of the newest message is another, if that message is `number`.
+    /// Replaces the text of the newest message, if its number is `number`. Returns whether it did.
     pub(super) fn replace_last(&mut self, number: u64, text: &str) -> bool {
         if self.ends.is_empty() || number + 1 != self.next() {
             return false;
@@ -65,11 +69,11 @@ impl Retained {
         let begin = index.checked_sub(1).map_or(self.begin, |before| self.ends[before]);
         let within = |at: u64| (at - self.begin) as usize;
         let text = self.bytes.range(within(begin)..within(*end)).copied().collect();
-        Some(String::from_utf8(text).expect("what lies between two ends was pushed as one text"))
+        Some(String::from_utf8(text).expect("the bytes between two ends are one pushed text"))
     }
 
-    /// Everything up to `number`, which was sent, need not be sent again. Acks may be late: an
-    /// older one changes nothing.
+    /// Drops messages up to `number`, which was sent. An older acknowledgment that arrives late
+    /// changes nothing.
     pub(super) fn confirm(&mut self, number: u64) {
         let Some(texts) = (number + 1).checked_sub(self.first).filter(|texts| *texts > 0) else { return };
         let texts = texts as usize;

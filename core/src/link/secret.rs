@@ -1,24 +1,23 @@
-//! Strings that are nobody else's business.
+//! Strings that must not appear in logs.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 
-/// A string that is not shown in logs, whose memory is overwritten when it is dropped, and that is
-/// compared in a time that depends only on its length. The text of a frame that it was sent in is an
-/// ordinary buffer of the network's, and is not overwritten.
+/// A secret string. It is not shown in logs, is compared in a time that depends only on its length,
+/// and its memory is overwritten on drop. Network buffers that contained it are not overwritten.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Hides a string.
+    /// Wraps a string.
     pub fn new(secret: impl Into<String>) -> Self {
         Self(secret.into())
     }
 
-    /// The string.
+    /// Returns the string.
     pub fn expose(&self) -> &str {
         &self.0
     }

@@ -1,18 +1,19 @@
-//! Tokens of checkpoints on their way to the client. A client that holds the token of a checkpoint
-//! has everything that the server had said before it, so each keeps its place behind the messages
-//! it covers, and is sent again with them until the client says that it has it.
+//! Tokens of checkpoints on their way to the client. A token keeps its position behind the messages
+//! that its checkpoint covers, and is retransmitted with them until it is acknowledged. So a client
+//! that has the token has received all of these messages.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use super::frame::Frame;
 use super::greeting::{Covers, Lease, Ticket};
 
-/// Checkpoints whose tokens the client has not confirmed. Beyond, no further one is made.
+/// The maximum number of checkpoints whose tokens are not acknowledged. No further one is taken
+/// then.
 const UNCONFIRMED_MAX: usize = 4;
 
 #[derive(Clone, Debug, PartialEq)]
 struct Placed {
-    /// The number of the message that it stands behind.
+    /// The number of the message that precedes the token.
     after: u64,
     checkpoint: u64,
     frame: Frame,
@@ -22,14 +23,14 @@ struct Placed {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Tokens {
     placed: VecDeque<Placed>,
-    /// How many of them this transport has taken.
+    /// How many of them were written to this connection.
     taken: usize,
-    /// The newest checkpoint that the client has a token of.
+    /// The newest checkpoint whose token the client has.
     confirmed: u64,
 }
 
 impl Tokens {
-    /// The client comes with a token of this checkpoint.
+    /// Records that the client has a token of this checkpoint, and drops the tokens up to it.
     pub(crate) fn begin_with(&mut self, checkpoint: u64) {
         self.confirmed = self.confirmed.max(checkpoint);
         while self.placed.front().is_some_and(|placed| placed.checkpoint <= self.confirmed) {
@@ -38,7 +39,7 @@ impl Tokens {
         }
     }
 
-    /// Those on their way are of no use to a client that has forgotten what they cover.
+    /// Drops all tokens, for a client that no longer knows what they cover.
     pub(super) fn clear(&mut self) {
         self.placed.clear();
         self.taken = 0;
@@ -52,20 +53,20 @@ impl Tokens {
         self.placed.len() >= UNCONFIRMED_MAX
     }
 
-    /// Puts a token behind a message.
+    /// Places a token behind the message with number `after`.
     pub(crate) fn place(&mut self, after: u64, ticket: Ticket, covers: Covers, lease: Option<Lease>) {
         let Ticket { resume_token, resume_key } = ticket;
         let frame = Frame::Token { resume_token, resume_key, covers: Some(covers), lease };
         self.placed.push_back(Placed { after, checkpoint: covers.checkpoint, frame });
     }
 
-    /// The checkpoints whose tokens are on their way, oldest first.
+    /// Returns the checkpoints whose tokens are not acknowledged, oldest first.
     pub(crate) fn waiting(&self) -> impl Iterator<Item = u64> {
         self.placed.iter().map(|placed| placed.checkpoint)
     }
 
-    /// Puts other tokens in the places of those that are on their way, before the transport has
-    /// taken any. A place without a token is given up.
+    /// Replaces the tokens that are not acknowledged, before any was written to the connection.
+    /// Those without a replacement are dropped.
     pub(crate) fn replace(&mut self, mut tickets: BTreeMap<u64, Ticket>) {
         self.placed.retain_mut(|placed| {
             let (Frame::Token { resume_token, resume_key, .. }, Some(ticket)) =
@@ -79,12 +80,12 @@ impl Tokens {
         self.taken = 0;
     }
 
-    /// A new transport has taken none.
+    /// Starts again with the first token on a new connection.
     pub(super) fn begin_turn(&mut self) {
         self.taken = 0;
     }
 
-    /// The client has the token of this checkpoint; false if it was not sent.
+    /// Handles the ack of a checkpoint. Returns `false` if its token was not sent.
     pub(super) fn confirm(&mut self, checkpoint: u64) -> bool {
         let newest = self.placed.iter().take(self.taken).next_back().map_or(self.confirmed, |placed| placed.checkpoint);
         if checkpoint > newest {
@@ -94,7 +95,7 @@ impl Tokens {
         true
     }
 
-    /// The next one has its place before the message of this number.
+    /// Returns `true` if the next token precedes the message with number `next_out`.
     pub(super) fn is_due(&self, next_out: u64) -> bool {
         self.placed.get(self.taken).is_some_and(|placed| placed.after < next_out)
     }

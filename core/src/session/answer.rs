@@ -1,4 +1,4 @@
-//! What the peer holds of ours: its pulls, the answers to them, its releases.
+//! Exports: pulls of the peer, the answers to them, and releases.
 
 use super::promise::{Found, Settled, Waiter, gone};
 use super::{Answer, Export, Ref, Session};
@@ -7,7 +7,7 @@ use crate::value::Payload;
 use crate::wire::{WireError, error_text, integer_len, push_integer};
 
 impl Session {
-    /// The peer pushed something; what came of it is its next import.
+    /// Adds the result of a push of the peer, under the next id that the peer counts.
     pub(super) fn add_answer(&mut self, what: Ref, transient: bool) -> ExportId {
         let id = ExportId(self.next.answer);
         self.next.answer += 1;
@@ -48,7 +48,7 @@ impl Session {
         }
     }
 
-    /// Promises that were exported in the message just sent are answered unasked.
+    /// Answers the promises that the message just sent exported. The peer does not pull them.
     pub(super) fn answer_promised(&mut self, promised: Vec<ExportId>) {
         for id in promised {
             if let Some(what) = self.exports.get(id).map(|export| export.what) {
@@ -57,7 +57,7 @@ impl Session {
         }
     }
 
-    /// Writes the one answer to an export, if it is still owed.
+    /// Queues the answer to an export, if it is still owed.
     pub(super) fn answer(&mut self, id: ExportId, with: Ref) {
         let Some(export) = self.exports.get_mut(id) else { return };
         if export.answer != Answer::Owed {
@@ -84,7 +84,8 @@ impl Session {
         }
     }
 
-    /// The answer that is in the entry of `at`, without copying it.
+    /// Writes the answer from the value at `at` without copying it: the value is taken out of its
+    /// entry and put back, because `answer_text` needs the session mutably.
     fn answer_from(&mut self, id: ExportId, at: Ref) -> (String, Vec<ExportId>) {
         let taken = self.settled_at_mut(at).map(|settled| std::mem::replace(settled, Ok(Payload::default())));
         let settled = taken.unwrap_or_else(|| Err(gone()));

@@ -1,38 +1,38 @@
-//! What carrying out one input may cost.
+//! The work that one input may cause, counted in bytes of values read; see docs/wire.md, "Work".
 //!
-//! Work is counted in bytes of values that are read; what else takes time counts as many bytes as
-//! are read in that time. An input is a message, or a result of the application with all that
-//! waited for it. Beyond `Limits::work_bytes`, calls are rejected. Work is done in slices, so that
-//! other sessions have their turn in between.
+//! An input is a message, or a result from the application together with everything that waited for
+//! it. Other expensive operations count as the bytes that could be read in the same time. Beyond
+//! `Limits::work_bytes`, calls are rejected. Work is done in slices so that other sessions can run
+//! in between.
 
 use crate::limits::Limits;
 use crate::wire::WireError;
 
-/// Looking up a part of a value, beside what is read for it.
+/// The cost of looking up a part of a value, in addition to the bytes read.
 pub(super) const LOOK_UP: usize = 64;
 
-/// Carrying out an instruction of a mapper function, beside reading it.
+/// The cost of an instruction of a mapper function, in addition to reading it.
 pub(super) const INSTRUCTION: usize = 32;
 
-/// Bytes that are copied in the time in which one is read.
+/// The number of copied bytes that cost as much as one byte read.
 const COPIED: usize = 8;
 
-/// The bytes that are read in about a millisecond.
+/// The bytes of one slice: about a millisecond of work.
 const SLICE_BYTES: usize = 256 << 10;
 
-/// What has been spent on an input.
+/// The work done for the current input.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Budget {
-    /// Work is done in slices; the caller asks for the next one.
+    /// Work is done in slices, and the caller requests the next one.
     pub(super) is_sliced: bool,
-    /// Bytes of this input, and of this slice of it.
+    /// The cost of this input, and of its current slice.
     spent: usize,
     slice: usize,
-    /// Instructions of mapper functions.
+    /// Instructions of mapper functions that were run.
     steps: u64,
 }
 
-/// Sessions compare by what they are, not by how they go about it.
+/// Sessions are equal if their state is, regardless of the work done so far.
 impl PartialEq for Budget {
     fn eq(&self, _: &Self) -> bool {
         true
@@ -40,10 +40,10 @@ impl PartialEq for Budget {
 }
 
 impl Budget {
-    /// Counts bytes that are read.
+    /// Charges for bytes that are read.
     ///
     /// # Errors
-    /// They are more than an input may read.
+    /// The cost of the input exceeds `Limits::work_bytes`.
     #[inline]
     pub(super) fn read(&mut self, bytes: usize, limits: &Limits) -> Result<(), WireError> {
         self.spent += bytes;
@@ -51,10 +51,10 @@ impl Budget {
         if self.spent <= limits.work_bytes { Ok(()) } else { Err(refused(limits)) }
     }
 
-    /// Counts bytes that are copied.
+    /// Charges for bytes that are copied.
     ///
     /// # Errors
-    /// The input has spent more than it may.
+    /// The cost of the input exceeds `Limits::work_bytes`.
     #[inline]
     pub(super) fn copy(&mut self, bytes: usize, limits: &Limits) -> Result<(), WireError> {
         self.read(bytes / COPIED, limits)
@@ -70,10 +70,10 @@ impl Budget {
         self.left(limits).saturating_mul(COPIED)
     }
 
-    /// Counts instructions that are about to be carried out.
+    /// Charges for instructions that are about to run.
     ///
     /// # Errors
-    /// They are more than the maps of an input may carry out.
+    /// The maps of the input exceed `Limits::map_steps`.
     pub(super) fn step(&mut self, instructions: u64, limits: &Limits) -> Result<(), WireError> {
         self.steps = self.steps.saturating_add(instructions);
         if self.steps <= limits.map_steps {
@@ -82,7 +82,7 @@ impl Budget {
         Err(WireError::limit("instructions carried out by a map", limits.map_steps as usize))
     }
 
-    /// Whether other sessions are to have their turn.
+    /// Returns `true` if the slice is used up and other sessions should run.
     #[inline]
     pub(super) fn is_slice_over(&self) -> bool {
         self.is_sliced && self.slice >= SLICE_BYTES
@@ -92,7 +92,7 @@ impl Budget {
         self.slice = 0;
     }
 
-    /// Everything that followed from the input is carried out.
+    /// Starts counting anew, once everything that followed from the previous input is done.
     #[inline]
     pub(super) fn begin_input(&mut self) {
         (self.spent, self.slice, self.steps) = (0, 0, 0);

@@ -1,4 +1,4 @@
-//! What goes into a session beside messages, and what comes out.
+//! The inputs and outputs of a session other than messages.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,30 +8,32 @@ use crate::error::ErrorCode;
 use crate::id::{ExportId, ImportId, PromiseId, TargetId, WaitId};
 use crate::value::Payload;
 
-/// Something a session can call, pass on or wait for. Plain data: the session counts how many
-/// of each are held (`Session::retain`, `Session::release`).
+/// A reference to something that a session can call, pass on, or wait for.
+///
+/// A `Ref` is plain data. [`Session::retain`](super::Session::retain) and
+/// [`Session::release`](super::Session::release) maintain its reference count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Ref {
-    /// Something of the peer's: a stub, or the result of a call to the peer.
+    /// A stub of an object of the peer, or the result of a call to the peer.
     #[serde(rename = "i")]
     Import(ImportId),
-    /// An object of ours.
+    /// A local object.
     #[serde(rename = "t")]
     Target(TargetId),
-    /// A result made on this side that may not have arrived yet.
+    /// A local promise, which may be settled.
     #[serde(rename = "p")]
     Promise(PromiseId),
 }
 
-/// What a local object is on the wire.
+/// The kind of a local object on the wire.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
-    /// Something with methods, or a function.
+    /// An object with methods, or a function.
     #[default]
     Object,
-    /// The end of a stream that is written to: it is called `write`, `close` and `abort`.
+    /// The writable end of a stream. Its methods are `write`, `close`, and `abort`.
     Writable,
-    /// The end of a stream that is read from. Never called; see [`Output::Pump`].
+    /// The readable end of a stream. It is never called; see [`Output::Pump`].
     Readable,
 }
 
@@ -41,87 +43,93 @@ impl Kind {
     }
 }
 
-/// How a local object is made again in another process: who makes it, and of what.
+/// What another process needs to restore a local object.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Recipe {
-    /// Names who makes it.
+    /// The name of the registered restorer.
     #[serde(rename = "r")]
     pub restorer: String,
     /// The version of the parameters.
     #[serde(rename = "v")]
     pub version: u32,
-    /// What it is made of: a value that identifies it.
+    /// The parameters, which identify the object.
     #[serde(rename = "q")]
     pub params: Payload<Ref>,
 }
 
-/// A capability that an application writes into a message: something it holds, or a property of
-/// it that has not been asked for yet.
+/// A reference that an application writes into a message: one that it holds, or a property of one,
+/// which the session then requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outgoing {
-    /// What is held.
+    /// The reference that is held.
     pub of: Ref,
-    /// The property, empty for the thing itself.
+    /// The path to the property; empty for the reference itself.
     pub path: Path,
 }
 
-/// What a session asks of the layer above. Every [`Ref`] in a payload handed out here is held
-/// once by the receiver, who owes a `Session::release` for it.
+/// An instruction to the caller of a session.
+///
+/// Each [`Ref`] in a payload of an output is held once for the receiver, which must release it with
+/// [`Session::release`](super::Session::release).
 #[derive(Clone, Debug, PartialEq)]
 pub enum Output {
-    /// Call a local object, or read a property of it. Owed: one `Session::settle`.
+    /// Call a local object, or read one of its properties. Must be answered with one
+    /// [`Session::settle`](super::Session::settle).
     Deliver(Delivery),
     /// A wait ended.
     Settled {
-        /// As returned by `Session::pull`.
+        /// The id that [`Session::pull`](super::Session::pull) returned.
         wait: WaitId,
-        /// What it ended with.
+        /// How the wait ended.
         outcome: Outcome,
     },
-    /// The peer opened a stream towards us: what arrives at `sink` is to be read at `source`.
+    /// The peer opened a stream toward this side. Connect the two ends: what is written to `sink`
+    /// is read from `source`.
     Pipe {
-        /// Called by the peer, one `write` a chunk.
+        /// The end that the peer calls, with one `write` for each chunk.
         sink: TargetId,
-        /// What the peer's `readable` stands for.
+        /// The end that the peer passes as `readable`.
         source: TargetId,
     },
-    /// A readable was sent to the peer: what `source` yields is to be written into `into`, which
-    /// is held once by the receiver.
+    /// A readable was sent to the peer. Write what `source` yields into `into`, which is held once
+    /// for the receiver.
     Pump {
-        /// The readable.
+        /// The local readable.
         source: TargetId,
-        /// The peer's end of the stream; [`Session::stream`](super::Session::stream) writes to it.
+        /// The peer's end of the stream. Write to it with
+        /// [`Session::stream`](super::Session::stream).
         into: ImportId,
     },
-    /// Nobody refers to this object any more.
+    /// The last reference to this object was released. Drop the object.
     DropTarget(TargetId),
-    /// Nobody can see the result of this delivery any more, and somebody had waited for it: the
-    /// work may stop. Still owed: one `Session::settle`.
+    /// The result of this delivery was awaited, and its last reference was released. The method may
+    /// be canceled. The delivery must still be settled once.
     Cancel(PromiseId),
-    /// The session is over; it will ask for nothing more.
+    /// The session ended. Only commands given after this cause further outputs.
     Closed(Closed),
 }
 
-/// A call or a property read on a local object.
+/// A call of a local object, or a read of one of its properties.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Delivery {
-    /// Where the answer goes.
+    /// The promise to settle with the result.
     #[serde(rename = "c")]
     pub call: PromiseId,
-    /// The object.
+    /// The object that is called.
     #[serde(rename = "t")]
     pub target: TargetId,
-    /// The method or property, more than one step when the caller reached through properties.
+    /// The method or property. It has more than one step if the caller reached through properties.
     #[serde(rename = "p", default, skip_serializing_if = "Path::is_empty")]
     pub path: Path,
-    /// The argument list; `None` reads the property. Holds no promises: those were awaited.
+    /// The arguments, or `None` to read the property. Promises in them have been awaited and
+    /// replaced.
     #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
     pub args: Option<Payload<Ref>>,
-    /// The push of the peer that it is the result of; 0 if it is part of something larger. The
-    /// same when the peer sends the push once more.
+    /// The id of the peer's push that this delivery is the result of, or 0 if it is part of a
+    /// larger expression. It is the same when the push is retransmitted.
     #[serde(skip, default = "Delivery::unnamed")]
     pub id: ExportId,
-    /// It was asked for in another process, which may have carried it out.
+    /// The call was received by another process, which may have run it.
     #[serde(skip)]
     pub again: bool,
 }
@@ -135,9 +143,9 @@ impl Delivery {
 /// How a wait or a call ended.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
-    /// A value; every promise in it has been replaced by its result.
+    /// It returned this value, in which every promise has been replaced by its result.
     Resolved(Payload<Ref>),
-    /// The call failed with this value, usually an error.
+    /// It was rejected with this value, usually an error.
     Rejected(Payload<Ref>),
     /// The session ended first.
     Lost(Closed),
@@ -146,39 +154,39 @@ pub enum Outcome {
 /// Why a session ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Closed {
-    /// Who ended it.
+    /// The side that ended the session.
     pub by: ClosedBy,
-    /// Class of the error, as JavaScript names it.
+    /// The class of the error, as in JavaScript.
     pub name: String,
-    /// What happened, for people.
+    /// A description of what happened.
     pub message: String,
 }
 
 impl Closed {
-    /// The peer says what cannot be true of a session that was made again.
+    /// Creates the reason for ending a session whose peer contradicts the restored state.
     pub(crate) fn gap(message: String) -> Self {
         Self { by: ClosedBy::Protocol, name: ErrorCode::ResumeGap.to_string(), message }
     }
 }
 
-/// Who ended a session.
+/// The side or layer that ended a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClosedBy {
     /// The peer sent `abort`.
     Peer,
-    /// The peer broke the protocol or a limit, and we sent `abort`.
+    /// This side, because the peer violated the protocol or a limit. An `abort` was sent.
     Protocol,
     /// The application on this side.
     Us,
-    /// The transport ended or failed.
+    /// The connection ended or failed.
     Transport,
 }
 
-/// How many entries the tables hold, mains included; an idle session has one of each.
+/// The sizes of a session's tables. The main objects count, so an idle session has one of each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stats {
-    /// Things of the peer's we hold.
+    /// The number of the peer's objects and results that this side holds.
     pub imports: usize,
-    /// Things of ours the peer holds.
+    /// The number of this side's objects and results that the peer holds.
     pub exports: usize,
 }

@@ -1,9 +1,5 @@
-//! The session machine: plain data, text in and text out.
-//!
-//! Inputs are `handle_*` (what the transport brings) and the commands (what the application
-//! wants). After any of them the caller takes `poll_output` and `poll_transmit` until both are
-//! empty. Nothing here waits, locks, reads a clock or knows an object: a session is its tables,
-//! and those are ids, counts and text.
+//! The session state machine: tables of ids, counts, and text, without I/O, locks, or a clock.
+//! The calling contract is documented on [`Session`]; the messages are those of docs/wire.md.
 
 mod account;
 mod answer;
@@ -62,10 +58,62 @@ use sent::SentLog;
 use state::{Answer, Counters, Export, Import, ImportState, Rerun, Target, Withheld};
 pub(crate) use table::Table;
 
-/// Releases that may wait for other messages to go with.
+/// The number of queued releases that may wait to share a write with other messages.
 const RELEASES_WAIT_MAX: usize = 1024;
 
 /// One end of a Cap'n Web session.
+///
+/// A `Session` does no I/O and reads no clock. Its caller moves messages and performs the outputs.
+/// There are four kinds of methods:
+///
+/// - **Inputs** take what the connection brings: [`handle_message`](Self::handle_message),
+///   [`handle_invalid`](Self::handle_invalid), and [`handle_disconnect`](Self::handle_disconnect).
+/// - **Commands** do what the application wants, such as [`call`](Self::call),
+///   [`pull`](Self::pull), [`settle`](Self::settle), and [`close`](Self::close).
+/// - **Outputs** are polled: [`poll_output`](Self::poll_output) returns what the application is to
+///   do, and [`poll_transmit`](Self::poll_transmit) returns messages to send.
+/// - **Getters** such as [`stats`](Self::stats) change nothing.
+///
+/// After each input or command, poll `poll_output` until it returns `None`, then `poll_transmit`.
+/// Performing an output may queue further outputs and messages, so repeat until both return `None`.
+/// Outputs and messages must be handled in the order in which they are returned. A session that has
+/// ended still returns its remaining outputs and messages, the `abort` for its peer included; its
+/// last output is [`Output::Closed`].
+///
+/// References are counted. A [`Ref`] that a command returns, or that is in an output, counts once
+/// and must be given back by [`release`](Self::release). Commands do not take over the references
+/// in their arguments.
+///
+/// ```
+/// use bowline_core::limits::Limits;
+/// use bowline_core::session::{Outcome, Output, Session, Step};
+/// use bowline_core::value::Payload;
+///
+/// /// Performs the outputs of `session`, hands its messages to `peer`, and returns the result of its pull.
+/// fn drain(session: &mut Session, peer: &mut Session) -> Option<String> {
+///     let mut result = None;
+///     loop {
+///         while let Some(output) = session.poll_output() {
+///             match output {
+///                 // A call on the main object. Every delivery must be settled.
+///                 Output::Deliver(delivery) => session.settle(delivery.call, Ok(Payload::plain(r#""hello""#))),
+///                 Output::Settled { outcome: Outcome::Resolved(value), .. } => result = Some(value.text().to_owned()),
+///                 _ => {}
+///             }
+///         }
+///         let Some(message) = session.poll_transmit() else { return result };
+///         peer.handle_message(&message);
+///     }
+/// }
+///
+/// let (mut client, mut server) = (Session::new(Limits::default(), false), Session::new(Limits::default(), true));
+/// let greeting = client.call(client.main(), &[Step::Name("greet".into())], Some(Payload::plain("[]")));
+/// client.pull(greeting, &[]);
+/// client.release(greeting);
+/// assert_eq!(drain(&mut client, &mut server), None);
+/// assert_eq!(drain(&mut server, &mut client), None);
+/// assert_eq!(drain(&mut client, &mut server).as_deref(), Some(r#""hello""#));
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Session {
     limits: Arc<Limits>,
@@ -74,46 +122,46 @@ pub struct Session {
     promises: Table<PromiseId, Promise>,
     targets: Table<TargetId, Target>,
     gathers: Table<GatherId, Gather>,
-    /// Maps that wait for their input, by their result.
+    /// Maps whose input has not arrived, by the promise of their result.
     maps: Table<PromiseId, Mapper>,
-    /// What the application waits for; each holds its result.
+    /// Waits of the application. Each holds its result once.
     waits: Table<WaitId, Ref>,
-    /// How objects are made again in another process.
+    /// Recipes from which another process restores local objects.
     recipes: Table<TargetId, Recipe>,
-    /// Deliveries that may be handed out again in another process; each holds its target.
+    /// Deliveries that another process may repeat. Each holds its target once.
     reruns: Table<PromiseId, Rerun>,
-    /// What the application wants to have again in another process, by its name; each is held.
+    /// References that the application keeps by name for its next process. Each is held once.
     kept: BTreeMap<String, Ref>,
     next: Counters,
-    /// Calls that may have to be sent again.
+    /// Calls that may have to be retransmitted to a recovered server.
     sent: SentLog,
-    /// Releases that wait for a snapshot that covers them.
+    /// Releases that are withheld until a snapshot covers them.
     withheld: Withheld,
-    /// Results below this were asked for in another process.
+    /// Promises below this id belong to calls that another process received.
     revived_below: i64,
-    /// Made from a snapshot, and the peer has not said yet what it holds.
+    /// Restored from a snapshot, and the peer has not sent what it holds yet.
     is_unreconciled: bool,
-    /// Consequences still to be drawn; empty between inputs, unless they take more than a slice.
+    /// Work that remains to be done. Empty between inputs, unless it exceeds a slice.
     work: VecDeque<Work>,
-    /// What is put off until the next slice, in its order; empty between inputs.
+    /// Work deferred to the next slice, in order. Empty between inputs.
     later: Vec<Work>,
-    /// What was spent on the input whose consequences are drawn.
+    /// The work done for the current input.
     budget: Budget,
-    /// A message is being evaluated whose calls may be put off.
+    /// A message is being evaluated; calls in it may be deferred.
     is_evaluating: bool,
-    /// Where the parts of large values are.
+    /// Indexes into large values.
     indexes: Indexes,
-    /// Holds still to be given back; empty between inputs.
+    /// References to release. Empty between inputs.
     garbage: Vec<Ref>,
-    /// Deliveries beyond `limits.running_calls`.
+    /// Deliveries that wait because `limits.running_calls` are running.
     ready: VecDeque<Delivery>,
-    /// Deliveries handed out and not settled.
+    /// Deliveries that were handed out and are not settled.
     running: usize,
-    /// Streams that the peer has open towards us.
+    /// Streams that the peer has open toward this side.
     pipes: usize,
-    /// Answers that were asked for and are not written.
+    /// Pulled results that have not been sent.
     answers_owed: usize,
-    /// What is held for the peer, in bytes.
+    /// Bytes held for the peer.
     account: Account,
     outputs: VecDeque<Output>,
     transmit: Outbox,
@@ -121,10 +169,10 @@ pub struct Session {
 }
 
 impl Session {
-    /// The main object of this side, when there is one.
+    /// The main object of this side, if there is one.
     pub const MAIN: TargetId = TargetId(0);
 
-    /// A session in its first moment. Without a main object, the peer's calls on it are rejected.
+    /// Creates a session. Without a main object, the peer's calls on it are rejected.
     pub fn new(limits: impl Into<Arc<Limits>>, has_main: bool) -> Self {
         let mut session = Self {
             limits: limits.into(),
@@ -179,32 +227,34 @@ impl Session {
         session
     }
 
-    /// Does work in slices from now on. After an input, there may be more to do (`has_work`).
+    /// Does work in slices of about a millisecond from now on. After an input,
+    /// [`has_work`](Self::has_work) returns `true` until [`resume_work`](Self::resume_work) has
+    /// done the rest.
     pub fn work_in_slices(&mut self) {
         self.budget.is_sliced = true;
     }
 
-    /// Whether there is work left that did not fit into a slice. A message that is handed in is
-    /// carried out behind it.
+    /// Returns `true` if work remains that did not fit into a slice. The next message is handled
+    /// only after that work is done.
     #[inline]
     pub fn has_work(&self) -> bool {
         !self.work.is_empty()
     }
 
-    /// Does the next slice of the work that is left.
+    /// Does the next slice of the remaining work.
     pub fn resume_work(&mut self) {
         self.budget.begin_slice();
         self.run();
     }
 
-    /// Does all the work that is left.
+    /// Does all remaining work.
     pub fn finish_work(&mut self) {
         while self.has_work() {
             self.resume_work();
         }
     }
 
-    /// Gives back room that was wanted for a moment. Changes nothing else.
+    /// Shrinks the tables and queues to what they contain.
     pub(crate) fn shrink(&mut self) {
         self.exports.shrink();
         self.imports.shrink();
@@ -218,30 +268,30 @@ impl Session {
         self.transmit.shrink();
     }
 
-    /// The peer's main object. Needs no `retain` and no `release`.
+    /// Returns the peer's main object, which need not be retained or released.
     pub fn main(&self) -> Ref {
         Ref::Import(ImportId::MAIN)
     }
 
-    /// Calls something (`args`) or reads a property of it (`None`), at once and in order. The
-    /// references in `args` stay the caller's. The result is held once.
+    /// Calls a function or method with `args`, or reads a property if `args` is `None`. Calls are
+    /// made in order. Returns the result, held once. References in `args` remain the caller's.
     pub fn call(&mut self, on: Ref, path: &[Step], args: Option<Payload<Outgoing>>) -> Ref {
         let result = self.invoke_outgoing(on, path, args);
         self.run();
         result
     }
 
-    /// Applies a recorded function to a result, or to each of its elements if it is an array:
-    /// `instructions` is the list of expressions of a `remap` message. The references in
-    /// `captures` stay the caller's. The result is held once.
+    /// Applies a recorded function to a result, or to each of its elements if it is an array.
+    /// `instructions` is the list of expressions of a `remap` message. Returns the result, held
+    /// once. References in `captures` remain the caller's.
     pub fn map(&mut self, on: Ref, path: &[Step], captures: &[Outgoing], instructions: String) -> Ref {
         let result = self.map_outgoing(on, path, captures, instructions);
         self.run();
         result
     }
 
-    /// Asks for a result, every promise in it awaited. Ends in exactly one [`Output::Settled`],
-    /// unless the wait is forgotten first.
+    /// Waits for a result and for every promise in it. Ends in exactly one [`Output::Settled`],
+    /// unless [`forget`](Self::forget) is called first.
     pub fn pull(&mut self, of: Ref, path: &[Step]) -> WaitId {
         let wait = WaitId(self.next.wait);
         self.next.wait += 1;
@@ -256,14 +306,14 @@ impl Session {
         wait
     }
 
-    /// Nobody waits any more.
+    /// Cancels a wait. There will be no [`Output::Settled`] for it.
     pub fn forget(&mut self, wait: WaitId) {
         if let Some(result) = self.waits.remove(wait) {
             self.release(result);
         }
     }
 
-    /// A new local object, held once.
+    /// Creates a local object, held once.
     pub fn new_target(&mut self, kind: Kind) -> TargetId {
         let target = TargetId(self.next.target);
         self.next.target += 1;
@@ -277,13 +327,13 @@ impl Session {
         target
     }
 
-    /// A new local result, held once, for which one [`settle`](Self::settle) is owed.
+    /// Creates a local promise, held once. It must be settled once with [`settle`](Self::settle).
     pub fn new_promise(&mut self) -> PromiseId {
         self.pending(1)
     }
 
-    /// Ends a delivery or a promise of the application: `Err` is a rejection. The references in
-    /// `result` stay the caller's.
+    /// Settles a delivery or a local promise; `Err` rejects it. References in `result` remain the
+    /// caller's. Does nothing if `call` is settled already.
     pub fn settle(&mut self, call: PromiseId, result: Result<Payload<Outgoing>, Payload<Outgoing>>) {
         if !self.is_pending(call) {
             return;
@@ -297,8 +347,9 @@ impl Session {
         self.run();
     }
 
-    /// Goes on with a delivery whose first `walked` steps lead to `value`: the rest of the path
-    /// is walked from there, and what it ends at is called if there are `args`.
+    /// Settles a delivery with what the rest of its path leads to. The first `walked` steps of
+    /// `path` led to `value`. The session walks the rest from there, and calls what it finds if
+    /// `args` is `Some`.
     pub fn settle_from(
         &mut self,
         call: PromiseId,
@@ -323,15 +374,15 @@ impl Session {
         self.run();
     }
 
-    /// Until `call` is settled, calls on its result are delivered to `to` instead of waiting,
-    /// those that wait already first. For proxies that have passed `call` on: `to` stands for the
-    /// result there, so a chain of calls crosses them without a stop.
+    /// Delivers calls on the result of `call` to `to` until `call` is settled, those that are
+    /// already waiting first. A proxy that forwarded `call` uses this to forward pipelined calls
+    /// before the result arrives: `to` stands for the result at the other end.
     pub fn redirect(&mut self, call: PromiseId, to: TargetId) {
         self.redirect_calls(call, to);
         self.run();
     }
 
-    /// What `of` is when it is read as a value.
+    /// Returns what `of` is on the wire.
     pub fn kind(&self, of: Ref) -> Kind {
         match of {
             Ref::Target(id) => self.targets.get(id).map_or(Kind::Object, |target| target.kind),
@@ -340,34 +391,34 @@ impl Session {
         }
     }
 
-    /// Holds `of` once more.
+    /// Increments the reference count of `of`.
     pub fn retain(&mut self, of: Ref) {
         self.hold(of);
     }
 
-    /// Gives one hold back.
+    /// Decrements the reference count of `of`.
     pub fn release(&mut self, of: Ref) {
         self.let_go(of);
         self.admit();
     }
 
-    /// What the layer above should do next.
+    /// Returns the next thing for the caller to do.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
 
-    /// Whether there is an output to be taken.
+    /// Returns `true` if an output is queued.
     pub(crate) fn has_output(&self) -> bool {
         !self.outputs.is_empty()
     }
 
-    /// The next message to send.
+    /// Returns the next message to send.
     pub fn poll_transmit(&mut self) -> Option<String> {
         self.next_transmit(false).map(|taken| taken.text.into_owned())
     }
 
-    /// As [`poll_transmit`](Self::poll_transmit), where it lies, and perhaps several in one, which the
-    /// peer takes by `handle_joint`.
+    /// Returns the next message to send, borrowed if it is complete in its buffer. If `joint`, the
+    /// text may join several messages, which the peer reads with `handle_joint`.
     pub(crate) fn next_transmit(&mut self, joint: bool) -> Option<Taken<'_>> {
         let taken = self.transmit.pop(joint)?;
         if self.sent.is_on() {
@@ -376,38 +427,38 @@ impl Session {
         Some(taken)
     }
 
-    /// Bytes of messages waiting to be sent.
+    /// Returns the number of bytes in messages that wait to be sent.
     pub fn transmit_bytes(&self) -> usize {
         self.transmit.bytes()
     }
 
-    /// Messages waiting to be sent.
+    /// Returns the number of messages that wait to be sent.
     pub fn transmit_len(&self) -> usize {
         self.transmit.len()
     }
 
-    /// Whether all that waits to be sent are releases, and not too many.
+    /// Returns `true` if only releases wait to be sent, and few enough of them to wait longer.
     pub(crate) fn only_releases(&self) -> bool {
         self.transmit.len() <= RELEASES_WAIT_MAX && self.transmit.only_releases()
     }
 
-    /// Whether the next message to be sent is a new call.
+    /// Returns `true` if the next message to send is a new call.
     pub(crate) fn calls_next(&self) -> bool {
         self.transmit.iter().next().is_some_and(|text| text.starts_with(r#"["push""#))
     }
 
-    /// Answers that the peer has asked for and that are not written yet.
+    /// Returns the number of results that the peer has pulled and that have not been sent.
     pub fn answers_owed(&self) -> usize {
         self.answers_owed
     }
 
-    /// How many entries the tables hold.
+    /// Returns the sizes of the tables.
     pub fn stats(&self) -> Stats {
         let released = self.imports.iter().filter(|(_, import)| import.mentions == 0).count();
         Stats { imports: self.imports.len() - released, exports: self.exports.len() }
     }
 
-    /// Nothing is held, waited for or running: what is left are the mains.
+    /// Returns `true` if nothing is held, awaited, or running apart from the main objects.
     pub fn is_idle(&self) -> bool {
         let Stats { imports, exports } = self.stats();
         let mains = self.exports.get(ExportId::MAIN).map(|main| main.what);
@@ -427,17 +478,17 @@ impl Session {
                 == 0
     }
 
-    /// The session has ended.
+    /// Returns `true` if the session has ended.
     pub fn is_closed(&self) -> bool {
         self.closed.is_some()
     }
 
-    /// How the session has ended, if it has.
+    /// Returns why the session ended, if it has.
     pub fn closed(&self) -> Option<&Closed> {
         self.closed.as_ref()
     }
 
-    /// The bounds it was made with.
+    /// Returns the limits of the session.
     pub fn limits(&self) -> &Limits {
         &self.limits
     }

@@ -1,4 +1,5 @@
-//! The entries of a session's tables, as they are in memory and in snapshots.
+//! The entries of a session's tables, as in memory and in snapshots. Field names in snapshots are
+//! part of the stored format.
 
 use std::collections::VecDeque;
 
@@ -9,22 +10,23 @@ use super::{Kind, Path, Ref};
 use crate::id::{ImportId, TargetId};
 use crate::value::Payload;
 
-/// The ids given next. They only ever move away from 0.
+/// The next id of each kind. Ids only move away from 0.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Counters {
-    /// Ours for the next thing we export.
+    /// The next id of an object that this side exports; negative.
     pub(super) export: i64,
-    /// The peer's for its next push; counted here as there.
+    /// The id of the peer's next push. Both sides count it.
     pub(super) answer: i64,
-    /// Ours for our next push.
+    /// The id of this side's next push.
     pub(super) import: i64,
-    /// The lowest that the peer has given to something it exports.
+    /// The lowest id that the peer has assigned to one of its exports.
     pub(super) peer_export: i64,
     pub(super) promise: i64,
     pub(super) target: i64,
     pub(super) gather: i64,
     pub(super) wait: i64,
-    /// Results of the peer's pushes below this were given, though we may not know of them.
+    /// The peer has used the ids of its pushes below this, although this process may not have
+    /// received them.
     #[serde(rename = "floor", default, skip_serializing_if = "is_zero")]
     pub(super) answer_floor: i64,
 }
@@ -38,7 +40,7 @@ pub(super) struct Target {
     pub(super) kind: Kind,
 }
 
-/// A delivery that was handed out and is not settled, as it is handed out again.
+/// A delivery that was handed out and is not settled, kept so that another process can repeat it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Rerun {
     #[serde(rename = "t")]
@@ -49,8 +51,9 @@ pub(super) struct Rerun {
     pub(super) args: Option<Payload<Ref>>,
 }
 
-/// Releases of what the peer exports. A peer whose other end is made again from a snapshot must
-/// still have all that the snapshot holds, so they wait until there is one without it.
+/// Releases of the peer's exports that are withheld. After a recovery, the peer must still have
+/// everything that the restored snapshot refers to, so a release is sent only when a snapshot
+/// without the reference has been stored.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Withheld {
     #[serde(rename = "on", default, skip_serializing_if = "std::ops::Not::not")]
@@ -59,23 +62,23 @@ pub(super) struct Withheld {
     pub(super) releases: VecDeque<(ImportId, i64)>,
 }
 
-/// Something of ours that the peer holds.
+/// An object or result of this side that the peer holds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Export {
-    /// How often the peer was told of it; a push counts one.
+    /// The reference count: how often messages mentioned it to the peer. A push counts as one.
     #[serde(rename = "m")]
     pub(super) mentions: u64,
     #[serde(rename = "w")]
     pub(super) what: Ref,
     #[serde(rename = "a", default, skip_serializing_if = "Answer::is_unasked")]
     pub(super) answer: Answer,
-    /// Goes when it is answered, without a release.
+    /// The entry is dropped when it is answered, without a release (the result of a `stream`).
     #[serde(rename = "t", default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) transient: bool,
-    /// A stream towards us.
+    /// The writable end of a stream that the peer opened.
     #[serde(rename = "s", default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) pipe: bool,
-    /// The readable end of a pipe, held until the peer names it.
+    /// The readable end of that stream, held until the peer claims it.
     #[serde(rename = "u", default, skip_serializing_if = "Option::is_none")]
     pub(super) unclaimed: Option<Box<Ref>>,
 }
@@ -86,7 +89,7 @@ impl Export {
     }
 }
 
-/// How far the answer to an export has come.
+/// How far the answer to a pull of an export has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Answer {
     #[default]
@@ -108,16 +111,17 @@ fn is_zero(number: &i64) -> bool {
     *number == 0
 }
 
-/// Something of the peer's that we hold.
+/// An object or result of the peer that this side holds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Import {
-    /// Handles and references on this side.
+    /// The local reference count.
     #[serde(rename = "h")]
     pub(super) holds: u32,
-    /// How often the peer mentioned it, which is what a release gives back; 0 once it has.
+    /// How often the peer mentioned it, which is the count that its release gives back. 0 once
+    /// released.
     #[serde(rename = "m")]
     pub(super) mentions: i64,
-    /// The end of a stream.
+    /// The writable end of a stream.
     #[serde(rename = "s", default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) writable: bool,
     #[serde(rename = "i")]
@@ -132,19 +136,19 @@ impl Import {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) enum ImportState {
-    /// Something that can be called and is no promise.
+    /// An object, which is not a promise.
     #[serde(rename = "stub")]
     Stub,
     /// A result that has not arrived.
     #[serde(rename = "pend")]
     Pending {
-        /// The peer knows that we want it.
+        /// The peer has been asked to send it.
         #[serde(rename = "p", default, skip_serializing_if = "std::ops::Not::not")]
         pulled: bool,
         #[serde(rename = "w", default, skip_serializing_if = "Waiters::is_empty")]
         waiters: Waiters,
     },
-    /// A result that has.
+    /// A result that has arrived.
     #[serde(rename = "is")]
     Settled(Settled),
 }
