@@ -1,5 +1,5 @@
-//! The codes by which both sides of a link name what went wrong, on the wire and in the errors
-//! of calls. What a code means for whom is in docs/link.md.
+//! The error codes that both sides of a link use, on the wire and in the errors of calls. docs/link.md
+//! lists them.
 
 use std::fmt;
 
@@ -7,7 +7,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $wire:literal,)*) => {
-        /// What went wrong. Codes of newer peers are kept as they came.
+        /// An error code of Bowline.
+        ///
+        /// A code that this version does not know is kept as [`Unknown`](Self::Unknown).
         #[derive(Clone, Debug, PartialEq, Eq)]
         #[non_exhaustive]
         pub enum ErrorCode {
@@ -17,7 +19,7 @@ macro_rules! codes {
         }
 
         impl ErrorCode {
-            /// The code as it is written.
+            /// Returns the code as it is written on the wire.
             pub fn as_str(&self) -> &str {
                 match self {
                     $(Self::$name => $wire,)*
@@ -25,7 +27,7 @@ macro_rules! codes {
                 }
             }
 
-            /// The code that is written so, if this version knows it.
+            /// Returns the code that is written as `code`, or `None` if this version does not know it.
             pub fn known(code: &str) -> Option<Self> {
                 match code {
                     $($wire => Some(Self::$name),)*
@@ -33,7 +35,7 @@ macro_rules! codes {
                 }
             }
 
-            /// Every code of this version.
+            /// All codes that this version knows.
             pub const ALL: &'static [Self] = &[$(Self::$name,)*];
         }
 
@@ -46,82 +48,82 @@ macro_rules! codes {
 }
 
 codes! {
-    /// A frame that cannot be read, or that has no place at this point.
+    /// A frame cannot be read, or is not allowed at this point.
     InvalidRequest = "INVALID_REQUEST",
-    /// What came cannot be taken apart at all.
+    /// The input cannot be parsed.
     ParseError = "PARSE_ERROR",
-    /// There is no such method, or the peer knows nothing of what was asked of it.
+    /// The method does not exist, or the peer does not support the request.
     MethodNotFound = "METHOD_NOT_FOUND",
-    /// The arguments are not those of the method.
+    /// The arguments do not fit the method.
     InvalidParams = "INVALID_PARAMS",
-    /// What was named is not there.
+    /// The target does not exist.
     NotFound = "NOT_FOUND",
-    /// The peer is gone, and what was under way with it.
+    /// The peer is gone, together with the calls in flight.
     AgentDisconnected = "AGENT_DISCONNECTED",
-    /// Something came before the handshake.
+    /// A frame arrived before the hello, or no hello arrived in time.
     HandshakeRequired = "HANDSHAKE_REQUIRED",
-    /// No version of the link is spoken by both.
+    /// The peers have no version of the link protocol in common.
     ProtocolUnsupported = "PROTOCOL_UNSUPPORTED",
-    /// Who the peer is was not shown, or not believed.
+    /// The peer showed no credentials, or they were rejected.
     Unauthenticated = "UNAUTHENTICATED",
-    /// The peer is known, and may not.
+    /// The peer is authenticated, but access is not permitted.
     PermissionDenied = "PERMISSION_DENIED",
-    /// Too much at this time.
+    /// A rate limit was reached; try again later.
     RateLimited = "RATE_LIMITED",
-    /// A frame is longer than allowed before a session.
+    /// The peer sent more than is allowed before a session exists.
     PayloadTooLarge = "PAYLOAD_TOO_LARGE",
-    /// A fault of the side that says so.
+    /// An internal fault of the side that reports it.
     InternalError = "INTERNAL_ERROR",
-    /// The server went by another name or certificate before.
+    /// The server is not the one that the client has pinned.
     WrongRuntime = "WRONG_RUNTIME",
-    /// The server stops.
+    /// The server is shutting down.
     Draining = "DRAINING",
-    /// The token was not made here, or was changed.
+    /// The token was not issued by this service, or was tampered with.
     ResumeTokenInvalid = "RESUME_TOKEN_INVALID",
-    /// The token is past its time.
+    /// The token has expired.
     ResumeTokenExpired = "RESUME_TOKEN_EXPIRED",
-    /// The token is from the future, so one of the clocks is wrong.
+    /// The token is not valid yet, so one of the clocks is wrong.
     ResumeTokenNotYetValid = "RESUME_TOKEN_NOT_YET_VALID",
-    /// The key that made the token is not known any more.
+    /// The key that issued the token is no longer known.
     ResumeTokenKeyUnknown = "RESUME_TOKEN_KEY_UNKNOWN",
-    /// The token was replaced by one that its holder has shown to have.
+    /// The token was replaced, and its holder has confirmed the newer one.
     ResumeTokenReplayed = "RESUME_TOKEN_REPLAYED",
-    /// The presenter of the token does not hold the key that goes with it.
+    /// The client does not hold the key that the token is bound to.
     ResumeProofInvalid = "RESUME_PROOF_INVALID",
-    /// The state of the session fits into no token, and is kept nowhere else.
+    /// The state of the session does not fit into a token, and there is no session store.
     TokenTooLarge = "TOKEN_TOO_LARGE",
-    /// The session is past the age that any session may have.
+    /// The session has reached the maximum age of a session.
     SessionTooOld = "SESSION_TOO_OLD",
-    /// The session is gone: it was away for too long, or its process was replaced.
+    /// The session no longer exists: the client was away for too long, or the process was replaced.
     ResumeWindowExpired = "RESUME_WINDOW_EXPIRED",
-    /// The numbers of both sides do not fit together.
+    /// The message numbers of the two sides do not match.
     ResumeGap = "RESUME_GAP",
-    /// Another holder of the session's token has resumed it.
+    /// Another holder of the session's token has resumed the session.
     SessionTakenOver = "SESSION_TAKEN_OVER",
-    /// More than may be kept waits for a peer that is away.
+    /// The retransmit buffer is full while the peer is detached.
     BufferOverflow = "BUFFER_OVERFLOW",
-    /// The process that held the object is gone, and it could not be made again.
+    /// The object was lost with its process and could not be restored.
     CapabilityLost = "CAPABILITY_LOST",
-    /// The call may have been carried out or not: the process that had it is gone.
+    /// The call may or may not have run: the process that had it is gone.
     CallOutcomeUnknown = "CALL_OUTCOME_UNKNOWN",
-    /// The call was not carried out, and may be made again.
+    /// The call did not run and can be made again.
     CallNotAttempted = "CALL_NOT_ATTEMPTED",
-    /// Another process of the service has the session, or had it until a moment ago.
+    /// Another process of the service owns the session, or owned it until a moment ago.
     SessionElsewhere = "SESSION_ELSEWHERE",
-    /// The stream ended with the process at its other end.
+    /// The stream was lost with the process at its other end.
     StreamInterrupted = "STREAM_INTERRUPTED",
-    /// The object could not be made again.
+    /// Restoring the object failed.
     RestoreFailed = "RESTORE_FAILED",
-    /// Nobody here knows how to make the object again.
+    /// No restorer is registered for the object.
     RestorerUnknown = "RESTORER_UNKNOWN",
-    /// What sessions and outcomes are kept in cannot be reached.
+    /// The session store cannot be reached.
     StoreUnavailable = "STORE_UNAVAILABLE",
-    /// What was kept is not what comes back.
+    /// The stored state is damaged.
     StoreCorrupt = "STORE_CORRUPT",
 }
 
 impl ErrorCode {
-    /// With which code a WebSocket is closed for this reason; see docs/link.md.
+    /// Returns the code with which a WebSocket is closed for this reason; see docs/link.md.
     pub fn close_code(&self) -> u16 {
         match self {
             Self::Unauthenticated | Self::PermissionDenied => 4401,

@@ -1,6 +1,6 @@
-//! The numbers by which a session names things. Wire ids are counted by the peers
-//! (protocol: 0 is main, positive ids are counted by the importer, negative ones by the
-//! exporter); the others never leave the process.
+//! The ids that a session assigns. Wire ids are allocated by the peers: 0 is the main object, the
+//! importer allocates positive ids, and the exporter negative ones. The other ids never leave the
+//! process.
 
 use std::fmt;
 
@@ -22,23 +22,24 @@ macro_rules! id {
 }
 
 id! {
-    /// Names something of the peer's that we hold. The peer calls the same number an [`ExportId`].
+    /// An id of something that the peer exports and this side holds. To the peer, the same number is an
+    /// [`ExportId`].
     ImportId(i64)
 }
 id! {
-    /// Names something of ours that the peer holds.
+    /// An id of something that this side exports and the peer holds.
     ExportId(i64)
 }
 id! {
-    /// Names a local object. What it stands for is known to the peer layer only.
+    /// An id of a local object. Only the peer layer knows the object.
     TargetId(i64)
 }
 id! {
-    /// Names a local result that may not have arrived yet.
+    /// An id of a local promise.
     PromiseId(i64)
 }
 id! {
-    /// Names one wait of the application for a result.
+    /// An id of one wait for a result by the application.
     WaitId(i64)
 }
 
@@ -48,28 +49,28 @@ impl ImportId {
 }
 
 impl ExportId {
-    /// Our main object.
+    /// This side's main object.
     pub const MAIN: Self = Self(0);
 }
 
-/// The largest magnitude of a wire id: what a JavaScript number holds exactly.
+/// The largest magnitude of a wire id. A JavaScript number holds integers up to it exactly.
 pub const ID_MAX: i64 = 1 << 53;
 
-/// The ids that either side will give next.
+/// The ids that each side allocates next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ids {
-    /// Ours, for our next push.
+    /// The id of this side's next push.
     pub next_positive: i64,
-    /// Ours, for the next thing we export.
+    /// The id of this side's next export.
     pub next_negative: i64,
-    /// The peer's, for its next push.
+    /// The id of the peer's next push.
     pub peer_next_positive: i64,
-    /// The peer's, for the next thing it exports, as far as we have seen.
+    /// The id of the peer's next export, as far as this side has seen.
     pub peer_next_negative: i64,
 }
 
 impl Ids {
-    /// The same, as the peer sees it.
+    /// Returns the same ids from the peer's point of view.
     #[must_use]
     pub fn of_peer(self) -> Self {
         Self {

@@ -1,24 +1,27 @@
-//! The protocol of Bowline: values, wire text, the session machine, and the layer that runs it
-//! under an application.
+//! The protocol of Bowline: values, wire text, the session state machine, the link that lets a
+//! session outlive its connection, and the async layer on which applications build.
 //!
-//! Applications use the `bowline` package, which re-exports what they need. From below:
+//! Applications use the `bowline` package, which re-exports what they need. The modules, from the
+//! bottom up:
 //!
-//! - [`id`], [`time`], [`limits`], [`error`]: the numbers by which a session names things, the only
-//!   notions of time, every bound on what a peer can make us hold, and the codes of what goes wrong.
-//! - [`value`]: what JavaScript peers know as values, and serde to and from their text.
+//! - [`id`], [`time`], [`limits`], [`error`]: the ids that a session assigns, the types for time, the
+//!   bounds on what a peer can make this process hold, and the error codes.
+//! - [`value`]: the values of Cap'n Web, and serde to and from their text.
 //! - `wire`: the grammar of messages.
-//! - [`session`]: one end of a session as plain data, text in and text out. No clock, no lock, no
-//!   object.
-//! - [`link`]: what lets a session outlive its transport: numbers, what is kept to be sent again,
-//!   heartbeats. Knows neither messages nor sessions.
-//! - [`resume`]: the tokens by which a client has its session back, and the keys that sign them.
-//! - [`endpoint`]: session and link as one pure value.
-//! - [`peer`]: references, promises and objects, and the driver between a transport and a session.
-//!   The only async part; its `runtime` file alone names Tokio's tasks and timers.
-//! - `generated`: what the macros' output refers to.
+//! - [`session`]: one end of a session as plain data, text in and text out. It has no clock, no lock,
+//!   and no application object.
+//! - [`link`]: message numbers, the retransmit buffer, acks, and heartbeats. It does not parse the
+//!   messages that it carries.
+//! - [`resume`]: the tokens with which a client resumes its session, and the keys that sign them.
+//! - [`endpoint`]: a session and its link as one plain value.
+//! - [`peer`]: references, promises, objects, and the driver between a transport and a session. This
+//!   is the only async module; only its `runtime` file names Tokio's tasks and timers.
+//! - [`typescript`]: TypeScript declarations of interfaces and data.
+//! - `generated`: the items that macro-generated code refers to.
 //!
-//! A module names only those above it in this list (`generated` excepted); ARCHITECTURE.md has the
-//! table and tests/it/tidy.rs holds it.
+//! A module names only modules above it in this list, with one exception: `wire` reads property
+//! paths, whose types belong to [`session`]. The table in ARCHITECTURE.md says which of them each may
+//! name, and `tests/it/tidy.rs` enforces it.
 
 pub mod endpoint;
 pub mod error;

@@ -1,15 +1,16 @@
-//! The only notions of time. Both are passed in: nothing in this crate's machines reads a clock.
+//! Types for points in time. Time is always passed in: the state machines of this crate read no
+//! clock.
 
 use std::ops::Add;
 use std::time::Duration;
 
-/// A point on a clock that never goes back, counted from wherever its owner likes. Times of
-/// different clocks are not comparable.
+/// A point on a monotonic clock, as a duration since an origin that the clock's owner chooses. Times
+/// of different clocks are not comparable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Time(pub Duration);
 
 impl Time {
-    /// How long ago `earlier` was; nothing if it is later.
+    /// Returns the duration since `earlier`, or zero if `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
         self.0.saturating_sub(earlier.0)
     }
@@ -23,6 +24,6 @@ impl Add<Duration> for Time {
     }
 }
 
-/// Seconds since 1970, by a wall clock that may be wrong.
+/// Seconds since the Unix epoch, by a wall clock that may be wrong.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct UnixTime(pub u64);
