@@ -1,5 +1,5 @@
-//! Calls that may come again: which of them are carried out once more, which get the outcome they
-//! had, and which are owned up to. Only in durable sessions.
+//! Repeated calls of durable sessions: which ones run again, which return their recorded outcome, and
+//! which fail with `CALL_OUTCOME_UNKNOWN`. See docs/durable.md.
 
 use std::sync::Arc;
 
@@ -15,31 +15,30 @@ use crate::session::{Path, Step};
 use crate::value::{Cap, Payload};
 use crate::wire::coded_error_text;
 
-/// Bytes of an outcome, beyond which it is not kept.
+/// Bytes of an outcome, beyond which it is not recorded.
 const OUTCOME_BYTES_MAX: usize = 64 << 10;
 
-/// What a durable session knows of a delivery before it is carried out.
+/// What a durable session knows of a delivery before it runs.
 pub(crate) struct Origin {
     pub(crate) name: Option<CallId>,
-    /// It may have been carried out by another process.
+    /// Whether another process may have run the call.
     pub(crate) again: bool,
 }
 
-/// What is to be done with a delivery.
+/// How to run a delivery.
 pub(crate) enum Plan {
-    /// It is carried out as ever.
+    /// Run it; never run it again.
     Once,
-    /// It is carried out, and again should this process end before it has.
+    /// Run it, and let another process run it again if this one ends before the call does.
     Repeat,
-    /// It is carried out unless it was before, and its outcome is kept; another process asks for
-    /// that outcome.
+    /// Run it unless it ran before, and record its outcome in the log, where another process finds it.
     Record(Arc<dyn CallLog>, i64),
-    /// It is not carried out.
+    /// Fail it without running it.
     Refuse,
 }
 
 impl Shared {
-    /// What is to be done with a delivery of a durable session.
+    /// Decides how to run a delivery of a durable session.
     pub(crate) fn plan(&self, origin: &Origin, entry: Option<&Entry>, path: &Path, calls: bool) -> Plan {
         match repeat(entry, path, calls) {
             Repeat::Idempotent => Plan::Repeat,
@@ -56,7 +55,8 @@ impl Shared {
         }
     }
 
-    /// Lets another process carry a delivery out again, if it can have what the arguments name.
+    /// Lets another process run a delivery again, if the references in its arguments survive a change of the
+    /// process.
     pub(crate) fn keep_for_rerun(self: &Arc<Self>, call: PromiseId, kept: Kept) {
         let Kept { target, path, args } = kept;
         let mut state = self.lock();
@@ -74,14 +74,14 @@ impl Shared {
     }
 }
 
-/// A delivery as it is kept to be carried out again.
+/// What is stored of a delivery so that it can run again.
 pub(crate) struct Kept {
     pub(crate) target: crate::id::TargetId,
     pub(crate) path: Path,
     pub(crate) args: Option<Payload<Cap>>,
 }
 
-/// What the member that a path leads to says of being called twice. Reading is harmless.
+/// Returns what the member at a path declares about repeated calls. Reads can always be repeated.
 fn repeat(entry: Option<&Entry>, path: &Path, calls: bool) -> Repeat {
     let Some(Entry::Local(local)) = entry else { return Repeat::Never };
     if !calls {
@@ -97,9 +97,9 @@ fn repeat(entry: Option<&Entry>, path: &Path, calls: bool) -> Repeat {
     }
 }
 
-/// The end of a call that may have been carried out, or may not.
+/// Returns the rejection of a call that may or may not have run.
 pub(crate) fn unknown<R>() -> Payload<R> {
-    let message = "The other side was restarted; whether the call was carried out is not known.";
+    let message = "The other side was restarted; the call may or may not have run.";
     Payload::plain(coded_error_text(ErrorCode::CallOutcomeUnknown.as_str(), message))
 }
 
@@ -114,7 +114,7 @@ pub(crate) struct Recorded {
 }
 
 impl Recorded {
-    /// Calls the method unless its outcome is known.
+    /// Calls the method, unless the log has an entry for the call.
     pub(crate) fn run(self) -> Reply {
         Box::pin(async move {
             match self.log.begin(self.number).await {
@@ -129,7 +129,7 @@ impl Recorded {
             };
             let answer = match started {
                 Some(reply) => reply.await,
-                None => Err(error_payload("TypeError", "This method is gone.")),
+                None => Err(error_payload("TypeError", "The method does not exist.")),
             };
             if let Some(outcome) = write(&answer)
                 && let Err(code) = self.log.end(self.number, &outcome).await
@@ -141,7 +141,7 @@ impl Recorded {
     }
 }
 
-/// An outcome as it is kept, unless it holds references or is too long.
+/// Encodes an outcome for the log. Returns `None` if it contains references or is too long.
 fn write(answer: &Answer) -> Option<String> {
     let (mark, payload) = match answer {
         Ok(value) => ('+', value),

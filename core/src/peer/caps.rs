@@ -1,8 +1,8 @@
-//! Handles to numbers and back: how the capabilities of an application enter a session, and how
-//! those of a session reach an application.
+//! Conversion between references and ids: how the capabilities of an application enter a session
+//! (lowering), and how those of a session reach the application (lifting).
 //!
-//! Both directions run under the lock, so neither may drop a handle: what is no longer needed is
-//! handed out to be dropped later.
+//! Both directions run under the lock, so neither may drop a reference, which may run user code.
+//! References that are no longer needed are collected and dropped later.
 
 use std::sync::{Arc, MutexGuard};
 
@@ -17,21 +17,21 @@ use crate::peer::stub::{Inner, Kind, Remote, Stub};
 use crate::session::{self, Outgoing, Path, Ref};
 use crate::value::{Cap, Payload};
 
-/// The capabilities of one input on their way into a session.
+/// The conversion of the capabilities of one input.
 pub(crate) struct Lowering<'a> {
     shared: &'a Arc<Shared>,
     state: &'a mut State,
     lowered: Lowered,
 }
 
-/// What is left to do when the input was made.
+/// What remains to be done after the input.
 #[derive(Default)]
 pub(crate) struct Lowered {
-    /// Holds that were only needed for the input itself.
+    /// References that were needed only for the input itself.
     lent: Vec<Ref>,
-    /// Promises of ours that follow something outside of this session.
+    /// Local promises that follow a result outside of this session.
     follow: Vec<(PromiseId, Stub)>,
-    /// The handles, to be dropped without the lock.
+    /// The application's references, to be dropped without the lock.
     handles: Vec<Cap>,
 }
 
@@ -40,8 +40,8 @@ impl Shared {
         Lowering { shared: self, state, lowered: Lowered::default() }
     }
 
-    /// Ends an input: gives back what was lent, carries out what the session asks for, follows
-    /// promises of other sessions, and drops the handles.
+    /// Finishes an input: releases what was lent, carries out the outputs, connects promises that follow
+    /// other sessions, and drops the application's references.
     pub(crate) fn finish_lowering<'a>(self: &'a Arc<Self>, mut state: MutexGuard<'a, State>, lowered: Lowered) {
         let Lowered { lent, follow, handles } = lowered;
         for of in lent {
@@ -56,12 +56,12 @@ impl Shared {
 }
 
 impl Lowering<'_> {
-    /// A payload as the session takes it: its references are borrowed for one input.
+    /// Converts a payload for the session. Its references are borrowed for one input.
     pub(crate) fn lower(&mut self, payload: Payload<Cap>) -> Payload<Outgoing> {
         payload.map_refs(|cap| self.lower_owned(cap))
     }
 
-    /// Capabilities as the session takes them: borrowed for one input.
+    /// Converts capabilities for the session. They are borrowed for one input.
     pub(crate) fn lower_all(&mut self, caps: Vec<Cap>) -> Vec<Outgoing> {
         caps.into_iter().map(|cap| self.lower_owned(cap)).collect()
     }
@@ -72,7 +72,8 @@ impl Lowering<'_> {
         outgoing
     }
 
-    /// A payload that came out of this session and goes back with one hold for each mention.
+    /// Converts a payload that goes back into the session it came from, with one reference count for each
+    /// reference.
     pub(crate) fn lower_held(&mut self, payload: Payload<Cap>) -> Payload<Ref> {
         let held = payload.map_refs(|cap| self.lower_owned(cap).of);
         held.refs().iter().for_each(|&of| self.state.endpoint.session.retain(of));
@@ -123,7 +124,7 @@ impl Lowering<'_> {
                 self.state.endpoint.mark_urgent();
                 self.shared.urgent.notify_one();
             }
-            // What is behind it has said so, or was never meant to be durable.
+            // The target has logged a warning, or was never meant to be durable.
             (Err(NotDurable::NoRecipe), _) if recipe.is_attenuation() => {}
             (Err(why), _) => {
                 let warning = Warning::NotDurable { recipe: recipe.clone(), why };
@@ -134,26 +135,28 @@ impl Lowering<'_> {
         of
     }
 
-    /// A recipe as the session keeps it, with one hold for each reference.
+    /// Converts a recipe for the session, with one reference count for each reference.
     ///
     /// # Errors
-    /// The object cannot be made again.
+    /// Another process could not restore the object.
     pub(crate) fn durable_recipe(&mut self, recipe: &Recipe) -> Result<session::Recipe, NotDurable> {
         let params = self.hold_durably(recipe.params()?)?;
         Ok(session::Recipe { restorer: recipe.restorer().to_owned(), version: recipe.version(), params })
     }
 
-    /// A payload with one hold for each reference, if another process can have all of them.
+    /// Converts a payload with one reference count for each reference, if all of them survive a change of
+    /// the process.
     ///
     /// # Errors
-    /// It cannot.
+    /// One of them does not.
     pub(crate) fn hold_durably(&mut self, payload: &Payload<Cap>) -> Result<Payload<Ref>, NotDurable> {
         let held = payload.try_map_refs(|cap| self.durable_one(cap))?;
         held.refs().iter().for_each(|&of| self.state.endpoint.session.retain(of));
         Ok(held)
     }
 
-    /// An object that another process can have: a durable one of ours, or one of the peer's.
+    /// Converts a reference that survives a change of the process: to a durable local object, or to an
+    /// object of the peer.
     fn durable_one(&mut self, cap: &Cap) -> Result<Ref, NotDurable> {
         let stub = Stub::from_cap(cap);
         let of = match stub.inner() {
@@ -168,7 +171,7 @@ impl Lowering<'_> {
         }
     }
 
-    /// The session has this object of ours by this number.
+    /// Records the target of a durable local object in the session.
     pub(crate) fn know(&mut self, local: &Arc<Local>, target: TargetId) {
         self.state.durable.get_or_insert_default().insert(local.address(), target);
     }
@@ -189,7 +192,7 @@ impl Lowering<'_> {
 }
 
 impl Lowered {
-    /// Ends an input that only recipes went into: what they refer to are objects.
+    /// Finishes an input that contained only recipes, whose references are to objects.
     pub(crate) fn give_back(self, state: &mut State) {
         for of in self.lent {
             state.endpoint.session.release(of);
@@ -198,7 +201,7 @@ impl Lowered {
 }
 
 impl State {
-    /// A payload as the application takes it. Every hold of its references is now a handle's.
+    /// Converts a payload for the application. Each reference count passes to the reference that holds it.
     pub(crate) fn lift(&mut self, shared: &Arc<Shared>, payload: Payload<Ref>) -> Payload<Cap> {
         payload.map_refs(|of| self.lift_one(shared, of).into_cap())
     }
@@ -210,7 +213,7 @@ impl State {
                     Some(Entry::Local(local)) => Some(Stub::from_local(Arc::clone(local))),
                     Some(Entry::Foreign(stub)) => Some(stub.clone()),
                     Some(Entry::Lost(unmade)) => Some(unmade.stub()),
-                    // Made when it is called, through the session.
+                    // Restored when it is called, through the session.
                     Some(Entry::Dormant(_)) | None => None,
                 };
                 if let Some(stub) = stub {

@@ -1,5 +1,5 @@
-//! Carrying out what a session asks for, in its order and one thread at a time, and on which
-//! runtime: methods of a wired session run on that of its driver.
+//! Carries out the outputs of a session, in order and on one thread at a time. Also chooses the
+//! runtime: methods of a session with a transport run on the runtime of its driver.
 
 use std::sync::{Arc, MutexGuard};
 use std::task::Waker;
@@ -15,40 +15,39 @@ use crate::peer::unwind::{caught, drop_quietly};
 use crate::peer::wait::{Ending, Waiter};
 use crate::session::Closed;
 
-/// Which thread carries out what a session asks for.
+/// The kind of thread that carries out the outputs of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// One of the runtime of the session: its driver, or a task in the driver's place.
+    /// A thread of the session's runtime: its driver, or a task in place of the driver.
     Host,
-    /// Any thread that uses a reference. Methods of a wired session are left to the host.
+    /// Any thread that uses a reference. It leaves the deliveries of a session with a transport to the
+    /// host.
     Elsewhere,
 }
 
 impl Shared {
-    /// Whether the stored state of a durable session is out of date.
+    /// Returns `true` if the stored state of a durable session is out of date.
     pub(crate) fn is_change_due(&self, state: &State) -> bool {
         self.options().durability.is_some() && state.endpoint.is_checkpoint_due()
     }
 
-    /// Tells the task that keeps the session that its stored state is out of date. Not for a turn of
-    /// the driver by itself: a checkpoint that has to wait would be tried again for the look at it.
-    /// Called without the lock, because it wakes that task.
+    /// Notifies the task that stores the session. Called without the lock, because it wakes that task. Not
+    /// called for every turn of the driver: a checkpoint that has to wait would be retried each time.
     pub(crate) fn tell_change(&self, is_due: bool) {
         if is_due {
             self.changed.notify_one();
         }
     }
 
-    /// Marks the session as changed and carries out everything that it asks for, in order. If another
-    /// thread is already doing so, that thread continues with it. Wakes the driver if there is
-    /// something to send.
+    /// Marks the session as changed and carries out all of its outputs, in order. If another thread is
+    /// doing so already, that thread continues with them. Wakes the driver if there is something to send.
     pub(crate) fn pump<'a>(self: &'a Arc<Self>, mut state: MutexGuard<'a, State>) {
         state.endpoint.mark_changed();
         self.go_on(state);
     }
 
-    /// Carries out everything that the session asks for, in order, without marking it as changed: the
-    /// input may have concerned the link alone. Wakes the driver if there is something to send.
+    /// Carries out all outputs of the session, in order, without marking it as changed: the input may have
+    /// concerned only the link. Wakes the driver if there is something to send.
     pub(crate) fn go_on<'a>(self: &'a Arc<Self>, state: MutexGuard<'a, State>) {
         let is_due = self.is_change_due(&state);
         if self.carry_out(state, Place::Elsewhere) {
@@ -57,14 +56,14 @@ impl Shared {
         self.tell_change(is_due);
     }
 
-    /// Carries out everything that the session asks for, in order, and returns whether the driver has
-    /// to be woken. Elsewhere than on its host that ends before the first delivery.
+    /// Carries out all outputs of the session, in order. Returns `true` if the driver has to be woken. Any
+    /// thread but the host stops before the first delivery and leaves the rest to the host.
     pub(crate) fn carry_out<'a>(self: &'a Arc<Self>, mut state: MutexGuard<'a, State>, place: Place) -> bool {
         if state.pumping {
             return state.has_to_send();
         }
         let delivers = self.private || place == Place::Host;
-        // Local objects call each other inside of these frames.
+        // Calls between local objects nest inside of these frames.
         let level = if self.private { nesting::enter(self) } else { None };
         if self.private && level.is_none() {
             return false;
@@ -107,14 +106,14 @@ impl Shared {
         }
         match without_driver {
             Some(Some(host)) => drop(host.spawn(HandedOn { shared: Arc::clone(self), has_run: false }.run())),
-            // It never had a runtime.
+            // The session never had a runtime.
             Some(None) => return self.carry_out(self.lock(), Place::Host) || is_wanted,
             None => {}
         }
         is_wanted
     }
 
-    /// Does one job. Nothing that unwinds may get past, or `pumping` would stay set for ever.
+    /// Runs one job. No panic may escape, or `pumping` would stay set and the session would hang.
     fn run(self: &Arc<Self>, job: Job) {
         let call = match &job {
             Job::Deliver(call) => Some(call.call),
@@ -136,14 +135,14 @@ impl Shared {
         if ran.is_err() {
             tracing::error!("panic while an object or a value was dropped");
             if let Some(call) = call {
-                // Does nothing if the panic came after the answer.
+                // Does nothing if the call was settled before the panic.
                 self.settle(call, Err(deliver::internal_error()));
             }
         }
     }
 
-    /// Drops an object that the peer does not hold any more. If that is because the session is
-    /// over, the reader of a stream that the peer wrote to learns why.
+    /// Drops an object that the peer does not hold any more. If that is because the session has ended, the
+    /// reader of a stream to which the peer wrote gets the reason.
     fn drop_entry(&self, entry: Option<Entry>) {
         if let Some(Entry::Local(local)) = &entry
             && let Body::Writable(writable) = &local.body
@@ -172,19 +171,19 @@ impl Shared {
         drop_quietly(leftovers.revival);
         self.tell(&mut self.lock());
         self.feed.end();
-        // It ends once.
+        // Set only once, because a session ends only once.
         drop(self.ended.set(closed));
         self.is_over.notify_waiters();
         self.room.notify_waiters();
         self.wake.notify_one();
     }
 
-    /// Begins the turn of a driver: from now on, deliveries are left to it.
+    /// Registers the driver of a transport. From now on, deliveries are left to it.
     pub(crate) fn begin_turn(&self, at: Attachment) {
         self.lock().driver = Some(at);
     }
 
-    /// The driver runs on this thread's runtime.
+    /// Makes this thread's runtime, on which the driver runs, the runtime of the session.
     pub(crate) fn set_host(&self) {
         let host = Host::current();
         if host.is_some() {
@@ -193,7 +192,7 @@ impl Shared {
         }
     }
 
-    /// Ends the turn of a driver, unless that of another has begun.
+    /// Unregisters a driver, unless a newer one is registered.
     pub(crate) fn end_turn(&self, at: Attachment) {
         let mut state = self.lock();
         if state.driver == Some(at) {
@@ -201,13 +200,13 @@ impl Shared {
         }
     }
 
-    /// Whether [`spawn`](Self::spawn) works on this thread.
+    /// Returns `true` if [`spawn`](Self::spawn) works on this thread.
     pub(crate) fn can_spawn(&self) -> bool {
         self.lock().host.is_some() || runtime::can_spawn()
     }
 
-    /// Runs `future` on the runtime of the session; for a session without a transport of its own, on
-    /// that of this thread. `None` if there is none.
+    /// Spawns a task on the runtime of the session, or on that of this thread if the session has no
+    /// transport. Returns `None` if there is no runtime.
     pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) -> Option<Task> {
         let host = if self.private { None } else { self.lock().host.clone() };
         match host {
@@ -217,7 +216,7 @@ impl Shared {
     }
 }
 
-/// Deliveries of a session without a driver, on their way to its runtime.
+/// The deliveries of a session without a driver, on their way to its runtime.
 struct HandedOn {
     shared: Arc<Shared>,
     has_run: bool,
@@ -233,7 +232,7 @@ impl HandedOn {
 }
 
 impl Drop for HandedOn {
-    /// Rejects what the runtime did not get to before it shut down.
+    /// Rejects the calls that did not begin before the runtime shut down.
     fn drop(&mut self) {
         let mut state = self.shared.lock();
         if self.has_run || state.driver.is_some() {
@@ -250,7 +249,7 @@ impl Drop for HandedOn {
     }
 }
 
-/// Wakes a task of an executor that may panic.
+/// Wakes a task, whose executor may panic.
 fn wake(waker: Waker) {
     if caught(|| waker.wake()).is_err() {
         tracing::error!("panic while a task was woken");

@@ -1,4 +1,4 @@
-//! The handle on a running session.
+//! The handle on a running session, for the client and server crates.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -22,17 +22,18 @@ use crate::peer::transport::Transport;
 use crate::peer::vars::Vars;
 use crate::session::{Closed, ClosedBy, Stats};
 
-/// A running session. Clones are the same session; dropping them all does not end it: it lives
-/// as long as its transport.
+/// A handle on a running session. Clones refer to the same session. Dropping them all does not end the
+/// session, which lives as long as its transport.
 #[derive(Clone, Debug)]
 pub struct Connection {
     shared: Arc<Shared>,
 }
 
 impl Connection {
-    /// A session over `transport` in which the peer finds `main`; [`Limits`](crate::limits::Limits)
-    /// alone will do for options. The future runs it and must be spawned; it ends when the session
-    /// does, and dropping it ends the session.
+    /// Starts a session over `transport` whose main object is `main`.
+    ///
+    /// `options` can be [`Limits`](crate::limits::Limits) alone. The returned future runs the session and
+    /// must be spawned. It completes when the session ends, and dropping it ends the session.
     pub fn start<T: Transport>(
         transport: T,
         main: Option<Stub>,
@@ -41,8 +42,10 @@ impl Connection {
         Self::run(transport, Shared::wired(options.into(), main, true))
     }
 
-    /// As [`start`](Self::start), for a peer that has said all it will say: nothing waits for
-    /// acknowledgements, and [`answered`](Self::answered) waits for streams to be sent whole.
+    /// Starts a session for a batch: a peer that has sent everything that it will send.
+    ///
+    /// It differs from [`start`](Self::start) in that nothing waits for acknowledgements, and
+    /// [`answered`](Self::answered) waits until streams have been sent completely.
     pub fn start_batch<T: Transport>(
         transport: T,
         main: Option<Stub>,
@@ -65,17 +68,18 @@ impl Connection {
         (Self { shared }, driver)
     }
 
-    /// A session that outlives its transports, and has none yet; see [`attach`](Self::attach). It
-    /// waits for one until it is ended.
+    /// Creates a session that outlives its transports. It has none yet and waits until one is
+    /// [attached](Self::attach).
     pub fn linked(main: Option<Stub>, options: impl Into<Options>, role: Role, rules: LinkRules) -> Self {
         Self { shared: Shared::linked(options.into(), main, role, rules) }
     }
 
-    /// A session that another process held, as it was made again from what was kept of it, and has
-    /// no transport yet. `main` is made anew for the peer; `targets` are what
-    /// [`Session::revive`](crate::session::Session::revive) says is left. The options say who
-    /// restores objects: each when it is first used, unless its restorer is eager, which needs a
-    /// Tokio runtime. An object without a recipe fails its calls with `CAPABILITY_LOST`.
+    /// Creates a session that another process held, from its recovered `endpoint`. It has no transport yet.
+    ///
+    /// `main` is the main object, created anew. `targets` are the objects that
+    /// [`Session::revive`](crate::session::Session::revive) kept. The options contain the restorers: each
+    /// object is restored when it is first used, unless its restorer is eager, which needs a Tokio
+    /// runtime. Calls on an object without a recipe fail with `CAPABILITY_LOST`.
     pub fn restored(endpoint: Endpoint, targets: &[TargetId], main: Option<Stub>, options: impl Into<Options>) -> Self {
         Self { shared: Shared::restored(endpoint, targets, main, options.into()) }
     }
@@ -84,12 +88,12 @@ impl Connection {
         Self { shared }
     }
 
-    /// Returns whether both are handles on the same session.
+    /// Returns `true` if both are handles on the same session.
     pub fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.shared, &other.shared)
     }
 
-    /// Returns the bytes of messages and values that the session holds for its peer.
+    /// Returns the number of bytes of messages and values that the session holds for its peer.
     pub fn held_bytes(&self) -> usize {
         self.shared.lock().endpoint.held_bytes()
     }
@@ -98,14 +102,14 @@ impl Connection {
         &self.shared
     }
 
-    /// Takes a look at the session between two inputs, when all that it has asked for is taken:
-    /// for checkpoints. Runs no user code.
+    /// Runs `look` on the endpoint between two inputs, when all of its outputs have been carried out. For
+    /// checkpoints. Runs no user code.
     pub fn between_inputs<T>(&self, look: impl FnOnce(&mut Endpoint) -> T) -> T {
         self.shared.between_inputs(look)
     }
 
-    /// Waits until something has happened in a durable session that a checkpoint would keep, since
-    /// this ended last. Cancel-safe.
+    /// Waits until a durable session has changed, in a way that a checkpoint would store, since the last
+    /// call completed. Cancel-safe.
     pub async fn changed(&self) {
         let mut of_session = pin!(self.until_due());
         let Some(durability) = &self.shared.options().durability else { return of_session.await };
@@ -124,8 +128,8 @@ impl Connection {
         .await;
     }
 
-    /// Waits until a checkpoint of a durable session is due at once: a durable object was handed to
-    /// the peer for the first time, or a variable was set. Cancel-safe.
+    /// Waits until a checkpoint of a durable session is due at once: a durable object was exported for the
+    /// first time, or a variable was set. Cancel-safe.
     pub async fn urgent(&self) {
         let Some(durability) = &self.shared.options().durability else { return std::future::pending().await };
         let mut of_vars = pin!(durability.vars.changed());
@@ -145,63 +149,65 @@ impl Connection {
     async fn until_due(&self) {
         loop {
             self.shared.changed.notified().await;
-            // What was told may have been kept meanwhile.
+            // A checkpoint may have been taken since the notification.
             if self.shared.lock().endpoint.is_checkpoint_due() {
                 return;
             }
         }
     }
 
-    /// The variables of a durable session.
+    /// Returns the variables of a durable session, or `None` if the session is not durable.
     pub fn vars(&self) -> Option<Vars> {
         self.shared.options().durability.as_ref().map(|durability| durability.vars.clone())
     }
 
-    /// Begins the turn of a new transport. When this returns, nothing that the transport before
-    /// brings is looked at any more.
+    /// Attaches a new transport. When this returns, input from the previous transport is ignored.
     ///
     /// # Errors
-    /// The session is over or has no link, or the numbers of both sides do not fit together.
+    /// The session has ended or has no link, or the message numbers of the two sides do not match.
     pub fn attach(&self, joint: Joint) -> Result<Attached, Refused> {
         self.shared.attach(joint)
     }
 
-    /// As [`attach`](Self::attach), for a client whose server was made again and says what is left.
+    /// Attaches a new transport of a client whose server recovered the session. `left` is what the server
+    /// still holds.
     ///
     /// # Errors
-    /// The session is over, or the server holds what was never given to it.
+    /// The session has ended, or the server claims to hold something that it was never given.
     pub fn attach_cold(&self, features: Features, left: &Left) -> Result<Attached, Refused> {
         self.shared.attach_by(|endpoint, now| endpoint.attach_cold(now, features, left))
     }
 
-    /// Nothing that arrives is carried out when `left` from now has passed, unless this is said
-    /// again: the process may have lost the session to another by then.
+    /// Extends the lease on the session to `left` from now. After that, incoming messages are not
+    /// processed until the lease is extended again, because another process may own the session.
     pub fn extend_lease(&self, left: Duration) {
         let until = self.shared.now() + left;
         self.shared.lock().endpoint.extend_lease(until);
     }
 
-    /// Whether the time of [`extend_lease`](Self::extend_lease) is over. Nothing that arrives is
-    /// carried out then, so a transport that is attached is given up with the first text it brings.
+    /// Returns `true` if the lease has expired; see [`extend_lease`](Self::extend_lease). Incoming messages
+    /// are not processed then, so an attached transport is closed with the first message that it receives.
     pub fn is_lease_over(&self) -> bool {
         let now = self.shared.now();
         self.shared.lock().endpoint.is_lease_over(now)
     }
 
-    /// Has [`changed`](Self::changed) end once more.
+    /// Marks the session as changed, so that [`changed`](Self::changed) completes once more.
     pub fn touch(&self) {
         self.shared.lock().endpoint.mark_changed();
         self.shared.changed.notify_one();
     }
 
-    /// Ends the turn of the transport that the session has, if it has one; its peer is told that the
-    /// session goes on elsewhere. The session waits for another transport.
+    /// Detaches the current transport, if any, and tells the peer that another process serves the session.
+    /// The session waits for another transport.
     pub fn supersede(&self, reason: &str) {
         self.shared.supersede(reason);
     }
 
-    /// Carries the session over the transport whose turn it is, after `greeting`. The future has
-    /// to be run; it ends with the transport's turn, and dropping it ends that.
+    /// Runs the session over the attached transport, and sends `greeting` first.
+    ///
+    /// The future must be run. It completes when the transport ends or is superseded, and dropping it
+    /// detaches the transport.
     pub fn drive<T: Transport>(
         &self,
         attached: Attached,
@@ -211,60 +217,58 @@ impl Connection {
         driver::drive(Arc::clone(&self.shared), attached.attachment, transport, greeting)
     }
 
-    /// What the link has to say of itself; see [`Endpoint`]. Runs no user code: what is to be done
-    /// is done by the driver.
+    /// Calls `ask` on the endpoint. Runs no user code: the driver is woken and carries out the outputs.
     pub fn link<T>(&self, ask: impl FnOnce(&mut Endpoint) -> T) -> T {
         let answer = ask(&mut self.shared.lock().endpoint);
         self.shared.wake.notify_one();
         answer
     }
 
-    /// Ends a session that has a link, for a reason that has a code, on this side. What ends with
-    /// it is dropped before this returns.
+    /// Ends a session that has a link, with a code as the reason. Everything that ends with the session has
+    /// been dropped when this returns.
     pub fn end_with(&self, by: ClosedBy, code: &ErrorCode, message: &str) {
         self.shared.input(|endpoint| endpoint.end(by, code, message));
     }
 
-    /// Waits until the link asks something of whoever keeps the session: see [`Endpoint::asks`].
-    /// Cancel-safe.
+    /// Waits until the link needs the owner of the session: see [`Endpoint::asks`]. Cancel-safe.
     pub async fn asked(&self) {
         self.shared.asked.notified().await;
     }
 
-    /// Asks the server what it holds for this session. Cancel-safe; waits through changes of the
-    /// transport.
+    /// Requests from the server a list of what it holds for this session. Cancel-safe. The request survives
+    /// a change of the transport.
     ///
     /// # Errors
-    /// The session is over, or the server does not answer such questions.
+    /// The session has ended, or the server does not support the request.
     pub async fn list(&self, list: List) -> Result<Objects, SessionError> {
         self.shared.list(list).await
     }
 
-    /// Notes from now on when things are made, for [`list`](Self::list); this is the wall clock's
-    /// time in milliseconds since 1970.
+    /// Starts to record when objects and calls are created, for [`list`](Self::list). `unix_ms` is the wall
+    /// clock's current time in milliseconds since the Unix epoch.
     pub fn date_from(&self, unix_ms: u64) {
         let now = self.shared.now();
         self.shared.lock().endpoint.date_from(unix_ms, now);
     }
 
-    /// Carries out what the session asks for after [`link`](Self::link) has changed it. Runs user
-    /// code, as an arriving message does.
+    /// Carries out the outputs of the session after [`link`](Self::link) has changed it. Runs user code, as
+    /// an incoming message does.
     pub fn settle(&self) {
         self.shared.input(|_| {});
     }
 
-    /// Waits until no call of the peer's runs. Cancel-safe.
+    /// Waits until no call from the peer is running. Cancel-safe.
     pub async fn quiet(&self) {
         self.shared.until_quiet().await;
     }
 
-    /// Waits until no call of the peer's runs and every answer that it has asked for is written, or
-    /// the session has ended. Cancel-safe.
+    /// Waits until no call from the peer is running and every requested answer is written, or the session
+    /// has ended. Cancel-safe.
     pub async fn settled(&self) {
         loop {
             self.shared.until_quiet().await;
             self.shared.until_answered().await;
-            // A call may have begun while the last answer was written.
+            // A call may have begun while the last answer was being written.
             let is_quiet = |endpoint: &mut Endpoint| endpoint.session.calls_running() == 0;
             if self.is_closed() || self.link(is_quiet) {
                 return;
@@ -272,72 +276,71 @@ impl Connection {
         }
     }
 
-    /// Waits until the calls of the peer's that run now have ended, or the session has. Calls that
+    /// Waits until the calls from the peer that are running now have ended, or the session has. Calls that
     /// begin meanwhile are not waited for. Cancel-safe.
     pub async fn running_calls_ended(&self) {
         self.shared.until_earlier_done().await;
     }
 
-    /// Waits until the application holds no reference to anything of the peer's, waits for no result
-    /// and reads no stream of the peer's, or the session has ended. Cancel-safe.
+    /// Waits until the application holds no reference to the peer, waits for no result, and reads no stream
+    /// from the peer, or the session has ended. Cancel-safe.
     pub async fn unused(&self) {
         self.shared.until_unused().await;
     }
 
-    /// Calls of the peer's that run, or are about to.
+    /// Returns the number of calls from the peer that are running or about to run.
     pub fn calls_running(&self) -> usize {
         self.shared.lock().endpoint.session.calls_running()
     }
 
-    /// Ends every stream that the peer writes to; its reader fails with `STREAM_INTERRUPTED`.
+    /// Ends every stream that the peer writes to. Its readers fail with `STREAM_INTERRUPTED`.
     pub fn interrupt_streams(&self, message: &str) {
         self.shared.input(|endpoint| endpoint.session.interrupt_streams(message));
     }
 
-    /// What happens to the link from now on.
+    /// Returns the events of the link from now on.
     pub fn events(&self) -> Events {
         Events(self.shared.events())
     }
 
-    /// The peer's main object.
+    /// Returns a reference to the peer's main object.
     pub fn root<R: Reference>(&self) -> R {
         R::from_stub(self.root_dyn())
     }
 
-    /// The peer's main object, without a type.
+    /// Returns an untyped reference to the peer's main object.
     pub fn root_dyn(&self) -> Stub {
         let of = self.shared.lock().endpoint.session.main();
         self.shared.add_root();
         Stub::from_remote(Remote { shared: Arc::clone(&self.shared), of, kind: Kind::Stub })
     }
 
-    /// How many things each side holds of the other; an idle session has one of each.
+    /// Returns the sizes of the session's tables. An idle session has one entry for each main object.
     pub fn stats(&self) -> Stats {
         self.shared.lock().endpoint.session.stats()
     }
 
-    /// Ends the session. Calls in flight fail; what was sent before arrives.
+    /// Ends the session. Calls in flight fail. Messages that were sent before still arrive.
     pub fn close(&self) {
         self.end("Error", "The session was closed.", false);
     }
 
-    /// Ends the session and tells the peer why.
+    /// Ends the session with an error that is sent to the peer.
     pub fn abort(&self, name: &str, message: &str) {
         self.end(name, message, true);
     }
 
-    /// Waits for the end of the session. Cancel-safe.
+    /// Waits for the end of the session and returns the reason. Cancel-safe.
     pub async fn closed(&self) -> Closed {
         self.shared.until_closed().await
     }
 
-    /// Whether the session has ended.
+    /// Returns `true` if the session has ended.
     pub fn is_closed(&self) -> bool {
         self.shared.lock().endpoint.session.is_closed()
     }
 
-    /// Waits until every answer the peer has asked for is written, or the session has ended.
-    /// Cancel-safe.
+    /// Waits until every requested answer is written, or the session has ended. Cancel-safe.
     pub async fn answered(&self) {
         self.shared.until_answered().await;
     }
@@ -348,13 +351,13 @@ impl Connection {
     }
 }
 
-/// What happens to the link of a session, as it happens.
+/// The events of a session's link.
 #[derive(Debug)]
 pub struct Events(broadcast::Receiver<LinkEvent>);
 
 impl Events {
-    /// The next event; `None` when the session is over and all is told. Cancel-safe. A listener
-    /// that falls behind misses the oldest.
+    /// Returns the next event, or `None` after the last event of an ended session. A receiver that falls
+    /// behind misses the oldest events. Cancel-safe.
     pub async fn next(&mut self) -> Option<LinkEvent> {
         loop {
             match self.0.recv().await {

@@ -1,5 +1,5 @@
-//! Carrying out deliveries: which code of the user's a path leads to, running it, and handing
-//! its answer back to the session exactly once.
+//! Deliveries: finding the application code that a path leads to, running it, and settling its call
+//! exactly once.
 
 use std::borrow::Cow;
 use std::future::{Future, poll_fn};
@@ -23,48 +23,48 @@ use crate::session::{Path, Step};
 use crate::value::{Cap, Payload};
 use crate::wire::is_blocked_name;
 
-/// A delivery with its target looked up and its references lifted.
+/// A delivery, with its target looked up and its references lifted.
 pub(crate) struct Call {
     pub(crate) entry: Option<Entry>,
     pub(crate) call: PromiseId,
     pub(crate) target: TargetId,
-    /// In a durable session, where it comes from.
+    /// Where the call comes from, in a durable session.
     pub(crate) origin: Option<Origin>,
     pub(crate) path: Path,
     pub(crate) args: Option<Payload<Cap>>,
-    /// Its place among the running calls of many sessions, once it has one.
+    /// The call's place among the running calls of all sessions, once it has one.
     pub(crate) permit: Option<Permit>,
 }
 
 impl Call {
-    /// Returns whether the call writes to, closes or aborts a stream that this side exported.
+    /// Returns `true` if the call writes to, closes, or aborts a stream that this side exports.
     fn is_of_stream(&self) -> bool {
         matches!(&self.entry, Some(Entry::Local(local)) if matches!(local.body, Body::Writable(_)))
             && (self.args.is_some() || !self.path.is_empty())
     }
 }
 
-/// What the first step of a delivery came to.
+/// The outcome of the first step of a delivery.
 enum First {
     Answer(Answer),
     Reply(Reply),
-    /// Passed on to another session, where this will be its result.
+    /// Forwarded to another session. The stub is the result there.
     Passed(Stub, Reply),
 }
 
-/// The whole path of a delivery whose first step is being taken, and the arguments for its end.
+/// The whole path of a delivery whose first step is running, and the arguments of the call at its end.
 type Rest = (Path, Option<Payload<Cap>>);
 
-/// A delivery on its way: what to do with the answer, and how to speak of it in logs.
+/// A delivery that is running: how to settle it, and its names for logs.
 struct Running {
     call: PromiseId,
-    /// When the answer is that of the first step only.
+    /// Set if the answer is only that of the first step.
     rest: Option<Rest>,
     interface: &'static str,
     member: Cow<'static, str>,
-    /// What `call_id` says.
+    /// The id that `call_id` returns.
     name: Option<CallId>,
-    /// To be carried out again by another process, if it does not end at once.
+    /// What another process needs to run the call again, if the call does not complete at once.
     kept: Option<Kept>,
     lifetime: Lifetime,
     /// Dropped when the call has returned or was aborted.
@@ -72,7 +72,7 @@ struct Running {
     permit: Option<Permit>,
 }
 
-/// Starts a delivery, or has it wait for a place among the running calls of all sessions.
+/// Starts a delivery, or queues it for a place among the running calls of all sessions.
 pub(crate) fn begin(shared: &Arc<Shared>, mut call: Call) {
     if let Some(bound) = &shared.options().running_calls
         && call.permit.is_none()
@@ -86,7 +86,7 @@ pub(crate) fn begin(shared: &Arc<Shared>, mut call: Call) {
     deliver(shared, call);
 }
 
-/// Starts a delivery; everything before its first await happens here.
+/// Starts a delivery. Everything before its first await runs here.
 fn deliver(shared: &Arc<Shared>, mut call: Call) {
     if let Some(Entry::Local(local)) = &call.entry
         && let Body::Writable(writable) = &local.body
@@ -100,7 +100,7 @@ fn deliver(shared: &Arc<Shared>, mut call: Call) {
     running.go_on(shared, first);
 }
 
-/// Takes the first step of a delivery. Everything that asks the application is in here.
+/// Runs the first step of a delivery. All calls into the application are made in here.
 fn enter_entry(shared: &Arc<Shared>, call: Call, running: &mut Running) -> First {
     let member = call.entry.as_ref().and_then(|entry| member_of(entry, &call.path));
     running.member = match (member, call.path.first()) {
@@ -145,18 +145,18 @@ fn enter_entry(shared: &Arc<Shared>, call: Call, running: &mut Running) -> First
     }
 }
 
-/// Lets a promise of ours end as `stub` does.
+/// Settles a local promise with the result of `stub`.
 pub(crate) fn follow(shared: &Arc<Shared>, promise: PromiseId, stub: Stub) {
     let first = forward(&stub, Path::new(), None);
     Running::new(promise, "promise").go_on(shared, first);
 }
 
-/// Lets a promise of ours end as `reply` does.
+/// Settles a local promise with the result of `reply`.
 pub(crate) fn run(shared: &Arc<Shared>, promise: PromiseId, reply: Reply) {
     Running::new(promise, "promise").go_on(shared, First::Reply(reply));
 }
 
-/// Stops a delivery. Its answer is still owed, and given here.
+/// Cancels a delivery and rejects its call.
 pub(crate) fn cancel(shared: &Arc<Shared>, call: PromiseId) {
     if let Some(held_back) = shared.take_held_back(call) {
         drop_quietly(held_back);
@@ -170,7 +170,7 @@ pub(crate) fn cancel(shared: &Arc<Shared>, call: PromiseId) {
     shared.settle(call, Err(error_payload("Error", message)));
 }
 
-/// The member of an object that a path leads to first.
+/// Returns the member of an object that a path begins with.
 fn member_of(entry: &Entry, path: &[Step]) -> Option<&'static Member> {
     let (Entry::Local(local), Some(Step::Name(name))) = (entry, path.first()) else { return None };
     let Body::Object(object) = &local.body else { return None };
@@ -185,7 +185,7 @@ fn enter(
     rest: &mut Option<Rest>,
 ) -> First {
     match &local.body {
-        // A gate is itself: what is behind it must not be handed out.
+        // A gate answers with itself: its target must not be handed out.
         _ if path.is_empty() && args.is_none() => {
             let this = Stub::from_local(Arc::clone(local));
             First::Answer(Ok(Payload::capability(this.into_cap())))
@@ -250,8 +250,8 @@ fn enter_object(
     first
 }
 
-/// The first step leads to nothing. Calling nothing is an error, reading it is not, and walking
-/// on from it is for the session to refuse.
+/// The first step leads to nothing. Calling it is an error and reading it is undefined; for a longer
+/// path, the session rejects the next step.
 fn nothing_there(path: Path, args: Option<Payload<Cap>>, rest: &mut Option<Rest>) -> First {
     if path.len() <= 1 {
         return First::Answer(match args {
@@ -281,7 +281,7 @@ fn enter_dynamic(local: &Arc<Local>, path: Path, args: Option<Payload<Cap>>) -> 
     }))
 }
 
-/// Passes a delivery on to another session, at once, and waits for its result.
+/// Forwards a delivery to another session at once, and waits for its result.
 fn forward(stub: &Stub, path: Path, args: Option<Payload<Cap>>) -> First {
     let stub = stub.at(path);
     let (stub, wait) = match args {
@@ -297,19 +297,19 @@ fn forward(stub: &Stub, path: Path, args: Option<Payload<Cap>>) -> First {
     };
     let held = stub.clone();
     let reply = Box::pin(async move {
-        // Declared first, dropped last: a wait is taken back before its result is released.
+        // Declared first, so dropped last: the wait is withdrawn before its result is released.
         let _held = held;
         wait.await.into_answer()
     });
     First::Passed(stub, reply)
 }
 
-/// What the peer is told when a panic of the application's is the end of its call.
+/// Returns the rejection of a call that panicked.
 pub(crate) fn internal_error<R>() -> Payload<R> {
     error_payload("Error", "internal error")
 }
 
-/// What a call fails with whose runtime has dropped it.
+/// Returns the rejection of a call that its runtime has dropped.
 pub(crate) fn runtime_is_gone<R>() -> Payload<R> {
     error_payload("Error", "the async runtime of this call has shut down")
 }
@@ -342,18 +342,18 @@ fn park(shared: &Arc<Shared>, running: Running, reply: Reply) {
         return;
     }
     drop(state);
-    // The call was canceled or the session ended before the task had its entry. If the call has
+    // The call was canceled or the session ended before the task was registered. If the call has
     // returned, this does nothing.
     if let Some(task) = task {
         task.abort();
     }
 }
 
-/// A delivery that became a task. It is settled however the task ends: by its answer, or because
-/// the runtime dropped the task.
+/// A delivery that became a task. It is settled however the task ends: by its answer, or because the
+/// runtime dropped the task.
 struct Parked {
     owner: Arc<Shared>,
-    /// `None` once it has ended.
+    /// `None` once the delivery has ended.
     delivery: Option<(Running, Reply)>,
 }
 
@@ -370,8 +370,8 @@ impl Parked {
     fn end(&mut self, answer: Answer) {
         let Some((running, reply)) = self.delivery.take() else { return };
         drop_quietly(reply);
-        // Only one of several ends removes the entry, and it settles: the task's own, a cancel, or
-        // the end of the session.
+        // A delivery can be ended by its task, by a cancel, and by the end of the session. The one that
+        // removes the entry settles it.
         let entry = self.owner.lock().running.remove(running.call);
         if entry.is_some() {
             running.finish(&self.owner, answer);
@@ -395,7 +395,7 @@ impl Running {
         Self { call, rest: None, interface, member, name: None, kept: None, lifetime, permit: None }
     }
 
-    /// Polls once; what is not ready becomes a task.
+    /// Polls the reply once. If it is pending, it becomes a task.
     fn go_on(mut self, shared: &Arc<Shared>, first: First) {
         let (via, mut reply) = match first {
             First::Answer(answer) => return self.finish(shared, answer),
@@ -404,7 +404,7 @@ impl Running {
         };
         match self.poll(&mut reply, &mut Context::from_waker(Waker::noop())) {
             Poll::Ready(answer) => {
-                // Arguments are released before the answer.
+                // Arguments are released before the answer is sent.
                 if let Some(kept) = self.kept.take() {
                     drop_quietly(kept);
                 }

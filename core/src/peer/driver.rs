@@ -1,8 +1,8 @@
-//! The loop between a transport and a session. A turn reads the messages that are there, a number of
-//! them at most, carries out what comes of them, then writes all that came of it with one flush.
+//! The loop between a transport and a session. It handles a batch of incoming messages, carries out the
+//! outputs of the session, and writes everything that results from them with one flush.
 //!
-//! Reading and writing are two futures of one task, so a slow write does not stop the reading;
-//! what piles up meanwhile is bounded by `Limits::outbound_bytes`.
+//! Reading and writing are two futures of one task, so a slow write does not stop the reading. What
+//! accumulates meanwhile is bounded by `Limits::outbound_bytes`.
 
 mod reading;
 
@@ -25,46 +25,47 @@ use crate::peer::transport::{Sending, Transport, TransportEnd};
 use crate::session::{Closed, ClosedBy};
 use crate::time::Time;
 
-/// How long one write may wait for a peer that does not read.
+/// The timeout of a write to a peer that does not read.
 const STALL: Duration = Duration::from_secs(30);
 
-/// How long a session that is over may take to send its last messages and say good-bye.
+/// How long an ended session may take to send its last messages and close its transport.
 const LINGER: Duration = Duration::from_secs(5);
 
-/// How long releases and acks wait for another message to go with: a client that calls again at once
-/// gives back its last result in the same write. A shorter wait than a tick of the kernel's clock,
-/// 4 ms on many, has a timer set for every call.
+/// How long a release or an ack may be delayed so that it shares a write (compare Nagle's algorithm). A
+/// client that calls again at once then releases its last result in the same write. A delay shorter than
+/// a tick of the kernel's clock, 4 ms on many systems, would set a timer for every call.
 const COMPANY_WAIT: Duration = Duration::from_millis(4);
 
-/// Messages, and about how many bytes of them, that are handled, or handed to a transport, under one lock.
+/// The maximum number of messages, and the approximate number of bytes, that are handled, or given to a
+/// transport, under one lock.
 const BATCH: usize = 64;
 const BATCH_BYTES: usize = 64 << 10;
 
-/// The close code of an ended session; the reason is its error.
+/// The close code of a session that ended. The reason is the session's error.
 const SESSION_OVER: u16 = 3000;
 
-/// The close code of a transport that ended first.
+/// The close code if the transport ended first.
 const NORMAL: u16 = 1000;
 
-/// What is said when the driver of a transport was dropped.
+/// The message if the driver of a transport was dropped.
 const DROPPED: &str = "The connection was dropped.";
 
 /// The longest reason that fits into a WebSocket close frame.
 const REASON_BYTES: usize = 123;
 
-/// How a transport's turn at carrying a session ended.
+/// How a transport stopped carrying a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Turn {
-    /// The session is over.
+    /// The session has ended.
     Ended(Closed),
-    /// The transport is gone; the session waits for another.
+    /// The transport has ended. The session waits for another one.
     Detached(TransportEnd),
-    /// The session goes on over a newer transport.
+    /// The session continues on a newer transport.
     Superseded,
 }
 
-/// Runs a session over a transport until one of both ends. `greeting` is sent before all else.
-/// Dropping the future ends the transport's turn.
+/// Runs a session over a transport until either ends. Sends `greeting` first. Dropping the future
+/// detaches the transport.
 pub(crate) fn drive<T: Transport>(
     shared: Arc<Shared>,
     at: Attachment,
@@ -80,7 +81,7 @@ pub(crate) fn drive<T: Transport>(
         let mut leaving = Leaving::new(drive.shared.options());
         let mut greeting = greeting;
         let own = &drive;
-        // A block has what it captures once, a function its parameters twice.
+        // An async block stores its captures once; an async function stores its parameters twice.
         let reader = async move { own.read(&mut receiver).await };
         let writer = async move { own.write(&mut sender, &mut greeting, &mut leaving).await };
         join(&drive.shared, pin!(reader), pin!(writer)).await;
@@ -88,8 +89,8 @@ pub(crate) fn drive<T: Transport>(
     }
 }
 
-/// Reads and writes until the writer is through. The reader goes first in every poll: that way
-/// the answers to all that was read share a write.
+/// Reads and writes until the writer completes. The reader is polled first, so that the answers to all
+/// messages that were read share a write.
 async fn join(
     shared: &Arc<Shared>,
     mut reader: Pin<&mut impl Future<Output = ()>>,
@@ -109,17 +110,17 @@ async fn join(
     .await;
 }
 
-/// Ends some time after the session did.
+/// Completes some time after the session has ended.
 async fn linger(shared: &Shared) {
     shared.until_closed().await;
     Box::pin(runtime::sleep(LINGER)).await;
 }
 
-/// A transport's turn. The session is told when it is over, however that came to be.
+/// A transport that carries a session. Detaches it when dropped.
 struct Drive {
     shared: Arc<Shared>,
     at: Attachment,
-    /// A text may hold several messages.
+    /// Whether a text may contain several messages.
     joins_lines: bool,
     end: OnceLock<TransportEnd>,
 }
@@ -130,30 +131,30 @@ impl Drive {
         self.shared.input_at(Place::Host, |endpoint| goes_on = input(endpoint)) && goes_on
     }
 
-    /// Sends what the session has to say, and says good-bye when it is over.
+    /// Sends the messages of the session, and closes the transport when the session has ended.
     async fn write<S: Sending>(&self, sender: &mut S, greeting: &mut Option<String>, leaving: &mut Leaving) {
         let shared = &self.shared;
         let mut timer = Timer::default();
         let mut waiting = None;
         let mut pause = Pause::default();
-        // What the driver of a transport before this one knew, this one does not.
+        // The new driver does not know which releases the previous one had postponed.
         shared.lock().postpones = false;
         loop {
             let is_behind = shared.work_on();
-            // Looked at first: what a session says last is queued before it ends.
+            // Read before sending: the last messages of a session are queued before it ends.
             let ended = shared.ended.get();
             let due = match self.send_all(sender, greeting.take(), leaving, &mut waiting).await {
                 Ok(due) => due,
                 Err(end) => return self.detach(end),
             };
             if shared.turn() != self.at {
-                // The wake-up that brought us here may have been for the transport of now.
+                // The wake-up may have been meant for the driver of the newer transport, so pass it on.
                 shared.wake.notify_one();
                 let taken_over = ErrorCode::SessionTakenOver;
                 return sender.close(taken_over.close_code(), taken_over.as_str()).await;
             }
             if let Some(closed) = ended {
-                // Not resumed when the linger time is over, and not needed then.
+                // May be dropped when the linger time is over, which does no harm.
                 let (code, reason) = self.close_of(closed, leaving);
                 return sender.close(code, reason).await;
             }
@@ -179,8 +180,8 @@ impl Drive {
         }
     }
 
-    /// Sends every message there is, with one flush, but for releases and an ack that have not been
-    /// `waiting` for long. Returns when the endpoint wants to be called.
+    /// Sends all messages with one flush, except releases and acks that are still being delayed, since
+    /// `waiting`. Returns the time at which the endpoint needs to be called.
     async fn send_all<S: Sending>(
         &self,
         sender: &mut S,
@@ -189,7 +190,7 @@ impl Drive {
         waiting: &mut Option<Time>,
     ) -> Result<Option<Time>, TransportEnd> {
         if let Some(greeting) = greeting {
-            // Alone: a transport keeps the room for what was once written together.
+            // Flushed separately: a transport keeps a buffer as large as its largest write.
             let greeted = async {
                 sender.feed(greeting).await?;
                 sender.flush().await
@@ -210,7 +211,7 @@ impl Drive {
             }
             sender.try_feed(&mut joining.texts)?;
             while let Some(text) = joining.texts.pop_front() {
-                // Seldom, and a future has room for all that it may ever await.
+                // Rarely needed, so boxed: a future reserves space for everything that it may await.
                 self.in_time(Box::pin(sender.feed(text))).await?;
             }
             fed = true;
@@ -222,19 +223,19 @@ impl Drive {
         Ok(due)
     }
 
-    /// Writes, unless that takes too long.
+    /// Awaits a write, with a timeout.
     async fn in_time(
         &self,
         mut write: impl Future<Output = Result<(), TransportEnd>> + Unpin,
     ) -> Result<(), TransportEnd> {
-        // Most writes end at their first poll.
+        // Most writes complete at their first poll.
         match poll_fn(|cx| Poll::Ready(Pin::new(&mut write).poll(cx))).await {
             Poll::Ready(written) => written,
             Poll::Pending => Box::pin(self.stalled(write)).await,
         }
     }
 
-    /// Waits for a write. What other threads leave to the driver is carried out meanwhile.
+    /// Waits for a pending write. Meanwhile, carries out the outputs that other threads leave to the driver.
     async fn stalled(&self, write: impl Future<Output = Result<(), TransportEnd>> + Unpin) -> Result<(), TransportEnd> {
         let mut write = pin!(runtime::within(STALL, write));
         let mut left = pin!(async {
@@ -250,13 +251,13 @@ impl Drive {
             }
             if carries_out && left.as_mut().poll(cx).is_ready() {
                 carries_out = false;
-                // The wake-up may have been for the driver of the transport that follows.
+                // The wake-up may have been meant for the driver of the next transport.
                 self.shared.wake.notify_one();
             }
             Poll::Pending
         })
         .await;
-        // There may be something to send.
+        // Wake-ups were consumed above, and there may be something to send.
         self.shared.wake.notify_one();
         written.unwrap_or_else(|| {
             let message = format!("The peer has not read for {} seconds.", STALL.as_secs());
@@ -264,7 +265,8 @@ impl Drive {
         })
     }
 
-    /// Until when nothing need be sent, or what the endpoint wants before that.
+    /// Returns the time until which sending can be delayed, or an earlier timeout of the endpoint. Returns
+    /// `None` if there is something to send now.
     fn may_wait(&self, waiting: &mut Option<Time>) -> Option<Time> {
         let mut state = self.shared.lock();
         state.postpones = state.endpoint.has_transmit() && state.endpoint.may_wait();
@@ -277,8 +279,8 @@ impl Drive {
         (now < until).then(|| state.endpoint.poll_timeout().map_or(until, |due| due.min(until)))
     }
 
-    /// Takes the next texts as they leave, unless the transport is gone. Returns when the endpoint
-    /// wants to be called.
+    /// Takes the next texts to send, unless the transport has ended. Returns the time at which the endpoint
+    /// needs to be called.
     fn next_texts(&self, joining: &mut Joining, leaving: &mut Leaving) -> Option<Time> {
         let (mut taken, mut bytes) = (0, 0);
         while taken < BATCH && bytes < BATCH_BYTES {
@@ -286,8 +288,7 @@ impl Drive {
             if state.closed.as_ref().is_some_and(|closed| closed.by == ClosedBy::Transport) {
                 return None;
             }
-            // One that may hold an error is last: what it leaves as is the hook's business, which is
-            // not asked under the lock.
+            // A text that may contain an error ends this loop: the hook for errors runs without the lock.
             let last = loop {
                 let session = &state.endpoint.session;
                 let all = (session.transmit_bytes() + session.transmit_len()).saturating_sub(1);
@@ -305,7 +306,7 @@ impl Drive {
                 }
             };
             drop(state);
-            // How it leaves is how it is kept: a hook sees every error once.
+            // The retransmit buffer gets the text as it was sent, so that the hook sees every error once.
             let text = leaving.message(last);
             self.shared.lock().endpoint.leaves_as(self.at, &text);
             joining.push(text.into(), false, 0);
@@ -313,10 +314,10 @@ impl Drive {
         None
     }
 
-    /// Waits until there may be something to do; true when it is `due`. Cancel-safe.
+    /// Waits for a wake-up or until `due`. Returns `true` if `due` was reached. Cancel-safe.
     async fn wait(&self, timer: &mut Timer, due: Option<Time>) -> bool {
         let mut woken = pin!(self.shared.wake.notified());
-        // Once it is enabled no newer transport can begin unnoticed.
+        // Enabled before the check, so that a newer transport cannot be attached unnoticed.
         woken.as_mut().enable();
         if self.shared.turn() != self.at {
             return false;
@@ -335,7 +336,7 @@ impl Drive {
         .await
     }
 
-    /// Lets the endpoint do what is due; false when the peer is dead.
+    /// Handles a timeout of the endpoint. Returns `false` if the peer is considered dead.
     fn on_time(&self) -> bool {
         let now = self.shared.now();
         let mut alive = true;
@@ -344,14 +345,14 @@ impl Drive {
     }
 
     fn detach(&self, end: TransportEnd) {
-        // Refused means that it ended before, and that stands.
+        // An earlier end takes precedence.
         drop(self.end.set(end.clone()));
         let now = self.shared.now();
         self.shared.input(|endpoint| endpoint.detach(self.at, now, end.into_closed()));
         self.shared.wake.notify_one();
     }
 
-    /// The code and the reason by which a socket is closed whose session is over.
+    /// Returns the close code and the reason for a transport whose session has ended.
     fn close_of<'a>(&self, closed: &'a Closed, leaving: &'a Leaving) -> (u16, &'a str) {
         let code = ErrorCode::known(&closed.name).filter(|_| self.shared.lock().endpoint.is_linked());
         match (closed.by, code) {
@@ -375,13 +376,13 @@ impl Drive {
 
 impl Drop for Drive {
     fn drop(&mut self) {
-        // May be a thread without the runtime, so what is left to deliver is handed on.
+        // This thread may be outside of the runtime, so the remaining deliveries are left to another.
         self.shared.end_turn(self.at);
         self.detach(TransportEnd::Failed(DROPPED.to_owned()));
     }
 }
 
-/// As much of `reason` as fits, in whole characters.
+/// Truncates `reason` to what fits into a close frame, at a character boundary.
 fn cut(reason: &str) -> &str {
     let mut end = reason.len().min(REASON_BYTES);
     while !reason.is_char_boundary(end) {

@@ -1,5 +1,5 @@
-//! What a session is given so that another process can go on with it: who restores its objects,
-//! where outcomes of calls are kept, and by which names its calls are known.
+//! The configuration that makes a session durable: its restorers, the log of recorded calls, and its
+//! variables. Also the ids of calls. See docs/durable.md.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -13,7 +13,7 @@ use crate::peer::restorers::{RestoreCtx, Restorers};
 use crate::peer::vars::Vars;
 use crate::session::{Kind, Recipe};
 
-/// What makes a session durable; see [`Options::durability`](crate::peer::Options::durability).
+/// The parts of a durable session; see [`Options::durability`](crate::peer::Options::durability).
 #[derive(Clone)]
 pub struct Durability {
     pub(crate) ctx: RestoreCtx,
@@ -23,20 +23,21 @@ pub struct Durability {
 }
 
 impl Durability {
-    /// For the session and the peer of `ctx`.
+    /// Creates the configuration for the session and the peer of `ctx`, without a call log and with no
+    /// variables.
     pub fn new(ctx: RestoreCtx, restorers: Arc<Restorers>) -> Self {
         Self { ctx, restorers, log: None, vars: Vars::new() }
     }
 
-    /// The session's variables, which are kept with it: see
+    /// Sets the session variables, which are stored with the session. See
     /// [`Connection::changed`](crate::peer::Connection::changed).
     #[must_use]
     pub fn vars(self, vars: Vars) -> Self {
         Self { vars, ..self }
     }
 
-    /// Keeps the outcomes of `#[rpc(recorded)]` methods. Without a log they fail, when they come
-    /// again, as any other method does.
+    /// Sets where the outcomes of `#[rpc(recorded)]` methods are stored. Without a log, these methods are
+    /// treated as all others.
     #[must_use]
     pub fn log(self, log: impl CallLog) -> Self {
         Self { log: Some(Arc::new(log)), ..self }
@@ -50,11 +51,11 @@ impl fmt::Debug for Durability {
 }
 
 impl Restorers {
-    /// Whether something of a session outlives the process: an object by its recipe, and what it
-    /// is on the wire. For `Session::revive`.
+    /// Returns `Ok` if an object of a session can be restored by another process, judging by its recipe
+    /// and its kind. For `Session::revive`.
     ///
     /// # Errors
-    /// With which code it is lost.
+    /// The code with which the object is lost.
     pub fn lives(&self, recipe: Option<&Recipe>, kind: Kind) -> Result<(), ErrorCode> {
         match recipe {
             _ if kind != Kind::Object => Err(ErrorCode::StreamInterrupted),
@@ -65,36 +66,39 @@ impl Restorers {
     }
 }
 
-/// Where the outcomes of recorded calls of one session are kept, by the numbers of the calls, for
-/// ten minutes at least.
+/// The log of the recorded calls of one session, by the number of the call. Entries are kept for as
+/// long as the session, as far as the store has room.
 #[async_trait]
 pub trait CallLog: Send + Sync + 'static {
-    /// A call is about to begin. From now on it has begun, whoever asks.
+    /// Records that a call is about to begin, and returns what the log has of it. From then on, the call
+    /// counts as begun for every caller.
     ///
     /// # Errors
-    /// The code that the call fails with; it is not carried out.
+    /// The code with which the call fails. It does not run.
     async fn begin(&self, call: i64) -> Result<Begun, ErrorCode>;
 
-    /// A call has ended. `outcome` is at most 64 KiB.
+    /// Records the outcome of a call. `outcome` is at most 64 KiB.
     ///
     /// # Errors
-    /// It was not kept. The call is answered all the same.
+    /// The outcome was not recorded. The call is answered nevertheless.
     async fn end(&self, call: i64, outcome: &str) -> Result<(), ErrorCode>;
 }
 
-/// What is known of a call that is about to begin.
+/// The entry that the log had of a call when [`CallLog::begin`] was called.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Begun {
-    /// It never began before.
+    /// The call never began before.
     Now,
-    /// It began, and nobody knows how it ended.
+    /// The call began before, and its outcome is unknown.
     Before,
-    /// It has ended, with this outcome.
+    /// The call ended before, with this outcome.
     Ended(String),
 }
 
-/// The name of a call, the same whenever it comes again: after a lost connection, and in another
-/// process. No two calls have the same.
+/// The id of a call.
+///
+/// It stays the same when the call is repeated, after a lost connection and in another process. No two
+/// calls have the same id.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CallId {
     session: Arc<str>,
@@ -106,12 +110,12 @@ impl CallId {
         (id != ExportId::MAIN).then(|| Self { session: durability.ctx.shared_session_id(), number: id.0 })
     }
 
-    /// The session in which it was made.
+    /// Returns the id of the session in which the call was made.
     pub fn session_id(&self) -> &str {
         &self.session
     }
 
-    /// Its number in the session.
+    /// Returns the number of the call in its session.
     pub fn number(&self) -> i64 {
         self.number
     }
@@ -127,16 +131,18 @@ thread_local! {
     static CURRENT: RefCell<Option<CallId>> = const { RefCell::new(None) };
 }
 
-/// The name of the call that is being carried out, inside of a method. An application that keeps
-/// it together with the effect of the call can tell a call that comes again.
+/// Returns the id of the current call, inside of a method.
 ///
-/// `None` outside of methods and in what they spawn, in sessions that are not durable, and for
-/// calls that have no name: those of a mapped function, and those on results of other sessions.
+/// An application that stores the id in one transaction with the effect of the call can detect
+/// repetitions.
+///
+/// Returns `None` outside of methods, in tasks that a method spawns, in sessions that are not durable,
+/// and for calls that have no id: those of a mapper function, and calls on results of other sessions.
 pub fn call_id() -> Option<CallId> {
     CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
 }
 
-/// While it lives, `call_id` has an answer.
+/// Sets the current call for as long as it exists.
 pub(crate) struct Named(Option<CallId>);
 
 impl Named {
@@ -148,7 +154,7 @@ impl Named {
 impl Drop for Named {
     fn drop(&mut self) {
         let before = self.0.take();
-        // A thread that ends has no current call.
+        // During the destruction of thread-locals there is no current call to restore.
         let _ = CURRENT.try_with(|current| current.replace(before));
     }
 }

@@ -1,5 +1,5 @@
-//! How a call fails, sorted by who can do something about it, and what makes a type an error
-//! that can cross the wire.
+//! The errors of a call, sorted by who can act on them, and the trait of errors that can cross the
+//! wire. The codes are in `crate::error`.
 
 use std::fmt;
 
@@ -8,17 +8,17 @@ use crate::peer::object::rejection;
 use crate::session::{Closed, ClosedBy};
 use crate::value::{self, Cap, DecodeError, EncodeError, ErrorKind, ErrorValue, Object, Payload, Value};
 
-/// An error type that can cross the wire; see `#[derive(RpcError)]`.
+/// An error type that can cross the wire. `#[derive(RpcError)]` implements it.
 pub trait RpcError: Send + 'static {
-    /// What the peer gets to see.
+    /// Returns the value that the peer receives.
     fn to_value(&self) -> Value;
 
-    /// The error again, `None` when the value is some other error.
+    /// Returns the error that `value` represents, or `None` if it is a different error.
     fn from_value(value: &Value) -> Option<Self>
     where
         Self: Sized;
 
-    /// What it can be, as far as that is known, for descriptions of interfaces.
+    /// Returns the known cases of the error, for descriptions of interfaces.
     fn cases() -> &'static [ErrorCase]
     where
         Self: Sized,
@@ -27,19 +27,19 @@ pub trait RpcError: Send + 'static {
     }
 }
 
-/// One of the errors that an error type stands for.
+/// One case of an error type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ErrorCase {
     /// The name on the wire.
     pub name: &'static str,
-    /// The message, with `{…}` for what varies; empty if it is not known.
+    /// The message, with `{…}` for the variable parts. Empty if it is not known.
     pub message: &'static str,
-    /// The properties: names, and types as TypeScript or, for those that it has not, Rust calls
-    /// them.
+    /// The properties: their names and types. A type is written in TypeScript, or in Rust where
+    /// TypeScript has no name for it.
     pub props: &'static [(&'static str, &'static str)],
 }
 
-/// As documentation shows it: `NoUser {id: number} there is no {id}`.
+/// Writes the case as documentation shows it: `NoUser {id: number} — there is no {id}`.
 impl fmt::Display for ErrorCase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name)?;
@@ -53,7 +53,7 @@ impl fmt::Display for ErrorCase {
     }
 }
 
-/// The error of a method that declares none.
+/// The error type of a method that cannot fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Never {}
 
@@ -75,7 +75,7 @@ impl fmt::Display for Never {
 
 impl std::error::Error for Never {}
 
-/// Any value as an error: JavaScript can throw strings.
+/// Any value as an error. JavaScript can throw values that are not errors.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Thrown(pub Value);
 
@@ -97,7 +97,7 @@ impl fmt::Display for Thrown {
 
 impl std::error::Error for Thrown {}
 
-/// A method that calls others, and fails as they do, declares `Thrown` and uses `?`.
+/// Allows `?` in a method that calls others and declares [`Thrown`] as its error.
 impl<E: RpcError> From<CallError<E>> for Thrown {
     fn from(error: CallError<E>) -> Self {
         Self(error.to_value())
@@ -123,17 +123,17 @@ impl RpcError for ErrorValue {
     }
 }
 
-/// Why a call gave no result.
+/// The reason that a call has no result.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum CallError<E = Never> {
-    /// The method failed with an error it declares.
+    /// The method failed with an error of its declared type.
     App(E),
-    /// The method, or a call that this one was chained to, failed with some other error.
+    /// The method, or a call that this one is chained to, failed with another error.
     Remote(RemoteError),
-    /// The session ended, or the caller's patience did.
+    /// The session ended, or the call timed out.
     Session(SessionError),
-    /// The arguments could not be written, or the result is not of the expected type.
+    /// The arguments cannot be encoded, or the result is not of the expected type.
     Codec(CodecError),
 }
 
@@ -150,8 +150,8 @@ impl<E: RpcError> CallError<E> {
 }
 
 impl<E: RpcError> CallError<E> {
-    /// The code of what went wrong, if it is one of Bowline's: what became of the session, the
-    /// link, or an object that was to be restored. JavaScript peers read it as `error.code`.
+    /// Returns the code of the error, if it is one of Bowline's, such as the reason that the session or
+    /// an object was lost. JavaScript peers read it as `error.code`.
     pub fn code(&self) -> Option<ErrorCode> {
         match self {
             Self::App(error) => code_of(&error.to_value()),
@@ -164,7 +164,7 @@ impl<E: RpcError> CallError<E> {
 }
 
 impl<E> CallError<E> {
-    /// The error that the peer sent, when it is not of the declared type.
+    /// Returns the error that the peer sent, if it is not of the declared type.
     pub fn remote(&self) -> Option<&RemoteError> {
         match self {
             Self::Remote(error) => Some(error),
@@ -172,7 +172,7 @@ impl<E> CallError<E> {
         }
     }
 
-    /// Whether the session ended before the answer came.
+    /// Returns `true` if the session ended before the answer arrived.
     pub fn is_lost(&self) -> bool {
         matches!(self, Self::Session(SessionError::Closed(_)))
     }
@@ -183,7 +183,7 @@ impl<E: RpcError> RpcError for CallError<E> {
         E::cases()
     }
 
-    /// Passes on what a call of ours failed with, as proxies do.
+    /// Returns the value with which to forward the failure, as a proxy does.
     fn to_value(&self) -> Value {
         match self {
             Self::App(error) => error.to_value(),
@@ -215,7 +215,7 @@ impl<E: fmt::Display> fmt::Display for CallError<E> {
 
 impl<E: std::error::Error> std::error::Error for CallError<E> {}
 
-/// An error of the peer's that the method does not declare.
+/// An error from the peer that is not of the declared type.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RemoteError(Box<Value>);
 
@@ -224,12 +224,12 @@ impl RemoteError {
         Self(Box::new(value))
     }
 
-    /// What the peer threw.
+    /// Returns the value that the peer threw.
     pub fn value(&self) -> &Value {
         &self.0
     }
 
-    /// Its class, such as `TypeError`; `Error` when the peer threw something else.
+    /// Returns the class of the error, such as `TypeError`, or `Error` if the peer threw another value.
     pub fn name(&self) -> &str {
         match &*self.0 {
             Value::Error(error) => &error.name,
@@ -237,12 +237,12 @@ impl RemoteError {
         }
     }
 
-    /// Which of JavaScript's classes it is, if any; `None` also when the peer threw something else.
+    /// Returns the JavaScript class of the error, or `None` if it is of no such class or is not an error.
     pub fn kind(&self) -> Option<ErrorKind> {
         self.0.as_error()?.kind()
     }
 
-    /// Its message; a thrown string is its own message.
+    /// Returns the message. A thrown string is its own message.
     pub fn message(&self) -> &str {
         match &*self.0 {
             Value::Error(error) => &error.message,
@@ -251,12 +251,12 @@ impl RemoteError {
         }
     }
 
-    /// Its code, if that is one of Bowline's; see [`CallError::code`].
+    /// Returns the code, if it is one of Bowline's; see [`CallError::code`].
     pub fn code(&self) -> Option<ErrorCode> {
         code_of(&self.0)
     }
 
-    /// Its further properties.
+    /// Returns the further properties of the error.
     pub fn props(&self) -> Option<&Object> {
         match &*self.0 {
             Value::Error(error) => Some(&error.props),
@@ -264,7 +264,7 @@ impl RemoteError {
         }
     }
 
-    /// The error as a declared type: that of an earlier call of a chain, most often.
+    /// Converts the error into a declared type, most often that of an earlier call in the chain.
     pub fn downcast<E: RpcError>(&self) -> Option<E> {
         E::from_value(&self.0)
     }
@@ -288,13 +288,13 @@ impl fmt::Display for RemoteError {
 
 impl std::error::Error for RemoteError {}
 
-/// The session could not carry a call to its end.
+/// The reason that a session could not complete a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SessionError {
-    /// The session is over. Whether a call in flight was carried out is unknown.
+    /// The session ended. A call in flight may or may not have run.
     Closed(Closed),
-    /// The caller's own deadline passed.
+    /// The caller's timeout elapsed.
     TimedOut,
 }
 
@@ -309,11 +309,11 @@ impl fmt::Display for SessionError {
 
 impl std::error::Error for SessionError {}
 
-/// A value and a type do not go together.
+/// A value that does not fit its type.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum CodecError {
-    /// An argument has no form on the wire.
+    /// An argument cannot be encoded.
     Encode(EncodeError),
     /// The result is not of the expected type.
     Decode(DecodeError),
@@ -330,17 +330,17 @@ impl fmt::Display for CodecError {
 
 impl std::error::Error for CodecError {}
 
-/// A `TypeError` with this message.
+/// Creates a `TypeError` with this message.
 pub(crate) fn type_error(message: String) -> ErrorValue {
     named("TypeError", message)
 }
 
-/// What the end of a session looks like to somebody who waits for a value.
+/// Returns the rejection of a promise whose session ended.
 pub(crate) fn closed_payload(closed: &Closed) -> Payload<Cap> {
     rejection(&closed_value(closed))
 }
 
-/// The code is in `error.code`, if there is one.
+/// Returns the end of a session as an error value, with the code, if any, in `error.code`.
 fn closed_value(closed: &Closed) -> Value {
     let mut error = named(&closed.name, closed.message.clone());
     if let Some(code) = closed_code(closed) {
@@ -349,8 +349,7 @@ fn closed_value(closed: &Closed) -> Value {
     error.into()
 }
 
-/// Returns the code of a session's end. A session that ended with its transport has one even if
-/// nothing more is known.
+/// Returns the code of a session's end. A session that ended with its transport always has one.
 fn closed_code(closed: &Closed) -> Option<ErrorCode> {
     let gone = (closed.by == ClosedBy::Transport).then_some(ErrorCode::AgentDisconnected);
     ErrorCode::known(&closed.name).or(gone)

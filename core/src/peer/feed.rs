@@ -1,4 +1,4 @@
-//! The events of a link, queued for its listeners.
+//! The queue that gives the events of a link to their listeners.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,26 +8,26 @@ use tokio::sync::broadcast;
 use crate::endpoint::LinkEvent;
 use crate::peer::unwind::caught;
 
-/// Events that a slow listener can fall behind; of those before, it is not told.
+/// The number of events by which a listener can fall behind before it misses the oldest.
 const EVENTS: usize = 16;
 
-/// The listeners of one session. A session without any has no queue for them.
+/// The listeners of one session. Without a listener there is no queue.
 #[derive(Debug, Default)]
 pub(crate) struct Feed(Mutex<State>);
 
-/// Events are queued under the lock of the session, which gives them their order, and sent without
-/// any lock, because sending wakes listeners.
+/// Events are queued under the lock of the session, which keeps their order, and sent without any
+/// lock, because sending wakes listeners.
 #[derive(Debug, Default)]
 struct State {
     /// `None` before the first listener and after the last event.
     listened: Option<Box<Listened>>,
-    /// A thread is sending the queue, and sends what is added meanwhile.
+    /// Whether a thread is sending the queue. It also sends what is added meanwhile.
     is_flushing: bool,
-    /// No event follows those in the queue.
+    /// Whether no event follows those in the queue.
     is_over: bool,
 }
 
-/// What a feed has once there was a listener.
+/// The parts of a feed that exist once there was a listener.
 #[derive(Debug)]
 struct Listened {
     events: broadcast::Sender<LinkEvent>,
@@ -50,33 +50,33 @@ impl Feed {
         state.listened.get_or_insert_default().events.subscribe()
     }
 
-    /// Queues an event for [`flush`](Self::flush), which wakes the listeners.
+    /// Queues an event. [`flush`](Self::flush) sends it.
     pub(crate) fn push(&self, event: LinkEvent) {
         if let Some(listened) = &mut self.lock().listened {
             listened.queue.push_back(event);
         }
     }
 
-    /// Sends the queued events in their order. Called without the lock of the session.
+    /// Sends the queued events in order. Must be called without the lock of the session.
     pub(crate) fn flush(&self) {
         if self.lock().is_flushing {
             return;
         }
         while let Some((events, event)) = self.next() {
-            // Fails without listeners. A listener may be a task of an executor that panics.
+            // Fails if there are no listeners. Waking a listener may panic in its executor.
             if caught(|| events.send(event).is_ok()).is_err() {
                 tracing::error!("panic while a task was woken");
             }
         }
     }
 
-    /// Ends the feed: every listener gets what is queued, then the end.
+    /// Ends the feed: every listener receives the queued events, then the end.
     pub(crate) fn end(&self) {
         self.lock().is_over = true;
         self.flush();
     }
 
-    /// The next event to be sent, or `None` after the last.
+    /// Returns the next event to send, or `None` if there is none.
     fn next(&self) -> Option<(broadcast::Sender<LinkEvent>, LinkEvent)> {
         let mut state = self.lock();
         let listened = state.listened.as_mut();

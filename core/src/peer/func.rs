@@ -1,4 +1,4 @@
-//! Functions as references, for callbacks where a whole interface would be too much.
+//! References to functions, for callbacks that do not need a whole interface.
 
 use std::fmt;
 use std::future::Future;
@@ -14,7 +14,10 @@ use crate::peer::promise::Promise;
 use crate::peer::reference::Reference;
 use crate::peer::stub::Stub;
 
-/// A reference to a function. `A` is the argument: a tuple for several, `()` for none.
+/// A reference to a function.
+///
+/// `A` is the type of the arguments: a tuple for several, `()` for none. `R` is the result and `E` the
+/// error.
 pub struct Func<A, R, E = Never> {
     stub: Stub,
     types: PhantomData<fn(A) -> (R, E)>,
@@ -25,8 +28,10 @@ where
     A: DeserializeOwned + 'static,
     R: Serialize + Send + 'static,
 {
-    /// A function of ours that cannot fail. What it does before its first await happens in the
-    /// order of the calls.
+    /// Creates a reference to a function that cannot fail.
+    ///
+    /// Calls begin in the order in which they were made: each runs up to its first await before the next
+    /// one begins.
     pub fn new<F, Fut>(function: F) -> Self
     where
         F: Fn(A) -> Fut + Send + Sync + 'static,
@@ -45,7 +50,7 @@ where
     R: Serialize + Send + 'static,
     E: RpcError,
 {
-    /// A function of ours that may fail.
+    /// Creates a reference to a function that can fail.
     pub fn try_new<F, Fut>(function: F) -> Self
     where
         F: Fn(A) -> Fut + Send + Sync + 'static,
@@ -59,7 +64,7 @@ where
 }
 
 impl<A: Serialize, R, E> Func<A, R, E> {
-    /// Calls it, at once.
+    /// Calls the function. The call is sent at once.
     pub fn call(&self, args: A) -> Promise<R, E> {
         self.stub.call_typed("", &args)
     }

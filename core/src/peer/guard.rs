@@ -1,8 +1,8 @@
-//! Attenuation: handing on a reference that can be taken back, or that reaches only some names.
+//! Attenuation: references that can be revoked, or that reach only some names.
 //!
-//! A guarded reference of a guarded reference is one guard: the names are intersected, and what can
-//! be taken back is a list. So a peer that has its own references guarded again and again makes
-//! neither calls nor drops that nest.
+//! Guarding a guarded reference does not nest: the lists of names are intersected, and the
+//! revocable links form a list. So a peer that has its own references guarded repeatedly causes
+//! neither nested calls nor nested drops.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -14,31 +14,31 @@ use crate::peer::stub::Stub;
 use crate::session::{Path, Step};
 use crate::value::{Cap, Payload};
 
-/// Steps to the property that one gate leads to. Beyond, there is another gate behind it; no session
-/// takes a path as long as that of both.
+/// Steps to the property that one gate leads to. A longer path gets another gate; no session accepts
+/// a path as long as both together.
 const STEPS_MAX: usize = 64;
 
-/// A reference behind a condition.
+/// A reference to a target under conditions.
 #[derive(Debug)]
 pub(crate) struct Gate {
     link: Link,
-    /// The property of it that this leads to.
+    /// The property of the target that the gate leads to.
     path: Path,
-    /// The names that may be used, in order, if not all.
+    /// The names that are reachable, sorted, or `None` for all.
     only: Option<Arc<[String]>>,
 }
 
-/// What is behind a gate, which is itself none.
+/// The target of a gate. It is never a gate itself.
 #[derive(Clone, Debug)]
 enum Link {
     Target(Stub),
     Revocable(Arc<Cell>),
 }
 
-/// A link that can be cut.
+/// A link that can be revoked.
 #[derive(Debug)]
 struct Cell {
-    /// `None` once it was cut, so that what it led to can go.
+    /// `None` after the revocation, so that the target is dropped.
     next: Mutex<Option<Link>>,
 }
 
@@ -49,7 +49,7 @@ impl Cell {
 }
 
 impl Drop for Cell {
-    /// Takes the list apart cell by cell. It may be longer than any stack.
+    /// Frees the list iteratively. It may be longer than the stack allows for recursion.
     fn drop(&mut self) {
         let mut next = self.lock().take();
         while let Some(Link::Revocable(cell)) = next {
@@ -59,7 +59,7 @@ impl Drop for Cell {
 }
 
 impl Gate {
-    /// A gate to `stub` that lets everything through which gates on the way there do.
+    /// Creates a gate to `stub` that merges the gate which `stub` itself may be.
     fn to(stub: &Stub) -> Self {
         let (base, path) = stub.parts();
         if let Some(Body::Gate(gate)) = base.as_local().map(|local| &local.body) {
@@ -82,7 +82,7 @@ impl Gate {
         }
     }
 
-    /// What is behind the gate, unless it was taken back.
+    /// Returns the target, or `None` if a link on the way was revoked.
     fn target(&self) -> Option<Stub> {
         let mut link = self.link.clone();
         loop {
@@ -93,7 +93,8 @@ impl Gate {
         }
     }
 
-    /// Where a path leads, or why it leads nowhere: `None` when there is no such name.
+    /// Returns the target of a path. The error is `None` if the name is not reachable, and the
+    /// rejection if the reference was revoked.
     pub(crate) fn admit(&self, path: &[Step]) -> Result<Stub, Option<Payload<Cap>>> {
         let Some(target) = self.target() else {
             return Err(Some(error_payload("Error", "This reference was revoked.")));
@@ -101,12 +102,12 @@ impl Gate {
         if self.allows(path) { Ok(target.at(self.path.clone())) } else { Err(None) }
     }
 
-    /// It would outlive its process if it could not be taken back.
+    /// Returns `true` if the reference would be durable if it were not revocable.
     pub(crate) fn loses_recipe(&self) -> bool {
         matches!(self.link, Link::Revocable(_)) && self.target().is_some_and(|target| target.may_be_durable())
     }
 
-    /// How another process makes the gate, if it can make what is behind it.
+    /// Returns the recipe of the gate, if its target may be durable.
     fn recipe(&self) -> Option<Recipe> {
         match (&self.link, &self.only) {
             (Link::Target(target), Some(names)) if self.path.is_empty() && target.may_be_durable() => {
@@ -126,14 +127,13 @@ impl Gate {
     }
 }
 
-/// Takes back a reference that was handed on; see [`Stub::revocable`]. Dropping it leaves the
-/// reference as it is.
+/// Revokes a reference; see [`Stub::revocable`]. Dropping it leaves the reference usable.
 #[derive(Clone, Debug)]
 pub struct Revoke(Arc<Cell>);
 
 impl Revoke {
-    /// From now on every call through the reference fails, and through those made of it. Calls that
-    /// were started go on.
+    /// Revokes the reference. All later calls through it, and through references derived from it, fail.
+    /// Calls that have begun continue.
     pub fn revoke(&self) {
         let taken = self.0.lock().take();
         drop(taken);
@@ -141,11 +141,11 @@ impl Revoke {
 }
 
 impl Stub {
-    /// Creates a reference to the same thing that can be taken back.
+    /// Creates a revocable reference to the same target.
     ///
-    /// It is not durable, even if this one is: after a restart it could no longer be revoked. Its calls
-    /// then fail with `CAPABILITY_LOST`. Where that matters, give out a durable object that looks
-    /// up whether it is still allowed.
+    /// It is not durable, even if this one is, because after a restart it could no longer be revoked:
+    /// after a restart its calls fail with `CAPABILITY_LOST`. Where that matters, hand out a durable
+    /// object that checks on each call whether access is still permitted.
     pub fn revocable(&self) -> (Self, Revoke) {
         let Gate { link, path, only } = Gate::to(self);
         let cell = Arc::new(Cell { next: Mutex::new(Some(link)) });
@@ -153,12 +153,13 @@ impl Stub {
         (gate.into_stub(), Revoke(cell))
     }
 
-    /// Creates a reference to the same thing that reaches only these methods and properties, under
-    /// the names that they have on the wire. Of a reference that reaches only some names already, it
-    /// reaches those that both lists have.
+    /// Creates a reference to the same target that reaches only the given methods and properties.
     ///
-    /// It is durable if this one is. When it is restored, the restorer of the object checks its
-    /// rights as for the object itself, and the names are the same.
+    /// `names` are the names on the wire. If this reference is narrowed already, the new one reaches the
+    /// names that are in both lists.
+    ///
+    /// The new reference is durable if this one is. When it is restored, the restorer of the object checks
+    /// permissions as for the object itself, and the names stay the same.
     pub fn only<N: Into<String>>(&self, names: impl IntoIterator<Item = N>) -> Self {
         let mut gate = Gate::to(self);
         let mut names: Vec<String> = names.into_iter().map(Into::into).collect();
@@ -174,14 +175,13 @@ impl Stub {
 
 /// [`Stub::revocable`] and [`Stub::only`] for typed references.
 pub trait Attenuate: Reference {
-    /// Creates a reference to the same thing that can be taken back. It is never durable; see
-    /// [`Stub::revocable`].
+    /// Creates a revocable reference to the same target. It is never durable; see [`Stub::revocable`].
     fn revocable(&self) -> (Self, Revoke) {
         let (stub, revoke) = self.stub().revocable();
         (Self::from_stub(stub), revoke)
     }
 
-    /// Creates a reference to the same thing that reaches only these methods and properties. It is
+    /// Creates a reference to the same target that reaches only the given methods and properties. It is
     /// durable if this one is; see [`Stub::only`].
     fn only<N: Into<String>>(&self, names: impl IntoIterator<Item = N>) -> Self {
         Self::from_stub(self.stub().only(names))

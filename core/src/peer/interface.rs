@@ -1,58 +1,57 @@
-//! What an interface tells about itself: the names that a peer can use.
+//! Descriptions of interfaces: the names that a peer can use on an object.
 
-/// An interface as peers see it; `#[bowline::interface]` makes one as `INTERFACE` of the reference.
+/// The description of an interface. `#[bowline::interface]` generates it as `INTERFACE` of the reference
+/// type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Interface {
     /// The name of the trait.
     pub name: &'static str,
-    /// In the order of the source.
+    /// The members, in source order.
     pub members: &'static [Member],
 }
 
-/// A name that a peer can use on an object.
+/// A method or property that a peer can use on an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Member {
     /// The name on the wire.
     pub name: &'static str,
-    /// What it names.
+    /// Whether it is a method or a property.
     pub kind: MemberKind,
-    /// The arguments' names; one that stands for all that are left begins with `...`.
+    /// The names of the arguments. The name of a variadic argument begins with `...`.
     pub args: &'static [&'static str],
-    /// What a second call with the same arguments does.
+    /// What happens to a call whose outcome was lost with a process.
     pub repeat: Repeat,
-    /// How long a call may run.
+    /// How long a call may run after its caller is gone.
     pub lifetime: Lifetime,
 }
 
-/// How long a call may run when its caller is gone.
+/// How long a call may run after its caller is gone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Lifetime {
-    /// As long as the session: a call that is still running when the session ends is aborted, and so
-    /// is one whose caller stops waiting for it.
+    /// Until the session ends or the caller stops waiting; the call is then aborted.
     #[default]
     Session,
-    /// To its end, whatever becomes of the session and of the caller: `#[rpc(detached)]`.
+    /// To completion, even if the session ends or the caller stops waiting: `#[rpc(detached)]`.
     Detached,
 }
 
-/// What becomes of a call whose outcome was lost with a process.
+/// What happens to a call whose outcome was lost with a process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Repeat {
-    /// It fails; it is never carried out twice. So it is with everything that does not say
-    /// otherwise.
+    /// The call fails and is never repeated. This is the default.
     #[default]
     Never,
-    /// It is carried out again: `#[rpc(idempotent)]`.
+    /// The call runs again: `#[rpc(idempotent)]`.
     Idempotent,
-    /// Its outcome is kept, and given again: `#[rpc(recorded)]`.
+    /// The outcome is recorded, and returned again: `#[rpc(recorded)]`.
     Recorded,
 }
 
-/// What a member is.
+/// The kind of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MemberKind {
-    /// Called with arguments. Read without being called, it is a bound function.
+    /// A method. Reading it without calling it returns a bound function.
     Method,
-    /// Read.
+    /// A property.
     Property,
 }

@@ -1,5 +1,4 @@
-//! References that a client wants to have again when its own process was another, and going on with
-//! a session after that, on either side.
+//! References that a client keeps for its next process, and reattaching to a session, on either side.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,21 +13,21 @@ use crate::peer::options::Options;
 use crate::peer::stub::{Inner, Kind, Remote, Stub};
 use crate::session::{self, Recipe, Ref};
 
-/// References that a session keeps for another process, at most.
+/// The maximum number of references that a session keeps for another process.
 pub const KEPT_MAX: usize = 1_000;
 
-/// Bytes of a name under which one is kept, at most.
+/// The maximum length of the name of a kept reference, in bytes.
 pub const KEPT_NAME_BYTES_MAX: usize = 256;
 
-/// Why a reference is not kept.
+/// The reason that a reference cannot be kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KeepError {
-    /// It is not one that the server gave in this session, or is a property of one.
+    /// The reference was not received from the server in this session, or is a property of one.
     NotOfSession,
     /// The name is empty or too long.
     Name,
-    /// As many are kept as may be.
+    /// The maximum number of references is reached.
     TooMany,
 }
 
@@ -45,7 +44,7 @@ impl fmt::Display for KeepError {
 impl std::error::Error for KeepError {}
 
 impl Options {
-    /// Whether an object of ours can be made again in another process.
+    /// Returns `Ok` if another process can restore a local object.
     fn lives(&self, recipe: Option<&Recipe>, kind: session::Kind) -> Result<(), ErrorCode> {
         match self.durability.as_deref() {
             Some(Durability { restorers, .. }) => restorers.lives(recipe, kind),
@@ -55,10 +54,10 @@ impl Options {
 }
 
 impl Connection {
-    /// Keeps a reference under a name, in place of what was kept under it.
+    /// Keeps a reference under a name. It replaces the reference that was kept under the name before.
     ///
     /// # Errors
-    /// It cannot be kept, or too many are.
+    /// The reference cannot be kept, the name is invalid, or the limit is reached.
     pub fn keep(&self, name: &str, reference: &Stub) -> Result<(), KeepError> {
         if name.is_empty() || name.len() > KEPT_NAME_BYTES_MAX {
             return Err(KeepError::Name);
@@ -77,7 +76,7 @@ impl Connection {
         })
     }
 
-    /// The reference that is kept under a name.
+    /// Returns the reference that is kept under a name.
     pub fn kept(&self, name: &str) -> Option<Stub> {
         let of = self.link(|endpoint| {
             let of = endpoint.session.kept(name)?;
@@ -91,26 +90,27 @@ impl Connection {
         Some(Stub::from_remote(Remote { shared: Arc::clone(self.shared()), of, kind }))
     }
 
-    /// Keeps it no longer; says whether something was kept.
+    /// Stops keeping a reference. Returns `true` if there was one under this name.
     pub fn unkeep(&self, name: &str) -> bool {
         self.link(|endpoint| endpoint.session.unkeep(name))
     }
 
-    /// The names under which references are kept, in order.
+    /// Returns the names of the kept references, sorted.
     pub fn kept_names(&self) -> Vec<String> {
         self.link(|endpoint| endpoint.session.kept_names().map(str::to_owned).collect())
     }
 
-    /// This client's end as bytes, for its next process; see [`Endpoint::outlive`].
+    /// Returns the state of this client session as bytes, for the next process, or `None` if the session has
+    /// ended. See [`Endpoint::outlive`].
     pub fn outlive(&self) -> Option<Vec<u8>> {
         self.between_inputs(|endpoint| endpoint.outlive(|recipe, kind| self.shared().options().lives(recipe, kind)))
     }
 
-    /// A client's end, made again from the bytes of [`outlive`](Self::outlive), and what the server
-    /// has to know of it.
+    /// Recreates a client session from the bytes of [`outlive`](Self::outlive). Also returns what the client
+    /// still holds, which the server has to know.
     ///
     /// # Errors
-    /// The bytes are something else.
+    /// The bytes are not a saved session, or are damaged.
     pub fn made_again(
         bytes: &[u8],
         main: Option<Stub>,
@@ -124,11 +124,11 @@ impl Connection {
         Ok((Self::restored(endpoint, &revived.targets, main, options), left))
     }
 
-    /// As [`attach`](Self::attach), for a server whose client was made again: see
-    /// [`Endpoint::attach_restarted`].
+    /// Attaches a new transport of a server whose client reattached; see [`Endpoint::attach_restarted`].
+    /// Also returns what the server still holds.
     ///
     /// # Errors
-    /// The session is over, or the client claims more than can have been given.
+    /// The session has ended, or the client claims more than it can have been given.
     pub fn attach_restarted(&self, features: Features, left: &Left, ids: Ids) -> Result<(Attached, Left), Refused> {
         let mut ours = Left::default();
         let attached = self.shared().attach_by(|endpoint, now| {
@@ -139,11 +139,10 @@ impl Connection {
         Ok((attached, ours))
     }
 
-    /// As [`attach`](Self::attach), for a client that was made again, whose server says what is left
-    /// on its side.
+    /// Attaches the first transport of a client that reattached. `left` is what the server still holds.
     ///
     /// # Errors
-    /// The server claims that more was given than can have been.
+    /// The server claims more than it can have been given.
     pub fn attach_reattached(&self, features: Features, ids: Ids, left: &Left) -> Result<Attached, Refused> {
         self.shared().attach_by(|endpoint, now| endpoint.attach_reattached(now, features, ids, left))
     }

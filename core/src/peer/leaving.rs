@@ -1,8 +1,7 @@
-//! Errors on their way out: without their stacks, or as a hook wants them.
+//! Rewrites the errors in outgoing messages: removes their stacks, or applies the application's hook.
 //!
-//! This works on the text of a message, at the last moment: whatever made an error, whether a
-//! method, the session itself or another peer, it passes here. A message without errors costs one
-//! search.
+//! This works on the text of a message just before it is sent, so it covers every source of errors:
+//! methods, the session itself, and other peers. A message without errors costs one search.
 
 use std::sync::{Arc, LazyLock};
 
@@ -14,15 +13,15 @@ use crate::value::text::{Cursor, TextError};
 use crate::value::{self, DEPTH_MAX, ErrorValue, Object, Payload, Value};
 use crate::wire::{CALL, error_text};
 
-/// How every error begins. A session writes it in this spelling, also where a peer did not.
+/// The beginning of every error. A session writes errors in this form even if the peer did not.
 const ERROR: &str = "[\"error\"";
 
 static FINDER: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(ERROR));
 
-/// What a message on its way out goes through.
+/// The filter of outgoing messages.
 pub(crate) struct Leaving {
     hook: Option<Arc<Hook>>,
-    /// The message of the abort that was sent.
+    /// The message of the abort, if one was sent.
     aborted: Option<String>,
 }
 
@@ -31,13 +30,12 @@ impl Leaving {
         Self { hook: options.hook(), aborted: None }
     }
 
-    /// Whether there may be errors in a text. What is no list is a frame of the link, and none of a
-    /// session's business.
+    /// Returns `true` if a text may contain errors. A text that is not a list is a frame of the link.
     pub(crate) fn concerns(text: &str) -> bool {
         FINDER.find(text.as_bytes()).is_some() && !text.starts_with('{')
     }
 
-    /// The message to send.
+    /// Returns the message as it is to be sent.
     pub(crate) fn message(&mut self, text: String) -> String {
         if !Self::concerns(&text) {
             return text;
@@ -53,7 +51,8 @@ impl Leaving {
         sent
     }
 
-    /// What to say at the end of a session whose own reason is `reason`.
+    /// Returns the reason to close the transport with, if the session's own reason is `reason`. It is the
+    /// message of the abort, as the hook has changed it.
     pub(crate) fn reason<'a>(&'a self, reason: &'a str) -> &'a str {
         self.aborted.as_deref().unwrap_or(reason)
     }
@@ -72,7 +71,7 @@ struct Rewrite<'a> {
     hook: Option<&'a Hook>,
     cursor: Cursor<'a>,
     out: String,
-    /// How much of the text is in `out`.
+    /// The length of the text that has been copied to `out`.
     copied: usize,
 }
 
@@ -122,7 +121,7 @@ impl<'a> Rewrite<'a> {
             return self.cursor.expect(b']');
         }
         let tag = self.cursor.string()?;
-        // Which of the fields is an expression, and which a list of expressions.
+        // Which of the fields is an expression, and which is a list of expressions.
         let (expression, list) = match &*tag {
             "error" => return self.error(start, depth),
             "import" | "pipeline" => (None, Some(3)),
@@ -144,7 +143,7 @@ impl<'a> Rewrite<'a> {
         self.cursor.expect(b']')
     }
 
-    /// A list of expressions.
+    /// Copies a list of expressions.
     fn items(&mut self, depth: usize) -> Result<(), TextError> {
         self.cursor.expect(b'[')?;
         if self.cursor.take(b']') {
@@ -158,7 +157,7 @@ impl<'a> Rewrite<'a> {
         }
     }
 
-    /// An error whose tag has been read; it began at `start`.
+    /// Replaces an error whose tag has been read. It begins at `start`.
     fn error(&mut self, start: Cursor<'a>, depth: usize) -> Result<(), TextError> {
         let Some(hook) = self.hook else {
             return self.without_stack(depth);
@@ -176,7 +175,7 @@ impl<'a> Rewrite<'a> {
         Ok(())
     }
 
-    /// The rest of an error, of which a stack is left out.
+    /// Copies the rest of an error without its stack.
     fn without_stack(&mut self, depth: usize) -> Result<(), TextError> {
         for _ in 0..2 {
             self.cursor.expect(b',')?;
@@ -194,7 +193,7 @@ impl<'a> Rewrite<'a> {
         self.cursor.expect(b']')
     }
 
-    /// Puts `text` in the place of what stands between `from` and the cursor.
+    /// Replaces the text between `from` and the cursor with `text`.
     fn replace(&mut self, from: usize, text: &str) {
         let source = self.cursor.text();
         self.out.push_str(source.get(self.copied..from).unwrap_or_default());
@@ -209,7 +208,7 @@ impl<'a> Rewrite<'a> {
     }
 }
 
-/// Name and message of the error before the cursor.
+/// Returns the name and the message of the error at the cursor.
 fn head(cursor: &mut Cursor<'_>) -> Result<(String, String), TextError> {
     cursor.expect(b'[')?;
     cursor.string()?;
@@ -219,7 +218,7 @@ fn head(cursor: &mut Cursor<'_>) -> Result<(String, String), TextError> {
     Ok((name, cursor.string()?.into_owned()))
 }
 
-/// What the hook makes of an error and of those inside of it, which come first.
+/// Applies the hook to an error, after the errors inside of it.
 fn hooked(error: ErrorValue, hook: &dyn Fn(ErrorValue) -> ErrorValue) -> ErrorValue {
     let props = hooked_object(error.props, hook);
     hook(ErrorValue { props, ..error })
@@ -238,8 +237,8 @@ fn hooked_value(value: Value, hook: &dyn Fn(ErrorValue) -> ErrorValue) -> Value 
     }
 }
 
-/// The text of an error. Properties that go too deep for the place, at which official peers would
-/// end the session, are left out.
+/// Encodes an error. Its properties are omitted if they would exceed the depth at which official peers
+/// end the session.
 fn write(mut error: ErrorValue, depth: usize) -> String {
     if depth + levels(&error.props) > DEPTH_MAX {
         error.props = Object::default();
@@ -250,7 +249,7 @@ fn write(mut error: ErrorValue, depth: usize) -> String {
     }
 }
 
-/// Levels of nesting below an object, itself included.
+/// Returns the levels of nesting of an object, itself included.
 fn levels(object: &Object) -> usize {
     fn below(value: &Value) -> usize {
         match value {

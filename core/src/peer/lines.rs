@@ -1,5 +1,5 @@
-//! Several messages in one text of the transport, a line each, where both sides know of that: what a
-//! message costs is then a line break, and not what a text of its own does.
+//! Several messages in one text of the transport, one on each line, if both sides support it. A message
+//! then costs a line break instead of a text of its own.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -9,7 +9,7 @@ use memchr::memchr;
 
 use crate::link::features::LINES_BYTES_MAX;
 
-/// Messages on their way to the transport, in as few texts as may be.
+/// Outgoing messages, joined into as few texts as possible.
 pub(crate) struct Joining {
     pub(crate) texts: VecDeque<String>,
     joins: bool,
@@ -20,14 +20,14 @@ impl Joining {
         Self { texts: VecDeque::new(), joins }
     }
 
-    /// Queues a message, which may be known to be one line; with what follows it, there may be as
-    /// many as `all` bytes.
+    /// Queues a message. `is_line` says that it is known to contain no line break. `all` bounds the bytes of
+    /// this message and those that follow it.
     pub(crate) fn push(&mut self, mut message: Cow<'_, str>, is_line: bool, all: usize) {
         if !self.joins {
             return self.texts.push_back(message.into_owned());
         }
-        // Outside of strings, which have none, a line break is white space: that of a peer whose
-        // value is passed on as it came.
+        // A line break can only be white space, from a value that a peer sent and that is passed on
+        // unchanged: JSON strings contain no raw line breaks.
         if !is_line && memchr(b'\n', message.as_bytes()).is_some() {
             message = message.replace('\n', " ").into();
         }
@@ -46,10 +46,10 @@ impl Joining {
     }
 }
 
-/// The messages in texts, in order.
+/// An iterator over the messages in texts, in order.
 pub(crate) struct Lines<'a, T> {
     texts: slice::Iter<'a, T>,
-    /// Of the text before.
+    /// The rest of the current text.
     rest: Option<&'a str>,
     are_joined: bool,
 }
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_joined_is_what_was_sent() {
+    fn joined_messages_are_split_into_the_same_messages() {
         let long = "x".repeat(LINES_BYTES_MAX - 4);
         let longer = "y".repeat(2 * LINES_BYTES_MAX);
         let messages = ["[1]", &long, "[2]", "[3]", &longer, "[4]"];
@@ -103,13 +103,13 @@ mod tests {
     }
 
     #[test]
-    fn line_breaks_of_a_peer_are_passed_on_as_spaces() {
+    fn line_breaks_in_a_message_become_spaces_when_joined() {
         assert_eq!(sent(true, &["[1,\n2]", "[3]"]), ["[1, 2]\n[3]"]);
         assert_eq!(sent(false, &["[1,\n2]"]), ["[1,\n2]"]);
     }
 
     #[test]
-    fn a_text_that_is_too_long_to_be_joined_is_one_message() {
+    fn text_longer_than_joined_lines_is_one_message() {
         let text = "[1]\n".repeat(LINES_BYTES_MAX);
         assert_eq!(Lines::of(&[&text], true).collect::<Vec<_>>(), [&text]);
     }

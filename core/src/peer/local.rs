@@ -1,5 +1,5 @@
-//! Objects of ours as handles know them: the object, and the private session through which
-//! local handles call it, so that local calls, pipelining and order are those of any session.
+//! Local objects. Each has a private session through which local references call it, so that local
+//! calls have the same order, pipelining, and errors as remote ones.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -12,33 +12,33 @@ use crate::peer::shared::{Entry, Shared};
 use crate::peer::stream::{Readable, Writable};
 use crate::session::Kind;
 
-/// An object of ours.
+/// A local object.
 pub(crate) struct Local {
     pub(crate) body: Body,
-    /// How it can be made again.
+    /// The recipe of a durable object.
     recipe: Option<Box<Recipe>>,
-    /// Alive while a call or a result of one is: the session holds the object, not the other
-    /// way round.
+    /// The private session. It lives while a call or the result of one does: the session holds the object,
+    /// not the other way round.
     private: Mutex<Weak<Shared>>,
 }
 
-/// What there is to call.
+/// The kind of a local object.
 pub(crate) enum Body {
-    /// Methods and properties.
+    /// An object with methods and properties.
     Object(Arc<dyn Object>),
     /// One method of an object, read without being called.
     Bound(Box<(Arc<dyn Object>, String)>),
-    /// Whatever is asked for.
+    /// A target that handles every name itself.
     Dynamic(Arc<dyn DynTarget>),
-    /// Callable, and nothing else.
+    /// A function.
     Function(Box<dyn Fn(Args) -> Reply + Send + Sync>),
-    /// Another reference behind a condition.
+    /// A guarded reference.
     Gate(Box<Gate>),
-    /// The end of a stream that is written to.
+    /// The writable end of a stream.
     Writable(Writable),
-    /// The end of a stream that is read.
+    /// The readable end of a stream.
     Readable(Box<Readable>),
-    /// Nothing: the object is being dropped.
+    /// The placeholder of an object that is being dropped.
     Gone,
 }
 
@@ -47,12 +47,12 @@ impl Local {
         Arc::new(Self { body, recipe: None, private: Mutex::new(Weak::new()) })
     }
 
-    /// An object that can be made again.
+    /// Creates an object that another process can restore from `recipe`.
     pub(crate) fn durable(body: Body, recipe: Recipe) -> Arc<Self> {
         Arc::new(Self { body, recipe: Some(Box::new(recipe)), private: Mutex::new(Weak::new()) })
     }
 
-    /// Tells objects apart that are alive.
+    /// Returns the address of the object, which identifies it while it is alive.
     pub(crate) fn address(self: &Arc<Self>) -> usize {
         Arc::as_ptr(self).addr()
     }
@@ -61,7 +61,7 @@ impl Local {
         self.recipe.as_deref()
     }
 
-    /// The session through which local handles call the object; its main object is this one.
+    /// Returns the private session, and creates it if there is none. Its main object is this object.
     pub(crate) fn private(self: &Arc<Self>) -> Arc<Shared> {
         let mut private = self.private.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(shared) = private.upgrade() {
@@ -74,14 +74,15 @@ impl Local {
 }
 
 impl Drop for Local {
-    /// It may hold the last reference to an object that holds the last one to another, and so on.
+    /// Drops the body iteratively: it may hold the last reference to another object, which may hold the
+    /// last one to a third, and so on.
     fn drop(&mut self) {
         nesting::drop_flat((std::mem::replace(&mut self.body, Body::Gone), self.recipe.take()));
     }
 }
 
 impl Body {
-    /// What logs call it.
+    /// Returns the name of the interface, for logs.
     pub(crate) fn interface(&self) -> &'static str {
         match self {
             Self::Object(object) => object.interface(),
@@ -94,12 +95,12 @@ impl Body {
         }
     }
 
-    /// Whether it is the end of a stream that a reader in this process reads.
+    /// Returns `true` if it is the writable end of a stream that a reader in this process reads.
     pub(crate) fn is_read(&self) -> bool {
         matches!(self, Self::Writable(Writable::Pipe(entry)) if entry.is_read())
     }
 
-    /// How it goes into a message.
+    /// Returns the kind of the object on the wire.
     pub(crate) fn kind(&self) -> Kind {
         match self {
             Self::Writable(_) => Kind::Writable,

@@ -1,5 +1,5 @@
-//! Mapping results that have not arrived: a function is recorded here and carried out where the
-//! list is, in the same round trip.
+//! Mapping results that have not arrived. The function is recorded here and runs where the list is, in
+//! the same round trip.
 
 use serde::Serialize;
 
@@ -12,16 +12,16 @@ use crate::peer::stub::{Inner, Kind, Remote, Stub};
 use crate::peer::wait::Broken;
 use crate::value::{self, Value};
 
-/// What the closure of a map may return: promises, references, and data made of them.
+/// The result type of a mapper function: promises, references, and data that consists of them.
 ///
-/// For a struct of promises, implement it by naming what its elements are read as, which may be
-/// the struct itself.
+/// Implement it for a struct of promises by naming the type to decode an element as. That may be the
+/// struct itself.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the result of a mapped function",
     note = "return a promise or a reference, a tuple of them, or implement `Mapped` for a struct of them"
 )]
 pub trait Mapped: Serialize {
-    /// What an element of the result is read as.
+    /// The type that an element of the result is decoded as.
     type Value;
 }
 
@@ -51,22 +51,22 @@ macro_rules! tuples {
 tuples! { (A) (A B) (A B C) (A B C D) (A B C D F) (A B C D F G) }
 
 impl<T: 'static> Elements<T> {
-    /// Applies `function` to every element, where the list is: one round trip however long it
-    /// is.
+    /// Applies `function` to every element, on the side that has the list. It takes one round trip,
+    /// regardless of the length.
     ///
-    /// `function` runs once, here and now, with a placeholder in place of an element. What it
-    /// calls is recorded and not sent; references from outside may be used in it. It cannot look
-    /// at the element, which is not there: comparing, formatting and awaiting do not compile,
-    /// and objects cannot be made in it.
+    /// `function` runs once, before this returns, with a placeholder in place of an element. Its calls
+    /// are recorded instead of sent. It may use references from outside. It cannot inspect the element,
+    /// which has not arrived: comparing, formatting, and awaiting it do not compile. It cannot create
+    /// objects.
     ///
-    /// The result fails when any of the elements does, with the first error.
+    /// If an element fails, the result fails with the first error.
     pub fn map_each<R: Mapped>(&self, function: impl FnOnce(Promise<T, Never>) -> R) -> Promise<Vec<R::Value>, Never> {
         Promise::from_stub(self.stub().map(|element| function(Promise::from_stub(element))))
     }
 }
 
 impl<T, E> Promise<Option<T>, E> {
-    /// Applies `function` to what is there, if anything is; see [`Elements::map_each`].
+    /// Applies `function` to the value, if there is one; see [`Elements::map_each`].
     pub fn map_each<R: Mapped>(
         &self,
         function: impl FnOnce(Promise<T, Never>) -> R,
@@ -76,8 +76,8 @@ impl<T, E> Promise<Option<T>, E> {
 }
 
 impl Stub {
-    /// Applies `function` to every element of a list, or to anything else as a whole; null and
-    /// undefined stay what they are. See [`Elements::map_each`].
+    /// Applies `function` to every element of a list, or to any other value as a whole. Null and undefined
+    /// stay unchanged. See [`Elements::map_each`].
     pub fn map_each<R: Serialize>(&self, function: impl FnOnce(Self) -> R) -> Promise<Value, Never> {
         Promise::from_stub(self.map(function))
     }

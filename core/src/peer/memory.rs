@@ -1,8 +1,8 @@
-//! The bytes that the sessions of a process hold together, and which sessions hold most.
+//! A bound on the bytes that all sessions of a process hold together.
 //!
-//! A session reports its share when that has changed by [`STEP_BYTES`] since its last report: one relaxed
-//! addition to a shared counter, and for most calls none. The list of sessions is locked once when a session
-//! first reports and once when it is dropped, never on the path of a call. Sessions below the step are
+//! A session reports its share when the share has changed by [`STEP_BYTES`] since the last report: one
+//! relaxed addition to a shared counter, and for most calls none. The list of sessions is locked when a
+//! session first reports and when it is dropped, never on the path of a call. Sessions below the step are
 //! neither counted nor listed, so the total may be short by [`STEP_BYTES`] for each session.
 
 use std::collections::HashMap;
@@ -16,38 +16,39 @@ use crate::peer::connection::Connection;
 use crate::peer::options::Options;
 use crate::peer::shared::{Shared, State};
 
-/// The change of a session's share that is worth a report.
+/// The change of a session's share that causes a report.
 const STEP_BYTES: usize = 4 << 10;
 
-/// A bound on the bytes that several sessions hold for their peers together: messages, values and arguments,
-/// as [`Limits::held_bytes`](crate::limits::Limits::held_bytes) counts them, and messages that wait to be
-/// sent or acknowledged. Clones are the same bound.
+/// A bound on the bytes that several sessions hold for their peers together. Clones share the bound.
 ///
-/// The budget counts and tells; its owner waits for [`exceeded`](Self::exceeded) and closes sessions.
+/// It counts messages, values, and arguments as
+/// [`Limits::held_bytes`](crate::limits::Limits::held_bytes) does, and messages that wait to be sent or
+/// acknowledged. The budget only counts: its owner waits for [`exceeded`](Self::exceeded) and closes
+/// sessions.
 #[derive(Clone)]
 pub struct MemoryBudget(Arc<Inner>);
 
 struct Inner {
     bytes_max: usize,
     held: AtomicUsize,
-    /// Every session that has ever reported, by its address.
+    /// Every session that has reported, by its address.
     sessions: Mutex<HashMap<usize, Weak<Shared>>>,
     over: Notify,
 }
 
-/// A session that counts towards a budget, as it was when it was asked.
+/// The share of a session at the time of the request.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct MemoryShare {
     /// The session.
     pub connection: Connection,
-    /// The bytes that it holds.
+    /// The bytes that the session holds.
     pub bytes: usize,
-    /// Whether it waits for its client to reconnect.
+    /// Whether the session waits for its client to reconnect.
     pub is_detached: bool,
 }
 
-/// What a session has reported.
+/// What a session has reported to its budget.
 #[derive(Debug, Default)]
 pub(crate) struct Reported {
     bytes: usize,
@@ -55,7 +56,7 @@ pub(crate) struct Reported {
 }
 
 impl MemoryBudget {
-    /// Creates a budget of `bytes_max` bytes, which no session uses yet.
+    /// Creates a budget of `bytes_max` bytes.
     pub fn new(bytes_max: usize) -> Self {
         Self(Arc::new(Inner { bytes_max, held: AtomicUsize::new(0), sessions: Mutex::default(), over: Notify::new() }))
     }
@@ -65,7 +66,7 @@ impl MemoryBudget {
         self.0.bytes_max
     }
 
-    /// Returns how many bytes the sessions hold together.
+    /// Returns the number of bytes that the sessions hold together.
     pub fn held_bytes(&self) -> usize {
         self.0.held.load(Ordering::Relaxed)
     }
@@ -77,9 +78,9 @@ impl MemoryBudget {
         }
     }
 
-    /// Returns the sessions that hold more than a few KiB, with their shares.
+    /// Returns the sessions that hold at least 4 KiB, with their shares.
     pub fn shares(&self) -> Vec<MemoryShare> {
-        // Upgraded and dropped outside of the lock: the last reference to a session takes it again.
+        // Upgraded and dropped without the lock: dropping the last reference to a session takes the lock.
         let sessions: Vec<Weak<Shared>> = self.0.lock().values().cloned().collect();
         let sessions = sessions.iter().filter_map(Weak::upgrade);
         let shares = sessions.map(|shared| {
@@ -98,9 +99,9 @@ impl Inner {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Replaces a session's share.
+    /// Replaces the share of a session.
     fn report(&self, before: usize, after: usize) {
-        // Wraps around for a share that shrinks; the sum of all shares never does.
+        // The change wraps around when a share shrinks. The sum of all shares never does.
         let change = after.wrapping_sub(before);
         let held = self.held.fetch_add(change, Ordering::Relaxed).wrapping_add(change);
         if after > before && held > self.bytes_max {
@@ -110,7 +111,7 @@ impl Inner {
 }
 
 impl Shared {
-    /// Reports what the session holds, if that has changed enough.
+    /// Reports what the session holds, if it has changed enough.
     pub(crate) fn report_memory(self: &Arc<Self>, state: &mut State) {
         if let Some(budget) = &self.options().memory {
             let bytes = state.endpoint.held_bytes();
@@ -130,7 +131,7 @@ impl Shared {
         reported.bytes = bytes;
     }
 
-    /// Takes the session's share out of the budget, when the session is dropped.
+    /// Removes the session's share from the budget, when the session is dropped.
     pub(crate) fn withdraw_memory(&self, reported: &Reported) {
         if let (Some(MemoryBudget(budget)), true) = (&self.options().memory, reported.is_listed) {
             budget.report(reported.bytes, 0);

@@ -1,5 +1,5 @@
-//! Objects, references and promises: what applications hold, and the driver that runs a session
-//! under them. The only async part of the crate.
+//! Objects, references, and promises, which applications use, and the driver that runs a session for
+//! them. This is the only async module of the crate. Protocol logic belongs in `session`.
 
 mod again;
 mod caps;

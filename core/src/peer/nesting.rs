@@ -1,6 +1,6 @@
-//! Chains of references, which a peer can make as long as its tables allow: an object that holds a
-//! reference to an object that holds a reference, and so on. Calling and dropping one takes a bounded
-//! part of the stack: what is too deep is queued, and done by the outermost frame.
+//! Bounds the stack for chains of references, which a peer can make as long as its tables allow: an
+//! object that holds a reference to an object that holds a reference, and so on. Calls and drops that
+//! nest too deep are queued and done by the outermost frame.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -10,20 +10,21 @@ use crate::peer::carrying::Place;
 use crate::peer::shared::Shared;
 use crate::peer::unwind::drop_quietly;
 
-/// Sessions of local objects that carry out calls inside of each other's, on one thread.
+/// The number of sessions of local objects that may call each other on one thread's stack.
 const LEVELS_MAX: usize = 32;
 
 thread_local! {
     static LEVELS: Cell<usize> = const { Cell::new(0) };
     static TOO_DEEP: RefCell<VecDeque<Arc<Shared>>> = const { RefCell::new(VecDeque::new()) };
-    /// What is dropped inside of the drop that is under way, if one is.
+    /// Values dropped inside of the current drop, or `None` if no drop is running.
     static GARBAGE: RefCell<Option<VecDeque<Box<dyn Send>>>> = const { RefCell::new(None) };
 }
 
 /// A level of local calls; see [`enter`].
 pub(crate) struct Level(());
 
-/// Begins a level of local calls. If there are too many, `session` is queued for the outermost level.
+/// Enters a level of local calls. If there are too many, queues `session` for the outermost level and
+/// returns `None`.
 pub(crate) fn enter(session: &Arc<Shared>) -> Option<Level> {
     let entered = LEVELS.try_with(|levels| {
         let is_room = levels.get() < LEVELS_MAX;
@@ -39,7 +40,7 @@ pub(crate) fn enter(session: &Arc<Shared>) -> Option<Level> {
 
 impl Drop for Level {
     fn drop(&mut self) {
-        // A thread that ends has no levels, and counted none.
+        // During the destruction of thread-locals there are no levels, and none was counted.
         let left = LEVELS.try_with(|levels| {
             levels.set(levels.get().saturating_sub(1));
             levels.get()
@@ -54,7 +55,7 @@ impl Drop for Level {
     }
 }
 
-/// Drops `value`. Inside of another such drop it is queued, and dropped before that one returns.
+/// Drops `value`. Inside of another such drop, the value is queued and dropped before that one returns.
 pub(crate) fn drop_flat<T: Send + 'static>(value: T) {
     let mut value = Some(value);
     let is_nested = GARBAGE.try_with(|garbage| match &mut *garbage.borrow_mut() {
@@ -73,7 +74,7 @@ pub(crate) fn drop_flat<T: Send + 'static>(value: T) {
     }
 }
 
-/// Drops what was queued, however the first drop ends.
+/// Drops the queued values, even if the first drop panics.
 struct Outermost;
 
 impl Drop for Outermost {

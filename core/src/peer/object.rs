@@ -1,5 +1,5 @@
-//! What an object of ours looks like to a session: the traits behind `#[bowline::interface]` and
-//! behind untyped targets, and the shape of a call. Delivery lives in `deliver`.
+//! The traits of objects that a session can call: generated ones and dynamic ones, and the types of a
+//! call. Delivery is in `deliver`.
 
 use std::fmt;
 use std::future::Future;
@@ -15,43 +15,43 @@ use crate::peer::interface::Member;
 use crate::session::Path;
 use crate::value::{self, Cap, ErrorValue, Payload, Value};
 
-/// An object whose methods a peer may call. `#[bowline::interface]` implements it; write it by
-/// hand only to test the layer itself.
+/// An object whose methods a peer can call. `#[bowline::interface]` implements it. A manual
+/// implementation is needed only to test this layer.
 pub trait Object: Send + Sync + 'static {
-    /// Name of the interface, for logs.
+    /// Returns the name of the interface, for logs.
     fn interface(&self) -> &'static str;
 
-    /// Everything that a peer can reach, under the names it uses.
+    /// Returns all members that a peer can reach, with their names on the wire.
     fn members(&self) -> &'static [Member];
 
-    /// Starts a method; `None` when there is no such method. What happens before the first
-    /// await happens before the next message is looked at.
+    /// Starts a method. Returns `None` if there is no such method. What runs before the first await runs
+    /// before the next message is handled.
     fn call(self: Arc<Self>, method: &str, args: Args) -> Option<Reply>;
 
-    /// Reads a property; `None` when there is no such property.
+    /// Reads a property. Returns `None` if there is no such property.
     fn get(self: Arc<Self>, property: &str) -> Option<Reply>;
 }
 
-/// A target that takes whatever is asked of it: gateways, proxies, scripts.
+/// A target that handles every name itself, such as a gateway, a proxy, or a script.
 ///
 /// Capabilities in arguments and results are [`Value::Cap`]; see `Stub::from_value`.
 #[async_trait]
 pub trait DynTarget: Send + Sync + 'static {
-    /// A call of the method at `path`; an empty path calls the target itself.
+    /// Calls the method at `path`. An empty path calls the target itself.
     async fn call(&self, path: Path, args: Vec<Value>) -> Result<Value, Value>;
 
-    /// A read of the property at `path`, which is not empty.
+    /// Reads the property at `path`, which is not empty.
     async fn get(&self, path: Path) -> Result<Value, Value>;
 }
 
-/// The end of a call: an encoded result, or an encoded rejection.
+/// The outcome of a call: an encoded result or an encoded rejection.
 pub type Answer = Result<Payload<Cap>, Payload<Cap>>;
 
-/// A call that has been started. Dropping it cancels the call.
+/// A call that has started. Dropping it cancels the call.
 pub type Reply = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
-/// The arguments of a call, as they came. Capabilities among them are released when this, or
-/// what was decoded from it, is dropped.
+/// The encoded arguments of a call. Capabilities in them are released when this value, or what was
+/// decoded from it, is dropped.
 pub struct Args(Payload<Cap>);
 
 impl Args {
@@ -59,34 +59,34 @@ impl Args {
         Self(payload)
     }
 
-    /// The arguments as one type: a tuple for several, `()` for none, anything else for the
-    /// first. Missing ones read as undefined, further ones are ignored.
+    /// Decodes the arguments: into a tuple for several, `()` for none, and anything else for the first.
+    /// Missing arguments read as undefined, and further ones are ignored.
     ///
     /// # Errors
-    /// A `TypeError` that says which argument does not fit.
+    /// A `TypeError` that names the argument that does not fit.
     pub fn decode<T: DeserializeOwned>(self) -> Result<T, ErrorValue> {
         value::decode_args(self.0).map_err(|error| type_error(error.to_string()))
     }
 
-    /// The arguments as values, as many as were sent.
+    /// Decodes all arguments that were sent, as values.
     ///
     /// # Errors
-    /// A `TypeError` when a value has no form in Rust.
+    /// A `TypeError` if an argument cannot be represented in Rust.
     pub fn values(self) -> Result<Vec<Value>, ErrorValue> {
         value::decode(self.into_array()).map_err(|error| type_error(error.to_string()))
     }
 
-    /// How many arguments were sent.
+    /// Returns the number of arguments that were sent.
     pub fn len(&self) -> usize {
         value::decode::<Vec<IgnoredAny>>(Self(self.0.clone()).into_array()).map_or(0, |list| list.len())
     }
 
-    /// Whether no arguments were sent.
+    /// Returns `true` if no arguments were sent.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// An argument list is the inner part of an array, which the wire writes in two brackets.
+    /// Converts the argument list, which has no brackets of its own, into an array.
     fn into_array(self) -> Payload<Cap> {
         self.0.in_brackets()
     }
@@ -106,12 +106,12 @@ pub fn reply<T: Serialize, E: RpcError>(result: Result<T, E>) -> Answer {
     }
 }
 
-/// The answer of a call that failed with `value`.
+/// Encodes the rejection of a call that failed with `value`.
 pub(crate) fn rejection(value: &Value) -> Payload<Cap> {
     value::encode(value).unwrap_or_else(|error| error_payload("TypeError", &error.to_string()))
 }
 
-/// The wire text of an error without properties.
+/// Encodes an error without properties.
 pub(crate) fn error_payload<R>(name: &str, message: &str) -> Payload<R> {
     let text = serde_json::json!(["error", name, message]).to_string();
     Payload::plain(text)

@@ -1,4 +1,4 @@
-//! What a session is started with.
+//! The options of a session.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,10 +10,10 @@ use crate::peer::memory::MemoryBudget;
 use crate::peer::running::RunningCalls;
 use crate::value::ErrorValue;
 
-/// What a session is started with: its bounds, and what becomes of errors on their way out.
+/// The options of a session: its limits, and how errors are sent.
 #[derive(Clone, Default)]
 pub struct Options {
-    /// Every bound on what the peer can make us hold.
+    /// The bounds on what the peer can make this side hold.
     pub limits: Arc<Limits>,
     on_send_error: Option<Arc<Hook>>,
     pub(crate) durability: Option<Arc<Durability>>,
@@ -24,46 +24,45 @@ pub struct Options {
 pub(crate) type Hook = dyn Fn(ErrorValue) -> ErrorValue + Send + Sync;
 
 impl Options {
-    /// The defaults.
+    /// Creates the default options.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Sets the bounds.
+    /// Sets the limits.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits.into();
         self
     }
 
-    /// Makes the session durable: recipes of the objects that the peer is given are kept in it, and
-    /// calls that may come again are told apart.
+    /// Makes the session durable: it keeps the recipes of the objects that the peer holds, and can tell
+    /// repeated calls apart.
     #[must_use]
     pub fn durability(mut self, durability: Durability) -> Self {
         self.durability = Some(Arc::new(durability));
         self
     }
 
-    /// Bounds the calls that run at the same time in all sessions that are given a clone of `bound`,
-    /// beside [`Limits::running_calls`], which is for each session alone. Without, nothing bounds
-    /// them together.
+    /// Bounds the calls that run concurrently in all sessions that share a clone of `bound`, in addition to
+    /// [`Limits::running_calls`], which applies to each session. There is no such bound by default.
     #[must_use]
     pub fn running_calls(mut self, bound: RunningCalls) -> Self {
         self.running_calls = Some(bound);
         self
     }
 
-    /// Sets what is sent in place of each error.
+    /// Sets a hook that replaces each error before it is sent.
     ///
-    /// `hook` sees every error that leaves: what methods reject with, errors inside of results and
-    /// arguments, the error of an abort. Of an error with a cause, the cause comes first. It may
-    /// take away or add what it likes, a stack included, and what it returns is sent as it is;
-    /// only capabilities among the properties are left out. Values thrown that are no errors are
-    /// not its business.
+    /// `hook` is called with every error that is sent: rejections of methods, errors inside of results and
+    /// arguments, and the error of an abort. For an error with a cause, it is called with the cause
+    /// first. It may add and remove properties, including the stack, and its result is sent as it is,
+    /// except that capabilities among the properties are left out. It is not called for thrown values that
+    /// are not errors.
     ///
-    /// Without a hook errors are sent as they are, but never with a stack.
+    /// Without a hook, errors are sent unchanged but never with a stack.
     ///
-    /// It runs on the task that sends, so it must not block. Should it panic, the peer gets
+    /// The hook runs on the task that sends, so it must not block. If it panics, the peer receives
     /// `Error: internal error`.
     #[must_use]
     pub fn on_send_error(mut self, hook: impl Fn(ErrorValue) -> ErrorValue + Send + Sync + 'static) -> Self {
@@ -71,8 +70,8 @@ impl Options {
         self
     }
 
-    /// A message as it leaves, for those who write one beside a session: see
-    /// [`on_send_error`](Self::on_send_error).
+    /// Returns a message as it is to be sent, with the [hook](Self::on_send_error) applied. For messages
+    /// that are written outside of a session.
     pub fn message_to_send(&self, text: String) -> String {
         Leaving::new(self).message(text)
     }

@@ -1,14 +1,14 @@
-//! When a session has paused for long enough that it gives back the room for what was there for a
-//! moment. Busy ones would only want it again.
+//! Detects that a session is idle, so that it frees memory that was needed only briefly. A busy session
+//! would only allocate it again.
 
 use std::time::Duration;
 
 use crate::time::Time;
 
-/// How often is looked. A session at rest is found within twice that.
+/// The interval of checks. An idle session is detected within twice this time.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Whether something has happened since it was last looked.
+/// Whether anything has happened since the last check.
 #[derive(Debug, Default)]
 pub(crate) struct Pause {
     look_at: Option<Time>,
@@ -17,17 +17,17 @@ pub(crate) struct Pause {
 }
 
 impl Pause {
-    /// When to look next; not at all after a pause that goes on.
+    /// Returns the time of the next check, or `None` while a detected pause continues.
     pub(crate) fn due(&mut self, now: impl FnOnce() -> Time) -> Option<Time> {
         (!self.is_over).then(|| *self.look_at.get_or_insert_with(|| now() + PAUSE))
     }
 
-    /// Something happens.
+    /// Records that something has happened.
     pub(crate) fn disturb(&mut self) {
         (self.is_calm, self.is_over) = (false, false);
     }
 
-    /// True once in a pause, when it has been one for long enough.
+    /// Checks whether the session is idle. Returns `true` once for each pause.
     pub(crate) fn look(&mut self, now: Time) -> bool {
         if self.look_at.is_none_or(|look_at| now < look_at) {
             return false;
@@ -48,13 +48,13 @@ mod tests {
     }
 
     #[test]
-    fn room_is_given_back_once_in_each_pause() {
+    fn pause_is_detected_once() {
         let mut pause = Pause::default();
         assert_eq!(pause.due(|| at(0)), Some(at(100)));
         assert!(!pause.look(at(50)));
         pause.disturb();
-        assert_eq!(pause.due(|| at(60)), Some(at(100)), "what happens does not move it");
-        assert!(!pause.look(at(100)), "something has happened");
+        assert_eq!(pause.due(|| at(60)), Some(at(100)), "activity does not move the check");
+        assert!(!pause.look(at(100)), "there was activity");
         assert_eq!(pause.due(|| at(101)), Some(at(201)));
         assert!(pause.look(at(201)));
         assert_eq!(pause.due(|| at(202)), None);

@@ -1,5 +1,4 @@
-//! What can be done with a result before it arrives: call through it, take a field of it, pass
-//! it on.
+//! Operations on a result that has not arrived: calling it, taking a field of it, and passing it on.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -12,20 +11,20 @@ use crate::peer::reference::Reference;
 use crate::peer::stub::Stub;
 use crate::value::Value;
 
-/// A type whose results can be used before they arrive. References have it, and data with
-/// `#[derive(Pipeline)]`; any other result can still be awaited and passed on.
+/// A type whose results can be used before they arrive. References implement it, and so does data with
+/// `#[derive(Pipeline)]`. Any other result can still be awaited and passed on.
 #[diagnostic::on_unimplemented(
     message = "the result `{Self}` cannot be used before it is awaited",
     note = "`#[derive(bowline::Pipeline)]` on `{Self}` gives its promises a method for each field"
 )]
 pub trait Pipeline {
-    /// What a promise of this type derefs to.
+    /// The type that a promise of this type dereferences to.
     type Pipelined: FromPromise;
 }
 
-/// Something that stands for a result that has not arrived.
+/// A type that stands for a result that has not arrived.
 pub trait FromPromise: Send + Sync + 'static {
-    /// Gives the result its shape. Nothing is checked.
+    /// Creates a typed view of a result. The type is not checked.
     fn from_promise(stub: Stub) -> Self;
 }
 
@@ -51,7 +50,7 @@ impl<T: 'static> Pipeline for Vec<T> {
     type Pipelined = Elements<T>;
 }
 
-/// A list that has not arrived.
+/// A list that has not arrived yet.
 pub struct Elements<T> {
     stub: Stub,
     types: PhantomData<fn() -> T>,
@@ -62,7 +61,8 @@ impl<T> Elements<T> {
         &self.stub
     }
 
-    /// One element. Awaiting it fails when the list is shorter, unless `T` can be undefined.
+    /// Returns the promise of one element. Awaiting it fails if the list is shorter, unless `T` can be
+    /// undefined.
     pub fn at(&self, index: usize) -> Promise<T, Never> {
         Promise::from_stub(self.stub.get(index))
     }
@@ -80,15 +80,15 @@ impl<T> fmt::Debug for Elements<T> {
     }
 }
 
-/// Whatever can be passed where a `T` is due: a `T`, a promise of one (which is not awaited
-/// first), a borrowed promise or reference, and `&str` for `String`.
+/// A value that can be passed as an argument of type `T`: a `T`, a promise of one, which need not be
+/// awaited, a borrowed promise or reference, and a `&str` for a `String`.
 #[diagnostic::on_unimplemented(message = "`{Self}` cannot be passed as a `{T}`")]
 pub trait IntoArg<T> {
-    /// The argument.
+    /// Converts `self` into an argument.
     fn into_arg(self) -> Arg<T>;
 }
 
-/// An argument on its way out: a value, or a promise of one.
+/// An argument of a call: a value, or the promise of one.
 pub struct Arg<T>(Kind<T>);
 
 enum Kind<T> {
@@ -97,12 +97,12 @@ enum Kind<T> {
 }
 
 impl<T> Arg<T> {
-    /// A value.
+    /// Creates an argument from a value.
     pub fn value(value: T) -> Self {
         Self(Kind::Value(value))
     }
 
-    /// A result that may not have arrived; the peer waits for it.
+    /// Creates an argument from a result that may not have arrived. The peer waits for it.
     pub fn promised(stub: Stub) -> Self {
         Self(Kind::Promised(stub))
     }

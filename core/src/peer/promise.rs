@@ -1,4 +1,4 @@
-//! Results that have not arrived: a handle to call through, and a future to wait with.
+//! Promises: a handle for pipelined calls on a result, and a future that waits for it.
 
 use std::any::Any;
 use std::fmt;
@@ -21,31 +21,35 @@ use crate::peer::stub::Stub;
 use crate::peer::wait::{Ending, Wait};
 use crate::value::{self, Value};
 
-/// The result of a call, perhaps not there yet.
+/// The result of a call, which may not have arrived yet.
 ///
-/// **The call was sent when the promise was made**, not when it is awaited: order and pipelining
-/// rest on that. Awaiting it asks for the result. Until then it can be called through
-/// (`api.authenticate(token).me()`) and passed as an argument, all in one round trip.
+/// **The call was sent when the promise was created**, not when it is awaited. Order and pipelining
+/// depend on that. Awaiting the promise requests the result. Before that, the promise can be called
+/// through (`api.authenticate(token).me()`) and passed as an argument, all in one round trip.
 ///
-/// Dropping a promise that was never awaited lets the call run and discards its result. Dropping
-/// it while it is awaited, as a timeout does, cancels the call at a Bowline peer. Clones wait for
+/// # Cancellation
+///
+/// Dropping a promise that was never awaited lets the call run and discards its result. Dropping it
+/// while it is being awaited, as a timeout does, cancels the call at a Bowline peer. Clones wait for
 /// the same result.
 #[must_use = "the call was sent, but its result, an error included, is lost"]
 pub struct Promise<T, E = Never> {
     stub: Stub,
-    /// What this promise derefs to, made when it is first needed.
+    /// The target of `deref`, created on first use.
     pipelined: OnceLock<Box<dyn Any + Send + Sync>>,
     types: PhantomData<fn() -> (T, E)>,
 }
 
 impl<T, E> Promise<T, E> {
-    /// Gives a result its type. Nothing is checked before it is awaited.
+    /// Creates a promise from an untyped reference. The type is not checked until the promise is awaited.
     pub fn from_stub(stub: Stub) -> Self {
         Self { stub, pipelined: OnceLock::new(), types: PhantomData }
     }
 
-    /// A promise of ours, to put in a result or to pass as an argument. The future starts now;
-    /// one that does not end at once needs a Tokio runtime.
+    /// Creates a promise of this process, to be placed in a result or passed as an argument.
+    ///
+    /// The future is polled at once. A future that does not complete at its first poll needs a Tokio
+    /// runtime.
     pub fn new(future: impl Future<Output = Result<T, E>> + Send + 'static) -> Self
     where
         T: Serialize,
@@ -54,10 +58,12 @@ impl<T, E> Promise<T, E> {
         Self::from_stub(Stub::promised(Box::pin(async move { reply(future.await) })))
     }
 
-    /// Says that the call may be carried out more than once: should a server be restarted before
-    /// it has answered, the call is made again instead of failing with `CALL_OUTCOME_UNKNOWN`.
-    /// Methods under `#[rpc(idempotent)]` need no such word. Said right after the call; it says
-    /// nothing of the calls that led to it.
+    /// Permits the call to run more than once.
+    ///
+    /// If the server is restarted before it has answered, the call is then repeated instead of failing
+    /// with `CALL_OUTCOME_UNKNOWN`. Methods under `#[rpc(idempotent)]` permit this already. Use it
+    /// directly on the promise of a call; it does not apply to the calls that the promise is chained
+    /// to.
     ///
     /// ```
     /// # use bowline_core::peer::{CallError, Stub};
@@ -71,15 +77,15 @@ impl<T, E> Promise<T, E> {
         self
     }
 
-    /// The result as a reference without a type.
+    /// Returns the result as an untyped reference.
     pub fn stub(&self) -> &Stub {
         &self.stub
     }
 }
 
 impl<T: DeserializeOwned + Send, E: RpcError> Promise<T, E> {
-    /// Asks for the result now, and waits for it no longer than `limit`; then the call is
-    /// cancelled and fails with [`SessionError::TimedOut`].
+    /// Requests the result at once and waits at most `limit` for it. After that, the call is canceled and
+    /// fails with [`SessionError::TimedOut`].
     pub fn timeout(self, limit: Duration) -> impl Future<Output = Result<T, CallError<E>>> + Send {
         let waiting = self.into_future();
         async move {
@@ -102,7 +108,7 @@ impl<T: Pipeline, E> Deref for Promise<T, E> {
 
     fn deref(&self) -> &T::Pipelined {
         let pipelined = self.pipelined.get_or_init(|| Box::new(T::Pipelined::from_promise(self.stub.clone())));
-        pipelined.downcast_ref().expect("nothing else is ever put there")
+        pipelined.downcast_ref().expect("the cell holds only this type")
     }
 }
 
@@ -120,7 +126,7 @@ impl<T: DeserializeOwned, E: RpcError> IntoFuture for Promise<T, E> {
     type Output = Result<T, CallError<E>>;
     type IntoFuture = Waiting<T, E>;
 
-    /// Asks for the result.
+    /// Requests the result and returns the future that waits for it.
     fn into_future(self) -> Waiting<T, E> {
         let wait = self.stub.wait();
         Waiting { wait, held: Some(self.stub), types: PhantomData }
@@ -134,8 +140,8 @@ impl<T, E> Serialize for Promise<T, E> {
 }
 
 impl<'de, T, E> Deserialize<'de> for Promise<T, E> {
-    /// Promises in arguments and results have been awaited before an application sees them, so
-    /// this is one that is kept already.
+    /// Creates a promise that has settled already: promises in arguments and results are resolved
+    /// before the application receives them.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = Value::deserialize(deserializer)?;
         if let Some(stub) = Stub::from_value(&value) {
@@ -152,10 +158,10 @@ impl<T, E> fmt::Debug for Promise<T, E> {
     }
 }
 
-/// A promise that is being awaited. Dropping it cancels the call at a Bowline peer.
+/// The future of a promise. Dropping it cancels the call at a Bowline peer.
 #[must_use = "futures do nothing unless polled"]
 pub struct Waiting<T, E = Never> {
-    // Dropped in this order: the wait is taken back before the result is released.
+    // Fields are dropped in this order: the wait is withdrawn before the result is released.
     wait: Wait,
     held: Option<Stub>,
     types: PhantomData<fn() -> (T, E)>,

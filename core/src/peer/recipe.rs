@@ -1,8 +1,8 @@
-//! Recipes: what is known of an object that can be made again by another process. A recipe says
-//! which object it is, not what state it is in: state belongs where the application keeps it.
+//! Recipes: what another process needs to restore an object. A recipe identifies an object; it is not
+//! the object's state, which belongs where the application keeps its data.
 //!
-//! How objects are made again is in `restorers`; how a session keeps the recipes of what its peer
-//! holds is the business of `caps`.
+//! Restoring is in `restorers`. `caps` puts the recipes of exported objects into their session. See
+//! docs/durable.md.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -19,21 +19,21 @@ use crate::peer::stub::{Inner, Kind, Remote, Stub};
 use crate::session::{self, Ref};
 use crate::value::{self, Cap, EncodeError, Payload};
 
-/// Recipes inside of recipes, beyond which an object is not durable.
+/// Levels of nested recipes, beyond which an object is not durable.
 pub(crate) const DEPTH_MAX: usize = 32;
 
-/// Bytes of the parameters of one recipe, beyond which an object is not durable; and of a stored
-/// recipe with all that are inside of it.
+/// Bytes of the parameters of one recipe, beyond which an object is not durable. For a stored recipe:
+/// bytes of its parameters together with those of all nested recipes.
 pub(crate) const BYTES_MAX: usize = 64 << 10;
 
-/// The restorer of attenuated references, which every process has. No other can have its name.
+/// The built-in restorer of attenuated references. No other restorer can have this name.
 pub(crate) const ATTENUATED: &str = "bowline.only";
 pub(crate) const ATTENUATED_VERSION: u32 = 1;
 
-/// What a recipe inside of another takes at least.
+/// The bytes that each nested recipe counts at least.
 const BYTES_EACH: usize = 32;
 
-/// An object that can be made again, by a process that has never seen it.
+/// An object that another process can restore.
 ///
 /// ```
 /// use bowline_core::peer::{Durable, Recipe};
@@ -45,46 +45,46 @@ const BYTES_EACH: usize = 32;
 /// }
 /// ```
 ///
-/// `#[bowline::durable]` writes it for a struct of data and durable references. A reference made
-/// by `CartRef::durable` remembers the recipe, and the restorer registered under its name makes
-/// the object again; see [`Restorer`](crate::peer::Restorer).
+/// `#[bowline::durable]` implements it for a struct of data and durable references. A reference made
+/// by `CartRef::durable` carries the recipe, and the restorer that is registered under the recipe's
+/// name restores the object; see [`Restorer`](crate::peer::Restorer).
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` has no recipe, so no other process could make it again",
+    message = "`{Self}` has no recipe, so no other process can restore it",
     note = "`#[bowline::durable]` on the struct writes one, or implement `Durable`"
 )]
 pub trait Durable {
-    /// How to make the object again. Asked once, when a reference to it is made.
+    /// Returns the recipe of the object. Called once, when a reference to the object is made.
     fn recipe(&self) -> Recipe;
 }
 
-/// A type whose recipe `#[bowline::durable]` has written.
+/// A type whose recipe `#[bowline::durable]` implements.
 pub trait Restorable: Durable {
     /// The name of its restorer.
     const RESTORER: &'static str;
     /// The version of its parameters.
     const VERSION: u32;
-    /// What its recipe consists of.
+    /// The parameters of its recipe.
     type Params: Serialize + DeserializeOwned;
 }
 
-/// How to make an object again: by whom, and from what.
+/// The name of a restorer, and the parameters to restore an object from.
 #[derive(Clone)]
 pub struct Recipe {
     restorer: Cow<'static, str>,
     version: u32,
     params: Result<Payload<Cap>, EncodeError>,
-    /// How many recipes are inside of each other.
+    /// The number of levels of nested recipes, this one included.
     depth: usize,
 }
 
 impl Recipe {
-    /// The recipe of an object that the restorer of this name makes from `params`, whose form is
-    /// that of `version`.
+    /// Creates the recipe of an object that the restorer named `restorer` restores from `params`, whose
+    /// format is `version`.
     ///
-    /// `params` may hold references: to durable objects, and to objects of the peer's, such as
-    /// callbacks. An object that refers to something else of ours cannot be made again, and is
-    /// lost with its process as if it had no recipe; a warning says so. The same goes for
-    /// parameters that cannot be encoded, are longer than 64 KiB or nested more than 32 levels.
+    /// `params` may contain references to durable objects, and to objects of the peer, such as
+    /// callbacks. If it contains a reference to any other local object, or if it cannot be encoded, is
+    /// longer than 64 KiB, or is nested more than 32 levels deep, the object is lost with its process as
+    /// if it had no recipe, and a warning is logged.
     pub fn new(restorer: impl Into<Cow<'static, str>>, version: u32, params: &impl Serialize) -> Self {
         let params = value::encode(params);
         let parts = params.iter().flat_map(Payload::refs);
@@ -92,28 +92,28 @@ impl Recipe {
         Self { restorer: restorer.into(), version, params, depth }
     }
 
-    /// The recipe of a reference to `inner` that reaches only `names`: one of the framework's own
-    /// around that of `inner`, which is a durable object, or one that its session knows to be.
+    /// Creates the recipe of a reference to `inner` that reaches only `names`. `inner` is a durable object,
+    /// or an object of a session that knows its recipe.
     pub(crate) fn attenuated(inner: &Stub, names: &[String]) -> Self {
         Self::new(ATTENUATED, ATTENUATED_VERSION, &(inner, names))
     }
 
-    /// Whether it is of an attenuated reference.
+    /// Returns `true` if this is the recipe of an attenuated reference.
     pub(crate) fn is_attenuation(&self) -> bool {
         self.restorer == ATTENUATED
     }
 
-    /// The name of the restorer.
+    /// Returns the name of the restorer.
     pub fn restorer(&self) -> &str {
         &self.restorer
     }
 
-    /// The version of the parameters.
+    /// Returns the version of the parameters.
     pub fn version(&self) -> u32 {
         self.version
     }
 
-    /// The parameters, if an object can be made of them.
+    /// Returns the parameters, if they are within the limits.
     pub(crate) fn params(&self) -> Result<&Payload<Cap>, NotDurable> {
         match &self.params {
             Ok(_) if self.depth > DEPTH_MAX => Err(NotDurable::TooDeep),
@@ -123,8 +123,8 @@ impl Recipe {
         }
     }
 
-    /// Goes no deeper than `params` allows. A part that is used twice is written twice, so it is
-    /// `room` that bounds the work.
+    /// Converts the recipe and all nested ones. The depth is bounded by `params`. A part that is used
+    /// twice is written twice, so `room` bounds the work.
     fn stored(&self, room: &mut usize) -> Result<StoredRecipe, NotDurable> {
         let params = self.params()?;
         take(room, self.restorer.len() + params.text_len())?;
@@ -144,8 +144,8 @@ impl fmt::Debug for Recipe {
     }
 }
 
-/// A recipe that needs no session: as it is kept with sturdy references and session variables.
-/// Its parameters are not shown by `Debug`.
+/// A recipe that is independent of a session, as it is stored with saved references and session
+/// variables. `Debug` does not show its parameters.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredRecipe {
     #[serde(rename = "r")]
@@ -154,23 +154,23 @@ pub struct StoredRecipe {
     pub(crate) version: u32,
     #[serde(rename = "p")]
     pub(crate) params: String,
-    /// The references among the parameters.
+    /// The recipes of the references among the parameters.
     #[serde(rename = "q", default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) parts: Vec<Self>,
 }
 
 impl StoredRecipe {
-    /// The name of the restorer.
+    /// Returns the name of the restorer.
     pub fn restorer(&self) -> &str {
         &self.restorer
     }
 
-    /// The version of the parameters.
+    /// Returns the version of the parameters.
     pub fn version(&self) -> u32 {
         self.version
     }
 
-    /// Bytes of the whole, about.
+    /// Returns the approximate size in bytes, nested recipes included.
     pub(crate) fn size(&self) -> usize {
         self.restorer.len() + self.params.len() + self.parts.iter().map(Self::size).sum::<usize>()
     }
@@ -182,26 +182,26 @@ impl fmt::Debug for StoredRecipe {
     }
 }
 
-/// Why a reference cannot be kept beyond its session.
+/// The reason that a reference cannot be stored beyond its session.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum NotDurable {
-    /// It is no object of ours, or one without a recipe.
+    /// The reference is not to a local object, or the object has no recipe.
     NoRecipe,
-    /// Its parameters cannot be encoded.
+    /// The parameters cannot be encoded.
     Encode(EncodeError),
-    /// Its parameters are longer than 64 KiB, with those of the objects that they name where it is
-    /// kept by itself.
+    /// The parameters are longer than 64 KiB. For a recipe that is stored by itself, the nested recipes
+    /// count as well.
     TooLong,
-    /// Its parameters name objects that name objects, and so on for more than 32 levels.
+    /// The recipes are nested more than 32 levels deep.
     TooDeep,
 }
 
 impl fmt::Display for NotDurable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoRecipe => f.write_str("only references to durable objects can be kept"),
-            Self::Encode(error) => write!(f, "the recipe has no form on the wire: {error}"),
+            Self::NoRecipe => f.write_str("only references to durable objects can be stored"),
+            Self::Encode(error) => write!(f, "the parameters of the recipe cannot be encoded: {error}"),
             Self::TooLong => write!(f, "the recipe is longer than {BYTES_MAX} bytes"),
             Self::TooDeep => write!(f, "recipes are nested more than {DEPTH_MAX} levels"),
         }
@@ -210,7 +210,7 @@ impl fmt::Display for NotDurable {
 
 impl std::error::Error for NotDurable {}
 
-/// The recipe that a session has of an object of ours.
+/// Returns the recipe that a session has of a local object, as a stored recipe.
 fn stored_of(shared: &Shared, of: Ref, room: &mut usize, depth: usize) -> Result<StoredRecipe, NotDurable> {
     let Ref::Target(target) = of else { return Err(NotDurable::NoRecipe) };
     if depth == DEPTH_MAX {
@@ -229,11 +229,11 @@ fn take(room: &mut usize, bytes: usize) -> Result<(), NotDurable> {
 }
 
 impl Stub {
-    /// The recipe of the object, without what only a session knows.
+    /// Returns the recipe of the object in a form that is independent of a session.
     ///
     /// # Errors
-    /// It cannot be made again outside of this session: it is no durable object of ours, or its
-    /// parameters name something that is none.
+    /// The reference is not to a durable local object, or the parameters of its recipe contain a
+    /// reference that is not, or the recipe exceeds a limit.
     pub fn stored_recipe(&self) -> Result<StoredRecipe, NotDurable> {
         let mut room = BYTES_MAX;
         self.stored_within(&mut room)
@@ -242,13 +242,13 @@ impl Stub {
     fn stored_within(&self, room: &mut usize) -> Result<StoredRecipe, NotDurable> {
         match self.inner() {
             Inner::Local(local) => local.recipe().ok_or(NotDurable::NoRecipe)?.stored(room),
-            // An object that has not been made again yet.
+            // An object that has not been restored yet. Its session has the recipe.
             Inner::Remote(Remote { shared, of, .. }) => stored_of(shared, *of, room, 0),
             _ => Err(NotDurable::NoRecipe),
         }
     }
 
-    /// Whether it is an object with a recipe, or one of a session, which knows whether it has one.
+    /// Returns `true` if it is an object with a recipe, or an object of a session, which may have one.
     pub(crate) fn may_be_durable(&self) -> bool {
         match self.inner() {
             Inner::Local(local) => local.recipe().is_some(),
@@ -261,7 +261,7 @@ impl Stub {
         self.as_local().and_then(|local| local.recipe()).map_or(0, |recipe| recipe.depth)
     }
 
-    /// A reference to an object of ours that can be made again.
+    /// Creates a reference to a local object that another process can restore from `recipe`.
     pub fn durable<O: Object>(object: O, recipe: Recipe) -> Self {
         match record::refuse_new() {
             Some(broken) => Self::broken_by(broken),

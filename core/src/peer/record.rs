@@ -1,8 +1,8 @@
-//! Recording a mapper function: while its closure runs, calls on placeholders and on references
-//! from outside become instructions instead of messages.
+//! Recording of mapper functions. While the closure runs, calls on placeholders and on outside
+//! references become instructions instead of messages.
 //!
-//! A closure runs on one thread from its start to its end, so the recorder is found through a
-//! stack in a thread-local; a map inside of a map is one more on the stack.
+//! A closure runs on one thread from start to end, so a stack in a thread-local holds the recorder. A
+//! nested map pushes another recorder.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -20,27 +20,27 @@ thread_local! {
     static RECORDERS: RefCell<Vec<Arc<Recorder>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// One mapper function that is being recorded.
+/// The recorder of one mapper function.
 #[derive(Default)]
 pub(crate) struct Recorder(Mutex<Recording>);
 
-/// What a mapper function came to.
+/// A recorded mapper function.
 #[derive(Default)]
 pub(crate) struct Recording {
     instructions: Vec<String>,
-    /// What it uses from outside, none of it a property.
+    /// The outside references that it uses. None of them is a property.
     captures: Vec<Stub>,
-    /// The first misuse.
+    /// The first invalid use.
     error: Option<Payload<Cap>>,
 }
 
-/// A variable of a mapper function: its input (0), or the result of an instruction.
+/// A variable of a mapper function: 0 is its input, and `n` the result of instruction `n`.
 pub(crate) struct Placeholder {
     of: Arc<Recorder>,
     variable: i64,
 }
 
-/// Takes the recorder off the stack, however the closure ends.
+/// Pops the recorder when the closure ends, also by a panic.
 struct Running;
 
 impl Drop for Running {
@@ -50,12 +50,12 @@ impl Drop for Running {
     }
 }
 
-/// The function that is being recorded on this thread.
+/// Returns the recorder of the innermost closure that runs on this thread.
 pub(crate) fn current() -> Option<Arc<Recorder>> {
     RECORDERS.try_with(|recorders| recorders.borrow().last().cloned()).ok().flatten()
 }
 
-/// What a reference to something made inside of a mapper function is instead.
+/// Returns the failure of creating an object inside of a mapper function, or `None` outside of one.
 pub(crate) fn refuse_new() -> Option<Broken> {
     current()?;
     let message = "Can't construct an RpcTarget or RPC callback inside a mapper function. \
@@ -63,14 +63,14 @@ pub(crate) fn refuse_new() -> Option<Broken> {
     Some(Broken::Rejected(error_payload("Error", message)))
 }
 
-/// What comes of a placeholder where there is nothing to record.
+/// Returns the failure of using a placeholder outside of its mapper function.
 pub(crate) fn misused() -> Broken {
     let message = "Attempted to use an abstract placeholder from a mapper function. \
                    It stands for no value yet: call it, take its properties, or return it.";
     Broken::Rejected(error_payload("Error", message))
 }
 
-/// Records `function`, whose result, encoded by `encode`, is the last instruction.
+/// Records `function`. Its result, encoded by `encode`, becomes the last instruction.
 pub(crate) fn record<R>(
     function: impl FnOnce(Stub) -> R,
     encode: impl FnOnce(&R) -> Result<Payload<Cap>, Payload<Cap>>,
@@ -100,7 +100,7 @@ impl Recorder {
         Stub::from_inner(Inner::Placeholder(Placeholder { of: Arc::clone(self), variable }))
     }
 
-    /// Records a call on `base`, which is no property.
+    /// Records a call on `base`, which is not a property.
     pub(crate) fn call(self: &Arc<Self>, base: &Stub, path: &[Step], args: &Payload<Cap>) -> Stub {
         let mut recording = self.lock();
         let mut text = String::from("[\"pipeline\",");
@@ -112,7 +112,7 @@ impl Recorder {
         recording.add(self, text)
     }
 
-    /// Records a map of `base`, which is no property, by a function recorded before.
+    /// Records a map of `base`, which is not a property, by a function that was recorded before.
     pub(crate) fn map(self: &Arc<Self>, base: &Stub, path: &[Step], inner: &Recording) -> Stub {
         let mut recording = self.lock();
         let mut text = String::from("[\"remap\",");
@@ -129,12 +129,12 @@ impl Recorder {
 }
 
 impl Recording {
-    /// The list of instructions.
+    /// Returns the list of instructions as JSON.
     pub(crate) fn instructions(&self) -> String {
         format!("[{}]", self.instructions.join(","))
     }
 
-    /// What the function uses from outside.
+    /// Returns the outside references that the function uses.
     pub(crate) fn captures(self) -> Vec<Cap> {
         self.captures.into_iter().map(Stub::into_cap).collect()
     }
@@ -144,7 +144,8 @@ impl Recording {
         of.placeholder(self.instructions.len() as i64)
     }
 
-    /// What `base` is called inside the function; it becomes a capture unless it is one.
+    /// Returns the number of `base` inside of the function: its variable, or -1 and below for a capture,
+    /// which is added if it is new.
     fn variable(&mut self, of: &Arc<Recorder>, base: &Stub) -> i64 {
         match base.inner() {
             Inner::Placeholder(placeholder) if Arc::ptr_eq(&placeholder.of, of) => return placeholder.variable,
@@ -168,7 +169,7 @@ impl Recording {
         self.error.get_or_insert_with(|| broken.into_payload());
     }
 
-    /// Appends `payload` with every capability named as the function names it.
+    /// Appends `payload`, with each capability replaced by an expression for its variable.
     fn fill(&mut self, of: &Arc<Recorder>, out: &mut String, payload: &Payload<Cap>) {
         for (json, cap) in payload.segments() {
             out.push_str(json);
@@ -188,7 +189,7 @@ impl Recording {
 }
 
 impl Placeholder {
-    /// Its function is still being recorded, on this thread.
+    /// Returns `true` if its function is still being recorded on this thread.
     fn is_live(&self) -> bool {
         let on_stack = |recorders: &RefCell<Vec<Arc<Recorder>>>| {
             recorders.borrow().iter().any(|recorder| Arc::ptr_eq(recorder, &self.of))
@@ -196,7 +197,7 @@ impl Placeholder {
         RECORDERS.try_with(on_stack).unwrap_or(false)
     }
 
-    /// Both are the same variable.
+    /// Returns `true` if both are the same variable.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.of, &other.of) && self.variable == other.variable
     }

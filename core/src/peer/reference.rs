@@ -1,4 +1,4 @@
-//! References inside of data, and what typed references have in common.
+//! The trait of typed references, references inside of data, and steps of property paths.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -7,12 +7,12 @@ use crate::peer::stub::Stub;
 use crate::session::Step;
 use crate::value::Cap;
 
-/// A reference type: [`Stub`] itself, those that `#[bowline::interface]` makes, and `Func`.
+/// A reference type: [`Stub`], the types that `#[bowline::interface]` generates, and `Func`.
 pub trait Reference: Clone + Serialize + DeserializeOwned + Send + Sync + 'static {
-    /// Gives a reference a type. Nothing is checked: a peer's types are its own affair.
+    /// Converts an untyped reference. The type is not checked: the peer may have another interface.
     fn from_stub(stub: Stub) -> Self;
 
-    /// The reference without its type.
+    /// Returns the untyped reference.
     fn stub(&self) -> &Stub;
 }
 
@@ -26,9 +26,9 @@ impl Reference for Stub {
     }
 }
 
-/// What can be a step of a property path: names and array indexes.
+/// A type that can be a step of a property path: names and array indexes.
 pub trait IntoStep {
-    /// The step.
+    /// Converts `self` into a step.
     fn into_step(self) -> Step;
 }
 

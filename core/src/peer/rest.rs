@@ -1,5 +1,5 @@
-//! Waiting for a session to come to rest: for its answers, its calls, its end. And for what the
-//! server says it holds, which is not a message and has no number.
+//! Waits for the state of a session: that its answers are written, its calls have ended, or it is not
+//! used any more. Also `list` requests, whose answers are not messages and have no number.
 
 use std::collections::HashMap;
 use std::pin::pin;
@@ -16,18 +16,18 @@ use crate::peer::shared::{Entry, Shared, State};
 use crate::peer::wait::{self, Ending};
 use crate::session::{Closed, ClosedBy, Ref};
 
-/// Who waits.
+/// The waits on a session. A wait ends when its sender is dropped.
 #[derive(Default)]
 pub(crate) struct Rest {
-    /// Told, by being dropped, when no answer is owed any more.
+    /// Waits until no answer is owed.
     answered: Vec<oneshot::Sender<()>>,
-    /// Told, by being dropped, when no call runs any more.
+    /// Waits until no call is running.
     quiet: Vec<oneshot::Sender<()>>,
-    /// Told, by being dropped, when no call up to this one runs any more.
+    /// Waits until no call up to this one is running.
     earlier: Vec<(PromiseId, oneshot::Sender<()>)>,
-    /// Told, by being dropped, when the application holds nothing of the session any more.
+    /// Waits until the application holds no reference of the session.
     unused: Vec<oneshot::Sender<()>>,
-    /// Who waits for which answer of the server's.
+    /// `list` requests, by their request id.
     lists: HashMap<u64, oneshot::Sender<Objects>>,
 }
 
@@ -36,12 +36,13 @@ impl Rest {
         self.unused.is_empty() && self.awaits_only_disuse()
     }
 
-    /// Returns whether every wait is for the application to hold nothing any more.
+    /// Returns `true` if all waits are for the application to hold nothing.
     fn awaits_only_disuse(&self) -> bool {
         self.answered.is_empty() && self.quiet.is_empty() && self.earlier.is_empty() && self.lists.is_empty()
     }
 
-    /// Takes out those whose receiver is gone. Dropping them may run the code of an executor.
+    /// Removes the waits whose receiver was dropped. Dropping the senders may run code of an executor, so
+    /// the caller does it without the lock.
     fn take_abandoned(&mut self) -> Vec<oneshot::Sender<()>> {
         let Self { answered, quiet, earlier, unused, lists: _ } = self;
         let mut abandoned = Vec::new();
@@ -53,7 +54,7 @@ impl Rest {
     }
 }
 
-/// A wait for a session to come to rest. Dropping it early gives back what it takes.
+/// A wait on a session. Dropping it removes its sender.
 struct Waiting<'a> {
     shared: &'a Shared,
     receiver: oneshot::Receiver<()>,
@@ -61,7 +62,7 @@ struct Waiting<'a> {
 
 impl Waiting<'_> {
     async fn end(mut self) {
-        // The sender is dropped, never used.
+        // The sender is only ever dropped.
         let _ = (&mut self.receiver).await;
     }
 }
@@ -77,7 +78,7 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// Those whose wait is over. Dropped without the lock, because that wakes them.
+/// Waits that are over. They are dropped without the lock, because that wakes the waiting tasks.
 pub(crate) struct Told {
     at_rest: Vec<oneshot::Sender<()>>,
     answers: Vec<(oneshot::Sender<Objects>, Objects)>,
@@ -88,16 +89,16 @@ impl Told {
     pub(crate) fn tell(self) {
         drop((self.at_rest, self.lost));
         for (waiter, objects) in self.answers {
-            // Nobody need wait any more.
+            // The receiver may have been dropped.
             drop(waiter.send(objects));
         }
     }
 }
 
 impl Shared {
-    /// Waits until something of the peer's fails, or the session is over. Cancel-safe.
+    /// Waits until a reference into the session fails, or the session ends. Cancel-safe.
     pub(crate) async fn until_broken(self: &Arc<Self>, of: Ref) -> Ending {
-        // References break when a peer comes back without what they refer to, which is an event.
+        // A reference fails when the peer returns without its target, which emits an event.
         let mut events = self.events();
         loop {
             let is_broken = {
@@ -110,10 +111,10 @@ impl Shared {
         }
     }
 
-    /// How the session ends, once it has. Cancel-safe.
+    /// Waits until the session has ended, and returns the reason. Cancel-safe.
     pub(crate) async fn until_closed(&self) -> Closed {
         let mut told = pin!(self.is_over.notified());
-        // Once it is enabled the session cannot end unnoticed.
+        // Enabled before the check, so that the end of the session cannot be missed.
         told.as_mut().enable();
         if self.ended.get().is_none() {
             told.await;
@@ -126,13 +127,13 @@ impl Shared {
         self.until(|state| self.all_answered(state), |rest| &mut rest.answered).await;
     }
 
-    /// Waits until no call of the peer's runs. Cancel-safe.
+    /// Waits until no call from the peer is running. Cancel-safe.
     pub(crate) async fn until_quiet(&self) {
         self.until(is_quiet, |rest| &mut rest.quiet).await;
     }
 
-    /// Waits until the calls of the peer's that run now have ended, however many begin meanwhile.
-    /// Cancel-safe.
+    /// Waits until the calls from the peer that are running now have ended. Calls that begin meanwhile are
+    /// not waited for. Cancel-safe.
     pub(crate) async fn until_earlier_done(&self) {
         let waiting = {
             let mut state = self.lock();
@@ -144,8 +145,8 @@ impl Shared {
         waiting.end().await;
     }
 
-    /// Waits until the application holds no reference to anything of the peer's, waits for no result
-    /// and reads no stream of the peer's, or the session is over. Cancel-safe.
+    /// Waits until the application holds no reference to the peer, waits for no result, and reads no stream
+    /// from the peer, or the session has ended. Cancel-safe.
     pub(crate) async fn until_unused(&self) {
         self.until(|state| self.is_unused(state), |rest| &mut rest.unused).await;
     }
@@ -180,21 +181,22 @@ impl Shared {
         waiting.end().await;
     }
 
-    /// Streams count where nothing can be sent once the answers are.
+    /// Returns `true` if no answer is owed. Outgoing streams count for a batch, where nothing can be sent
+    /// after the answers.
     fn all_answered(&self, state: &State) -> bool {
         let session = &state.endpoint.session;
         session.answers_owed() == 0 && !session.has_work() && (self.acknowledges() || state.pumps == 0)
     }
 
-    /// Returns whether a wait may be over. Asked after every call, so it looks at nothing that grows:
-    /// a client that has dropped its `Session` waits for its disuse all the time.
+    /// Returns `true` if a wait may be over. Called after every call, so it must take constant time: a
+    /// client that has dropped its `Session` always has a wait for disuse.
     pub(crate) fn may_be_at_rest(&self, state: &State) -> bool {
         let Some(rest) = &state.rest else { return false };
         let awaits_disuse = !rest.unused.is_empty() && (state.closed.is_some() || !self.has_roots());
         awaits_disuse || !rest.awaits_only_disuse()
     }
 
-    /// Returns those whose wait is over.
+    /// Removes and returns the waits that are over.
     pub(crate) fn at_rest(&self, state: &mut State) -> Option<Told> {
         if !self.may_be_at_rest(state) {
             return None;
@@ -225,10 +227,10 @@ impl Shared {
         Some(Told { at_rest, answers, lost })
     }
 
-    /// Asks the server what it holds. Cancel-safe.
+    /// Sends a `list` request to the server. Cancel-safe.
     ///
     /// # Errors
-    /// The session is over, or the server does not answer such questions.
+    /// The session has ended, or the server does not support the request.
     pub(crate) async fn list(&self, list: List) -> Result<Objects, SessionError> {
         let (asking, receiver) = {
             let mut state = self.lock();
@@ -256,11 +258,11 @@ fn is_quiet(state: &State) -> bool {
 }
 
 fn not_told() -> SessionError {
-    let message = "The server does not say what it holds.".to_owned();
+    let message = "The server does not support `list` requests.".to_owned();
     SessionError::Closed(Closed { by: ClosedBy::Us, name: ErrorCode::MethodNotFound.to_string(), message })
 }
 
-/// A question that is not answered. Dropped, it is not waited for any more.
+/// A pending `list` request. Dropping it removes the wait for the answer.
 struct Asking<'a> {
     shared: &'a Shared,
     request_id: u64,

@@ -1,5 +1,5 @@
-//! Restorers: who makes durable objects again, under which name, from which versions of their
-//! parameters, and how many at a time. What is to be made is said by `recipe`.
+//! Restorers: the application's code that restores durable objects, with the migration of older
+//! recipes and the bounds on time and concurrency. Recipes are in `recipe`.
 
 use std::any::Any;
 use std::collections::{BTreeMap, HashMap};
@@ -25,14 +25,15 @@ use crate::peer::wait::Broken;
 use crate::value::{self, Cap, Payload};
 use crate::wire::coded_error_text;
 
-/// How long making an object again may take.
+/// The default timeout for restoring one object.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Objects that are made again at the same time, in all sessions together.
+/// The default number of objects that are restored concurrently, in all sessions together.
 const AT_ONCE: usize = 64;
 
-/// For whom an object is made again. Rights may have been withdrawn since the recipe was written,
-/// so a restorer looks at this and decides anew.
+/// The session and the principal for whom an object is restored.
+///
+/// Access may have been revoked since the recipe was stored, so a restorer checks permissions anew.
 #[derive(Clone)]
 pub struct RestoreCtx {
     session_id: Arc<str>,
@@ -42,18 +43,18 @@ pub struct RestoreCtx {
 }
 
 impl RestoreCtx {
-    /// The session of somebody, at a service.
+    /// Creates the context of a session of `principal` at the service `audience`.
     pub fn new(session_id: impl Into<Arc<str>>, principal: impl Into<Arc<str>>, audience: impl Into<Arc<str>>) -> Self {
         Self { session_id: session_id.into(), principal: principal.into(), audience: audience.into(), peer: None }
     }
 
-    /// Adds what else is known of the peer, for [`peer`](Self::peer).
+    /// Adds the application's data about the peer, which [`peer`](Self::peer) returns.
     #[must_use]
     pub fn with_peer<T: Send + Sync + 'static>(self, peer: T) -> Self {
         Self { peer: Some(Arc::new(peer)), ..self }
     }
 
-    /// The session.
+    /// Returns the id of the session. For a saved reference, this is the name of the saved reference.
     pub fn session_id(&self) -> &str {
         &self.session_id
     }
@@ -62,18 +63,18 @@ impl RestoreCtx {
         Arc::clone(&self.session_id)
     }
 
-    /// Who the peer is: the name that the authenticator gave it, empty if it is nobody in
-    /// particular.
+    /// Returns the name that the authenticator gave the peer, or an empty string if the peer is
+    /// anonymous.
     pub fn principal(&self) -> &str {
         &self.principal
     }
 
-    /// The service.
+    /// Returns the name of the service.
     pub fn audience(&self) -> &str {
         &self.audience
     }
 
-    /// What the server knows of the peer, as the type that it has there.
+    /// Returns the data about the peer, if it is of type `T`.
     pub fn peer<T: 'static>(&self) -> Option<&T> {
         self.peer.as_ref()?.downcast_ref()
     }
@@ -89,18 +90,20 @@ impl fmt::Debug for RestoreCtx {
     }
 }
 
-/// Why an object was not made again. Any error converts into it, by `?`; what it says stays here.
+/// The reason that an object was not restored.
+///
+/// Any error converts into it with `?`. Its text is logged and not sent to the peer.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum RestoreError {
-    /// The peer may not have the object: its calls fail with `PERMISSION_DENIED`.
+    /// The peer may not access the object. Its calls fail with `PERMISSION_DENIED`.
     PermissionDenied,
-    /// It could not be made: calls fail with `RESTORE_FAILED`, and the reason is logged.
+    /// Restoring failed. Calls fail with `RESTORE_FAILED`, and the error is logged.
     Failed(Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl RestoreError {
-    /// A failure, in words for the log.
+    /// Creates a failure with a message for the log.
     pub fn failed(why: impl Into<String>) -> Self {
         Self::Failed(why.into().into())
     }
@@ -116,7 +119,7 @@ type Making = Pin<Box<dyn Future<Output = Result<Stub, RestoreError>> + Send>>;
 type Make = dyn Fn(RestoreCtx, Payload<Cap>) -> Result<Making, RestoreError> + Send + Sync;
 type Step = dyn Fn(Payload<Cap>) -> Result<Payload<Cap>, RestoreError> + Send + Sync;
 
-/// Makes the objects of one kind again.
+/// Restores the objects of one kind.
 ///
 /// ```
 /// use bowline_core::peer::{RestoreCtx, RestoreError, Restorer, Restorers, Stub};
@@ -135,11 +138,11 @@ type Step = dyn Fn(Payload<Cap>) -> Result<Payload<Cap>, RestoreError> + Send + 
 /// let cart = Restorer::new("cart", 2, |ctx: RestoreCtx, id: u64| async move {
 ///     let cart = Cart::load(id).await?;
 ///     if cart.owner != ctx.principal() {
-///         return Err(RestoreError::PermissionDenied); // today's policy, not that of then
+///         return Err(RestoreError::PermissionDenied); // today's policy applies
 ///     }
 ///     Ok(cart.reference())
 /// });
-/// // Version 1 wrote the number as text.
+/// // Version 1 stored the number as text.
 /// let cart = cart.migrate(1, |id: String| Ok(id.parse::<u64>()?));
 /// let restorers = Restorers::new().with(cart);
 /// ```
@@ -148,14 +151,16 @@ pub struct Restorer {
     version: u32,
     eager: bool,
     make: Box<Make>,
-    /// From a version to the one after it.
+    /// The migration steps, each from a version to the next.
     steps: BTreeMap<u32, Box<Step>>,
 }
 
 impl Restorer {
-    /// A restorer under a name, for recipes of `version`. `restore` gets the parameters, decides
-    /// whether the peer may have the object, and makes it; it has two seconds. Equal recipes are
-    /// restored once in a session, and all references to them refer to the same object.
+    /// Creates a restorer named `name` for recipes of `version`.
+    ///
+    /// `restore` receives the parameters, decides whether the peer may access the object, and creates
+    /// the object. By default it has two seconds. Within a session, equal recipes are restored once, and
+    /// all references to them refer to the same object.
     pub fn new<P, R, F, Fut>(name: impl Into<String>, version: u32, restore: F) -> Self
     where
         P: DeserializeOwned + 'static,
@@ -170,7 +175,7 @@ impl Restorer {
         Self { name: name.into(), version, eager: false, make: Box::new(make), steps: BTreeMap::new() }
     }
 
-    /// A restorer of the objects of a type under `#[bowline::durable]`.
+    /// Creates a restorer for a type under `#[bowline::durable]`.
     pub fn of<D, R, F, Fut>(restore: F) -> Self
     where
         D: Restorable + 'static,
@@ -181,8 +186,8 @@ impl Restorer {
         Self::new(D::RESTORER, D::VERSION, restore)
     }
 
-    /// How parameters of version `from` become those of the version after it. Recipes of older
-    /// versions take all the steps there are up to today's.
+    /// Adds a step that converts parameters of version `from` to the version after it. Older recipes go
+    /// through all steps up to the current version.
     #[must_use]
     pub fn migrate<A, B>(
         mut self,
@@ -198,7 +203,7 @@ impl Restorer {
         self
     }
 
-    /// Makes the objects as soon as their session is restored, not when they are first used.
+    /// Restores the objects as soon as their session is recovered, rather than on first use.
     #[must_use]
     pub fn eager(self) -> Self {
         Self { eager: true, ..self }
@@ -206,11 +211,14 @@ impl Restorer {
 
     fn start(&self, ctx: RestoreCtx, version: u32, mut params: Payload<Cap>) -> Result<Making, RestoreError> {
         if version > self.version {
-            return Err(RestoreError::failed(format!("version {version} is newer than {}", self.version)));
+            return Err(RestoreError::failed(format!(
+                "the recipe has version {version}, which is newer than the restorer's version {}",
+                self.version
+            )));
         }
         for from in version..self.version {
             let Some(step) = self.steps.get(&from) else {
-                return Err(RestoreError::failed(format!("nothing migrates from version {from}")));
+                return Err(RestoreError::failed(format!("there is no migration from version {from}")));
             };
             params = step(params)?;
         }
@@ -224,8 +232,7 @@ impl fmt::Debug for Restorer {
     }
 }
 
-/// Everything that a process can make again. Registered when it starts, and the same for all of
-/// its sessions.
+/// The restorers of a process. They are registered at startup and shared by all sessions.
 #[derive(Debug)]
 pub struct Restorers {
     by_name: HashMap<String, Restorer>,
@@ -246,15 +253,15 @@ impl Default for Restorers {
 }
 
 impl Restorers {
-    /// None.
+    /// Creates an empty set of restorers.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// One more; it takes the place of another of its name.
+    /// Adds a restorer. It replaces a restorer of the same name.
     ///
     /// # Panics
-    /// If its name is `bowline.only`, which restores references made by [`Stub::only`].
+    /// If the name is `bowline.only`, which is the built-in restorer of references made by [`Stub::only`].
     #[must_use]
     pub fn with(mut self, restorer: Restorer) -> Self {
         assert!(restorer.name != ATTENUATED, "a restorer cannot be named `{ATTENUATED}`");
@@ -262,29 +269,30 @@ impl Restorers {
         self
     }
 
-    /// How long making one object may take. Two seconds by default.
+    /// Sets the timeout for restoring one object. The default is two seconds.
     #[must_use]
     pub fn patience(self, patience: Duration) -> Self {
         Self { patience, ..self }
     }
 
-    /// How many objects are made at the same time, in all sessions together. 64 by default.
+    /// Sets how many objects are restored concurrently, in all sessions together. The default is 64, and
+    /// the minimum 1.
     #[must_use]
     pub fn at_once(self, count: usize) -> Self {
         Self { room: Semaphore::new(count.clamp(1, Semaphore::MAX_PERMITS)), ..self }
     }
 
-    /// Names and versions, in the order of the names.
+    /// Returns the names and versions of the restorers, sorted by name.
     pub fn versions(&self) -> BTreeMap<&str, u32> {
         self.by_name.values().map(|restorer| (restorer.name.as_str(), restorer.version)).collect()
     }
 
-    /// Whether there is a restorer of this name.
+    /// Returns `true` if there is a restorer of this name.
     pub fn knows(&self, name: &str) -> bool {
         name == ATTENUATED || self.by_name.contains_key(name)
     }
 
-    /// Whether to say that revocable references are not durable, which is said once.
+    /// Returns `true` once: for the first warning that revocable references are not durable.
     pub(crate) fn warns_of_revocable(&self) -> bool {
         !self.has_warned.swap(true, Ordering::SeqCst)
     }
@@ -293,15 +301,17 @@ impl Restorers {
         self.by_name.get(name).is_some_and(|restorer| restorer.eager)
     }
 
-    /// Makes an object again, for somebody who may have it. It begins at once, needs a Tokio
-    /// runtime, and calls made meanwhile wait for it; if it fails, they do, with the code.
+    /// Restores an object from a stored recipe and returns a reference to it.
+    ///
+    /// The caller must have checked that the peer may use the recipe. Restoring begins at once and needs a
+    /// Tokio runtime. Calls on the reference wait for it, and fail with its code if it fails.
     pub fn restore(self: &Arc<Self>, ctx: &RestoreCtx, recipe: &StoredRecipe) -> Stub {
         let (stub, starting) = self.prepare(ctx, recipe);
         starting.start();
         stub
     }
 
-    /// Prepares to make an object again. Restorers run when the second of the two is started.
+    /// Prepares to restore an object. Restorers run once the returned [`Starting`] is started.
     pub(crate) fn prepare(self: &Arc<Self>, ctx: &RestoreCtx, recipe: &StoredRecipe) -> (Stub, Starting) {
         let (all, ctx, recipe) = (Arc::clone(self), ctx.clone(), recipe.clone());
         Stub::promised_later(Box::pin(async move {
@@ -310,7 +320,7 @@ impl Restorers {
         }))
     }
 
-    /// Makes an object after those that it is made of.
+    /// Restores an object after the objects that it is built from.
     fn make_stored<'a>(
         &'a self,
         ctx: &'a RestoreCtx,
@@ -325,7 +335,7 @@ impl Restorers {
             for part in &recipe.parts {
                 let made = self.make_stored(ctx, part, depth + 1).await;
                 if recipe.restorer == ATTENUATED {
-                    // It fails as what is behind it does.
+                    // An attenuated reference fails with the code of its target.
                     refs.push(made?.into_cap());
                     continue;
                 }
@@ -339,7 +349,7 @@ impl Restorers {
         })
     }
 
-    /// Makes one object. Dropping the future stops it.
+    /// Runs the restorer of one object. Dropping the future cancels it.
     pub(crate) async fn make(
         &self,
         ctx: RestoreCtx,
@@ -351,16 +361,16 @@ impl Restorers {
             return attenuated(version, params);
         }
         let Some(restorer) = self.by_name.get(name) else {
-            tracing::warn!(restorer = name, "nobody can make this object again");
+            tracing::warn!(restorer = name, "no restorer is registered for an object");
             return Err(Unmade(ErrorCode::RestorerUnknown));
         };
-        // Never closed. Who is in has a bounded time, so everybody comes in.
+        // The semaphore is never closed. Each holder has a bounded time, so every waiter gets a permit.
         let _room = self.room.acquire().await.ok();
         let making = unpanicked(|| restorer.start(ctx, version, params)).and_then(|started| started);
         let result = match making {
             Ok(making) => match runtime::within(self.patience, pin!(made(making))).await {
                 Some(result) => result,
-                None => Err(RestoreError::failed(format!("took longer than {:?}", self.patience))),
+                None => Err(RestoreError::failed(format!("timed out after {:?}", self.patience))),
             },
             Err(error) => Err(error),
         };
@@ -374,12 +384,12 @@ impl Restorers {
     }
 }
 
-/// Why an object is not there, as its callers are told.
+/// The code with which the calls of an object that was not restored fail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Unmade(pub(crate) ErrorCode);
 
 impl Unmade {
-    /// A reference whose calls fail so.
+    /// Returns a reference whose calls fail with the code.
     pub(crate) fn stub(&self) -> Stub {
         Stub::broken_by(Broken::Rejected(self.payload()))
     }
@@ -387,7 +397,7 @@ impl Unmade {
     pub(crate) fn payload<R>(&self) -> Payload<R> {
         let message = match &self.0 {
             ErrorCode::PermissionDenied => "The object was not restored: access is not permitted.",
-            ErrorCode::RestorerUnknown => "The object was not restored: nobody knows how.",
+            ErrorCode::RestorerUnknown => "The object was not restored: no restorer is registered for it.",
             ErrorCode::CapabilityLost => "The object was lost with the process that held it.",
             ErrorCode::StreamInterrupted => "The stream was interrupted by the end of the process that held it.",
             _ => "The object could not be restored.",
@@ -396,20 +406,20 @@ impl Unmade {
     }
 }
 
-/// Makes a reference that reaches only some names of what is behind it, which is made.
+/// Restores an attenuated reference whose target has been restored.
 fn attenuated(version: u32, params: Payload<Cap>) -> Result<Stub, Unmade> {
     let failed = |error: &dyn fmt::Display| {
         tracing::warn!(restorer = ATTENUATED, version, %error, "an object could not be restored");
         Unmade(ErrorCode::RestoreFailed)
     };
     if version != ATTENUATED_VERSION {
-        return Err(failed(&"its version is not known"));
+        return Err(failed(&"the version is unknown"));
     }
     let (inner, names): (Stub, Vec<String>) = value::decode(params).map_err(|error| failed(&error))?;
     Ok(inner.only(names))
 }
 
-/// What user code gave, unless it panicked.
+/// Runs code of the application and converts a panic into an error.
 fn unpanicked<T>(run: impl FnOnce() -> T) -> Result<T, RestoreError> {
     caught(run).map_err(|_| RestoreError::failed("panic in a restorer"))
 }

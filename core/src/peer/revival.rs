@@ -1,6 +1,6 @@
-//! Objects of a session that another process held: each is made again when it is first called, or
-//! when an object that is made of it is. Equal recipes are one object. Calls that come meanwhile
-//! wait, in their order, and are then delivered before all later ones.
+//! Restoring the objects of a session that another process held. Each is restored when it is first
+//! called, or when an object that is built from it is restored. Equal recipes are restored to one
+//! object. Calls that arrive meanwhile wait, in order, and are delivered before all later ones.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
@@ -23,19 +23,20 @@ use crate::peer::unwind::drop_quietly;
 use crate::session::{Recipe, Ref, Session};
 use crate::value::Payload;
 
-/// What was restored of a session, and is made again as it is needed.
+/// The objects of a recovered session, which are restored on demand.
 #[derive(Default)]
 pub(crate) struct Revival {
     sleepers: Vec<Sleeper>,
 }
 
-/// An object that may not have been made yet.
+/// An object that may not have been restored yet.
 struct Sleeper {
-    /// All that stands for it in the session.
+    /// The targets that refer to the object in the session.
     targets: Vec<TargetId>,
-    /// With one hold for each reference among its parameters, until it is made.
+    /// The recipe. Until the object is restored, it holds one reference count for each reference among its
+    /// parameters.
     recipe: Recipe,
-    /// Those that it is made of.
+    /// The objects that it is built from.
     parts: Vec<usize>,
     progress: Progress,
 }
@@ -47,7 +48,7 @@ enum Progress {
 }
 
 impl Sleeper {
-    /// One that needs nothing any more.
+    /// Creates an entry that needs no restoring.
     fn done() -> Self {
         let recipe = Recipe { restorer: String::new(), version: 0, params: Payload::default() };
         Self { targets: Vec::new(), recipe, parts: Vec::new(), progress: Progress::Done }
@@ -55,7 +56,7 @@ impl Sleeper {
 }
 
 impl State {
-    /// Adds a call to those that wait for a restored object.
+    /// Queues a call until its object is restored.
     pub(crate) fn await_object(&mut self, at: usize, call: deliver::Call) -> Option<Job> {
         self.wake_sleeper(at);
         match self.revival.sleepers.get_mut(at).map(|sleeper| &mut sleeper.progress) {
@@ -63,12 +64,12 @@ impl State {
                 calls.push(call);
                 None
             }
-            // The object is gone, and its target with it.
+            // The object was released, and its target was removed.
             _ => Some(Job::Deliver(deliver::Call { entry: None, ..call })),
         }
     }
 
-    /// Forgets a target of an object that has not been made. After the last one it never will be.
+    /// Removes a target of an object that has not been restored. Without targets, the object never will be.
     pub(crate) fn forget_sleeper(&mut self, at: usize, target: TargetId) {
         let Some(sleeper) = self.revival.sleepers.get_mut(at) else { return };
         sleeper.targets.retain(|&other| other != target);
@@ -78,7 +79,7 @@ impl State {
         }
     }
 
-    /// Has an object made, unless that was done before.
+    /// Starts to restore an object, unless that has begun before.
     fn wake_sleeper(&mut self, at: usize) {
         let Some(sleeper) = self.revival.sleepers.get_mut(at) else { return };
         if let Progress::Asleep = sleeper.progress {
@@ -88,7 +89,7 @@ impl State {
     }
 }
 
-/// An object that is being made. However that ends, the calls that wait for it are delivered.
+/// An object that is being restored. When it ends, in whatever way, the waiting calls are delivered.
 struct Making {
     shared: Arc<Shared>,
     at: usize,
@@ -111,17 +112,17 @@ impl Drop for Making {
     }
 }
 
-/// What a target is before anything is made.
+/// What a target refers to, before anything is restored.
 #[derive(Clone, Copy)]
 enum Found {
     Sleeper(usize),
     Lost,
-    /// On the way to itself.
+    /// Being visited: reaching it again means that the recipe contains itself.
     Open,
 }
 
-/// Finds out which targets are one object. Recipes are compared by what their parts come to, so
-/// parts go first; one that leads back to itself is none.
+/// Groups targets that are the same object. Recipes are compared together with the objects that their
+/// parts refer to, so parts are visited first. A recipe that contains itself is lost.
 struct Sorting<'a> {
     session: &'a Session,
     found: HashMap<TargetId, Found>,
@@ -178,7 +179,7 @@ impl Sorting<'_> {
 }
 
 impl Shared {
-    /// A session that another process held, whose `targets` something still refers to.
+    /// Creates a session that another process held. `targets` are the objects that references are left to.
     pub(crate) fn restored(
         endpoint: Endpoint,
         targets: &[TargetId],
@@ -193,7 +194,9 @@ impl Shared {
             let entry = match sorting.sort(target, 0) {
                 Found::Sleeper(at) => Entry::Dormant(at),
                 Found::Lost | Found::Open if endpoint.session.recipe(target).is_some() => {
-                    tracing::warn!("an object whose recipe leads back to itself, or too far, was not restored");
+                    tracing::warn!(
+                        "an object was not restored: its recipe contains itself, or recipes are nested too deep"
+                    );
                     Entry::Lost(Box::new(Unmade(ErrorCode::RestoreFailed)))
                 }
                 Found::Lost | Found::Open => Entry::Lost(Box::new(Unmade(ErrorCode::CapabilityLost))),
@@ -211,23 +214,24 @@ impl Shared {
         {
             let mut state = shared.lock();
             entries.into_iter().for_each(|(target, entry)| state.targets.insert(target, entry));
-            // An object can be made after the peer has given it back: a call on it may be under way.
+            // An object can be restored after the peer has released it, because a call on it may be in
+            // flight. So the recipe holds its own references.
             for sleeper in &sleepers {
                 sleeper.recipe.params.refs().iter().for_each(|&of| state.endpoint.session.retain(of));
             }
             state.revival = Revival { sleepers };
             eager.iter().for_each(|&at| state.wake_sleeper(at));
-            // They are started here: the session may have more to do, which waits for its driver.
+            // Started below instead: the session may have other outputs, which wait for its driver.
             state.deferred.clear();
         }
         eager.iter().for_each(|&at| shared.start_making(at));
         shared
     }
 
-    /// Shows the endpoint when there is nothing to be taken from its session.
+    /// Runs `look` on the endpoint when the session has no pending outputs.
     pub(crate) fn between_inputs<T>(self: &Arc<Self>, look: impl FnOnce(&mut Endpoint) -> T) -> T {
         let mut state = self.lock();
-        // Whoever carries out outputs comes to these before any later ones.
+        // The next thread that carries out outputs takes these before any later ones.
         let mut jobs = state.stage(self);
         jobs.append(&mut state.deferred);
         state.deferred = jobs;
@@ -237,11 +241,11 @@ impl Shared {
         seen
     }
 
-    /// Makes a restored object in a task of its own.
+    /// Restores an object in a task of its own.
     pub(crate) fn start_making(self: &Arc<Self>, at: usize) {
         let making = Making { shared: Arc::clone(self), at, is_over: false };
         if self.spawn(making.run()).is_none() {
-            tracing::error!("objects cannot be made again without an async runtime");
+            tracing::error!("an object cannot be restored without an async runtime");
         }
     }
 
@@ -250,13 +254,13 @@ impl Shared {
         let parts = self.lock().revival.sleepers.get(at).map(|sleeper| sleeper.parts.clone()).unwrap_or_default();
         for part in parts {
             if let Some(made) = self.until_made(part) {
-                // Dropped, not sent to, when it is made or the session is over.
+                // The sender is dropped when the part has been restored or the session has ended.
                 let _ = made.await;
             }
         }
         let ((restorer, version), params) = {
             let mut state = self.lock();
-            // Its holds on the references among the parameters become those of what is lifted.
+            // The reference counts of the recipe pass to the lifted references.
             let sleeper = state.revival.sleepers.get_mut(at).ok_or_else(gone)?;
             let recipe = std::mem::replace(&mut sleeper.recipe, Sleeper::done().recipe);
             let Recipe { restorer, version, params } = recipe;
@@ -266,7 +270,8 @@ impl Shared {
         restorers.make(ctx.clone(), &restorer, version, params).await
     }
 
-    /// Ends when an object has been made, or could not be; `None` if that is so.
+    /// Returns a receiver that ends when an object has been restored or has failed, or `None` if that has
+    /// happened already.
     fn until_made(self: &Arc<Self>, at: usize) -> Option<oneshot::Receiver<()>> {
         let mut state = self.lock();
         state.wake_sleeper(at);
@@ -288,7 +293,7 @@ impl Shared {
             drop(state);
             return drop_quietly(entry);
         };
-        // From here on only the targets hold the object, so that it goes with the last of them.
+        // From here on only the targets hold the object, so it is dropped with the last of them.
         let Sleeper { targets, progress, recipe, .. } = std::mem::replace(sleeper, Sleeper::done());
         recipe.params.into_refs().into_iter().for_each(|of| state.endpoint.session.release(of));
         for target in targets {
@@ -308,7 +313,7 @@ impl Shared {
         drop_quietly(entry);
     }
 
-    /// The recipe of an object that was made again is the one it has now.
+    /// Replaces the recipe in the session by the one of the restored object, which may be newer.
     fn renew_recipe(self: &Arc<Self>, state: &mut State, target: TargetId, entry: &Entry) {
         let Entry::Local(local) = entry else { return };
         let Some(recipe) = local.recipe() else { return };

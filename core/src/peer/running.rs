@@ -1,5 +1,5 @@
-//! A bound on running calls that many sessions share. Beyond it calls wait: in each session in their
-//! order, and among sessions in turns, so that one with many calls does not hold up the others.
+//! A bound on running calls that many sessions share. Beyond it, calls wait: in order within a session,
+//! and round-robin among sessions, so that one with many calls does not delay the others.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -11,40 +11,40 @@ use crate::peer::deliver;
 use crate::peer::shared::Shared;
 use crate::peer::stage::Job;
 
-/// How many calls run at the same time in all sessions whose [`Options`](crate::peer::Options) have a
-/// clone of this. A call runs from its start until its method has returned or was aborted.
+/// A bound on the calls that run concurrently in all sessions whose [`Options`](crate::peer::Options)
+/// have a clone of it. A call runs from its start until its method has returned or was aborted.
 ///
-/// A call that a method makes back to its own peer and awaits takes no place here, but one that its
-/// peer makes meanwhile does: as with any bound on concurrency, calls that wait for each other need
-/// room for all of them.
+/// A call that a method makes back to its peer takes no place here, but a call that the peer makes
+/// meanwhile does. As with any bound on concurrency, calls that wait for each other need room for all of
+/// them.
 #[derive(Clone)]
 pub struct RunningCalls(Arc<Inner>);
 
 struct Inner {
     limit: usize,
     running: AtomicUsize,
-    /// Sessions with calls that wait, each once.
+    /// Sessions with waiting calls, each once.
     queue: Mutex<VecDeque<Weak<Shared>>>,
-    /// The queue is not empty: what begins now has to go behind it.
+    /// Whether the queue is not empty, so that new calls have to wait behind it.
     is_queued: AtomicBool,
     was_reached: AtomicBool,
 }
 
-/// The place of one running call; free again when this is dropped.
+/// The place of one running call. Dropping it frees the place.
 pub(crate) struct Permit(Option<RunningCalls>);
 
-/// What a session does with a place for a call.
+/// What a session did with a place.
 pub(crate) enum Granted {
-    /// No other of its calls waits.
+    /// It used it, and has no other waiting calls.
     Last,
-    /// More of its calls wait.
+    /// It used it, and has more waiting calls.
     More,
-    /// None waits any more.
+    /// It had no waiting call.
     Refused(Permit),
 }
 
 impl RunningCalls {
-    /// Creates a bound; a `limit` of zero counts as one.
+    /// Creates a bound. A `limit` of zero counts as one.
     pub fn new(limit: usize) -> Self {
         Self(Arc::new(Inner {
             limit: limit.max(1),
@@ -55,17 +55,17 @@ impl RunningCalls {
         }))
     }
 
-    /// How many calls may run.
+    /// Returns how many calls may run.
     pub fn limit(&self) -> usize {
         self.0.limit
     }
 
-    /// How many calls run.
+    /// Returns how many calls are running.
     pub fn running(&self) -> usize {
         self.0.running.load(Ordering::SeqCst)
     }
 
-    /// Takes a place, unless there is none or sessions wait for one.
+    /// Takes a place, unless all are taken or sessions are queued for one.
     pub(crate) fn try_acquire(&self) -> Option<Permit> {
         if self.0.is_queued.load(Ordering::SeqCst) {
             return None;
@@ -79,7 +79,7 @@ impl RunningCalls {
         Some(Permit(Some(self.clone())))
     }
 
-    /// Queues a session that has calls that wait, and is not in the queue.
+    /// Queues a session that has waiting calls and is not in the queue.
     pub(crate) fn enqueue(&self, session: &Arc<Shared>) {
         let mut queue = self.lock();
         queue.push_back(Arc::downgrade(session));
@@ -93,7 +93,7 @@ impl RunningCalls {
         self.hand_out();
     }
 
-    /// Gives free places to the sessions that wait, one each in turns.
+    /// Gives free places to the queued sessions, one place each in turn.
     fn hand_out(&self) {
         while let Some((session, permit)) = self.next() {
             match session.grant(permit) {
@@ -108,7 +108,7 @@ impl RunningCalls {
         }
     }
 
-    /// The session whose turn it is, with a place for one call. Nothing is dropped under the lock.
+    /// Returns the next session, with a place for one call. Nothing is dropped under the lock.
     fn next(&self) -> Option<(Arc<Shared>, Permit)> {
         let mut queue = self.lock();
         if queue.is_empty() {
@@ -138,7 +138,7 @@ impl RunningCalls {
 }
 
 impl Permit {
-    /// Gives the place back without handing it out.
+    /// Frees the place without giving it to a queued session.
     fn forget(mut self) {
         if let Some(of) = self.0.take() {
             of.0.running.fetch_sub(1, Ordering::SeqCst);
@@ -163,12 +163,12 @@ impl fmt::Debug for RunningCalls {
 }
 
 impl Shared {
-    /// A place for a call that begins now, unless it has to wait.
+    /// Takes a place for a call that begins now, unless it has to wait.
     pub(crate) fn permit(&self, bound: &RunningCalls) -> Option<Permit> {
         if self.holds_back.load(Ordering::SeqCst) { None } else { bound.try_acquire() }
     }
 
-    /// Has a call wait for a place, behind those of the session that wait.
+    /// Queues a call for a place, behind the waiting calls of the session.
     pub(crate) fn hold_back(self: &Arc<Self>, bound: &RunningCalls, call: deliver::Call) {
         let mut state = self.lock();
         if state.closed.is_some() {
@@ -184,14 +184,14 @@ impl Shared {
         }
     }
 
-    /// Nothing waits for a place, and what was given one is about to begin.
+    /// Clears the flag once no call waits for a place, and those that got one are about to begin.
     pub(crate) fn hold_back_no_more(&self) {
         if self.holds_back.load(Ordering::SeqCst) {
             self.holds_back.store(false, Ordering::SeqCst);
         }
     }
 
-    /// Takes back a call that waits for a place.
+    /// Removes a call from those that wait for a place.
     pub(crate) fn take_held_back(&self, call: PromiseId) -> Option<deliver::Call> {
         if !self.holds_back.load(Ordering::SeqCst) {
             return None;
@@ -204,7 +204,7 @@ impl Shared {
         taken
     }
 
-    /// Gives a place to the call that waits longest.
+    /// Gives a place to the call that has waited longest.
     pub(crate) fn grant(self: &Arc<Self>, permit: Permit) -> Granted {
         let mut state = self.lock();
         state.is_queued = false;

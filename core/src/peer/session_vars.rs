@@ -1,5 +1,5 @@
-//! Session variables as a target, for clients of any kind: with the method names that such
-//! clients know.
+//! Session variables as an RPC target, for clients of any kind. The method names are part of the wire
+//! protocol.
 
 use std::future::ready;
 use std::sync::Arc;
@@ -13,10 +13,11 @@ use crate::peer::vars::{VarError, Vars};
 use crate::value::{Cap, Payload, Value};
 
 impl Vars {
-    /// The variables as an object to hand to the peer: `setVariable(name, value)`,
-    /// `getVariable(name)`, `hasVariable(name)`, `deleteVariable(name)`, `listVariables()` and
-    /// `clearAllVariables()`. A peer that has it can set and read everything in here, so it is
-    /// handed out only where a service means that.
+    /// Returns the variables as an object to give to the peer.
+    ///
+    /// Its methods are `setVariable(name, value)`, `getVariable(name)`, `hasVariable(name)`,
+    /// `deleteVariable(name)`, `listVariables()`, and `clearAllVariables()`. A peer that has the object can
+    /// read and set all variables, so a service gives it out only if that is intended.
     pub fn target(&self) -> Stub {
         Stub::new(SessionVars(self.clone()))
     }

@@ -1,4 +1,4 @@
-//! Ending deliveries and promises of ours: answers on their way into a session.
+//! Settling deliveries and local promises: how their answers enter a session.
 
 use std::sync::Arc;
 
@@ -10,16 +10,16 @@ use crate::session::{Kind, Path, Ref};
 use crate::value::{Cap, Payload};
 
 impl Shared {
-    /// A promise of ours, held once, that `settle` ends.
+    /// Creates a local promise with a reference count of one. [`settle`](Self::settle) settles it.
     pub(crate) fn new_promise(&self) -> PromiseId {
         self.lock().endpoint.session.new_promise()
     }
 
-    /// Ends a delivery or a promise of ours.
+    /// Settles a delivery or a local promise.
     pub(crate) fn settle(self: &Arc<Self>, call: PromiseId, answer: Answer) {
         let mut state = self.lock();
         if state.closed.is_some() {
-            // The answer may hold the last handle on something: unlock, then drop.
+            // Dropping the answer may run user code, so unlock first.
             drop(state);
             return;
         }
@@ -33,7 +33,8 @@ impl Shared {
         self.finish_lowering(state, lowered);
     }
 
-    /// While `call` is pending, calls on its result go on to `via`, which will be that result.
+    /// Redirects calls on the result of `call` to `via` while `call` is pending. `via` is the same result in
+    /// another session.
     pub(crate) fn redirect(self: &Arc<Self>, call: PromiseId, via: Stub) {
         let mut state = self.lock();
         if state.closed.is_some() {
@@ -47,7 +48,7 @@ impl Shared {
         self.pump(state);
     }
 
-    /// Ends the first step of a delivery, which gave `value`; the session walks the rest.
+    /// Settles the first step of a delivery with `value`. The session walks the rest of the path.
     pub(crate) fn settle_from(
         self: &Arc<Self>,
         call: PromiseId,

@@ -1,9 +1,9 @@
-//! One running session and everything that refers to it: the machine behind a short lock, the
-//! objects and waiters that its numbers stand for, and the pump that carries out what it asks.
+//! A running session and everything that refers to it: the endpoint behind a short lock, and the objects
+//! and waiters that its ids stand for.
 //!
-//! No user code runs, no user object is dropped and nothing is awaited while the lock is held.
-//! What the session asks for is read in `stage`, what a delivery does lives in `deliver`, how
-//! handles become numbers in `caps`.
+//! While the lock is held, no user code runs, no user object is dropped, and nothing is awaited. Outputs
+//! of the session are read in `stage` and carried out in `carrying`; deliveries are in `deliver`, and
+//! the conversion of references into ids is in `caps`.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -39,105 +39,105 @@ use crate::value::{Cap, Payload};
 /// A session and its surroundings.
 pub(crate) struct Shared {
     state: Mutex<State>,
-    /// Tells the driver that there is something to send or to carry out.
+    /// Notified when the driver has something to send or to carry out.
     pub(crate) wake: Notify,
-    /// How the session ended, once everything that ends with it has ended.
+    /// The reason that the session ended, set once everything that ends with it has ended.
     pub(crate) ended: OnceLock<Closed>,
-    /// Tells whoever waits for the end.
+    /// Notified when `ended` is set.
     pub(crate) is_over: Notify,
-    /// Tells whoever keeps the session that there is something to be kept.
+    /// Notified when there is a change that a checkpoint would store.
     pub(crate) changed: Notify,
     /// Notified when the session needs a checkpoint at once.
     pub(crate) urgent: Notify,
-    /// Tells whoever keeps the session that the link asks something of it.
+    /// Notified when the link needs its owner, for example with a token to store or a drain to start.
     pub(crate) asked: Notify,
-    /// Tells streams that messages were sent, or that the session is over.
+    /// Notified when messages were sent or the session ended. Streams wait for it.
     pub(crate) room: Notify,
-    /// Whose turn it is: the newest attachment.
+    /// The newest attachment.
     turn: AtomicU64,
-    /// References to the peer's main object, which the session does not count.
+    /// The number of references to the peer's main object, which the session does not count.
     roots: AtomicUsize,
-    /// Calls wait for a place, or were given one and have not begun: others go behind them.
+    /// Whether calls wait for a place, or got one and have not begun. Further calls queue behind them.
     pub(crate) holds_back: AtomicBool,
     pub(crate) feed: Feed,
     options: Options,
-    /// From where the endpoint's time is counted.
+    /// The origin of the endpoint's clock.
     started: Instant,
-    /// Whether the peer can acknowledge chunks: over a batch it cannot.
+    /// Whether the peer can acknowledge chunks. Over a batch it cannot.
     acknowledges: bool,
-    /// Without a transport: the session of a local object or promise, run by its callers.
+    /// Whether this is the session of a local object or promise. It has no transport; its callers run it.
     pub(crate) private: bool,
 }
 
 impl State {
-    /// There is something to send that the driver does not know of.
+    /// Returns `true` if there is something to send that the driver does not know of.
     pub(crate) fn has_to_send(&self) -> bool {
         self.endpoint.has_transmit() && !(self.postpones && self.endpoint.may_wait())
     }
 }
 
-/// What the lock guards.
+/// The state behind the lock.
 pub(crate) struct State {
     pub(crate) endpoint: Endpoint,
     pub(crate) targets: Table<TargetId, Entry>,
-    /// Deliveries that did not end at their first poll. Whoever removes one settles it. The
-    /// task is missing where it is not to be aborted: a detached method has none, others for the
-    /// instant between start and entry.
+    /// Deliveries that did not complete at their first poll. The thread that removes an entry settles it. The
+    /// task is `None` if it cannot be aborted: for a detached method, and between start and registration.
     pub(crate) running: Table<PromiseId, Option<Task>>,
     pub(crate) closed: Option<Closed>,
     pub(crate) waiters: Table<WaitId, Waiter>,
-    /// Streams that are being sent.
+    /// The number of streams being sent.
     pub(crate) pumps: usize,
-    /// Waits for the session to come to rest. Allocated only while there is one.
+    /// Waits for the session to become idle. Allocated only while there are any.
     pub(crate) rest: Option<Box<Rest>>,
-    /// The list of jobs between its uses.
+    /// The list of jobs between its uses, to reuse its memory.
     pub(crate) spare: Vec<Job>,
-    /// Jobs that come before what the session asks for next.
+    /// Jobs that come before the next outputs of the session.
     pub(crate) deferred: Vec<Job>,
-    /// Which of our durable objects the session has, by their addresses.
+    /// The durable local objects that the session exports, by address.
     #[expect(
         clippy::box_collection,
         reason = "most sessions have no durable objects, and an empty map takes 48 bytes"
     )]
     pub(crate) durable: Option<Box<HashMap<usize, TargetId>>>,
-    /// Objects that another process held.
+    /// Objects from another process that have not been restored.
     pub(crate) revival: Revival,
-    /// The driver knows that there are releases or an ack to send, and sends them in a while.
+    /// Whether the driver has releases or an ack to send and is delaying them.
     pub(crate) postpones: bool,
     /// What the session has reported to its memory budget.
     pub(crate) reported: Reported,
-    /// Calls that wait for a place among those of all sessions.
+    /// Calls that wait for a place among the calls of all sessions.
     #[expect(clippy::box_collection, reason = "hardly ever does a call wait for a place")]
     pub(crate) held_back: Option<Box<VecDeque<deliver::Call>>>,
-    /// The session waits for its turn to be given a place.
+    /// Whether the session is queued for a place.
     pub(crate) is_queued: bool,
-    /// The runtime of the newest driver, or the one that the session was made on.
+    /// The runtime of the newest driver, or the one on which the session was created.
     pub(crate) host: Option<Host>,
-    /// The transport whose driver runs, to be woken for deliveries.
+    /// The transport whose driver is running. The driver is woken for deliveries.
     pub(crate) driver: Option<Attachment>,
-    /// Somebody carries out outputs. Only one does at a time, or calls could overtake.
+    /// Whether a thread is carrying out outputs. Only one does at a time, or calls could overtake each
+    /// other.
     pub(crate) pumping: bool,
 }
 
-/// The attachment of no transport.
+/// The attachment while there is no transport.
 const NO_TURN: u64 = u64::MAX;
 
-/// What a call fails with while too much waits for a transport.
+/// Returns the error of a call while the retransmit buffer is full.
 fn overflow() -> Closed {
     let message = "too much waits to be sent while there is no connection".to_owned();
     Closed { by: ClosedBy::Transport, name: ErrorCode::BufferOverflow.to_string(), message }
 }
 
-/// What a [`TargetId`] stands for.
+/// The object that a [`TargetId`] stands for.
 #[derive(Clone, Debug)]
 pub(crate) enum Entry {
-    /// An object of ours.
+    /// A local object.
     Local(Arc<Local>),
-    /// Something of another session: calls are forwarded.
+    /// A reference into another session. Calls are forwarded.
     Foreign(Stub),
-    /// An object that has not been made again yet, by its place among those.
+    /// An object that has not been restored yet, by its index in [`Revival`].
     Dormant(usize),
-    /// An object that is gone.
+    /// An object that is lost.
     Lost(Box<Unmade>),
 }
 
@@ -151,19 +151,19 @@ impl From<Stub> for Entry {
 }
 
 impl Shared {
-    /// The session of a connection.
+    /// Creates a plain session, which ends with its connection.
     pub(crate) fn wired(options: Options, main: Option<Stub>, acknowledges: bool) -> Arc<Self> {
         let endpoint = Endpoint::plain(options.limits.clone(), main.is_some());
         Self::new(endpoint, options, main.map(Entry::from), acknowledges, false)
     }
 
-    /// A session that can change its transport, and has none yet.
+    /// Creates a session with a link. It has no transport yet.
     pub(crate) fn linked(options: Options, main: Option<Stub>, role: Role, rules: LinkRules) -> Arc<Self> {
         let endpoint = Endpoint::linked(options.limits.clone(), main.is_some(), role, rules);
         Self::new(endpoint, options, main.map(Entry::from), true, false)
     }
 
-    /// A session that has no transport. Its peer is its own caller, so nothing is bounded.
+    /// Creates a session without a transport. Its peer is its own caller, so nothing is bounded.
     pub(crate) fn private(main: Option<Entry>) -> Arc<Self> {
         let limits = Limits {
             running_calls: usize::MAX / 4,
@@ -224,7 +224,7 @@ impl Shared {
             acknowledges,
             private,
         });
-        // It was never kept as it is.
+        // A new session has no checkpoint yet.
         let is_due = shared.is_change_due(&shared.lock());
         shared.tell_change(is_due);
         shared
@@ -234,13 +234,13 @@ impl Shared {
         self.private
     }
 
-    /// What the session was started with.
+    /// Returns the options of the session.
     pub(crate) fn options(&self) -> &Options {
         &self.options
     }
 
-    /// Queues what has happened to the link, and returns whether anything has. Called under the lock, so that events keep their order;
-    /// [`Feed::flush`] is called without it, because that wakes listeners.
+    /// Queues the events of the link, and returns `true` if there were any. Called under the lock, so that
+    /// events keep their order. [`Feed::flush`] is called without it, because it wakes listeners.
     pub(crate) fn tell(&self, state: &mut State) -> bool {
         let mut is_news = false;
         while let Some(event) = state.endpoint.poll_event() {
@@ -250,26 +250,25 @@ impl Shared {
         is_news
     }
 
-    /// What happens to the link from now on, to the end of the session.
+    /// Returns the events of the link from now on, until the session ends.
     pub(crate) fn events(&self) -> broadcast::Receiver<LinkEvent> {
         self.feed.subscribe()
     }
 
-    /// The newest attachment.
+    /// Returns the newest attachment.
     pub(crate) fn turn(&self) -> Attachment {
         Attachment(self.turn.load(Ordering::SeqCst))
     }
 
-    /// Begins the turn of a new transport; that of the one before is over when this returns. Runs
-    /// no user code.
+    /// Attaches a new transport. The previous one is superseded when this returns. Runs no user code.
     ///
     /// # Errors
-    /// As [`Endpoint::attach`].
+    /// Those of [`Endpoint::attach`].
     pub(crate) fn attach(self: &Arc<Self>, joint: Joint) -> Result<Attached, Refused> {
         self.attach_by(|endpoint, now| endpoint.attach(now, joint))
     }
 
-    /// As [`attach`](Self::attach), however the endpoint begins the turn.
+    /// Attaches a new transport with the given method of the endpoint. Runs no user code.
     pub(crate) fn attach_by(
         self: &Arc<Self>,
         attach: impl FnOnce(&mut Endpoint, Time) -> Result<Attached, Refused>,
@@ -285,14 +284,13 @@ impl Shared {
             self.feed.flush();
         }
         self.tell_change(is_due);
-        // The driver before has to see it, and the one to come has what waits to be sent.
+        // The previous driver has to notice, and the next one sends what waits to be sent.
         self.wake.notify_waiters();
         self.wake.notify_one();
         Ok(attached)
     }
 
-    /// Ends the turn of the transport that a session with a link has, if it has one, as if a newer
-    /// one had come. Runs no user code.
+    /// Detaches the current transport, if any, as if a newer one had been attached. Runs no user code.
     pub(crate) fn supersede(&self, reason: &str) {
         let now = self.now();
         let mut state = self.lock();
@@ -307,50 +305,51 @@ impl Shared {
         self.wake.notify_one();
     }
 
-    /// The time as the endpoint counts it.
+    /// Returns the current time of the endpoint's clock.
     pub(crate) fn now(&self) -> Time {
         Time(runtime::now().saturating_duration_since(self.started))
     }
 
-    /// A time of the endpoint's on the runtime's clock.
+    /// Converts a time of the endpoint's clock into one of the runtime's clock.
     pub(crate) fn instant(&self, time: Time) -> Instant {
         runtime::after(self.started, time.0)
     }
 
-    /// Whether the peer can acknowledge chunks.
+    /// Returns `true` if the peer can acknowledge chunks.
     pub(crate) fn acknowledges(&self) -> bool {
         self.acknowledges
     }
 
-    /// How the session ended, if it has, and how many bytes wait to be sent.
+    /// Returns the end of the session, if it has ended, and the number of bytes that wait to be sent.
     pub(crate) fn outbound(&self) -> (Option<Closed>, usize) {
         let state = self.lock();
         (state.closed.clone(), state.endpoint.session.transmit_bytes())
     }
 
-    /// A stream of ours was sent to its end.
+    /// Records that a stream of this side has been sent to its end.
     pub(crate) fn pump_ended(self: &Arc<Self>) {
         let mut state = self.lock();
         state.pumps -= 1;
         self.leave(state);
     }
 
-    /// Drops the objects of a session that nothing refers to any more. They may hold the last reference
-    /// to a session that holds the last one to another, and so on.
+    /// Drops the objects of a session to which no references are left. Done iteratively: they may hold the
+    /// last reference to a session that holds the last one to a third, and so on.
     pub(crate) fn drop_targets(&mut self) {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
         nesting::drop_flat(std::mem::take(&mut state.targets));
     }
 
-    /// The state, for a moment.
+    /// Locks the state. Must be held only briefly.
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Calls (`args: Some`) or reads (`None`); the result is held once.
+    /// Makes a call (`args` is `Some`) or reads a property (`None`). The result has a reference count of
+    /// one.
     ///
     /// # Errors
-    /// The session is over.
+    /// The session has ended, or the retransmit buffer is full.
     pub(crate) fn call(
         self: &Arc<Self>,
         of: Ref,
@@ -376,10 +375,10 @@ impl Shared {
         Ok(result)
     }
 
-    /// Applies a recorded function; the result is held once.
+    /// Applies a recorded function. The result has a reference count of one.
     ///
     /// # Errors
-    /// The session is over.
+    /// The session has ended.
     pub(crate) fn map(
         self: &Arc<Self>,
         of: Ref,
@@ -399,7 +398,7 @@ impl Shared {
         Ok(result)
     }
 
-    /// Waits for a result or a property of one.
+    /// Starts to wait for a result or a property of one.
     pub(crate) fn pull(self: &Arc<Self>, of: Ref, path: &[Step]) -> Wait {
         let mut state = self.lock();
         if let Some(closed) = &state.closed {
@@ -411,7 +410,7 @@ impl Shared {
         Wait::pulled(Arc::clone(self), wait)
     }
 
-    /// Gives up a wait. Safe to call while dropping.
+    /// Cancels a wait. Safe to call while dropping.
     pub(crate) fn forget(self: &Arc<Self>, wait: WaitId) {
         let mut state = self.lock();
         let waiter = state.waiters.remove(wait);
@@ -422,7 +421,7 @@ impl Shared {
         drop(waiter);
     }
 
-    /// Gives back one hold. Safe to call while dropping.
+    /// Releases one reference. Safe to call while dropping.
     pub(crate) fn release(self: &Arc<Self>, of: Ref) {
         let mut state = self.lock();
         if state.closed.is_none() {
@@ -431,12 +430,12 @@ impl Shared {
         self.leave(state);
     }
 
-    /// Counts a reference to the peer's main object.
+    /// Adds a reference to the peer's main object.
     pub(crate) fn add_root(&self) {
         self.roots.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Gives one back. Safe to call while dropping.
+    /// Releases a reference to the peer's main object. Safe to call while dropping.
     pub(crate) fn drop_root(self: &Arc<Self>) {
         if self.roots.fetch_sub(1, Ordering::SeqCst) == 1 {
             self.leave(self.lock());
@@ -447,12 +446,13 @@ impl Shared {
         self.roots.load(Ordering::SeqCst) > 0
     }
 
-    /// One message or other event, and all that follows from it; false once the session is over.
+    /// Passes an input to the endpoint and carries out its outputs. Returns `false` if the session has
+    /// ended.
     pub(crate) fn input(self: &Arc<Self>, input: impl FnOnce(&mut Endpoint)) -> bool {
         self.input_at(Place::Elsewhere, input)
     }
 
-    /// Hands the endpoint an input, on the given kind of thread.
+    /// Passes an input to the endpoint, on the given kind of thread.
     pub(crate) fn input_at(self: &Arc<Self>, place: Place, input: impl FnOnce(&mut Endpoint)) -> bool {
         let mut state = self.lock();
         input(&mut state.endpoint);
@@ -465,8 +465,8 @@ impl Shared {
         is_open
     }
 
-    /// After something that may not run user code: the driver does what is to be done. A
-    /// private session has no driver; there, it is the caller's own objects that are called.
+    /// Finishes an operation that must not run user code, such as a drop: the driver carries out the
+    /// outputs. A private session has no driver; its outputs call only objects of the caller.
     fn leave(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
         if self.private {
             return self.pump(state);
@@ -478,7 +478,7 @@ impl Shared {
             || state.endpoint.session.has_output()
             || state.endpoint.session.is_closed()
             || self.may_be_at_rest(&state);
-        // Without a transport there is no driver to look.
+        // Without a transport there is no driver that would check for rest.
         let told = self.at_rest(&mut state);
         drop(state);
         self.tell_change(is_due);

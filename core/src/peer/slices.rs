@@ -1,5 +1,5 @@
-//! Work that takes a session longer than others should wait: it is done in slices, by the driver,
-//! which yields to the runtime in between.
+//! Work that would delay other sessions: the driver does it in slices and yields to the runtime in
+//! between.
 
 use std::sync::Arc;
 
@@ -8,8 +8,8 @@ use crate::peer::runtime;
 use crate::peer::shared::Shared;
 
 impl Shared {
-    /// Does a slice of the work that the session has left, and carries out what came of it. Returns
-    /// whether there is more.
+    /// Does a slice of the session's remaining work and carries out its outputs. Returns `true` if there is
+    /// more.
     pub(crate) fn work_on(self: &Arc<Self>) -> bool {
         let mut state = self.lock();
         if !state.endpoint.session.has_work() {
@@ -24,14 +24,14 @@ impl Shared {
         self.tell_change(is_due);
         is_behind
     }
-    /// Does all the work that is left, if the session goes on over another transport.
+    /// Does all remaining work, if the session can continue on another transport.
     pub(crate) async fn finish_work_of_link(self: &Arc<Self>) {
         while self.is_linked() && self.work_on() {
             runtime::yield_once().await;
         }
     }
 
-    /// Whether the session can have another transport.
+    /// Returns `true` if the session has a link, so that it can have another transport.
     pub(crate) fn is_linked(&self) -> bool {
         self.lock().endpoint.is_linked()
     }

@@ -1,4 +1,4 @@
-//! What a session asks for, as jobs that need the lock no more.
+//! Converts the outputs of a session into jobs, which can run without the lock.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,32 +17,32 @@ use crate::peer::stream::{Chunk, Pipe, Pumping, Readable, Use, Writable};
 use crate::peer::wait::{Ending, Waiter};
 use crate::session::{Closed, ClosedBy, Outcome, Output, Ref, Table};
 
-/// An output with everything looked up that needs the lock.
+/// An output of the session, with everything looked up that needs the lock.
 pub(crate) enum Job {
     Deliver(deliver::Call),
     Wake(Waker),
     EndChunk(Chunk, Ending),
     Pump(Pumping),
-    /// A call that will not begin.
+    /// Drops a call that will not begin.
     Abandon(Option<deliver::Call>),
-    /// An ending that is not waited for any more; dropped outside of the lock.
+    /// Drops an ending that is not awaited any more, because that must happen without the lock.
     Discard(Ending),
     Drop(Option<Entry>),
     Cancel(PromiseId),
-    /// Makes a restored object.
+    /// Restores an object.
     Make(usize),
-    /// Logs something that was found while the state was locked.
+    /// Logs a condition that was found under the lock.
     Warn(Warning),
     Close(Closed, Box<Leftovers>),
 }
 
-/// What is logged once the state is unlocked: a log subscriber is code of the application's.
+/// A warning to log without the lock: a log subscriber is code of the application.
 pub(crate) enum Warning {
     NotDurable {
         recipe: Recipe,
         why: NotDurable,
     },
-    /// A durable reference that can be taken back was given out.
+    /// A revocable reference to a durable object was given out.
     Revocable,
 }
 
@@ -53,16 +53,16 @@ impl Warning {
                 tracing::warn!(?recipe, %why, "an object cannot be restored by another process")
             }
             Self::Revocable => tracing::warn!(
-                "a revocable reference to a durable object does not outlive this process: its calls fail with \
-                 CAPABILITY_LOST then (logged once)"
+                "a revocable reference to a durable object is lost with this process: its calls then fail with \
+                 CAPABILITY_LOST (logged once)"
             ),
         }
     }
 }
 
-/// What ends with a session.
+/// The parts of a session that end with it.
 pub(crate) struct Leftovers {
-    /// Calls that have not returned. Their results go nowhere, so they are aborted.
+    /// Calls that have not returned. Their results cannot be delivered, so they are aborted.
     pub(crate) running: Table<PromiseId, Option<Task>>,
     #[expect(clippy::box_collection, reason = "hardly ever does a call wait for a place")]
     pub(crate) held_back: Option<Box<VecDeque<deliver::Call>>>,
@@ -72,13 +72,13 @@ pub(crate) struct Leftovers {
 }
 
 impl Job {
-    /// It runs a method, so it belongs on the runtime of the session.
+    /// Returns `true` for a job that runs a method, which belongs on the runtime of the session.
     pub(crate) fn is_delivery(&self) -> bool {
         matches!(self, Self::Deliver(_))
     }
 
-    /// Makes a delivery one that never begins. Nothing of it is dropped here: that may run the
-    /// application's code, and gives its place to a call of another session or of this one.
+    /// Turns a delivery into one that never begins. Nothing is dropped here: that may run code of the
+    /// application, and passes the call's place to another call.
     fn abandon(&mut self) {
         *self = match std::mem::replace(self, Self::Abandon(None)) {
             Self::Deliver(call) => Self::Abandon(Some(call)),
@@ -88,7 +88,7 @@ impl Job {
 }
 
 impl State {
-    /// Takes every output, with what its numbers stand for.
+    /// Takes all outputs, with everything that their ids stand for.
     pub(crate) fn stage(&mut self, shared: &Arc<Shared>) -> Vec<Job> {
         let mut jobs = std::mem::take(&mut self.spare);
         // Calls that were given a place are among these, so what is staged now comes after them.
@@ -103,13 +103,13 @@ impl State {
         }
         jobs.append(&mut self.deferred);
         if self.closed.is_some() {
-            // As in the session: a call that has not begun when it ends never begins.
+            // A call that has not begun when its session ends never begins, as in `Session`.
             jobs.iter_mut().for_each(Job::abandon);
         }
         jobs
     }
 
-    /// Gives back room that was wanted for a moment.
+    /// Frees memory that was needed only briefly.
     pub(crate) fn shrink(&mut self) {
         self.endpoint.session.shrink();
         self.targets.shrink();
@@ -134,7 +134,7 @@ impl State {
                     permit: None,
                 };
                 match call.entry {
-                    // Delivered, in its order, when the object has been made.
+                    // Delivered, in order, once the object is restored.
                     Some(Entry::Dormant(at)) => return self.await_object(at, call),
                     _ => Job::Deliver(call),
                 }
@@ -183,7 +183,7 @@ impl State {
         }
     }
 
-    /// Who has no ending yet; the others stay until they have looked at theirs.
+    /// Removes the waits without an ending. The others stay until their ending is polled.
     fn take_waiting(&mut self) -> Vec<Waiter> {
         let waiting = self.waiters.iter().filter(|(_, waiter)| !matches!(waiter, Waiter::Ended(_)));
         let waiting: Vec<WaitId> = waiting.map(|(wait, _)| wait).collect();

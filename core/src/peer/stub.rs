@@ -1,5 +1,5 @@
-//! References: one handle type for objects of ours, of the peer's and of other sessions, for
-//! results that have not arrived, and for properties of all these.
+//! The untyped reference. One type covers local objects, remote objects, results that have not
+//! arrived, and properties of all of these.
 
 use std::fmt;
 use std::future::{Future, IntoFuture};
@@ -22,42 +22,41 @@ use crate::peer::wait::{Broken, Ending, Wait};
 use crate::session::{Closed, Path, Ref, Session, Step};
 use crate::value::{self, Cap, Capability, Content, Payload, Spread, Value};
 
-/// A reference without a type. Clones refer to the same thing; the last one to be dropped
-/// releases it.
+/// An untyped reference. Clones refer to the same target; dropping the last one releases it.
 ///
-/// A call is sent when it is made, not when its promise is awaited, so calls through one
-/// reference arrive in the order in which they were made. A reference outlives its session: its
-/// calls then fail with [`CallError::Session`].
+/// A call is sent when it is made, not when its promise is awaited, so calls through one reference
+/// arrive in the order in which they were made. A reference can outlive its session; its calls then
+/// fail with [`CallError::Session`].
 #[derive(Clone)]
 pub struct Stub(Arc<Inner>);
 
-/// What a reference refers to.
+/// The target of a reference.
 pub(crate) enum Inner {
-    /// An object of ours.
+    /// An object of this process.
     Local(Arc<Local>),
-    /// Something of a session's.
+    /// An import, an export, or a promise of a session.
     Remote(Remote),
-    /// A property of a reference that is itself none of these. Nothing is sent before it is used.
+    /// A property of `base`, which is not a property itself. Nothing is sent before it is used.
     Property { base: Stub, path: Path },
-    /// A variable of a function that is being recorded.
+    /// A variable of a mapper function that is being recorded.
     Placeholder(Placeholder),
-    /// Something that failed before a session knew of it.
+    /// A failure that occurred before a session was involved.
     Broken(Broken),
 }
 
-/// Something of a session's, held once.
+/// A reference into a session. It accounts for one reference count there.
 pub(crate) struct Remote {
     pub(crate) shared: Arc<Shared>,
     pub(crate) of: Ref,
     pub(crate) kind: Kind,
 }
 
-/// Whether there is something to wait for.
+/// Whether the target is a known object or a result that may not have arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// An object: awaiting it gives itself.
+    /// An object. Awaiting it returns the reference itself.
     Stub,
-    /// A result, which may turn out to be anything.
+    /// A result, which may be any value.
     Result,
 }
 
@@ -75,17 +74,17 @@ impl Capability for Inner {
 }
 
 impl Stub {
-    /// A reference to an object of ours.
+    /// Creates a reference to an object of this process.
     pub fn new<O: Object>(object: O) -> Self {
         Self::made(Body::Object(Arc::new(object)))
     }
 
-    /// A reference to a target that takes whatever is asked of it.
+    /// Creates a reference to a target that handles every method and property name itself.
     pub fn dynamic(target: impl DynTarget) -> Self {
         Self::made(Body::Dynamic(Arc::new(target)))
     }
 
-    /// A reference to a function of ours.
+    /// Creates a reference to a function of this process.
     pub fn function<F, Fut>(function: F) -> Self
     where
         F: Fn(Vec<Value>) -> Fut + Send + Sync + 'static,
@@ -111,7 +110,8 @@ impl Stub {
         Self::made(Body::Function(Box::new(function)))
     }
 
-    /// An object that the application made.
+    /// Creates a reference to an object that the application supplies. Inside of a mapper function the
+    /// reference is broken, because a recording cannot contain new objects.
     fn made(body: Body) -> Self {
         match record::refuse_new() {
             Some(broken) => Self::broken_by(broken),
@@ -119,45 +119,54 @@ impl Stub {
         }
     }
 
-    /// A property. Nothing is sent before it is awaited, called or passed on.
+    /// Returns a reference to a property. Nothing is sent before the property is awaited, called, or
+    /// passed on.
     pub fn get(&self, property: impl IntoStep) -> Self {
         self.at(property.into_step().into())
     }
 
-    /// Calls a method, at once; an empty name calls the thing itself. `args` as in
-    /// [`call_typed`](Self::call_typed).
+    /// Calls a method and returns the promise of its result.
+    ///
+    /// The call is sent at once. An empty `method` calls the target itself. `args` is a tuple for several
+    /// arguments, `()` for none, and anything else for one. If the arguments cannot be encoded, nothing is
+    /// sent and the promise fails with [`CallError::Codec`].
     pub fn call(&self, method: &str, args: impl Serialize) -> Promise<Value, Never> {
         Promise::from_stub(self.send(method, &args, Repeat::Never))
     }
 
-    /// Calls a method, at once; an empty name calls the thing itself. `args` is a tuple for
-    /// several arguments, `()` for none, anything else for one. Arguments that cannot be encoded
-    /// fail the promise, and nothing is sent.
+    /// Calls a method, with a typed result.
+    ///
+    /// The call is sent at once. An empty `method` calls the target itself. `args` is a tuple for several
+    /// arguments, `()` for none, and anything else for one. If the arguments cannot be encoded, nothing is
+    /// sent and the promise fails with [`CallError::Codec`].
     pub fn call_typed<T, E>(&self, method: &'static str, args: &impl Serialize) -> Promise<T, E> {
         Promise::from_stub(self.send(method, args, Repeat::Never))
     }
 
-    /// As [`call_typed`](Self::call_typed), for a method that may be carried out twice; see
-    /// [`Promise::idempotent`].
+    /// Calls a method that may run more than once, with a typed result. See [`Promise::idempotent`] for
+    /// what that means, and [`call_typed`](Self::call_typed) for the arguments.
     pub fn call_idempotent<T, E>(&self, method: &'static str, args: &impl Serialize) -> Promise<T, E> {
         Promise::from_stub(self.send(method, args, Repeat::Idempotent))
     }
 
-    /// Calls the thing itself, at once, with as many arguments as there are values: for proxies
-    /// and scripts, which learn the number of arguments when they run.
+    /// Calls the target itself with one argument for each value.
+    ///
+    /// The call is sent at once. This is for proxies and scripts, which learn the number of arguments at
+    /// run time.
     pub fn apply(&self, args: impl IntoIterator<Item = Value>) -> Promise<Value, Never> {
         let args = Spread(Vec::from_iter(args));
         Promise::from_stub(self.send("", &args, Repeat::Never))
     }
 
-    /// A property as a promise. Nothing is sent before it is used.
+    /// Returns a property as a typed promise. Nothing is sent before the promise is used.
     pub fn get_typed<T, E>(&self, property: &'static str) -> Promise<T, E> {
         Promise::from_stub(self.get(property))
     }
 
-    /// Ends when the reference will never work again, and says why: the session ended, what was
-    /// promised failed, or the object did not outlive the process that held it. Never ends for an
-    /// object of ours. Cancel-safe.
+    /// Waits until the reference is permanently unusable, and returns the reason: the session ended, the
+    /// promised result was an error, or the object was lost with its process.
+    ///
+    /// For a local object this never completes. Cancel-safe.
     pub async fn broken(&self) -> CallError {
         let mut stub = self.clone();
         loop {
@@ -187,7 +196,7 @@ impl Stub {
         }
     }
 
-    /// Whether both refer to the same object, or to the same mention of the peer's.
+    /// Returns `true` if both refer to the same object, or to the same import of a session.
     pub fn ptr_eq(&self, other: &Self) -> bool {
         match (self.inner(), other.inner()) {
             (Inner::Local(a), Inner::Local(b)) => Arc::ptr_eq(a, b),
@@ -197,7 +206,7 @@ impl Stub {
         }
     }
 
-    /// Whether it refers to an object of ours, so that calls never leave the process.
+    /// Returns `true` if the target is an object of this process, so that calls never leave the process.
     pub fn is_local(&self) -> bool {
         match self.parts().0.inner() {
             Inner::Local(_) => true,
@@ -206,7 +215,7 @@ impl Stub {
         }
     }
 
-    /// The capability in a value, if it is one.
+    /// Returns the reference in `value`, or `None` if `value` is not a capability.
     pub fn from_value(value: &Value) -> Option<Self> {
         match value {
             Value::Cap(cap) => Some(Self::from_cap(cap)),
@@ -214,13 +223,13 @@ impl Stub {
         }
     }
 
-    /// The reference as a value, to go among other values.
+    /// Converts the reference into a value, to be placed among other values.
     pub fn into_value(self) -> Value {
         Value::Cap(self.into_cap())
     }
 }
 
-/// What the rest of the layer builds on.
+/// Constructors and accessors for the other modules of this layer.
 impl Stub {
     pub(crate) fn from_inner(inner: Inner) -> Self {
         Self(Arc::new(inner))
@@ -238,7 +247,7 @@ impl Stub {
         Self::from_inner(Inner::Broken(broken))
     }
 
-    /// A result that is there already.
+    /// Creates a result that has already arrived.
     pub(crate) fn settled(answer: Answer) -> Self {
         let shared = Shared::private(None);
         let promise = shared.new_promise();
@@ -246,14 +255,14 @@ impl Stub {
         Self::from_remote(Remote { shared, of: Ref::Promise(promise), kind: Kind::Result })
     }
 
-    /// A result that `reply` will give.
+    /// Creates a result that `reply` produces. `reply` is polled at once.
     pub(crate) fn promised(reply: Reply) -> Self {
         let (stub, starting) = Self::promised_later(reply);
         starting.start();
         stub
     }
 
-    /// A result that `reply` will give once it is started.
+    /// Creates a result that `reply` produces after [`Starting::start`].
     pub(crate) fn promised_later(reply: Reply) -> (Self, Starting) {
         let shared = Shared::private(None);
         let promise = shared.new_promise();
@@ -269,7 +278,7 @@ impl Stub {
                 (Some(content), _) => Self::of_content(content),
                 (None, Some(spool)) => Self::of_spool(spool),
                 (None, None) => {
-                    let error = error_payload("TypeError", "Not a reference of Bowline's.");
+                    let error = error_payload("TypeError", "Not a reference of this implementation.");
                     Self::broken_by(Broken::Rejected(error))
                 }
             },
@@ -291,7 +300,7 @@ impl Stub {
         }
     }
 
-    /// The reference that is no property, and the way from there.
+    /// Returns the base reference, which is not a property, and the path from it.
     pub(crate) fn parts(&self) -> (&Self, &[Step]) {
         match self.inner() {
             Inner::Property { base, path } => (base, path),
@@ -299,7 +308,7 @@ impl Stub {
         }
     }
 
-    /// The property at `path`.
+    /// Returns a reference to the property at `path`.
     pub(crate) fn at(&self, mut path: Path) -> Self {
         if path.is_empty() {
             return self.clone();
@@ -311,20 +320,21 @@ impl Stub {
         Self::from_inner(Inner::Property { base: base.clone(), path })
     }
 
-    /// Calls the thing itself, at once.
+    /// Calls the target itself with encoded arguments.
     pub(crate) fn call_payload(&self, args: Payload<Cap>) -> Self {
         let (base, path) = self.parts();
         base.call_at(path, args, Repeat::Never)
     }
 
-    /// Lets the call that this is the result of be sent again, where it is one of the peer's.
+    /// Permits the session to repeat the call that produces this result. Does nothing unless the result
+    /// is an import.
     pub(crate) fn mark_idempotent(&self) {
         if let Inner::Remote(Remote { shared, of: of @ Ref::Import(_), .. }) = self.inner() {
             shared.lock().endpoint.session.mark_idempotent(*of);
         }
     }
 
-    /// Waits for the thing itself, from now on.
+    /// Starts to wait for the result. The pull is sent at once.
     pub(crate) fn wait(&self) -> Wait {
         let (base, path) = self.parts();
         if base.is_object() && path.is_empty() {
@@ -339,7 +349,7 @@ impl Stub {
         }
     }
 
-    /// Whether it is known to be an object, not a result.
+    /// Returns `true` if the target is known to be an object rather than a result.
     pub(crate) fn is_object(&self) -> bool {
         match self.inner() {
             Inner::Local(_) => true,
@@ -378,7 +388,7 @@ impl Stub {
         }
     }
 
-    /// The session through which a reference that is no property is called.
+    /// Returns the session through which calls go, and the target in it.
     pub(crate) fn session(&self) -> Result<(Arc<Shared>, Ref), Broken> {
         match self.inner() {
             Inner::Local(local) => Ok((local.private(), Ref::Target(Session::MAIN))),
@@ -390,7 +400,7 @@ impl Stub {
     }
 }
 
-/// The future behind a promise of this side, before its first poll.
+/// The future behind a local promise, before its first poll.
 pub(crate) struct Starting {
     shared: Arc<Shared>,
     promise: PromiseId,
@@ -398,7 +408,8 @@ pub(crate) struct Starting {
 }
 
 impl Starting {
-    /// Polls the future for the first time, which runs code of the application.
+    /// Polls the future for the first time, which runs code of the application. Must not be called while
+    /// a lock is held.
     pub(crate) fn start(self) {
         deliver::run(&self.shared, self.promise, self.reply);
     }

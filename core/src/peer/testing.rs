@@ -1,5 +1,5 @@
-//! Two connected sessions in one process, for tests and demonstrations. Real text crosses the
-//! link between them, which can be slow, be cut, and says what crossed it.
+//! Two connected sessions in one process, for tests and demonstrations. They exchange real text over an
+//! in-memory wire, which can be delayed, cut, and inspected.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,15 +13,15 @@ use crate::peer::runtime::{self, Instant};
 use crate::peer::stub::Stub;
 use crate::peer::transport::{Receiving, Sending, Transport, TransportEnd};
 
-/// Two sessions in which each finds the other's main object. Both are running; this needs a
-/// Tokio runtime.
+/// Creates two connected sessions whose main objects are `left` and `right`.
 ///
-/// By convention the left one is the client.
+/// Both sessions are running; this needs a Tokio runtime. By convention the left one is the client.
 pub fn pair(left: Option<Stub>, right: Option<Stub>) -> Pair {
     pair_with(left, right, Options::default())
 }
 
-/// As [`pair`], with options for both; [`Limits`](crate::limits::Limits) alone will do.
+/// Creates two connected sessions with the given options, such as
+/// [`Limits`](crate::limits::Limits). Both are running; this needs a Tokio runtime.
 pub fn pair_with(left: Option<Stub>, right: Option<Stub>, options: impl Into<Options>) -> Pair {
     let options = options.into();
     let (left_end, right_end, wire) = link();
@@ -37,7 +37,7 @@ pub fn pair_with(left: Option<Stub>, right: Option<Stub>, options: impl Into<Opt
 
 type Driver = std::pin::Pin<Box<dyn Future<Output = crate::session::Closed> + Send>>;
 
-/// Both ends of a link that no session uses yet.
+/// Creates both ends of a wire, without sessions.
 pub fn link() -> (End, End, Wire) {
     let (to_right, from_left) = mpsc::unbounded_channel();
     let (to_left, from_right) = mpsc::unbounded_channel();
@@ -51,18 +51,18 @@ pub fn link() -> (End, End, Wire) {
     (left, right, wire)
 }
 
-/// Two running sessions and the link between them.
+/// Two running sessions and the wire between them.
 #[derive(Clone, Debug)]
 pub struct Pair {
-    /// One session, by convention the client.
+    /// The left session, by convention the client.
     pub left: Connection,
-    /// The other.
+    /// The right session.
     pub right: Connection,
-    /// What lies between them.
+    /// The wire between the sessions.
     pub wire: Wire,
 }
 
-/// The link between two sessions.
+/// The wire between two sessions.
 #[derive(Clone)]
 pub struct Wire(Arc<Link>);
 
@@ -81,12 +81,12 @@ pub enum Side {
     Right,
 }
 
-/// A message that was sent.
+/// A message that was sent over a wire.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
-    /// Who sent it.
+    /// The sender.
     pub from: Side,
-    /// The message.
+    /// The text of the message.
     pub text: String,
 }
 
@@ -101,39 +101,40 @@ impl fmt::Display for Message {
 }
 
 impl Wire {
-    /// Breaks the link, both ways, at once; messages under way are lost.
+    /// Cuts the wire in both directions. Messages in flight are lost.
     pub fn cut(&self) {
         self.cut_with(TransportEnd::Failed("The link was cut.".to_owned()));
     }
 
-    /// Breaks the link with words of your own.
+    /// Cuts the wire in both directions, and reports `end` to both sides.
     pub fn cut_with(&self, end: TransportEnd) {
         self.0.cut.send_replace(Some(end));
     }
 
-    /// From now on a message is under way for `delay`, in either direction.
+    /// Delays every later message by `delay`, in both directions.
     pub fn delay(&self, delay: Duration) {
         *self.0.delay.lock().unwrap_or_else(PoisonError::into_inner) = delay;
     }
 
-    /// Every message so far, in the order in which they were sent.
+    /// Returns all messages so far, in the order in which they were sent.
     pub fn messages(&self) -> Vec<Message> {
         self.0.crossed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Every message so far as one line each, `>` for those of the left.
+    /// Returns all messages so far, one line each. Lines of the left side begin with `>`, those of the
+    /// right with `<`.
     pub fn log(&self) -> Vec<String> {
         self.messages().iter().map(Message::to_string).collect()
     }
 
-    /// Every message since the last time, as [`log`](Self::log).
+    /// Returns the messages since the last call, as [`log`](Self::log) formats them, and clears the log.
     pub fn take_log(&self) -> Vec<String> {
         let taken = std::mem::take(&mut *self.0.crossed.lock().unwrap_or_else(PoisonError::into_inner));
         taken.iter().map(Message::to_string).collect()
     }
 
-    /// How often the left waited for the right: how often messages of the right follow ones of
-    /// the left.
+    /// Returns the number of round trips: how often messages of the right side follow messages of the
+    /// left.
     pub fn round_trips(&self) -> usize {
         let messages = self.messages();
         messages.windows(2).filter(|two| two[0].from == Side::Left && two[1].from == Side::Right).count()
@@ -143,10 +144,10 @@ impl Wire {
         self.0.cut.borrow().clone()
     }
 
-    /// Waits for the cut. Cancel-safe.
+    /// Waits until the wire is cut. Cancel-safe.
     async fn until_cut(&self) -> TransportEnd {
         let mut cut = self.0.cut.subscribe();
-        // The sender is in `self`, so it cannot go away while this waits.
+        // `self` holds the sender, so it cannot be dropped while this waits.
         let seen = cut.wait_for(Option::is_some).await;
         seen.ok().and_then(|end| end.clone()).unwrap_or(TransportEnd::Ended)
     }
@@ -158,7 +159,7 @@ impl fmt::Debug for Wire {
     }
 }
 
-/// One end of a link.
+/// One end of a wire.
 #[derive(Debug)]
 pub struct End {
     to: mpsc::UnboundedSender<Parcel>,
@@ -167,7 +168,7 @@ pub struct End {
     wire: Wire,
 }
 
-/// A message or the end, and when it arrives.
+/// A message or the end of the wire, with the time at which it arrives.
 type Parcel = (Instant, Result<String, TransportEnd>);
 
 impl Transport for End {
@@ -180,7 +181,7 @@ impl Transport for End {
     }
 }
 
-/// The half that writes.
+/// The sending half.
 #[derive(Debug)]
 pub struct EndSender {
     to: mpsc::UnboundedSender<Parcel>,
@@ -191,7 +192,7 @@ pub struct EndSender {
 impl EndSender {
     fn send(&self, parcel: Result<String, TransportEnd>) {
         let delay = *self.wire.0.delay.lock().unwrap_or_else(PoisonError::into_inner);
-        // A peer that is gone is noticed by the receiving half.
+        // If the peer is gone, the receiving half reports it.
         let _ = self.to.send((runtime::now() + delay, parcel));
     }
 }
@@ -216,11 +217,11 @@ impl Sending for EndSender {
     }
 }
 
-/// The half that reads.
+/// The receiving half.
 #[derive(Debug)]
 pub struct EndReceiver {
     from: mpsc::UnboundedReceiver<Parcel>,
-    /// What is still under way; kept here so that a dropped `receive` does not lose it.
+    /// The message in flight; kept here so that a dropped `receive` does not lose it.
     next: Option<Parcel>,
     wire: Wire,
 }

@@ -1,5 +1,5 @@
-//! What a session needs of whatever carries its messages. Implementations live in the server
-//! and client crates and in `testing`.
+//! The traits of a transport, which carries the messages of a session. Implementations are in the
+//! server and client crates and in `testing`.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -7,18 +7,18 @@ use std::future::Future;
 
 use crate::session::{Closed, ClosedBy};
 
-/// A two-way, ordered, reliable carrier of text messages.
+/// A bidirectional, ordered, reliable transport of text messages.
 pub trait Transport: Send + 'static {
-    /// The half that writes.
+    /// The sending half.
     type Sender: Sending;
-    /// The half that reads.
+    /// The receiving half.
     type Receiver: Receiving;
 
-    /// Takes the transport apart. Dropping both halves must end it, whatever state it is in.
+    /// Splits the transport. Dropping both halves must end it in every state.
     fn split(self) -> (Self::Sender, Self::Receiver);
 }
 
-/// A transport that is apart already.
+/// A transport that is split already.
 impl<S: Sending, R: Receiving> Transport for (S, R) {
     type Sender = S;
     type Receiver = R;
@@ -28,75 +28,76 @@ impl<S: Sending, R: Receiving> Transport for (S, R) {
     }
 }
 
-/// The half of a transport that reads.
+/// The receiving half of a transport.
 pub trait Receiving: Send + 'static {
-    /// One message.
+    /// The type of one message.
     type Text: AsRef<str> + Send + Sync;
 
-    /// The next message. Must be cancel-safe: a dropped call loses nothing.
+    /// Returns the next message. Must be cancel-safe: dropping the future must not lose a message.
     fn receive(&mut self) -> impl Future<Output = Result<Self::Text, TransportEnd>> + Send;
 
-    /// A message that can be had without waiting, `None` when there is none. A session reads
-    /// everything that is there before it answers, so that many answers share one write.
+    /// Returns a message that is available without waiting, or `None`. A session reads all available
+    /// messages before it answers, so that many answers share one write.
     fn try_receive(&mut self) -> Option<Result<Self::Text, TransportEnd>> {
         None
     }
 }
 
-/// The half of a transport that writes.
+/// The sending half of a transport.
 pub trait Sending: Send + 'static {
-    /// Whether a flush costs much more than a message does. Then a session has releases, which nobody
-    /// waits for, wait four milliseconds for other messages to go with.
+    /// Whether a flush costs much more than a message. If so, a session delays releases and acks by up to
+    /// four milliseconds, so that they share a write with other messages.
     const FLUSH_IS_DEAR: bool = false;
 
-    /// Queues one message, waiting when the queue is full. Not resumed once it was dropped, so
-    /// it need not be cancel-safe.
+    /// Queues one message, and waits while the queue is full. It is not called again after its future was
+    /// dropped, so it need not be cancel-safe.
     fn feed(&mut self, text: String) -> impl Future<Output = Result<(), TransportEnd>> + Send;
 
-    /// Queues as many messages, from the front, as can be queued without waiting; the others stay.
-    /// None by default.
+    /// Removes messages from the front of `texts` and queues them, as many as possible without waiting. The
+    /// default implementation queues none.
     ///
     /// # Errors
-    /// The transport takes no more.
+    /// The transport has ended.
     fn try_feed(&mut self, texts: &mut VecDeque<String>) -> Result<(), TransportEnd> {
         let _ = texts;
         Ok(())
     }
 
-    /// Sends what was queued. Not resumed once it was dropped.
+    /// Sends the queued messages. It is not called again after its future was dropped.
     fn flush(&mut self) -> impl Future<Output = Result<(), TransportEnd>> + Send;
 
-    /// Says good-bye, with a WebSocket close code and a reason of at most 123 bytes; carriers
-    /// without codes ignore them. Called at most once, and last. Dropped after some seconds.
+    /// Closes the transport, with a WebSocket close code and a reason of at most 123 bytes. Transports
+    /// without close codes ignore both. This is the last call, made at most once, and its future is
+    /// dropped after a few seconds.
     fn close(&mut self, code: u16, reason: &str) -> impl Future<Output = ()> + Send;
 }
 
-/// Why a transport gives no more messages.
+/// The reason that a transport delivers no more messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TransportEnd {
-    /// The peer closed it and said why.
+    /// The peer closed it with a code and a reason.
     Closed {
         /// The WebSocket close code.
         code: u16,
-        /// The peer's words, often empty.
+        /// The reason that the peer gave, often empty.
         reason: String,
     },
-    /// It broke; in the transport's own words.
+    /// It failed, with this message.
     Failed(String),
-    /// Something arrived that is no message, such as a binary frame. The session aborts with an
+    /// The peer sent something other than a message, such as a binary frame. The session is aborted with an
     /// error of this name and message.
     Invalid {
-        /// Class of the error, as JavaScript names it.
+        /// The class of the error, as in JavaScript.
         name: String,
-        /// What was wrong with it.
+        /// The message of the error.
         message: String,
     },
-    /// The peer ended it without a word.
+    /// The peer ended it without giving a reason.
     Ended,
 }
 
 impl TransportEnd {
-    /// The end of the session that follows from this end.
+    /// Returns the end of a session whose transport ended in this way.
     pub(crate) fn into_closed(self) -> Closed {
         Closed { by: ClosedBy::Transport, name: "Error".to_owned(), message: self.to_string() }
     }
@@ -105,7 +106,7 @@ impl TransportEnd {
 impl fmt::Display for TransportEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            // The words of JavaScript peers, which applications match on.
+            // The text of JavaScript peers. Applications match on it.
             Self::Closed { code, reason } => write!(f, "Peer closed WebSocket: {code} {reason}"),
             Self::Failed(message) | Self::Invalid { message, .. } => f.write_str(message),
             Self::Ended => f.write_str("Peer closed the connection."),

@@ -1,5 +1,5 @@
-//! Session variables: named values that live as long as their session, whichever process has it.
-//! Plain data, and references to durable objects; everything is bounded.
+//! Session variables: named values that live as long as their session, in whichever process it is.
+//! They contain plain data and references to durable objects, within limits.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,22 +15,22 @@ use crate::peer::restorers::{RestoreCtx, Restorers};
 use crate::peer::stub::{Starting, Stub};
 use crate::value::{self, Cap, DecodeError, EncodeError, Payload, Value};
 
-/// Variables of a session.
+/// The maximum number of variables of a session.
 pub const VARS_MAX: usize = 1_000;
 
-/// Characters of a name.
+/// The maximum number of characters of a name.
 pub const NAME_CHARS_MAX: usize = 256;
 
-/// Elements of an array.
+/// The maximum number of elements of an array.
 pub const ARRAY_MAX: usize = 1_000;
 
-/// Keys of an object.
+/// The maximum number of keys of an object.
 pub const KEYS_MAX: usize = 100;
 
-/// Bytes of all variables of a session: names, values and recipes.
+/// The maximum number of bytes of all variables of a session: names, values, and recipes.
 pub const BYTES_MAX: usize = 256 << 10;
 
-/// The variables of a session. Clones are the same variables.
+/// The variables of a session. Clones refer to the same variables.
 ///
 /// ```
 /// use bowline_core::peer::Vars;
@@ -41,8 +41,11 @@ pub const BYTES_MAX: usize = 256 << 10;
 /// # Ok::<(), bowline_core::peer::VarError>(())
 /// ```
 ///
-/// At most 1,000 variables of 256 KiB together; names of at most 256 characters, none of them a
-/// control character; arrays of at most 1,000 elements, objects of at most 100 keys.
+/// # Limits
+///
+/// A session has at most 1,000 variables, which take at most 256 KiB together. A name has 1 to 256
+/// characters, none of them a control character. An array has at most 1,000 elements and an object at
+/// most 100 keys.
 #[derive(Clone)]
 pub struct Vars(Handle);
 
@@ -70,7 +73,7 @@ struct State {
     bytes: usize,
 }
 
-/// A value, and how what it refers to is made again.
+/// A value, with the recipes of the objects that it refers to.
 struct Variable {
     text: String,
     recipes: Vec<StoredRecipe>,
@@ -79,7 +82,7 @@ struct Variable {
 
 enum Refs {
     Here(Vec<Cap>),
-    /// Made when the variable is first read.
+    /// Restored when the variable is first read.
     Restored(Arc<Restorers>, RestoreCtx),
 }
 
@@ -89,7 +92,7 @@ impl Variable {
     }
 }
 
-/// Variables as they are kept: see [`Vars::stored`].
+/// Variables as data, to be stored; see [`Vars::stored`].
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct StoredVars(Vec<StoredVar>);
@@ -111,7 +114,7 @@ impl fmt::Debug for StoredVars {
 }
 
 impl Vars {
-    /// None.
+    /// Creates an empty set of variables.
     pub fn new() -> Self {
         Self::default()
     }
@@ -119,8 +122,7 @@ impl Vars {
     /// Sets a variable.
     ///
     /// # Errors
-    /// The name or the value is not one that a variable can have, or there is too much already;
-    /// then the variable stays as it was.
+    /// The name or the value is not allowed, or a limit would be exceeded. The variable is then unchanged.
     pub fn set(&self, name: &str, to: &(impl Serialize + ?Sized)) -> Result<(), VarError> {
         check_name(name)?;
         let value = value::encode(to).map_err(VarError::Encode)?;
@@ -131,16 +133,16 @@ impl Vars {
         let inner = self.inner();
         let before = inner.lock().put(name, Variable { text: text.into(), recipes, refs: Refs::Here(refs) })?;
         inner.changed.notify_one();
-        // What it held may be the last of something.
+        // The old value may hold the last reference to an object, so it is dropped without the lock.
         drop(before);
         Ok(())
     }
 
-    /// The value of a variable, if there is one of this name.
+    /// Returns the value of a variable, or `None` if there is no variable of this name.
     ///
     /// # Errors
-    /// It is of another type, or refers to an object that nobody can make again. An object that
-    /// cannot be made again for another reason fails its calls.
+    /// The value is of another type, or refers to an object for which no restorer is registered. If
+    /// restoring an object fails for another reason, this succeeds and calls on the object fail.
     pub fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, VarError> {
         match self.payload(name)? {
             Some(payload) => value::decode(payload).map(Some).map_err(VarError::Decode),
@@ -148,12 +150,12 @@ impl Vars {
         }
     }
 
-    /// Whether there is a variable of this name.
+    /// Returns `true` if there is a variable of this name.
     pub fn has(&self, name: &str) -> bool {
         self.inner().lock().by_name.contains_key(name)
     }
 
-    /// Removes a variable; says whether there was one.
+    /// Removes a variable. Returns `true` if there was one.
     pub fn delete(&self, name: &str) -> bool {
         let inner = self.inner();
         let before = inner.lock().take(name);
@@ -163,7 +165,7 @@ impl Vars {
         before.is_some()
     }
 
-    /// The names of all variables, in order.
+    /// Returns the names of all variables, sorted.
     pub fn names(&self) -> Vec<String> {
         self.inner().lock().by_name.keys().cloned().collect()
     }
@@ -177,7 +179,7 @@ impl Vars {
         }
     }
 
-    /// The variables as data, for another process. Equal variables give equal data.
+    /// Returns the variables as data, for another process. Equal variables give equal data.
     pub fn stored(&self) -> StoredVars {
         let inner = self.inner();
         let state = inner.lock();
@@ -189,17 +191,17 @@ impl Vars {
         StoredVars(stored.collect())
     }
 
-    /// The variables of a session that another process had. What they refer to is made when it is
-    /// first read, for the peer of `ctx`.
+    /// Creates the variables that another process stored. The objects that a variable refers to are
+    /// restored when it is first read, for the peer of `ctx`.
     ///
     /// # Errors
-    /// They are not such as can be set.
+    /// `stored` exceeds the limits of variables.
     pub fn restored(stored: StoredVars, restorers: &Arc<Restorers>, ctx: &RestoreCtx) -> Result<Self, VarError> {
         Self::restored_for(stored, restorers, |_| ctx.clone())
     }
 
-    /// Creates the variables that another process stored, for restorers that read them: `ctx` gets a
-    /// [weak](Self::weak) handle on the variables, to be part of what the peer is.
+    /// Creates the variables that another process stored, for restorers that read the variables
+    /// themselves: `ctx` receives a [weak](Self::weak) handle on them, to be part of the peer's data.
     ///
     /// # Errors
     /// `stored` exceeds the limits of variables.
@@ -213,7 +215,7 @@ impl Vars {
         let ctx = ctx(vars.weak());
         for StoredVar { name, text, recipes } in stored.0 {
             check_name(&name)?;
-            // Read once with something in place of what it refers to.
+            // Checked once, with null in place of each reference.
             let refs = recipes.iter().map(|_| Stub::settled(Ok(Payload::plain("null"))).into_cap()).collect();
             check_shape(&value::decode(payload_of(&text, refs)?).map_err(VarError::Decode)?)?;
             let refs = Refs::Restored(Arc::clone(restorers), ctx.clone());
@@ -222,7 +224,7 @@ impl Vars {
         Ok(vars)
     }
 
-    /// Waits until a variable was changed, since this ended last. Cancel-safe.
+    /// Waits until a variable has changed since the last call completed. Cancel-safe.
     pub async fn changed(&self) {
         let inner = self.inner();
         inner.changed.notified().await;
@@ -242,7 +244,7 @@ impl Vars {
             return Err(VarError::Lost(ErrorCode::RestorerUnknown));
         }
         // Restorers run below, without the lock. The variable has their promises by then: a restorer
-        // that reads it gets what is being restored instead of restoring it once more.
+        // that reads the variable gets the promises instead of restoring the objects a second time.
         let restoring = recipes.iter().map(|recipe| restorers.prepare(ctx, recipe));
         let (stubs, restoring): (Vec<Stub>, Vec<_>) = restoring.unzip();
         let caps: Vec<Cap> = stubs.into_iter().map(Stub::into_cap).collect();
@@ -253,8 +255,8 @@ impl Vars {
         payload_of(&text, caps).map(Some)
     }
 
-    /// Creates a handle on the same variables that does not keep them. Once they are gone it reads as
-    /// no variables, and what is set through it is lost.
+    /// Creates a weak handle on the same variables. Once the variables are dropped, the handle reads as
+    /// an empty set, and values set through it are lost.
     #[must_use]
     pub fn weak(&self) -> Self {
         Self(match &self.0 {
@@ -277,7 +279,7 @@ impl Inner {
     }
 }
 
-/// How many there are; what they hold is nobody's business.
+/// Shows the number of variables, but not their values, which may be private.
 impl fmt::Debug for Vars {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Vars({})", self.inner().lock().by_name.len())
@@ -305,7 +307,8 @@ impl State {
     }
 }
 
-/// Returns the value of a variable, which another process may have stored.
+/// Combines the text and the references of a variable. Another process may have stored the text, so
+/// the two may not match.
 fn payload_of(text: &str, refs: Vec<Cap>) -> Result<Payload<Cap>, VarError> {
     Payload::new(text, refs).map_err(|mismatch| VarError::Decode(mismatch.into()))
 }
@@ -320,7 +323,7 @@ fn check_name(name: &str) -> Result<(), VarError> {
     Ok(())
 }
 
-/// Nested as deep as a message may be, which the decoder has looked at.
+/// Checks the limits of a value. The recursion is bounded, because the decoder has checked the depth.
 fn check_shape(value: &Value) -> Result<(), VarError> {
     match value {
         Value::Array(elements) if elements.len() > ARRAY_MAX => {
@@ -335,21 +338,21 @@ fn check_shape(value: &Value) -> Result<(), VarError> {
     }
 }
 
-/// Why a variable cannot be set or read.
+/// The reason that a variable cannot be set or read.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum VarError {
-    /// The name is empty or has a control character.
+    /// The name is empty or contains a control character.
     Name,
-    /// What there is too much of, and how much there may be.
+    /// A limit is exceeded: what it bounds, and its value.
     Limit(&'static str, usize),
-    /// It refers to something that is not durable.
+    /// The value contains a reference that is not durable.
     NotDurable(NotDurable),
     /// The value cannot be encoded.
     Encode(EncodeError),
     /// The value is of another type.
     Decode(DecodeError),
-    /// It refers to something that is gone.
+    /// The value refers to an object that is lost, with this code.
     Lost(ErrorCode),
 }
 

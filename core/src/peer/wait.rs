@@ -1,4 +1,4 @@
-//! Waiting for a result, and taking the wait back when the waiter is dropped.
+//! Waits for results. Dropping a wait withdraws it from the session.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -14,19 +14,19 @@ use crate::peer::stream::Chunk;
 use crate::session::{Closed, ClosedBy};
 use crate::value::{Cap, Payload};
 
-/// How a wait ended.
+/// The end of a wait.
 #[derive(Debug)]
 pub(crate) enum Ending {
-    /// An answer came.
+    /// The answer arrived.
     Answer(Answer),
-    /// The session ended first.
+    /// The session ended before the answer arrived.
     Lost(Closed),
-    /// The call was never sent: its arguments have no form on the wire.
+    /// The call was not sent, because its arguments cannot be encoded.
     Unsent(CodecError),
 }
 
 impl Ending {
-    /// The ending as an answer to somebody else.
+    /// Converts the ending into an answer, to settle another call with.
     pub(crate) fn into_answer(self) -> Answer {
         match self {
             Self::Answer(answer) => answer,
@@ -36,7 +36,7 @@ impl Ending {
     }
 }
 
-/// Why a reference is broken.
+/// The reason that a reference is broken.
 #[derive(Clone)]
 pub(crate) enum Broken {
     Lost(Closed),
@@ -54,16 +54,16 @@ impl Broken {
     }
 }
 
-/// Who is told how a wait ended.
+/// The receiver of an ending.
 pub(crate) enum Waiter {
-    /// A [`Wait`], which is to be woken if it has been polled.
+    /// A [`Wait`], with the waker of its last poll.
     Task(Option<Waker>),
-    /// The same, which has not looked at its ending yet.
+    /// A [`Wait`] that has not polled its ending yet.
     Ended(Ending),
     Chunk(Chunk),
 }
 
-/// A wait for a result. Dropping it takes the wait back.
+/// A wait for a result. Dropping it withdraws the wait.
 #[derive(Debug)]
 pub(crate) struct Wait(State);
 
@@ -100,7 +100,7 @@ impl Future for Wait {
             },
             State::Done => return Poll::Pending,
         };
-        // A task that awaits nothing but calls that end at once would never let others run.
+        // A task that awaits only calls that complete at once would otherwise never yield.
         if runtime::poll_turn(cx).is_pending() {
             self.0 = State::Ready(ending);
             return Poll::Pending;
@@ -114,7 +114,7 @@ impl Shared {
         if let Some(ending) = self.lock().take_ending(wait) {
             return Poll::Ready(ending);
         }
-        // Wakers are made and dropped without the lock: both may run code of the user's.
+        // Wakers are cloned and dropped without the lock, because both may run code of the application.
         let waker = cx.waker().clone();
         let mut state = self.lock();
         if let Some(ending) = state.take_ending(wait) {
@@ -131,7 +131,7 @@ impl Shared {
 }
 
 impl shared::State {
-    /// How a wait ended, for the one time that it is looked at.
+    /// Removes and returns the ending of a wait, or `None` while there is none.
     fn take_ending(&mut self, wait: WaitId) -> Option<Ending> {
         match self.waiters.get(wait) {
             Some(Waiter::Task(_) | Waiter::Chunk(_)) => None,
@@ -152,7 +152,7 @@ impl Drop for Wait {
     }
 }
 
-/// A session that went away without ending; only an unwinding session can do that.
+/// Returns the end of a session that was dropped without ending, which happens only during a panic.
 pub(crate) fn dropped() -> Closed {
     Closed { by: ClosedBy::Us, name: "Error".to_owned(), message: "The session was dropped.".to_owned() }
 }

@@ -1,5 +1,5 @@
-//! Reading: messages on their way from a transport to the session, and what is left to be done for
-//! those before.
+//! The reading half of the driver: messages from a transport to the session, and the work that earlier
+//! messages have left.
 
 use std::iter::Peekable;
 
@@ -14,19 +14,19 @@ use crate::peer::transport::{Receiving, TransportEnd};
 const TURN: usize = 32;
 const TURN_MAX: usize = 256;
 
-/// Texts, and about how many bytes of them, that are taken from a transport before what they ask for is
-/// carried out.
+/// The maximum number of texts, and the approximate number of bytes, that are taken from a transport
+/// before the outputs of the session are carried out.
 const READ_TEXTS: usize = 64;
 const READ_BYTES: usize = 4 << 10;
 
 impl Drive {
-    /// Hands messages to the session until one of both is over.
+    /// Passes messages to the session until the transport or the session ends.
     pub(super) async fn read<R: Receiving>(&self, receiver: &mut R) {
         let (mut turn, mut turn_max) = (0, TURN);
         let (mut texts, mut ahead) = (Vec::new(), Vec::new());
         let mut end = None;
         loop {
-            // Nothing here is cancelled: this future is dropped only with the whole driver.
+            // Nothing here need be cancel-safe: this future is dropped only together with the driver.
             end = end.or_else(|| collect(receiver, &mut texts));
             if texts.is_empty() && end.is_none() {
                 (turn, turn_max) = (0, TURN);
@@ -44,7 +44,7 @@ impl Drive {
                     return;
                 }
                 turn += taken;
-                // Everything that came before the end is carried out at once: no reply can be written any more.
+                // Everything that came before the end is carried out at once, because no reply can be written.
                 if turn >= turn_max && end.is_none() {
                     (turn, turn_max) = (0, TURN_MAX.min(2 * turn_max));
                     runtime::yield_once().await;
@@ -61,9 +61,9 @@ impl Drive {
         }
     }
 
-    /// Does the work that is left of the message before, a slice at a time, and lets others have
-    /// their turn in between. Returns false when the transport has ended and no other will follow,
-    /// so that the rest of the work would be wasted.
+    /// Does the remaining work of the previous message, a slice at a time, and yields in between. Returns
+    /// `false` if the transport has ended and no other can follow, so that the rest of the work would be
+    /// wasted.
     async fn catch_up<R: Receiving>(
         &self,
         receiver: &mut R,
@@ -85,10 +85,11 @@ impl Drive {
         }
     }
 
-    /// The next messages, `most` of them, and how many they were: none if there is work left of those
-    /// before. `None` when nothing more is to be read.
-    /// What comes of the usual ones is carried out together, and before anything else is looked at: an
-    /// end of the session is behind what was called before it.
+    /// Handles the next messages, at most `most` of them, and returns their number. It is 0 if work of
+    /// earlier messages remains. Returns `None` if nothing more is to be read.
+    ///
+    /// The outputs of the usual messages are carried out together, and before any other message is handled:
+    /// the end of a session takes effect after the calls before it.
     fn take<'a>(&self, messages: &mut Peekable<impl Iterator<Item = &'a str>>, most: usize) -> Option<usize> {
         let now = self.shared.now();
         let mut taken = 0;
@@ -105,9 +106,9 @@ impl Drive {
         goes_on.then_some(taken)
     }
 
-    /// Gives up a transport whose texts may not be carried out because the lease on the session is
-    /// over and has not been renewed yet. Nothing reads it any more; on another transport, the peer
-    /// sends again what was not carried out.
+    /// Detaches the transport if its messages cannot be processed because the lease has expired and has not
+    /// been renewed yet. Nothing reads from it any more; on the next transport, the peer retransmits what was
+    /// not processed.
     fn leave_if_lease_is_over(&self) {
         let is_undecided = {
             let state = self.shared.lock();
@@ -115,12 +116,12 @@ impl Drive {
             endpoint.is_attached(self.at) && !endpoint.session.is_closed() && endpoint.is_lease_over(self.shared.now())
         };
         if is_undecided {
-            let message = "The lease on the session is over, and is yet to be renewed.".to_owned();
+            let message = "The lease on the session has expired and has not been renewed yet.".to_owned();
             self.detach(TransportEnd::Failed(message));
         }
     }
 
-    /// What is no message. Nothing more is to be read.
+    /// Handles the end of a transport. Nothing more is read after it.
     fn take_end(&self, end: TransportEnd) {
         match end {
             TransportEnd::Invalid { name, message } => {
@@ -136,12 +137,12 @@ impl Drive {
     }
 }
 
-/// A message of a call, as nearly all are.
+/// Returns `true` for a message of a call, as nearly all messages are.
 fn is_usual(text: &str) -> bool {
     ["+[", "[\"push\"", "[\"pull\"", "[\"resolve\"", "[\"release\""].iter().any(|head| text.starts_with(head))
 }
 
-/// Takes messages that are there, and what came behind them if it is none.
+/// Takes the available messages, and the end of the transport if it follows them.
 fn collect<R: Receiving>(receiver: &mut R, texts: &mut Vec<R::Text>) -> Option<TransportEnd> {
     let mut bytes = 0;
     while texts.len() < READ_TEXTS && bytes < READ_BYTES {

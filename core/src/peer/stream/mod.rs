@@ -1,10 +1,9 @@
-//! Streams of values: what an application reads from and writes to, and how both ends meet a
-//! session.
+//! Streams of values: the reader and writer that applications use, and how they connect to a session.
 //!
-//! A pipe is what lies between two ends in this process: the peer's writes and our reader,
-//! or our writer and our reader. An outlet is the way to a writable of the peer's, with the
-//! window of its flow control. A pump carries what a reader of ours yields into an outlet. All
-//! chunks are argument lists of one argument, so that passing them on changes nothing.
+//! A *pipe* connects two ends in this process: the peer's writes and a local reader, or a local writer
+//! and a local reader. An *outlet* leads to a writable of the peer, under flow control. A *pump* moves
+//! the chunks of a local reader into an outlet. Every chunk is an argument list of one argument, so
+//! forwarding a chunk does not change it.
 
 mod blob;
 mod deliver;
@@ -34,31 +33,31 @@ pub(crate) use spool::Spool;
 pub(crate) use writer::Writable;
 pub use writer::Writer;
 
-/// Two ends of a stream in this process. A write waits while `chunks` chunks (at least one) wait
-/// for the reader.
+/// Creates a stream within this process. A write waits while `chunks` chunks (at least one) wait for
+/// the reader.
 pub fn channel<T>(chunks: usize) -> (Writer<T>, Reader<T>) {
     let (entry, exit) = Pipe::ends(Use::Read, chunks.max(1));
     (Writer::from_writable(Writable::Pipe(entry)), Reader::from_source(Box::new(exit)))
 }
 
 impl Stub {
-    /// Whether it is the end of a stream that a [`Reader`] reads.
+    /// Returns `true` if it is the readable end of a stream; see [`Reader`].
     pub fn is_readable(&self) -> bool {
         self.as_local().is_some_and(|local| local.body.kind() == Kind::Readable)
     }
 
-    /// Whether it is the end of a stream that a [`Writer`] writes to.
+    /// Returns `true` if it is the writable end of a stream; see [`Writer`].
     pub fn is_writable(&self) -> bool {
         self.as_local().is_some_and(|local| local.body.kind() == Kind::Writable)
     }
 }
 
-/// What writers are told when nobody will read.
+/// Returns the error that a writer gets when the reader was dropped. Clients match on its text.
 fn unread() -> Payload<Cap> {
     error_payload("Error", "ReadableStream RPC stub was disposed without being consumed")
 }
 
-/// What readers are told when nobody will write.
+/// Returns the error that a reader gets when the writer was dropped. Clients match on its text.
 fn unclosed() -> Payload<Cap> {
     error_payload("Error", "WritableStream RPC stub was disposed without calling close()")
 }
@@ -71,7 +70,7 @@ fn undefined() -> Payload<Cap> {
     Payload::undefined()
 }
 
-/// A value as an argument list.
+/// Converts a value into an argument list.
 fn only_argument(value: Payload<Cap>) -> Payload<Cap> {
     value.in_brackets()
 }

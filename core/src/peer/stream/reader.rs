@@ -1,4 +1,4 @@
-//! The end of a stream that is read.
+//! The readable end of a stream.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -19,22 +19,25 @@ use crate::peer::object::rejection;
 use crate::peer::stub::Stub;
 use crate::value::{self, Cap, Payload};
 
-/// Chunks of a stream, one after the other. A value like any other: it may stand anywhere in
-/// arguments and results, and capabilities may stand in its chunks.
+/// The readable end of a stream.
 ///
-/// A chunk counts as accepted when it is read, which is what the writer's backpressure goes by.
-/// Dropping a reader that is not at its end refuses whatever is still written. A reader is read
-/// in one place: one that was passed on is at its end here.
+/// A reader is a value: it may appear anywhere in arguments and results, and its chunks may contain
+/// capabilities. A reader that was passed on cannot be read here any more.
+///
+/// A chunk counts as accepted when it is read, which drives the writer's backpressure. Dropping a
+/// reader before the end of the stream makes all further writes fail.
 pub struct Reader<T> {
     local: Arc<Local>,
-    /// The end was seen.
+    /// Whether the end has been returned.
     is_over: bool,
     types: PhantomData<fn() -> T>,
 }
 
 impl<T> Reader<T> {
-    /// A reader of what `stream` yields. An error ends it, and is what the peer's reader gets.
-    /// The stream is dropped at its end, or when nobody wants more of it.
+    /// Creates a reader of the items of `stream`.
+    ///
+    /// An error ends the stream, and the peer's reader receives it. `stream` is dropped at its end, or
+    /// when it is no longer read.
     pub fn from_stream<E, S>(stream: S) -> Self
     where
         T: Serialize,
@@ -48,7 +51,7 @@ impl<T> Reader<T> {
         Self::from_local(Local::new(Body::Readable(Box::new(Readable::new(source)))))
     }
 
-    /// The reader that `cap` is; of anything else, one that fails.
+    /// Returns `cap` as a reader. If it is not one, the reader fails.
     pub(crate) fn of_cap(cap: &Cap) -> Self {
         match Stub::from_cap(cap).as_local() {
             Some(local) => Self::from_local(Arc::clone(local)),
@@ -64,14 +67,12 @@ impl<T> Reader<T> {
         Self { local, is_over: false, types: PhantomData }
     }
 
-    /// A reader of the same stream for another type of chunk. Nothing is checked before they
-    /// are read.
+    /// Changes the type of the chunks. The type is not checked until a chunk is read.
     pub fn cast<U>(self) -> Reader<U> {
         Reader { local: self.local, is_over: self.is_over, types: PhantomData }
     }
 
-    /// Wants no more. What is written from now on, and what was not read, is refused with
-    /// `reason`.
+    /// Cancels the stream. Chunks that were not read and all further writes fail with `reason`.
     pub fn cancel(self, reason: impl RpcError) {
         if let Some(mut source) = self.readable().and_then(Readable::take) {
             source.cancel(&rejection(&reason.to_value()));
@@ -89,7 +90,7 @@ impl<T> Reader<T> {
         if self.is_over {
             return Poll::Ready(None);
         }
-        // Taken out, so that no code of the application's runs under a lock.
+        // The source is taken out, so that no code of the application runs under the lock.
         let Some(mut source) = self.readable().and_then(Readable::take) else {
             self.is_over = true;
             let error = type_error("This ReadableStream is read elsewhere.".to_owned());
@@ -119,11 +120,12 @@ impl<T> Reader<T> {
 }
 
 impl<T: DeserializeOwned> Reader<T> {
-    /// The next chunk, `None` at the end. After an error there is nothing more. Cancel-safe.
+    /// Returns the next chunk, or `None` at the end of the stream. Cancel-safe.
     ///
     /// # Errors
-    /// [`CallError::Remote`] with what the writer aborted the stream with, or
-    /// [`CallError::Codec`] for a chunk of another type, after which the next one can be read.
+    /// [`CallError::Remote`] if the writer aborted the stream, or [`CallError::Session`] if the session
+    /// ended; the stream is then at its end. [`CallError::Codec`] if the chunk is of another type; the
+    /// next chunk can still be read.
     pub async fn next(&mut self) -> Option<Result<T, CallError>> {
         poll_fn(|cx| self.poll_typed(cx)).await
     }
@@ -148,7 +150,7 @@ impl<T: DeserializeOwned> Stream for Reader<T> {
 }
 
 impl<T> Serialize for Reader<T> {
-    /// Passes the rest of the stream on.
+    /// Passes on the rest of the stream.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         Stub::from_local(Arc::clone(&self.local)).serialize(serializer)
     }

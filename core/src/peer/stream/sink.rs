@@ -1,4 +1,4 @@
-//! Streams that are written into code of the application's.
+//! Streams that write into code of the application.
 
 use std::future::{Future, poll_fn};
 use std::marker::PhantomData;
@@ -15,17 +15,23 @@ use crate::peer::runtime;
 use crate::peer::unwind::caught;
 use crate::value::{self, Cap, Payload, Value};
 
-/// What a [`Writer`](super::Writer) leads to. A chunk counts as accepted when its `write` is done,
-/// and one is written at a time, so a slow sink slows its writer down.
+/// The target of a [`Writer`](super::Writer).
+///
+/// Chunks are written one at a time. A chunk counts as accepted when its `write` completes, so a slow
+/// sink slows its writer down.
 pub trait Sink<T>: Send + 'static {
-    /// How it refuses.
+    /// The error with which the sink refuses a chunk.
     type Error: RpcError;
 
-    /// Takes a chunk. An error ends the stream: this write and all later ones fail with it, and
-    /// the sink is dropped. Dropped before its end when the stream is aborted meanwhile.
+    /// Accepts a chunk.
+    ///
+    /// The future is dropped before it completes if the stream is aborted meanwhile.
+    ///
+    /// # Errors
+    /// An error ends the stream: this write and all later ones fail with it, and the sink is dropped.
     fn write(&mut self, chunk: T) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
-    /// The stream ended, and everything was written.
+    /// Called at the end of the stream, after all chunks were written.
     fn close(self) -> impl Future<Output = Result<(), Self::Error>> + Send
     where
         Self: Sized,
@@ -33,8 +39,8 @@ pub trait Sink<T>: Send + 'static {
         std::future::ready(Ok(()))
     }
 
-    /// The stream ended with an error: the writer's, or that it was dropped without a close, as
-    /// happens when its session ends.
+    /// Called when the stream ends with an error: the writer aborted it, or was dropped without a close,
+    /// as happens when its session ends.
     fn abort(self, reason: RemoteError) -> impl Future<Output = ()> + Send
     where
         Self: Sized,
@@ -44,10 +50,10 @@ pub trait Sink<T>: Send + 'static {
     }
 }
 
-/// Runs a sink; what is written to the entry arrives there.
+/// Spawns a task that runs the sink, and returns the entry that leads to it.
 pub(super) fn serve<T: DeserializeOwned + Send + 'static>(sink: impl Sink<T>) -> Entry {
     let (entry, exit) = Pipe::ends(Use::Serve, 1);
-    // Outside of a runtime the exit is dropped here, and with it goes the stream.
+    // Outside of a runtime the task is dropped here with the exit, so that writes fail.
     drop(runtime::spawn(Serving { exit, sink, types: PhantomData }.run()));
     entry
 }
@@ -58,7 +64,7 @@ struct Serving<T, S> {
     types: PhantomData<fn() -> T>,
 }
 
-/// What stopped a write.
+/// The reason that a write did not complete.
 enum Stop {
     Refused(Payload<Cap>),
     Aborted(Payload<Cap>),
@@ -116,7 +122,7 @@ impl<T: DeserializeOwned + Send, S: Sink<T>> Serving<T, S> {
     }
 }
 
-/// What a sink answers. A panic is an internal error.
+/// Awaits a method of a sink, and converts a panic into an internal error.
 async fn guarded(answer: impl Future<Output = Result<(), Value>>) -> Result<(), Payload<Cap>> {
     let mut answer = pin!(answer);
     poll_fn(|cx| {

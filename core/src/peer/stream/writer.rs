@@ -1,4 +1,4 @@
-//! The end of a stream that is written to.
+//! The writable end of a stream.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -19,35 +19,38 @@ use crate::peer::object::rejection;
 use crate::peer::stub::Stub;
 use crate::value::{self, Cap, Payload};
 
-/// What a writable of ours leads to.
+/// The target of a local writable.
 #[derive(Debug)]
 pub(crate) enum Writable {
     /// A reader or a sink in this process.
     Pipe(Entry),
-    /// A writable of a peer's.
+    /// A writable of a peer.
     Remote(OutletEnd),
 }
 
-/// Takes chunks. A value like any other: it may stand anywhere in arguments and results, and
-/// capabilities may stand in its chunks.
+/// The writable end of a stream.
 ///
-/// Writes arrive in their order. [`write`](Self::write) waits while too much is under way, so a
-/// slow reader slows its writer down. Dropping a writer without [`close`](Self::close) aborts
-/// the stream: its reader sees an error, not an end.
+/// A writer is a value: it may appear anywhere in arguments and results, and its chunks may contain
+/// capabilities. Writes arrive in order.
 ///
-/// It is a `futures::Sink` as well, whose items are accepted when a `flush` is done: `send` waits for
-/// the reader, `feed` only for room.
+/// [`write`](Self::write) waits while too many chunks are in flight, so a slow reader slows its writer
+/// down. Dropping a writer without [`close`](Self::close) aborts the stream: the reader receives an
+/// error instead of the end.
+///
+/// It also implements `futures::Sink`. `feed` waits for room in the stream; `send` and `flush` wait
+/// until the reader has accepted the items.
 pub struct Writer<T> {
     pub(super) local: Arc<Local>,
-    /// For those who poll.
+    /// The state of the `futures::Sink` implementation.
     pub(super) feeding: Feeding,
     types: PhantomData<fn(T)>,
 }
 
 impl<T> Writer<T> {
-    /// A writer into code of the application's, most often to be given to a peer. The sink runs
-    /// as a task of its own from now on, so this needs a Tokio runtime; without one every write
-    /// fails.
+    /// Creates a writer into a sink of the application, most often to be given to a peer.
+    ///
+    /// The sink runs in a task of its own from now on, so this needs a Tokio runtime. Without one, every
+    /// write fails.
     pub fn to_sink<S: super::Sink<T>>(sink: S) -> Self
     where
         T: serde::de::DeserializeOwned + Send + 'static,
@@ -63,45 +66,47 @@ impl<T> Writer<T> {
         Self { local, feeding: Feeding::default(), types: PhantomData }
     }
 
-    /// A writer of another type into the same stream.
+    /// Changes the type of the chunks.
     pub fn cast<U>(self) -> Writer<U> {
         Writer { local: self.local, feeding: self.feeding, types: PhantomData }
     }
 
-    /// Waits until all that was written is accepted by whoever reads. Cancel-safe.
+    /// Waits until the reader has accepted everything that was written. Cancel-safe.
     ///
     /// # Errors
-    /// As [`write`](Self::write).
+    /// The stream is over; see [`write`](Self::write).
     pub async fn flush(&mut self) -> Result<(), CallError> {
         Writable::of(&self.local).flushed().await
     }
 
-    /// Ends the stream, at once, and waits until all that was written and the end itself are
-    /// accepted.
+    /// Ends the stream, and waits until the reader has accepted everything that was written and the end
+    /// itself.
+    ///
+    /// The stream is ended at once, even if the future is not polled.
     ///
     /// # Errors
-    /// As [`write`](Self::write).
+    /// The stream was over before; see [`write`](Self::write).
     pub fn close(self) -> impl Future<Output = Result<(), CallError>> + Send {
         Writable::of(&self.local).end();
         async move { Writable::of(&self.local).closed().await }
     }
 
-    /// Ends the stream with an error, which is what its reader gets. Chunks that were not read
-    /// may be lost.
+    /// Ends the stream with an error, which its reader receives. Chunks that were not read may be lost.
     pub fn abort(self, reason: impl RpcError) {
         Writable::of(&self.local).abort(rejection(&reason.to_value()), Receipt::none());
     }
 }
 
 impl<T: Serialize> Writer<T> {
-    /// Writes a chunk: done when it is under way, before it has arrived. Waits while too much is
-    /// under way already. Cancel-safe: a write that is given up was not made.
+    /// Writes a chunk.
+    ///
+    /// Completes when the chunk has been sent, before it arrives. Waits while too many chunks are in
+    /// flight. Cancel-safe: if the future is dropped before it completes, the chunk is not written.
     ///
     /// # Errors
-    /// [`CallError::Codec`] when the chunk has no form on the wire; the stream goes on.
-    /// Otherwise the stream is over: [`CallError::Remote`] with what an earlier chunk was refused
-    /// with (the error of a sink, or the reason of a reader that wants no more), or
-    /// [`CallError::Session`].
+    /// [`CallError::Codec`] if the chunk cannot be encoded; the stream continues. All other errors mean
+    /// that the stream is over: [`CallError::Remote`] with the error with which an earlier chunk was
+    /// refused, by a sink or by a reader that was canceled, or [`CallError::Session`].
     pub fn write(&mut self, chunk: impl Borrow<T>) -> impl Future<Output = Result<(), CallError>> + Send {
         let args = Self::encode(chunk.borrow());
         let local = &self.local;
@@ -120,7 +125,7 @@ impl<T: Serialize> Writer<T> {
 }
 
 impl Writable {
-    /// What a writer writes to.
+    /// Returns the writable of a writer.
     pub(super) fn of(local: &Local) -> &Self {
         match &local.body {
             Body::Writable(writable) => writable,
@@ -128,7 +133,7 @@ impl Writable {
         }
     }
 
-    /// Waits until another chunk may be written. Cancel-safe, as are the others.
+    /// Waits until another chunk may be written. Cancel-safe, like the methods below.
     pub(super) async fn ready(&self) -> Result<(), CallError> {
         match self {
             Self::Pipe(entry) => entry.ready().await.map_err(CallError::from_rejection),
@@ -139,7 +144,7 @@ impl Writable {
         }
     }
 
-    /// Waits until everything written is accepted.
+    /// Waits until everything that was written is accepted.
     pub(super) async fn flushed(&self) -> Result<(), CallError> {
         match self {
             Self::Pipe(entry) => entry.flushed().await.map_err(CallError::from_rejection),
@@ -155,12 +160,12 @@ impl Writable {
         }
     }
 
-    /// Writes a chunk at once, in whatever state the stream is.
+    /// Writes a chunk at once, regardless of the state of the stream.
     pub(super) fn put(&self, args: Payload<Cap>) {
         self.write(args, Receipt::none());
     }
 
-    /// Closes the stream, unless that was done.
+    /// Closes the stream, unless it was closed before.
     pub(super) fn end(&self) {
         if !matches!(self, Self::Remote(outlet) if outlet.is_ended()) {
             self.close(Receipt::none());
