@@ -321,3 +321,21 @@ fn what_comes_with_an_answer_nobody_waits_for_is_given_back() {
     );
     assert_idle("server", &server.app);
 }
+
+#[test]
+fn main_object_is_pulled_under_every_id() {
+    let mut server = scripted();
+    server.says(
+        r#"c> ["push",[[["import",0]]]]
+           c> ["pull",1]
+           s> ["resolve",1,[[["export",-1]]]]
+           c> ["pull",-1]
+           s> ["resolve",-1,["export",-2]]
+           c> ["pull",0]
+           s> ["resolve",0,["export",-3]]
+           c> ["release",1,1]
+           c> ["release",-1,1]
+           c> ["release",-2,1]
+           c> ["release",-3,1]"#,
+    );
+}
