@@ -19,7 +19,7 @@ impl Session {
             return refused;
         }
         match self.follow_through(on) {
-            Found::Stub(id) | Found::Awaited(id) => Ref::Import(self.push(id, path, args.as_ref())),
+            Found::Stub(id) | Found::Awaited(id) => self.push(id, path, args.as_ref()),
             _ => {
                 let args = args.map(|args| self.own(args));
                 self.invoke_here(on, Call { args, ..Call::read(path.into()) })
@@ -35,7 +35,7 @@ impl Session {
         }
         match self.follow_through(on) {
             Found::Stub(id) | Found::Awaited(id) => {
-                let result = Ref::Import(self.push(id, &call.path, call.args.as_ref()));
+                let result = self.push(id, &call.path, call.args.as_ref());
                 call.args.into_iter().for_each(|args| self.let_go_all(args));
                 result
             }
@@ -97,7 +97,7 @@ impl Session {
                     return self.forward(result, to);
                 }
                 Found::Stub(id) | Found::Awaited(id) => {
-                    let to = Ref::Import(self.push(id, &call.path[call.walked..], call.args.as_ref()));
+                    let to = self.push(id, &call.path[call.walked..], call.args.as_ref());
                     call.args.into_iter().for_each(|args| self.let_go_all(args));
                     return self.forward(result, to);
                 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use smallvec::{SmallVec, smallvec};
 
 use super::account::decoded_bytes;
+use super::depth::is_deeper;
 use super::map::payload_of;
 use super::promise::{Found, Waiter, gone};
 use super::table::Key;
@@ -104,7 +105,13 @@ impl Session {
         if !missing.is_empty() {
             return self.wait_for_parts(Gather { value, missing: missing.len(), then }, missing);
         }
-        let whole = self.put_in_parts(&value);
+        let mut whole = self.put_in_parts(&value);
+        // As arguments: a result that is too deep fails when it is decoded.
+        if let (Ok(args), Then::Deliver { .. }) = (&whole, &then)
+            && is_deeper(args, self.limits.value_depth)
+        {
+            whole = Err(self.too_deep());
+        }
         if let Ok(whole) = &whole {
             whole.refs().iter().for_each(|&of| self.hold(of));
             if let Then::Deliver { decoded, .. } = &mut then {
@@ -155,7 +162,7 @@ impl Session {
                 Found::Pending(_) | Found::Awaited(_) | Found::Value(_) => {}
             }
             if open.len() > self.limits.value_depth + 1 {
-                return Err(self.too_deep());
+                return Err(self.too_many_parts());
             }
             if followed > left {
                 break None;
@@ -251,7 +258,7 @@ impl Session {
                 }
             }
             if open.len() > self.limits.value_depth + 1 {
-                return Err(self.too_deep());
+                return Err(self.too_many_parts());
             }
             // Parts that hold one another double the text with every level.
             if whole.text_len() > self.limits.message_bytes {
@@ -266,7 +273,7 @@ impl Session {
         whole.finish().map_err(|mismatch| Payload::plain(error_text("Error", &mismatch.to_string())))
     }
 
-    fn too_deep(&self) -> Payload<Ref> {
+    fn too_many_parts(&self) -> Payload<Ref> {
         payload_of(WireError::limit("promises inside of promises", self.limits.value_depth))
     }
 

@@ -7,6 +7,7 @@ mod audit;
 mod budget;
 mod call;
 mod close;
+mod depth;
 mod durable;
 mod eval;
 mod gather;

@@ -27,6 +27,9 @@ impl Session {
     }
 
     fn send_chunk<M: Mention>(&mut self, into: ImportId, path: &[Step], args: &Payload<M>) -> (Ref, usize) {
+        if let Some(refused) = self.refuse_deep(Some(args)) {
+            return (refused, 0);
+        }
         let message = self.call_message("[\"stream\",[\"pipeline\",", into, path, Some(args));
         // Answered unasked, and gone on both sides with the answer.
         let id = self.add_import(ImportState::Pending { pulled: true, waiters: Waiters::new() });

@@ -54,10 +54,13 @@ impl Writing {
 
 impl Session {
     /// Sends a call on, or a read of, something of the peer's. The result is held once.
-    pub(super) fn push<M: Mention>(&mut self, on: ImportId, path: &[Step], args: Option<&Payload<M>>) -> ImportId {
+    pub(super) fn push<M: Mention>(&mut self, on: ImportId, path: &[Step], args: Option<&Payload<M>>) -> Ref {
+        if let Some(refused) = self.refuse_deep(args) {
+            return refused;
+        }
         let message = self.call_message("[\"push\",[\"pipeline\",", on, path, args);
         // A property may be read twice.
-        self.send_call(on, message, args.is_none())
+        Ref::Import(self.send_call(on, message, args.is_none()))
     }
 
     /// Sends a call that is written. The result is held once.
@@ -185,7 +188,7 @@ impl Session {
     }
 
     /// The text of a value that mentions nothing.
-    fn plain_at(&self, at: Ref) -> Option<&str> {
+    pub(super) fn plain_at(&self, at: Ref) -> Option<&str> {
         match self.settled_at(at) {
             Some(Ok(value)) if value.refs().is_empty() => Some(value.text()),
             _ => None,

@@ -3,7 +3,9 @@
 #![expect(clippy::disallowed_methods, reason = "measures how long a session takes")]
 
 use bowline_core::limits::Limits;
+use bowline_core::session::{Outcome, Output, Ref, Session};
 
+use super::app::{path, payload};
 use super::pair::{Scripted, assert_idle};
 
 fn small() -> Limits {
@@ -186,4 +188,77 @@ fn a_promise_that_resolves_to_itself_is_rejected() {
            c> ["release",1,1]"#,
     );
     assert_idle("server", &server.app);
+}
+
+/// A list of `levels` levels.
+fn nested(levels: usize) -> String {
+    format!("{}1{}", "[[".repeat(levels), "]]".repeat(levels))
+}
+
+const TOO_DEEP: &str = r#"["error","RangeError","limit: levels of nesting of a value (at most 256)"]"#;
+
+#[test]
+fn arguments_that_are_too_deep_with_their_parts_fail_their_call() {
+    let mut server = Scripted::new(Limits::default());
+    for (push, levels, outer) in [(1, 254, 0), (3, 255, 0), (5, 200, 54), (7, 200, 55)] {
+        server.send(&format!("[\"push\",{}]", nested(levels)));
+        let (open, close) = ("[[".repeat(outer), "]]".repeat(outer));
+        server.send(&format!(r#"["push",["pipeline",0,["slow"],[{open}["pipeline",{push}]{close}]]]"#));
+        let answers = server.send(&format!("[\"pull\",{}]", push + 1));
+        if levels + outer == 254 {
+            assert_eq!(server.app.entered.last(), Some(&format!("slow[{}]", nested(254))));
+            server.app.finish("1");
+        } else {
+            assert_eq!(answers, [format!("[\"reject\",{},{TOO_DEEP}]", push + 1)]);
+        }
+        (push..push + 2).for_each(|id| drop(server.send(&format!("[\"release\",{id},1]"))));
+    }
+    assert_idle("server", &server.app);
+}
+
+#[test]
+fn calls_whose_arguments_would_be_sent_too_deep_fail_unsent() {
+    let mut session = Session::new(Limits::default(), true);
+    for (levels, text, fits) in [
+        (254, "[$]", true),
+        (255, "[$]", false),
+        (252, r#"[{"a":[["[[",$]]}]"#, true),
+        (253, r#"[{"a":[["[[",$]]}]"#, false),
+        (254, r#"[{"a":$}]"#, false),
+    ] {
+        let value = session.new_promise();
+        session.settle(value, Ok(payload(&nested(levels), &[])));
+        let args = payload(text, &[Ref::Promise(value)]);
+        let result = session.call(session.main(), &path("f"), Some(args.clone()));
+        let is_sent = session.poll_transmit().is_some_and(|sent| sent.contains(&nested(levels)));
+        assert_eq!(is_sent, fits, "{levels} levels in {text}");
+        if !fits {
+            session.pull(result, &[]);
+            let Some(Output::Settled { outcome: Outcome::Rejected(error), .. }) = session.poll_output() else {
+                panic!("the call is rejected")
+            };
+            assert_eq!(error.text(), TOO_DEEP);
+        }
+        session.release(result);
+        session.release(Ref::Promise(value));
+    }
+    assert!(!session.is_closed());
+}
+
+#[test]
+fn calls_within_one_message_fill_the_tables_no_further_than_others() {
+    for call in [r#"["pipeline",0,["slow"],[]]"#, r#"["pipeline",0,["a"]]"#, r#"["remap",0,[],[],[1]]"#] {
+        let mut limits = Limits::default();
+        limits.table_entries = 1_000;
+        let mut server = Scripted::new(limits);
+        server.send(&format!("[\"push\",[[{}]]]", vec![call; 50_000].join(",")));
+        server.assert_aborted("limit: table entries of a session (at most 1000)");
+        assert!(server.app.unfinished.len() <= 1_000, "{} calls run", server.app.unfinished.len());
+    }
+    let mut limits = Limits::default();
+    limits.table_entries = 1_000;
+    let mut server = Scripted::new(limits);
+    let exports: Vec<String> = (1..50_000).map(|id| format!("[\"export\",-{id}]")).collect();
+    server.send(&format!("[\"push\",[[{}]]]", exports.join(",")));
+    server.assert_aborted("limit: table entries of a session (at most 1000)");
 }
