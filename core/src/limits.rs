@@ -36,8 +36,9 @@ pub struct Limits {
     pub map_steps: u64,
     /// Work that one message may cause, in bytes of values read: to look up parts of values, to map
     /// them, and to assemble arguments. Copying 8 bytes counts as 1; a lookup adds 64, and an
-    /// instruction of a mapper function adds 32. Work that waits for a result counts when the result
-    /// arrives. Beyond: the call is rejected. Default 16 MiB, which takes less than 100 ms.
+    /// instruction of a mapper function adds 32, and a call inside of a value adds 128. Work that waits
+    /// for a result counts when the result arrives. Beyond: the call is rejected. Default 12 MiB,
+    /// which takes less than 100 ms and is enough to read the longest message and copy it.
     pub work_bytes: usize,
     /// Entries of each table: exports, imports, and promises. Beyond: a new call is rejected; at twice
     /// the number the session is aborted. An entry takes about 400 bytes. Default 65,536.
@@ -46,7 +47,8 @@ pub struct Limits {
     /// arguments, arguments of running methods, chunks that wait for their reader, and mapper
     /// functions with their captures. Text counts its length, and a reference counts 16 bytes. Each
     /// JSON value in the arguments of a running method counts 64 bytes in addition to its text, for
-    /// the memory that it takes once decoded. Beyond: a new call is rejected; at twice the number the
+    /// the memory that it takes once decoded. Beyond: a new call is rejected; at one and a half
+    /// times the number the
     /// session is aborted. Default 64 MiB.
     pub held_bytes: usize,
     /// Streams to this side that the peer may have open. Beyond: a new stream fails. Default 256.
@@ -71,7 +73,7 @@ impl Default for Limits {
             map_instructions: 1_024,
             map_inputs: 10_000,
             map_steps: 100_000,
-            work_bytes: 16 << 20,
+            work_bytes: 12 << 20,
             table_entries: 65_536,
             held_bytes: 64 << 20,
             streams: 256,

@@ -11,6 +11,10 @@ use crate::wire::WireError;
 /// The cost of looking up a part of a value, in addition to the bytes read.
 pub(super) const LOOK_UP: usize = 64;
 
+/// The cost of a call inside of a value, in addition to what it does. A push that is itself a call
+/// costs nothing.
+pub(super) const CALL: usize = 128;
+
 /// The cost of an instruction of a mapper function, in addition to reading it.
 pub(super) const INSTRUCTION: usize = 32;
 

@@ -7,6 +7,7 @@ mod making;
 
 use self::making::{Evaluation, Members, Place};
 use super::account::decoded_bytes;
+use super::budget::CALL;
 use super::map::Mapper;
 use super::promise::{Call, Settled, Waiters};
 use super::{Import, ImportState, Path, Ref, Session};
@@ -125,7 +126,7 @@ impl Session {
                     Ok(()) => Ok(()),
                     Err(DataError::Shape) => Err(unknown(start)),
                     Err(DataError::Malformed(refusal)) => {
-                        // Plain data, so nothing in it has been counted.
+                        // Nothing in it is counted: it is plain data, or a call that was given up.
                         out.refuse(refusal);
                         *cursor = start;
                         Ok(cursor.skip().map(drop)?)
@@ -206,7 +207,8 @@ impl Session {
             let mut aside = Evaluation::new(cursor, out.names);
             skip_rest(cursor, &mut aside)?;
             out.capability(start, cursor.at(), of);
-            return Ok(());
+            // Within one message, too, a peer that goes beyond the bounds regardless is cut off.
+            return Ok(self.check_room()?);
         }
         match tag {
             "error" => self.error(cursor, start, depth, out)?,
@@ -246,6 +248,14 @@ impl Session {
                 if let Err(error) = only_field(cursor) {
                     args.into_iter().flatten().for_each(|args| self.let_go_all(args));
                     return Err(error);
+                }
+                if depth > 0
+                    && (args.is_some() || !path.is_empty())
+                    && let Names::Exports { .. } = names
+                    && let Err(error) = self.budget.read(CALL, &self.limits)
+                {
+                    args.into_iter().flatten().for_each(|args| self.let_go_all(args));
+                    return Err(DataError::Malformed(error));
                 }
                 match args.transpose() {
                     Ok(None) if path.is_empty() => self.held(on),

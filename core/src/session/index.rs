@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::Ref;
-use crate::value::text::{Cursor, TextError};
+use crate::value::text::{Cursor, TextError, hash_name};
 use crate::value::{PLACEHOLDER, Payload};
 
 /// Values with shorter texts are read from the front.
@@ -36,7 +36,8 @@ struct Container {
     members: (u32, u32),
 }
 
-/// A member of an object, by the hash of its name, or an element of an array, by its number.
+/// A member of an object, by the hash of its name, or an element of an array, by its number. Names
+/// with equal hashes are compared one by one, which counts as work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Member {
     key: u32,
@@ -97,7 +98,7 @@ impl Index {
     /// Returns the places of the members whose names may be `name`, of a long object.
     pub(super) fn members(&self, start: usize, name: &str) -> Option<impl Iterator<Item = usize>> {
         let members = self.members_of(start)?;
-        let key = hash(name);
+        let key = hash_name(name);
         let first = members.partition_point(|member| member.key < key);
         Some(members[first..].iter().take_while(move |member| member.key == key).map(|member| member.at as usize))
     }
@@ -180,7 +181,7 @@ impl Builder<'_> {
     fn member(&mut self) -> Result<(), TextError> {
         self.cursor.peek();
         let at = self.cursor.at() as u32;
-        let key = hash(&self.cursor.string()?);
+        let key = hash_name(&self.cursor.string()?);
         self.pending.push(Member { key, at });
         self.cursor.expect(b':')
     }
@@ -213,17 +214,6 @@ impl Builder<'_> {
         }
         self.pending.truncate(frame.pending);
     }
-}
-
-/// Names with one hash are compared one by one, which counts as work.
-fn hash(name: &str) -> u32 {
-    let mut hash = name.len() as u64;
-    for chunk in name.as_bytes().chunks(8) {
-        let mut word = [0; 8];
-        word[..chunk.len()].copy_from_slice(chunk);
-        hash = (hash.rotate_left(5) ^ u64::from_le_bytes(word)).wrapping_mul(0x517c_c1b7_2722_0a95);
-    }
-    (hash >> 32) as u32
 }
 
 /// The indexes of a session, by the entry that has the value. Most sessions never have one.

@@ -227,7 +227,7 @@ impl Session {
         if elements > limits.map_inputs {
             return Err(WireError::limit("elements of a mapped array", limits.map_inputs));
         }
-        let instructions = items(&mut Cursor::new(&mapper.instructions))?.len();
+        let instructions = count_items(&mut Cursor::new(&mapper.instructions))?;
         if instructions == 0 {
             return Err(WireError::error("Invalid empty mapper function."));
         }
@@ -308,7 +308,7 @@ impl Session {
             };
             // What an instruction gives is kept while the others are carried out.
             results.push(named);
-            let read = INSTRUCTION + (instructions.at() - from) / 2;
+            let read = INSTRUCTION + instructions.at() - from;
             self.budget.read(read, &self.limits)?;
             if !instructions.take(b',') {
                 return Ok(());
@@ -347,21 +347,22 @@ fn list_of(mut cursor: Cursor<'_>) -> Result<Option<(usize, usize)>, TextError> 
         return Ok(None);
     }
     let at = cursor.at() + 1;
-    let elements = items(&mut cursor)?.len();
+    let elements = count_items(&mut cursor)?;
     Ok(Some((at, elements)))
 }
 
-fn items<'a>(cursor: &mut Cursor<'a>) -> Result<Vec<&'a str>, TextError> {
-    let mut items = Vec::new();
+/// Counts the elements of the array before the cursor.
+fn count_items(cursor: &mut Cursor<'_>) -> Result<usize, TextError> {
     cursor.expect(b'[')?;
-    if !cursor.take(b']') {
-        loop {
-            items.push(cursor.skip()?);
-            if !cursor.take(b',') {
-                cursor.expect(b']')?;
-                break;
-            }
+    if cursor.take(b']') {
+        return Ok(0);
+    }
+    let mut count = 0;
+    loop {
+        cursor.skip()?;
+        count += 1;
+        if !cursor.take(b',') {
+            return cursor.expect(b']').map(|()| count);
         }
     }
-    Ok(items)
 }

@@ -32,6 +32,17 @@ pub(crate) trait Watch<'a> {
     fn object_end(&mut self);
 }
 
+/// Returns a hash of the name of a member. A peer can choose names with equal hashes.
+pub(crate) fn hash_name(name: &str) -> u32 {
+    let mut hash = name.len() as u64;
+    for chunk in name.as_bytes().chunks(8) {
+        let mut word = [0; 8];
+        word[..chunk.len()].copy_from_slice(chunk);
+        hash = (hash.rotate_left(5) ^ u64::from_le_bytes(word)).wrapping_mul(0x517c_c1b7_2722_0a95);
+    }
+    (hash >> 32) as u32
+}
+
 /// Sees nothing.
 struct Blind;
 

@@ -6,7 +6,7 @@ use super::WireError;
 use super::repeats::without_repeats;
 use crate::limits::Limits;
 use crate::value::Payload;
-use crate::value::text::{Cursor, Watch};
+use crate::value::text::{Cursor, Watch, hash_name};
 
 /// A text that was checked.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ fn brackets_max(value_depth: usize) -> usize {
     2 * value_depth + 8
 }
 
-/// Objects with more members than this are searched for repeated names by sorting.
+/// Objects with more members than this are searched for repeated names by their hashes.
 const PAIRWISE_MAX: usize = 16;
 
 struct Bounds<'a, 'l> {
@@ -105,11 +105,25 @@ impl<'a> Watch<'a> for Bounds<'a, '_> {
         let start = self.objects.pop().unwrap_or_default();
         let own = &mut self.keys[start..];
         if own.len() > PAIRWISE_MAX && !self.repeats {
-            own.sort_unstable();
-            self.repeats = own.windows(2).any(|pair| pair[0] == pair[1]);
+            self.repeats = has_repeats(own);
         }
         self.keys.truncate(start);
     }
+}
+
+/// Returns whether two of these names are equal.
+///
+/// Hashes are sorted instead of names, because they are compared several times faster. Only names
+/// whose hashes are equal are compared themselves; if a peer has chosen many such names, they are
+/// sorted, so that the time is bounded by that of sorting all names.
+fn has_repeats(names: &[&str]) -> bool {
+    let mut hashes: Vec<(u32, u32)> = names.iter().zip(0..).map(|(name, at)| (hash_name(name), at)).collect();
+    hashes.sort_unstable();
+    hashes.chunk_by(|left, right| left.0 == right.0).filter(|equal| equal.len() > 1).any(|equal| {
+        let mut names: Vec<&str> = equal.iter().filter_map(|&(_, at)| names.get(at as usize).copied()).collect();
+        names.sort_unstable();
+        names.windows(2).any(|pair| pair[0] == pair[1])
+    })
 }
 
 #[cfg(test)]
@@ -133,6 +147,21 @@ mod tests {
         let members: Vec<String> = (0..100).chain([50]).map(|n| format!("\"k{n}\":{n}")).collect();
         let text = format!("{{{}}}", members.join(","));
         assert_eq!(read(&text).expect("valid JSON").matches("\"k50\"").count(), 1);
+    }
+
+    #[test]
+    fn names_with_equal_hashes_are_told_apart() {
+        // Some of so many have equal hashes.
+        let names: Vec<String> = (1..300_000_u64)
+            .map(|n| format!("{:016x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29)))
+            .collect();
+        let mut names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let mut hashes: Vec<u32> = names.iter().map(|name| hash_name(name)).collect();
+        hashes.sort_unstable();
+        assert!(hashes.windows(2).any(|pair| pair[0] == pair[1]));
+        assert!(!has_repeats(&names));
+        names.push(names[7]);
+        assert!(has_repeats(&names));
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! Everything that a session holds for its peer is counted, whatever it is: many times the limit is
-//! sent, and held is at most twice the limit. That the count agrees with what is stored is
+//! sent, and held is less than twice the limit. That the count agrees with what is stored is
 //! compared after every message (`assert_survives`).
 
 use bowline_core::limits::Limits;
@@ -57,7 +57,7 @@ impl Greedy {
         let aborted = self.server.app.closed.as_ref().is_some_and(|closed| closed.message == NAMED);
         assert!(self.rejected > 0 || aborted, "{:?}", self.server.app.closed);
         assert!(self.most_held > HELD_BYTES / 2, "only {} bytes were ever counted", self.most_held);
-        assert!(self.most_held <= 2 * HELD_BYTES + 20_000, "{} bytes are held", self.most_held);
+        assert!(self.most_held < 2 * HELD_BYTES, "{} bytes are held", self.most_held);
     }
 }
 
@@ -117,7 +117,8 @@ fn arguments_of_calls_that_wait_are_held() {
 fn arguments_of_calls_that_run_are_held_until_they_return() {
     let mut peer = Greedy::new();
     let text = "x".repeat(5_000);
-    peer.send_much(|peer| peer.push(&format!(r#"["pipeline",0,["slow"],["{text}"]]"#)));
+    // Four times the limit. The rejections are held, too, so that more would end the session.
+    (0..40).for_each(|_| peer.push(&format!(r#"["pipeline",0,["slow"],["{text}"]]"#)));
     peer.assert_bounded();
     let before = peer.server.app.session.held_bytes();
     peer.server.app.finish("1");

@@ -263,3 +263,17 @@ fn a_result_of_the_application_is_worked_on_in_slices_too() {
     let answers = std::iter::from_fn(|| server.app.session.poll_transmit()).count();
     assert_eq!(answers, 198);
 }
+
+#[test]
+fn calls_beyond_the_work_of_a_message_fail_the_value_they_are_in() {
+    let mut server = Scripted::new(limits(100_000));
+    let calls = |n: usize| format!("[[{}]]", vec![r#"["pipeline",0,["sq"],[3]]"#; n].join(","));
+    server.send("[\"push\",1]");
+    assert!(echo(&mut server, &calls(400)).starts_with("[\"resolve\",2,"));
+    server.send(&format!(r#"["push",{}]"#, calls(900)));
+    let refused = server.send("[\"pull\",3]").remove(0);
+    let message = "limit: bytes read for one message (at most 100000)";
+    assert_eq!(refused, format!(r#"["reject",3,["error","RangeError","{message}"]]"#));
+    (1..=3).for_each(|id| drop(server.send(&format!("[\"release\",{id},1]"))));
+    assert_idle("server", &server.app);
+}
