@@ -48,8 +48,7 @@ pub struct Limits {
     /// functions with their captures. Text counts its length, and a reference counts 16 bytes. Each
     /// JSON value in the arguments of a running method counts 64 bytes in addition to its text, for
     /// the memory that it takes once decoded. Beyond: a new call is rejected; at one and a half
-    /// times the number the
-    /// session is aborted. Default 64 MiB.
+    /// times the number the session is aborted. Default 64 MiB.
     pub held_bytes: usize,
     /// Streams to this side that the peer may have open. Beyond: a new stream fails. Default 256.
     pub streams: usize,
