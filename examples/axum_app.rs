@@ -1,20 +1,22 @@
-//! The point: an application that has a router already gets Bowline on one route of it.
+//! Mounts Bowline on one route of an axum application, and shuts both down gracefully.
 //!
-//! Run it with `cargo run --example axum_app`. It starts the application, uses both of its routes
-//! as clients would, and ends. Read `app` first.
+//! Run it with `cargo run --example axum_app`. It starts the application, calls it over a WebSocket
+//! and in an HTTP batch, stops it, and exits. Read `serve` first.
 
 use std::error::Error;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
 use bowline::{Peer, Service};
 use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 
-/// Counts.
+/// A counter that all clients share.
 #[bowline::interface]
 pub trait Counter {
-    /// Adds to the count and gives the new one.
+    /// Adds `by` to the count and returns the new count.
     async fn add(&self, by: u64) -> u64;
 }
 
@@ -26,29 +28,42 @@ impl Counter for Visits {
     }
 }
 
-/// The application: a page of its own, and objects under `/rpc`, by WebSocket and by HTTP batch.
-fn app() -> Router {
-    // One counter for all; a closure that makes one each time would give every session its own.
+/// Serves a health check and, under `/rpc`, the counter, until `shutdown` completes.
+async fn serve(listener: TcpListener, shutdown: impl Future<Output = ()> + Send + 'static) -> std::io::Result<()> {
+    // The counter is created once, so all sessions share it. To give each session a counter of its
+    // own, create it inside the closure.
     let visits = CounterRef::new(Visits(AtomicU64::new(0)));
     let rpc = Service::new(move |_peer: Peer| visits.clone());
-    Router::new().route("/healthz", get(|| async { "ok" })).route_service("/rpc", rpc)
+    let app = Router::new().route("/healthz", get(|| async { "ok" })).route_service("/rpc", rpc.clone());
+    let drained = async move {
+        shutdown.await;
+        // Running calls get five seconds to complete.
+        let report = rpc.drain(Duration::from_secs(5)).await;
+        println!("drained; {} calls were cut off", report.calls_cut);
+    };
+    axum::serve(listener, app).with_graceful_shutdown(drained).await
 }
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
-    tokio::spawn(async move { axum::serve(listener, app()).await });
+    // A real application would wait for SIGTERM instead of this channel.
+    let (stop, stopped) = oneshot::channel();
+    let server = tokio::spawn(serve(listener, async { drop(stopped.await) }));
 
     let session = bowline::connect(format!("ws://{address}/rpc")).await?;
     let counter: CounterRef = session.root();
-    let by_socket = counter.add(1).await?;
+    let over_websocket = counter.add(1).await?;
 
     let batch = bowline::batch(format!("http://{address}/rpc"))?;
     let counter: CounterRef = batch.root();
-    let by_request = batch.send(async move { counter.add(10).await }).await?;
+    let in_batch = batch.send(async move { counter.add(10).await }).await?;
 
-    println!("over a WebSocket: {by_socket}, in one HTTP request: {by_request}");
-    assert_eq!((by_socket, by_request), (1, 11));
+    println!("over a WebSocket: {over_websocket}; in an HTTP batch: {in_batch}");
+    assert_eq!((over_websocket, in_batch), (1, 11));
+
+    stop.send(()).map_err(|()| "the server stopped by itself")?;
+    server.await??;
     Ok(())
 }

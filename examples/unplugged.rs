@@ -1,11 +1,11 @@
-//! The point: the network drops, and the application does not notice.
+//! Cuts the connection twenty times while a client calls and streams, and shows that nothing is lost.
 //!
-//! A client calls and streams through a proxy that belongs to this example. The example pulls the
-//! plug again and again, in the midst of whatever is under way. At the end both sides have counted
-//! the same: no call is lost, none is carried out twice, and no chunk is missing. There is no code
-//! for any of that in `Till` or in `shop`.
+//! The client connects through a proxy that is part of this example. The example cuts the proxy's
+//! connections again and again, whatever is in flight. In the end, client and server compare their
+//! counts: no call was lost, none ran twice, and no stream item is missing. `Till` and `book_items`
+//! contain no code for any of this.
 //!
-//! Run it with `cargo run --example unplugged`. It takes a few seconds and needs nobody.
+//! Run it with `cargo run --example unplugged`. It takes a few seconds and needs no input.
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -19,107 +19,111 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 const CUTS: usize = 20;
-const CHUNKS: u64 = 2_000;
+const STREAM_ITEMS: u64 = 2_000;
 
-/// A till that counts what is booked.
+/// A till that counts bookings.
 #[bowline::interface]
 pub trait Till {
-    /// Books one item; gives how many there are.
+    /// Books one item and returns the number of items booked so far.
     async fn book(&self) -> u64;
-    /// Counts aloud, from 1 up to `to`.
-    async fn count(&self, to: u64) -> Reader<u64>;
+    /// Streams the numbers from 1 to `last`.
+    async fn count(&self, last: u64) -> Reader<u64>;
 }
 
 #[derive(Default)]
-struct Counting(Arc<AtomicU64>);
+struct ShopTill {
+    booked: Arc<AtomicU64>,
+}
 
-impl Till for Counting {
+impl Till for ShopTill {
     async fn book(&self) -> u64 {
-        self.0.fetch_add(1, Ordering::SeqCst) + 1
+        self.booked.fetch_add(1, Ordering::SeqCst) + 1
     }
 
-    async fn count(&self, to: u64) -> Reader<u64> {
+    async fn count(&self, last: u64) -> Reader<u64> {
         let (mut writer, reader) = bowline::stream::channel(8);
         tokio::spawn(async move {
-            for n in 1..=to {
+            for number in 1..=last {
                 sleep(Duration::from_millis(1)).await;
-                if writer.write(n).await.is_err() {
+                if writer.write(number).await.is_err() {
                     return;
                 }
             }
-            // Whoever reads has gone, then.
+            // Fails only if the reader is gone.
             drop(writer.close().await);
         });
         reader
     }
 }
 
-/// Passes bytes on until the plug is pulled, which ends every connection at once.
-async fn proxy(listener: TcpListener, server: SocketAddr, plug: watch::Sender<usize>) {
+/// Forwards bytes in both directions. Each change of `cut` ends all connections at once.
+async fn proxy(listener: TcpListener, server: SocketAddr, cut: watch::Sender<usize>) {
     while let Ok((mut client, _address)) = listener.accept().await {
-        let mut pulled = plug.subscribe();
+        let mut cut = cut.subscribe();
         tokio::spawn(async move {
             let Ok(mut server) = TcpStream::connect(server).await else { return };
             tokio::select! {
                 _ = tokio::io::copy_bidirectional(&mut client, &mut server) => {}
-                _ = pulled.changed() => {}
+                _ = cut.changed() => {}
             }
         });
     }
 }
 
-/// Books until the shop closes; how many calls were made and answered, each with the next number.
-async fn shop(till: TillRef, open: Arc<AtomicBool>) -> Result<u64, bowline::CallError> {
-    let mut booked = 0;
+/// Books items one after the other until `open` is false, and returns how many calls were answered.
+/// Each reply must be the next number.
+async fn book_items(till: TillRef, open: Arc<AtomicBool>) -> Result<u64, bowline::CallError> {
+    let mut answered = 0;
     while open.load(Ordering::SeqCst) {
-        booked += 1;
+        answered += 1;
         let count = till.book().await?;
-        assert_eq!(count, booked, "a call was lost or doubled");
+        assert_eq!(count, answered, "a call was lost or ran twice");
     }
-    Ok(booked)
+    Ok(answered)
 }
 
-async fn listen(mut numbers: Reader<u64>) -> u64 {
-    let mut heard = 0;
+/// Reads the stream to its end and returns the number of items. Each item must be the next number.
+async fn read_stream(mut numbers: Reader<u64>) -> u64 {
+    let mut received = 0;
     while let Some(Ok(number)) = numbers.next().await {
-        heard += 1;
-        assert_eq!(number, heard, "a chunk was lost or doubled");
+        received += 1;
+        assert_eq!(number, received, "an item was lost or duplicated");
     }
-    heard
+    received
 }
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let carried_out = Arc::new(AtomicU64::new(0));
-    let counting = carried_out.clone();
-    let service = Service::new(move |_peer: Peer| TillRef::new(Counting(counting.clone())));
+    let booked = Arc::new(AtomicU64::new(0));
+    let shared = booked.clone();
+    let service = Service::new(move |_peer: Peer| TillRef::new(ShopTill { booked: shared.clone() }));
     let server = TcpListener::bind("127.0.0.1:0").await?;
     let entrance = TcpListener::bind("127.0.0.1:0").await?;
-    let (at, via) = (server.local_addr()?, entrance.local_addr()?);
-    let plug = watch::Sender::new(0);
+    let (server_address, proxy_address) = (server.local_addr()?, entrance.local_addr()?);
+    let cut = watch::Sender::new(0);
     tokio::spawn(service.serve(server));
-    tokio::spawn(proxy(entrance, at, plug.clone()));
+    tokio::spawn(proxy(entrance, server_address, cut.clone()));
 
-    let session = connect(format!("ws://{via}")).await?;
+    let session = connect(format!("ws://{proxy_address}")).await?;
     let till: TillRef = session.root();
-    let listening = tokio::spawn(listen(till.count(CHUNKS).await?));
+    let reading = tokio::spawn(read_stream(till.count(STREAM_ITEMS).await?));
     let open = Arc::new(AtomicBool::new(true));
-    let shopping = tokio::spawn(shop(till, open.clone()));
+    let booking = tokio::spawn(book_items(till, open.clone()));
 
     let mut events = session.events();
-    for cut in 1..=CUTS {
-        sleep(Duration::from_millis(50 + 7 * cut as u64)).await;
-        let pulled = Instant::now();
-        plug.send_modify(|pulls| *pulls += 1);
+    for number in 1..=CUTS {
+        sleep(Duration::from_millis(50 + 7 * number as u64)).await;
+        let started = Instant::now();
+        cut.send_modify(|cuts| *cuts += 1);
         while !matches!(events.next().await, Some(LinkEvent::Resumed { .. })) {}
-        println!("cut {cut:2}: back after {:>6.1?}", pulled.elapsed());
+        println!("cut {number:2}: resumed after {:>6.1?}", started.elapsed());
     }
-    let heard = listening.await?;
+    let received = reading.await?;
     open.store(false, Ordering::SeqCst);
-    let answered = shopping.await??;
+    let answered = booking.await??;
 
-    let (carried_out, lost) = (carried_out.load(Ordering::SeqCst), CHUNKS - heard);
-    println!("{CUTS} cuts: {answered} calls answered, {carried_out} carried out, {lost} of {CHUNKS} chunks lost");
-    assert_eq!((carried_out, lost), (answered, 0));
+    let (booked, lost) = (booked.load(Ordering::SeqCst), STREAM_ITEMS - received);
+    println!("{CUTS} cuts: {answered} calls answered, {booked} ran; {lost} of {STREAM_ITEMS} stream items lost");
+    assert_eq!((booked, lost), (answered, 0));
     Ok(())
 }

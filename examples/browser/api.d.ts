@@ -1,63 +1,63 @@
 // Written by Bowline from Rust, for `Board`; changes belong there.
 import type { RpcStub, RpcTarget } from "capnweb";
 
-/** A board of tasks that everybody sees. */
+/** A board of tasks, shared by all participants. */
 export interface Board extends RpcTarget {
-  /** What the board is about. */
+  /** The title of the board. */
   readonly title: string;
   /**
-   * Takes a seat under a name that nobody else has. Whoever disposes it has left.
-   * @throws NameTaken {taken: string} — somebody called {taken} is here already
-   * @throws Length {what: string, max: number} — {what} has from 1 to {max} characters
+   * Joins the board under an unused name. Disposing the result leaves the board.
+   * @throws NameTaken {taken: string} — the name {taken} is taken
+   * @throws Length {what: string, max: number} — {what} must have 1 to {max} characters
    * @throws NoTask {id: number} — there is no task {id}
    */
-  sitDown(name: string): Promise<RpcStub<Seat>>;
+  join(name: string): Promise<RpcStub<Participant>>;
 }
 
-/** What one person can do. */
-export interface Seat extends RpcTarget {
-  /** All tasks, the oldest first. */
+/** One person at the board. */
+export interface Participant extends RpcTarget {
+  /** Returns all tasks, oldest first. */
   tasks(): Promise<Task[]>;
   /**
-   * Puts a task on the board, in a colour if that matters.
-   * @throws NameTaken {taken: string} — somebody called {taken} is here already
-   * @throws Length {what: string, max: number} — {what} has from 1 to {max} characters
+   * Adds a task to the board, with a color if one is given.
+   * @throws NameTaken {taken: string} — the name {taken} is taken
+   * @throws Length {what: string, max: number} — {what} must have 1 to {max} characters
    * @throws NoTask {id: number} — there is no task {id}
    */
-  add(title: string, colour?: Colour | null): Promise<Task>;
+  add(title: string, color?: Color | null): Promise<Task>;
   /**
-   * Marks a task as done, or as not done.
-   * @throws NameTaken {taken: string} — somebody called {taken} is here already
-   * @throws Length {what: string, max: number} — {what} has from 1 to {max} characters
+   * Marks a task as done or not done.
+   * @throws NameTaken {taken: string} — the name {taken} is taken
+   * @throws Length {what: string, max: number} — {what} must have 1 to {max} characters
    * @throws NoTask {id: number} — there is no task {id}
    */
-  tick(id: number, done: boolean): void | Promise<void>;
+  setDone(id: number, done: boolean): void | Promise<void>;
   /**
-   * Calls `changed` with what everybody does, ourselves included, until the result is disposed.
-   * The first call tells who is here.
+   * Calls the callback with the names of the participants, and then with every change that a participant
+   * makes, the caller included, until the result is disposed.
    */
-  watch(changed: (value: Change) => void): Promise<RpcStub<Watch>>;
+  watch(onChange: (value: Change) => void): Promise<RpcStub<Watch>>;
 }
 
-/** Something to do. */
+/** A task. */
 export interface Task {
   id: number;
   title: string;
-  /** Who put it there. */
+  /** The name of the participant who added the task. */
   by: string;
   since: Date;
-  colour?: Colour | null;
+  color?: Color | null;
   done: boolean;
 }
 
-export type Colour = "amber" | "blue" | "green";
+export type Color = "amber" | "blue" | "green";
 
-/** Keeps a callback in use. */
+/** A subscription to changes, which ends when it is disposed. */
 export interface Watch extends RpcTarget {}
 
-/** What happened. */
+/** A change of the board. */
 export type Change =
-  /** A task is new, or no longer as it was. */
+  /** A task was added or changed. */
   | { kind: "task"; task: Task }
-  /** Somebody came or left. */
-  | { kind: "here"; names: string[] };
+  /** A participant joined or left. */
+  | { kind: "participants"; names: string[] };

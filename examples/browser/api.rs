@@ -1,78 +1,78 @@
-//! What the server and the page agree on. `api.d.ts` is written from it.
+//! The interfaces and data that the server and the page share. `api.d.ts` is generated from them.
 
 use std::sync::Arc;
 
 use bowline::{Date, Func};
 use serde::{Deserialize, Serialize};
 
-/// A board of tasks that everybody sees.
+/// A board of tasks, shared by all participants.
 #[bowline::interface(typescript)]
 pub(crate) trait Board {
-    /// What the board is about.
+    /// The title of the board.
     #[rpc(get)]
     async fn title(&self) -> String;
 
-    /// Takes a seat under a name that nobody else has. Whoever disposes it has left.
-    async fn sit_down(self: Arc<Self>, name: String) -> Result<SeatRef, BoardError>;
+    /// Joins the board under an unused name. Disposing the result leaves the board.
+    async fn join(self: Arc<Self>, name: String) -> Result<ParticipantRef, BoardError>;
 }
 
-/// What one person can do.
+/// One person at the board.
 #[bowline::interface(typescript)]
-pub(crate) trait Seat {
-    /// All tasks, the oldest first.
+pub(crate) trait Participant {
+    /// Returns all tasks, oldest first.
     async fn tasks(&self) -> Vec<Task>;
 
-    /// Puts a task on the board, in a colour if that matters.
-    async fn add(&self, title: String, colour: Option<Colour>) -> Result<Task, BoardError>;
+    /// Adds a task to the board, with a color if one is given.
+    async fn add(&self, title: String, color: Option<Color>) -> Result<Task, BoardError>;
 
-    /// Marks a task as done, or as not done.
-    async fn tick(&self, id: u64, done: bool) -> Result<(), BoardError>;
+    /// Marks a task as done or not done.
+    async fn set_done(&self, id: u64, done: bool) -> Result<(), BoardError>;
 
-    /// Calls `changed` with what everybody does, ourselves included, until the result is disposed.
-    /// The first call tells who is here.
-    async fn watch(&self, changed: Func<Change, ()>) -> WatchRef;
+    /// Calls the callback with the names of the participants, and then with every change that a participant
+    /// makes, the caller included, until the result is disposed.
+    async fn watch(&self, on_change: Func<Change, ()>) -> WatchRef;
 }
 
-/// Keeps a callback in use.
+/// A subscription to changes, which ends when it is disposed.
 #[bowline::interface(typescript)]
 pub(crate) trait Watch {}
 
-/// Something to do.
+/// A task.
 #[derive(Clone, Serialize, Deserialize, bowline::Pipeline, bowline::TypeScript)]
 pub(crate) struct Task {
     pub(crate) id: u64,
     pub(crate) title: String,
-    /// Who put it there.
+    /// The name of the participant who added the task.
     pub(crate) by: String,
     pub(crate) since: Date,
-    pub(crate) colour: Option<Colour>,
+    pub(crate) color: Option<Color>,
     pub(crate) done: bool,
 }
 
 #[derive(Clone, Copy, Serialize, Deserialize, bowline::TypeScript)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Colour {
+pub(crate) enum Color {
     Amber,
     Blue,
     Green,
 }
 
-/// What happened.
+/// A change of the board.
 #[derive(Clone, Serialize, Deserialize, bowline::TypeScript)]
 #[serde(tag = "kind", rename_all = "camelCase")]
 pub(crate) enum Change {
-    /// A task is new, or no longer as it was.
+    /// A task was added or changed.
     Task { task: Task },
-    /// Somebody came or left.
-    Here { names: Vec<String> },
+    /// A participant joined or left.
+    Participants { names: Vec<String> },
 }
 
-/// Why something was refused.
+/// Why a call on the board or a participant failed.
 #[derive(Debug, thiserror::Error, bowline::RpcError)]
 pub(crate) enum BoardError {
-    #[error("somebody called {taken} is here already")]
+    #[error("the name {taken} is taken")]
     NameTaken { taken: String },
-    #[error("{what} has from 1 to {max} characters")]
+    #[error("{what} must have 1 to {max} characters")]
     Length { what: String, max: usize },
     #[error("there is no task {id}")]
     NoTask { id: u64 },

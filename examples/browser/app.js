@@ -1,72 +1,72 @@
-// The page. Its types are those of api.d.ts, which is written from the Rust traits; `tsc` checks this
-// file as it stands, and the browser runs it as it stands.
+// The script of the page. Its types come from api.d.ts, which is generated from the Rust traits. `tsc`
+// checks this file as it is, and the browser runs it without a build step.
 
 import { newWebSocketRpcSession } from "capnweb";
 
 /** @import { RpcStub } from "capnweb" */
-/** @import { Board, Change, Colour, Seat, Task, Watch } from "./api.d.ts" */
+/** @import { Board, Change, Color, Participant, Task, Watch } from "./api.d.ts" */
 
 const socket = location.origin.replace(/^http/, "ws") + "/rpc";
 /** @type {RpcStub<Board>} */
 const board = newWebSocketRpcSession(socket);
 
-/** What we hold of the server's, while we have a seat: giving it back is leaving. */
-/** @type {{ seat: RpcStub<Seat>, watch: RpcStub<Watch> } | null} */
+/** The references we hold while we take part. Disposing them leaves the board. */
+/** @type {{ me: RpcStub<Participant>, watch: RpcStub<Watch> } | null} */
 let held = null;
 
 byId("title").textContent = await board.title;
-board.onRpcBroken(() => problem("The connection is gone. Reload to try again."));
+board.onRpcBroken(() => problem("The connection was lost. Reload the page to reconnect."));
 
-on("enter", "submit", async () => {
+on("join", "submit", async () => {
   const name = input("name").value;
-  // Three calls, the last two on a seat that has not arrived: they travel together.
-  const sitting = board.sitDown(name);
-  const [tasks, watch] = await Promise.all([sitting.tasks(), sitting.watch(changed)]);
-  held = { seat: await sitting, watch };
+  // Three calls in one round trip: the last two are made on a result that has not arrived yet.
+  const joining = board.join(name);
+  const [tasks, watch] = await Promise.all([joining.tasks(), joining.watch(changed)]);
+  held = { me: await joining, watch };
   tasks.forEach(show);
-  seated(true);
+  showBoard(true);
 });
 
 on("add", "submit", async () => {
-  const colour = /** @type {Colour | ""} */ (input("colour").value);
-  await held?.seat.add(input("task").value, colour || null);
+  const color = /** @type {Color | ""} */ (input("color").value);
+  await held?.me.add(input("task").value, color || null);
   input("task").value = "";
 });
 
 on("leave", "click", () => {
   held?.watch[Symbol.dispose]();
-  held?.seat[Symbol.dispose]();
+  held?.me[Symbol.dispose]();
   held = null;
   byId("tasks").replaceChildren();
-  byId("here").replaceChildren();
-  seated(false);
+  byId("participants").replaceChildren();
+  showBoard(false);
 });
 
 /**
- * The server calls this.
+ * Called by the server.
  * @param {Change} change
  */
 function changed(change) {
   switch (change.kind) {
     case "task":
       return show(change.task);
-    case "here":
-      return byId("here").replaceChildren(...change.names.map((name) => element("li", "", name)));
+    case "participants":
+      return byId("participants").replaceChildren(...change.names.map((name) => element("li", "", name)));
   }
 }
 
 /**
- * Puts a task on the page, in place of what it was.
+ * Adds a task to the page, or replaces the row that shows it.
  * @param {Task} task
  */
 function show(task) {
-  const row = element("li", task.colour ?? "");
+  const row = element("li", task.color ?? "");
   row.id = `task-${task.id}`;
   row.classList.toggle("done", task.done);
   const box = document.createElement("input");
   box.type = "checkbox";
   box.checked = task.done;
-  box.onchange = () => attempt(async () => held?.seat.tick(task.id, box.checked));
+  box.onchange = () => attempt(async () => held?.me.setDone(task.id, box.checked));
   const title = element("label", "title", task.title);
   title.prepend(box);
   const time = task.since.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
@@ -77,7 +77,8 @@ function show(task) {
 }
 
 /**
- * Errors of the server are JavaScript errors, with the properties that Rust gave them.
+ * Runs an action and shows its error. Errors of the server are JavaScript errors with the properties
+ * of the Rust error.
  * @param {() => unknown} action
  */
 async function attempt(action) {
@@ -92,8 +93,8 @@ async function attempt(action) {
 }
 
 /** @param {boolean} yes */
-function seated(yes) {
-  byId("enter").hidden = yes;
+function showBoard(yes) {
+  byId("join").hidden = yes;
   byId("board").hidden = !yes;
   byId("leave").hidden = !yes;
   input(yes ? "task" : "name").focus();
@@ -110,8 +111,8 @@ function problem(text) {
  * @param {() => unknown} action
  */
 function on(id, event, action) {
-  byId(id).addEventListener(event, (happened) => {
-    happened.preventDefault();
+  byId(id).addEventListener(event, (submitted) => {
+    submitted.preventDefault();
     void attempt(action);
   });
 }
@@ -134,11 +135,11 @@ function input(id) {
  * @param {string} [text]
  */
 function element(tag, kind, text) {
-  const made = document.createElement(tag);
-  if (kind) made.className = kind;
-  if (text) made.textContent = text;
-  return made;
+  const created = document.createElement(tag);
+  if (kind) created.className = kind;
+  if (text) created.textContent = text;
+  return created;
 }
 
-// For tests: everything is in place.
+// Tells tests that the script has run.
 document.documentElement.dataset["ready"] = "";

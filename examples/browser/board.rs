@@ -1,5 +1,5 @@
-//! The objects behind the interfaces. One [`Hall`] is shared by all sessions; what a session holds
-//! of it goes with the session.
+//! The objects behind the interfaces. All sessions share one [`SharedBoard`]. When a session ends, the
+//! objects that it held are dropped.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,127 +7,127 @@ use std::time::SystemTime;
 
 use bowline::Func;
 
-use super::api::{Board, BoardError, Change, Colour, Seat, SeatRef, Task, Watch, WatchRef};
+use super::api::{Board, BoardError, Change, Color, Participant, ParticipantRef, Task, Watch, WatchRef};
 
 const NAME_CHARS_MAX: usize = 20;
 const TITLE_CHARS_MAX: usize = 60;
 
-/// What everybody shares.
+/// The board that all sessions share.
 #[derive(Default)]
-pub(crate) struct Hall(Mutex<State>);
+pub(crate) struct SharedBoard(Mutex<State>);
 
 #[derive(Default)]
 struct State {
     tasks: Vec<Task>,
     names: Vec<String>,
     watchers: BTreeMap<u64, Func<Change, ()>>,
-    watchers_ever: u64,
+    next_watcher: u64,
 }
 
-impl Hall {
+impl SharedBoard {
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
-    fn tell(&self, change: &Change) {
+    fn notify(&self, change: &Change) {
         for watcher in self.watchers.values() {
-            // Sent when it is called; nobody waits for the answer.
+            // The call is sent at once. Dropping its promise means that the result is not awaited.
             drop(watcher.call(change.clone()));
         }
     }
 
-    fn here(&self) -> Change {
-        Change::Here { names: self.names.clone() }
+    fn participants(&self) -> Change {
+        Change::Participants { names: self.names.clone() }
     }
 }
 
-impl Board for Hall {
+impl Board for SharedBoard {
     async fn title(&self) -> String {
         "Spring regatta".to_owned()
     }
 
-    async fn sit_down(self: Arc<Self>, name: String) -> Result<SeatRef, BoardError> {
-        let name = within("a name", &name, NAME_CHARS_MAX)?;
+    async fn join(self: Arc<Self>, name: String) -> Result<ParticipantRef, BoardError> {
+        let name = check_length("the name", &name, NAME_CHARS_MAX)?;
         let mut state = self.state();
         if state.names.contains(&name) {
             return Err(BoardError::NameTaken { taken: name });
         }
         state.names.push(name.clone());
-        state.tell(&state.here());
+        state.notify(&state.participants());
         drop(state);
-        Ok(SeatRef::new(Place { hall: self, name }))
+        Ok(ParticipantRef::new(Member { board: self, name }))
     }
 }
 
-/// A seat that is taken; it is free again when it is dropped, which is when the page disposed its
-/// reference or is gone.
-struct Place {
-    hall: Arc<Hall>,
+/// A participant, who leaves when this is dropped: when the page disposes its reference, or when its
+/// session ends.
+struct Member {
+    board: Arc<SharedBoard>,
     name: String,
 }
 
-impl Drop for Place {
+impl Drop for Member {
     fn drop(&mut self) {
-        let mut state = self.hall.state();
+        let mut state = self.board.state();
         state.names.retain(|name| *name != self.name);
-        state.tell(&state.here());
+        state.notify(&state.participants());
     }
 }
 
-impl Seat for Place {
+impl Participant for Member {
     async fn tasks(&self) -> Vec<Task> {
-        self.hall.state().tasks.clone()
+        self.board.state().tasks.clone()
     }
 
-    async fn add(&self, title: String, colour: Option<Colour>) -> Result<Task, BoardError> {
-        let title = within("a title", &title, TITLE_CHARS_MAX)?;
-        let mut state = self.hall.state();
+    async fn add(&self, title: String, color: Option<Color>) -> Result<Task, BoardError> {
+        let title = check_length("the title", &title, TITLE_CHARS_MAX)?;
+        let mut state = self.board.state();
         let id = state.tasks.len() as u64 + 1;
         let since = SystemTime::now().into();
-        let task = Task { id, title, by: self.name.clone(), since, colour, done: false };
+        let task = Task { id, title, by: self.name.clone(), since, color, done: false };
         state.tasks.push(task.clone());
-        state.tell(&Change::Task { task: task.clone() });
+        state.notify(&Change::Task { task: task.clone() });
         Ok(task)
     }
 
-    async fn tick(&self, id: u64, done: bool) -> Result<(), BoardError> {
-        let mut state = self.hall.state();
+    async fn set_done(&self, id: u64, done: bool) -> Result<(), BoardError> {
+        let mut state = self.board.state();
         let task = state.tasks.iter_mut().find(|task| task.id == id).ok_or(BoardError::NoTask { id })?;
         task.done = done;
         let task = task.clone();
-        state.tell(&Change::Task { task });
+        state.notify(&Change::Task { task });
         Ok(())
     }
 
-    async fn watch(&self, changed: Func<Change, ()>) -> WatchRef {
-        let mut state = self.hall.state();
-        drop(changed.call(state.here()));
-        state.watchers_ever += 1;
-        let number = state.watchers_ever;
-        state.watchers.insert(number, changed);
-        WatchRef::new(Watching { hall: Arc::clone(&self.hall), number })
+    async fn watch(&self, on_change: Func<Change, ()>) -> WatchRef {
+        let mut state = self.board.state();
+        drop(on_change.call(state.participants()));
+        state.next_watcher += 1;
+        let number = state.next_watcher;
+        state.watchers.insert(number, on_change);
+        WatchRef::new(Subscription { board: Arc::clone(&self.board), number })
     }
 }
 
-/// A callback in use, until this is dropped.
-struct Watching {
-    hall: Arc<Hall>,
+/// A subscription, which ends when this is dropped.
+struct Subscription {
+    board: Arc<SharedBoard>,
     number: u64,
 }
 
-impl Watch for Watching {}
+impl Watch for Subscription {}
 
-impl Drop for Watching {
+impl Drop for Subscription {
     fn drop(&mut self) {
-        let watcher = self.hall.state().watchers.remove(&self.number);
-        // Not under the lock: dropping the last reference to a callback has work to do.
+        let watcher = self.board.state().watchers.remove(&self.number);
+        // Dropped after the lock is released, because dropping a reference sends a message.
         drop(watcher);
     }
 }
 
-fn within(what: &str, text: &str, max: usize) -> Result<String, BoardError> {
+fn check_length(what: &str, text: &str, max: usize) -> Result<String, BoardError> {
     let text = text.trim();
     match text.chars().count() {
         length if (1..=max).contains(&length) => Ok(text.to_owned()),

@@ -1,12 +1,12 @@
-//! The point: a browser is a peer like any other. One trait gives the server's objects, the page's
-//! types (`api.d.ts`), and what the page may do; the page uses the official `capnweb` package.
+//! Serves a web page whose script is a full peer of the server. One set of traits defines the server's
+//! objects and the types of the page (`api.d.ts`). The page uses the official `capnweb` package.
 //!
-//! Run it with `npm ci --prefix tests/node && cargo run --example browser`, and open the
-//! address it prints in two windows. `cargo run --example browser -- --types` prints `api.d.ts`.
+//! Run it with `npm ci --prefix tests/node && cargo run --example browser`, and open the printed address
+//! in two windows. `cargo run --example browser -- --types` prints `api.d.ts`.
 //!
-//! Read `api.rs` first, then `app.js`, which is what a front end looks like: a sign-in that gives an
-//! object, a call on it before it has arrived, a callback that the server calls, an error with
-//! properties, and an object given back. `board.rs` is the server's side of each.
+//! Read `api.rs` first, then `app.js`, which shows what a front end does: it joins and gets an object,
+//! calls that object before it has arrived, passes a callback, shows an error with properties, and
+//! disposes the object. `board.rs` is the server's side.
 
 pub(crate) mod api;
 mod board;
@@ -24,7 +24,7 @@ use tokio::net::TcpListener;
 
 use self::api::BoardRef;
 
-/// The package for browsers, as npm installs it.
+/// The browser build of `capnweb`, where npm installs it.
 pub(crate) const CAPNWEB: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/node/node_modules/capnweb/dist/index.js");
 
 #[tokio::main]
@@ -42,10 +42,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The page and its parts, and the board under `/rpc`.
+/// Routes the page, its script and style, `capnweb`, and the board under `/rpc`.
 pub(crate) fn app(capnweb: String) -> Router {
-    let hall = Arc::new(board::Hall::default());
-    let rpc = Service::new(move |_peer: Peer| BoardRef::from_arc(Arc::clone(&hall)));
+    let board = Arc::new(board::SharedBoard::default());
+    let rpc = Service::new(move |_peer: Peer| BoardRef::from_arc(Arc::clone(&board)));
     Router::new()
         .route("/", get(|| async { Html(include_str!("index.html")) }))
         .route("/app.js", get(|| async { script(include_str!("app.js")) }))

@@ -1,4 +1,4 @@
-//! The interfaces that both sides agree on. The data in them is in `data`.
+//! The interfaces that client and server share. Their data types are in `data`.
 
 use std::sync::Arc;
 
@@ -7,16 +7,16 @@ use bowline::{Blob, Bytes, ErrorValue, Func, Reader, Stub, Thrown, Value, Writer
 
 pub(crate) use crate::data::*;
 
-/// Counts from the number it was made with.
+/// A counter that starts at a given number.
 #[bowline::interface]
 pub(crate) trait Counter {
-    /// Adds `amount`, or 1, and returns the new value.
+    /// Adds `amount`, or 1 if it is absent, and returns the new value.
     async fn increment(&self, amount: Option<f64>) -> f64;
     #[rpc(get)]
     async fn value(&self) -> f64;
 }
 
-/// An object whose life is counted under its tag.
+/// An object that is counted under its tag while it exists.
 #[bowline::interface]
 pub(crate) trait Tracked {
     async fn ping(&self) -> String;
@@ -24,11 +24,11 @@ pub(crate) trait Tracked {
     async fn tag(&self) -> String;
     #[rpc(get)]
     async fn index(&self) -> f64;
-    /// Another one of the same tag, its index one higher.
+    /// Returns a new object with the same tag and the next index.
     async fn child(&self) -> TrackedRef;
 }
 
-/// A number to walk from.
+/// A number that leads to other numbers.
 #[bowline::interface]
 pub(crate) trait Node {
     #[rpc(get)]
@@ -41,25 +41,25 @@ pub(crate) trait Node {
     async fn fail(&self, message: String) -> Result<(), ErrorValue>;
 }
 
-/// A list that only grows.
+/// An append-only list.
 #[bowline::interface]
 pub(crate) trait Log {
     async fn append(&self, entry: Value) -> usize;
-    /// Appends after `ms` milliseconds, and holds up nobody meanwhile.
+    /// Appends after `ms` milliseconds, without delaying other calls.
     async fn append_later(&self, ms: f64, entry: Value) -> usize;
     async fn entries(&self) -> Vec<Value>;
 }
 
-/// Somebody who can be introduced to anybody else.
+/// An object that can be introduced to another one.
 #[bowline::interface]
 pub(crate) trait Guest {
     async fn meet(&self, other: Value) -> Result<Value, Thrown>;
 }
 
-/// A function of one argument; it may fail with anything.
+/// A function of one argument, which can fail with any value.
 pub(crate) type Unary<A, R> = Func<(A,), R, Thrown>;
 
-/// The main object of every session. What needs no state is done here, for every implementor.
+/// The root object of every session. Methods that need no state are implemented here.
 #[bowline::interface]
 pub(crate) trait Interop {
     async fn square(&self, i: f64) -> f64 {
@@ -106,7 +106,7 @@ pub(crate) trait Interop {
     }
     #[rpc(get)]
     async fn tools(&self) -> Tools;
-    /// The same counter throughout the session.
+    /// Returns the session's counter, the same one on every call.
     #[rpc(get)]
     async fn shared(&self) -> CounterRef;
     #[rpc(get)]
@@ -162,7 +162,7 @@ pub(crate) trait Interop {
     async fn is_held(&self, key: String) -> bool;
     async fn call_method(&self, cap: Value, name: String, args: Vec<Value>) -> Result<Value, Thrown>;
     async fn call_many(&self, func: Unary<f64, Value>, n: u32) -> Result<Vec<Value>, Thrown>;
-    /// As [`call_many`](Self::call_many), all sent before the first answer.
+    /// Calls `func` `n` times, all before the first result arrives.
     async fn call_concurrent(&self, func: Unary<f64, Value>, n: u32) -> Result<Vec<Value>, Thrown>;
     async fn client_pipeline(&self, cap: InteropRef, i: f64, amount: f64) -> Result<f64, Thrown>;
     async fn client_map(&self, cap: InteropRef, n: u32) -> Result<Vec<f64>, Thrown>;
@@ -173,7 +173,7 @@ pub(crate) trait Interop {
     async fn make_tracked_tree(&self, tag: String) -> TrackedTree;
     async fn late_tracked(&self, ms: f64, tag: String) -> TrackedRef;
     async fn live_count(&self, tag: String) -> usize;
-    /// Does not keep it.
+    /// Takes a capability and drops it.
     async fn take_cap(&self, cap: Value) -> String {
         "taken".to_owned()
     }
@@ -184,7 +184,7 @@ pub(crate) trait Interop {
     async fn download(&self, n: u32, size: usize) -> Reader<Bytes>;
     async fn download_values(&self, n: u32) -> Reader<Item>;
     async fn download_failing(&self, n: u32, message: String) -> Reader<Item>;
-    /// About one a millisecond, counted under the tag for as long as it is wanted.
+    /// Streams about one item per millisecond. The stream is counted under the tag until it is canceled.
     async fn download_endless(&self, tag: String) -> Reader<Item>;
     async fn stream_of_counters(&self, n: u32) -> Reader<CounterRef>;
     async fn stream_in_object(&self, n: u32, size: usize) -> Labelled;

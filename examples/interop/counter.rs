@@ -1,10 +1,10 @@
-//! The counter, which both sides have.
+//! The counter, which client and server both implement.
 
 use std::sync::{Mutex, PoisonError};
 
 use crate::contract::Counter;
 
-/// A number behind a lock: calls come at the same time.
+/// A number behind a lock, because calls run concurrently.
 pub(crate) struct Count(Mutex<f64>);
 
 impl Count {

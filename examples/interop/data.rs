@@ -1,4 +1,4 @@
-//! What the interfaces pass: plain data, with references and promises in some of it.
+//! The data types of the interfaces, some of which contain references and promises.
 
 use bowline::{Bytes, ErrorValue, Func, Promise, Reader, Value};
 use serde::{Deserialize, Serialize};
@@ -57,7 +57,7 @@ pub(crate) enum DeepEntry {
     Func { func: Unary<Value, String> },
 }
 
-/// A counter that was promised, in a result that is there.
+/// A result that contains the promise of a counter.
 #[derive(Serialize, Deserialize, bowline::Pipeline)]
 pub(crate) struct Promised {
     pub(crate) counter: Promise<CounterRef, ErrorValue>,
@@ -106,11 +106,11 @@ pub(crate) struct Labelled {
 pub(crate) struct Uploaded {
     pub(crate) bytes: usize,
     pub(crate) chunks: usize,
-    /// In lower-case hexadecimal digits.
+    /// Lowercase hexadecimal digits.
     pub(crate) sha256: String,
 }
 
-/// How many chunks a stream had, and what ended it.
+/// The number of chunks that a stream had, and the error that ended it, if any.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Ended {
     pub(crate) chunks: usize,
@@ -122,14 +122,14 @@ pub(crate) struct Written {
     pub(crate) error: Option<Caught>,
 }
 
-/// What a sink has seen.
+/// The state of a sink and what was written to it.
 #[derive(Clone, Default, Serialize, Deserialize)]
 pub(crate) struct SinkStatus {
     pub(crate) bytes: usize,
     pub(crate) chunks: usize,
     pub(crate) reason: Option<String>,
     pub(crate) state: SinkState,
-    /// Chunks that were no bytes.
+    /// Chunks other than bytes.
     pub(crate) values: Vec<Value>,
 }
 
@@ -145,7 +145,7 @@ pub(crate) enum SinkState {
 
 #[derive(Serialize, Deserialize, bowline::Pipeline)]
 pub(crate) struct BlobInfo {
-    /// In lower-case hexadecimal digits.
+    /// Lowercase hexadecimal digits.
     pub(crate) sha256: String,
     pub(crate) size: usize,
     #[serde(rename = "type")]

@@ -1,10 +1,10 @@
-//! One line of text for any value, the same in every language: what did a peer actually decode?
+//! Describes any decoded value as one line of text, which is the same in every implementation.
 
 use bowline::value::{Headers, Object, from_value};
 use bowline::{Blob, ErrorValue, Reader, Value, Writer};
 use futures_util::FutureExt;
 
-/// The classes that JavaScript knows; errors of any other are plain errors to it.
+/// The error classes of JavaScript. It treats an error of any other class as an `Error`.
 const CLASSES: [&str; 8] =
     ["Error", "EvalError", "RangeError", "ReferenceError", "SyntaxError", "TypeError", "URIError", "AggregateError"];
 
@@ -31,7 +31,7 @@ pub(crate) fn describe(value: &Value) -> String {
     }
 }
 
-/// The size of a blob whose bytes have been read, and a question mark for others.
+/// Returns the size of a blob whose bytes have arrived, and a question mark otherwise.
 fn size(blob: &Blob) -> String {
     match blob.bytes().now_or_never() {
         Some(Ok(bytes)) => bytes.len().to_string(),
@@ -49,12 +49,12 @@ fn capability(value: &Value) -> &'static str {
     }
 }
 
-/// The class that JavaScript sees.
+/// Returns the class of the error in JavaScript.
 pub(crate) fn class(error: &ErrorValue) -> &str {
     CLASSES.into_iter().find(|class| *class == error.name).unwrap_or("Error")
 }
 
-/// Lower-case hexadecimal digits.
+/// Formats bytes as lowercase hexadecimal digits.
 pub(crate) fn hex(data: &[u8]) -> String {
     data.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -83,8 +83,8 @@ fn describe_headers(headers: &Headers) -> String {
     headers.join(";")
 }
 
-/// Keys are sorted by UTF-16 code units, which is not the order of `str` for keys outside of the
-/// basic plane.
+/// Sorts keys by UTF-16 code units, as JavaScript does. Outside of the basic multilingual plane this
+/// differs from the order of `str`.
 fn describe_object(object: &Object) -> String {
     let mut entries: Vec<_> = object.iter().collect();
     entries.sort_by(|(a, _), (b, _)| a.encode_utf16().cmp(b.encode_utf16()));

@@ -1,4 +1,4 @@
-//! Blobs, requests and responses: values with bytes that arrive as a stream.
+//! Blobs, requests, and responses: values whose bytes arrive as a stream.
 
 use bowline::value::{Body, Headers, Request, Response, Url};
 use bowline::{Blob, CallError, ErrorValue, Thrown, Value};
@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use crate::contract::{BlobInfo, RequestInfo, ResponseInfo};
 use crate::describe::hex;
 
-/// Waits for the bytes of every blob in a value.
+/// Waits until the bytes of every blob in a value have arrived.
 pub(crate) async fn arrived(value: &Value) -> Result<(), CallError> {
     let mut blobs = Vec::new();
     collect(value, &mut blobs);
@@ -65,7 +65,7 @@ pub(crate) fn response(
     Ok(Response { status, headers, body: body.map_or(Body::None, Body::Text), ..Response::default() })
 }
 
-/// The headers; a text has a type even if none is given, as in JavaScript.
+/// Builds headers. A text body gets a content type even if none is given, as in JavaScript.
 fn with_type(pairs: &[(String, String)], has_text: bool) -> Result<Headers, ErrorValue> {
     let mut headers = Headers::new();
     for (name, value) in pairs {

@@ -1,4 +1,4 @@
-//! One value of every kind, and one error of every shape.
+//! Sample values of every kind, and sample errors of every shape.
 
 use bowline::value::{Headers, Object, Url};
 use bowline::{BigInt, Bytes, BytesKind, Date, ErrorValue, Reference, Value};
@@ -10,10 +10,10 @@ pub(crate) fn range_error(message: impl Into<String>) -> ErrorValue {
     ErrorValue::new("RangeError", message)
 }
 
-/// The value of this name.
+/// Returns the sample value with this name.
 ///
 /// # Errors
-/// A `RangeError` if there is none.
+/// A `RangeError` if there is no such value.
 pub(crate) fn make(kind: &str) -> Result<Value, ErrorValue> {
     Ok(match kind {
         "null" => Value::Null,
@@ -59,14 +59,14 @@ fn composite(kind: &str) -> Result<Value, ErrorValue> {
             let inner = Object::from([("c", array(vec![true.into(), Value::Null]))]);
             Object::from([("a", Value::from(1)), ("b", inner.into())]).into()
         }
-        "url" => Url::parse("https://example.com/path?q=1#frag").expect("it is one").into(),
+        "url" => Url::parse("https://example.com/path?q=1#frag").expect("the URL is valid").into(),
         "headers" => headers(&[("content-type", "text/plain"), ("x-one", "1")]),
         _ => return Err(range_error(format!("unknown kind: {kind}"))),
     })
 }
 
 fn bigint(digits: &str) -> Value {
-    BigInt::parse(digits).expect("they are digits").into()
+    BigInt::parse(digits).expect("the digits are valid").into()
 }
 
 fn typed<const N: usize>(kind: BytesKind, elements: &[[u8; N]]) -> Value {
@@ -76,7 +76,7 @@ fn typed<const N: usize>(kind: BytesKind, elements: &[[u8; N]]) -> Value {
 fn headers(pairs: &[(&str, &str)]) -> Value {
     let mut headers = Headers::new();
     for (name, value) in pairs {
-        headers.append(name, value).expect("they are plain");
+        headers.append(name, value).expect("the headers are valid");
     }
     headers.into()
 }
@@ -92,20 +92,20 @@ pub(crate) fn detailed() -> ErrorValue {
         .with_prop("when", Date::from_ms(1000.0))
 }
 
-/// An error with `depth` causes, one inside of the other.
+/// An error with a chain of `depth` causes.
 pub(crate) fn caused(depth: u32) -> ErrorValue {
     (1..=depth).fold(ErrorValue::new("TypeError", "cause 0"), |cause, level| {
         ErrorValue::new("Error", format!("cause {level}")).with_prop("cause", cause)
     })
 }
 
-/// Two errors in one.
+/// An error that contains two others.
 pub(crate) fn aggregate() -> ErrorValue {
     let errors = vec![range_error("one").into(), ErrorValue::new("TypeError", "two").into()];
     ErrorValue::new("AggregateError", "both failed").with_prop("errors", errors)
 }
 
-/// An error with a property that is left out on the way.
+/// An error with a capability among its properties, which is not sent.
 pub(crate) fn with_capability() -> ErrorValue {
     let counter = CounterRef::new(Count::from(1.0));
     ErrorValue::new("Error", "has a capability")

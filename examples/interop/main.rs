@@ -1,7 +1,7 @@
-//! A server that offers one method for everything a session can do, for tests against other
+//! A server with a method for every feature of a session, for conformance tests against other
 //! implementations: `cargo run --release --example interop -- --port 4100`.
 //!
-//! `contract` says what it offers, `service` does it.
+//! `contract` declares the methods, and `service` implements them.
 
 mod contract;
 mod counter;
@@ -23,13 +23,13 @@ use tokio::net::TcpListener;
 /// Serves the interop interface on the loopback address.
 #[derive(Parser)]
 struct Options {
-    /// The port to listen on; 0 takes any.
+    /// The port to listen on; 0 chooses a free port.
     #[arg(long, default_value_t = 0)]
     port: u16,
 }
 
-/// As much as Cap'n Web allows: a tester may try all of it. A public server would keep the
-/// defaults.
+/// Limits as high as Cap'n Web allows, because a conformance test may reach them. A public server
+/// should use `Limits::public`.
 fn limits() -> Limits {
     let mut limits = Limits::default();
     // 32 Mi UTF-16 units, each of which can be three bytes.
@@ -46,7 +46,7 @@ fn limits() -> Limits {
 
 fn http_limits() -> HttpLimits {
     let mut limits = HttpLimits::default();
-    // All testers have one address.
+    // All test clients share one address.
     limits.connections_per_address = limits.connections;
     limits.batch_bytes = 96 << 20;
     limits.batch_messages = 100_000;

@@ -1,4 +1,4 @@
-//! The small objects that the main object hands out.
+//! The objects that methods of the root object return.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use bowline::{ErrorValue, Thrown, Value};
 use crate::contract::{Log, Node, NodeRef, Tracked, TrackedRef};
 use crate::tables::{LIVE, Life};
 
-/// Counted from the moment it is made until the last reference to it is gone.
+/// An object that is counted from its creation until its last reference is released.
 pub(crate) struct Alive {
     tag: String,
     index: f64,
@@ -87,7 +87,7 @@ impl Log for Entries {
     }
 }
 
-/// Waits for `ms` milliseconds; not at all if that is no time to wait for.
+/// Waits for `ms` milliseconds, or not at all if `ms` is negative or not finite.
 pub(crate) async fn pause(ms: f64) {
     if let Ok(time) = Duration::try_from_secs_f64(ms / 1000.0) {
         tokio::time::sleep(time).await;

@@ -1,4 +1,4 @@
-//! The main object: what the contract promises, method by method.
+//! The root object, which implements the contract.
 
 use std::future::IntoFuture;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::streams::{self, Manner, caught};
 use crate::tables::{HELD, LIVE, SINKS};
 use crate::text::text;
 
-/// One for each session.
+/// The root object. Each session has its own.
 pub(crate) struct Main {
     shared: CounterRef,
 }
@@ -41,8 +41,8 @@ fn numbers(n: u32) -> Vec<f64> {
     (0..n).map(f64::from).collect()
 }
 
-/// `target[name](...args)`, whether the target is an object of a peer's or plain data with
-/// functions in it.
+/// Calls `target[name](...args)`, where the target is a remote object, or plain data that contains
+/// functions.
 async fn call_property(target: &Value, name: &str, args: Vec<Value>) -> Result<Value, Thrown> {
     let method = match (target, Stub::from_value(target)) {
         (_, Some(stub)) => stub.get(name),

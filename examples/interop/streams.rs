@@ -1,4 +1,4 @@
-//! Streams: where their chunks come from, and where they go.
+//! The sources and sinks of the streams.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -16,7 +16,7 @@ use crate::objects::pause;
 use crate::tables::{LIVE, SINKS};
 use crate::text::text;
 
-/// Chunk `k` of a download.
+/// Returns chunk `k` of a download.
 pub(crate) fn chunk(k: u32, size: usize) -> Bytes {
     vec![k.to_le_bytes()[0]; size].into()
 }
@@ -34,7 +34,7 @@ pub(crate) fn failing(n: u32, message: String) -> Reader<Item> {
     Reader::from_stream(items.chain(stream::iter([Err(range_error(message))])))
 }
 
-/// Lives in the tables as long as anybody wants more of it.
+/// An endless stream, counted under its tag until it is canceled.
 pub(crate) fn endless(tag: &str) -> Reader<Item> {
     Reader::from_stream(stream::unfold((0, LIVE.begin(tag)), |(i, life)| async move {
         pause(1.0).await;
@@ -47,7 +47,7 @@ pub(crate) fn counters(n: u32) -> Reader<CounterRef> {
     Reader::from_stream(stream::iter(0..n).map(move |i| Ok::<_, Never>(counter(i))))
 }
 
-/// Reads to the end.
+/// Reads a stream to its end and returns its size and digest.
 pub(crate) async fn digest(mut chunks: Reader<Bytes>) -> Result<Uploaded, Thrown> {
     let (mut hash, mut bytes, mut count) = (Sha256::new(), 0, 0);
     while let Some(chunk) = chunks.next().await {
@@ -59,7 +59,7 @@ pub(crate) async fn digest(mut chunks: Reader<Bytes>) -> Result<Uploaded, Thrown
     Ok(Uploaded { bytes, chunks: count, sha256: hex(&hash.finalize()) })
 }
 
-/// Reads `n` chunks and wants no more.
+/// Reads `n` chunks, then cancels the stream.
 pub(crate) async fn some(mut chunks: Reader<Value>, n: usize) -> Result<Vec<Value>, Thrown> {
     let mut read = Vec::new();
     while read.len() < n {
@@ -81,7 +81,7 @@ pub(crate) async fn until_error(mut chunks: Reader<Value>) -> Ended {
     Ended { chunks: count, error: None }
 }
 
-/// Increments every counter; the sum of what they say.
+/// Increments every counter and returns the sum of their new values.
 pub(crate) async fn incremented(mut counters: Reader<CounterRef>) -> Result<f64, Thrown> {
     let mut sum = 0.0;
     while let Some(counter) = counters.next().await {
@@ -102,7 +102,7 @@ pub(crate) async fn write_and_abort(mut to: Writer<Item>, n: u32, message: Strin
     for i in 0..n {
         to.write(Item { i }).await?;
     }
-    // What is not accepted by then may be lost in an abort.
+    // An abort may discard chunks that the sink has not accepted.
     to.flush().await?;
     to.abort(range_error(message));
     Ok(n)
@@ -115,7 +115,7 @@ pub(crate) async fn write_items(mut to: Writer<Item>, n: u32) -> Result<(), Call
     to.close().await
 }
 
-/// What a call or a stream failed with, as JavaScript would see it.
+/// Returns the error of a call or a stream as JavaScript sees it.
 pub(crate) fn caught(error: CallError<impl bowline::RpcError>) -> Caught {
     match Thrown::from(error).0 {
         Value::Error(error) => Caught { message: error.message.clone(), name: class(&error).to_owned() },
@@ -123,16 +123,16 @@ pub(crate) fn caught(error: CallError<impl bowline::RpcError>) -> Caught {
     }
 }
 
-/// How a sink treats its chunks.
+/// How a sink handles its chunks.
 #[derive(Default)]
 pub(crate) struct Manner {
-    /// How long it takes for each.
+    /// Milliseconds spent on each chunk.
     pub(crate) ms: f64,
-    /// The chunk that it refuses, counted from 1, and what it says.
+    /// The number of the chunk to refuse, counted from 1, and the error message.
     pub(crate) refuses: Option<(usize, String)>,
 }
 
-/// A sink whose fate is to be found in the tables.
+/// Creates a sink whose status is found in `SINKS` under `key`.
 pub(crate) fn sink(key: String, manner: Manner) -> Writer<Value> {
     let status = Arc::<Mutex<SinkStatus>>::default();
     SINKS.put(key, Arc::clone(&status));

@@ -1,4 +1,4 @@
-//! What all sessions of the process share, under names that callers choose.
+//! Tables shared by all sessions of the process, with keys that callers choose.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
@@ -7,18 +7,18 @@ use bowline::{ErrorValue, Stub};
 
 use crate::contract::SinkStatus;
 
-/// Objects that exist, by tag.
+/// The number of live objects by tag.
 pub(crate) static LIVE: LazyLock<Lives> = LazyLock::new(Lives::default);
-/// Capabilities kept beyond the call that brought them.
+/// Capabilities that are held after the call that passed them.
 pub(crate) static HELD: LazyLock<Held> = LazyLock::new(Held::default);
-/// What sinks have seen.
+/// The status of sinks.
 pub(crate) static SINKS: LazyLock<Sinks> = LazyLock::new(Sinks::default);
 
 #[derive(Default)]
 pub(crate) struct Lives(Mutex<HashMap<String, usize>>);
 
 impl Lives {
-    /// Counts one more until the `Life` is dropped.
+    /// Counts an object under `tag` until the returned `Life` is dropped.
     pub(crate) fn begin(&'static self, tag: &str) -> Life {
         *locked(&self.0).entry(tag.to_owned()).or_default() += 1;
         Life { of: self, tag: tag.to_owned() }
@@ -50,14 +50,17 @@ impl Drop for Life {
 pub(crate) struct Held(Mutex<HashMap<String, Stub>>);
 
 impl Held {
-    /// What was under the key before is released, outside of the lock.
+    /// Holds `cap` under `key`. The capability that was there before is dropped after the lock is
+    /// released, because dropping it sends a message.
     pub(crate) fn put(&self, key: String, cap: Stub) {
         let before = locked(&self.0).insert(key, cap);
         drop(before);
     }
 
+    /// Returns the capability held under `key`.
+    ///
     /// # Errors
-    /// A `RangeError` if there is nothing under this key.
+    /// A `RangeError` if there is none.
     pub(crate) fn get(&self, key: &str) -> Result<Stub, ErrorValue> {
         let found = locked(&self.0).get(key).cloned();
         found.ok_or_else(|| ErrorValue::new("RangeError", format!("no such held capability: {key}")))
@@ -80,8 +83,10 @@ impl Sinks {
         locked(&self.0).insert(key, status);
     }
 
+    /// Returns the status of a sink.
+    ///
     /// # Errors
-    /// A `RangeError` if there is nothing under this key.
+    /// A `RangeError` if there is no such sink.
     pub(crate) fn status(&self, key: &str) -> Result<SinkStatus, ErrorValue> {
         let found = locked(&self.0).get(key).cloned();
         let sink = found.ok_or_else(|| ErrorValue::new("RangeError", format!("no such sink: {key}")))?;

@@ -1,8 +1,8 @@
-//! Values as JavaScript's `String()` writes them, where the contract joins them with text.
+//! Formats values as JavaScript's `String()` does, where the contract joins them with text.
 
 use bowline::Value;
 
-/// The text of a value.
+/// Formats a value.
 pub(crate) fn text(value: &Value) -> String {
     match value {
         Value::Undefined => "undefined".to_owned(),
@@ -22,7 +22,7 @@ fn item(value: &Value) -> String {
     if value.is_nullish() { String::new() } else { text(value) }
 }
 
-/// As the wire writes it, which is as JavaScript does.
+/// Formats a number as JavaScript does, which is also how the wire writes it.
 fn number(n: f64) -> String {
     if n.is_nan() {
         "NaN".to_owned()

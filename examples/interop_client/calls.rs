@@ -1,4 +1,4 @@
-//! Calls, arguments and properties.
+//! Calls, arguments, and properties.
 
 use std::future::IntoFuture;
 
@@ -30,7 +30,7 @@ pub(crate) async fn run(step: &str, Context { m, .. }: &Context) -> Option<Outco
     outcome.await.transpose()
 }
 
-/// The values in the order in which they arrive.
+/// Returns the results in the order in which they arrive.
 async fn concurrent(m: &InteropRef) -> Result<Vec<Value>, CallError> {
     let calls = [m.delay(120.0, Value::from("slow")), m.delay(10.0, Value::from("fast"))];
     let mut arriving: FuturesUnordered<_> = calls.into_iter().map(IntoFuture::into_future).collect();

@@ -1,4 +1,5 @@
-//! Objects and functions of ours that the server calls, and its own that come back to it.
+//! Objects and functions of the client that the server calls, and objects of the server that are passed
+//! back to it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,16 +12,16 @@ use crate::contract::{CounterRef, Guest, GuestRef, InteropRef, Unary};
 use crate::counter::Count;
 use crate::kit::{Context, Outcome, failure, json};
 
-/// What the server finds of ours.
+/// The object of the client that the server pipelines and maps over.
 #[bowline::interface]
 pub(crate) trait Local {
     async fn make_counter(&self, i: f64) -> CounterRef;
-    /// The numbers from 1 to `n`.
+    /// Returns the numbers from 1 to `n`.
     async fn list_numbers(&self, n: u32) -> Vec<f64>;
     async fn square(&self, x: f64) -> f64;
 }
 
-/// Somebody with a name.
+/// An object with a name.
 #[bowline::interface]
 pub(crate) trait Named {
     #[rpc(get)]
@@ -77,7 +78,7 @@ pub(crate) async fn run(step: &str, Context { m, .. }: &Context) -> Option<Outco
             "server-stub" => {
                 let theirs = m.make_counter(5.0).await?;
                 let two = theirs.increment(Some(2.0)).await?;
-                // `None` would be sent as null, which is no number to add; here nothing is to be sent.
+                // `None` would be sent as null, which is not a number. This sends no argument.
                 let one_more = json(&theirs.stub().call("increment", ()).await?);
                 json!([two, one_more, theirs.value().await?])
             }
@@ -111,7 +112,7 @@ fn counter(start: f64) -> CounterRef {
     CounterRef::new(Count::from(start))
 }
 
-/// Adds `n`, after `ms` milliseconds.
+/// A function that adds `n` after `ms` milliseconds.
 fn plus(n: f64, ms: u64) -> Unary<f64, Value> {
     Func::try_new(move |(x,): (f64,)| async move {
         tokio::time::sleep(Duration::from_millis(ms)).await;
@@ -171,7 +172,7 @@ async fn composed(m: &InteropRef) -> Outcome {
 
 type Notes = Arc<Mutex<Vec<Value>>>;
 
-/// A list, and a function that appends to it and returns its length.
+/// Returns a list, and a function that appends to it and returns its length.
 fn notes() -> (Notes, impl Fn(Value) -> usize + Send + Sync + 'static) {
     let notes = Notes::default();
     let list = Arc::clone(&notes);

@@ -1,4 +1,4 @@
-//! What lives how long.
+//! When objects are released.
 
 use std::future::IntoFuture;
 use std::sync::Arc;
@@ -12,13 +12,13 @@ use tokio::time::sleep;
 use crate::contract::InteropRef;
 use crate::kit::{Context, Outcome, until};
 
-/// An object that is watched for its end.
+/// An object whose drop is observed.
 #[bowline::interface]
 trait Watched {
     async fn ping(&self) -> String;
 }
 
-/// Tells when it is dropped.
+/// Sets a flag when it is dropped.
 struct Dropped(Arc<AtomicBool>);
 
 impl Watched for Dropped {
@@ -82,7 +82,7 @@ pub(crate) async fn run(step: &str, Context { m, .. }: &Context) -> Option<Outco
     outcome.await.transpose()
 }
 
-/// The number of live objects, awaited to be `want`.
+/// Waits until the number of live objects is `want`, and returns the last number seen.
 pub(crate) async fn counted(m: &InteropRef, tag: &str, want: usize) -> Result<usize, CallError> {
     until(|| m.live_count(tag).into_future(), want).await
 }

@@ -1,4 +1,4 @@
-//! How calls fail.
+//! Calls that fail.
 
 use bowline::value::Object;
 use bowline::{Reference, Value};

@@ -1,4 +1,4 @@
-//! What steps are made of.
+//! Helpers for steps.
 
 use std::error::Error;
 use std::future::Future;
@@ -11,15 +11,15 @@ use serde_json::{Value as Json, json};
 use crate::contract::InteropRef;
 use crate::describe::describe;
 
-/// What a step prints, or why it could not.
+/// The value that a step prints, or the error that stopped it.
 pub(crate) type Outcome = Result<Json, Box<dyn Error + Send + Sync>>;
 
-/// One area's try at a step: `None` if the step is none of its own.
+/// The attempt of one module to run a step; `None` if the step is not one of its steps.
 pub(crate) type Area<'c> = Pin<Box<dyn Future<Output = Option<Outcome>> + Send + 'c>>;
 
-/// What steps work with.
+/// What steps need.
 pub(crate) struct Context {
-    /// The main object of a session that lasts from the first step to the last.
+    /// The root object of a session that lasts from the first step to the last.
     pub(crate) m: InteropRef,
     pub(crate) url: String,
     pub(crate) hostile: String,
@@ -29,7 +29,7 @@ pub(crate) fn failure(text: &str) -> Box<dyn Error + Send + Sync> {
     text.into()
 }
 
-/// The description of the error that a call failed with.
+/// Describes the error that a call failed with.
 pub(crate) fn caught<T, E: RpcError>(result: Result<T, CallError<E>>) -> String {
     match result {
         Ok(_) => "no error".to_owned(),
@@ -40,7 +40,7 @@ pub(crate) fn caught<T, E: RpcError>(result: Result<T, CallError<E>>) -> String 
     }
 }
 
-/// Asks every 10 ms, for at most two seconds, until the answer is `want`; gives the last answer.
+/// Polls every 10 ms, for at most two seconds, until the result is `want`. Returns the last result.
 pub(crate) async fn until<T: PartialEq, E, F>(mut ask: impl FnMut() -> F, want: T) -> Result<T, E>
 where
     F: Future<Output = Result<T, E>>,
@@ -55,7 +55,7 @@ where
     ask().await
 }
 
-/// Plain data as JSON.
+/// Converts plain data to JSON.
 pub(crate) fn json(value: &Value) -> Json {
     match value {
         Value::Bool(b) => json!(b),

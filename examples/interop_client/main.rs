@@ -1,8 +1,8 @@
-//! A client that goes through everything a session can do, step by step, and prints what each
-//! gave as a line of JSON: `interop_client URL HOSTILE_URL`.
+//! A conformance test client that exercises every feature of a session, step by step, and prints the
+//! result of each step as a line of JSON: `interop_client URL HOSTILE_URL`.
 //!
-//! URL is a server of the interop interface (`examples/interop`), HOSTILE_URL one that answers
-//! with nonsense. Each area of steps has a module.
+//! URL is a server of the interop interface (`examples/interop`); HOSTILE_URL is a server that sends
+//! invalid messages. Each area of steps has a module.
 
 #[path = "../interop/contract.rs"]
 mod contract;
@@ -34,15 +34,15 @@ use contract::InteropRef;
 use kit::{Context, Outcome, failure};
 use serde_json::json;
 
-/// A step that takes longer than this hangs.
+/// A step that takes longer than this fails.
 const STEP_MAX: Duration = Duration::from_secs(5);
 
-/// Goes through the interop steps.
+/// Runs the interop steps.
 #[derive(Parser)]
 struct Options {
     /// A server of the interop interface.
     url: String,
-    /// A server that misbehaves, by path.
+    /// A server that misbehaves in a way that the path selects.
     hostile_url: String,
 }
 

@@ -1,4 +1,4 @@
-//! Functions that are carried out where the list is.
+//! Maps over remote lists, which run where the list is.
 
 use bowline::{Func, Mapped, Promise, Reference, Value};
 use serde::Serialize;
@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::describe::describe;
 use crate::kit::{Context, Outcome, json};
 
-/// What a record is mapped to.
+/// The result of mapping a record.
 #[derive(Serialize)]
 struct Squared {
     id: Promise<f64>,

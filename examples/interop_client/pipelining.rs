@@ -1,4 +1,4 @@
-//! Calls on results that have not arrived, and the order of calls.
+//! Calls on results that have not arrived yet, and the order of calls.
 
 use bowline::{CallError, Value};
 use serde_json::json;
@@ -34,7 +34,7 @@ async fn unpulled(m: &InteropRef) -> Result<f64, CallError> {
     m.shared().value().await
 }
 
-/// Appends without waiting, and reads what is there in the end.
+/// Appends `n` entries without awaiting the calls, then reads the list.
 async fn in_order(log: &LogRef, n: u32) -> Result<Vec<Value>, CallError> {
     let _unpulled: Vec<_> = (0..n).map(|i| log.append(Value::from(i))).collect();
     log.entries().await

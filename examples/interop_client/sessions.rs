@@ -104,7 +104,7 @@ fn root(session: &Session) -> InteropRef {
     session.root()
 }
 
-/// A session as any client of Cap'n Web has it.
+/// Opens a plain session, as any Cap'n Web client does.
 async fn connect(url: impl Into<String>) -> Result<Session, ConnectError> {
     Connect::new(url).plain().connect().await
 }

@@ -97,7 +97,7 @@ async fn upload(m: &InteropRef) -> Outcome {
     Ok(json!({ "bytes": uploaded.bytes, "chunks": uploaded.chunks, "sha256": uploaded.sha256 }))
 }
 
-/// Notes that it was dropped, which is how a stream learns that nobody wants more of it.
+/// Sets a flag when it is dropped, which is how a stream learns that it was canceled.
 struct Wanted(Arc<AtomicBool>);
 
 impl Drop for Wanted {
@@ -127,7 +127,7 @@ async fn sink(m: &InteropRef) -> Outcome {
         writer.write(Value::from(Bytes::new(vec![0; size]))).await?;
     }
     writer.close().await?;
-    // Untyped, so that it is printed as the server wrote it.
+    // An untyped call, so that the result is printed as the server sent it.
     Ok(json(&m.stub().call("sinkStatus", "s").await?))
 }
 
@@ -141,13 +141,13 @@ async fn sink_abort(m: &InteropRef) -> Outcome {
     Ok(json!([format!("{:?}", status.state).to_lowercase(), status.reason]))
 }
 
-/// What was written to us.
+/// What the server has written to the client's sink.
 #[derive(Clone, Default)]
 struct Seen(Arc<Mutex<Written>>);
 
 #[derive(Clone, Default)]
 struct Written {
-    /// First byte and length of each.
+    /// The first byte and the length of each chunk.
     chunks: Vec<(u8, usize)>,
     closed: bool,
 }

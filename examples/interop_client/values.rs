@@ -1,4 +1,4 @@
-//! Every kind of value, there and back.
+//! Round trips of every kind of value.
 
 use bowline::value::{Headers, Object, Url};
 use bowline::{BigInt, Bytes, BytesKind, CallError, Date, ErrorValue, Value};
@@ -24,11 +24,11 @@ pub(crate) async fn run(step: &str, Context { m, .. }: &Context) -> Option<Outco
         "value-bytes" => bytes(),
         "value-array" => arrays(),
         "value-object" => objects(),
-        "value-url" => vec![Url::parse("https://example.com/p?q=1#f").expect("it is one").into()],
+        "value-url" => vec![Url::parse("https://example.com/p?q=1#f").expect("the URL is valid").into()],
         "value-headers" => {
             let mut headers = Headers::new();
-            headers.append("x-one", "1").expect("it is plain");
-            headers.append("content-type", "text/plain").expect("it is plain");
+            headers.append("x-one", "1").expect("the header is valid");
+            headers.append("content-type", "text/plain").expect("the header is valid");
             vec![headers.into()]
         }
         "value-error" => {
@@ -44,7 +44,7 @@ pub(crate) async fn run(step: &str, Context { m, .. }: &Context) -> Option<Outco
     Some(pairs(m, values).await)
 }
 
-/// What the server says it decoded, and what came back.
+/// Returns, for each value, the server's description of it and the client's description of its echo.
 async fn pairs(m: &InteropRef, values: Vec<Value>) -> Outcome {
     let mut pairs = Vec::new();
     for value in values {

@@ -1,5 +1,5 @@
-//! `examples/browser`: its page in a browser and a Rust program, peers of one server. The page is
-//! checked against the types, too.
+//! `examples/browser`: its page in Chromium and a Rust client share one board. The page is also
+//! type-checked against its declarations.
 
 use std::path::Path;
 
@@ -19,20 +19,20 @@ use example::api::{BoardRef, Change};
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/browser");
 
 #[test]
-fn the_declarations_are_those_of_the_traits() {
+fn declarations_are_up_to_date() {
     let file = Path::new(FOLDER).join("api.d.ts");
-    let kept = std::fs::read_to_string(&file).expect("the file is there");
+    let stored = std::fs::read_to_string(&file).expect("api.d.ts is readable");
     let command = "cargo run --example browser -- --types > examples/browser/api.d.ts";
-    assert_eq!(bowline::typescript::<BoardRef>(), kept, "{command}");
+    assert_eq!(bowline::typescript::<BoardRef>(), stored, "outdated; run {command}");
 }
 
 #[test]
-fn the_page_fits_the_declarations() {
+fn page_passes_type_check() {
     tsc::compile(FOLDER);
 }
 
 #[tokio::test]
-async fn a_page_is_a_peer() {
+async fn page_and_rust_client_share_a_board() {
     if tsc::skips("chromium") || tsc::skips("node") {
         return;
     }
@@ -46,60 +46,60 @@ async fn a_page_is_a_peer() {
     page.until("'ready' in document.documentElement.dataset").await;
     assert_eq!(page.run("document.querySelector('h1').textContent").await, "Spring regatta");
 
-    // An error, whose property says what the page makes of it.
-    page.run("document.getElementById('name').value = 'x'.repeat(21); document.forms.enter.requestSubmit()").await;
-    page.until("problem.textContent === 'a name has from 1 to 20 characters'").await;
+    // The page shows the error's message and applies its `max` property.
+    page.run("document.getElementById('name').value = 'x'.repeat(21); document.forms.join.requestSubmit()").await;
+    page.until("problem.textContent === 'the name must have 1 to 20 characters'").await;
     page.until("document.getElementById('name').maxLength === 20").await;
     page.picture(&pictures.join("browser-refused.png")).await;
     assert_eq!(page.run("document.getElementById('board').hidden").await, true);
 
-    page.run("document.getElementById('name').value = 'Ann'; document.forms.enter.requestSubmit()").await;
+    page.run("document.getElementById('name').value = 'Ann'; document.forms.join.requestSubmit()").await;
     page.until("!document.getElementById('board').hidden").await;
     page.until(&names_are(&["Ann"])).await;
 
-    // Somebody else comes, and what he does is on the page.
+    // What another participant does appears on the page.
     let session = bowline::connect(format!("ws://{address}/rpc")).await.expect("a session");
     let board: BoardRef = session.root();
-    let seat = board.sit_down("Bob").await.expect("nobody else is Bob");
+    let bob = board.join("Bob").await.expect("the name is unused");
     let (to, mut changes) = unbounded_channel();
-    let watching = seat.watch(Func::new(move |change: Change| {
-        let told = to.send(change);
-        async move { drop(told) }
+    let watching = bob.watch(Func::new(move |change: Change| {
+        let sent = to.send(change);
+        async move { drop(sent) }
     }));
-    let _watch = watching.await.expect("the hall is open");
+    let _watch = watching.await.expect("the server answers");
     page.until(&names_are(&["Ann", "Bob"])).await;
-    let hull = seat.add("Sand the hull", Some(example::api::Colour::Amber)).await.expect("a good title");
+    let hull = bob.add("Sand the hull", Some(example::api::Color::Amber)).await.expect("the title is valid");
     page.until("document.querySelector('#task-1.amber .title')?.textContent === 'Sand the hull'").await;
 
-    // What is done on the page, everybody sees.
-    page.run("task.value = 'Buy rope'; colour.value = 'green'; document.forms.add.requestSubmit()").await;
+    // What is done on the page reaches the other participant.
+    page.run("task.value = 'Buy rope'; color.value = 'green'; document.forms.add.requestSubmit()").await;
     page.until("document.querySelector('#task-2 .by')?.textContent.startsWith('Ann, ')").await;
-    page.run("task.value = 'Check the weather'; colour.value = ''; document.forms.add.requestSubmit()").await;
+    page.run("task.value = 'Check the weather'; color.value = ''; document.forms.add.requestSubmit()").await;
     page.until("document.getElementById('task-3') !== null").await;
-    let titles: Vec<_> = seat.tasks().await.expect("tasks").into_iter().map(|task| task.title).collect();
+    let titles: Vec<_> = bob.tasks().await.expect("tasks").into_iter().map(|task| task.title).collect();
     assert_eq!(titles, ["Sand the hull", "Buy rope", "Check the weather"]);
-    seat.tick(hull.id, true).await.expect("it is there");
+    bob.set_done(hull.id, true).await.expect("the task exists");
     page.until("document.querySelector('#task-1.done input').checked").await;
     page.run("document.querySelector('#task-2 input').click()").await;
     page.until("document.querySelector('#task-2.done') !== null").await;
     page.picture(&pictures.join("browser.png")).await;
 
-    // A seat that is given up is free, on either side.
-    let guest = board.sit_down("Cyd").await.expect("nobody else is Cyd");
+    // Dropping or disposing a participant leaves the board.
+    let guest = board.join("Cyd").await.expect("the name is unused");
     page.until(&names_are(&["Ann", "Bob", "Cyd"])).await;
     drop(guest);
     page.until(&names_are(&["Ann", "Bob"])).await;
     page.run("leave.click()").await;
-    page.until("!document.getElementById('enter').hidden").await;
-    let alone = |change: &Change| matches!(change, Change::Here { names } if names == &["Bob"]);
-    while !alone(&changes.recv().await.expect("the server goes on")) {}
+    page.until("!document.getElementById('join').hidden").await;
+    let alone = |change: &Change| matches!(change, Change::Participants { names } if names == &["Bob"]);
+    while !alone(&changes.recv().await.expect("the subscription is still live")) {}
     page.close().await;
 }
 
-/// Whether the page shows these people.
+/// A script that is true if the page lists exactly these participants.
 fn names_are(names: &[&str]) -> String {
     format!(
-        "[...document.querySelectorAll('#here li')].map((name) => name.textContent).join() === '{}'",
+        "[...document.querySelectorAll('#participants li')].map((name) => name.textContent).join() === '{}'",
         names.join(",")
     )
 }

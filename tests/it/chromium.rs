@@ -1,5 +1,5 @@
-//! Chromium without a window, driven over its DevTools protocol. Debian's package is `chromium`;
-//! `BOWLINE_SKIP=chromium` does without.
+//! Headless Chromium, driven over the DevTools protocol. The Debian package is `chromium`;
+//! `BOWLINE_SKIP=chromium` skips the tests that need it.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
-/// How long the browser may take to start, and a page to come to where a test waits for it.
+/// How long the browser may take to start, and a page to reach the state that a test waits for.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A browser with one page.
@@ -29,62 +29,62 @@ pub(crate) struct Page {
 }
 
 impl Page {
-    /// Starts a browser, with nothing left from earlier ones, on the page of this address.
+    /// Starts a browser with an empty profile, and opens `url`.
     pub(crate) async fn open(url: &str) -> Self {
         let profile = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("chromium-{}", std::process::id()));
         std::fs::remove_dir_all(&profile).ok();
         let mut process = start(&profile);
-        let errors = process.stderr.take().expect("it was asked for");
-        let socket = timeout(PATIENCE, connect(errors)).await.expect("chromium came up");
+        let errors = process.stderr.take().expect("stderr is piped");
+        let socket = timeout(PATIENCE, connect(errors)).await.expect("chromium starts in time");
         let mut page = Self { socket, session: String::new(), commands: 0, process, profile };
-        let made = page.command("Target.createTarget", json!({ "url": url })).await;
-        let target = json!({ "targetId": made["targetId"], "flatten": true });
+        let created = page.command("Target.createTarget", json!({ "url": url })).await;
+        let target = json!({ "targetId": created["targetId"], "flatten": true });
         let attached = page.command("Target.attachToTarget", target).await;
         page.session = attached["sessionId"].as_str().expect("an attached target has a session").to_owned();
         page
     }
 
-    /// What an expression of the page's gives.
+    /// Evaluates an expression in the page and returns its value.
     ///
     /// # Panics
-    /// When it throws.
+    /// If the expression throws.
     pub(crate) async fn run(&mut self, script: &str) -> Value {
-        let given = self.evaluate(script).await;
-        assert!(given["exceptionDetails"].is_null(), "{script}\n{given:#}");
-        given["result"]["value"].clone()
+        let result = self.evaluate(script).await;
+        assert!(result["exceptionDetails"].is_null(), "{script}\n{result:#}");
+        result["result"]["value"].clone()
     }
 
-    /// Waits until an expression of the page's is true.
+    /// Waits until an expression is true in the page.
     pub(crate) async fn until(&mut self, script: &str) {
         let deadline = Instant::now() + PATIENCE;
-        // A page that is still loading has nothing to ask.
+        // While the page is loading, evaluation fails; that counts as false.
         while self.evaluate(script).await["result"]["value"] != json!(true) {
             if Instant::now() > deadline {
                 let page = self.evaluate("document.documentElement.outerHTML").await;
-                panic!("never true: {script}\n{page:#}");
+                panic!("did not become true: {script}\n{page:#}");
             }
             sleep(Duration::from_millis(20)).await;
         }
     }
 
-    /// Keeps a picture of what is on the page, to be looked at.
+    /// Saves a screenshot of the page.
     pub(crate) async fn picture(&mut self, file: &Path) {
         let taken = self.command("Page.captureScreenshot", json!({})).await;
         let png = STANDARD.decode(taken["data"].as_str().expect("a picture")).expect("base64");
         std::fs::write(file, png).expect("the picture can be written");
     }
 
-    /// Ends the browser.
+    /// Closes the browser and removes its profile.
     pub(crate) async fn close(mut self) {
         self.session.clear();
         self.command("Browser.close", json!({})).await;
-        timeout(PATIENCE, self.process.wait()).await.expect("chromium ends").expect("it was running");
+        timeout(PATIENCE, self.process.wait()).await.expect("chromium ends").expect("its exit status is known");
         std::fs::remove_dir_all(&self.profile).ok();
     }
 
     async fn evaluate(&mut self, script: &str) -> Value {
-        let asked = json!({ "expression": script, "awaitPromise": true, "returnByValue": true });
-        self.command("Runtime.evaluate", asked).await
+        let params = json!({ "expression": script, "awaitPromise": true, "returnByValue": true });
+        self.command("Runtime.evaluate", params).await
     }
 
     async fn command(&mut self, method: &str, params: Value) -> Value {
@@ -100,7 +100,12 @@ impl Page {
 
     async fn answer(&mut self, id: u64) -> Value {
         loop {
-            let message = self.socket.next().await.expect("chromium goes on").expect("chromium speaks WebSocket");
+            let message = self
+                .socket
+                .next()
+                .await
+                .expect("chromium keeps the connection open")
+                .expect("chromium speaks WebSocket");
             let Message::Text(text) = message else { continue };
             let mut message: Value = serde_json::from_str(&text).expect("chromium speaks JSON");
             if message["id"] == json!(id) {
@@ -136,11 +141,11 @@ fn start(profile: &Path) -> Child {
     process
 }
 
-/// To the address that the browser prints; what else it has to say is thrown away.
+/// Connects to the address that the browser prints to stderr. Its other output is discarded.
 async fn connect(errors: ChildStderr) -> WebSocketStream<TcpStream> {
     let mut lines = BufReader::new(errors).lines();
     let url = loop {
-        let line = lines.next_line().await.expect("text").expect("an address before the end");
+        let line = lines.next_line().await.expect("stderr is text").expect("chromium prints its address");
         if let Some(url) = line.strip_prefix("DevTools listening on ") {
             break url.to_owned();
         }
