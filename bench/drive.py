@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Runs the peers: one server process and one client process per run, the peers
-interleaved within every repetition. Appends one JSON line per figure to raw.jsonl.
+"""Runs the peers, with one server process and one client process per run. The peers are interleaved within each
+repetition. Appends one JSON line per figure to raw.jsonl.
 
 usage: drive.py [--work w1,w2,...] [--peer a,b,...] [--reps 5] [--secs 1.0] [--raw FILE]
 """
@@ -38,7 +38,7 @@ OBJ = ["bowline", "bowline-plain", "capnp", "js-ws", "remoc"]
 CONNECTED = [p for p in PEERS if p not in ALONE]
 NOT_STREAM = [p for p in CONNECTED if p != "tonic-stream"]
 NOT_CW = [p for p in NOT_STREAM if not p.startswith("cw-")]
-# work: (client's work, peers, client core, server core, repetitions at most, extra arguments)
+# work: (client's work, peers, client core, server core, maximum repetitions, extra arguments)
 WORKS = {
     "w2": ("w2", CONNECTED, 0, 1, 9, []),
     "w1": ("w1", NOT_STREAM, 0, 1, 9, []),
@@ -140,7 +140,7 @@ def main():
     with open(a.raw, "a") as raw:
         for work in a.work.split(","):
             _, peers, _, _, maxreps, _ = WORKS[work]
-            # the reference floor runs in every repetition, whatever was asked for
+            # the reference floor runs in every repetition, whichever peers were chosen
             peers = [p for p in peers if not only or p in only or p == "ws-tt"]
             for rep in range(min(a.reps, maxreps)):
                 k = rep % len(peers)

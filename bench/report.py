@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Makes the tables from raw.jsonl and puts them into RESULTS.md between its marks. Tables of works that
-raw.jsonl has nothing of stay as they are."""
+"""Writes the tables from raw.jsonl between the markers of RESULTS.md. A table of a work that is not in
+raw.jsonl is left as it is."""
 import json, os, re, statistics as st, sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -88,7 +88,7 @@ for p in peers("w5"):
         fl = med("w2", c, REF, "rate")
         x = med("w5", c, p, "rate")
         body.append([p, c, n(x), n(x / fl if x and fl else None, 3), n(med("w5", c, p, "cli_us")), n(med("w5", c, p, "srv_us"))])
-S.append("### W5 make an object, call it twice, drop it\n\n" + table(
+S.append("### W5 create an object, call it twice, drop it\n\n" + table(
     ["peer", "at a time", "objects/s", "per floor message (W2, same window)", "client CPU us", "server CPU us"], body))
 S.append("### W8 memory: server RSS per idle connection (5,000 connections, one call each)\n\n" + table(
     ["peer", "server bytes per connection", "x floor", "client bytes per connection", "server RSS before, MiB"],
@@ -100,7 +100,7 @@ for p in peers("w8o"):
         if get("w8o", c, p):
             body.append([p, f"{int(c):,}", n(med("w8o", c, p, "srv_bytes")), n(med("w8o", c, p, "cli_bytes")), n(med("w8o", c, p, "rate"))])
 S.append("### W8 memory: RSS per live exported object on one connection\n\n" + table(
-    ["peer", "objects", "server bytes per object", "client bytes per object", "made per second, 64 at a time"], body))
+    ["peer", "objects", "server bytes per object", "client bytes per object", "created per second, 64 at a time"], body))
 S.append("### W6 echo of 1 MiB (MiB/s counts the payload once per round trip)\n\n" + table(
     ["peer", "1 in flight", "4 in flight", "x floor at 1", "client CPU ms per MiB", "server CPU ms per MiB"],
     [[p, n(med("w6", "1", p, "rate")), n(med("w6", "4", p, "rate")), n(ratio("w6", "1", p, "rate"), 2),
@@ -127,14 +127,14 @@ S.append("### W9 the codec alone: nanoseconds, and how many times faster than np
     ["peer"] + [f"{c}, ns" for c in codec] + [f"{c}, x js" for c in codec], body))
 body = [[p, n(med("w10", "resume", p, "resume_us")), n(med("w10", "resume", p, "dial_us")), n(med("w10", "resume", p, "beyond_us"))]
         for p in peers("w10")]
-S.append("### W10 a connection is cut: from the cut to the next answer\n\n" + table(
+S.append("### W10 resuming a session: from the cut of the connection to the next reply\n\n" + table(
     ["peer", "us", "of which to open a connection", "beyond"], body))
 body = []
 for p in peers("w10"):
     for c in (10, 1000, 10000):
         k = f"kept-{c}"
         body.append([p, f"{c:,}", n(med("w10", k, p, "snapshot_us")), n(med("w10", k, p, "restore_us")), n(med("w10", k, p, "bytes_each"))])
-S.append("### W10 a session that is kept for another process\n\n" + table(
+S.append("### W10 recovering a session: snapshot and restore\n\n" + table(
     ["peer", "objects held by the client", "snapshot, us", "restore, us", "bytes for each object"], body))
 last = {}
 for d in rows:
@@ -142,14 +142,14 @@ for d in rows:
         k = (d["work"], d["peer"])
         last[k] = max(last.get(k, ""), d["run"])
 quiet = [d for d in rows if "foreign" in d and d["foreign"] < 8 and last[d["work"], d["peer"]] == d["run"]
-         and d["work"][:2] != "w8"]      # memory does not mind
+         and d["work"][:2] != "w8"]      # other processes do not change memory figures
 if quiet:
     q = sorted(d["foreign"] for d in quiet)
     S.append(f"Other processes' CPU while measuring {' '.join(sorted({d['work'] for d in quiet}))}: median {st.median(q):.2f} cores "
              f"of 2, 90th centile {q[int(len(q) * .9)]:.2f}; {sum(x > 0.6 for x in q)} of {len(q)} figures were taken above 0.6.")
 text = "\n\n".join(S) + "\n"
 path = os.path.join(HERE, "RESULTS.md")
-A, B = "<!-- tables: made by report.py -->", "<!-- end of tables -->"
+A, B = "<!-- tables: written by report.py -->", "<!-- end of tables -->"
 if os.path.exists(path):
     s = open(path).read()
     if A in s:

@@ -1,4 +1,4 @@
-// node alone.mjs client KIND --work w9 --secs N: the codec of capnweb alone, as p-alone does for Bowline.
+// node alone.mjs client KIND --work w9 --secs N: measures the codec of capnweb alone, as p-alone does for Bowline.
 import { RpcSession, RpcTarget, deserialize, serialize } from "capnweb";
 
 const kind = process.argv[3];
@@ -8,7 +8,8 @@ const within = 1000 * (opt.secs ?? 1);
 const middle = (v) => v.sort((a, b) => a - b)[v.length >> 1];
 const out = (param, ns) => console.log(JSON.stringify({ peer: kind, work: "w9", param, ns, rate: 1e9 / ns }));
 
-// Nanoseconds of one step, in the middle of pieces of 10 ms; an awaited step is many at once.
+// Returns the nanoseconds of one step, as the median over runs of 10 ms. If `each` is more than 1, `step` is awaited
+// and makes that many steps.
 async function measure(step, each = 1) {
   const pieces = [];
   for (const began = performance.now(); performance.now() - began < within;) {
@@ -32,7 +33,7 @@ const data = (value) => {
   return () => serialize(deserialize(text));
 };
 
-// A session with nothing around it but a list of what it has said.
+// A transport without a connection, which counts the replies of its session.
 class Api extends RpcTarget { add(a, b) { return a + b; } }
 const AT_ONCE = 64;
 class Transport {
@@ -61,7 +62,7 @@ async function calls() {
   for (let n = first; n <= number; n++) transport.say(`["release",${n},1]`);
 }
 
-// The arguments are an array, which the wire writes in two brackets.
+// The arguments are an array, which the wire encodes inside of another array.
 out("arguments", await measure(() => { const [a, b] = deserialize("[[1,2]]"); return serialize(a + b); }));
 out("call", await measure(calls, AT_ONCE));
 out("object-1k", await measure(data(order)));

@@ -1,4 +1,4 @@
-//! Arbitrary lines as frames of the link, towards a client and towards a server.
+//! Feeds arbitrary lines as frames of the link to a client and to a server.
 //!
 //! `fuzz/run 600 link_frames` runs it for ten minutes.
 #![no_main]

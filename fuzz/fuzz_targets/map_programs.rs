@@ -1,4 +1,4 @@
-//! A value, and arbitrary functions to map it with.
+//! Maps a value with arbitrary functions.
 //!
 //! `fuzz/run 600 map_programs` runs it for ten minutes.
 #![no_main]
@@ -6,7 +6,7 @@
 use libfuzzer_sys::fuzz_target;
 
 #[path = "../../core/tests/session/hostile.rs"]
-#[allow(dead_code, reason = "its own target uses the rest")]
+#[allow(dead_code, reason = "only the target session_messages uses the rest")]
 mod hostile;
 #[path = "../../core/tests/session/programs.rs"]
 mod programs;

@@ -1,5 +1,5 @@
-//! Programs of two sessions that pass each other capabilities with a label beside each, amid data
-//! that resembles capabilities: no capability leaves its label.
+//! Runs programs in which two sessions pass each other labeled capabilities, amid data that resembles
+//! capabilities, and checks that no capability is separated from its label.
 //!
 //! `fuzz/run 600 session_labels` runs it for ten minutes.
 #![no_main]

@@ -1,4 +1,4 @@
-//! Arbitrary lines as the messages of a peer.
+//! Feeds arbitrary lines as messages of a peer to a session.
 //!
 //! `fuzz/run 600 session_messages` runs it for ten minutes.
 #![no_main]

@@ -1,4 +1,4 @@
-//! Arbitrary lists of operations on two sessions that talk to each other.
+//! Runs arbitrary lists of operations on two sessions that are connected to each other.
 //!
 //! `fuzz/run 600 session_operations` runs it for ten minutes.
 #![no_main]

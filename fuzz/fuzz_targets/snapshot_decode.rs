@@ -1,4 +1,4 @@
-//! Arbitrary text as the snapshot of a session, and as what its peer says then.
+//! Decodes arbitrary text as the snapshot of a session, and feeds the rest to that session as messages.
 //!
 //! `fuzz/run 600 snapshot_decode` runs it for ten minutes.
 #![no_main]
@@ -6,7 +6,7 @@
 use libfuzzer_sys::fuzz_target;
 
 #[path = "../../core/tests/session/hostile.rs"]
-#[allow(dead_code, reason = "its own target uses the rest")]
+#[allow(dead_code, reason = "only the target session_messages uses the rest")]
 mod hostile;
 #[path = "../../core/tests/session/stored.rs"]
 mod stored;

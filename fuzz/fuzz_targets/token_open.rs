@@ -1,4 +1,4 @@
-//! Arbitrary text as a token, as its proof, and as claims that are well signed.
+//! Opens arbitrary text as a token, as its proof, and as correctly signed claims.
 //!
 //! `fuzz/run 600 token_open` runs it for ten minutes.
 #![no_main]

@@ -1,4 +1,4 @@
-//! Arbitrary text as a value, as typed data and as arguments.
+//! Decodes arbitrary text as a value, as typed data, and as arguments.
 //!
 //! `fuzz/run 600 value_codec` runs it for ten minutes.
 #![no_main]

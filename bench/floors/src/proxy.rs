@@ -1,11 +1,11 @@
-//! A network that is slow.
+//! A proxy that simulates network latency.
 
 use bytes::{Bytes, BytesMut};
 use common::*;
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-/// A TCP proxy that holds every chunk for a while, each way: `floors proxy 20 --to H:P`
+/// Runs a TCP proxy that delays every chunk in each direction: `floors proxy MILLISECONDS --to HOST:PORT`.
 pub async fn proxy(delay_ms: u64, to: SocketAddr) {
     let l = listen().await;
     loop {

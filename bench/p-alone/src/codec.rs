@@ -1,4 +1,4 @@
-//! Reading and writing data and whole calls, without a connection.
+//! Encoding and decoding of data and whole calls, without a connection.
 
 use std::fmt::Write;
 use std::hint::black_box;
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::nanoseconds;
 
-/// About 1 KB of JSON; js/alone.mjs has the same.
+/// About 1 KB of JSON, the same as in js/alone.mjs.
 #[derive(Serialize, Deserialize)]
 struct Order {
     id: u64,
@@ -56,7 +56,7 @@ pub fn measure(out: &Out, seconds: Duration) {
     line("string-64k", data(of_bowline, seconds, &string()));
 }
 
-/// Arguments of a small call are read and its answer is written.
+/// Decodes the arguments of a small call and encodes its reply.
 fn read_and_write_arguments() {
     let (a, b): (i64, i64) = decode_args(Payload::plain(black_box("[1,2]"))).expect("two numbers");
     black_box(encode(&(a + b)).expect("a number can be written"));
@@ -67,7 +67,7 @@ fn json_arguments() {
     black_box(serde_json::to_string(&(a + b)).expect("a number can be written"));
 }
 
-/// A session with all that belongs to it takes in the three messages of a small call and writes the answer.
+/// Feeds the three messages of a small call to a complete session, which writes the reply.
 fn calls(seconds: Duration) -> f64 {
     let mut session = Session::new(Limits::default(), true);
     let mut number = 0_u64;
@@ -92,7 +92,8 @@ fn calls(seconds: Duration) -> f64 {
     })
 }
 
-/// The call's own message and its answer, of a fixed shape and with no session: less than can be done.
+/// Decodes the call's message and encodes its reply in a fixed shape, without a session. No implementation can do
+/// less.
 fn json_call() {
     type Push<'a> = (&'a str, (&'a str, u32, (&'a str,), (i64, i64)));
     let (_push, (_pipeline, _target, _path, (a, b))): Push<'_> =
@@ -100,7 +101,7 @@ fn json_call() {
     black_box(serde_json::to_string(&("resolve", 1, a + b)).expect("an answer can be written"));
 }
 
-/// A value is read and written again.
+/// Decodes a value and encodes it again.
 fn data<T: Serialize + DeserializeOwned>(of_bowline: bool, seconds: Duration, value: &T) -> f64 {
     if of_bowline {
         let text = encode(value).expect("it can be written").into_text();

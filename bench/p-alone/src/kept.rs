@@ -1,4 +1,4 @@
-//! What a session costs that is kept for another process: writing it down, and making it again.
+//! The cost of storing a session for another process, and of recovering it there.
 
 use std::time::Instant;
 
@@ -45,7 +45,7 @@ pub fn measure(out: &Out) {
     }
 }
 
-/// A session whose client holds so many objects that can be made again.
+/// Returns a session whose client holds the given number of durable objects.
 fn holding(exports: usize) -> Endpoint {
     let mut server = Endpoint::linked(Limits::default(), true, Role::Server, LinkRules::default());
     server.keep_checkpoints();

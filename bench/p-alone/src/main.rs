@@ -1,11 +1,11 @@
-//! Works that need no second process: the codec alone (`w9`), beside serde_json on the same data, and
-//! what the end of a connection or of a process costs a session (`w10`).
+//! Works that need no second process: the codec alone (`w9`), compared with serde_json on the same data, and
+//! what the loss of a connection or of a process costs a session (`w10`).
 
-/// `w9`.
+/// `w9`: the codec.
 mod codec;
-/// `w10`: sessions as they are kept for another process.
+/// `w10`: sessions that are stored and recovered.
 mod kept;
-/// `w10`: sessions that are cut and go on.
+/// `w10`: sessions that resume.
 mod resume;
 
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use common::{Opts, Out, announce, block_on_local};
 fn main() {
     let options = Opts::parse();
     if options.role == "server" {
-        // Whoever drives the works waits for a server; these have none.
+        // drive.py waits for a server, which these works do not need.
         announce(0);
         loop {
             std::thread::park();
@@ -35,7 +35,7 @@ fn main() {
     }
 }
 
-/// How many nanoseconds one `step` takes, in the middle of pieces of 10 ms.
+/// Returns the nanoseconds that one `step` takes, as the median over runs of 10 ms.
 fn nanoseconds(within: Duration, mut step: impl FnMut()) -> f64 {
     const PIECE: Duration = Duration::from_millis(10);
     let mut pieces = Vec::new();

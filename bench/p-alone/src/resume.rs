@@ -1,5 +1,5 @@
-//! A connection is cut, and the session goes on over another: how long the next answer takes, beside what a
-//! connection takes by itself. Client, server and what cuts between them share a thread.
+//! The time from the cut of a connection to the next reply over a new one, compared with the time that a new
+//! connection takes by itself. Client, server, and the proxy between them share a thread.
 
 use std::time::{Duration, Instant};
 
@@ -36,7 +36,7 @@ pub async fn measure(out: &Out) {
         assert_eq!(adder.add(1, 2).await.expect("it answers"), 3);
         let began = Instant::now();
         cuts.send_modify(|cuts| *cuts += 1);
-        // The cut is noticed first, so that the call is not lost with it and sent again.
+        // Wait until the client has noticed the cut, so that the call is sent once, after it.
         tokio::task::yield_now().await;
         assert_eq!(adder.add(3, 4).await.expect("it answers"), 7);
         resumed.push(began.elapsed());
@@ -53,7 +53,7 @@ pub async fn measure(out: &Out) {
     out.line("resume", &fields);
 }
 
-/// Carries connections to `server`, and drops those that are open when the number changes.
+/// Forwards connections to `server`, and drops the open ones when the number changes.
 async fn carry(server: std::net::SocketAddr) -> (String, watch::Sender<u64>) {
     let cuts = watch::Sender::new(0_u64);
     let (address, listener) = {

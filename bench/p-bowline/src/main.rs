@@ -1,5 +1,5 @@
-//! Bowline as its users have it: typed references, sessions over WebSocket. `bowline` has the link,
-//! as peers of ours do by default; `bowline-plain` has not, as browsers.
+//! Bowline with typed references and sessions over WebSocket. `bowline` uses the link, as Bowline peers
+//! do by default; `bowline-plain` does not, like browsers.
 
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -59,7 +59,7 @@ impl Bench for Api {
     }
 }
 
-/// A million live objects are beyond what a session may hold by default.
+/// Raises the limits, because a million live objects exceed the default.
 fn limits() -> Limits {
     let mut limits = Limits::default();
     limits.table_entries = 2_000_000;
@@ -77,7 +77,7 @@ async fn serve() {
 }
 
 struct Client {
-    /// Kept: the session ends with its last reference.
+    /// Held because the session ends with its last handle.
     _session: Session,
     api: BenchRef,
 }
@@ -109,7 +109,7 @@ impl Conn for Client {
         self.api.bytes(Bytes::new(bytes)).await.expect("it answers").as_slice().len()
     }
 
-    /// Each call has the promise of the one before as its argument: one round trip.
+    /// Passes the promise of each call as the argument of the next: one round trip in all.
     async fn chain8(&self) -> i64 {
         let mut sum = self.api.add(1, 1);
         for _ in 0..7 {
