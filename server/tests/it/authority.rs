@@ -1,4 +1,4 @@
-//! Who may go on, and for how long: leases, principals, replays, keys, and sessions that end.
+//! Authority over a session: leases, principals, replayed tokens, key rotation, and eviction.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -15,7 +15,7 @@ use crate::link::{Linked, code, hello_of};
 
 const CALL: &str = r#"["push",["pipeline",0,["add"],[1,2]]]"#;
 
-/// A service whose clients are called as their bearer token says, up to the first `:`.
+/// Returns a service whose principals are named by their bearer token, up to the first `:`.
 fn named(lease: Option<Duration>) -> Service {
     service().authenticate(move |token: &str| {
         let (name, _secret) = token.split_once(':')?;
@@ -58,14 +58,13 @@ fn answer(token: &str) -> String {
     Frame::Authenticate { response: Secret::new(token) }.write()
 }
 
-/// T23
 #[tokio::test]
-async fn refresh_missed_evicts_refresh_met_rotates() {
+async fn refreshed_lease_renews_token_and_missed_refresh_evicts() {
     let address = serve(named(Some(Duration::from_secs(2)))).await;
     let (mut linked, welcome) = welcomed(address, Credentials::bearer("ann:1")).await;
     let began = Instant::now();
     let first_end = welcome.lease.expect("a lease").expires_at;
-    // Met: the lease begins anew, and there is a newer token that works.
+    // Valid credentials renew the lease, and the client gets a newer token.
     let Frame::Refresh { deadline, challenge } = linked.frame().await else { panic!("refresh") };
     assert!(began.elapsed() >= Duration::from_millis(900) && began.elapsed() < Duration::from_secs(2));
     assert_eq!((deadline, challenge.map(|challenge| challenge.len())), (first_end, Some(43)));
@@ -78,11 +77,11 @@ async fn refresh_missed_evicts_refresh_met_rotates() {
     let resumed = resumed.unwrap();
     assert!(resumed.lease.is_some());
     is_answered(&mut linked, 1).await;
-    // The next is missed: one wrong answer, then none.
+    // The next refresh fails: the client sends wrong credentials once, then none.
     let again = linked.frame_after_messages().await;
     assert!(matches!(again, Frame::Refresh { .. }), "{again:?}");
     linked.socket.send(&answer("bob:1")).await;
-    assert!(matches!(linked.frame().await, Frame::Refresh { .. }), "another try");
+    assert!(matches!(linked.frame().await, Frame::Refresh { .. }), "the client may try again");
     let Frame::Evicted { code, reason } = linked.frame().await else { panic!("evicted") };
     assert_eq!(code.as_str(), "UNAUTHENTICATED", "{reason}");
     assert_eq!(linked.socket.next().await, "close 4401 UNAUTHENTICATED");
@@ -91,7 +90,7 @@ async fn refresh_missed_evicts_refresh_met_rotates() {
 }
 
 #[tokio::test]
-async fn a_lease_that_ended_while_nobody_was_there_asks_who_comes() {
+async fn resume_after_lease_end_requires_credentials_of_the_principal() {
     let address = serve(named(Some(Duration::from_millis(300)))).await;
     let (linked, welcome) = welcomed(address, Credentials::bearer("ann:1")).await;
     drop(linked);
@@ -106,13 +105,13 @@ async fn a_lease_that_ended_while_nobody_was_there_asks_who_comes() {
 }
 
 #[tokio::test]
-async fn whoever_says_who_it_is_has_to_be_the_one() {
+async fn resume_with_credentials_of_another_principal_is_refused() {
     let address = serve(named(None)).await;
     let (_linked, welcome) = welcomed(address, Credentials::bearer("ann:1")).await;
     let (mut other, refused) = has_it_back(address, &welcome, Some(Credentials::bearer("bob:1"))).await;
     assert_eq!(code(refused), "UNAUTHENTICATED");
     assert_eq!(other.socket.next().await, "close 4401 UNAUTHENTICATED");
-    // Token and key are enough, unless the service wants more.
+    // Token and key suffice, unless the service requires credentials on every resume.
     let (_, resumed) = has_it_back(address, &welcome, None).await;
     assert_eq!(resumed.unwrap().epoch, 2);
     let address = serve(named(None).resumption(resumption(|resumption| resumption.reauth = Reauth::Always))).await;
@@ -122,9 +121,8 @@ async fn whoever_says_who_it_is_has_to_be_the_one() {
     assert_eq!(resumed.unwrap().epoch, 2);
 }
 
-/// Who a connection itself showed is looked for on the next one, too.
 #[tokio::test]
-async fn a_principal_of_the_connection_is_found_out_again() {
+async fn principal_bound_to_connection_is_authenticated_on_every_resume() {
     let asked = Arc::new(AtomicUsize::new(0));
     let asks = Arc::clone(&asked);
     let service = service().authenticate(move |_token: &str| {
@@ -139,7 +137,7 @@ async fn a_principal_of_the_connection_is_found_out_again() {
 }
 
 #[tokio::test]
-async fn a_replay_ends_the_session_where_that_is_wanted() {
+async fn replayed_token_ends_the_session_if_configured() {
     let revoking = resumption(|resumption| resumption.on_replay = OnReplay::Revoke);
     let address = serve(service().resumption(revoking)).await;
     let (_first, welcome) = welcomed(address, Credentials::default()).await;
@@ -153,9 +151,9 @@ async fn a_replay_ends_the_session_where_that_is_wanted() {
     assert_eq!(code(gone), "RESUME_WINDOW_EXPIRED");
 }
 
-/// B18: while a client has yet to say who it is, some of what it sends waits, and not more.
+/// The server keeps a bounded amount of messages from a client that has not authenticated yet.
 #[tokio::test]
-async fn calls_wait_for_who_the_client_is() {
+async fn calls_before_authentication_wait_and_are_bounded() {
     let address = serve(named(None)).await;
     let (mut linked, refused) = Linked::greet(address, &hello_of(Credentials::bearer("nobody"))).await;
     assert!(matches!(refused, Frame::Unauthenticated(_)));
@@ -176,21 +174,21 @@ async fn calls_wait_for_who_the_client_is() {
 }
 
 #[tokio::test]
-async fn certificates_are_named_by_their_fingerprint() {
+async fn mtls_credentials_require_a_fingerprint() {
     let address = serve(service()).await;
     let certificate = Credentials { scheme: Credentials::MTLS.to_owned(), token: None };
     let (_, answer) = Linked::greet(address, &hello_of(certificate.clone())).await;
     let Frame::Rejected(refused) = answer else { panic!("{answer:?}") };
     assert_eq!(refused.code.as_str(), "INVALID_REQUEST");
     assert!(refused.message.contains("fingerprint"), "{}", refused.message);
-    // With one, the scheme reaches the service, which knows none.
+    // With a fingerprint the credentials reach the service, which refuses them.
     let mut hello = hello_of(certificate);
     hello.client.fingerprint = Some("SHA256:aa".to_owned());
     assert!(matches!(Linked::greet(address, &hello).await.1, Frame::Unauthenticated(_)));
 }
 
 #[tokio::test]
-async fn tokens_can_be_tried_only_so_often() {
+async fn invalid_tokens_are_rate_limited() {
     let address = serve(service()).await;
     let (mut linked, welcome) = welcomed(address, Credentials::default()).await;
     let forged = Secret::new("bwl1.e30.e30.e30");
@@ -202,23 +200,23 @@ async fn tokens_can_be_tried_only_so_often() {
     let limited = refusals.iter().find(|refused| refused.code.as_str() == "RATE_LIMITED").expect("a limit");
     assert!(limited.retryable && limited.retry_after_ms.is_some_and(|wait| (1..=100).contains(&wait)), "{limited:?}");
     assert!(refusals[..20].iter().all(|refused| refused.code.as_str() == "RESUME_TOKEN_INVALID"));
-    // Sessions that are there, and new ones, go on.
+    // Existing and new sessions are not affected.
     is_answered(&mut linked, 1).await;
     welcomed(address, Credentials::default()).await;
 }
 
 #[tokio::test]
-async fn sockets_without_a_client_are_counted() {
+async fn unauthenticated_connections_are_bounded() {
     let mut limits = HttpLimits::default();
     limits.unauthenticated = 2;
     let address = serve(service().http_limits(limits)).await;
     let (mut one, mut two) = (Linked::open(address).await, Linked::open(address).await);
-    // One of the same address gives way: the one that has said nothing for the longest time.
+    // The connection of the same address that has been silent for longest is closed.
     let mut third = Linked::open(address).await;
     let Frame::Rejected(refused) = one.frame().await else { panic!("rejected") };
     assert_eq!((refused.code.as_str(), refused.retryable), ("RATE_LIMITED", true));
     assert_eq!(one.socket.next().await, "close 4429 RATE_LIMITED");
-    // Whoever is let in, and whoever leaves, makes room.
+    // A client that authenticates or disconnects frees a place.
     two.socket.send(&Frame::Hello(hello_of(Credentials::default())).write()).await;
     assert!(matches!(two.frame().await, Frame::Welcome(_)));
     let fourth = Linked::open(address).await;
@@ -229,9 +227,9 @@ async fn sockets_without_a_client_are_counted() {
     assert!(matches!(third.frame().await, Frame::Welcome(_)));
 }
 
-/// C22: what a client has called runs to its end after it closes, for a while.
+/// Running calls may complete within the grace period after the client closes the session.
 #[tokio::test]
-async fn calls_may_end_after_the_client_has_closed() {
+async fn calls_may_complete_after_the_client_closed_the_session() {
     let brief = resumption(|resumption| resumption.rules.close_grace = Duration::from_millis(400));
     let address = serve(service().resumption(brief)).await;
     for (method, answer, at_least_ms) in [("nap", Some(r#"["resolve",1,"rested"]"#), 150), ("hang", None, 400)] {
@@ -251,7 +249,7 @@ async fn calls_may_end_after_the_client_has_closed() {
 }
 
 #[tokio::test]
-async fn a_service_evicts_whom_it_wants_to() {
+async fn service_evicts_a_session_and_all_sessions_of_a_principal() {
     let moved = ErrorCode::from("MOVED_OUT");
     let service = named(None);
     let address = serve(service.clone()).await;
@@ -259,7 +257,7 @@ async fn a_service_evicts_whom_it_wants_to() {
     let (mut bob, of_bob) = welcomed(address, Credentials::bearer("bob:1")).await;
     let (mut bob_too, _) = welcomed(address, Credentials::bearer("bob:2")).await;
     assert!(service.evict(&of_ann.session_id, &moved, "moved out"));
-    assert!(!service.evict(&of_ann.session_id, &moved, "moved out"), "it is gone");
+    assert!(!service.evict(&of_ann.session_id, &moved, "moved out"), "the session was already evicted");
     let Frame::Evicted { reason, .. } = ann.frame().await else { panic!("evicted") };
     assert_eq!(reason, "moved out");
     is_answered(&mut bob, 1).await;
@@ -270,7 +268,7 @@ async fn a_service_evicts_whom_it_wants_to() {
 }
 
 #[tokio::test]
-async fn a_client_that_takes_in_too_little_is_reported_and_given_up() {
+async fn client_that_acknowledges_nothing_is_reported_and_disconnected() {
     let told = Arc::new(Mutex::new(Vec::new()));
     let tells = Arc::clone(&told);
     let small = resumption(|resumption| {
@@ -286,15 +284,18 @@ async fn a_client_that_takes_in_too_little_is_reported_and_given_up() {
         linked.socket.send(CALL).await;
         linked.socket.send(&format!(r#"["pull",{call}]"#)).await;
     }
-    // They come, and none is acknowledged: the socket is given up.
+    // The client receives the replies but acknowledges none, so the server closes the connection.
     for call in 1..=8 {
         assert_eq!(linked.message().await, format!(r#"["resolve",{call},3]"#));
     }
     while linked.socket.next().await != "end" {}
     let told = told.lock().unwrap().clone();
-    assert_eq!(told.len(), 1, "once");
-    assert!(told[0].0 == welcome.session_id && told[0].1 >= 6, "at three quarters: {told:?}");
-    // The session waits for it, and goes on.
+    assert_eq!(told.len(), 1, "the hook was not called exactly once");
+    assert!(
+        told[0].0 == welcome.session_id && told[0].1 >= 6,
+        "the hook was called before the buffer was three quarters full: {told:?}"
+    );
+    // The session itself survives and can be resumed.
     let (mut linked, resumed) = Linked::resume(address, &welcome.resume_token, &welcome.resume_key, 8).await;
     assert_eq!(resumed.unwrap().replay_count, 0);
     is_answered(&mut linked, 9).await;
@@ -314,12 +315,12 @@ async fn keys_rotate_while_the_service_runs() {
     assert_eq!(code(has_it_back(address, &other, None).await.1), "RESUME_TOKEN_KEY_UNKNOWN");
     let (_third, resumed) = Linked::resume(address, &resumed.resume_token, &resumed.resume_key, 0).await;
     assert_eq!(resumed.unwrap().epoch, 3);
-    assert!(keys.remove("next").is_err(), "it signs");
+    assert!(keys.remove("next").is_err(), "the signing key was removed");
 }
 
-/// Those that were left first go first.
+/// Sessions that were parked first end first.
 #[tokio::test]
-async fn the_bytes_of_sessions_that_wait_are_bounded() {
+async fn bytes_of_parked_sessions_are_bounded() {
     let bounded = resumption(|resumption| {
         resumption.parked_bytes = 100_000;
         resumption.window = Duration::from_secs(2);

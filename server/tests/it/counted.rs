@@ -1,5 +1,5 @@
-//! Every way in which a server sends is numbered: a client that has counted for itself is
-//! believed, and gets nothing twice and nothing too little.
+//! Every message that a server sends is numbered: a client that resumes with its own count receives no
+//! message twice and misses none.
 
 use std::sync::Arc;
 
@@ -11,8 +11,8 @@ use bowline_server::Service;
 use crate::harness::{serve, within};
 use crate::link::Linked;
 
-/// `add(a, b)`; `fan(f)` calls `f` five times at once; `flow()` gives a stream; `drain(stream)`
-/// reads one; `both(stream)` reads one and gives another with what it brings.
+/// `add(a, b)`; `fan(f)` calls `f` five times at once; `flow()` returns a stream; `drain(stream)` reads
+/// one; `both(stream)` reads one and returns another with twice its numbers.
 struct Paths;
 
 impl Object for Paths {
@@ -78,12 +78,12 @@ impl Object for Paths {
     }
 }
 
-/// What the client says, and how many messages come of it, when what the server calls or streams
-/// is answered at once.
+/// What the client sends, and how many messages the server sends in return, if its calls and stream
+/// chunks are answered at once.
 const PATHS: [(&str, &[&str], u64); 5] = [
     ("calls", &[r#"["push",["pipeline",0,["add"],[1,2]]]"#, r#"["pull",1]"#], 1),
     (
-        "callbacks, and one message to many",
+        "callbacks, and several messages in reply to one",
         &[r#"["push",["pipeline",0,["fan"],[["export",-1]]]]"#, r#"["pull",1]"#],
         17,
     ),
@@ -114,7 +114,7 @@ const PATHS: [(&str, &[&str], u64); 5] = [
 ];
 
 #[tokio::test]
-async fn every_send_path_is_counted() {
+async fn messages_of_every_send_path_are_numbered() {
     let address = serve(Service::new(|_peer| Stub::new(Paths))).await;
     for (path, says, comes) in PATHS {
         let (mut first, welcome) = Linked::hello_as(address, path).await;
@@ -123,7 +123,7 @@ async fn every_send_path_is_counted() {
         }
         let mut counts = Counts { sent: says.len() as u64, came: 0, calls: 0 };
         within(counts.converse(&mut first, comes)).await;
-        // Nothing more comes, or it would come again.
+        // Checks that no further message arrives before the pong.
         first.socket.send(r#"{"type":"session.ping","nonce":"last"}"#).await;
         loop {
             let text = first.socket.next().await;
@@ -139,20 +139,20 @@ async fn every_send_path_is_counted() {
         let resumed = resumed.unwrap_or_else(|refused| panic!("{path}: {refused:?}"));
         assert_eq!((resumed.last_event_seq, resumed.replay_count), (counts.sent, 0), "{path}");
         let (_third, lie) = Linked::resume(address, &resumed.resume_token, &resumed.resume_key, counts.came + 1).await;
-        assert_eq!(lie.unwrap_err().code.as_str(), "RESUME_GAP", "{path}: one more was never sent");
+        assert_eq!(lie.unwrap_err().code.as_str(), "RESUME_GAP", "{path}: the server never sent that many messages");
     }
 }
 
-/// What the client has counted.
+/// What the client has sent and received.
 struct Counts {
     sent: u64,
     came: u64,
-    /// Calls of the server's: each was given the next number.
+    /// Calls and stream chunks of the server, each of which gets the next id.
     calls: u64,
 }
 
 impl Counts {
-    /// Answers everything that is asked, until so many messages have come.
+    /// Answers every pull and chunk until `comes` messages have arrived.
     async fn converse(&mut self, linked: &mut Linked, comes: u64) {
         while self.came < comes {
             let text = linked.message().await;

@@ -1,4 +1,4 @@
-//! How it stops.
+//! Draining a service.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use crate::harness::{Socket, body, post, serve, service, within};
 const HANG: &str = r#"["push",["pipeline",0,["hang"],[]]]"#;
 
 #[tokio::test]
-async fn quiet_sessions_are_closed_at_once() {
+async fn idle_sessions_are_closed_at_once() {
     let service = service();
     let mut peer = Socket::open(serve(service.clone()).await).await;
     let began = Instant::now();
@@ -19,7 +19,7 @@ async fn quiet_sessions_are_closed_at_once() {
 }
 
 #[tokio::test]
-async fn a_running_call_may_end() {
+async fn running_call_may_complete() {
     let service = service();
     let mut peer = Socket::open(serve(service.clone()).await).await;
     peer.send(r#"["push",["pipeline",0,["nap"],[200]]]"#).await;
@@ -32,7 +32,7 @@ async fn a_running_call_may_end() {
 }
 
 #[tokio::test]
-async fn a_hanging_call_does_not_hold_it_up() {
+async fn hanging_call_is_cut_off_at_the_deadline() {
     let service = service();
     let mut peer = Socket::open(serve(service.clone()).await).await;
     peer.send(HANG).await;
@@ -46,7 +46,7 @@ async fn a_hanging_call_does_not_hold_it_up() {
 }
 
 #[tokio::test]
-async fn a_peer_that_does_not_hang_up_does_not_hold_it_up() {
+async fn peer_that_keeps_its_connection_open_does_not_delay_a_drain() {
     let service = service();
     let peer = Socket::open(serve(service.clone()).await).await;
     let began = Instant::now();
@@ -56,7 +56,7 @@ async fn a_peer_that_does_not_hang_up_does_not_hold_it_up() {
 }
 
 #[tokio::test]
-async fn a_connection_without_a_request_does_not_hold_it_up() {
+async fn idle_connection_does_not_delay_a_drain() {
     let service = service();
     let address = serve(service.clone()).await;
     let idle = tokio::net::TcpStream::connect(address).await.unwrap();
@@ -88,7 +88,7 @@ async fn new_requests_are_refused_and_serving_ends() {
 }
 
 #[tokio::test]
-async fn a_batch_that_hangs_says_that_it_was_cut_off() {
+async fn hanging_batch_is_answered_with_an_abort() {
     let service = service();
     let address = serve(service.clone()).await;
     let calls = format!("[\"push\",[\"pipeline\",0,[\"add\"],[2,3]]]\n[\"pull\",1]\n{HANG}\n[\"pull\",2]");
@@ -102,7 +102,7 @@ async fn a_batch_that_hangs_says_that_it_was_cut_off() {
 }
 
 #[tokio::test]
-async fn call_that_nobody_awaits_runs_to_its_end() {
+async fn call_without_a_pull_completes() {
     let service = service();
     let mut peer = Socket::open(serve(service.clone()).await).await;
     peer.send(r#"["push",["pipeline",0,["nap"],[400]]]"#).await;
@@ -133,7 +133,7 @@ async fn calls_that_are_cut_off_are_counted_awaited_or_not() {
 }
 
 #[tokio::test]
-async fn batch_is_answered_before_calls_that_nobody_awaits_and_the_drain_waits_for_them() {
+async fn batch_is_answered_before_calls_without_a_pull_and_the_drain_waits_for_those() {
     let service = service();
     let address = serve(service.clone()).await;
     let calls =
@@ -148,7 +148,7 @@ async fn batch_is_answered_before_calls_that_nobody_awaits_and_the_drain_waits_f
 }
 
 #[tokio::test]
-async fn drain_with_the_longest_duration_waits_for_calls_alone() {
+async fn drain_with_maximum_duration_waits_only_for_calls() {
     let service = service();
     let mut peer = Socket::open(serve(service.clone()).await).await;
     peer.send(r#"["push",["pipeline",0,["nap"],[200]]]"#).await;

@@ -14,10 +14,10 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
-/// No test waits for anything longer than this.
+/// The maximum time that a test waits for anything.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
-/// `add(a, b)`; `repeat(text, times)`; `nap(ms)` answers `"rested"`; `hang()` never answers.
+/// `add(a, b)`; `repeat(text, times)`; `nap(ms)` returns `"rested"`; `hang()` never returns.
 pub(crate) struct Api;
 
 impl Object for Api {
@@ -60,7 +60,7 @@ pub(crate) fn service() -> Service {
     Service::new(|_peer| Stub::new(Api))
 }
 
-/// Serves on a port of its own until the test ends.
+/// Serves on a free port until the test ends.
 pub(crate) async fn serve(service: Service) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -68,7 +68,7 @@ pub(crate) async fn serve(service: Service) -> SocketAddr {
     address
 }
 
-/// A peer on a WebSocket, and the lines that it has yet to read of the text that came last.
+/// A peer on a WebSocket, and the unread lines of the last text that it received.
 pub(crate) struct Socket(pub(crate) WebSocketStream<TcpStream>, VecDeque<String>);
 
 impl Socket {
@@ -87,7 +87,7 @@ impl Socket {
         self.0.send(Message::text(text)).await.unwrap();
     }
 
-    /// The next message or frame, or `close CODE REASON`, or `end`.
+    /// Returns the next message or frame, `close CODE REASON`, or `end`.
     pub(crate) async fn next(&mut self) -> String {
         loop {
             if let Some(line) = self.1.pop_front() {
@@ -105,14 +105,14 @@ impl Socket {
     }
 }
 
-/// A connection from another address of this machine: all of 127.0.0.0/8 is its own.
+/// Connects from the given loopback address: all of 127.0.0.0/8 belongs to this machine.
 pub(crate) async fn connect_from(from: [u8; 4], address: SocketAddr) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind(SocketAddr::from((from, 0))).unwrap();
     within(socket.connect(address)).await.unwrap()
 }
 
-/// A raw connection on which the WebSocket handshake is done.
+/// Opens a raw connection and completes the WebSocket handshake.
 pub(crate) async fn raw_socket(address: SocketAddr) -> TcpStream {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let ask = "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n\
@@ -129,7 +129,7 @@ pub(crate) async fn raw_socket(address: SocketAddr) -> TcpStream {
     stream
 }
 
-/// Reads server frames up to the close frame: `close CODE REASON`; `end` without one.
+/// Reads frames up to the close frame and returns `close CODE REASON`, or `end` if there is none.
 pub(crate) async fn read_close(stream: &mut TcpStream) -> String {
     loop {
         let Ok(head) = within(stream.read_u16()).await else { return "end".to_owned() };
@@ -146,14 +146,14 @@ pub(crate) async fn read_close(stream: &mut TcpStream) -> String {
     }
 }
 
-/// A masked frame with a mask of zeros.
+/// Returns a frame that is masked with zeros.
 pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = announce(first, payload.len() as u64);
     frame.extend_from_slice(payload);
     frame
 }
 
-/// The head of a masked frame, which may promise more than will come.
+/// Returns the header of a masked frame, which may announce more bytes than follow.
 pub(crate) fn announce(first: u8, length: u64) -> Vec<u8> {
     let mut head = vec![first];
     match length {
@@ -171,13 +171,13 @@ pub(crate) fn announce(first: u8, length: u64) -> Vec<u8> {
     head
 }
 
-/// Sends a batch; status line, headers and body as they come.
+/// Sends a batch and returns status line, headers, and body as received.
 pub(crate) async fn post(address: SocketAddr, body: &str) -> String {
     let length = body.len();
     request(address, &format!("POST /rpc HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n{body}")).await
 }
 
-/// Sends a request and reads all that comes back until the server hangs up.
+/// Sends a request and reads everything until the server closes the connection.
 pub(crate) async fn request(address: SocketAddr, request: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let request = request.replacen("\r\n", "\r\nConnection: close\r\n", 1);
@@ -187,13 +187,13 @@ pub(crate) async fn request(address: SocketAddr, request: &str) -> String {
     answer
 }
 
-/// The body of an answer of [`post`], with its status.
+/// Returns status and body of a response that [`post`] returned.
 pub(crate) fn body(answer: &str) -> (&str, &str) {
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     (&head["HTTP/1.1 ".len()..][..3], body)
 }
 
-/// Resident memory of this process.
+/// Returns the resident memory of this process.
 pub(crate) fn rss_bytes() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();

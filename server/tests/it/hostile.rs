@@ -1,4 +1,4 @@
-//! What breaks WebSocket's rules or tries to use up memory.
+//! Peers that violate the WebSocket protocol or try to exhaust memory.
 
 use bowline_core::limits::Limits;
 use tokio::io::AsyncWriteExt;
@@ -10,7 +10,7 @@ const TEXT_BEGINS: u8 = 0x01;
 const GOES_ON: u8 = 0x00;
 
 #[tokio::test]
-async fn an_oversized_frame_closes_with_1009_by_its_head_alone() {
+async fn oversized_frame_is_refused_by_its_header_with_1009() {
     let mut peer = raw_socket(serve(service()).await).await;
     peer.write_all(&announce(TEXT, (8 << 20) + 1)).await.unwrap();
     let close = read_close(&mut peer).await;
@@ -18,16 +18,16 @@ async fn an_oversized_frame_closes_with_1009_by_its_head_alone() {
 }
 
 #[tokio::test]
-async fn the_close_frame_reaches_a_peer_that_goes_on_sending() {
+async fn close_frame_reaches_a_peer_that_keeps_sending() {
     let mut peer = Socket::open(serve(service()).await).await;
-    // Refused after its head, while the rest of it is on its way.
+    // The frame is refused by its header, while the rest of it is still being sent.
     peer.send(&"x".repeat((8 << 20) + 1)).await;
     let close = peer.next().await;
     assert!(close.starts_with("close 1009 "), "{close}");
 }
 
 #[tokio::test]
-async fn a_message_of_the_greatest_size_is_taken() {
+async fn message_of_maximum_size_is_accepted() {
     let mut peer = Socket::open(serve(service()).await).await;
     let call = |text: &str| format!(r#"["push",["pipeline",0,["repeat"],["{text}",0]]]"#);
     let room = (8 << 20) - call("").len();
@@ -45,7 +45,7 @@ async fn text_that_is_not_utf_8_closes_with_1007() {
 }
 
 #[tokio::test]
-async fn frames_against_the_rules_close_with_1002() {
+async fn invalid_frames_close_with_1002() {
     let address = serve(service()).await;
     let unmasked = vec![TEXT, 2, b'[', b']'];
     let reserved_bits = frame(0xF1, b"[]");
@@ -61,7 +61,7 @@ async fn frames_against_the_rules_close_with_1002() {
 }
 
 #[tokio::test]
-async fn announced_frames_take_no_memory_before_they_come() {
+async fn announced_frames_take_no_memory_before_they_arrive() {
     let address = serve(service()).await;
     let mut peers = Vec::new();
     for _ in 0..20 {
@@ -76,8 +76,8 @@ async fn announced_frames_take_no_memory_before_they_come() {
     }
     tokio::time::sleep(std::time::Duration::from_millis(300)).await;
     let grown = rss_bytes().saturating_sub(before);
-    // 1.6 GB were announced. Other tests run beside this one.
-    assert!(grown < 128 << 20, "grown by {grown} bytes");
+    // The frames announced 1.6 GB. The margin allows for other tests in this process.
+    assert!(grown < 128 << 20, "memory grew by {grown} bytes");
 }
 
 #[tokio::test]
@@ -90,7 +90,7 @@ async fn fragments_of_one_byte_are_bounded() {
     let send = async {
         let mut first = TEXT_BEGINS;
         let hundred = |first: u8| [frame(first, b"x"), frame(GOES_ON, b"x").repeat(99)].concat();
-        // The socket may be closed meanwhile; whether it was, `close` says.
+        // Sending fails once the server has closed the connection, which the assertion below checks.
         while write.write_all(&hundred(first)).await.is_ok() {
             first = GOES_ON;
         }
@@ -101,12 +101,12 @@ async fn fragments_of_one_byte_are_bounded() {
         within(read.read_exact(&mut head)).await.unwrap();
         u16::from_be_bytes([head[2], head[3]])
     };
-    let code = tokio::select! { code = close => code, () = send => panic!("closed without a word") };
+    let code = tokio::select! { code = close => code, () = send => panic!("the server closed without a close frame") };
     assert_eq!(code, 1009);
     assert!(rss_bytes().saturating_sub(before) < 64 << 20);
 }
 
-/// A raw connection on which the link was agreed upon, and the challenge is read.
+/// Opens a raw connection, negotiates the link, and reads the challenge.
 async fn raw_link(address: std::net::SocketAddr) -> tokio::net::TcpStream {
     use tokio::io::AsyncReadExt;
     let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
@@ -125,11 +125,11 @@ async fn raw_link(address: std::net::SocketAddr) -> tokio::net::TcpStream {
     stream
 }
 
-/// Bytes of a message before its client is let in.
+/// The maximum length of a message from a client that has not authenticated.
 const OPENING_BYTES: u64 = 80 << 10;
 
 #[tokio::test]
-async fn long_frame_of_a_client_that_is_not_let_in_is_refused_by_its_head() {
+async fn long_frame_of_unauthenticated_client_is_refused_by_its_header() {
     let address = serve(service()).await;
     for length in [OPENING_BYTES + 1, 1 << 20, 8 << 20, 1 << 40] {
         for opcode in [TEXT, TEXT_BEGINS, 0x82, 0x89] {
@@ -142,7 +142,7 @@ async fn long_frame_of_a_client_that_is_not_let_in_is_refused_by_its_head() {
 }
 
 #[tokio::test]
-async fn fragments_of_a_client_that_is_not_let_in_are_added_up() {
+async fn fragments_of_unauthenticated_client_are_limited_by_their_sum() {
     let mut peer = raw_link(serve(service()).await).await;
     let piece = vec![b'x'; OPENING_BYTES as usize / 4];
     peer.write_all(&frame(TEXT_BEGINS, &piece)).await.unwrap();
@@ -155,29 +155,29 @@ async fn fragments_of_a_client_that_is_not_let_in_are_added_up() {
 }
 
 #[tokio::test]
-async fn clients_that_are_not_let_in_take_little_memory() {
+async fn unauthenticated_clients_take_little_memory() {
     let address = serve(service()).await;
     let before = rss_bytes();
     let mut peers = Vec::new();
     for length in [OPENING_BYTES, 8 << 20].repeat(20) {
         let mut peer = raw_link(address).await;
         peer.write_all(&announce(TEXT, length)).await.unwrap();
-        // All but the last byte, as far as the server takes it.
+        // Sends all but the last byte, as far as the server accepts it.
         drop(peer.write_all(&vec![b'{'; length as usize - 1]).await);
         peers.push(peer);
     }
     let grown = rss_bytes().saturating_sub(before);
-    // 160 MiB were announced. Other tests run beside this one.
-    assert!(grown < 64 << 20, "grown by {grown} bytes");
+    // The frames announced 160 MiB. The margin allows for other tests in this process.
+    assert!(grown < 64 << 20, "memory grew by {grown} bytes");
 }
 
 #[tokio::test]
-async fn message_behind_a_hello_may_be_as_long_as_any() {
+async fn message_after_a_hello_may_have_the_full_length() {
     use bowline_core::link::Frame;
     use bowline_server::Credentials;
     let mut peer = crate::link::dial(serve(service()).await).await;
     let hello = Frame::Hello(crate::link::hello_of(Credentials::default())).write();
-    // At once, so that the server has both before it lets the client in.
+    // Sent in one write, so that the server has both before it welcomes the client.
     peer.send(&hello).await;
     peer.send(&format!(r#"["push",["pipeline",0,["repeat"],["{}",0]]]"#, "x".repeat(1 << 20))).await;
     peer.send(r#"["pull",1]"#).await;

@@ -1,4 +1,4 @@
-//! Batches, and everything answered without a session.
+//! HTTP batches, and requests that are answered without a session.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ async fn a_batch_is_answered() {
 }
 
 #[tokio::test]
-async fn answers_that_take_time_are_waited_for() {
+async fn batch_waits_for_slow_calls() {
     let calls = "[\"push\",[\"pipeline\",0,[\"nap\"],[80]]]\n[\"pull\",1]\n\
                  [\"push\",[\"pipeline\",0,[\"add\"],[2,3]]]\n[\"pull\",2]\n[\"push\",[\"pipeline\",0,[\"hang\"],[]]]";
     let answer = post(serve(service()).await, calls).await;
@@ -27,7 +27,7 @@ async fn answers_that_take_time_are_waited_for() {
 }
 
 #[tokio::test]
-async fn line_ends_of_all_kinds_are_accepted() {
+async fn all_line_endings_are_accepted() {
     let address = serve(service()).await;
     assert_eq!(body(&post(address, &format!("{ADD}\n")).await), ("200", r#"["resolve",1,5]"#));
     assert_eq!(body(&post(address, &ADD.replace('\n', "\r\n")).await), ("200", r#"["resolve",1,5]"#));
@@ -46,7 +46,7 @@ async fn a_session_error_is_the_last_line() {
 }
 
 #[tokio::test]
-async fn what_is_no_batch_is_a_405() {
+async fn request_that_is_not_a_batch_gets_405() {
     let address = serve(service()).await;
     for method in ["GET", "PUT", "OPTIONS"] {
         let answer = request(address, &format!("{method} /rpc HTTP/1.1\r\nHost: localhost\r\n\r\n")).await;
@@ -56,7 +56,7 @@ async fn what_is_no_batch_is_a_405() {
 }
 
 #[tokio::test]
-async fn a_large_batch_is_a_413() {
+async fn large_batch_gets_413() {
     let mut http = HttpLimits::default();
     http.batch_bytes = 100;
     let address = serve(service().http_limits(http)).await;
@@ -70,13 +70,13 @@ async fn a_large_batch_is_a_413() {
 }
 
 #[tokio::test]
-async fn a_413_reaches_a_peer_that_sends_all_before_it_reads() {
+async fn response_413_reaches_a_peer_that_reads_after_sending_everything() {
     let address = serve(service()).await;
     assert_eq!(body(&post(address, &"x".repeat(20 << 20)).await), ("413", "a batch may have 8388608 bytes"));
 }
 
 #[tokio::test]
-async fn a_batch_of_many_messages_is_a_429() {
+async fn batch_of_too_many_messages_gets_429() {
     let mut http = HttpLimits::default();
     http.batch_messages = 2;
     let address = serve(service().http_limits(http)).await;
@@ -85,7 +85,7 @@ async fn a_batch_of_many_messages_is_a_429() {
 }
 
 #[tokio::test]
-async fn a_batch_that_hangs_is_a_504() {
+async fn hanging_batch_gets_504() {
     let mut http = HttpLimits::default();
     http.batch_time = Duration::from_millis(100);
     let address = serve(service().http_limits(http)).await;
@@ -99,11 +99,11 @@ async fn a_batch_that_hangs_is_a_504() {
 }
 
 #[tokio::test]
-async fn a_batch_whose_evaluation_takes_too_long_is_a_504() {
+async fn batch_with_too_long_evaluation_gets_504() {
     let mut http = HttpLimits::default();
     http.batch_time = Duration::from_millis(20);
     let address = serve(service().http_limits(http)).await;
-    // Each look-up reads the value, which is too small for an index.
+    // Each lookup decodes the value, which is too small for an index.
     let value = format!("[\"push\",{{\"a\":\"{}\",\"z\":7}}]", "x".repeat(12_000));
     let look_ups = format!("[\"push\",[[{}]]]", vec![r#"["pipeline",1,["z"]]"#; 1_300].join(","));
     let lines = [value, look_ups.clone(), look_ups.clone(), look_ups, "[\"pull\",4]".to_owned()].join("\n");
@@ -111,7 +111,7 @@ async fn a_batch_whose_evaluation_takes_too_long_is_a_504() {
 }
 
 #[tokio::test]
-async fn an_answer_that_does_not_fit_ends_with_an_abort() {
+async fn reply_beyond_the_limit_ends_with_an_abort() {
     let mut http = HttpLimits::default();
     http.batch_answer_bytes = 100;
     let address = serve(service().http_limits(http)).await;
@@ -148,7 +148,7 @@ async fn a_malformed_handshake_is_refused() {
 }
 
 #[tokio::test]
-async fn long_and_many_headers_are_a_431() {
+async fn too_long_or_too_many_headers_get_431() {
     let address = serve(service()).await;
     let long = format!("POST / HTTP/1.1\r\nHost: localhost\r\nX: {}\r\n\r\n", "y".repeat(17 << 10));
     assert_eq!(body(&request(address, &long).await).0, "431");
@@ -157,7 +157,7 @@ async fn long_and_many_headers_are_a_431() {
 }
 
 #[tokio::test]
-async fn a_head_that_does_not_come_is_not_waited_for() {
+async fn connection_without_a_complete_request_header_is_closed() {
     let mut http = HttpLimits::default();
     http.handshake = Duration::from_millis(100);
     let mut slow = TcpStream::connect(serve(service().http_limits(http)).await).await.unwrap();

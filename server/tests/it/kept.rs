@@ -1,4 +1,4 @@
-//! Sessions that are kept beyond what this process waits for.
+//! Sessions that are stored for longer than this process keeps them, and the store behind them.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,10 +16,9 @@ use crate::faulty::{Fault, FaultyStore};
 use crate::harness::{serve, service, within};
 use crate::link::{Linked, hello_of};
 
-/// F15: the window is over, and the server has put the session away. It is made again from where it
-/// is kept.
+/// The resume window has ended, so the server has dropped the session. It recovers it from the store.
 #[tokio::test]
-async fn a_session_whose_window_is_over_is_made_again() {
+async fn session_past_its_resume_window_is_recovered_from_the_store() {
     let mut resumption = Resumption::default();
     resumption.window = Duration::from_millis(100);
     let service = service().resumption(resumption).restoration(Restoration::in_store(MemoryStore::new()));
@@ -57,7 +56,7 @@ async fn a_session_whose_window_is_over_is_made_again() {
     assert_eq!(linked.message().await, r#"["resolve",1,3]"#);
 }
 
-/// Counts the objects that exist.
+/// An object that is counted while it exists.
 struct Alive(Arc<AtomicUsize>);
 
 impl Alive {
@@ -113,7 +112,7 @@ async fn welcomed(address: SocketAddr) -> (Linked, Welcome) {
 }
 
 #[tokio::test]
-async fn dropping_a_service_closes_its_kept_sessions_and_ends_their_tasks() {
+async fn dropping_a_service_closes_its_parked_sessions_and_ends_their_tasks() {
     let alive = Arc::new(AtomicUsize::new(0));
     let objects = Arc::clone(&alive);
     let service = Service::new(move |_peer| Stub::new(Alive::new(&objects)));
@@ -135,7 +134,7 @@ async fn dropping_a_service_closes_its_kept_sessions_and_ends_their_tasks() {
 }
 
 #[tokio::test]
-async fn a_session_that_is_not_opened_in_time_leaves_nothing_in_the_store() {
+async fn session_refused_before_it_opens_leaves_nothing_in_the_store() {
     let memory = Arc::new(MemoryStore::new());
     let store = FaultyStore::new(Arc::clone(&memory) as Arc<dyn SessionStore>);
     let mut http = HttpLimits::default();
@@ -152,7 +151,7 @@ async fn a_session_that_is_not_opened_in_time_leaves_nothing_in_the_store() {
     drop(linked);
 }
 
-/// Plays a client that answers what a drain asks, until its socket is closed.
+/// Acts as a client that takes part in a drain until its connection is closed.
 async fn follows_a_drain(mut linked: Linked) {
     loop {
         let text = linked.socket.next().await;
@@ -168,14 +167,15 @@ async fn follows_a_drain(mut linked: Linked) {
     }
 }
 
-/// The wake-up of the drain goes to the drain. The fastest of several counts, as the machine may be busy.
+/// The drain is woken as soon as the session is stored. The fastest of five runs counts, because the
+/// machine may be busy.
 #[tokio::test]
-async fn a_kept_session_at_rest_is_drained_without_delay() {
+async fn idle_durable_session_is_drained_without_delay() {
     let mut fastest = Duration::MAX;
     for _ in 0..5 {
         let service = service().restoration(Restoration::in_store(MemoryStore::new()));
         let (linked, _) = welcomed(serve(service.clone()).await).await;
-        // Lets the session come to rest: a drain that begins while messages are read is woken by them.
+        // Waits until the session is idle: otherwise an arriving message would wake the drain.
         tokio::time::sleep(Duration::from_millis(300)).await;
         let began = Instant::now();
         tokio::join!(follows_a_drain(linked), service.drain(Duration::from_secs(5)));
@@ -185,7 +185,7 @@ async fn a_kept_session_at_rest_is_drained_without_delay() {
 }
 
 #[tokio::test]
-async fn a_store_that_fails_is_not_hammered_with_the_last_checkpoint() {
+async fn last_checkpoint_is_retried_with_pauses_when_the_store_fails() {
     let store = FaultyStore::new(Arc::new(MemoryStore::new()));
     let service = service().restoration(Restoration::in_store(store.clone()));
     let (mut linked, _) = welcomed(serve(service.clone()).await).await;
@@ -196,7 +196,7 @@ async fn a_store_that_fails_is_not_hammered_with_the_last_checkpoint() {
     let before = store.checkpoints();
     within(service.checkpoint()).await;
     let tried = store.checkpoints() - before;
-    assert!((2..=12).contains(&tried), "{tried} tries in a second");
+    assert!((2..=12).contains(&tried), "{tried} attempts in a second");
 }
 
 fn short_lease(store: &FaultyStore) -> Restoration {
@@ -206,7 +206,7 @@ fn short_lease(store: &FaultyStore) -> Restoration {
 }
 
 #[tokio::test]
-async fn a_hello_is_welcome_right_after_the_store_has_forgotten_the_process() {
+async fn hello_succeeds_right_after_the_store_lost_its_data() {
     let store = FaultyStore::new(Arc::new(MemoryStore::new()));
     let address = serve(service().restoration(Restoration::in_store(store.clone()))).await;
     drop(welcomed(address).await);
@@ -216,9 +216,9 @@ async fn a_hello_is_welcome_right_after_the_store_has_forgotten_the_process() {
     until(|| format!("{empty:?}").contains("sessions: 2")).await;
 }
 
-/// The store of before is lost, and another process has created the session in the new one.
+/// The store has lost its data, and another process has created the session in the new one.
 #[tokio::test]
-async fn a_session_that_another_process_has_is_not_taken_back() {
+async fn session_owned_by_another_process_is_not_reclaimed() {
     let store = FaultyStore::new(Arc::new(MemoryStore::new()));
     let address = serve(service().restoration(short_lease(&store))).await;
     let (mut linked, welcome) = welcomed(address).await;
@@ -227,19 +227,20 @@ async fn a_session_that_another_process_has_is_not_taken_back() {
     let theirs = other.create(&welcome.session_id, "other", Duration::from_secs(60), None).await.unwrap();
     store.replace(Arc::clone(&other) as Arc<dyn SessionStore>);
     assert_ends_elsewhere(&mut linked).await;
-    // The other process has it still.
+    // The other process still owns the session.
     other.release(&theirs, Duration::from_secs(60)).await.unwrap();
 }
 
-/// As before, and the other process has given it back after it had gone on with it.
+/// Another process has owned the session in the new store, with and without storing a checkpoint, and has
+/// released it.
 #[tokio::test]
-async fn a_session_that_another_process_had_is_not_taken_back() {
+async fn session_released_by_another_process_is_not_reclaimed() {
     for checkpoints in [0, 1] {
         let memory = Arc::new(MemoryStore::new());
         let store = FaultyStore::new(Arc::clone(&memory) as Arc<dyn SessionStore>);
         let address = serve(service().restoration(short_lease(&store))).await;
         let (mut linked, welcome) = welcomed(address).await;
-        // The lease of the first process ends in the store before its time, as by a clock that jumps.
+        // In the store the lease of the first process ends early, as after a jump of the clock.
         let other = Arc::new(MemoryStore::new());
         for owner in ["first", "other"] {
             other.open_owner(owner, Duration::from_secs(60)).await.unwrap();
@@ -260,7 +261,7 @@ async fn a_session_that_another_process_had_is_not_taken_back() {
     }
 }
 
-/// The socket is closed, and no answer comes to a call.
+/// Waits until the server closes the connection.
 async fn assert_ends_elsewhere(linked: &mut Linked) {
     let ended = async {
         loop {

@@ -1,11 +1,11 @@
-//! The keys of a service that was given none.
+//! The default keys of a service.
 
 use bowline_core::resume::{Claims, TokenError};
 use bowline_core::time::UnixTime;
 use bowline_server::Resumption;
 
 #[test]
-fn b15_each_service_without_keys_draws_its_own() {
+fn each_service_without_keys_generates_its_own() {
     let (one, two) = (Resumption::default(), Resumption::default());
     let now = UnixTime(1_700_000_000);
     let mut claims = Claims::new("s_1", "ann", &one.audience, now);

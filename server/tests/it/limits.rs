@@ -1,4 +1,4 @@
-//! How many connections and sessions there may be.
+//! Limits on connections.
 
 use bowline_server::HttpLimits;
 use tokio::io::AsyncReadExt;
@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 use crate::harness::{Socket, body, post, serve, service, within};
 
 #[tokio::test]
-async fn connections_of_one_address_are_counted() {
+async fn connections_of_one_address_are_bounded() {
     let mut http = HttpLimits::default();
     http.connections_per_address = 2;
     let address = serve(service().http_limits(http)).await;
@@ -21,12 +21,12 @@ async fn connections_of_one_address_are_counted() {
 }
 
 #[tokio::test]
-async fn connections_are_counted() {
+async fn connections_are_bounded() {
     let mut http = HttpLimits::default();
     http.connections = 1;
     let address = serve(service().http_limits(http)).await;
     let _idle = TcpStream::connect(address).await.unwrap();
-    // Said without being asked: the peer may be waiting for nothing else.
+    // The refusal is sent before any request, because the peer may not send one.
     let mut refused = String::new();
     within(TcpStream::connect(address).await.unwrap().read_to_string(&mut refused)).await.unwrap();
     assert_eq!(body(&refused), ("503", "too many connections"));

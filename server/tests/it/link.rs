@@ -1,4 +1,4 @@
-//! The link as raw frames: what opens a session, what has it back, and what is refused.
+//! The link as raw frames: opening a session, resuming it, and what is refused.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ use crate::harness::{Socket, connect_from, rss_bytes, serve, service, within};
 const HELLO: &str = r#"{"type":"session.hello","protocol":[1],"features":["ack","heartbeat"],"hello_id":"once"}"#;
 const CALL: &str = r#"["push",["pipeline",0,["add"],[1,2]]]"#;
 
-/// A socket on which the link was agreed upon, and the server's challenge.
+/// A connection on which the link was negotiated, and the server's challenge.
 pub(crate) struct Linked {
     pub(crate) socket: Socket,
     pub(crate) challenge: String,
@@ -32,7 +32,7 @@ impl Linked {
         Self { socket, challenge }
     }
 
-    /// The next frame that is no ack.
+    /// Returns the next frame other than an ack. Panics on a message.
     pub(crate) async fn frame(&mut self) -> Frame {
         loop {
             let text = self.socket.next().await;
@@ -44,7 +44,7 @@ impl Linked {
         }
     }
 
-    /// The next frame that is no ack, whatever messages come before it.
+    /// Returns the next frame other than an ack, and discards the messages before it.
     pub(crate) async fn frame_after_messages(&mut self) -> Frame {
         loop {
             let text = self.socket.next().await;
@@ -57,7 +57,7 @@ impl Linked {
         }
     }
 
-    /// The next message.
+    /// Returns the next message, and discards the frames before it.
     pub(crate) async fn message(&mut self) -> String {
         loop {
             let text = self.socket.next().await;
@@ -80,7 +80,7 @@ impl Linked {
         }
     }
 
-    /// The first answer to a hello.
+    /// Opens a connection, sends a hello, and returns the first frame in reply.
     pub(crate) async fn greet(address: SocketAddr, hello: &Hello) -> (Self, Frame) {
         let mut linked = Self::open(address).await;
         linked.socket.send(&Frame::Hello(hello.clone()).write()).await;
@@ -106,7 +106,7 @@ impl Linked {
         Self::open(address).await.resumes((token, key), came, auth).await
     }
 
-    /// Asks for a session back on this socket.
+    /// Resumes a session on this connection.
     pub(crate) async fn resumes(
         mut self,
         (token, key): (&Secret, &Secret),
@@ -135,12 +135,12 @@ impl Linked {
     }
 }
 
-/// A socket on which the link was agreed upon, and nothing said.
+/// Opens a connection and negotiates the link, without sending anything on it.
 pub(crate) async fn dial(address: SocketAddr) -> Socket {
     dial_from([127, 0, 0, 1], address, &[]).await
 }
 
-/// Opens a WebSocket from the given address of this machine, with these headers.
+/// Opens a WebSocket from the given loopback address, with these headers.
 pub(crate) async fn dial_from(from: [u8; 4], address: SocketAddr, headers: &[(&'static str, &str)]) -> Socket {
     let stream = connect_from(from, address).await;
     let mut request = format!("ws://{address}/rpc").into_client_request().unwrap();
@@ -157,22 +157,23 @@ pub(crate) fn code(answer: Result<Resumed, Refused>) -> String {
     answer.unwrap_err().code.to_string()
 }
 
-/// A hello of a client that can do all there is and says so who it is.
+/// Returns the hello of a client that supports all features and sends these credentials.
 pub(crate) fn hello_of(auth: Credentials) -> Hello {
     let features = Features::ALL.names();
     Hello { protocol: vec![1], features, client: Default::default(), hello_id: None, auth }
 }
 
-/// F3: the server has done it, and its answer or its ack is lost. What is sent again is skipped.
+/// The server has run the call, and its reply and ack are lost. The reply is retransmitted, and the call
+/// does not run again.
 #[tokio::test]
-async fn a_cut_call_is_answered_on_the_next_socket() {
+async fn call_cut_off_from_its_reply_is_answered_on_the_next_connection() {
     let address = serve(service()).await;
     let (mut first, welcome) = Linked::hello(address).await;
     assert_eq!((welcome.epoch, welcome.last_event_seq, welcome.resume_window_sec), (1, 0, 300));
     first.socket.send(CALL).await;
     first.socket.send(r#"["pull",1]"#).await;
     assert_eq!(first.message().await, r#"["resolve",1,3]"#);
-    // The answer is taken for lost.
+    // The client acts as if the reply was lost.
     drop(first);
     let (mut second, resumed) = Linked::resume(address, &welcome.resume_token, &welcome.resume_key, 0).await;
     let resumed = resumed.unwrap();
@@ -185,9 +186,9 @@ async fn a_cut_call_is_answered_on_the_next_socket() {
     assert_eq!(code(gone), "RESUME_WINDOW_EXPIRED");
 }
 
-/// An error that is sent again is the one that was sent: whoever has a say in it is asked once.
+/// Retransmission sends the error that the hook returned for the first transmission.
 #[tokio::test]
-async fn a_hook_sees_an_error_once_though_it_is_sent_twice() {
+async fn on_send_error_sees_a_retransmitted_error_once() {
     let asked = std::sync::atomic::AtomicUsize::new(0);
     let service = service().on_send_error(move |error| {
         let number = asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst) + 1;
@@ -215,9 +216,9 @@ async fn a_hook_sees_an_error_once_though_it_is_sent_twice() {
     assert_eq!(socket.message().await, r#"["reject",3,["error","TypeError","error 3"]]"#);
 }
 
-/// F5: the welcome is lost. The same hello gets the same session.
+/// The welcome is lost. A repeated hello gets the same session.
 #[tokio::test]
-async fn lost_welcome_same_hello_id() {
+async fn repeated_hello_after_lost_welcome_gets_the_same_session() {
     let address = serve(service()).await;
     let (mut first, welcome) = Linked::hello(address).await;
     first.socket.send(CALL).await;
@@ -227,7 +228,7 @@ async fn lost_welcome_same_hello_id() {
     assert_eq!((again.session_id, again.epoch, again.last_event_seq), (welcome.session_id.clone(), 2, 1));
     second.socket.send(r#"["pull",1]"#).await;
     assert_eq!(second.message().await, r#"["resolve",1,3]"#);
-    // Once the client has shown that it was welcomed, its hello is spent.
+    // After the client has confirmed the welcome, the same hello opens a new session.
     second.socket.send(r#"{"type":"session.ack","last_processed_seq":1}"#).await;
     second.socket.send(r#"["release",1,1]"#).await;
     tokio::time::sleep(Duration::from_millis(50)).await;
@@ -235,9 +236,9 @@ async fn lost_welcome_same_hello_id() {
     assert_ne!(other.session_id, welcome.session_id);
 }
 
-/// F4: `resumed` is lost. The token of before still counts.
+/// `resumed` is lost. The previous token remains valid until the newer one is used.
 #[tokio::test]
-async fn lost_resumed_frame_then_retry_with_previous_token() {
+async fn previous_token_is_valid_after_lost_resumed_frame() {
     let address = serve(service()).await;
     let (_first, welcome) = Linked::hello(address).await;
     for epoch in 2..8 {
@@ -246,10 +247,10 @@ async fn lost_resumed_frame_then_retry_with_previous_token() {
     }
 }
 
-/// F7, F8, F30: a token that was replaced, one without its key, and a lie about numbers. Each is
-/// refused by its own code, and the session goes on.
+/// A replaced token, a token without its key, a forged token, and a wrong count are each refused with their
+/// own code, and the session is not affected.
 #[tokio::test]
-async fn confirmed_previous_token_is_replay_and_session_survives() {
+async fn replaced_token_is_refused_as_replay_and_session_survives() {
     let address = serve(service()).await;
     let (_first, welcome) = Linked::hello(address).await;
     let (mut second, resumed) = Linked::resume(address, &welcome.resume_token, &welcome.resume_key, 0).await;
@@ -260,22 +261,23 @@ async fn confirmed_previous_token_is_replay_and_session_survives() {
     let (mut thief, replayed) = Linked::resume(address, &welcome.resume_token, &welcome.resume_key, 0).await;
     assert_eq!(code(replayed), "RESUME_TOKEN_REPLAYED");
     assert_eq!(thief.socket.next().await, "close 4400 RESUME_TOKEN_REPLAYED");
-    // Nor without the key that goes with it.
+    // The current token is refused with the key of the previous one.
     let (_, unproven) = Linked::resume(address, &resumed.resume_token, &welcome.resume_key, 0).await;
     assert_eq!(code(unproven), "RESUME_PROOF_INVALID");
     let (_, forged) = Linked::resume(address, &Secret::new("bwl1.e30.e30.e30"), &welcome.resume_key, 0).await;
     assert_eq!(code(forged), "RESUME_TOKEN_INVALID");
     let (_, lie) = Linked::resume(address, &resumed.resume_token, &resumed.resume_key, 99).await;
     assert_eq!(code(lie), "RESUME_GAP");
-    // All that has left the session alone.
+    // None of that affected the session.
     second.socket.send(CALL).await;
     second.socket.send(r#"["pull",2]"#).await;
     assert_eq!(second.message().await, r#"["resolve",2,3]"#);
 }
 
-/// F2: the old socket is open still. It is told, and nothing that it brings counts any more.
+/// The earlier connection is still open. It is closed with a code, and messages that arrive on it are
+/// ignored.
 #[tokio::test]
-async fn the_newest_presenter_wins_and_the_old_socket_is_told() {
+async fn newest_resume_wins_and_the_earlier_connection_is_closed() {
     let address = serve(service()).await;
     let (mut first, welcome) = Linked::hello(address).await;
     first.socket.send(CALL).await;
@@ -295,13 +297,14 @@ async fn the_newest_presenter_wins_and_the_old_socket_is_told() {
     assert_eq!(second.message().await, r#"["resolve",1,3]"#);
 }
 
-/// F6: both present the same token. Each is given an epoch of its own, and one socket is left.
+/// Two connections resume with the same token. Each gets its own epoch, and only the later one stays
+/// open.
 #[tokio::test]
-async fn two_resumes_race_one_owner() {
+async fn concurrent_resumes_leave_one_connection() {
     let address = serve(service()).await;
     let (_first, mut welcome) = Linked::hello(address).await;
     for round in 0..1_000 {
-        // Each time a little further apart.
+        // The delay between the two varies from round to round.
         let race = async |after: u64| {
             tokio::time::sleep(Duration::from_micros(after)).await;
             Linked::resume(address, &welcome.resume_token, &welcome.resume_key, 0).await
@@ -326,7 +329,7 @@ async fn two_resumes_race_one_owner() {
 }
 
 #[tokio::test]
-async fn resume_twice_and_many_times() {
+async fn session_resumes_many_times() {
     let address = serve(service()).await;
     let (first, welcome) = Linked::hello(address).await;
     let (mut token, mut key) = (welcome.resume_token, welcome.resume_key);
@@ -335,7 +338,7 @@ async fn resume_twice_and_many_times() {
         socket.socket.send(CALL).await;
         socket.socket.send(&format!(r#"["pull",{round}]"#)).await;
         assert_eq!(socket.message().await, format!(r#"["resolve",{round},3]"#));
-        // The old socket is still there, or it is not.
+        // Resume with the earlier connection still open in every other round.
         let old = (round % 2 == 0).then_some(socket);
         let (next, resumed) = Linked::resume(address, &token, &key, round).await;
         drop(old);
@@ -346,7 +349,7 @@ async fn resume_twice_and_many_times() {
 }
 
 #[tokio::test]
-async fn nothing_comes_before_hello() {
+async fn message_before_hello_is_refused() {
     let address = serve(service()).await;
     for (text, code, close) in [
         (CALL, "HANDSHAKE_REQUIRED", "close 4400 HANDSHAKE_REQUIRED"),
@@ -359,7 +362,7 @@ async fn nothing_comes_before_hello() {
         assert_eq!(refused.code.as_str(), code);
         assert_eq!(linked.socket.next().await, close);
     }
-    // What comes right behind it waits for the welcome.
+    // Messages that follow the hello wait for the welcome.
     let mut linked = Linked::open(address).await;
     linked.socket.send(HELLO).await;
     linked.socket.send(CALL).await;
@@ -369,7 +372,7 @@ async fn nothing_comes_before_hello() {
 }
 
 #[tokio::test]
-async fn a_client_may_say_three_times_who_it_is() {
+async fn client_has_three_attempts_to_authenticate() {
     let service = service().authenticate(|token: &str| (token == "knot").then(|| Principal::new("ann")));
     let address = serve(service).await;
     let again = |response: &str| Frame::Authenticate { response: Secret::new(response) }.write();
@@ -403,27 +406,27 @@ async fn connected_clients_are_sent_newer_tokens() {
 }
 
 #[tokio::test]
-async fn stock_clients_offer_nothing_and_get_plain_sessions() {
+async fn clients_that_do_not_offer_the_link_get_plain_sessions() {
     let address = serve(Service::clone(&service())).await;
     let mut socket = Socket::open(address).await;
     socket.send(CALL).await;
     socket.send(r#"["pull",1]"#).await;
     assert_eq!(socket.next().await, r#"["resolve",1,3]"#);
-    // A frame of the link is no message to a plain session.
+    // In a plain session a frame of the link is an invalid message.
     socket.send(HELLO).await;
     assert!(socket.next().await.starts_with(r#"["abort",["error","#));
 }
 
 #[tokio::test]
-async fn memory_of_a_session_that_waits_for_its_client() {
-    // With 2,000 it is a measurement; few are enough to see them parked, all of them.
+async fn memory_of_a_parked_session() {
+    // With 2,000 sessions this measures memory. A few suffice to check that all of them are parked.
     let sessions = std::env::var("BOWLINE_SESSIONS").ok().and_then(|count| count.parse().ok()).unwrap_or(40);
     let service = service();
     let address = serve(service.clone()).await;
     let mut before = 0;
     for session in 0..2 * sessions {
         if session == sessions {
-            // What the first ones warmed up is not counted.
+            // Memory that the first sessions allocate once is not counted.
             before = rss_bytes();
         }
         let mut linked = Linked::open(address).await;
@@ -437,6 +440,6 @@ async fn memory_of_a_session_that_waits_for_its_client() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let each = (rss_bytes().saturating_sub(before)) / sessions;
-    writeln!(std::io::stdout(), "{each} bytes a session").unwrap();
+    writeln!(std::io::stdout(), "{each} bytes per session").unwrap();
     assert!(sessions < 2_000 || each < 12 << 10);
 }

@@ -1,41 +1,41 @@
-//! A server on real sockets, port 0, spoken to in raw frames and raw HTTP so that no client of
-//! ours can hide a fault.
+//! Tests of a server over real sockets. They use raw frames and raw HTTP, so that a bug in Bowline's
+//! client cannot hide one in the server.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
-/// Which messages have numbers.
+/// The numbering of messages.
 mod authority;
 mod counted;
-/// How it stops.
+/// Draining.
 mod drain;
-/// A store that fails and lags.
+/// A store with injected faults and delays.
 #[path = "../store/faulty.rs"]
 mod faulty;
 /// The server under test, a hand-written object, and peers that speak raw WebSocket and HTTP.
 mod harness;
-/// What breaks WebSocket's rules or tries to use up memory.
+/// Peers that violate the WebSocket protocol or try to exhaust memory.
 mod hostile;
-/// Batches, and everything answered without a session.
+/// HTTP batches, and requests that are answered without a session.
 mod http;
-/// The keys that sign tokens.
+/// The default signing keys.
 mod kept;
 mod keys;
-/// How many connections and sessions there may be.
+/// Limits on connections.
 mod limits;
-/// The link: what opens a session and what has it back.
+/// The link: opening and resuming a session.
 mod link;
-/// Where it can be mounted: axum, bare hyper.
+/// Mounting in axum and in bare hyper.
 mod mounted;
-/// What clients of other addresses, and of the same one, cannot do to each other.
+/// Isolation between clients, of different addresses and of the same one.
 mod neighbors;
-/// Pages of other sites, and host names that are not the service's.
+/// Checks of `Origin` and `Host`.
 mod origin;
-/// How often and how large sessions are stored.
+/// How often sessions are stored, and how large they may be.
 mod pace;
-/// What clients may hold together, and what one may take from others.
+/// Quotas over all clients of a service.
 mod quotas;
-/// Sessions of peers that behave, and of peers that break Cap'n Web's rules only.
+/// Sessions of peers that behave, and of peers that violate only Cap'n Web's rules.
 mod session;
-/// Which tokens of sessions that are kept count, and with which key.
+/// Tokens and keys of stored sessions.
 mod tokens;
 mod watched;

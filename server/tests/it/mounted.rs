@@ -1,4 +1,4 @@
-//! Where it can be mounted: axum, bare hyper.
+//! A service mounted in axum and in bare hyper.
 
 use std::net::SocketAddr;
 use std::time::Duration;

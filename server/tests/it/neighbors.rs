@@ -1,5 +1,5 @@
-//! Clients of other addresses, and of the same one, cannot end a session, or keep a client from
-//! opening or resuming one.
+//! Other clients, of other addresses or of the same one, cannot end a session, or keep a client from opening
+//! or resuming one.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -13,10 +13,10 @@ use tokio::time::timeout;
 use crate::harness::{Api, Socket, announce, body, connect_from, post, serve, service, within};
 use crate::link::{Linked, code, dial_from, hello_of};
 
-/// The address of a client that must not be kept out.
+/// The address of the client that must not be affected.
 const VICTIM: [u8; 4] = [127, 0, 0, 200];
 
-/// How long a hello may take while others do what they can. Without them it is a few milliseconds.
+/// How long a hello may take under attack. Otherwise it takes a few milliseconds.
 const AT_ONCE: Duration = Duration::from_secs(2);
 
 fn limits(change: impl FnOnce(&mut HttpLimits)) -> HttpLimits {
@@ -25,7 +25,7 @@ fn limits(change: impl FnOnce(&mut HttpLimits)) -> HttpLimits {
     limits
 }
 
-/// Opens a session from this address and makes a call in it.
+/// Opens a session from the given address and makes a call in it.
 async fn is_served(from: [u8; 4], address: SocketAddr) -> Linked {
     let served = async {
         let mut linked = Linked::of(dial_from(from, address, &[]).await).await;
@@ -34,7 +34,7 @@ async fn is_served(from: [u8; 4], address: SocketAddr) -> Linked {
         is_answered(&mut linked, 1).await;
         linked
     };
-    timeout(AT_ONCE, served).await.expect("a hello is answered at once")
+    timeout(AT_ONCE, served).await.expect("the hello is answered in time")
 }
 
 async fn is_answered(linked: &mut Linked, call: u64) {
@@ -44,7 +44,7 @@ async fn is_answered(linked: &mut Linked, call: u64) {
 }
 
 #[tokio::test]
-async fn sockets_of_others_that_say_nothing_do_not_delay_a_hello() {
+async fn silent_connections_of_others_do_not_delay_a_hello() {
     let address = serve(service().http_limits(limits(|limits| limits.unauthenticated = 60))).await;
     let mut before = is_served(VICTIM, address).await;
     for (calls, addresses) in [(2, 5), (3, 50)] {
@@ -52,7 +52,7 @@ async fn sockets_of_others_that_say_nothing_do_not_delay_a_hello() {
         for n in 0..120 {
             let mut socket = dial_from([127, 0, 1, n % addresses], address, &[]).await;
             if n % 2 == 1 {
-                // A frame that begins and does not end says nothing yet.
+                // An incomplete frame counts as silence.
                 let begun = [announce(0x81, 1_000), b"{".to_vec()].concat();
                 socket.0.get_mut().write_all(&begun).await.unwrap();
             }
@@ -66,7 +66,7 @@ async fn sockets_of_others_that_say_nothing_do_not_delay_a_hello() {
 }
 
 #[tokio::test]
-async fn authentications_of_others_that_take_long_do_not_delay_a_hello() {
+async fn slow_authentications_of_others_do_not_delay_a_hello() {
     let slow = |peer: &Peer| peer.address.is_some_and(|address| address.ip().to_string() != "127.0.0.200");
     let service = Service::try_new(move |peer: Peer| async move {
         if slow(&peer) {
@@ -86,20 +86,20 @@ async fn authentications_of_others_that_take_long_do_not_delay_a_hello() {
 }
 
 #[tokio::test]
-async fn connections_of_others_on_which_nothing_is_asked_do_not_delay_a_hello() {
+async fn idle_connections_of_others_do_not_delay_a_hello() {
     let address = serve(service().http_limits(limits(|limits| limits.connections = 60))).await;
     let mut before = is_served(VICTIM, address).await;
     let mut held = Vec::new();
     for n in 0..120 {
         let mut stream = connect_from([127, 0, 1, n % 50], address).await;
-        // Nothing, a part of a request, or a batch whose body does not come.
+        // Sends nothing, a part of a request, or a batch without its body.
         let says = ["", "POST /rpc HT", "POST /rpc HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n["];
         stream.write_all(says[usize::from(n) % 3].as_bytes()).await.unwrap();
         held.push(stream);
     }
     is_served([127, 0, 0, 201], address).await;
     assert_eq!(body(&within(post(address, "")).await).0, "200");
-    // A session is never displaced.
+    // Sessions are never displaced.
     is_answered(&mut before, 2).await;
 }
 
@@ -116,7 +116,7 @@ async fn running_batches_and_sessions_are_never_displaced() {
     told.recv().await.unwrap();
     told.recv().await.unwrap();
     let batch = tokio::spawn(post(address, "[\"push\",[\"pipeline\",0,[\"nap\"],[300]]]\n[\"pull\",1]"));
-    // Let in, and then running, because its body came with its head.
+    // The batch runs at once, because its body arrived with its header.
     within(told.recv()).await.unwrap();
     let mut refused = String::new();
     let mut stream = connect_from([127, 0, 1, 9], address).await;
@@ -130,7 +130,7 @@ async fn running_batches_and_sessions_are_never_displaced() {
 }
 
 #[tokio::test]
-async fn good_token_is_taken_whatever_bad_ones_come_from_its_address() {
+async fn valid_token_is_accepted_despite_invalid_ones_from_its_address() {
     let address = serve(service()).await;
     let (mut linked, greeting) = Linked::greet(address, &hello_of(Credentials::default())).await;
     let Frame::Welcome(welcome) = greeting else { panic!("{greeting:?}") };
@@ -140,11 +140,11 @@ async fn good_token_is_taken_whatever_bad_ones_come_from_its_address() {
     let neighbors = [0; 3].map(|_| tokio::spawn(forge(address)));
     for epoch in 2..12 {
         let (_linked, resumed) = Linked::resume(address, &token, &key, 1).await;
-        let resumed = resumed.expect("a good token");
+        let resumed = resumed.expect("the token is valid");
         assert_eq!(resumed.epoch, epoch);
         (token, key) = (resumed.resume_token, resumed.resume_key);
     }
-    // Now that there were too many, too.
+    // Also after the rate limit was reached.
     for neighbor in neighbors {
         within(neighbor).await.unwrap();
     }
@@ -152,14 +152,14 @@ async fn good_token_is_taken_whatever_bad_ones_come_from_its_address() {
     assert!(resumed.is_ok());
 }
 
-/// Presents bad tokens until there were too many.
+/// Presents invalid tokens until the rate limit is reached.
 async fn forge(address: SocketAddr) {
     let (forged, key) = (Secret::new("bwl1.e30.e30.e30"), Secret::new("key"));
     while code(Linked::resume(address, &forged, &key, 0).await.1) != "RATE_LIMITED" {}
 }
 
 #[tokio::test]
-async fn rate_of_refused_tokens_is_a_setting() {
+async fn rate_of_refused_tokens_is_configurable() {
     let limits = limits(|limits| (limits.refused_tokens_per_second, limits.refused_tokens_burst) = (1, 3));
     let address = serve(service().http_limits(limits)).await;
     let (forged, key) = (Secret::new("bwl1.e30.e30.e30"), Secret::new("key"));
@@ -172,7 +172,7 @@ async fn rate_of_refused_tokens_is_a_setting() {
 }
 
 #[tokio::test]
-async fn trusted_proxy_says_who_its_clients_are() {
+async fn trusted_proxy_names_the_addresses_of_its_clients() {
     let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
     let service = Service::new(move |peer: Peer| {
         tell.send(peer.address.unwrap().ip().to_string()).unwrap();
@@ -188,7 +188,7 @@ async fn trusted_proxy_says_who_its_clients_are() {
         let list = format!("6.6.6.6, {client}, 10.0.0.1");
         Linked::of(dial_from([127, 0, 0, 1], address, &[("x-forwarded-for", &list)]).await).await
     };
-    // Each client has connections of its own, up to its own bound, and the proxy has as many as it needs.
+    // The limit applies to each client behind the proxy, and not to the proxy.
     let mut held = Vec::new();
     for client in ["192.0.2.1", "2001:db8::1", "192.0.2.2", "2001:db8::2", "192.0.2.1"] {
         let mut linked = through(client).await;
@@ -202,14 +202,14 @@ async fn trusted_proxy_says_who_its_clients_are() {
         let answer = crate::harness::request(address, &format!("POST /rpc HTTP/1.1\r\n{headers}\r\n")).await;
         assert_eq!(body(&answer), ("503", "too many connections from this address"));
     }
-    // Bad tokens of one do not count for another.
+    // Invalid tokens of one client do not count against another.
     let (forged, key) = (Secret::new("bwl1.e30.e30.e30"), Secret::new("key"));
     let mut codes = Vec::new();
     for client in ["192.0.2.5", "192.0.2.5", "192.0.2.5", "192.0.2.6"] {
         codes.push(code(through(client).await.resumes((&forged, &key), 0, None).await.1));
     }
     assert_eq!(codes, ["RESUME_TOKEN_INVALID", "RESUME_TOKEN_INVALID", "RATE_LIMITED", "RESUME_TOKEN_INVALID"]);
-    // The header of any other client is ignored.
+    // The header is ignored if the peer is not a trusted proxy.
     let mut direct = Linked::of(dial_from(VICTIM, address, &[("x-forwarded-for", "192.0.2.9")]).await).await;
     direct.socket.send(&Frame::Hello(hello_of(Credentials::default())).write()).await;
     assert!(matches!(direct.frame().await, Frame::Welcome(_)));

@@ -1,4 +1,4 @@
-//! Pages of other sites, and host names that are not the service's.
+//! Checks of `Origin` and `Host`: pages of other sites, and host names that are not the service's.
 
 use std::net::SocketAddr;
 
@@ -10,11 +10,11 @@ use crate::harness::{body, request, serve, service};
 
 const ADD: &str = "[\"push\",[\"pipeline\",0,[\"add\"],[2,3]]]\n[\"pull\",1]";
 const KEY: &str = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
-/// What `fetch` sends with a string, in browsers and in Node.
+/// The content type that `fetch` sends with a string, in browsers and in Node.js.
 const FETCH: &str = "Content-Type: text/plain;charset=UTF-8\r\n";
 
-/// Asks for a WebSocket with these header lines beside those of the handshake. The connection ends
-/// with the answer, since no link is agreed upon and the session is told so.
+/// Requests a WebSocket with additional header lines. The connection is closed after the response, because
+/// no link is negotiated.
 async fn upgrade(address: SocketAddr, headers: &str) -> String {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
@@ -36,7 +36,7 @@ async fn status(address: SocketAddr, headers: &str) -> String {
     body(&post(address, headers).await).0.to_owned()
 }
 
-/// A service whose host names are up to the test.
+/// Returns a service without a configured host name.
 async fn any_host(change: impl FnOnce(Service) -> Service) -> SocketAddr {
     serve(change(service().allow_any_host())).await
 }
@@ -128,14 +128,14 @@ async fn listed_origins_may_use_the_service_and_read_answers() {
     assert!(own.contains("vary: origin\r\n"), "{own}");
     let other = post(address, "Host: rpc.example\r\nOrigin: https://app.example:444\r\n").await;
     assert!(body(&other).0 == "403" && !other.contains("access-control"), "{other}");
-    // What an application refuses, its own page can read.
+    // A listed origin can also read refusals of the application.
     let refused =
         request(address, "PUT /rpc HTTP/1.1\r\nHost: rpc.example\r\nOrigin: https://app.example\r\n\r\n").await;
     assert!(refused.contains("access-control-allow-origin: https://app.example\r\n"), "{refused}");
 }
 
 #[tokio::test]
-async fn preflight_is_answered_for_listed_origins_alone() {
+async fn preflight_is_answered_only_for_listed_origins() {
     let address = any_host(|service| service.allow_origins(["https://app.example"])).await;
     let preflight = async |origin: &str| {
         let head = format!("OPTIONS /rpc HTTP/1.1\r\nHost: rpc.example\r\nOrigin: {origin}\r\n");
@@ -158,7 +158,7 @@ async fn preflight_is_answered_for_listed_origins_alone() {
 }
 
 #[tokio::test]
-async fn any_origin_is_served_where_the_service_says_so() {
+async fn any_origin_is_served_if_allowed() {
     let address = any_host(Service::allow_any_origin).await;
     for headers in ["Origin: https://evil.example\r\n", "Origin: null\r\n", "Content-Type: text/plain\r\n"] {
         let headers = format!("Host: rpc.example\r\nSec-Fetch-Site: cross-site\r\n{headers}");
@@ -170,7 +170,7 @@ async fn any_origin_is_served_where_the_service_says_so() {
 }
 
 #[tokio::test]
-async fn loopback_listener_answers_loopback_hosts_alone() {
+async fn loopback_listener_answers_only_loopback_hosts() {
     let address = serve(service()).await;
     for host in ["localhost", "localhost:9", "app.localhost", "127.0.0.1:8080", "127.1.2.3", "[::1]", "[::1]:8080"] {
         assert_eq!(status(address, &format!("Host: {host}\r\n")).await, "200", "{host}");
@@ -210,7 +210,7 @@ async fn mounted_service_compares_origin_with_host() {
 }
 
 #[test]
-fn what_is_not_an_origin_or_a_host_is_refused_at_the_start() {
+fn invalid_origin_or_host_is_refused_at_startup() {
     let panics = |setting: fn(&str), text: &'static str| std::panic::catch_unwind(|| setting(text)).is_err();
     let origin = |text: &str| drop(service().allow_origins([text]));
     for text in ["*", "null", "example.com", "https://example.com/", "https://example.com/app", "https://*.example.com"]

@@ -1,4 +1,4 @@
-//! How often and how large sessions are stored.
+//! How often sessions are stored, and how large they may be.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -28,7 +28,8 @@ async fn welcomed(address: SocketAddr) -> (Linked, Welcome) {
     }
 }
 
-/// Has a result of this size kept for the client, and then makes small calls for a while. Confirms every checkpoint.
+/// Makes a call whose result has the given size and stays unpulled, then small calls for the given time.
+/// Acknowledges every checkpoint.
 async fn changes(mut linked: Linked, bytes: usize, time: Duration) -> Linked {
     linked.socket.send(&format!(r#"["push",["pipeline",0,["repeat"],["x",{bytes}]]]"#)).await;
     let until = Instant::now() + time;
@@ -59,7 +60,7 @@ async fn a_large_session_is_stored_less_often() {
 }
 
 #[tokio::test]
-async fn the_sessions_of_a_client_share_a_rate() {
+async fn sessions_of_a_client_share_a_checkpoint_rate() {
     let (store, restoration) = busy(|restoration| {
         (restoration.session_bytes_per_second, restoration.client_bytes_per_second) = (1 << 30, 1 << 20);
     });
@@ -71,12 +72,12 @@ async fn the_sessions_of_a_client_share_a_rate() {
     for session in sessions {
         session.await.unwrap();
     }
-    // The first of each session may be small still.
+    // The first checkpoint of each session may still be small.
     assert!((4..=14).contains(&store.checkpoints()), "{}", store.checkpoints());
 }
 
 #[tokio::test]
-async fn a_snapshot_beyond_the_bound_is_counted_and_not_stored() {
+async fn snapshot_beyond_the_limit_is_counted_and_not_stored() {
     let watch = Watch::default();
     let _watching = tracing::subscriber::set_default(watch.clone());
     let _another = tracing::Dispatch::new(watch.clone());
@@ -90,15 +91,15 @@ async fn a_snapshot_beyond_the_bound_is_counted_and_not_stored() {
     let before = store.checkpoints();
     let mut linked = changes(linked, 100, Duration::from_millis(600)).await;
     assert_eq!(store.checkpoints(), before);
-    // The large result is the first one, and is given back.
+    // Releases the large result, which is the first one.
     linked.socket.send(r#"["release",1,1]"#).await;
     changes(linked, 100, Duration::from_millis(900)).await;
-    assert!(store.checkpoints() > before, "it is stored again when it is smaller");
+    assert!(store.checkpoints() > before, "the session was not stored after it had shrunk");
     watch.until("snapshots_too_large", 1).await;
 }
 
 #[tokio::test]
-async fn a_session_that_is_not_stored_for_long_is_counted_until_it_is_stored_again() {
+async fn session_with_an_overdue_checkpoint_is_counted_until_it_is_stored() {
     let watch = Watch::default();
     let _watching = tracing::subscriber::set_default(watch.clone());
     let _another = tracing::Dispatch::new(watch.clone());
@@ -116,11 +117,11 @@ async fn a_session_that_is_not_stored_for_long_is_counted_until_it_is_stored_aga
 }
 
 #[tokio::test]
-async fn what_is_stored_for_a_client_is_bounded_and_keeps_nobody_out() {
+async fn sessions_beyond_the_store_quota_are_not_durable() {
     let watch = Watch::default();
     let _watching = tracing::subscriber::set_default(watch.clone());
     let _another = tracing::Dispatch::new(watch.clone());
-    // Room for two sessions.
+    // The quota has room for two sessions.
     let (_store, restoration) = busy(|restoration| restoration.stored_bytes = 10 << 10);
     let service = service().restoration(restoration);
     let address = serve(service.authenticate(|token: &str| Some(Principal::new(token)))).await;

@@ -1,4 +1,4 @@
-//! What the clients of a service may hold together, and that one of them takes nothing from the others.
+//! Quotas over all clients of a service, which no client can use up at the expense of others.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::link::{Linked, hello_of};
 
 const CALL: &str = r#"["push",["pipeline",0,["add"],[1,2]]]"#;
 
-/// Waits until a condition holds.
+/// Waits until a condition is true.
 async fn until(mut holds: impl FnMut() -> bool) {
     let waiting = async {
         while !holds() {
@@ -26,7 +26,7 @@ async fn until(mut holds: impl FnMut() -> bool) {
     within(waiting).await;
 }
 
-/// Opens a socket from a loopback address, on which the link was agreed upon.
+/// Connects from a loopback address and negotiates the link.
 async fn dial_from(from: u8, to: SocketAddr) -> Linked {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind(SocketAddr::from(([127, 0, 0, from], 0))).unwrap();
@@ -55,7 +55,7 @@ async fn open_from(from: u8, to: SocketAddr) -> (Linked, Welcome) {
     }
 }
 
-/// Opens a session, calls a method, and goes away.
+/// Opens a session, calls a method, and disconnects.
 async fn use_and_leave(from: u8, to: SocketAddr) -> Welcome {
     let (mut linked, welcome) = open_from(from, to).await;
     linked.socket.send(CALL).await;
@@ -82,7 +82,7 @@ fn resumption(change: impl FnOnce(&mut Resumption)) -> Resumption {
 }
 
 #[tokio::test]
-async fn parked_sessions_of_some_addresses_push_out_none_of_another() {
+async fn parked_sessions_of_some_addresses_displace_none_of_another() {
     let resumption = resumption(|resumption| {
         (resumption.parked, resumption.unused_window) = (10, Duration::from_millis(400));
     });
@@ -147,7 +147,7 @@ async fn evicting_a_parked_session_removes_it_from_the_store() {
 }
 
 #[tokio::test]
-async fn an_address_that_opens_too_many_sessions_has_to_wait() {
+async fn hellos_of_one_address_are_rate_limited() {
     let resumption = resumption(|resumption| resumption.hellos_per_address = 3);
     let address = serve(service().resumption(resumption)).await;
     let mut last = None;
@@ -158,7 +158,7 @@ async fn an_address_that_opens_too_many_sessions_has_to_wait() {
     let Frame::Rejected(refused) = refused else { panic!("{refused:?}") };
     assert_eq!((refused.code.as_str(), refused.retryable), ("RATE_LIMITED", true));
     assert!(refused.retry_after_ms.is_some_and(|ms| (1..=4_000).contains(&ms)), "{refused:?}");
-    assert!(matches!(resume_from(1, address, &last.unwrap()).await, Frame::Resumed(_)), "it has a session");
+    assert!(matches!(resume_from(1, address, &last.unwrap()).await, Frame::Resumed(_)), "the address has a session");
     use_and_leave(2, address).await;
 }
 
@@ -168,13 +168,13 @@ fn held(bytes: usize) -> HttpLimits {
     http
 }
 
-/// Has a result of this size kept for the client.
+/// Makes a call whose result has the given size and stays unpulled.
 fn keep(bytes: usize) -> String {
     format!(r#"["push",["pipeline",0,["repeat"],["x",{bytes}]]]"#)
 }
 
 #[tokio::test]
-async fn the_largest_session_ends_when_all_hold_too_much() {
+async fn largest_session_ends_when_the_total_is_exceeded() {
     let address = serve(service().http_limits(held(1 << 20))).await;
     let mut sockets = Vec::new();
     for bytes in [100_000, 300_000, 200_000] {
@@ -197,7 +197,7 @@ async fn the_largest_session_ends_when_all_hold_too_much() {
 }
 
 #[tokio::test]
-async fn parked_sessions_end_before_live_ones_when_all_hold_too_much() {
+async fn parked_sessions_end_before_live_ones_when_the_total_is_exceeded() {
     let service = service().http_limits(held(1 << 20));
     let address = serve(service.clone()).await;
     let (mut parked, welcome) = open_from(1, address).await;
@@ -218,7 +218,7 @@ async fn parked_sessions_end_before_live_ones_when_all_hold_too_much() {
 }
 
 #[tokio::test]
-async fn memory_that_is_given_back_counts_no_more() {
+async fn released_memory_no_longer_counts() {
     let address = serve(service().http_limits(held(1 << 20))).await;
     let mut socket = Socket::open(address).await;
     for call in 1..=10 {

@@ -1,4 +1,4 @@
-//! Sessions of peers that behave, and of peers that break Cap'n Web's rules only.
+//! Plain sessions, with peers that behave, and with peers that violate only Cap'n Web's rules.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ async fn a_call_is_answered() {
 }
 
 #[tokio::test]
-async fn text_that_is_no_message_aborts_and_closes_with_3000() {
+async fn text_that_is_not_a_message_aborts_and_closes_with_3000() {
     let mut peer = Socket::open(serve(service()).await).await;
     peer.send("{").await;
     let abort = peer.next().await;
@@ -40,7 +40,7 @@ async fn a_binary_frame_aborts_and_closes_with_3000() {
 }
 
 #[tokio::test]
-async fn a_close_is_answered_and_the_socket_ends() {
+async fn close_is_answered_and_the_connection_ends() {
     let mut peer = Socket::open(serve(service()).await).await;
     peer.0.close(None).await.unwrap();
     assert_eq!(peer.next().await, "end");
@@ -57,7 +57,7 @@ fn keep_alive(ping_after_ms: u64, pong_within_ms: u64) -> HttpLimits {
 }
 
 #[tokio::test]
-async fn a_silent_peer_that_answers_pings_stays() {
+async fn silent_peer_that_answers_pings_stays_connected() {
     let mut peer = Socket::open(serve(service().http_limits(keep_alive(30, 200))).await).await;
     let pings = async {
         let mut pings = 0;
@@ -67,14 +67,14 @@ async fn a_silent_peer_that_answers_pings_stays() {
         }
         pings
     };
-    assert!(tokio::time::timeout(Duration::from_millis(600), pings).await.is_err(), "the peer was cut off");
+    assert!(tokio::time::timeout(Duration::from_millis(600), pings).await.is_err(), "the server closed the connection");
     peer.send(r#"["push",["pipeline",0,["add"],[2,3]]]"#).await;
     peer.send(r#"["pull",1]"#).await;
     assert_eq!(peer.next().await, r#"["resolve",1,5]"#);
 }
 
 #[tokio::test]
-async fn a_peer_that_answers_no_ping_is_cut() {
+async fn peer_that_answers_no_ping_is_disconnected() {
     let mut peer = raw_socket(serve(service().http_limits(keep_alive(30, 100))).await).await;
     let mut rest = Vec::new();
     within(peer.read_to_end(&mut rest)).await.unwrap();
@@ -82,7 +82,7 @@ async fn a_peer_that_answers_no_ping_is_cut() {
 }
 
 #[tokio::test]
-async fn the_root_may_be_refused() {
+async fn service_may_refuse_a_root_object() {
     let service = Service::try_new(|peer| async move {
         if peer.headers.contains_key("authorization") || peer.via == Via::WebSocket {
             return Ok(Stub::new(Api));
@@ -95,7 +95,7 @@ async fn the_root_may_be_refused() {
 }
 
 #[tokio::test]
-async fn a_root_that_takes_for_ever_is_a_504() {
+async fn root_object_that_takes_too_long_gets_504() {
     let mut http = HttpLimits::default();
     http.handshake = Duration::from_millis(50);
     let service = Service::try_new(|_peer| std::future::pending::<Result<Stub, Refusal>>()).http_limits(http);

@@ -1,5 +1,5 @@
-//! Which token and key get a session back that is kept in a store: tokens of checkpoints on their
-//! way, connections that end in between, stores that fail, and keys that are rotated.
+//! Tokens and keys of stored sessions: tokens of checkpoints in flight, connections that end meanwhile,
+//! failing stores, and rotated keys.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,14 +15,14 @@ use crate::faulty::{Fault, FaultyStore};
 use crate::harness::{serve, service, within};
 use crate::link::{Linked, hello_of};
 
-/// What a client holds: a token and the key that came with it.
+/// A token and the key that came with it.
 #[derive(Clone, Debug)]
 struct Ticket {
     token: Secret,
     key: Secret,
 }
 
-/// A service that keeps sessions in a store and checkpoints them when it is told to.
+/// Returns a service that stores sessions only on demand.
 fn kept_in(store: FaultyStore, keys: &Keys) -> Service {
     let mut resumption = Resumption::default();
     resumption.keys = keys.clone();
@@ -51,14 +51,14 @@ async fn welcomed(address: SocketAddr) -> (Linked, Ticket) {
     }
 }
 
-/// A call that is answered, which changes the session.
+/// Makes a call and awaits its reply, which changes the session.
 async fn calls(linked: &mut Linked, id: u64) {
     linked.socket.send(r#"["push",["pipeline",0,["add"],[1,2]]]"#).await;
     linked.socket.send(&format!(r#"["pull",{id}]"#)).await;
     assert_eq!(linked.message().await, format!(r#"["resolve",{id},3]"#));
 }
 
-/// The next token of a checkpoint.
+/// Returns the next token of a checkpoint, and the number of the checkpoint.
 async fn placed(linked: &mut Linked) -> (Ticket, u64) {
     let frame = within(linked.frame_after_messages()).await;
     let Frame::Token { resume_token, resume_key, covers: Some(covers), .. } = frame else { panic!("{frame:?}") };
@@ -94,13 +94,13 @@ fn ticket(answer: Result<Resumed, Refused>) -> Ticket {
     Ticket { token: resumed.resume_token, key: resumed.resume_key }
 }
 
-/// Takes a checkpoint without waiting for the client to confirm it.
+/// Takes a checkpoint without waiting for the client to acknowledge it.
 async fn checkpoint(service: &Service) {
     drop(tokio::time::timeout(Duration::from_millis(50), service.checkpoint()).await);
 }
 
 #[tokio::test]
-async fn a_token_on_its_way_is_minted_anew_for_the_next_transport() {
+async fn token_in_flight_is_minted_anew_for_the_next_connection() {
     let service = kept_in(memory(), &keys());
     let address = serve(service.clone()).await;
     let (mut linked, mut held) = welcomed(address).await;
@@ -108,7 +108,7 @@ async fn a_token_on_its_way_is_minted_anew_for_the_next_transport() {
     checkpoint(&service).await;
     let (before, number) = placed(&mut linked).await;
     let mut newest = before.clone();
-    // Several transports, none of which confirms the checkpoint.
+    // Several connections, none of which acknowledges the checkpoint.
     for epoch in 2..6 {
         drop(linked);
         let (next, resumed) = resume(address, &held, epoch - 1).await;
@@ -116,22 +116,22 @@ async fn a_token_on_its_way_is_minted_anew_for_the_next_transport() {
         assert_eq!(resumed.epoch, epoch);
         linked = next;
         let (again, same) = placed(&mut linked).await;
-        assert_eq!((same, &again.key), (number, &resumed.resume_key), "token and key are of this transport");
+        assert_eq!((same, &again.key), (number, &resumed.resume_key), "token and key must be those of this connection");
         assert_ne!(again.token, newest.token);
-        // The client speaks, so the server knows that it holds what came with this transport.
+        // A message of the client confirms the token that this connection began with.
         calls(&mut linked, epoch).await;
         (held, newest) = (ticket(Ok(resumed)), again);
     }
     drop(linked);
     let (_, answer) = resume(address, &newest, 5).await;
     assert_eq!(answer.unwrap().epoch, 6);
-    // The one that was sent first is over, with whichever key.
+    // The token that was sent first is no longer valid.
     let (_, answer) = resume(address, &before, 5).await;
     assert_eq!(answer.unwrap_err().code.as_str(), "RESUME_TOKEN_REPLAYED");
 }
 
 #[tokio::test]
-async fn a_checkpoint_that_is_stored_after_a_resume_has_a_token_of_the_new_transport() {
+async fn checkpoint_stored_after_a_resume_has_a_token_of_the_new_connection() {
     let store = memory();
     let service = kept_in(store.clone(), &keys());
     let address = serve(service.clone()).await;
@@ -155,7 +155,7 @@ async fn a_checkpoint_that_is_stored_after_a_resume_has_a_token_of_the_new_trans
 }
 
 #[tokio::test]
-async fn checkpoints_that_fail_do_not_push_out_the_token_that_the_client_holds() {
+async fn failing_checkpoints_do_not_displace_the_token_that_the_client_holds() {
     let store = memory();
     let service = kept_in(store.clone(), &keys());
     let address = serve(service.clone()).await;
@@ -185,7 +185,7 @@ async fn checkpoints_that_fail_do_not_push_out_the_token_that_the_client_holds()
 }
 
 #[tokio::test]
-async fn a_checkpoint_that_is_dropped_can_be_taken_again() {
+async fn dropped_checkpoint_can_be_taken_again() {
     let store = memory();
     let service = kept_in(store.clone(), &keys());
     let address = serve(service.clone()).await;
@@ -195,7 +195,7 @@ async fn a_checkpoint_that_is_dropped_can_be_taken_again() {
     for _ in 0..3 {
         checkpoint(&service).await;
     }
-    assert!(store.checkpoints() >= 3, "each of them began anew");
+    assert!(store.checkpoints() >= 3, "a dropped checkpoint was not started again");
     store.set_fault(Fault::None);
     checkpoint(&service).await;
     let (newest, number) = placed(&mut linked).await;
@@ -208,7 +208,7 @@ async fn a_checkpoint_that_is_dropped_can_be_taken_again() {
 }
 
 #[tokio::test]
-async fn a_connected_client_resumes_after_its_keys_were_rotated() {
+async fn connected_client_resumes_after_a_key_rotation() {
     let keys = keys();
     let service = kept_in(memory(), &keys);
     let address = serve(service.clone()).await;
@@ -219,21 +219,21 @@ async fn a_connected_client_resumes_after_its_keys_were_rotated() {
     let (rotated, _) = placed(&mut linked).await;
     assert_ne!(rotated.key, held.key);
     drop(linked);
-    // The one from before the rotation goes on to count until the client has shown the other.
+    // The token from before the rotation is valid until the client has used the new one.
     let (linked, answer) = resume(address, &held, 1).await;
     assert_eq!(answer.unwrap().epoch, 2);
     drop(linked);
     let (linked, answer) = resume(address, &rotated, 1).await;
     let after = ticket(answer);
     drop(linked);
-    // Nothing that the client holds needs the old key any more.
+    // Nothing that the client holds depends on the old key now.
     keys.remove("a").unwrap();
     let (_, answer) = resume(address, &after, 1).await;
     assert_eq!(answer.unwrap().epoch, 4);
 }
 
 #[tokio::test]
-async fn a_renewed_token_comes_with_the_key_that_the_rotation_gave_it() {
+async fn renewed_token_comes_with_the_rotated_key() {
     let mut resumption = Resumption::default();
     let mut tokens = TokenPolicy::default();
     tokens.token_seconds = 2;
@@ -250,7 +250,7 @@ async fn a_renewed_token_comes_with_the_key_that_the_rotation_gave_it() {
 }
 
 #[tokio::test]
-async fn another_process_restores_a_session_after_a_rotation() {
+async fn another_process_recovers_a_session_after_a_key_rotation() {
     let (store, keys) = (memory(), keys());
     let before = kept_in(store.clone(), &keys);
     let address = serve(before.clone()).await;
@@ -272,9 +272,10 @@ async fn another_process_restores_a_session_after_a_rotation() {
     assert_eq!(answer.unwrap().mode, Mode::Warm);
 }
 
-/// What only a checkpoint makes outlive the process is not left to the next quiet moment.
+/// A variable survives the process only through a checkpoint, so the checkpoint does not wait until the
+/// session is idle.
 #[tokio::test]
-async fn a_session_is_kept_at_once_when_a_variable_was_set() {
+async fn session_is_checkpointed_at_once_when_a_variable_is_set() {
     let mut restoration = Restoration::in_store(memory());
     (restoration.idle, restoration.latest) = (Duration::from_secs(600), Duration::from_secs(600));
     let service = Service::new(|peer: Peer| peer.vars.target()).restoration(restoration);
@@ -290,10 +291,9 @@ async fn a_session_is_kept_at_once_when_a_variable_was_set() {
     assert_eq!(numbers, [1, 2, 3]);
 }
 
-/// A session that changes all the time is kept no more often than every 20 ms, and no more often than
-/// its size allows.
+/// A session that changes all the time is stored at most every 20 ms, and as seldom as its size requires.
 #[tokio::test]
-async fn checkpoints_that_are_due_at_once_are_throttled() {
+async fn immediate_checkpoints_are_throttled() {
     let store = memory();
     let mut restoration = Restoration::in_store(store.clone());
     (restoration.idle, restoration.latest) = (Duration::from_secs(600), Duration::from_secs(600));
@@ -308,18 +308,18 @@ async fn checkpoints_that_are_due_at_once_are_throttled() {
     let ack = Frame::Ack { last_processed_seq: 0, checkpoint: Some(newest) };
     linked.socket.send(&ack.write()).await;
     let most = began.elapsed().as_millis() / 20 + 2;
-    assert!((store.checkpoints() as u128) <= most, "{} checkpoints, {most} may be", store.checkpoints());
+    assert!((store.checkpoints() as u128) <= most, "{} checkpoints; at most {most} are allowed", store.checkpoints());
 }
 
-/// An answer of the store that comes late costs the connection, and the client comes back.
+/// A late reply of the store costs the connection, and the client resumes.
 #[tokio::test]
-async fn a_lease_that_is_renewed_late_ends_the_connection_and_not_the_session() {
+async fn lease_renewed_late_ends_the_connection_and_not_the_session() {
     let store = memory();
     let mut restoration = Restoration::in_store(store.clone());
     restoration.lease = Duration::from_secs(4);
     let service = service().restoration(restoration);
     let address = serve(service).await;
-    // Renewed after 1.2 s, and not relied upon after 3.2 s: the answer comes after 3.8 s.
+    // The lease is renewed after 1.2 s and relied upon until 3.2 s. The reply comes after 3.8 s.
     let (mut linked, held) = welcomed(address).await;
     store.set_lag(Duration::from_millis(2_600));
     let began = std::time::Instant::now();
@@ -335,7 +335,7 @@ async fn a_lease_that_is_renewed_late_ends_the_connection_and_not_the_session() 
     };
     let closed = within(closed).await;
     assert!(began.elapsed() >= Duration::from_millis(3_000), "{closed} after {:?}", began.elapsed());
-    // Until the answer is there, the client is asked to come again.
+    // Until the store has replied, the client is told to retry.
     let resumed = async {
         loop {
             match resume(address, &held, 0).await {

@@ -1,4 +1,4 @@
-//! What can be watched of sessions, through `tracing`: docs/link.md has the table.
+//! Counters, spans, and log events of sessions through `tracing`, as listed in docs/link.md.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +13,7 @@ use tracing::{Event, Metadata, Subscriber};
 use crate::harness::{serve, service, within};
 use crate::link::{Linked, code, hello_of};
 
-/// Adds counters up, and keeps every word that was said.
+/// A subscriber that sums up counters and records all text.
 #[derive(Clone, Default)]
 pub(crate) struct Watch {
     counters: Arc<Mutex<BTreeMap<String, u64>>>,
@@ -81,11 +81,12 @@ impl Subscriber for Watch {
 }
 
 #[tokio::test]
-async fn what_happens_to_sessions_is_counted_and_no_secret_is_said() {
+async fn session_events_are_counted_and_no_secret_is_logged() {
     let watch = Watch::default();
     let _watching = tracing::subscriber::set_default(watch.clone());
-    // Of a place that another test's thread comes to first, tracing asks that thread's subscriber alone
-    // as long as there has been but one; there is none, and nobody would be asked again.
+    // While there has been only one subscriber, tracing asks only the subscriber of the thread that first
+    // reaches a call site, and caches the answer. If that is the thread of another test, which has no
+    // subscriber, the events of that call site would never be seen. A second dispatcher prevents that.
     let _another = tracing::Dispatch::new(watch.clone());
     let service =
         service().authenticate(|token: &str| (token == "s3cret").then(|| bowline_server::Principal::new("ann")));
@@ -119,9 +120,9 @@ async fn what_happens_to_sessions_is_counted_and_no_secret_is_said() {
     }
 }
 
-/// A wrong token is counted and logged where it is refused, however it came.
+/// Refused credentials are counted and logged, whether they came over the link, a plain WebSocket, or a batch.
 #[tokio::test]
-async fn refused_credentials_are_counted_and_no_token_is_said() {
+async fn refused_credentials_are_counted_and_no_token_is_logged() {
     let watch = Watch::default();
     let _watching = tracing::subscriber::set_default(watch.clone());
     let _another = tracing::Dispatch::new(watch.clone());
@@ -157,10 +158,10 @@ async fn refused_credentials_are_counted_and_no_token_is_said() {
         assert!(said.contains(expected), "{expected}: {said}");
     }
     assert!(!said.contains("wr0ng"), "{said}");
-    assert_eq!(watch.infos.load(Ordering::SeqCst), 5, "at the level that everybody sees");
+    assert_eq!(watch.infos.load(Ordering::SeqCst), 5, "refusals must be logged at INFO");
 }
 
-/// Asks a service for its parked sessions at every event, as a subscriber that fills a gauge does.
+/// A subscriber that reads the number of parked sessions at every event, as one that exports a gauge does.
 #[derive(Clone)]
 struct Gauge {
     service: Arc<Mutex<Option<bowline_server::Service>>>,
@@ -191,9 +192,9 @@ impl Subscriber for Gauge {
     fn exit(&self, _span: &Id) {}
 }
 
-/// A deadlock would stop the thread of the test, so that runs on another one.
+/// Runs on a separate thread, because a deadlock would block the thread of the test.
 #[test]
-fn a_log_subscriber_may_count_parked_sessions() {
+fn log_subscriber_may_count_parked_sessions() {
     let (tell, told) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         let gauge = Gauge { service: Arc::default(), events: Arc::default() };
@@ -217,6 +218,6 @@ fn a_log_subscriber_may_count_parked_sessions() {
         });
         tell.send(gauge.events.load(Ordering::SeqCst)).unwrap();
     });
-    let events = told.recv_timeout(crate::harness::PATIENCE).expect("nothing waits for a lock for ever");
+    let events = told.recv_timeout(crate::harness::PATIENCE).expect("the service does not deadlock");
     assert!(events >= 4, "{events}");
 }

@@ -1,4 +1,4 @@
-//! A store that fails and lags as it is told, around a real one.
+//! A wrapper around a store that injects faults and delays.
 
 #![allow(dead_code, reason = "each suite that includes it uses some of the faults")]
 
@@ -13,23 +13,23 @@ use bowline_server::store::{
 };
 use bytes::Bytes;
 
-/// How a store treats its next operations.
+/// How the store handles operations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// As it should.
+    /// Operations succeed.
     #[default]
     None,
-    /// Nothing is done, and it says so.
+    /// Operations have no effect and return an error.
     Refuse,
-    /// It is done, and the answer is lost.
+    /// Operations take effect but return an error, as if the reply was lost.
     LoseAnswer,
-    /// It is done, and no answer comes.
+    /// Operations take effect but never return.
     Stall,
-    /// Snapshots come back changed.
+    /// Snapshots are corrupted when they are loaded.
     Spoil,
 }
 
-/// Passes everything on to another store, but for the faults that it is told to have.
+/// Forwards operations to another store, with the current fault and delay.
 #[derive(Clone, Debug)]
 pub(crate) struct FaultyStore {
     inner: Arc<Mutex<Arc<dyn SessionStore>>>,
@@ -43,7 +43,7 @@ impl FaultyStore {
         Self { inner, state: Arc::default(), checkpoints: Arc::default() }
     }
 
-    /// Goes on with another store: with an empty one it has forgotten everything.
+    /// Replaces the inner store. With an empty one this simulates the loss of all data.
     pub(crate) fn replace(&self, inner: Arc<dyn SessionStore>) {
         *self.inner.lock().unwrap() = inner;
     }
@@ -52,17 +52,17 @@ impl FaultyStore {
         Arc::clone(&self.inner.lock().unwrap())
     }
 
-    /// Returns how many checkpoints were put or tried.
+    /// Returns the number of attempts to store a checkpoint.
     pub(crate) fn checkpoints(&self) -> usize {
         self.checkpoints.load(Ordering::SeqCst)
     }
 
-    /// Has this fault from now on.
+    /// Sets the fault of later operations.
     pub(crate) fn set_fault(&self, fault: Fault) {
         self.state.lock().unwrap().0 = fault;
     }
 
-    /// Answers this much later from now on.
+    /// Sets the delay of later operations.
     pub(crate) fn set_lag(&self, lag: Duration) {
         self.state.lock().unwrap().1 = lag;
     }

@@ -1,4 +1,4 @@
-//! An owner stops before anybody else may begin, whatever happens to it in between.
+//! The arithmetic of a lease: an owner stops before another process may take over, even if it was paused.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ fn at(seconds: u64) -> Time {
 }
 
 #[test]
-fn an_owner_renews_after_three_seconds_and_stops_after_eight() {
+fn owner_renews_after_three_seconds_and_stops_after_eight() {
     let lease = Lease::new(Lease::LENGTH, at(100));
     assert_eq!((lease.renew_at(), lease.stop_at()), (at(103), at(108)));
     assert!(lease.is_good(at(107)));
@@ -18,12 +18,12 @@ fn an_owner_renews_after_three_seconds_and_stops_after_eight() {
 }
 
 #[test]
-fn a_lease_counts_from_when_it_was_asked_for() {
+fn lease_starts_when_it_is_requested() {
     let mut lease = Lease::new(Lease::LENGTH, at(100));
-    // Asked at 103, granted by the store at 103 at the earliest, answered at 107.
+    // Requested at 103, granted by the store at 103 at the earliest, answered at 107.
     lease.renewed(at(103));
     assert_eq!(lease.stop_at(), at(111));
-    // An answer that was overtaken.
+    // A reply that arrives after the reply to a later request.
     lease.renewed(at(101));
     assert_eq!(lease.stop_at(), at(111));
 }
@@ -36,11 +36,11 @@ fn longest_lease_is_never_renewed() {
 }
 
 #[test]
-fn an_owner_that_was_paused_is_over_before_its_lease_is() {
+fn paused_owner_stops_before_its_lease_ends() {
     for asked_at in 0..5 {
         for length in [1, 10, 60] {
             let lease = Lease::new(Duration::from_secs(length), at(asked_at));
-            // The store grants it later than it was asked for, so it ends later there.
+            // The store grants the lease later than it was requested, so it ends later there.
             let over_in_store = at(asked_at + length);
             assert!(lease.renew_at() < lease.stop_at() && lease.stop_at() < over_in_store);
             assert!(!lease.is_good(over_in_store));

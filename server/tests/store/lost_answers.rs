@@ -1,4 +1,4 @@
-//! What a store has done although its answer was lost.
+//! Store operations that took effect although their reply was lost.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,9 +8,8 @@ use bytes::Bytes;
 
 use crate::faulty::{Fault, FaultyStore};
 
-/// What can be made again after an answer was lost, and says afterwards what was done.
 #[tokio::test(start_paused = true)]
-async fn an_operation_whose_answer_was_lost_is_made_again() {
+async fn operation_whose_reply_was_lost_can_be_repeated() {
     let faulty = FaultyStore::new(Arc::new(MemoryStore::new()));
     let day = Duration::from_secs(86_400);
     let position = Position { lineage: 1, number: 1 };
@@ -24,7 +23,9 @@ async fn an_operation_whose_answer_was_lost_is_made_again() {
     faulty.checkpoint(&fence, checkpoint.clone(), position).await.unwrap_err();
     faulty.claim("s", "a", 0).await.unwrap_err();
     faulty.set_fault(Fault::None);
-    let Ok(Claim::Claimed(claimed)) = faulty.claim("s", "a", 0).await else { panic!("it is its own") };
+    let Ok(Claim::Claimed(claimed)) = faulty.claim("s", "a", 0).await else {
+        panic!("the owner could not claim its own session")
+    };
     assert_eq!((claimed.fence.epoch, claimed.checkpoints), (3, vec![position]));
     faulty.checkpoint(&claimed.fence, checkpoint, position).await.unwrap();
     faulty.set_fault(Fault::Spoil);
@@ -37,6 +38,6 @@ async fn an_operation_whose_answer_was_lost_is_made_again() {
     faulty.release(&claimed.fence, day).await.unwrap_err();
     assert_eq!(asked.elapsed(), Duration::from_secs(2));
     faulty.set_fault(Fault::None);
-    // It was given back.
+    // The release took effect, although its reply was lost.
     assert_eq!(faulty.release(&claimed.fence, day).await, Err(StoreError::Fenced));
 }

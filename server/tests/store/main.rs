@@ -1,24 +1,24 @@
-//! Stores of sessions: one suite, run against each (T22), and what each does beyond it.
+//! Session stores: one conformance suite for all of them, and tests of what is specific to each.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
-/// What every store does.
+/// The conformance suite.
 #[macro_use]
 mod conformance;
-/// A store that fails and lags.
+/// A store with injected faults and delays.
 mod faulty;
 /// The arithmetic of a lease.
 mod lease;
-/// What was done although nobody was told.
+/// Operations whose replies are lost.
 mod lost_answers;
-/// The store of one process.
+/// The store in memory.
 mod memory;
-/// The store of many hosts.
+/// The store in Redis.
 #[cfg(feature = "redis")]
 mod redis;
-/// A folder for a test.
+/// Temporary folders.
 #[cfg(any(feature = "redis", feature = "sqlite"))]
 mod scratch;
-/// The store of one host.
+/// The store in SQLite.
 #[cfg(feature = "sqlite")]
 mod sqlite;

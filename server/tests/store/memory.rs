@@ -1,4 +1,4 @@
-//! The store of one process, on a clock that tests move.
+//! The store in memory, on a clock that tests advance.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use crate::conformance::Bench;
 
-/// A clock that stands still until it is told otherwise.
+/// A clock that advances only on demand.
 #[derive(Clone, Default)]
 pub(crate) struct Hands(Arc<AtomicU64>);
 
@@ -53,7 +53,7 @@ impl Bench for Memory {
         self.hands.advance(time);
     }
 
-    /// Nothing leaves the process, so nothing can be changed on its way.
+    /// Snapshots stay in memory, so they cannot be corrupted from outside.
     async fn spoil(&self, _sid: &str, _at: Position) -> bool {
         false
     }

@@ -1,4 +1,4 @@
-//! The store of many hosts, on Debian's redis-server, which each test starts for itself.
+//! The store in Redis, on a redis-server that each test starts for itself.
 
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use crate::conformance::{Bench, at, checkpoint};
 use crate::scratch::Scratch;
 
-/// A server on a free port, with a folder of its own, which ends with the test.
+/// A server on a free port with its own folder, which is stopped when this is dropped.
 struct Server {
     child: Child,
     port: u16,
@@ -20,14 +20,14 @@ struct Server {
 }
 
 impl Server {
-    /// None if there is no such program and `BOWLINE_SKIP` says that this is known.
+    /// Starts a server. Returns `None` if redis-server is not installed and `BOWLINE_SKIP` contains `redis`.
     async fn start() -> Option<Self> {
         let skips = std::env::var("BOWLINE_SKIP").is_ok_and(|parts| parts.split(',').any(|part| part == "redis"));
         if skips && Command::new("redis-server").arg("--version").output().is_err() {
             return skipped();
         }
         let scratch = Scratch::new("redis");
-        // Between looking for a port and listening on it somebody else may take it.
+        // Another process may take the port between the search for it and the start of the server.
         for _ in 0..10 {
             let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
             let mut server = Self { child: spawn(port, &scratch), port, scratch: Scratch::new("redis-none") };
@@ -39,7 +39,7 @@ impl Server {
         panic!("redis-server did not start");
     }
 
-    /// Waits until it answers, or ends.
+    /// Waits until the server answers, or has exited.
     async fn is_up(&mut self) -> bool {
         let began = Instant::now();
         while self.child.try_wait().unwrap().is_none() {
@@ -52,7 +52,8 @@ impl Server {
         false
     }
 
-    /// Whether what answers is this server, and not one of another test on the same port.
+    /// Returns `true` if the process that answers is this server, and not that of another test on the same
+    /// port.
     async fn answers(&self) -> redis::RedisResult<bool> {
         let mut connection = self.raw().await?;
         let info: String = redis::cmd("INFO").arg("server").query_async(&mut connection).await?;
@@ -84,15 +85,15 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // Both fail if the server has already exited.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-#[expect(clippy::disallowed_macros, reason = "whoever runs the tests is told that one was not run")]
+#[expect(clippy::disallowed_macros, reason = "a skipped test is reported to the person who runs it")]
 fn skipped() -> Option<Server> {
-    eprintln!("skipped: there is no redis-server, and BOWLINE_SKIP names redis");
+    eprintln!("skipped: redis-server is not installed, and BOWLINE_SKIP contains redis");
     None
 }
 
@@ -104,7 +105,7 @@ fn spawn(port: u16, scratch: &Scratch) -> Child {
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .spawn()
-        .expect("redis-server is there: install it, or let BOWLINE_SKIP name redis")
+        .expect("redis-server is installed; install it or add redis to BOWLINE_SKIP")
 }
 
 #[async_trait]
@@ -113,7 +114,7 @@ impl Bench for Server {
         Arc::new(self.store().await)
     }
 
-    /// Its own clock cannot be moved: waits until it shows the time.
+    /// Waits for real time to pass, because the clock of the server cannot be changed.
     async fn pass(&self, time: Duration) {
         let mut connection = self.raw().await.unwrap();
         let mut now = async || -> Duration {
@@ -153,12 +154,12 @@ store_conformance!(Server::start());
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// What docs/store.md says, and something for a machine that is busy.
+/// The timeout of docs/store.md, plus a margin for a busy machine.
 const IN_TIME: Duration = Duration::from_secs(10);
 
-/// The server is killed and comes back: what was answered is there, and the store needs no help.
+/// The server is killed and restarted. Confirmed writes are still there, and the store reconnects by itself.
 #[tokio::test]
-async fn a_server_that_comes_back_is_found_again() {
+async fn store_reconnects_to_a_restarted_server() {
     let Some(mut server) = Server::start().await else { return };
     let store = server.store().await;
     store.open_owner("a", DAY).await.unwrap();
@@ -184,9 +185,9 @@ async fn a_server_that_comes_back_is_found_again() {
     }
 }
 
-/// A server that takes connections and says nothing.
+/// The server accepts connections but never answers.
 #[tokio::test]
-async fn a_server_that_does_not_answer_is_unavailable_in_time() {
+async fn operation_on_an_unresponsive_server_times_out() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("redis://{}", silent.local_addr().unwrap());
     let asked = Instant::now();
@@ -200,7 +201,7 @@ async fn a_server_that_does_not_answer_is_unavailable_in_time() {
 }
 
 #[tokio::test]
-async fn another_layout_is_left_alone_and_another_prefix_not_seen() {
+async fn other_layouts_are_refused_and_other_prefixes_ignored() {
     let Some(server) = Server::start().await else { return };
     let store = server.store().await;
     store.open_owner("a", DAY).await.unwrap();
@@ -210,12 +211,12 @@ async fn another_layout_is_left_alone_and_another_prefix_not_seen() {
     redis::cmd("SET").arg("other:layout").arg(2).exec_async(&mut connection).await.unwrap();
     let refused = RedisStore::connect_with_prefix(&server.url(), "other:").await.unwrap_err();
     assert_eq!(refused, StoreError::Layout { found: 2, known: 1 });
-    assert!(!format!("{store:?}").contains("127.0.0.1"), "addresses may hold passwords");
+    assert!(!format!("{store:?}").contains("127.0.0.1"), "the address may contain a password and must not be printed");
 }
 
-/// What is in the server and cannot be read is an error, and no panic.
+/// Invalid data in the server causes an error and not a panic.
 #[tokio::test]
-async fn what_cannot_be_read_is_corrupt() {
+async fn unreadable_data_is_corrupt() {
     let Some(server) = Server::start().await else { return };
     let store = server.store().await;
     store.open_owner("a", DAY).await.unwrap();
@@ -231,11 +232,11 @@ async fn what_cannot_be_read_is_corrupt() {
     assert!(matches!(refused, Err(StoreError::Corrupt(_))), "{refused:?}");
 }
 
-/// A replica has the sessions and takes no changes: an owner that ends up at one is told so.
+/// A replica has the sessions but accepts no writes, so operations on it fail.
 #[tokio::test]
-async fn a_replica_is_unavailable() {
+async fn replica_is_unavailable() {
     let Some(primary) = Server::start().await else { return };
-    let replica = Server::start().await.expect("the other started");
+    let replica = Server::start().await.expect("the replica starts");
     primary.store().await.open_owner("a", DAY).await.unwrap();
     let store = replica.store().await;
     let mut connection = replica.raw().await.unwrap();

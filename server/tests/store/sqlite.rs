@@ -1,4 +1,4 @@
-//! The store of one host: a file that several connections and processes have open.
+//! The store in SQLite, with several connections and processes on one file.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -72,7 +72,7 @@ store_conformance!(Sqlite::bench());
 const DAY: Duration = Duration::from_secs(86_400);
 
 #[tokio::test]
-async fn what_was_answered_is_there_for_the_next_process() {
+async fn confirmed_writes_are_there_for_the_next_process() {
     let bench = Sqlite::new();
     let store = bench.store();
     store.open_owner("a", DAY).await.unwrap();
@@ -84,7 +84,7 @@ async fn what_was_answered_is_there_for_the_next_process() {
 }
 
 #[tokio::test]
-async fn a_clock_that_is_set_back_strands_no_session() {
+async fn clock_that_is_set_back_strands_no_session() {
     let bench = Sqlite::new();
     bench.hands.set(Duration::from_secs(1_000_000));
     let store = bench.store();
@@ -92,7 +92,7 @@ async fn a_clock_that_is_set_back_strands_no_session() {
     store.open_owner("b", Duration::from_secs(10)).await.unwrap();
     store.create("s", "a", DAY, None).await.unwrap();
     bench.hands.set(Duration::from_secs(5_000));
-    // It may be alive, so it has the length of its lease from now, and no more.
+    // The owner may be alive, so its lease lasts for its full length from now, and no longer.
     assert_eq!(lease_left(&store).await, Duration::from_secs(10));
     bench.hands.advance(Duration::from_secs(6));
     store.renew_owner("b", Duration::from_secs(10)).await.unwrap();
@@ -102,7 +102,7 @@ async fn a_clock_that_is_set_back_strands_no_session() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_not_ours_is_left_alone() {
+async fn foreign_file_is_refused_and_left_unchanged() {
     let bench = Sqlite::new();
     let theirs = bench.scratch.path("theirs.db");
     Connection::open(&theirs).unwrap().execute_batch("CREATE TABLE notes (text TEXT)").unwrap();
@@ -121,7 +121,7 @@ async fn a_file_that_is_not_ours_is_left_alone() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn nobody_else_may_read_the_file() {
+async fn files_are_readable_only_by_their_owner() {
     use std::os::unix::fs::PermissionsExt;
 
     let bench = Sqlite::new();
@@ -133,10 +133,10 @@ async fn nobody_else_may_read_the_file() {
     }
 }
 
-/// Another writer that does not let go: an error within the time that is stated, and no thread of
-/// the runtime is blocked meanwhile.
+/// Another writer holds the lock. The operation fails within the documented time, without blocking a thread
+/// of the runtime.
 #[tokio::test]
-async fn a_file_that_is_locked_is_unavailable_in_time() {
+async fn operation_on_a_locked_file_times_out() {
     let bench = Sqlite::new();
     let store = bench.store();
     let other = Connection::open(bench.path()).unwrap();
@@ -146,26 +146,26 @@ async fn a_file_that_is_locked_is_unavailable_in_time() {
     while !blocked.is_finished() {
         tokio::time::sleep(Duration::from_millis(10)).await;
         ticks += 1;
-        assert!(ticks < 1_000, "it waits for ever");
+        assert!(ticks < 1_000, "the operation does not time out");
     }
-    assert!(ticks > 10, "the runtime went on meanwhile");
+    assert!(ticks > 10, "the runtime was blocked meanwhile");
     let (refused, store) = blocked.await.unwrap();
     assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
     other.execute_batch("COMMIT").unwrap();
     store.open_owner("a", DAY).await.unwrap();
 }
 
-/// Tells the test below that it is the second process.
+/// Set in the environment of a second process. Its value is the path of the store.
 const SECOND: &str = "BOWLINE_TEST_SECOND_PROCESS";
 
-/// How long a second process goes on, should the first have gone without a word.
+/// How long a second process runs at most, in case the first one is killed.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A process that ends with the test.
+/// A child process that is killed when this is dropped.
 struct Process(Child);
 
 impl Process {
-    /// Starts this test program once more, to run one test alone.
+    /// Starts this test program again to run a single test.
     fn second(test: &str, path: &Path) -> Self {
         let child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", test, "--nocapture"])
@@ -184,22 +184,22 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // Both fail if the process has already exited.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// Four processes make the file at the same time, and count in one session, each as an owner that
-/// waits for the others to let go of it.
+/// Four processes create the file concurrently and increment a number in one session, each as an owner that
+/// waits for the others to release it.
 #[tokio::test]
-async fn several_processes_count_in_one_session() {
+async fn several_processes_update_one_session() {
     if let Some(path) = std::env::var_os(SECOND) {
         return count(&SqliteStore::open(path).unwrap(), &std::process::id().to_string()).await;
     }
     let bench = Sqlite::new();
     let children: Vec<_> =
-        (0..3).map(|_| Process::second("sqlite::several_processes_count_in_one_session", &bench.path())).collect();
+        (0..3).map(|_| Process::second("sqlite::several_processes_update_one_session", &bench.path())).collect();
     let store = SqliteStore::open(bench.path()).unwrap();
     count(&store, "first").await;
     for mut child in children {
@@ -207,8 +207,8 @@ async fn several_processes_count_in_one_session() {
         assert!(status.success(), "{status}");
     }
     store.open_owner("reader", DAY).await.unwrap();
-    let Ok(Claim::Claimed(last)) = store.claim("s", "reader", 0).await else { panic!("it was given back") };
-    assert_eq!(last.checkpoints.last(), Some(&at(1, 4 * TURNS)), "none was lost");
+    let Ok(Claim::Claimed(last)) = store.claim("s", "reader", 0).await else { panic!("the session was not released") };
+    assert_eq!(last.checkpoints.last(), Some(&at(1, 4 * TURNS)), "an increment was lost");
 }
 
 const TURNS: u64 = 25;
@@ -221,7 +221,7 @@ async fn count(store: &SqliteStore, owner: &str) {
     }
     let (mut turns, began) = (0, Instant::now());
     while turns < TURNS {
-        assert!(began.elapsed() < PATIENCE, "somebody else has the session and does not go on");
+        assert!(began.elapsed() < PATIENCE, "another process owns the session and makes no progress");
         let Claim::Claimed(claimed) = store.claim("s", owner, 0).await.unwrap() else {
             tokio::task::yield_now().await;
             continue;
@@ -234,10 +234,10 @@ async fn count(store: &SqliteStore, owner: &str) {
     }
 }
 
-/// An owner in a process that is killed: its lease runs out, what it had written is there, and the
-/// file is as good as before.
+/// The process of the owner is killed. Another owner gets the session, with the checkpoints that were
+/// written, and the file is intact.
 #[tokio::test]
-async fn a_killed_process_leaves_its_session_to_others() {
+async fn session_of_a_killed_process_can_be_claimed() {
     let lease = Duration::from_secs(3);
     if let Some(path) = std::env::var_os(SECOND) {
         let store = SqliteStore::open(path).unwrap();
@@ -250,7 +250,7 @@ async fn a_killed_process_leaves_its_session_to_others() {
         return;
     }
     let bench = Sqlite::new();
-    let mut child = Process::second("sqlite::a_killed_process_leaves_its_session_to_others", &bench.path());
+    let mut child = Process::second("sqlite::session_of_a_killed_process_can_be_claimed", &bench.path());
     let store = SqliteStore::open(bench.path()).unwrap();
     store.open_owner("heir", DAY).await.unwrap();
     let began = Instant::now();
@@ -264,9 +264,9 @@ async fn a_killed_process_leaves_its_session_to_others() {
             }
             _ => tokio::time::sleep(Duration::from_millis(10)).await,
         }
-        assert!(began.elapsed() < Duration::from_secs(20), "it never came free");
+        assert!(began.elapsed() < Duration::from_secs(20), "the session was never released");
     };
-    assert!(held, "it was claimed while its owner lived");
+    assert!(held, "the session was claimed before its owner was killed");
     assert_eq!(claimed.checkpoints.len(), usize::from(!claimed.checkpoints.is_empty()));
     for position in claimed.checkpoints {
         assert_eq!(store.load(&claimed.fence, position).await, Ok(Bytes::from(vec![7; 4_096])));
@@ -276,9 +276,9 @@ async fn a_killed_process_leaves_its_session_to_others() {
     assert_eq!(verdict, "ok");
 }
 
-/// They wait for the checkpoint that is being written, however many queue behind it.
+/// They wait only for the checkpoint that is being written, however many are queued behind it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lease_is_renewed_and_a_session_opened_ahead_of_checkpoints_that_wait() {
+async fn lease_renewals_and_new_sessions_overtake_queued_checkpoints() {
     let bench = Sqlite::new();
     let store = bench.store();
     store.open_owner("a", DAY).await.unwrap();
@@ -313,7 +313,7 @@ fn log_bytes(bench: &Sqlite) -> u64 {
 }
 
 #[tokio::test]
-async fn the_write_ahead_log_stays_small() {
+async fn write_ahead_log_stays_small() {
     let bench = Sqlite::new();
     let store = bench.store();
     store.open_owner("a", DAY).await.unwrap();
@@ -328,17 +328,17 @@ async fn the_write_ahead_log_stays_small() {
     assert!(log_bytes(&bench) < 2 << 20, "{} bytes", log_bytes(&bench));
 }
 
-/// A disk of 3 MB is filled by others while checkpoints are put, and is good again when they are gone. Where no
-/// file system can be mounted, there is nothing to see.
+/// A disk of 3 MB is full while checkpoints are stored, and then has room again. The test passes without effect
+/// where it cannot mount a file system.
 #[tokio::test]
-async fn a_small_disk_that_was_full_is_good_again() {
+async fn store_recovers_from_a_full_disk() {
     let scratch = Scratch::new("small-disk");
     let Some(path) = std::env::var_os(SECOND).map(PathBuf::from) else {
         let script = format!(
             "mount -t tmpfs -o size=3m none '{0}' || exit 77; '{1}' --exact '{2}' --nocapture",
             scratch.path("").display(),
             std::env::current_exe().unwrap().display(),
-            "sqlite::a_small_disk_that_was_full_is_good_again",
+            "sqlite::store_recovers_from_a_full_disk",
         );
         let run = Command::new("unshare")
             .args(["--user", "--map-root-user", "--mount", "sh", "-c", &script])
@@ -347,7 +347,7 @@ async fn a_small_disk_that_was_full_is_good_again() {
             .stdout(Stdio::null())
             .status();
         let code = run.ok().and_then(|status| status.code());
-        // 77, 1 and none: no such command, no right to use it, nothing to mount.
+        // 77, 1, or no code mean that the file system could not be mounted; 101 is a failed test.
         assert_ne!(code, Some(101), "the second process failed");
         return;
     };
@@ -365,19 +365,19 @@ async fn a_small_disk_that_was_full_is_good_again() {
     for number in 21..=200 {
         refused += u32::from(put(number).await.is_err());
     }
-    assert!(refused > 0, "the disk was full");
+    assert!(refused > 0, "the disk did not fill up");
     std::fs::remove_file(filler).unwrap();
     let mut good = 0;
     for number in 201..=210 {
         good += u32::from(put(number).await.is_ok());
     }
-    assert!(good >= 8, "{good} of 10 checkpoints were put when there was room again");
+    assert!(good >= 8, "only {good} of 10 checkpoints were stored after the disk had room again");
     for number in 211..=600 {
         put(number).await.unwrap();
     }
 }
 
-/// Writes until there is no room.
+/// Writes until the disk is full.
 fn fill(path: &Path) {
     let mut file = std::fs::File::create(path).unwrap();
     for size in [64 << 10, 4 << 10, 512] {
@@ -385,7 +385,7 @@ fn fill(path: &Path) {
     }
 }
 
-/// How long the owner of the session has it.
+/// Returns the remaining time of the lease of the session's owner.
 async fn lease_left(store: &SqliteStore) -> Duration {
     match store.claim("s", "b", 0).await.unwrap() {
         Claim::Held(held) => held.left,
@@ -400,7 +400,7 @@ fn lock_files(bench: &Sqlite) -> usize {
 }
 
 #[tokio::test]
-async fn sessions_of_an_owner_whose_process_has_ended_are_free_at_once() {
+async fn sessions_of_an_ended_process_can_be_claimed_at_once() {
     let bench = Sqlite::new();
     let (gone, here) = (bench.store(), bench.store());
     gone.open_owner("a", DAY).await.unwrap();
@@ -408,14 +408,14 @@ async fn sessions_of_an_owner_whose_process_has_ended_are_free_at_once() {
     gone.create("t", "a", DAY, None).await.unwrap();
     here.open_owner("b", DAY).await.unwrap();
     assert!(matches!(here.claim("s", "b", 0).await, Ok(Claim::Held(_))));
-    // The lock goes with the last handle on the store, as it does with the process.
+    // The lock is released with the last handle on the store, as it is when the process ends.
     let clone = gone.clone();
     drop(gone);
     assert!(matches!(here.claim("s", "b", 0).await, Ok(Claim::Held(_))));
     drop(clone);
     assert!(matches!(here.claim("s", "b", 0).await, Ok(Claim::Claimed(_))));
     assert!(matches!(here.claim("t", "b", 0).await, Ok(Claim::Claimed(_))));
-    // It would wake and find that it is over.
+    // If the owner still ran, it would find that its lease has ended.
     assert_eq!(here.renew_owner("a", DAY).await, Err(StoreError::Fenced));
     assert_eq!(here.release(&fence, DAY).await, Err(StoreError::Fenced));
     assert_eq!(lock_files(&bench), 1);
@@ -424,7 +424,7 @@ async fn sessions_of_an_owner_whose_process_has_ended_are_free_at_once() {
 }
 
 #[tokio::test]
-async fn lock_that_is_not_there_says_nothing_of_its_owner() {
+async fn missing_lock_file_does_not_end_an_owner() {
     let bench = Sqlite::new();
     let (one, other) = (bench.store(), bench.store());
     one.open_owner("a", DAY).await.unwrap();
@@ -444,12 +444,12 @@ async fn lock_that_is_not_there_says_nothing_of_its_owner() {
 }
 
 #[tokio::test]
-async fn owners_that_have_ended_leave_no_locks() {
+async fn ended_owners_leave_no_lock_files() {
     let bench = Sqlite::new();
     for n in 0..3 {
         bench.store().open_owner(&format!("gone-{n}"), DAY).await.unwrap();
     }
-    assert_eq!(lock_files(&bench), 1, "a process that starts clears away what is left of others");
+    assert_eq!(lock_files(&bench), 1, "a process that starts removes the lock files of ended ones");
     let store = bench.store();
     bench.hands.advance(DAY);
     store.gc().await.unwrap();

@@ -4,7 +4,7 @@ use bowline_core::peer::{Receiving, Sending, Transport, TransportEnd};
 use bowline_transport::Lines;
 
 #[tokio::test]
-async fn lines_come_in_order_and_then_the_end() {
+async fn lines_arrive_in_order_followed_by_the_end() {
     let (lines, control) = Lines::new(100);
     let (_sender, mut receiver) = lines.split();
     control.end(TransportEnd::Ended);
@@ -19,7 +19,7 @@ async fn lines_come_in_order_and_then_the_end() {
 }
 
 #[tokio::test]
-async fn a_session_that_looks_for_more_is_not_starved_before_it_asks() {
+async fn session_is_starved_only_after_it_has_handled_all_messages() {
     let (lines, control) = Lines::new(100);
     let (_sender, mut receiver) = lines.split();
     control.push("a".to_owned());
@@ -27,19 +27,19 @@ async fn a_session_that_looks_for_more_is_not_starved_before_it_asks() {
     assert!(receiver.try_receive().is_none());
     tokio::select! {
         biased;
-        () = control.starved() => panic!("what was taken may not be handled yet"),
-        _ = receiver.receive() => panic!("there is nothing to receive"),
+        () = control.starved() => panic!("messages that were taken may not have been handled yet"),
+        _ = receiver.receive() => panic!("there should be nothing to receive"),
         () = async {} => {}
     }
     tokio::select! {
         biased;
-        _ = receiver.receive() => panic!("there is nothing to receive"),
+        _ = receiver.receive() => panic!("there should be nothing to receive"),
         () = control.starved() => {}
     }
 }
 
 #[tokio::test]
-async fn what_does_not_fit_is_not_kept() {
+async fn lines_beyond_the_limit_are_discarded() {
     let (lines, control) = Lines::new(5);
     let (mut sender, _receiver) = lines.split();
     sender.feed("ab".to_owned()).await.unwrap();

@@ -1,4 +1,4 @@
-//! Slow, silent and deaf peers of a WebSocket.
+//! Slow, silent, and unresponsive peers of a WebSocket.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
-/// What the pipe between the two holds, as a socket's buffers do.
+/// The capacity of the pipe between the two sides, which stands for the buffers of a socket.
 const PIPE_BYTES: usize = 1 << 10;
 
 async fn socket() -> (WebSocket<DuplexStream>, Ending<DuplexStream>, Parting, DuplexStream) {
@@ -22,7 +22,7 @@ async fn socket() -> (WebSocket<DuplexStream>, Ending<DuplexStream>, Parting, Du
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_reads_nothing_is_given_up() {
+async fn peer_that_reads_nothing_is_disconnected() {
     let (transport, ending, _parting, _deaf) = socket().await;
     let (mut sender, _receiver) = transport.split();
     sender.feed("x".repeat(PIPE_BYTES * 2)).await.unwrap();
@@ -35,7 +35,7 @@ async fn a_peer_that_reads_nothing_is_given_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_reads_slowly_is_not() {
+async fn peer_that_reads_slowly_stays_connected() {
     let (transport, _ending, _parting, mut slow) = socket().await;
     let (mut sender, _receiver) = transport.split();
     sender.feed("x".repeat(PIPE_BYTES * 8)).await.unwrap();
@@ -51,7 +51,7 @@ async fn a_peer_that_reads_slowly_is_not() {
     }
 }
 
-/// How a peer fares that sends a frame of 1 MiB in pieces of `bytes` every second.
+/// Returns what happens to a peer that sends a frame of 1 MiB in pieces of `bytes`, one every second.
 async fn trickle(bytes: usize) -> Option<TransportEnd> {
     let (transport, _ending, _parting, mut slow) = socket().await;
     let (_sender, mut receiver) = transport.split();
@@ -69,13 +69,13 @@ async fn trickle(bytes: usize) -> Option<TransportEnd> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_long_frame_on_a_slow_link_is_waited_for_and_a_trickle_is_not() {
+async fn slow_long_frame_is_accepted_and_a_trickle_is_not() {
     assert_eq!(trickle(1000).await, None);
     assert_eq!(trickle(1).await, Some(TransportEnd::Failed("The peer answered no ping.".to_owned())));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_silent_peer_is_asked_after_25_s_and_given_up_20_s_later() {
+async fn silent_peer_is_pinged_after_25_s_and_disconnected_20_s_later() {
     let (transport, _ending, _parting, mut silent) = socket().await;
     let (_sender, mut receiver) = transport.split();
     let began = Instant::now();
@@ -91,7 +91,7 @@ async fn a_silent_peer_is_asked_after_25_s_and_given_up_20_s_later() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_speaks_first_decides_the_close_frame() {
+async fn first_close_reason_determines_the_close_frame() {
     let (transport, ending, parting, mut peer) = socket().await;
     let (mut sender, _receiver) = transport.split();
     parting.set(1001, &"é".repeat(100));
@@ -103,7 +103,7 @@ async fn whoever_speaks_first_decides_the_close_frame() {
         rest
     };
     let (traffic, rest) = tokio::join!(ending.finish(), read);
-    // 61 characters of two bytes are the most that fit beside the code.
+    // At most 61 characters of two bytes fit into the frame besides the code.
     assert_eq!(&rest[..4], [0x88, 124, 3, 0xE9]);
     assert_eq!(String::from_utf8(rest[4..].to_vec()).unwrap(), "é".repeat(61));
     assert_eq!(traffic.bytes_out, 126);

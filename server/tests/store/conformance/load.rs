@@ -1,4 +1,4 @@
-//! Many owners at once, and the cost of one.
+//! Many concurrent owners, and the cost of a checkpoint.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -10,8 +10,8 @@ use futures_util::future::join_all;
 
 use super::{Bench, DAY, at, checkpoint, claimed, owned};
 
-/// Owners that take the session from each other, and each time add one to what its newest
-/// checkpoint says. Those who are paused in between must not undo what others did.
+/// Owners take the session from each other and increment the number in its newest checkpoint. An owner that
+/// is paused meanwhile must not overwrite what others have stored.
 pub(crate) async fn no_update_is_lost_between_owners(bench: &impl Bench) {
     let (store, fence) = owned(bench).await;
     store.checkpoint(&fence, checkpoint(at(1, 0), "0"), at(1, 0)).await.unwrap();
@@ -22,15 +22,15 @@ pub(crate) async fn no_update_is_lost_between_owners(bench: &impl Bench) {
     }));
     let added: Vec<BTreeSet<u64>> = owners.await;
     let all: BTreeSet<u64> = added.iter().flatten().copied().collect();
-    assert_eq!(all.len(), added.iter().map(BTreeSet::len).sum::<usize>(), "a number was added twice");
+    assert_eq!(all.len(), added.iter().map(BTreeSet::len).sum::<usize>(), "an update was lost");
     let last = claimed(&store, "b").await;
     let newest = *last.checkpoints.last().unwrap();
     assert_eq!(newest.number as usize, all.len());
     assert_eq!(store.load(&last.fence, newest).await, Ok(Bytes::from(newest.number.to_string())));
 }
 
-/// What one owner has added. Every third time it acts on its fence after it has let go of it, as
-/// one that was paused does.
+/// Returns the numbers that one owner has added. Every third time it uses its fence after it has released the
+/// session, as an owner that was paused would.
 async fn adds(store: Arc<dyn SessionStore>, n: usize) -> BTreeSet<u64> {
     let owner = format!("adder-{n}");
     store.open_owner(&owner, DAY).await.unwrap();
@@ -58,11 +58,11 @@ async fn adds(store: Arc<dyn SessionStore>, n: usize) -> BTreeSet<u64> {
     added
 }
 
-/// Measured when asked, on a machine that does nothing else; a short run shows that it goes on and
-/// that what is trimmed goes.
+/// Checks in a short run that old checkpoints are trimmed. To measure the cost of a checkpoint on an idle
+/// machine:
 ///
 /// `BOWLINE_PUTS=5000 cargo test --release -p bowline-server --all-features --test store cost_of -- --nocapture --test-threads 1`
-#[expect(clippy::disallowed_macros, reason = "the figures are what it is for")]
+#[expect(clippy::disallowed_macros, reason = "the test prints its measurements")]
 pub(crate) async fn cost_of_a_checkpoint(bench: &impl Bench) {
     let (store, fence) = owned(bench).await;
     let puts = std::env::var("BOWLINE_PUTS").ok().and_then(|puts| puts.parse().ok()).unwrap_or(50);
@@ -75,6 +75,6 @@ pub(crate) async fn cost_of_a_checkpoint(bench: &impl Bench) {
     }
     took.sort();
     let percentile = |n| took[(took.len() - 1) * n / 100];
-    println!("{store:?}: 4 KiB put, half within {:?}, 99 % within {:?}", percentile(50), percentile(99));
+    println!("{store:?}: checkpoint of 4 KiB, median {:?}, 99th percentile {:?}", percentile(50), percentile(99));
     assert_eq!(claimed(&store, "a").await.checkpoints, [at(1, puts)]);
 }

@@ -1,12 +1,12 @@
-//! What every store does, as cases that are each a test of each store.
+//! The conformance suite: cases that every store has to pass, each of which becomes a test of each store.
 
-/// Many owners, and the cost of one.
+/// Many concurrent owners.
 mod load;
-/// What is stored for one client.
+/// Quotas of clients.
 mod quotas;
-/// What is not of sessions, and the bounds.
+/// Recorded calls, saved references, and limits.
 mod records;
-/// Whose a session is.
+/// Ownership of sessions, and checkpoints.
 mod sessions;
 
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use bowline_core::resume::Jti;
 use bowline_server::store::{Checkpoint, Claim, Claimed, Fence, Position, SessionStore, StoreError};
 use bytes::Bytes;
 
-/// Every case, by its name.
+/// All cases by name.
 pub(crate) mod cases {
     pub(crate) use super::load::*;
     pub(crate) use super::quotas::*;
@@ -25,26 +25,26 @@ pub(crate) mod cases {
     pub(crate) use super::sessions::*;
 }
 
-/// A store under test, and what may be done to it from outside.
+/// A store under test, and what tests can do to it from outside.
 #[async_trait]
 pub(crate) trait Bench: Sync {
-    /// The store, as another process opens it.
+    /// Opens the store as another process does.
     async fn open(&self) -> Arc<dyn SessionStore>;
 
-    /// Lets time pass, by the store's clock.
+    /// Lets time pass on the store's clock.
     async fn pass(&self, time: Duration);
 
-    /// Changes a bit of a snapshot that is kept, if that can be done.
+    /// Flips a bit of a stored snapshot. Returns `false` if the store does not allow that.
     async fn spoil(&self, sid: &str, at: Position) -> bool;
 
-    /// Gives an owner so many references.
+    /// Saves the given number of references for an owner.
     async fn fill(&self, owner: &str, references: usize);
 
-    /// Whether sessions that are past their time go without `gc`.
+    /// Returns `true` if the store removes expired sessions without `gc`.
     fn sweeps_itself(&self) -> bool;
 }
 
-/// Makes a test of each case, against the store that `$bench` makes.
+/// Generates a test of each case, against the store that `$bench` creates.
 macro_rules! store_conformance {
     ($bench:expr, $($case:ident,)*) => {
         $(
@@ -56,36 +56,35 @@ macro_rules! store_conformance {
         )*
     };
     ($bench:expr) => {
-        /// T22.
         mod store_conformance {
             use super::*;
 
             store_conformance!(
                 $bench,
-                a_session_is_created_once,
-                of_many_claims_one_succeeds,
-                a_paused_owner_is_fenced,
-                a_lease_lasts_as_long_as_it_is_renewed,
-                a_lease_that_is_over_stays_over,
-                an_owner_that_stops_leaves_its_sessions_to_others,
-                an_owner_may_claim_what_is_its_own,
-                session_that_is_wanted_is_told_to_its_owner,
-                owner_says_where_it_is,
-                instance_ends_the_owner_before,
-                epochs_rise_above_all_that_were_seen,
+                session_is_created_once,
+                one_of_many_concurrent_claims_succeeds,
+                paused_owner_is_fenced,
+                lease_lasts_as_long_as_it_is_renewed,
+                ended_lease_cannot_be_renewed,
+                sessions_of_a_stopped_owner_can_be_claimed,
+                owner_may_claim_its_own_session,
+                owner_is_told_which_sessions_are_wanted,
+                owner_publishes_its_address,
+                new_owner_of_an_instance_ends_the_previous_one,
+                epochs_exceed_all_that_were_seen,
                 checkpoints_are_ordered_and_trimmed,
-                tokens_are_those_of_the_newest_checkpoint,
-                a_snapshot_that_was_changed_is_corrupt,
-                a_session_ends_with_its_time,
-                a_deleted_session_leaves_nothing,
-                recorded_calls_are_kept_as_long_as_their_session,
-                the_oldest_recorded_calls_are_forgotten_and_said_to_be,
+                claim_returns_tokens_of_the_newest_checkpoint,
+                modified_snapshot_is_corrupt,
+                session_ends_with_its_lifetime,
+                deleted_session_leaves_nothing,
+                recorded_outcomes_are_kept_as_long_as_their_session,
+                oldest_recorded_outcomes_are_forgotten_and_reported_as_such,
                 snapshots_of_a_client_share_its_quota,
                 outcomes_and_sessions_count_towards_the_quota,
-                sessions_past_their_time_make_room,
-                a_session_that_nobody_claims_ends_early,
-                durable_references_are_listed_and_revoked,
-                what_is_too_large_is_refused_by_name,
+                expired_sessions_make_room,
+                unclaimed_session_ends_early,
+                saved_references_are_listed_and_revoked,
+                values_beyond_a_limit_are_refused_by_name,
                 no_update_is_lost_between_owners,
                 cost_of_a_checkpoint,
             );
@@ -93,7 +92,7 @@ macro_rules! store_conformance {
     };
 }
 
-/// Short enough to wait for where time cannot be moved, long enough not to end by accident.
+/// Short enough to wait for on a real clock, and long enough not to end by accident.
 pub(crate) const LEASE: Duration = Duration::from_secs(2);
 pub(crate) const DAY: Duration = Duration::from_secs(86_400);
 
@@ -105,12 +104,13 @@ pub(crate) fn checkpoint(at: Position, bytes: impl Into<Bytes>) -> Checkpoint {
     Checkpoint { at, epoch: 1, tokens: vec![Jti(format!("token-{}", at.number))], bytes: bytes.into() }
 }
 
-/// A store with owner `a`, who has session `s`, and owner `b`, who has none.
+/// Returns a store with owner `a`, which owns session `s`, and owner `b`, which owns none.
 pub(crate) async fn owned(bench: &impl Bench) -> (Arc<dyn SessionStore>, Fence) {
     leased(bench, DAY).await
 }
 
-/// As [`owned`], with a lease of `a` that ends.
+/// Returns a store with owner `a`, which owns session `s` for the time of `lease`, and owner `b`, which owns
+/// none.
 pub(crate) async fn leased(bench: &impl Bench, lease: Duration) -> (Arc<dyn SessionStore>, Fence) {
     let store = bench.open().await;
     store.open_owner("a", lease).await.unwrap();
@@ -119,7 +119,7 @@ pub(crate) async fn leased(bench: &impl Bench, lease: Duration) -> (Arc<dyn Sess
     (store, fence)
 }
 
-/// Claims session `s` for an owner, who gets it.
+/// Claims session `s` for an owner. Panics if the claim fails.
 pub(crate) async fn claimed(store: &Arc<dyn SessionStore>, owner: &str) -> Claimed {
     match store.claim("s", owner, 0).await.unwrap() {
         Claim::Claimed(claimed) => claimed,
@@ -127,7 +127,7 @@ pub(crate) async fn claimed(store: &Arc<dyn SessionStore>, owner: &str) -> Claim
     }
 }
 
-/// Everything that takes a fence is refused.
+/// Asserts that every operation that takes a fence refuses this one.
 pub(crate) async fn assert_fenced(store: &Arc<dyn SessionStore>, fence: &Fence) {
     let late = checkpoint(at(9, 9), "late");
     assert_eq!(store.checkpoint(fence, late, at(9, 9)).await, Err(StoreError::Fenced));

@@ -1,4 +1,4 @@
-//! What is stored for one client, and for how long when it does not come back.
+//! Quotas of clients, and how long a session is stored whose client does not return.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use super::{Bench, DAY, LEASE, at, checkpoint};
 
 const KIB: usize = 1 << 10;
 
-/// A quota of some KiB beside what the sessions themselves take.
+/// Returns a quota of `kib` KiB in addition to what `sessions` sessions take.
 fn quota(account: &str, sessions: usize, kib: usize) -> Quota {
     Quota { account: account.to_owned(), bytes: (sessions * SESSION_BYTES_EACH + kib * KIB) as u64 }
 }
@@ -45,17 +45,21 @@ pub(crate) async fn snapshots_of_a_client_share_its_quota(bench: &impl Bench) {
     put(&store, &fences[0], 1, 40).await.unwrap();
     put(&store, &fences[1], 1, 50).await.unwrap();
     assert_full(put(&store, &fences[2], 1, 20).await, &quota);
-    // Nothing of it was stored.
+    // Nothing of the refused checkpoint was stored.
     assert_eq!(store.load(&fences[2], at(1, 1)).await, Err(StoreError::NotFound));
-    // Other clients have theirs.
+    // Other clients have quotas of their own.
     put(&store, &other.unwrap(), 1, 90).await.unwrap();
     put(&store, &unbounded, 1, 400).await.unwrap();
-    // What replaces a checkpoint is counted in its place, and one that shrinks makes room.
+    // A checkpoint counts instead of the one that it replaces, so a smaller one makes room.
     put(&store, &fences[1], 2, 55).await.unwrap();
     put(&store, &fences[0], 2, 5).await.unwrap();
     put(&store, &fences[2], 1, 20).await.unwrap();
     assert_full(put(&store, &fences[0], 3, 30).await, &quota);
-    assert_eq!(store.load(&fences[0], at(1, 2)).await, Ok(Bytes::from(vec![7; 5 * KIB])), "it is as it was");
+    assert_eq!(
+        store.load(&fences[0], at(1, 2)).await,
+        Ok(Bytes::from(vec![7; 5 * KIB])),
+        "the refused checkpoint changed the stored one"
+    );
 }
 
 pub(crate) async fn outcomes_and_sessions_count_towards_the_quota(bench: &impl Bench) {
@@ -70,13 +74,13 @@ pub(crate) async fn outcomes_and_sessions_count_towards_the_quota(bench: &impl B
     store.record(&two, 2, Bytes::from(vec![b'x'; 38 * KIB])).await.unwrap();
     assert_full(store.create("three", "a", DAY, Some(&quota)).await, &quota);
     assert_eq!(store.claim("three", "a", 0).await, Ok(Claim::NotFound));
-    // A session that is deleted makes room.
+    // Deleting a session makes room.
     store.delete(&one).await.unwrap();
     let three = store.create("three", "a", DAY, Some(&quota)).await.unwrap();
     put(&store, &three, 1, 60).await.unwrap();
 }
 
-pub(crate) async fn sessions_past_their_time_make_room(bench: &impl Bench) {
+pub(crate) async fn expired_sessions_make_room(bench: &impl Bench) {
     let store = store(bench).await;
     let quota = quota("p:eve", 2, 100);
     let short = store.create("short", "a", LEASE, Some(&quota)).await.unwrap();
@@ -90,7 +94,7 @@ pub(crate) async fn sessions_past_their_time_make_room(bench: &impl Bench) {
     put(&store, &next, 1, 45).await.unwrap();
 }
 
-pub(crate) async fn a_session_that_nobody_claims_ends_early(bench: &impl Bench) {
+pub(crate) async fn unclaimed_session_ends_early(bench: &impl Bench) {
     let store = store(bench).await;
     let quota = quota("p:eve", 2, 100);
     for sid in ["claimed", "left"] {
@@ -103,11 +107,11 @@ pub(crate) async fn a_session_that_nobody_claims_ends_early(bench: &impl Bench) 
     let Claim::Claimed(claimed) = claim else { panic!("{claim:?}") };
     bench.pass(LEASE).await;
     assert_eq!(store.claim("left", "a", 0).await, Ok(Claim::NotFound));
-    // The other one has its whole lifetime again.
+    // The claimed session has its full lifetime again.
     assert_eq!(store.load(&claimed.fence, at(1, 1)).await, Ok(Bytes::from(vec![7; 40 * KIB])));
     assert_eq!(store.recorded(&claimed.fence, 1).await, Ok(Recorded::Kept(Bytes::from("done"))));
     put(&store, &claimed.fence, 2, 95).await.unwrap();
-    // What it is kept for never exceeds its lifetime.
+    // A release never extends the lifetime of a session.
     let brief = store.create("brief", "a", LEASE, None).await.unwrap();
     store.release(&brief, DAY).await.unwrap();
     bench.pass(LEASE).await;

@@ -1,4 +1,4 @@
-//! Recorded calls, durable references, and the bounds on everything.
+//! Recorded calls, saved references, and limits.
 
 use bowline_core::resume::Jti;
 use bowline_server::store::{
@@ -13,7 +13,7 @@ fn kept(outcome: &[u8]) -> Result<Recorded, StoreError> {
     Ok(Recorded::Kept(Bytes::copy_from_slice(outcome)))
 }
 
-pub(crate) async fn recorded_calls_are_kept_as_long_as_their_session(bench: &impl Bench) {
+pub(crate) async fn recorded_outcomes_are_kept_as_long_as_their_session(bench: &impl Bench) {
     let (store, fence) = owned(bench).await;
     assert_eq!(store.recorded(&fence, 7).await, Ok(Recorded::Never));
     store.record(&fence, 7, Bytes::from_static(b"\x00first\xff")).await.unwrap();
@@ -21,38 +21,38 @@ pub(crate) async fn recorded_calls_are_kept_as_long_as_their_session(bench: &imp
     store.record(&fence, -7, Bytes::new()).await.unwrap();
     assert_eq!(store.recorded(&fence, 7).await, kept(b"\x00first\xff"));
     assert_eq!(store.recorded(&fence, -7).await, kept(b""));
-    // They outlive their owner, and every other time than that of their session.
+    // They outlive their owner and are kept for as long as the session.
     store.release(&fence, DAY).await.unwrap();
     let fence = claimed(&store, "b").await.fence;
     bench.pass(LEASE).await;
     store.gc().await.unwrap();
     assert_eq!(store.recorded(&fence, 7).await, kept(b"\x00first\xff"));
     assert_eq!(store.recorded(&fence, -7).await, kept(b""));
-    // Nothing was forgotten, so a lower call that was never recorded never was.
+    // No outcome was forgotten, so a lower number without an outcome was never recorded.
     assert_eq!(store.recorded(&fence, 6).await, Ok(Recorded::Never));
     assert_eq!(store.recorded(&fence, 0).await, Ok(Recorded::Never));
 }
 
-pub(crate) async fn the_oldest_recorded_calls_are_forgotten_and_said_to_be(bench: &impl Bench) {
+pub(crate) async fn oldest_recorded_outcomes_are_forgotten_and_reported_as_such(bench: &impl Bench) {
     let (store, fence) = owned(bench).await;
     let mib = Bytes::from(vec![b'x'; OUTCOME_BYTES_MAX]);
     let fit = (RECORDED_BYTES_MAX / (OUTCOME_BYTES_MAX + RECORDED_BYTES_EACH)) as i64;
     for call in 1..=fit {
-        // Calls are counted by their magnitude.
+        // The order of calls is that of the absolute values of their numbers.
         store.record(&fence, if call % 2 == 0 { call } else { -call }, mib.clone()).await.unwrap();
     }
-    // One that is there is not counted twice.
+    // Recording an outcome again does not count it twice.
     store.record(&fence, -1, mib.clone()).await.unwrap();
     assert_eq!(store.recorded(&fence, -1).await, kept(&mib));
     assert_eq!(store.recorded(&fence, 1).await, Ok(Recorded::Never));
-    // What is left has room for this one exactly.
+    // This outcome fits exactly into the remaining room.
     let left = RECORDED_BYTES_MAX - fit as usize * (OUTCOME_BYTES_MAX + RECORDED_BYTES_EACH);
     store.record(&fence, fit + 1, Bytes::from(vec![b'y'; left - RECORDED_BYTES_EACH])).await.unwrap();
     assert_eq!(store.recorded(&fence, -1).await, kept(&mib));
-    // Even an empty one takes room.
+    // Even an empty outcome takes room.
     store.record(&fence, fit + 2, Bytes::new()).await.unwrap();
     assert_eq!(store.recorded(&fence, -1).await, Ok(Recorded::Forgotten));
-    // There is always room for another, as long as any may be.
+    // There is always room for another outcome of maximum size.
     for call in fit + 3..=fit + 6 {
         store.record(&fence, call, mib.clone()).await.unwrap();
         assert_eq!(store.recorded(&fence, call).await, kept(&mib));
@@ -62,7 +62,7 @@ pub(crate) async fn the_oldest_recorded_calls_are_forgotten_and_said_to_be(bench
     for call in [0, 1, -1, 2, -2] {
         assert_eq!(store.recorded(&fence, call).await, Ok(Recorded::Forgotten), "{call}");
     }
-    // The rest of a call that was forgotten may come late; the next owner knows as much.
+    // The outcome of a forgotten call may be recorded late, and the next owner sees the same.
     store.record(&fence, 1, Bytes::from("late")).await.unwrap();
     assert_eq!(store.recorded(&fence, 1).await, kept(b"late"));
     store.release(&fence, DAY).await.unwrap();
@@ -71,7 +71,7 @@ pub(crate) async fn the_oldest_recorded_calls_are_forgotten_and_said_to_be(bench
     assert_eq!(store.recorded(&fence, fit + 6).await, kept(&mib));
 }
 
-pub(crate) async fn durable_references_are_listed_and_revoked(bench: &impl Bench) {
+pub(crate) async fn saved_references_are_listed_and_revoked(bench: &impl Bench) {
     let store = bench.open().await;
     let record = |owner: &str, label: &str| SturdyRecord {
         owner: owner.to_owned(),
@@ -83,7 +83,7 @@ pub(crate) async fn durable_references_are_listed_and_revoked(bench: &impl Bench
         store.save(&format!("ann-{n:02}"), record("ann ⌘", &format!("label {n}"))).await.unwrap();
         store.save(&format!("bob-{n:02}"), record("bob", "his")).await.unwrap();
     }
-    // The answer may have been lost.
+    // The reply may have been lost, so the same operation succeeds again.
     store.save("ann-00", record("ann ⌘", "label 0")).await.unwrap();
     assert_eq!(store.save("ann-00", record("bob", "label 0")).await, Err(StoreError::Taken));
     assert_eq!(store.sturdy("ann-03").await, Ok(Some(record("ann ⌘", "label 3"))));
@@ -100,20 +100,20 @@ pub(crate) async fn durable_references_are_listed_and_revoked(bench: &impl Bench
     let expected: Vec<_> = (0..25).map(|n| (format!("ann-{n:02}"), format!("label {n}"))).collect();
     assert_eq!(seen, expected);
     assert_eq!(store.list_sturdy("ann", "", 10).await, Ok(Vec::new()));
-    // Only whose it is may revoke it, as often as they like.
+    // Only its owner can revoke a reference, any number of times.
     assert_eq!(store.revoke("bob", "ann-03").await, Ok(false));
     assert_eq!(store.revoke("ann ⌘", "ann-03").await, Ok(true));
     assert_eq!(store.revoke("ann ⌘", "ann-03").await, Ok(false));
     assert_eq!(store.sturdy("ann-03").await, Ok(None));
     let page = store.list_sturdy("ann ⌘", "ann-02", 1).await.unwrap();
     assert_eq!(page[0].id, "ann-04");
-    // They do not end with time.
+    // Saved references do not expire.
     bench.pass(LEASE).await;
     store.gc().await.unwrap();
     assert_eq!(store.sturdy("ann-04").await, Ok(Some(record("ann ⌘", "label 4"))));
 }
 
-pub(crate) async fn what_is_too_large_is_refused_by_name(bench: &impl Bench) {
+pub(crate) async fn values_beyond_a_limit_are_refused_by_name(bench: &impl Bench) {
     let (store, fence) = owned(bench).await;
     let long = "x".repeat(NAME_BYTES_MAX + 1);
     let record =
@@ -147,7 +147,7 @@ pub(crate) async fn what_is_too_large_is_refused_by_name(bench: &impl Bench) {
     }
     let far = store.claim("s", "a", EPOCH_MAX).await;
     assert!(matches!(far, Err(StoreError::TooMuch { what: "epoch", .. })), "{far:?}");
-    // A name that is none names nothing.
+    // An invalid name finds nothing.
     assert_eq!(store.claim("a b", "a", 0).await, Ok(Claim::NotFound));
     assert_eq!(store.sturdy("").await, Ok(None));
     assert_eq!(store.list_sturdy("ann", "", usize::MAX).await, Ok(Vec::new()));
@@ -155,7 +155,7 @@ pub(crate) async fn what_is_too_large_is_refused_by_name(bench: &impl Bench) {
     store.save("last", record("fine")).await.unwrap();
     let refused = store.save("one-more", record("fine")).await;
     assert!(matches!(refused, Err(StoreError::TooMuch { what: "references of an owner", .. })), "{refused:?}");
-    // What is large and may be is kept.
+    // A large snapshot within the limit is stored.
     let large = Bytes::from(vec![7; 8 << 20]);
     store.checkpoint(&fence, checkpoint(at(1, 1), large.clone()), at(1, 1)).await.unwrap();
     assert_eq!(store.load(&fence, at(1, 1)).await, Ok(large));

@@ -1,4 +1,4 @@
-//! Whose a session is, and what is kept of it.
+//! Ownership of sessions, and their checkpoints.
 
 use std::sync::Arc;
 
@@ -12,10 +12,10 @@ use futures_util::future::join_all;
 
 use super::{Bench, DAY, LEASE, assert_fenced, at, checkpoint, claimed, leased, owned};
 
-pub(crate) async fn a_session_is_created_once(bench: &impl Bench) {
+pub(crate) async fn session_is_created_once(bench: &impl Bench) {
     let (store, fence) = owned(bench).await;
     assert_eq!(fence, Fence { sid: "s".to_owned(), owner: "a".to_owned(), epoch: 1 });
-    // The answer may have been lost.
+    // The reply may have been lost, so the same operation succeeds again.
     assert_eq!(store.create("s", "a", DAY, None).await, Ok(fence.clone()));
     assert_eq!(store.create("s", "b", DAY, None).await, Err(StoreError::Taken));
     assert_eq!(store.create("t", "nobody", DAY, None).await, Err(StoreError::Fenced));
@@ -24,20 +24,20 @@ pub(crate) async fn a_session_is_created_once(bench: &impl Bench) {
     assert_eq!(store.load(&fence, at(1, 1)).await, Err(StoreError::NotFound));
     store.checkpoint(&fence, checkpoint(at(1, 1), "one"), at(1, 1)).await.unwrap();
     assert_eq!(store.create("s", "a", DAY, None).await, Err(StoreError::Taken));
-    // Another process sees it.
+    // Another process sees the session.
     let other = bench.open().await;
     assert_eq!(other.load(&fence, at(1, 1)).await, Ok(Bytes::from("one")));
     assert_eq!(other.open_owner("a", DAY).await, Err(StoreError::Taken));
 }
 
-pub(crate) async fn of_many_claims_one_succeeds(bench: &impl Bench) {
+pub(crate) async fn one_of_many_concurrent_claims_succeeds(bench: &impl Bench) {
     let (store, fence) = owned(bench).await;
     for round in 0..4 {
         if round == 0 {
             store.release(&fence, DAY).await.unwrap();
         } else {
-            // The winner of the round before stops.
-            let Claim::Held(_) = store.claim("s", "b", 0).await.unwrap() else { panic!("it is held") };
+            // The winner of the previous round stops.
+            let Claim::Held(_) = store.claim("s", "b", 0).await.unwrap() else { panic!("the session is free") };
             for n in 0..24 {
                 store.close_owner(&format!("{}-{n}", round - 1)).await.unwrap();
             }
@@ -57,20 +57,22 @@ pub(crate) async fn of_many_claims_one_succeeds(bench: &impl Bench) {
     }
 }
 
-pub(crate) async fn a_paused_owner_is_fenced(bench: &impl Bench) {
+pub(crate) async fn paused_owner_is_fenced(bench: &impl Bench) {
     let (store, paused) = leased(bench, LEASE).await;
     store.checkpoint(&paused, checkpoint(at(1, 1), "by a"), at(1, 1)).await.unwrap();
-    let Claim::Held(Held { left, .. }) = store.claim("s", "b", 0).await.unwrap() else { panic!("a has it") };
+    let Claim::Held(Held { left, .. }) = store.claim("s", "b", 0).await.unwrap() else {
+        panic!("owner `a` lost the session")
+    };
     assert!(!left.is_zero() && left <= LEASE, "{left:?}");
     bench.pass(LEASE).await;
     let fence = claimed(&store, "b").await.fence;
     assert_eq!(fence, Fence { sid: "s".to_owned(), owner: "b".to_owned(), epoch: 2 });
-    // It wakes, and knows of nothing.
+    // The paused owner wakes and acts on its fence.
     assert_fenced(&store, &paused).await;
     assert_eq!(store.renew_owner("a", LEASE).await, Err(StoreError::Fenced));
     assert_eq!(store.claim("s", "a", 9).await, Err(StoreError::Fenced));
     assert_eq!(store.create("t", "a", DAY, None).await, Err(StoreError::Fenced));
-    // What it tried changed nothing.
+    // Its attempts had no effect.
     assert_eq!(store.load(&fence, at(1, 1)).await, Ok(Bytes::from("by a")));
     assert_eq!(store.recorded(&fence, 1).await, Ok(Recorded::Never));
     store.checkpoint(&fence, checkpoint(at(1, 2), "by b"), at(1, 1)).await.unwrap();
@@ -78,7 +80,7 @@ pub(crate) async fn a_paused_owner_is_fenced(bench: &impl Bench) {
     assert_eq!((again.checkpoints, again.tokens), (vec![at(1, 1), at(1, 2)], vec![Jti("token-2".to_owned())]));
 }
 
-pub(crate) async fn session_that_is_wanted_is_told_to_its_owner(bench: &impl Bench) {
+pub(crate) async fn owner_is_told_which_sessions_are_wanted(bench: &impl Bench) {
     let (store, fence) = owned(bench).await;
     let other = bench.open().await;
     let wanted = |token: &str| Wanted { sid: "s".to_owned(), token: Jti(token.to_owned()) };
@@ -86,9 +88,11 @@ pub(crate) async fn session_that_is_wanted_is_told_to_its_owner(bench: &impl Ben
     assert_eq!(store.wanted("nobody").await, Err(StoreError::Fenced));
     assert_eq!(store.wanted("a").await, Ok(Vec::new()));
     for _ in 0..2 {
-        // It is told once, of the token that was shown last, however often that was.
+        // The owner is told once, with the token that was presented last.
         for token in ["first", "last", "last"] {
-            let Claim::Held(held) = other.claim("s", "b", 0).await.unwrap() else { panic!("a has it") };
+            let Claim::Held(held) = other.claim("s", "b", 0).await.unwrap() else {
+                panic!("owner `a` lost the session")
+            };
             assert_eq!((held.known_epoch, held.tokens), (1, vec![Jti("token-1".to_owned())]));
             other.want(&wanted(token)).await.unwrap();
         }
@@ -96,7 +100,7 @@ pub(crate) async fn session_that_is_wanted_is_told_to_its_owner(bench: &impl Ben
         assert_eq!(store.wanted("a").await, Ok(vec![wanted("last")]));
         assert_eq!(store.wanted("a").await, Ok(Vec::new()));
     }
-    // A session without an owner, or that does not exist, is requested from no owner.
+    // A request for a session that has no owner or does not exist reaches no owner.
     store.release(&fence, DAY).await.unwrap();
     other.want(&wanted("late")).await.unwrap();
     other.want(&Wanted { sid: "t".to_owned(), token: Jti("none".to_owned()) }).await.unwrap();
@@ -109,7 +113,7 @@ pub(crate) async fn session_that_is_wanted_is_told_to_its_owner(bench: &impl Ben
     assert_eq!(store.want(&bad).await, Err(StoreError::Name("the name of a token")));
 }
 
-pub(crate) async fn owner_says_where_it_is(bench: &impl Bench) {
+pub(crate) async fn owner_publishes_its_address(bench: &impl Bench) {
     let (store, _fence) = owned(bench).await;
     let address_of = async || match store.claim("s", "b", 0).await.unwrap() {
         Claim::Held(Held { address, .. }) => address,
@@ -126,7 +130,7 @@ pub(crate) async fn owner_says_where_it_is(bench: &impl Bench) {
     assert!(matches!(store.describe_owner("a", &info, Place::TakenOver).await, Err(StoreError::TooMuch { .. })));
 }
 
-pub(crate) async fn instance_ends_the_owner_before(bench: &impl Bench) {
+pub(crate) async fn new_owner_of_an_instance_ends_the_previous_one(bench: &impl Bench) {
     let (store, fence) = owned(bench).await;
     store.open_owner("c", DAY).await.unwrap();
     store.create("t", "c", DAY, None).await.unwrap();
@@ -139,18 +143,18 @@ pub(crate) async fn instance_ends_the_owner_before(bench: &impl Bench) {
     store.describe_owner("c", &named("shop-1"), Place::TakenOver).await.unwrap();
     assert!(matches!(store.claim("s", "b", 0).await, Ok(Claim::Held(_))));
     store.describe_owner("b", &named("shop-0"), Place::TakenOver).await.unwrap();
-    // The answer may have been lost.
+    // The reply may have been lost, so the same operation succeeds again.
     store.describe_owner("b", &named("shop-0"), Place::TakenOver).await.unwrap();
     assert_eq!(store.renew_owner("a", DAY).await, Err(StoreError::Fenced));
     assert_eq!(store.wanted("a").await, Err(StoreError::Fenced));
     assert_eq!(claimed(&store, "b").await.fence.epoch, 2);
     assert_fenced(&store, &fence).await;
-    // One that goes on by another name leaves the place to who has it by now.
+    // An owner that continues under another name does not take the place from its current holder.
     store.open_owner("d", DAY).await.unwrap();
     assert_eq!(store.describe_owner("d", &named("shop-0"), Place::Kept).await, Err(StoreError::Taken));
     store.renew_owner("b", DAY).await.unwrap();
     store.describe_owner("d", &named("shop-2"), Place::Kept).await.unwrap();
-    // Others are not concerned.
+    // Owners of other instances are not affected.
     store.renew_owner("c", DAY).await.unwrap();
     assert!(matches!(store.claim("t", "b", 0).await, Ok(Claim::Held(_))));
     assert_eq!(
@@ -159,7 +163,7 @@ pub(crate) async fn instance_ends_the_owner_before(bench: &impl Bench) {
     );
 }
 
-pub(crate) async fn a_lease_lasts_as_long_as_it_is_renewed(bench: &impl Bench) {
+pub(crate) async fn lease_lasts_as_long_as_it_is_renewed(bench: &impl Bench) {
     let (store, fence) = leased(bench, LEASE).await;
     for _ in 0..5 {
         bench.pass(LEASE / 4).await;
@@ -169,20 +173,20 @@ pub(crate) async fn a_lease_lasts_as_long_as_it_is_renewed(bench: &impl Bench) {
     store.checkpoint(&fence, checkpoint(at(1, 1), "one"), at(1, 1)).await.unwrap();
 }
 
-pub(crate) async fn a_lease_that_is_over_stays_over(bench: &impl Bench) {
+pub(crate) async fn ended_lease_cannot_be_renewed(bench: &impl Bench) {
     let (store, fence) = leased(bench, LEASE).await;
     assert_eq!(store.renew_owner("nobody", LEASE).await, Err(StoreError::Fenced));
     bench.pass(LEASE).await;
     assert_eq!(store.renew_owner("a", LEASE).await, Err(StoreError::Fenced));
     store.gc().await.unwrap();
     assert_eq!(store.renew_owner("a", LEASE).await, Err(StoreError::Fenced));
-    // Nobody took the session meanwhile: the process has it back by another name.
+    // No other owner took the session meanwhile, so the process can claim it under another name.
     store.open_owner("a2", LEASE).await.unwrap();
     assert_eq!(claimed(&store, "a2").await.fence.epoch, 2);
     assert_fenced(&store, &fence).await;
 }
 
-pub(crate) async fn an_owner_that_stops_leaves_its_sessions_to_others(bench: &impl Bench) {
+pub(crate) async fn sessions_of_a_stopped_owner_can_be_claimed(bench: &impl Bench) {
     let (store, fence) = owned(bench).await;
     let other = store.create("t", "a", DAY, None).await.unwrap();
     store.release(&other, DAY).await.unwrap();
@@ -195,9 +199,9 @@ pub(crate) async fn an_owner_that_stops_leaves_its_sessions_to_others(bench: &im
     assert_fenced(&store, &fence).await;
 }
 
-pub(crate) async fn an_owner_may_claim_what_is_its_own(bench: &impl Bench) {
+pub(crate) async fn owner_may_claim_its_own_session(bench: &impl Bench) {
     let (store, fence) = owned(bench).await;
-    // The answer to a claim was lost: it is asked again.
+    // The reply to the first claim was lost, so the owner claims again.
     let lost = claimed(&store, "a").await.fence;
     let held = claimed(&store, "a").await.fence;
     assert_eq!((lost.epoch, held.epoch), (2, 3));
@@ -206,11 +210,11 @@ pub(crate) async fn an_owner_may_claim_what_is_its_own(bench: &impl Bench) {
     store.checkpoint(&held, checkpoint(at(1, 1), "one"), at(1, 1)).await.unwrap();
 }
 
-pub(crate) async fn epochs_rise_above_all_that_were_seen(bench: &impl Bench) {
+pub(crate) async fn epochs_exceed_all_that_were_seen(bench: &impl Bench) {
     let (store, fence) = owned(bench).await;
     store.release(&fence, DAY).await.unwrap();
-    let Ok(Claim::Claimed(seen)) = store.claim("s", "b", 41).await else { panic!("it is free") };
-    // The epoch of the last checkpoint says which tokens the store cannot know.
+    let Ok(Claim::Claimed(seen)) = store.claim("s", "b", 41).await else { panic!("the session is not free") };
+    // `known_epoch` is the epoch of the last checkpoint. Later tokens are unknown to the store.
     assert_eq!((seen.fence.epoch, seen.known_epoch), (42, 0));
     let late = Checkpoint { epoch: 50, ..checkpoint(at(1, 1), "one") };
     store.checkpoint(&seen.fence, late, at(1, 1)).await.unwrap();
@@ -224,7 +228,7 @@ pub(crate) async fn checkpoints_are_ordered_and_trimmed(bench: &impl Bench) {
         let bytes = format!("{position:?}");
         store.checkpoint(&fence, checkpoint(position, bytes), keep_from).await
     };
-    // 9 is before 10, and the first of a lineage after the last of the one before.
+    // 9 comes before 10, and the first position of a lineage after the last of the previous one.
     for (position, keep_from) in
         [(at(1, 8), at(1, 8)), (at(1, 9), at(1, 8)), (at(1, 10), at(1, 9)), (at(2, 1), at(1, 9))]
     {
@@ -235,7 +239,7 @@ pub(crate) async fn checkpoints_are_ordered_and_trimmed(bench: &impl Bench) {
         assert_eq!(store.load(&fence, position).await, expected);
     }
     assert_eq!(put(at(1, 11), at(1, 9)).await, Err(StoreError::OutOfOrder));
-    // The newest once more: its answer may have been lost.
+    // The newest position may be stored again, because the reply may have been lost.
     store.checkpoint(&fence, checkpoint(at(2, 1), "again"), at(1, 10)).await.unwrap();
     assert_eq!(store.load(&fence, at(2, 1)).await, Ok(Bytes::from("again")));
     assert_eq!(claimed(&store, "a").await.checkpoints, [at(1, 10), at(2, 1)]);
@@ -251,7 +255,7 @@ pub(crate) async fn checkpoints_are_ordered_and_trimmed(bench: &impl Bench) {
     assert_eq!(claimed(&store, "a").await.checkpoints, [at(3, EPOCH_MAX)]);
 }
 
-pub(crate) async fn tokens_are_those_of_the_newest_checkpoint(bench: &impl Bench) {
+pub(crate) async fn claim_returns_tokens_of_the_newest_checkpoint(bench: &impl Bench) {
     let (store, fence) = owned(bench).await;
     assert_eq!(claimed(&store, "a").await.tokens, []);
     let fence = Fence { epoch: 2, ..fence };
@@ -265,7 +269,7 @@ pub(crate) async fn tokens_are_those_of_the_newest_checkpoint(bench: &impl Bench
     assert_eq!(claimed(&store, "a").await.tokens, []);
 }
 
-pub(crate) async fn a_snapshot_that_was_changed_is_corrupt(bench: &impl Bench) {
+pub(crate) async fn modified_snapshot_is_corrupt(bench: &impl Bench) {
     let (store, fence) = owned(bench).await;
     for number in 1..3 {
         store.checkpoint(&fence, checkpoint(at(1, number), vec![0; 4_096]), at(1, 1)).await.unwrap();
@@ -274,11 +278,11 @@ pub(crate) async fn a_snapshot_that_was_changed_is_corrupt(bench: &impl Bench) {
         let loaded = store.load(&fence, at(1, 2)).await;
         assert!(matches!(loaded, Err(StoreError::Corrupt(_))), "{loaded:?}");
     }
-    // The one before is as good as ever.
+    // The previous checkpoint is intact.
     assert_eq!(store.load(&fence, at(1, 1)).await, Ok(Bytes::from(vec![0; 4_096])));
 }
 
-pub(crate) async fn a_session_ends_with_its_time(bench: &impl Bench) {
+pub(crate) async fn session_ends_with_its_lifetime(bench: &impl Bench) {
     let (store, _) = owned(bench).await;
     let fence = store.create("short", "b", LEASE, None).await.unwrap();
     store.checkpoint(&fence, checkpoint(at(1, 1), "one"), at(1, 1)).await.unwrap();
@@ -289,7 +293,7 @@ pub(crate) async fn a_session_ends_with_its_time(bench: &impl Bench) {
     let swept = if bench.sweeps_itself() { 0 } else { 1 };
     assert_eq!(store.gc().await, Ok(swept));
     assert_eq!(store.gc().await, Ok(0));
-    // Nothing of it is in the next of its name.
+    // The next session of the same id has none of its data.
     let next = store.create("short", "b", LEASE, None).await.unwrap();
     assert_eq!(store.load(&next, at(1, 1)).await, Err(StoreError::NotFound));
     assert_eq!(store.recorded(&next, 1).await, Ok(Recorded::Never));
@@ -298,7 +302,7 @@ pub(crate) async fn a_session_ends_with_its_time(bench: &impl Bench) {
     claimed(&store, "a").await;
 }
 
-pub(crate) async fn a_deleted_session_leaves_nothing(bench: &impl Bench) {
+pub(crate) async fn deleted_session_leaves_nothing(bench: &impl Bench) {
     let (store, fence) = owned(bench).await;
     store.checkpoint(&fence, checkpoint(at(1, 1), "one"), at(1, 1)).await.unwrap();
     store.record(&fence, -3, Bytes::from("done")).await.unwrap();
