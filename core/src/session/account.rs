@@ -1,9 +1,9 @@
 //! The account of a session: how many bytes it holds for its peer.
 //!
-//! What a session holds is counted where it is stored: [`Account::add`] when it goes into a table
-//! or a queue, [`Account::remove`] when it leaves. What an item counts is a function of the item
-//! alone ([`Held`]), so both always agree, and [`Account::of`] can count a whole session anew: a
-//! session that was restored starts with that, and audits compare it with the running count.
+//! Items are counted where they are stored: [`Account::add`] when one goes into a table or a queue,
+//! [`Account::remove`] when it leaves. The count of an item depends on the item alone ([`Held`]),
+//! so additions and removals always match. [`Account::of`] counts a whole session: a restored
+//! session starts with that count, and audits compare it with the running one.
 
 use super::gather::Gather;
 use super::map::{Mapper, Mapping};
@@ -12,26 +12,27 @@ use super::{Delivery, ImportState, Kind, Path, Recipe, Ref, Rerun, Session, Step
 use crate::value::Payload;
 use crate::value::text::Cursor;
 
-/// The number of bytes that a reference counts: those that it takes.
+/// The bytes counted for a reference: its size.
 const REF_BYTES: usize = size_of::<Ref>();
 
-/// Names up to this length are stored in place.
+/// Names up to this length are stored inline.
 const INLINE_BYTES: usize = size_of::<String>();
 
-/// The bytes that one JSON value of the arguments of a running method counts beside its text. A
-/// decoded [`Value`](crate::value::Value) takes less, whatever it is; a type with many or large
-/// fields that have defaults may take more.
+/// The bytes counted for each JSON value in the arguments of a running method, in addition to its
+/// text. A decoded [`Value`](crate::value::Value) never takes more. A type with many or large
+/// default fields may.
 const DECODED_BYTES: usize = 64;
 
-/// Arguments up to this length count as much as their text. `Limits::running_calls` bounds how
-/// many there are, and most calls need not be searched for values.
+/// Arguments up to this length are counted as their text alone. Their number is bounded by
+/// `Limits::running_calls`, and so most calls need not be searched for values.
 const SHORT_BYTES: usize = 256;
 
-/// What a stub counts that is an argument of a running method.
+/// The bytes counted for a stub in the arguments of a running method.
 const STUB_BYTES: usize = 128;
 
-/// What the reading end of a stream counts: its pipe, and twice the longest reason for which it
-/// may be aborted. Chunks that wait in the pipe are arguments of calls that are not settled.
+/// The bytes counted for the readable end of a stream: its pipe, and twice the longest reason with
+/// which it may be aborted. Chunks in the pipe are counted as arguments of calls that are not
+/// settled.
 const READER_BYTES: usize = 10 << 10;
 
 /// The number of bytes that a session holds for its peer.
@@ -40,9 +41,10 @@ pub(super) struct Account {
     bytes: usize,
 }
 
-/// Something that a session holds for its peer.
+/// An item that a session holds for its peer.
 pub(super) trait Held {
-    /// Returns the bytes that it counts: what its contents take beside the entry it is in.
+    /// Returns the bytes counted for the item: what its contents take in addition to its table
+    /// entry.
     fn held_bytes(&self) -> usize;
 }
 
@@ -53,16 +55,16 @@ impl Account {
         self.bytes
     }
 
-    /// Counts `item`, which is stored from now on.
+    /// Adds an item that is being stored.
     #[inline]
     pub(super) fn add(&mut self, item: &impl Held) {
         self.bytes += item.held_bytes();
     }
 
-    /// Counts `item` no more, which was stored.
+    /// Subtracts an item that is no longer stored.
     #[inline]
     pub(super) fn remove(&mut self, item: &impl Held) {
-        debug_assert!(item.held_bytes() <= self.bytes, "what is removed was added");
+        debug_assert!(item.held_bytes() <= self.bytes, "removed items were added before");
         self.bytes = self.bytes.saturating_sub(item.held_bytes());
     }
 
@@ -95,7 +97,7 @@ impl Account {
         account
     }
 
-    /// Counts `item`, which comes from a snapshot and may be of any size: the sum saturates.
+    /// Adds an item that comes from a snapshot and may be of any size, so the sum saturates.
     fn add_stored(&mut self, item: &impl Held) {
         self.bytes = self.bytes.saturating_add(item.held_bytes());
     }
@@ -123,7 +125,7 @@ impl Held for Settled {
     }
 }
 
-/// A path that takes no room beside its entry counts nothing.
+/// A path that is stored inline counts nothing.
 impl Held for Path {
     #[inline]
     fn held_bytes(&self) -> usize {
@@ -142,7 +144,7 @@ impl Held for Call {
     }
 }
 
-/// A map in a queue is counted where it is kept.
+/// A queued map is counted in `Session::maps`.
 impl Held for Queued {
     fn held_bytes(&self) -> usize {
         match self {
@@ -164,8 +166,8 @@ impl Held for Mapping {
     }
 }
 
-/// Only a value that waits for parts has more than one waiter for each entry of a table: one for
-/// each part, and the parts may be one.
+/// Only waiters of a gather are counted. All other kinds are bounded by the entries of a table; a
+/// gather has one waiter for each missing part, and the parts may be the same.
 impl Held for Waiter {
     #[inline]
     fn held_bytes(&self) -> usize {
@@ -205,14 +207,14 @@ impl Held for Rerun {
     }
 }
 
-/// What a call counts from its delivery until its method has returned: the bytes that its path
-/// and arguments have, and what the arguments take when they are decoded.
+/// The bytes counted for a call from its delivery until its method has returned: its path and
+/// arguments, and the decoded arguments.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(transparent)]
 pub(super) struct Delivered(usize);
 
 impl Delivered {
-    /// Counts a delivery whose arguments take `decoded` bytes when they are decoded.
+    /// Counts a delivery whose decoded arguments take `decoded` bytes.
     #[inline]
     pub(super) fn of(delivery: &Delivery, decoded: usize) -> Self {
         Self(delivery.path.held_bytes() + delivery.args.held_bytes() + decoded)
@@ -230,25 +232,25 @@ impl Held for Delivered {
     }
 }
 
-/// Returns what the capabilities among arguments take that are handed to a method.
+/// Returns the bytes that the capabilities in the arguments of a method take.
 pub(super) fn lifted_bytes(session: &Session, args: &Payload<Ref>) -> usize {
     let bytes = |&of: &Ref| if session.kind(of) == Kind::Readable { READER_BYTES } else { STUB_BYTES };
     args.refs().iter().map(bytes).sum()
 }
 
-/// Returns what arguments take when they are decoded, beside their text. They came in a message of
-/// at most `nodes` JSON values.
+/// Returns the bytes that decoded arguments take, in addition to their text. The arguments were
+/// part of a message of at most `nodes` JSON values.
 pub(super) fn decoded_bytes(args: &Payload<Ref>, nodes: usize) -> usize {
     let len = args.text_len();
     if len <= SHORT_BYTES {
         return 0;
     }
-    // A message that is mostly one long string need not be searched.
+    // A message that consists mostly of one long string need not be searched.
     let most = nodes.saturating_mul(DECODED_BYTES);
     if most <= len { most } else { DECODED_BYTES * values(args.cursor()) }
 }
 
-/// Returns the number of JSON values before the cursor.
+/// Returns the number of JSON values at the cursor.
 fn values(mut cursor: Cursor<'_>) -> usize {
     struct Count(usize);
     impl<'a> crate::value::text::Watch<'a> for Count {
@@ -264,7 +266,8 @@ fn values(mut cursor: Cursor<'_>) -> usize {
         fn object_end(&mut self) {}
     }
     let mut count = Count(0);
-    // Arguments were checked; of a text that were none, what is read counts.
+    // The text was checked when it was received, so there is no error; if there were one, the
+    // values before it would count.
     drop(cursor.walk(&mut count));
     count.0
 }

@@ -1,5 +1,5 @@
-//! Whether the tables of a session hold together: who is held how often by what is in them, and
-//! everything else that the machine relies on without looking.
+//! Consistency checks of a session's tables, for snapshots, which are not trusted: reference
+//! counts, and every other invariant that the state machine relies on without checking.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,20 +12,20 @@ use crate::id::{ExportId, ID_MAX, ImportId};
 use crate::value::{Payload, has_placeholder, placeholders};
 use crate::wire::{check, check_payload};
 
-/// More holds than this are nobody's.
+/// The maximum reference count. It leaves room for counting further without overflow.
 const HOLDS_MAX: u32 = u32::MAX / 2;
 
-/// What is found while the tables are gone through.
+/// The counts collected from the tables.
 #[derive(Default)]
 pub(super) struct Audit {
-    /// How often each thing is held by what is in the tables.
+    /// How often each reference is held by entries of the tables.
     pub(super) held: BTreeMap<Ref, u32>,
-    /// How often somebody waits in each gather's name.
+    /// How often each gather is waited for.
     gathering: BTreeMap<GatherId, usize>,
 }
 
 impl Audit {
-    /// Goes through a session that may be anything.
+    /// Checks a session that was made from an untrusted snapshot.
     pub(super) fn of(session: &Session) -> Result<(), SnapshotError> {
         let audit = Self::holds(session);
         audit.mains(session)?;
@@ -39,7 +39,7 @@ impl Audit {
         session.check_room().map_err(|error| SnapshotError(error.message))
     }
 
-    /// Counts what is held by what is in the tables.
+    /// Counts the references that the entries of the tables hold.
     pub(super) fn holds(session: &Session) -> Self {
         let mut audit = Self::default();
         for (_, export) in session.exports.iter() {
@@ -109,7 +109,7 @@ impl Audit {
         }
     }
 
-    /// What is counted as held is what is held.
+    /// Checks the running count of bytes.
     fn account(&self, session: &Session) -> Result<(), SnapshotError> {
         require(Account::of(session) == session.account, || "the bytes held are miscounted".to_owned())?;
         let counts_too_little = |delivery: &Delivery| {
@@ -117,7 +117,7 @@ impl Audit {
             let least = Delivered::of(delivery, 0).held_bytes();
             !matches!(promise, Some(PromiseState::Pending { delivered, .. }) if delivered.held_bytes() >= least)
         };
-        require(!session.ready.iter().any(counts_too_little), || "a call counts too little".to_owned())
+        require(!session.ready.iter().any(counts_too_little), || "the bytes of a queued call are miscounted".to_owned())
     }
 
     fn mains(&self, session: &Session) -> Result<(), SnapshotError> {
@@ -126,7 +126,7 @@ impl Audit {
         require(main.is_some_and(|main| main.state == ImportState::Stub), || "its peer has no main object".to_owned())
     }
 
-    /// Ids below their counters, and counters where they can go on.
+    /// Checks that assigned ids are below their counters, and that the counters are in range.
     fn numbers(&self, session: &Session) -> Result<(), SnapshotError> {
         let next = &session.next;
         let (mut highest, mut lowest) = (0, 0);
@@ -147,11 +147,12 @@ impl Audit {
         let all = [next.export, next.answer, next.import, next.peer_export, next.promise, next.target, next.gather];
         require(
             fits && all.iter().chain([&next.wait, &next.answer_floor]).all(|id| (-ID_MAX..=ID_MAX).contains(id)),
-            || "an id was given that is still to be given".to_owned(),
+            || "an assigned id is not below its counter".to_owned(),
         )
     }
 
-    /// What is referred to is there, and held at least so often.
+    /// Checks that every reference exists, and that its reference count is at least the number of
+    /// its holders.
     fn counts(&self, session: &Session) -> Result<(), SnapshotError> {
         for (&of, &held) in &self.held {
             let holds = match of {
@@ -160,22 +161,23 @@ impl Audit {
                 Ref::Promise(id) => session.promises.get(id).map(|promise| promise.holds),
             };
             require(holds.is_some_and(|holds| held <= holds && holds <= HOLDS_MAX), || {
-                format!("{of:?} is held {held} times, and says {holds:?}")
+                format!("{of:?} is held {held} times, but its reference count is {holds:?}")
             })?;
         }
         for (id, gather) in session.gathers.iter() {
             let waiting = self.gathering.get(&id).copied().unwrap_or_default();
             require(gather.missing == waiting && waiting > 0, || {
-                "a value waits for other parts than it has".to_owned()
+                "a value waits for a wrong number of parts".to_owned()
             })?;
         }
-        // A value that failed by one part is gone, and its entries among those that wait are not.
+        // When one part fails, the gather is removed, but its waiters at other parts remain. So a
+        // waiter without a gather is valid.
         require(self.gathering.keys().all(|&id| id.number() < session.next.gather), || {
-            "parts of no value are waited for".to_owned()
+            "a waiter belongs to a value that was never created".to_owned()
         })?;
         let exports = session.exports.iter().all(|(_, export)| (1..=HOLDS_MAX.into()).contains(&export.mentions));
         let imports = session.imports.iter().all(|(_, import)| (0..=HOLDS_MAX.into()).contains(&import.mentions));
-        require(exports && imports, || "a count is out of range".to_owned())?;
+        require(exports && imports, || "a reference count is out of range".to_owned())?;
         require(session.sent.is_whole(), || "bytes of calls are miscounted".to_owned())
     }
 
@@ -198,7 +200,7 @@ impl Audit {
                 PromiseState::Forwarded(_) => {}
             }
         }
-        // Messages are complete before they are stored.
+        // Messages are queued only when they are complete.
         let mut messages = session.transmit.iter().chain(session.sent.texts());
         require(!messages.any(has_placeholder), || "a message has placeholders".to_owned())?;
         for (_, mapper) in session.maps.iter() {
@@ -226,24 +228,24 @@ fn queue(session: &Session, calls: &[Queued]) -> Result<(), SnapshotError> {
     Ok(())
 }
 
-/// One value, with as many placeholders as references.
+/// Checks that a value has as many placeholders as references.
 fn text(session: &Session, payload: &Payload<Ref>) -> Result<(), SnapshotError> {
     check_payload(payload, &session.limits).map_err(|error| SnapshotError(error.message))?;
     require(placeholders(payload.text()) == payload.refs().len(), || {
-        "a value has other placeholders than references".to_owned()
+        "the placeholders of a value do not match its references".to_owned()
     })
 }
 
-/// What was counted down from a limit, or up to it, has not passed it.
+/// Checks that budgets do not exceed their limits.
 fn bounds(session: &Session) -> Result<(), SnapshotError> {
     let limits = &session.limits;
     require(session.maps.iter().all(|(_, mapper)| mapper.budget <= limits.map_steps), || {
-        "a map may do more than is allowed".to_owned()
+        "the budget of a map exceeds the limit".to_owned()
     })
 }
 
-/// What will have a result has none yet, and has it from one place: a call that is settled twice, or
-/// never, would be counted as running for ever.
+/// Checks that every pending result will come from exactly one source. A call that is settled
+/// twice, or never, would be counted as running forever.
 fn one_source(session: &Session) -> Result<(), SnapshotError> {
     let queued = session.promises.iter().flat_map(|(_, promise)| match &promise.state {
         PromiseState::Pending { calls, .. } => calls.as_slice(),
@@ -259,23 +261,23 @@ fn one_source(session: &Session) -> Result<(), SnapshotError> {
     });
     let maps = session.maps.iter().map(|(result, _)| result);
     let ready = session.ready.iter().map(|delivery| delivery.call);
-    // A call that may be made again is one that is running, or was in a process before this one.
+    // A call that may be repeated is running, or was running in an earlier process.
     let again = session.reruns.iter().map(|(result, _)| result);
     let mut sources = BTreeSet::new();
     for result in queued.chain(gathers).chain(maps).chain(ready).chain(again) {
-        require(session.is_pending(result), || "a call has its result already".to_owned())?;
-        require(sources.insert(result), || "a result is to come from two calls".to_owned())?;
+        require(session.is_pending(result), || "the result of a call is not pending".to_owned())?;
+        require(sources.insert(result), || "a result has two sources".to_owned())?;
     }
     let is_twice = |id, promise: &Promise| {
         let running = matches!(promise.state, PromiseState::Pending { running: true, .. });
         running && sources.contains(&id) && session.reruns.get(id).is_none()
     };
     require(!session.promises.iter().any(|(id, promise)| is_twice(id, promise)), || {
-        "a result is to come from two calls".to_owned()
+        "a result has two sources".to_owned()
     })
 }
 
-/// Following a reference comes to an end.
+/// Checks that following references terminates.
 fn no_cycle(session: &Session) -> Result<(), SnapshotError> {
     let mut ends: BTreeSet<Ref> = BTreeSet::new();
     let results = session.promises.iter().map(|(id, _)| Ref::Promise(id));

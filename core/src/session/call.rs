@@ -1,4 +1,5 @@
-//! Calls, from either side: on to the peer, into a queue, through a value, or to a local object.
+//! Calls from both sides: forwarded to the peer, queued on a promise, walked through a value, or
+//! delivered to a local object.
 
 use super::account::{Delivered, lifted_bytes};
 use super::budget::LOOK_UP;
@@ -13,7 +14,7 @@ use crate::value::Payload;
 use crate::wire::{WireError, error_text};
 
 impl Session {
-    /// A call of the application.
+    /// Makes a call of the application.
     pub(super) fn invoke_outgoing(&mut self, on: Ref, path: &[Step], args: Option<Payload<Outgoing>>) -> Ref {
         if let Some(refused) = self.refuse_call(path) {
             return refused;
@@ -27,7 +28,8 @@ impl Session {
         }
     }
 
-    /// A call of the peer. Takes over the references in the arguments; the result is held once.
+    /// Makes a call of the peer. Takes over the references in its arguments. Returns the result,
+    /// held once.
     pub(super) fn invoke(&mut self, on: Ref, call: Call) -> Ref {
         if let Some(refused) = self.refuse_call(&call.path) {
             call.args.into_iter().for_each(|args| self.let_go_all(args));
@@ -55,14 +57,14 @@ impl Session {
         Ref::Promise(result)
     }
 
-    /// Whether a call of the peer has to wait for the next slice: this one is over, or something
-    /// that was called before waits for it.
+    /// Returns `true` if a call of the peer must wait for the next slice: this slice is used up, or
+    /// an earlier call waits, which must stay ahead.
     #[inline]
     pub(super) fn defers(&self) -> bool {
         (self.is_evaluating && self.budget.is_slice_over()) || !self.later.is_empty()
     }
 
-    /// A call that goes beyond a bound is rejected instead of made.
+    /// Rejects a call that exceeds a limit. Returns its result, or `None` if the call may be made.
     pub(super) fn refuse_call(&mut self, path: &[Step]) -> Option<Ref> {
         let fullest = self.imports.len().max(self.exports.len()).max(self.promises.len());
         let is_long = |step: &Step| matches!(step, Step::Name(name) if name.len() > self.limits.key_bytes);
@@ -80,7 +82,7 @@ impl Session {
         Some(self.rejected("RangeError", &message))
     }
 
-    /// Does `call` on `on`, for the pending promise `result`.
+    /// Performs `call` on `on`. The pending promise `result` receives its result.
     pub(super) fn perform(&mut self, result: PromiseId, mut on: Ref, mut call: Call) {
         loop {
             match self.follow_through(on) {
@@ -142,7 +144,8 @@ impl Session {
         }
     }
 
-    /// Looks a part of a settled value up. A large value gets an index, unless it has one.
+    /// Looks up a part of a settled value. Creates the index of a large value first, if there is
+    /// none.
     fn look_up(&mut self, at: Ref, call: &Call) -> Result<Walk, WireError> {
         self.budget.read(LOOK_UP, &self.limits)?;
         let Some(Ok(value)) = settled_in(&self.promises, &self.imports, at) else { return Ok(Walk::Part(gone())) };
@@ -160,7 +163,7 @@ impl Session {
         Ok(walk)
     }
 
-    /// Reads a property of a stream, which has none: it is undefined, as one of a number is.
+    /// Reads a property of a stream. A stream has none, so it is undefined.
     fn read_stream(&mut self, result: PromiseId, call: &Call) {
         let settled = match call.path.get(call.walked + 1).map(of_undefined) {
             Some(Walk::OfUndefined { text }) => Err(Payload::plain(error_text("TypeError", &text))),
@@ -186,8 +189,9 @@ impl Session {
         }
     }
 
-    /// Lines a delivery up; its target is held until it is handed out. It counts from here until it
-    /// is settled: what it holds then is with the method, or in a pipe whose reader takes its time.
+    /// Hands out a delivery, or queues it if too many calls run. Its target is held until it is
+    /// handed out. Its bytes are counted from here until it is settled, because its method, or the
+    /// pipe of a stream, holds them.
     pub(super) fn enter(
         &mut self,
         call: PromiseId,
@@ -198,7 +202,7 @@ impl Session {
     ) {
         let again = call.0 < self.revived_below;
         let mut delivery = Delivery { call, target, path, args, id: Delivery::unnamed(), again };
-        // Chunks wait for their reader; they must not take the room of calls.
+        // Chunks wait until they are read. They must not take the places of calls.
         let is_chunk = self.kind(Ref::Target(target)) != Kind::Object;
         let lifted = delivery.args.as_ref().map_or(0, |args| lifted_bytes(self, args));
         let count = Delivered::of(&delivery, if is_chunk { 0 } else { decoded + lifted });
@@ -229,7 +233,7 @@ impl Session {
         self.let_go(Ref::Target(target));
     }
 
-    /// Hands out deliveries while there is room for them.
+    /// Hands out queued deliveries while calls may run.
     #[inline]
     pub(super) fn admit(&mut self) {
         if !self.ready.is_empty() {
@@ -272,8 +276,7 @@ impl Session {
         }
     }
 
-    /// Takes the application's references into the session, asking for properties where they
-    /// name one.
+    /// Converts references of the application into held ones. Requests the properties among them.
     pub(super) fn own(&mut self, payload: Payload<Outgoing>) -> Payload<Ref> {
         payload.map_refs(|outgoing| self.own_one(&outgoing))
     }
@@ -288,12 +291,12 @@ impl Session {
 }
 
 impl Call {
-    /// Creates a read of a property.
+    /// Creates a call that reads a property.
     pub(super) fn read(path: Path) -> Self {
         Self { path, walked: 0, args: None, decoded: 0 }
     }
 
-    /// Neither a step nor a call is left.
+    /// Returns `true` if neither a step nor a call remains.
     fn is_done(&self) -> bool {
         self.args.is_none() && self.walked == self.path.len()
     }

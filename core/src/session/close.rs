@@ -1,4 +1,4 @@
-//! The end of a session, whoever ends it.
+//! The end of a session, by either side.
 
 use super::account::Account;
 use super::promise::PromiseState;
@@ -6,20 +6,20 @@ use super::{Closed, ClosedBy, Outcome, Output, Session};
 use crate::wire::{WireError, error_text};
 
 impl Session {
-    /// The transport is gone.
+    /// Ends the session because its connection is lost.
     pub fn handle_disconnect(&mut self, closed: Closed) {
         self.end(closed);
     }
 
-    /// The transport carried something that is no message, a binary frame for instance. Ends the
-    /// session as a malformed message does.
+    /// Ends the session because the connection carried something other than a message, such as a
+    /// binary frame. Sends an `abort`.
     pub fn handle_invalid(&mut self, name: &str, message: &str) {
         if self.closed.is_none() {
             self.abort(Closed { by: ClosedBy::Protocol, name: name.to_owned(), message: message.to_owned() });
         }
     }
 
-    /// This side ends the session, telling the peer why if `abort`.
+    /// Ends the session from this side. If `abort`, sends the peer an `abort` with the reason.
     pub fn close(&mut self, closed: Closed, abort: bool) {
         if self.closed.is_some() {
             return;
@@ -27,7 +27,7 @@ impl Session {
         if abort { self.abort(closed) } else { self.end(closed) }
     }
 
-    /// The peer broke the protocol or a bound.
+    /// Ends the session because the peer violated the protocol or a limit.
     pub(super) fn fail(&mut self, error: WireError) {
         self.abort(Closed { by: ClosedBy::Protocol, name: error.name.to_owned(), message: error.message });
     }
@@ -37,7 +37,7 @@ impl Session {
         self.end(closed);
     }
 
-    /// Ends every wait, lets go of every object, and empties the tables.
+    /// Ends all waits, drops all objects, and clears the tables.
     pub(super) fn end(&mut self, closed: Closed) {
         if self.closed.is_some() {
             return;
@@ -47,7 +47,7 @@ impl Session {
         self.indexes.clear();
         self.budget.begin_input();
         self.garbage.clear();
-        // What nobody has begun is not begun any more.
+        // Calls that have not begun never begin.
         self.ready.clear();
         self.outputs.retain(|output| !matches!(output, Output::Deliver(_)));
         let waits = std::mem::take(&mut self.waits);

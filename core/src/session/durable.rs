@@ -1,12 +1,12 @@
-//! What is noted while a session runs so that it can be made again in another process.
+//! State that is recorded while a session runs, so that another process can recover it.
 
 use super::{Path, Recipe, Ref, Rerun, Session};
 use crate::id::{Ids, PromiseId, TargetId};
 use crate::value::Payload;
 
 impl Session {
-    /// How a local object is made again in another process, in place of what was said before.
-    /// Takes over one hold for each reference in it.
+    /// Sets the recipe of a local object, replacing an earlier one. Takes over one hold of each
+    /// reference in it.
     pub fn set_recipe(&mut self, target: TargetId, recipe: Recipe) {
         if self.targets.get(target).is_none() {
             return self.let_go_all(recipe.params);
@@ -18,13 +18,13 @@ impl Session {
         before.into_iter().for_each(|before| self.let_go_all(before.params));
     }
 
-    /// How a local object is made again, if it can be.
+    /// Returns the recipe of a local object, if it has one.
     pub fn recipe(&self, target: TargetId) -> Option<&Recipe> {
         self.recipes.get(target)
     }
 
-    /// A delivery that was handed out can be handed out once more in another process, should it
-    /// not be settled in this one. Takes over one hold for each reference in `args`.
+    /// Keeps a delivery that was handed out, so that another process repeats it if it is not
+    /// settled in this one. Takes over one hold of each reference in `args`.
     pub fn keep_for_rerun(&mut self, call: PromiseId, target: TargetId, path: Path, args: Option<Payload<Ref>>) {
         if !self.is_pending(call) || self.targets.get(target).is_none() {
             return args.into_iter().for_each(|args| self.let_go_all(args));
@@ -35,17 +35,17 @@ impl Session {
         self.reruns.insert(call, rerun);
     }
 
-    /// From now on, releases of what the peer exports wait for `release_withheld`.
+    /// Withholds releases of the peer's exports until [`release_withheld`](Self::release_withheld).
     pub fn withhold_releases(&mut self) {
         self.withheld.is_on = true;
     }
 
-    /// Releases that wait. A snapshot taken now covers them.
+    /// Returns the number of withheld releases. A snapshot taken now covers them.
     pub fn withheld_len(&self) -> usize {
         self.withheld.releases.len()
     }
 
-    /// The first so many releases that wait are sent.
+    /// Sends the first `count` withheld releases.
     pub fn release_withheld(&mut self, count: usize) {
         let count = count.min(self.withheld.releases.len());
         let releases: Vec<_> = self.withheld.releases.drain(..count).collect();
@@ -54,7 +54,7 @@ impl Session {
         }
     }
 
-    /// Where both sides stand with the ids they give.
+    /// Returns the next ids of both sides.
     pub fn ids(&self) -> Ids {
         Ids {
             next_positive: self.next.import,

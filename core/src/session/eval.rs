@@ -1,5 +1,5 @@
-//! Evaluating the expressions of a peer: calls in them are made, references become placeholders, plain
-//! data stays the text it is.
+//! Evaluation of the peer's expressions: makes the calls in them, and replaces references by
+//! placeholders. Plain data remains text.
 
 mod fetch;
 mod forms;
@@ -16,17 +16,17 @@ use crate::value::Payload;
 use crate::value::text::{Cursor, TextError};
 use crate::wire::{Data, DataError, WireError, check_data, error_text, integer, is_blocked_name, path};
 
-/// What ids in an expression stand for.
+/// What ids in an expression refer to.
 #[derive(Clone, Copy)]
 pub(super) enum Names<'n> {
-    /// Entries of the export table, in a message of so many JSON values.
+    /// Entries of the export table. The message has `nodes` JSON values.
     Exports { nodes: usize },
-    /// Inside a mapper function: 0 is the input, `k` the result of instruction `k`, `-k` capture `k`.
+    /// In a mapper function: 0 is the input, `k` the result of instruction `k`, `-k` capture `k`.
     Mapper { results: &'n [Ref], captures: &'n [Ref], budget: u64 },
 }
 
 impl Names<'_> {
-    /// Returns the most JSON values that an expression may have.
+    /// Returns the maximum number of JSON values in an expression.
     fn nodes(self) -> usize {
         match self {
             Self::Exports { nodes } => nodes,
@@ -36,8 +36,8 @@ impl Names<'_> {
 }
 
 impl Session {
-    /// Evaluates the expression before the cursor: a value, or the rejection that stands for one that
-    /// cannot be. The references in the outcome are held.
+    /// Evaluates the expression at the cursor. Returns a value, or a rejection if the value is
+    /// malformed. The references in it are held.
     pub(super) fn value_of(&mut self, cursor: &mut Cursor<'_>, names: Names<'_>) -> Result<Settled, WireError> {
         let mut out = Evaluation::new(cursor, names);
         let evaluated = self.value(cursor, 0, &mut out);
@@ -61,8 +61,8 @@ impl Session {
         }
     }
 
-    /// The call or the reference that the expression before the cursor is, if it is one of the two
-    /// that pushes mostly are: the same as [`value_of`](Self::value_of), without a value around it.
+    /// Evaluates the expression at the cursor if it is a call or a reference, as most pushes are.
+    /// Equivalent to [`value_of`](Self::value_of), without a payload around the reference.
     pub(super) fn call_of(&mut self, cursor: &mut Cursor<'_>, names: Names<'_>) -> Result<Option<Ref>, WireError> {
         let start = cursor.clone();
         if !(cursor.take(b'[') && cursor.peek() == Some(b'"')) {
@@ -85,7 +85,7 @@ impl Session {
         })
     }
 
-    /// Gives back the references of an evaluation that comes to nothing.
+    /// Releases the references of an evaluation that failed.
     fn let_go_unfinished(&mut self, out: Evaluation<'_, '_>) {
         out.made.into_refs().into_iter().for_each(|of| self.let_go(of));
     }
@@ -126,7 +126,7 @@ impl Session {
                     Ok(()) => Ok(()),
                     Err(DataError::Shape) => Err(unknown(start)),
                     Err(DataError::Malformed(refusal)) => {
-                        // Nothing in it is counted: it is plain data, or a call that was given up.
+                        // Plain data, or a call that was given up: no references were counted for it.
                         out.refuse(refusal);
                         *cursor = start;
                         Ok(cursor.skip().map(drop)?)
@@ -138,7 +138,7 @@ impl Session {
         }
     }
 
-    /// The list before the cursor: elements of an array, or arguments.
+    /// Evaluates the list at the cursor: elements of an array, or arguments.
     fn items<'a>(
         &mut self,
         cursor: &mut Cursor<'a>,
@@ -157,8 +157,9 @@ impl Session {
         }
     }
 
-    /// The object before the cursor. Members with a name that JavaScript objects inherit are
-    /// evaluated and left out; so are those of an error that are no properties, without a look at them.
+    /// Evaluates the object at the cursor. Members with the name of an inherited JavaScript
+    /// property are evaluated and left out. `name`, `message`, and `stack` of an error's properties
+    /// are skipped.
     fn object<'a>(
         &mut self,
         cursor: &mut Cursor<'a>,
@@ -194,7 +195,7 @@ impl Session {
         }
     }
 
-    /// The rest of an array that begins with `tag`.
+    /// Evaluates the rest of an array that begins with `tag`.
     fn special<'a>(
         &mut self,
         tag: &str,
@@ -224,7 +225,7 @@ impl Session {
         Ok(())
     }
 
-    /// A form that stands for something in a table. Held once.
+    /// Evaluates a form that refers to an entry of a table. Returns the reference, held once.
     fn reference(
         &mut self,
         tag: &str,
@@ -244,7 +245,8 @@ impl Session {
                 let on = self.named(id(cursor)?, names)?;
                 let path = if cursor.take(b',') { path(cursor)? } else { Path::new() };
                 let args = if cursor.take(b',') { Some(self.arguments(cursor, depth, names)?) } else { None };
-                // The package refuses further fields here, though it ignores them elsewhere.
+                // The official package refuses further fields here, although it ignores them
+                // elsewhere.
                 if let Err(error) = only_field(cursor) {
                     args.into_iter().flatten().for_each(|args| self.let_go_all(args));
                     return Err(error);
@@ -259,7 +261,7 @@ impl Session {
                 }
                 match args.transpose() {
                     Ok(None) if path.is_empty() => self.held(on),
-                    // The end of a stream itself, which is not in a value, has no properties to read.
+                    // The end of a stream has no properties unless it is in a value.
                     Ok(None) if matches!(names, Names::Exports { .. }) && self.is_stream(on) => {
                         self.rejected("Error", "Cannot access properties on a WritableStream stub")
                     }
@@ -276,7 +278,8 @@ impl Session {
         }))
     }
 
-    /// `id, path, captures, instructions`: the instructions stay text until there is an input.
+    /// Evaluates `id, path, captures, instructions`. The instructions remain text until the input
+    /// arrives.
     fn remap(&mut self, cursor: &mut Cursor<'_>, names: Names<'_>) -> Result<Ref, DataError> {
         let on = self.named(id(cursor)?, names)?;
         cursor.expect(b',')?;
@@ -342,7 +345,7 @@ impl Session {
         matches!(on, Ref::Target(_)) && !self.kind(on).is_object()
     }
 
-    /// The argument list before the cursor, or the rejection that stands for one that cannot be.
+    /// Evaluates the argument list at the cursor. Returns a rejection if it is malformed.
     fn arguments(&mut self, cursor: &mut Cursor<'_>, depth: usize, names: Names<'_>) -> Result<Settled, DataError> {
         if cursor.peek() != Some(b'[') {
             return Err(DataError::Shape);
@@ -352,7 +355,7 @@ impl Session {
         Ok(self.conclude(out, evaluated, cursor.at())?)
     }
 
-    /// What the peer names by `id`.
+    /// Returns what `id` refers to.
     fn named(&self, id: i64, names: Names<'_>) -> Result<Ref, WireError> {
         let at = |list: &[Ref], at: u64| list.get(usize::try_from(at).ok()?).copied();
         let found = match names {
@@ -402,7 +405,7 @@ impl Session {
     }
 }
 
-/// Leaves out what stands between the fields that count and the closing bracket.
+/// Leaves out everything up to the closing bracket: fields that are ignored.
 fn skip_rest<'a>(cursor: &mut Cursor<'a>, out: &mut Evaluation<'a, '_>) -> Result<(), TextError> {
     cursor.peek();
     let from = cursor.at();
@@ -430,7 +433,8 @@ fn id(cursor: &mut Cursor<'_>) -> Result<i64, TextError> {
     integer(cursor)
 }
 
-/// An exporter gives out negative ids. One that did not would make the two sides count apart.
+/// Checks that an id is negative, as those of exporters are. With any other id, the two sides would
+/// count differently.
 fn exporters_own(id: i64) -> Result<(), WireError> {
     if id < 0 { Ok(()) } else { Err(WireError::error(format!("not an id an exporter may give out: {id}"))) }
 }

@@ -1,5 +1,6 @@
-//! Waiting for the parts of a value: arguments before a method is entered, results before the
-//! application sees them. Promises are replaced by what they became, text for text.
+//! Gathering the parts of a value: promises in arguments are awaited before a method is called, and
+//! promises in results before the application receives them. Each is replaced by the text of its
+//! result.
 
 use std::collections::BTreeSet;
 
@@ -35,35 +36,35 @@ impl Key for GatherId {
     }
 }
 
-/// What finding a part counts, beside the bytes of it that are copied.
+/// The cost of finding a part, in addition to the bytes that are copied.
 const PART_BYTES: usize = 128;
 
-/// A value with parts that have not arrived.
+/// A value with promises that have not been settled.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Gather {
     #[serde(rename = "v")]
     pub(super) value: Payload<Ref>,
-    /// Parts still to come.
+    /// The number of parts that have not arrived.
     #[serde(rename = "m")]
     pub(super) missing: usize,
     #[serde(rename = "n")]
     pub(super) then: Then,
 }
 
-/// What the whole value is for.
+/// The use of the complete value.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) enum Then {
-    /// Arguments of a call on a local object, which is held.
+    /// The arguments of a call on a local object. The target is held.
     #[serde(rename = "d")]
     Deliver {
         result: PromiseId,
         target: TargetId,
         path: Path,
-        /// As in a call.
+        /// As in [`Call`](super::promise::Call).
         #[serde(rename = "n", default, skip_serializing_if = "is_zero")]
         decoded: usize,
     },
-    /// A result for the application.
+    /// The result of a wait of the application.
     #[serde(rename = "w")]
     Wait(WaitId),
 }
@@ -72,11 +73,11 @@ fn is_zero(bytes: &usize) -> bool {
     *bytes == 0
 }
 
-/// Parts of a value; mostly there is one.
+/// Parts of a value; usually one.
 type Parts = SmallVec<[Ref; 1]>;
 
 impl Then {
-    /// Returns the path of a call.
+    /// Returns the path, if this is a call.
     pub(super) fn path(&self) -> Option<&Path> {
         match self {
             Self::Deliver { path, .. } => Some(path),
@@ -86,8 +87,8 @@ impl Then {
 }
 
 impl Session {
-    /// Takes over the references of `value`, and completes `then` once no promise is left in it, or
-    /// one has failed. Nothing is copied before all parts are there.
+    /// Completes `then` once `value` contains no unsettled promise, or once one is rejected. Takes
+    /// over the references of `value`. Nothing is copied before all parts have arrived.
     pub(super) fn gather(&mut self, value: Payload<Ref>, mut then: Then) {
         if value.refs().iter().all(|&of| self.is_final(of)) {
             return self.complete(then, Ok(value));
@@ -122,7 +123,7 @@ impl Session {
         self.complete(then, whole);
     }
 
-    /// A capability named by its own reference, as an application may get it.
+    /// Returns `true` if `of` is a capability under its own reference, which needs no replacement.
     fn is_final(&self, of: Ref) -> bool {
         match self.follow(of) {
             Found::Target(target) => of == Ref::Target(target),
@@ -131,14 +132,14 @@ impl Session {
         }
     }
 
-    /// Looks through these parts of a value and the parts of those, each once. Returns what has not
-    /// arrived.
+    /// Searches parts of a value, and recursively their parts, each once. Returns those that have
+    /// not arrived.
     ///
     /// # Errors
-    /// The first part that has failed, whatever others are still to come.
+    /// The first part that was rejected, even if others have not arrived.
     fn survey(&mut self, refs: &[Ref]) -> Result<Parts, Payload<Ref>> {
         let mut missing = Parts::new();
-        // Empty, it takes no memory, which a value with a single promise is spared.
+        // An empty set takes no memory, and a value with a single promise never fills it.
         let mut seen = BTreeSet::new();
         let is_one = refs.len() == 1;
         let mut open: SmallVec<[std::slice::Iter<'_, Ref>; 2]> = smallvec![refs.iter()];
@@ -186,7 +187,7 @@ impl Session {
         }
     }
 
-    /// A part of a value is there.
+    /// Handles the arrival of a part.
     pub(super) fn tell_gather(&mut self, id: GatherId, part: Ref) {
         let failed = matches!(self.follow_through(part), Found::Failed(_) | Found::Gone);
         let Some(gather) = self.gathers.get_mut(id) else { return };
@@ -211,11 +212,11 @@ impl Session {
         }
     }
 
-    /// Has a value wait for the parts of a part that has arrived too, so that the first of them to fail fails
-    /// the whole while others are still to come.
+    /// Adds the parts of a part that has arrived to those that are awaited. So the first of them to
+    /// be rejected rejects the whole value, even if others have not arrived.
     ///
     /// # Errors
-    /// One of them has failed.
+    /// The reason of a part that was rejected.
     fn await_parts_of(&mut self, id: GatherId, part: Ref) -> Result<(), Payload<Ref>> {
         let Found::Value(at) = self.follow(part) else { return Ok(()) };
         let refs = self.settled_at(at).and_then(|part| Some(part.as_ref().ok()?.refs().to_vec())).unwrap_or_default();
@@ -230,8 +231,8 @@ impl Session {
         Ok(())
     }
 
-    /// A copy of a value in which every promise is replaced by what it became, parts within parts
-    /// included. Its references are not held yet.
+    /// Returns a copy of a value in which every promise is replaced by its result, recursively. The
+    /// references in it are not held yet.
     fn put_in_parts(&mut self, value: &Payload<Ref>) -> Result<Payload<Ref>, Payload<Ref>> {
         let mut whole = PayloadBuilder::with_capacity(value.text_len());
         let mut open: SmallVec<[_; 2]> = smallvec![value.segments()];
@@ -260,7 +261,7 @@ impl Session {
             if open.len() > self.limits.value_depth + 1 {
                 return Err(self.too_many_parts());
             }
-            // Parts that hold one another double the text with every level.
+            // Parts that contain one another twice double the text with every level.
             if whole.text_len() > self.limits.message_bytes {
                 return Err(payload_of(WireError::limit("bytes of a value", self.limits.message_bytes)));
             }
@@ -290,7 +291,8 @@ impl Session {
         }
     }
 
-    /// What the application waits for has arrived; its parts may not have.
+    /// Handles the arrival of a result that the application waits for. Its parts may still be
+    /// missing.
     pub(super) fn tell_application(&mut self, wait: WaitId, with: Ref) {
         if self.waits.get(wait).is_none() {
             return;

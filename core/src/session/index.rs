@@ -1,7 +1,7 @@
-//! Where the parts of a large value are, so that looking one up does not read the value again.
+//! Indexes into large values, so that looking up a part does not read the whole value.
 //!
-//! An index is made of the text of a settled value when a part of it is first looked up. It is
-//! derived from the text: it is in no snapshot, and sessions compare without it.
+//! An index is built when a part of a settled value is first looked up. It is derived from the
+//! value's text, so it is not part of snapshots or comparisons.
 
 use std::collections::BTreeMap;
 
@@ -9,20 +9,20 @@ use super::Ref;
 use crate::value::text::{Cursor, TextError, hash_name};
 use crate::value::{PLACEHOLDER, Payload};
 
-/// Values with shorter texts are read from the front.
+/// Values with shorter texts have no index and are read from the front.
 pub(super) const INDEX_BYTES: usize = 16 << 10;
 
-/// Objects and arrays with shorter texts are read from their front.
+/// Objects and arrays with shorter texts are not indexed and are read from their front.
 const LARGE_BYTES: usize = 1 << 10;
 
-/// One element of this many has its place in the index, and each that begins so many bytes behind
-/// the last that has.
+/// The position of every `STRIDE`-th element of an array is indexed, and that of each element that
+/// begins `LARGE_BYTES` or more after the last indexed one.
 const STRIDE: u32 = 32;
 
-/// The places of a value's parts, as bytes of its text.
+/// The positions of a value's parts, as byte offsets into its text.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Index {
-    /// Objects and arrays with long texts, by where they begin.
+    /// Objects and arrays with long texts, sorted by their start.
     containers: Vec<Container>,
     members: Vec<Member>,
     placeholders: Vec<u32>,
@@ -32,12 +32,12 @@ pub(super) struct Index {
 struct Container {
     start: u32,
     end: u32,
-    /// Where in `members` those of the container begin and end.
+    /// The range of this container in `Index::members`.
     members: (u32, u32),
 }
 
-/// A member of an object, by the hash of its name, or an element of an array, by its number. Names
-/// with equal hashes are compared one by one, which counts as work.
+/// A member of an object, keyed by the hash of its name, or an element of an array, keyed by its
+/// number. Members with equal hashes are compared by name, and the comparisons are charged as work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Member {
     key: u32,
@@ -48,24 +48,26 @@ struct Member {
 struct Frame {
     start: usize,
     is_object: bool,
-    /// Where in the pending members its own begin.
+    /// The start of its members in `Builder::pending`.
     pending: usize,
-    /// Elements so far, and where the last one begins that has its place.
+    /// The number of elements read, and the position of the last indexed one.
     elements: u32,
     noted: usize,
 }
 
-/// An index in the making.
+/// An index that is being built.
 struct Builder<'a> {
     cursor: Cursor<'a>,
     index: Index,
     frames: Vec<Frame>,
-    /// Members of the containers that are open, innermost last.
+    /// Members of the open containers, innermost last. They are moved to the index when their
+    /// container is closed and turns out to be long.
     pending: Vec<Member>,
 }
 
 impl Index {
-    /// Returns the index of a value, unless it would be larger than the value.
+    /// Builds the index of a value. Returns `None` if it would take more than twice as much memory
+    /// as the value.
     pub(super) fn of(value: &Payload<Ref>) -> Option<Self> {
         u32::try_from(value.text_len()).ok()?;
         let builder =
@@ -78,24 +80,25 @@ impl Index {
         (index.bytes() <= 2 * value.text_len()).then_some(index)
     }
 
-    /// Returns how many bytes it takes.
+    /// Returns the size of the index in bytes.
     pub(super) fn bytes(&self) -> usize {
         size_of::<Container>() * self.containers.len()
             + size_of::<Member>() * self.members.len()
             + size_of::<u32>() * self.placeholders.len()
     }
 
-    /// Returns the number of placeholders before a place.
+    /// Returns the number of placeholders before `at`.
     pub(super) fn placeholders_before(&self, at: usize) -> usize {
         self.placeholders.partition_point(|&place| (place as usize) < at)
     }
 
-    /// Returns where the object or array ends that begins at `start`, if it is long.
+    /// Returns the end of the object or array that begins at `start`, if it is indexed.
     pub(super) fn end_of(&self, start: usize) -> Option<usize> {
         self.container(start).map(|container| container.end as usize)
     }
 
-    /// Returns the places of the members whose names may be `name`, of a long object.
+    /// Returns the positions of the members whose names may be `name`, if the object at `start` is
+    /// indexed.
     pub(super) fn members(&self, start: usize, name: &str) -> Option<impl Iterator<Item = usize>> {
         let members = self.members_of(start)?;
         let key = hash_name(name);
@@ -103,8 +106,8 @@ impl Index {
         Some(members[first..].iter().take_while(move |member| member.key == key).map(|member| member.at as usize))
     }
 
-    /// Returns the number and the place of an element at or before the element `number`, of a long
-    /// array.
+    /// Returns the number and position of the last indexed element up to `number`, if the array at
+    /// `start` is indexed.
     pub(super) fn element(&self, start: usize, number: u64) -> Option<(u64, usize)> {
         let members = self.members_of(start)?;
         let behind = members.partition_point(|member| u64::from(member.key) <= number);
@@ -129,7 +132,7 @@ impl Builder<'_> {
             if self.value()? {
                 continue;
             }
-            // A value has ended.
+            // The value has ended. Close the containers that end with it.
             loop {
                 let Some(frame) = self.frames.last() else { return Ok(self.index) };
                 if self.cursor.take(b',') {
@@ -146,7 +149,7 @@ impl Builder<'_> {
         }
     }
 
-    /// Steps over a value, or into one that has parts; true then.
+    /// Skips a value, or enters it if it has parts. Returns `true` if it was entered.
     fn value(&mut self) -> Result<bool, TextError> {
         let first = self.cursor.peek();
         let at = self.cursor.at();
@@ -177,7 +180,7 @@ impl Builder<'_> {
         Ok(false)
     }
 
-    /// Notes the member before the cursor and steps to its value.
+    /// Records the member at the cursor and moves to its value.
     fn member(&mut self) -> Result<(), TextError> {
         self.cursor.peek();
         let at = self.cursor.at() as u32;
@@ -186,7 +189,7 @@ impl Builder<'_> {
         self.cursor.expect(b':')
     }
 
-    /// Notes the element before the cursor, if it is one that has its place.
+    /// Records the element at the cursor, if it is to be indexed.
     fn element(&mut self) {
         self.cursor.peek();
         let at = self.cursor.at();
@@ -198,7 +201,7 @@ impl Builder<'_> {
         frame.elements += 1;
     }
 
-    /// The innermost container has ended.
+    /// Closes the innermost container.
     fn close(&mut self) {
         let Some(frame) = self.frames.pop() else { return };
         let end = self.cursor.at();
@@ -216,18 +219,18 @@ impl Builder<'_> {
     }
 }
 
-/// The indexes of a session, by the entry that has the value. Most sessions never have one.
+/// The indexes of a session, by the entry that contains the value. Most sessions have none.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Indexes(Option<Box<Made>>);
 
 #[derive(Clone, Debug, Default)]
 struct Made {
-    /// `None` for a value whose index would be too large.
+    /// `None` if the index of the value would be too large.
     by_entry: BTreeMap<Ref, Option<Index>>,
     bytes: usize,
 }
 
-/// What is derived makes no difference.
+/// Indexes are derived from values, so they make no difference.
 impl PartialEq for Indexes {
     fn eq(&self, _: &Self) -> bool {
         true
@@ -235,19 +238,20 @@ impl PartialEq for Indexes {
 }
 
 impl Indexes {
-    /// Returns how many bytes they take.
+    /// Returns the size of all indexes in bytes.
     #[inline]
     pub(super) fn bytes(&self) -> usize {
         self.0.as_ref().map_or(0, |made| made.bytes)
     }
 
-    /// Returns the index of the value of an entry, `None` if it has yet to be made.
+    /// Returns the index of an entry's value; `Some(None)` if the value cannot have one, and `None`
+    /// if it has not been built.
     pub(super) fn get(&self, of: Ref) -> Option<Option<&Index>> {
         self.0.as_ref()?.by_entry.get(&of).map(Option::as_ref)
     }
 
-    /// Keeps the index of the value of an entry. They take `most` bytes at most: beyond, the others
-    /// are dropped and rebuilt when they are needed.
+    /// Stores the index of an entry's value. If all indexes together would exceed `most` bytes, the
+    /// others are dropped, and rebuilt when they are needed.
     pub(super) fn insert(&mut self, of: Ref, index: Option<Index>, most: usize) {
         let index = index.filter(|index| index.bytes() <= most);
         let bytes = index.as_ref().map_or(0, Index::bytes) + size_of::<(Ref, Option<Index>)>();
@@ -259,7 +263,7 @@ impl Indexes {
         made.by_entry.insert(of, index);
     }
 
-    /// Drops the index of a value that is dropped.
+    /// Drops the index of an entry.
     #[inline]
     pub(super) fn remove(&mut self, of: Ref) {
         if let Some(made) = &mut self.0
@@ -272,7 +276,7 @@ impl Indexes {
         }
     }
 
-    /// Drops all of them.
+    /// Drops all indexes.
     pub(super) fn clear(&mut self) {
         *self = Self::default();
     }

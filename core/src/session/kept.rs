@@ -1,10 +1,9 @@
-//! What an application wants to have again when its own process was another, by names of its own: of
-//! all that it holds, this alone outlives it.
+//! References that an application keeps by name. They are all that its next process receives.
 
 use super::{Ref, Session};
 
 impl Session {
-    /// Keeps a reference under a name, in place of what was kept under it. It is held until
+    /// Keeps a reference under a name, replacing an earlier one. The reference is held until
     /// [`unkeep`](Self::unkeep).
     pub fn keep(&mut self, name: &str, of: Ref) {
         if self.closed.is_some() {
@@ -15,19 +14,19 @@ impl Session {
         before.into_iter().for_each(|before| self.release(before));
     }
 
-    /// What is kept under this name.
+    /// Returns the reference that is kept under `name`.
     pub fn kept(&self, name: &str) -> Option<Ref> {
         self.kept.get(name).copied()
     }
 
-    /// Keeps it no longer; says whether there was something.
+    /// Stops keeping a reference. Returns `true` if there was one.
     pub fn unkeep(&mut self, name: &str) -> bool {
         let before = self.kept.remove(name);
         before.into_iter().for_each(|before| self.release(before));
         before.is_some()
     }
 
-    /// All names, in order.
+    /// Returns the names of all kept references, sorted.
     pub fn kept_names(&self) -> impl ExactSizeIterator<Item = &str> {
         self.kept.keys().map(String::as_str)
     }

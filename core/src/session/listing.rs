@@ -1,4 +1,4 @@
-//! What the peer holds of ours, one by one.
+//! Listing what the peer holds of this side.
 
 use std::collections::HashMap;
 
@@ -6,37 +6,37 @@ use super::promise::{Found, PromiseState, Queued};
 use super::{Ref, Session};
 use crate::id::{ExportId, ImportId, PromiseId};
 
-/// Something of ours that the peer holds.
+/// An object or result of this side that the peer holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry<'a> {
-    /// The number by which messages name it.
+    /// The id in messages.
     pub id: i64,
-    /// Of its recipe.
+    /// The name of the object's restorer, if it has a recipe.
     pub name: Option<&'a str>,
-    /// What it is, and how far it has come.
+    /// The kind and state of the entry.
     pub state: EntryState,
-    /// The result that a call waits for in order to be made on it.
+    /// The id of the result that a pending call was made on.
     pub parent: Option<i64>,
-    /// How often the peer was told of it.
+    /// The reference count.
     pub mentions: i64,
 }
 
-/// What an entry is, and how far it has come.
+/// The kind and state of an [`Entry`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EntryState {
     /// An object.
     Object,
-    /// A result that is not there yet.
+    /// A result that has not arrived.
     Pending,
-    /// A result that is there.
+    /// A result that has arrived.
     Resolved,
     /// A call that failed.
     Rejected,
 }
 
 impl Session {
-    /// Everything that the peer holds but the main object: first results of its calls, then what
-    /// it was given, both in the order in which they were made; from behind `after` on.
+    /// Returns everything that the peer holds except the main object: first the results of its
+    /// calls, then exports, both in order of creation. Starts after the entry with id `after`.
     pub fn entries(&self, after: Option<i64>) -> impl Iterator<Item = Entry<'_>> {
         let parents = self.parents();
         let is_behind = move |id: i64| match after {
@@ -59,20 +59,21 @@ impl Session {
         })
     }
 
-    /// Calls that were handed out and have not ended, or are about to be handed out.
+    /// Returns the number of deliveries that were handed out and not settled, or wait to be handed
+    /// out.
     pub fn calls_running(&self) -> usize {
         self.running + self.ready.len()
     }
 
-    /// Whether this side holds nothing of the peer's and waits for nothing. References that are kept
-    /// by name do not count, nor does the peer's main object.
+    /// Returns `true` if this side holds nothing of the peer and waits for nothing. References kept
+    /// by name and the peer's main object do not count.
     pub fn is_unused(&self) -> bool {
         let by_name = |id| self.kept.values().filter(|of| **of == Ref::Import(id)).count();
         let is_held = |id, holds: u32| id != ImportId::MAIN && holds as usize > by_name(id);
         self.waits.is_empty() && !self.imports.iter().any(|(id, import)| is_held(id, import.holds))
     }
 
-    /// Bytes of settled results, and of arguments of calls that have not begun.
+    /// Returns the bytes that are held for the peer; see `Limits::held_bytes`.
     pub fn held_bytes(&self) -> usize {
         self.account.bytes() + self.indexes.bytes()
     }
@@ -88,7 +89,7 @@ impl Session {
         }
     }
 
-    /// Of each call that waits, the push on whose result it is made.
+    /// Returns the id of the push that each waiting call was made on.
     fn parents(&self) -> HashMap<PromiseId, i64> {
         let pending = self.promises.iter().filter_map(|(_, promise)| match &promise.state {
             PromiseState::Pending { calls, .. } if promise.push.0 > 0 => Some((promise.push.0, calls)),

@@ -1,4 +1,4 @@
-//! `remap`: a recorded function, applied where its input is.
+//! Maps (`remap`): functions that were recorded by the caller and run where their input is.
 
 use std::fmt::Write as _;
 
@@ -14,20 +14,20 @@ use crate::value::text::{Cursor, TextError};
 use crate::value::{Payload, PayloadBuilder};
 use crate::wire::{WireError, error_text, push_path};
 
-/// A function recorded by the caller of a map.
+/// A function that was recorded by the caller of a map.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Mapper {
-    /// What it uses from outside, each held.
+    /// The references that it captures, each held once.
     pub(super) captures: Vec<Ref>,
-    /// The text of a list of expressions, carried out in order; the last one is the result.
+    /// The text of a list of expressions. They run in order, and the last one is the result.
     pub(super) instructions: String,
-    /// How many instructions may be carried out, inner maps included.
+    /// The number of instructions that may run, inner maps included.
     pub(super) budget: u64,
-    /// The result of the peer's that it waits for, held.
+    /// The result of the peer that is awaited as input, held once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) input: Option<Ref>,
-    /// The way from what it waits for to its input. It is walked when that is there and not before, so that no
-    /// later call on the same property is made first.
+    /// The path from what is awaited to the input. It is walked only when that has arrived, so that
+    /// no later call on the same property is made first.
     #[serde(default, skip_serializing_if = "Path::is_empty")]
     pub(super) path: Path,
 }
@@ -38,27 +38,27 @@ impl Mapper {
     }
 }
 
-/// A map whose input has arrived.
+/// The plan for a map whose input has arrived.
 struct Plan {
-    /// Where the elements begin, if the input is an array.
+    /// The position of the first element, if the input is an array.
     list: Option<usize>,
     elements: usize,
-    /// How many instructions each map inside may carry out.
+    /// The number of instructions that each inner map may run.
     share: u64,
 }
 
-/// A map that is carried out, element by element.
+/// A map that runs element by element.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Mapping {
     pub(super) mapper: Mapper,
-    /// What is mapped.
+    /// The input.
     pub(super) list: Payload<Ref>,
-    /// Where the next element begins, and how many references there are before it.
+    /// The position of the next element, and the number of references before it.
     at: usize,
     refs: usize,
     elements: usize,
     share: u64,
-    /// What the elements before became.
+    /// The results of the elements so far.
     pub(super) results: Vec<Ref>,
 }
 
@@ -87,7 +87,7 @@ impl Session {
         result
     }
 
-    /// A map on something of ours. Takes over the captures; the result is held once.
+    /// Maps a local reference. Takes over the captures. Returns the result, held once.
     pub(super) fn map_here(&mut self, on: Ref, path: Path, mut mapper: Mapper) -> Ref {
         if let Some(refused) = self.refuse_call(&path) {
             mapper.captures.into_iter().for_each(|capture| self.let_go(capture));
@@ -113,7 +113,7 @@ impl Session {
         Ref::Promise(result)
     }
 
-    /// Whether calls on it wait in a queue.
+    /// Returns `true` if calls on `on` are queued.
     fn queues_calls(&mut self, on: Ref) -> bool {
         match self.follow_through(on) {
             Found::Pending(id) => matches!(
@@ -124,7 +124,7 @@ impl Session {
         }
     }
 
-    /// Carries a map out if its input has arrived, or has it wait for that.
+    /// Runs a map if its input has arrived, or else waits for the input.
     pub(super) fn apply_map(&mut self, result: PromiseId, input: Ref) {
         if !self.queues_calls(input)
             && let Some(mapper) = self.maps.get_mut(result)
@@ -158,7 +158,7 @@ impl Session {
         }
         let Some(mut mapper) = self.maps.remove(result) else { return };
         self.account.remove(&mapper);
-        // The caller holds what has arrived.
+        // The caller of this function holds the input that has arrived.
         mapper.input.take().into_iter().for_each(|awaited| self.let_go(awaited));
         if self.is_writable(input) {
             mapper.captures.into_iter().for_each(|capture| self.let_go(capture));
@@ -171,7 +171,7 @@ impl Session {
         }
     }
 
-    /// A copy of the input of a map, if that may still be copied.
+    /// Returns a copy of a map's input, unless the work limit is exceeded.
     fn copy_to_map(&mut self, input: Ref) -> Settled {
         let bytes = match self.follow(input) {
             Found::Value(at) => self.settled_at(at).map_or(0, Held::held_bytes),
@@ -190,8 +190,8 @@ impl Session {
         matches!(self.follow(of), Found::Target(target) if self.kind(Ref::Target(target)) == Kind::Writable)
     }
 
-    /// An array is mapped element by element, null and undefined are what they are, and anything
-    /// else is mapped as a whole. Takes over the references of `value`.
+    /// Maps an array element by element, and any other value as a whole. Null and undefined are
+    /// returned unchanged. Takes over the references of `value`.
     fn map_value(&mut self, result: PromiseId, value: Payload<Ref>, mapper: Mapper) {
         if matches!(value.text(), "null" | "[\"undefined\"]" | "[[]]") {
             return self.end_map(result, mapper, Ok(value));
@@ -215,7 +215,7 @@ impl Session {
         }
     }
 
-    /// Looks whether a map is within the bounds.
+    /// Checks a map against the limits.
     fn plan_map(&mut self, value: &Payload<Ref>, mapper: &Mapper) -> Result<Plan, WireError> {
         let limits = &*self.limits;
         self.budget.read(value.text_len() + mapper.instructions.len(), limits)?;
@@ -239,13 +239,14 @@ impl Session {
             return Err(WireError::limit("instructions carried out by a map", limits.map_steps as usize));
         }
         self.budget.step(steps, limits)?;
-        // Each element may do as much as every other, and of what is left of it each map inside.
+        // All elements get equal shares of the budget, and so do the inner maps of each.
         let maps = mapper.instructions.matches("\"remap\"").count().max(1);
         let share = (mapper.budget / elements as u64 - instructions as u64) / maps as u64;
         Ok(Plan { list: list.map(|(at, _)| at), elements, share })
     }
 
-    /// Maps the elements that are left. When the slice is over, the rest is work for the next.
+    /// Maps the remaining elements. If the slice is used up, the rest becomes work for the next
+    /// one.
     pub(super) fn map_elements(&mut self, result: PromiseId, mut mapping: Box<Mapping>) {
         while mapping.results.len() < mapping.elements {
             if self.budget.is_slice_over() && !mapping.results.is_empty() {
@@ -279,8 +280,8 @@ impl Session {
         self.map_one(element, mapper, *share)
     }
 
-    /// Carries the instructions out for one input, whose references it takes over; what the last
-    /// one gives is held once. Maps inside may carry out `share` instructions each.
+    /// Runs the instructions for one input, whose references it takes over. Returns the result of
+    /// the last one, held once. Each inner map may run `share` instructions.
     fn map_one(&mut self, input: Payload<Ref>, mapper: &Mapper, share: u64) -> Result<Ref, WireError> {
         let mut results = vec![self.named_value(input)];
         let mut cursor = Cursor::new(&mapper.instructions);
@@ -306,7 +307,7 @@ impl Session {
                 Ok(value) => self.named_value(value),
                 Err(refusal) => Ref::Promise(self.settled(Err(refusal))),
             };
-            // What an instruction gives is kept while the others are carried out.
+            // Later instructions may refer to this result.
             results.push(named);
             let read = INSTRUCTION + instructions.at() - from;
             self.budget.read(read, &self.limits)?;
@@ -316,7 +317,7 @@ impl Session {
         }
     }
 
-    /// A value as something that can be named.
+    /// Converts a value into a reference.
     fn named_value(&mut self, value: Payload<Ref>) -> Ref {
         match value.as_capability() {
             Some(&of) => of,
@@ -325,7 +326,7 @@ impl Session {
     }
 }
 
-/// Returns an error as what a call is rejected with.
+/// Converts an error into the reason of a rejection.
 pub(super) fn payload_of(error: WireError) -> Payload<Ref> {
     Payload::plain(error_text(error.name, &error.message))
 }
@@ -341,7 +342,8 @@ fn list_of_results(results: Vec<Ref>) -> Settled {
     list.finish().map_err(|mismatch| Payload::plain(error_text("Error", &mismatch.to_string())))
 }
 
-/// Where the elements of an array begin, and how many there are; `None` for anything else.
+/// Returns the position of the first element of an array and the number of elements, or `None` for
+/// any other value.
 fn list_of(mut cursor: Cursor<'_>) -> Result<Option<(usize, usize)>, TextError> {
     if !cursor.take(b'[') || cursor.peek() != Some(b'[') {
         return Ok(None);

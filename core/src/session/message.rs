@@ -1,4 +1,4 @@
-//! Incoming messages.
+//! Handling of incoming messages.
 
 use super::eval::Names;
 use super::promise::{Found, Settled};
@@ -8,20 +8,21 @@ use crate::value::Payload;
 use crate::value::text::Cursor;
 use crate::wire::{CALL, Message, WireError, check, error_text, parse, parse_integers};
 
-/// Bytes of class and text of an `abort` of the peer. Whatever waits when a session ends gets a copy.
+/// The maximum length of the class and the text of a peer's `abort`, in bytes. Each call that is
+/// pending when the session ends gets a copy.
 const NAME_BYTES: usize = 256;
 const REASON_BYTES: usize = 4 << 10;
 
 impl Session {
-    /// Takes in one message. What breaks the protocol or a bound ends the session with an
-    /// `abort`; after the end, messages are ignored.
+    /// Handles one message. A message that violates the protocol or a limit ends the session with
+    /// an `abort`. Messages after the end are ignored.
     pub fn handle_message(&mut self, text: &str) {
         self.handle(text, false);
     }
 
-    /// As [`handle_message`](Self::handle_message), of a peer that may join several in one: behind
-    /// [`CALL`] a push with the pull of its result, and a `release` with a third number as that of
-    /// all results from the first number to it.
+    /// Handles one message of a peer that may join several in one: [`CALL`] before a push adds the
+    /// pull of its result, and a `release` with a third number releases all ids from the first
+    /// number to that one.
     pub(crate) fn handle_joint(&mut self, text: &str) {
         self.handle(text, true);
     }
@@ -49,7 +50,8 @@ impl Session {
         if self.is_unreconciled {
             return Err(WireError::error("the session is not reconciled yet"));
         }
-        // Half of all messages are pulls and releases; they are read in one go.
+        // Half of all messages are pulls and releases. They consist of integers and are read
+        // without a full parse.
         if let Some(message) = parse_integers(text, joint) {
             return self.act(message, 0);
         }
@@ -62,7 +64,7 @@ impl Session {
         }
     }
 
-    /// Carries out a message of so many JSON values.
+    /// Handles a message that contains `nodes` JSON values.
     fn act(&mut self, message: Message<'_>, nodes: usize) -> Result<(), WireError> {
         match message {
             Message::Push(mut expr) => self.handle_push(&mut expr, nodes).map(drop),
@@ -105,7 +107,8 @@ impl Session {
         Ok(id)
     }
 
-    /// A push has its id only now; its delivery may be among the outputs already, after `before`.
+    /// Assigns the id of a push to its result, and to its delivery if that is already among the
+    /// outputs, after `before`.
     fn name_push(&mut self, result: PromiseId, id: ExportId, before: usize) {
         if let Some(promise) = self.promises.get_mut(result) {
             promise.push = id;
@@ -119,7 +122,8 @@ impl Session {
         }
     }
 
-    /// Calls beyond a bound are rejected one by one; a peer that goes on regardless is cut off.
+    /// Checks the limits that end the session. Calls beyond a limit are rejected one by one, so only
+    /// a peer that continues regardless reaches twice the limit.
     pub(super) fn check_room(&self) -> Result<(), WireError> {
         let entries = self.exports.len().max(self.imports.len()).max(self.promises.len());
         if entries > 2 * self.limits.table_entries {
@@ -131,12 +135,13 @@ impl Session {
         }
         if self.transmit.held_bytes() > self.limits.outbound_bytes {
             let most = self.limits.outbound_bytes;
-            return Err(WireError::error(format!("More than {most} bytes wait to be sent; the peer does not read.")));
+            return Err(WireError::error(format!("more than {most} bytes wait to be sent; the peer does not read")));
         }
         Ok(())
     }
 
-    /// The result of a push: the thing itself if it is one call or reference, else a settled promise.
+    /// Evaluates the expression of a push. Returns the reference itself if it is one call or
+    /// reference, and otherwise a settled promise.
     fn evaluate(&mut self, expr: &mut Cursor<'_>, nodes: usize) -> Result<Ref, WireError> {
         if let Some(of) = self.call_of(expr, Names::Exports { nodes })? {
             return Ok(of);
@@ -160,8 +165,8 @@ impl Session {
             .get(id)
             .is_some_and(|import| import.mentions > 0 || matches!(import.state, ImportState::Pending { .. }));
         if !known {
-            // Released meanwhile. What came with it is given back. Official peers do not look at a
-            // rejection then, so what is wrong with one ends no session.
+            // The import was released meanwhile. Release the references in its answer. Official
+            // peers do not read a rejection then, so a malformed one does not end the session.
             match self.value_of(&mut expr, Names::Exports { nodes }) {
                 Ok(Ok(value) | Err(value)) => self.let_go_all(value),
                 Err(error) if resolved => return Err(error),
@@ -206,7 +211,7 @@ impl Session {
     }
 }
 
-/// Returns the whole characters within the first `most` bytes.
+/// Truncates a text to at most `most` bytes of whole characters.
 fn cut(mut text: String, most: usize) -> String {
     let mut end = text.len().min(most);
     while !text.is_char_boundary(end) {
@@ -216,7 +221,7 @@ fn cut(mut text: String, most: usize) -> String {
     text
 }
 
-/// Class and text of the error of an `abort`, or the text of whatever stands there instead.
+/// Returns the class and text of the error in an `abort`, or the text of any other value.
 fn abort_reason(reason: Cursor<'_>) -> Option<(String, String)> {
     let mut cursor = reason.clone();
     let error = (|| {

@@ -1,4 +1,4 @@
-//! Messages that wait to be sent.
+//! The queue of outgoing messages.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -6,40 +6,45 @@ use std::collections::VecDeque;
 use crate::id::ImportId;
 use crate::wire::{CALL, push_integers};
 
-/// Messages up to so many bytes lie one behind the other, so that they need no string of their own.
+/// Messages up to this length are stored one behind the other in one string, without an allocation
+/// of their own.
 const SHORT_BYTES_MAX: usize = 1 << 10;
 
-/// Room for short messages that is kept while there are none.
+/// The capacity that is kept for short messages while there are none.
 const SPARE_BYTES: usize = 1 << 10;
 
-/// The messages, in the order in which they will be sent.
+/// The queue of outgoing messages.
+///
+/// Short messages are stored in `short` in the order of the queue, starting at `at`; everything
+/// before `at` has been taken. A call is preceded by one byte for [`CALL`], and its pull follows
+/// directly, so that both can be taken as one joined text without a copy.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Outbox {
     queue: VecDeque<Queued>,
-    /// Of all in the queue.
+    /// The number of bytes in all queued messages.
     bytes: usize,
-    /// How many in the queue are no releases.
+    /// The number of queued messages other than releases.
     unlike_releases: usize,
     short: String,
-    /// Where the next short one begins.
+    /// The start of the next short message in `short`.
     at: usize,
-    /// What the last message was written in.
+    /// The buffer of a message that was copied to `short`, to be reused.
     spare: String,
-    /// What the last releases that were taken together are written in.
+    /// The text of releases that were joined last.
     joint: String,
 }
 
 #[derive(Clone, Debug)]
 enum Queued {
-    /// Of so many bytes.
+    /// A message of this many bytes.
     Short(usize),
-    /// The same, behind a byte for [`CALL`].
+    /// A call, preceded by a byte for [`CALL`].
     Call {
         len: usize,
-        /// What it results in.
+        /// The id of its result.
         id: ImportId,
     },
-    /// Of a tag and integers.
+    /// A message that consists of a tag and integers.
     Integers {
         len: usize,
         what: Integers,
@@ -50,7 +55,7 @@ enum Queued {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Integers {
     Pull,
-    /// Of what the call before results in.
+    /// The pull of the result of the call directly before.
     PullOfCall,
     Release {
         id: i64,
@@ -58,39 +63,39 @@ enum Integers {
     },
 }
 
-/// A message that is taken.
+/// A message that was taken from the queue.
 pub(crate) struct Taken<'a> {
     pub(crate) text: Cow<'a, str>,
-    /// It is a tag and integers, with nothing else in it.
+    /// The message consists of a tag and integers.
     pub(crate) is_integers: bool,
-    /// It is several messages, for a peer that knows of that.
+    /// The text joins several messages, for a peer that supports that.
     pub(crate) is_joint: bool,
 }
 
 impl Outbox {
-    /// How many there are.
+    /// Returns the number of messages.
     pub(super) fn len(&self) -> usize {
         self.queue.len()
     }
 
-    /// How many bytes they have.
+    /// Returns the number of bytes in all messages.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Returns how many bytes they take.
+    /// Returns the memory that the messages take, in bytes.
     pub(super) fn held_bytes(&self) -> usize {
         self.bytes + self.queue.len() * size_of::<Queued>()
     }
 
-    /// A string with room for so many bytes, to write a message in.
+    /// Returns an empty string with a capacity of `room` bytes, to write a message into.
     pub(super) fn blank(&mut self, room: usize) -> String {
         let mut text = std::mem::take(&mut self.spare);
         text.reserve_exact(room);
         text
     }
 
-    /// Whether all are releases.
+    /// Returns `true` if all messages are releases.
     pub(super) fn only_releases(&self) -> bool {
         self.unlike_releases == 0
     }
@@ -106,7 +111,7 @@ impl Outbox {
         self.reuse(text);
     }
 
-    /// A call, which results in `id`.
+    /// Queues a call whose result has this id.
     pub(super) fn push_call(&mut self, text: String, id: ImportId) {
         if text.len() > SHORT_BYTES_MAX {
             return self.push(text);
@@ -141,7 +146,7 @@ impl Outbox {
         self.queue.push_back(queued);
     }
 
-    /// Keeps the room of a text that was copied.
+    /// Keeps the buffer of a text that was copied.
     fn reuse(&mut self, mut text: String) {
         if text.capacity() <= SPARE_BYTES {
             text.clear();
@@ -149,8 +154,8 @@ impl Outbox {
         }
     }
 
-    /// Takes the next message. If it may be a `joint` one, a call is taken with its pull, and releases
-    /// of one result after the other together.
+    /// Takes the next message. If `joint`, takes a call together with its pull, and consecutive
+    /// releases together.
     pub(super) fn pop(&mut self, joint: bool) -> Option<Taken<'_>> {
         let Some(queued) = self.queue.pop_front() else {
             self.make_room();
@@ -191,7 +196,8 @@ impl Outbox {
         Cow::Borrowed(&self.short[begin..self.at])
     }
 
-    /// Takes the release of `first`, and those behind it of what follows that.
+    /// Takes the release of `first`, together with the releases of consecutive ids behind it that
+    /// have the same count.
     fn take_releases(&mut self, len: usize, first: i64, count: i64) -> Taken<'_> {
         let (mut last, mut more) = (first, 0);
         while let Some(&Queued::Integers { len, what: Integers::Release { id, count: times } }) = self.queue.front()
@@ -226,14 +232,15 @@ impl Outbox {
         *self = Self::default();
     }
 
-    /// Gives back the room for messages, when there are none.
+    /// Drops the buffers if no message is queued.
     pub(super) fn shrink(&mut self) {
         if self.queue.is_empty() {
             self.clear();
         }
     }
 
-    /// Forgets short messages that were taken, when they are all, or most.
+    /// Drops the short messages that were taken, once they are all of `short` or more than half of
+    /// it, so that each byte is moved at most once on average.
     fn make_room(&mut self) {
         if self.at == self.short.len() {
             self.short.clear();

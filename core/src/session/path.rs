@@ -1,4 +1,4 @@
-//! The way from a value to one of its parts.
+//! Property paths.
 
 use std::fmt;
 use std::ops::Deref;
@@ -27,7 +27,7 @@ impl fmt::Display for Step {
     }
 }
 
-/// The name of a property or a method. A short one lies in place.
+/// The name of a property or a method. Short names are stored inline.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Name(Text);
@@ -70,20 +70,20 @@ impl<N: AsRef<str>> From<N> for Name {
     }
 }
 
-/// The way from a value to one of its parts; empty is the value itself. A single step, as most have,
-/// lies in place.
+/// The path from a value to one of its parts. The empty path is the value itself. A single step is
+/// stored inline.
 ///
-/// A path may begin with steps that were taken already. They are no longer part of it, but errors name
-/// them: to a caller the path is what was written.
+/// A path may remember leading steps that were already walked. They are no longer part of it, but
+/// errors name the whole path as the caller wrote it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(from = "Stored", into = "Stored")]
 pub struct Path {
     steps: SmallVec<[Step; 1]>,
-    /// How many of the steps were taken.
+    /// The number of leading steps that were walked.
     taken: usize,
 }
 
-/// Paths are equal that lead the same way from here.
+/// Paths are equal if their remaining steps are.
 impl PartialEq for Path {
     fn eq(&self, other: &Self) -> bool {
         **self == **other
@@ -124,27 +124,27 @@ impl From<Stored> for Path {
 }
 
 impl Path {
-    /// The value itself.
+    /// Creates an empty path.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Goes one step further.
+    /// Appends a step.
     pub fn push(&mut self, step: Step) {
         self.steps.push(step);
     }
 
-    /// Whether it is the value itself.
+    /// Returns `true` if no step remains.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Without so many steps, which are taken.
+    /// Marks the first `steps` steps as walked.
     pub(crate) fn after(self, steps: usize) -> Self {
         Self { taken: (self.taken + steps).min(self.steps.len()), ..self }
     }
 
-    /// Returns the path with the steps that were taken, joined by dots, as errors name it.
+    /// Returns the whole path joined by dots, walked steps included, for use in errors.
     pub(crate) fn dotted(&self) -> String {
         self.steps.iter().map(Step::to_string).collect::<Vec<_>>().join(".")
     }

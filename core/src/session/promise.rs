@@ -1,5 +1,5 @@
-//! Local results: pending, forwarded to another one, or settled. Calls on a pending one wait in
-//! its queue in the order in which they came; that queue is what keeps e-order.
+//! Local promises: pending, forwarded, or settled. Calls on a pending promise wait in its queue, in
+//! the order in which they were made; this preserves e-order.
 
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
@@ -12,20 +12,20 @@ use crate::id::{ExportId, ImportId, PromiseId, TargetId, WaitId};
 use crate::value::Payload;
 use crate::wire::error_text;
 
-/// Chains of results with more steps are shortened when they are followed.
+/// Longer chains of promises are shortened when they are followed.
 const CHAIN_MAX: usize = 8;
 
-/// A result: a value, or what a call was rejected with.
+/// The result of a call: a value, or the reason of a rejection.
 pub(super) type Settled = Result<Payload<Ref>, Payload<Ref>>;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Promise {
     #[serde(rename = "h")]
     pub(super) holds: u32,
-    /// Somebody waits for it, or did.
+    /// A waiter has been registered, now or earlier.
     #[serde(rename = "a", default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) awaited: bool,
-    /// The push of the peer that it is the result of; 0 for none.
+    /// The id of the peer's push that this is the result of; 0 if there is none.
     #[serde(rename = "x", default = "Delivery::unnamed", skip_serializing_if = "is_unnamed")]
     pub(super) push: ExportId,
     #[serde(rename = "s")]
@@ -36,47 +36,47 @@ fn is_unnamed(push: &ExportId) -> bool {
     *push == Delivery::unnamed()
 }
 
-/// Those who wait for one result: hardly ever more than one.
+/// The waiters for one result; rarely more than one.
 pub(super) type Waiters = SmallVec<[Waiter; 1]>;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) enum PromiseState {
     #[serde(rename = "pend")]
     Pending {
-        /// Handed out as a delivery; a settle is owed.
+        /// Handed out as a delivery, and not settled yet.
         #[serde(rename = "r", default, skip_serializing_if = "std::ops::Not::not")]
         running: bool,
         #[serde(rename = "c", default, skip_serializing_if = "Vec::is_empty")]
         calls: Vec<Queued>,
         #[serde(rename = "w", default, skip_serializing_if = "Waiters::is_empty")]
         waiters: Waiters,
-        /// Where calls go instead of waiting; held.
+        /// The target to which calls are redirected instead of queued; held.
         #[serde(rename = "v", default, skip_serializing_if = "Option::is_none")]
         via: Option<TargetId>,
-        /// What its delivery counts, from when it is lined up until it is settled.
+        /// The bytes counted for its delivery, from when that is queued until it is settled.
         #[serde(rename = "b", default, skip_serializing_if = "Delivered::is_nothing")]
         delivered: Delivered,
     },
-    /// Whatever that one is or becomes.
+    /// Has the same result as this reference.
     #[serde(rename = "to")]
     Forwarded(Ref),
     #[serde(rename = "is")]
     Settled(Settled),
 }
 
-/// A call or a property read on its way to what it is for.
+/// A call or a property read that has not reached its target.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Call {
     /// The whole path, as the caller wrote it.
     #[serde(rename = "p", default, skip_serializing_if = "Path::is_empty")]
     pub(super) path: Path,
-    /// Steps of it that are done.
+    /// The number of steps that were walked.
     #[serde(rename = "d", default, skip_serializing_if = "is_zero")]
     pub(super) walked: usize,
     /// `None` reads the property.
     #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
     pub(super) args: Option<Payload<Ref>>,
-    /// The bytes that the arguments take when they are decoded, beside their text.
+    /// The bytes that the decoded arguments take, in addition to their text.
     #[serde(rename = "n", default, skip_serializing_if = "is_zero")]
     pub(super) decoded: usize,
 }
@@ -85,80 +85,82 @@ fn is_zero(steps: &usize) -> bool {
     *steps == 0
 }
 
-/// What waits for a result in order to be done on it.
+/// An operation that waits for a result in order to be performed on it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) enum Queued {
-    /// The call, and its own result.
+    /// A call, with the promise of its result.
     #[serde(rename = "c")]
     Call(PromiseId, Call),
-    /// A map, by its result.
+    /// A map, by the promise of its result.
     #[serde(rename = "m")]
     Map(PromiseId),
 }
 
-/// Who is told when a result is there.
+/// The receiver of a result.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) enum Waiter {
-    /// The peer, by the answer to an export.
+    /// The peer, in the answer to an export.
     #[serde(rename = "x")]
     Answer(ExportId),
     /// The application.
     #[serde(rename = "w")]
     Wait(WaitId),
-    /// A value that needs it as a part.
+    /// A value that contains the result as a part.
     #[serde(rename = "g")]
     Gather(GatherId),
-    /// A map whose input it is.
+    /// A map that takes the result as input.
     #[serde(rename = "m")]
     Map(PromiseId),
 }
 
-/// A consequence of something that has happened. Kept in a queue instead of recursing, so that a
-/// long chain of promises costs no stack.
+/// Work that follows from an input. It is queued instead of done recursively, so that long chains
+/// of
+/// promises do not exhaust the stack.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Work {
-    /// Do `call` on `on` (held by this entry); its result is `result`.
+    /// Perform `call` on `on` (held by this entry) and settle `result`.
     Perform { result: PromiseId, on: Ref, call: Call },
     /// Apply the map `result` to `on` (held by this entry).
     Map { result: PromiseId, on: Ref },
-    /// Carry the rest of a map out; its result is `result`.
+    /// Map the remaining elements and settle `result`.
     Elements { result: PromiseId, mapping: Box<Mapping> },
-    /// Tell `waiter` of `with` (held by this entry).
+    /// Pass `with` (held by this entry) to `waiter`.
     Tell { waiter: Waiter, with: Ref },
 }
 
-/// Where following a reference ends.
+/// What a reference leads to.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Found {
     Target(TargetId),
-    /// Something of the peer's that is no promise.
+    /// An object of the peer.
     Stub(ImportId),
-    /// A result of the peer's that has not arrived.
+    /// A result of the peer that has not arrived.
     Awaited(ImportId),
-    /// A result of ours that has not arrived.
+    /// A local promise that is not settled.
     Pending(PromiseId),
-    /// A value that is no capability; it lives in the entry of this reference.
+    /// A value that is not a capability; it is in the entry of this reference.
     Value(Ref),
-    /// A rejection; it lives in the entry of this reference.
+    /// A rejection; its reason is in the entry of this reference.
     Failed(Ref),
     /// Nothing: the session has ended.
     Gone,
 }
 
 impl Session {
-    /// Whether it is a rejection.
+    /// Returns `true` if `of` is a rejection.
     pub(crate) fn has_failed(&self, of: Ref) -> bool {
         matches!(self.follow(of), Found::Failed(_))
     }
 
-    /// Follows forwards and results that are a single reference to where they lead.
+    /// Follows forwarded promises, and results that are a single reference.
     #[inline]
     pub(super) fn follow(&self, of: Ref) -> Found {
         self.trace(of).0
     }
 
-    /// Follows a reference as `follow` does. A long chain is short from then on: every entry of it
-    /// leads to its end.
+    /// Follows a reference like `follow`, and shortens a long chain: every entry of it then leads
+    /// to
+    /// its end.
     #[inline]
     pub(super) fn follow_through(&mut self, of: Ref) -> Found {
         let (found, end, steps) = self.trace(of);
@@ -168,7 +170,7 @@ impl Session {
         found
     }
 
-    /// Where a reference leads, the last reference on the way, and how many steps there are to it.
+    /// Returns what a reference leads to, the last reference of the chain, and the number of steps.
     pub(super) fn trace(&self, mut of: Ref) -> (Found, Ref, usize) {
         let mut steps = 0;
         let found = loop {
@@ -205,7 +207,7 @@ impl Session {
         (found, of, steps)
     }
 
-    /// Lets every entry on the way from `of` to `end` lead to `end`.
+    /// Makes every entry of the chain from `of` lead to `end` directly.
     #[cold]
     fn shorten(&mut self, mut of: Ref, end: Ref) {
         while let Some(next) = self.leads_to(of).filter(|&next| next != end) {
@@ -225,13 +227,13 @@ impl Session {
                 }
                 Ref::Target(_) => {}
             }
-            // If nothing else holds it, it is gone, and so is the way from it.
+            // If this was the last hold, the entry of `next` is dropped, and the loop ends.
             self.let_go(next);
             of = next;
         }
     }
 
-    /// What an entry says it is, without looking further.
+    /// Returns the reference that an entry leads to, one step further.
     pub(super) fn leads_to(&self, of: Ref) -> Option<Ref> {
         match of {
             Ref::Target(_) => None,
@@ -247,7 +249,7 @@ impl Session {
         }
     }
 
-    /// The result in the entry of `at`, as [`Session::follow`] found it.
+    /// Returns the result in the entry that [`Session::follow`] returned.
     pub(super) fn settled_at(&self, at: Ref) -> Option<&Settled> {
         settled_in(&self.promises, &self.imports, at)
     }
@@ -266,7 +268,7 @@ impl Session {
         }
     }
 
-    /// A copy of a result that has arrived, its references held.
+    /// Returns a copy of a result that has arrived. Its references are held.
     pub(super) fn copy_of(&mut self, of: Ref) -> Settled {
         let copy = match self.follow(of) {
             Found::Target(target) => Ok(Payload::capability(Ref::Target(target))),
@@ -284,7 +286,7 @@ impl Session {
         copy
     }
 
-    /// A promise that nothing has happened to.
+    /// Creates a pending promise.
     pub(super) fn pending(&mut self, holds: u32) -> PromiseId {
         self.insert_promise(
             holds,
@@ -298,13 +300,13 @@ impl Session {
         )
     }
 
-    /// A promise that is settled from the start, held once.
+    /// Creates a settled promise, held once.
     pub(super) fn settled(&mut self, settled: Settled) -> PromiseId {
         self.account.add(&settled);
         self.insert_promise(1, PromiseState::Settled(settled))
     }
 
-    /// A result that is an error of our own making, held once.
+    /// Creates a promise that is rejected with an error of this side, held once.
     pub(super) fn rejected(&mut self, name: &str, message: &str) -> Ref {
         Ref::Promise(self.settled(Err(Payload::plain(error_text(name, message)))))
     }
@@ -316,12 +318,13 @@ impl Session {
         id
     }
 
-    /// Sends the calls that wait for `id`, and later ones, on to `to` until it is settled.
+    /// Redirects calls on `id`, queued and future ones, to `to` until it is settled.
     pub(super) fn redirect_calls(&mut self, id: PromiseId, to: TargetId) {
         self.hold(Ref::Target(to));
         let (waiting, before) = match self.promises.get_mut(id).map(|promise| &mut promise.state) {
             Some(PromiseState::Pending { calls, via, delivered, .. }) => {
-                // Its arguments belong to another session now, which counts them.
+                // The arguments now belong to the session that the call was forwarded to, which
+                // counts them.
                 self.account.remove(&std::mem::take(delivered));
                 (std::mem::take(calls), via.replace(to))
             }
@@ -335,7 +338,7 @@ impl Session {
         matches!(self.promises.get(id), Some(Promise { state: PromiseState::Pending { .. }, .. }))
     }
 
-    /// Gives a pending promise its result, whose references it takes over.
+    /// Settles a pending promise. Takes over the references in its result.
     pub(super) fn finish(&mut self, id: PromiseId, settled: Settled) {
         if let Ok(value) = &settled
             && let Some(&to) = value.as_capability()
@@ -352,7 +355,7 @@ impl Session {
         self.drop_if_unheld(id);
     }
 
-    /// Makes a pending promise be whatever `to` is; takes over the hold on `to`.
+    /// Forwards a pending promise to `to`. Takes over one hold of `to`.
     pub(super) fn forward(&mut self, id: PromiseId, to: Ref) {
         if self.follow_through(to) == Found::Pending(id) {
             let error = error_text("TypeError", "Chaining cycle detected: a promise resolves to itself.");
@@ -367,7 +370,7 @@ impl Session {
         self.drop_if_unheld(id);
     }
 
-    /// What waited goes on, in its order.
+    /// Turns queued operations into work, in their order.
     fn resume(&mut self, queue: Vec<Queued>, on: Ref) {
         for queued in queue {
             let on = self.held(on);
@@ -390,7 +393,7 @@ impl Session {
         }
     }
 
-    /// A promise that ran to its end after everybody had let go of it.
+    /// Drops a promise that was settled after its last reference was released.
     fn drop_if_unheld(&mut self, id: PromiseId) {
         if self.promises.get(id).is_some_and(|promise| promise.holds == 0) {
             self.hold(Ref::Promise(id));
@@ -398,7 +401,7 @@ impl Session {
         }
     }
 
-    /// Has `waiter` told when `of` is there, which may be at once. Asks the peer for it if need be.
+    /// Registers a waiter for `of`, and pulls it from the peer if needed. May add work at once.
     pub(super) fn subscribe(&mut self, of: Ref, waiter: Waiter) {
         match self.follow_through(of) {
             Found::Pending(id) => {
@@ -428,7 +431,7 @@ impl Session {
         }
     }
 
-    /// Draws all consequences, or those for which there is time in this slice.
+    /// Does the queued work, or as much of it as fits into this slice.
     pub(super) fn run(&mut self) {
         while !self.budget.is_slice_over() {
             let Some(work) = self.work.pop_front() else { break };
@@ -456,7 +459,7 @@ impl Session {
                     self.let_go(with);
                 }
             }
-            // What is put off comes before everything that was called later.
+            // Deferred work goes first: everything else in the queue was called later.
             while let Some(put_off) = self.later.pop() {
                 self.work.push_front(put_off);
             }
@@ -471,7 +474,7 @@ impl Session {
     }
 }
 
-/// The result in the entry of `at`.
+/// Returns the result in the entry of `at`.
 pub(super) fn settled_in<'s>(
     promises: &'s Table<PromiseId, Promise>,
     imports: &'s Table<ImportId, Import>,
@@ -490,7 +493,7 @@ pub(super) fn settled_in<'s>(
     }
 }
 
-/// What is left of a reference when its session has ended.
+/// The error of references whose session has ended.
 pub(super) fn gone() -> Payload<Ref> {
     Payload::plain(error_text("Error", "RPC session is closed."))
 }

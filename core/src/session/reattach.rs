@@ -1,6 +1,6 @@
-//! A peer whose application was started anew, and a session that was made again for such an
-//! application. Both then go on as with any peer that remembers an earlier state; what is special
-//! is that this one may remember what was given back since.
+//! Reattaching: the peer's process was replaced by one that restored an earlier state. Both sides
+//! then reconcile as after a recovery, except that the peer may remember references that were
+//! released since.
 
 use std::collections::BTreeMap;
 
@@ -12,11 +12,11 @@ use crate::id::{ExportId, ImportId};
 use crate::value::Payload;
 
 impl Session {
-    /// What is there of what a peer remembers to hold, each with how often it was told of it; the
-    /// ids of what is not come second.
+    /// Splits the imports of a peer into those that still exist, with their reference counts, and
+    /// the ids of those that do not.
     ///
     /// # Errors
-    /// It was never told of one so often.
+    /// Fails if a reference count is higher than what was sent.
     pub(crate) fn still_held(&self, theirs: &[(i64, i64)]) -> Result<(BTreeMap<i64, i64>, Vec<i64>), Closed> {
         let (mut held, mut gone) = (BTreeMap::new(), Vec::new());
         for &(id, mentions) in theirs {
@@ -25,7 +25,7 @@ impl Session {
                 continue;
             };
             if !u64::try_from(mentions).is_ok_and(|mentions| (1..=export.mentions).contains(&mentions)) {
-                let message = format!("the peer was told of {id} less than {mentions} times");
+                let message = format!("the peer claims {mentions} references to {id}, more than it was sent");
                 return Err(Closed::gap(message));
             }
             held.insert(id, mentions);
@@ -33,28 +33,28 @@ impl Session {
         Ok((held, gone))
     }
 
-    /// The peer has given up ids that it may have given: its next push results in `next_positive`,
-    /// if that is not behind already, or comes so much later.
+    /// Skips ids that the peer may have assigned: its next push is `next_positive`, if that is not
+    /// past already, plus `gap`.
     ///
     /// # Errors
-    /// Nobody gives so many.
+    /// Fails if the id is out of range.
     pub(crate) fn leave_out(&mut self, next_positive: i64, gap: i64) -> Result<(), Closed> {
         let known = self.next.answer.max(self.next.answer_floor);
         let next = known.max(next_positive).saturating_add(gap);
         if next - self.next.answer > AHEAD_MAX {
-            let message = format!("a push that results in {next_positive} was never sent");
+            let message = format!("push {next_positive} was never sent");
             return Err(Closed::gap(message));
         }
         self.next.answer = next;
         Ok(())
     }
 
-    /// Releases that wait are not sent: the peer will hear what is held, not what is given back.
+    /// Drops withheld releases. The peer learns what is held instead.
     pub(crate) fn forget_withheld(&mut self) {
         self.withheld.releases.clear();
     }
 
-    /// What the peer says is not there any more fails from now on.
+    /// Rejects imports that the peer has reported as lost.
     pub(crate) fn break_imports(&mut self, lost: &[(i64, ErrorCode)]) {
         for (id, code) in lost.iter().filter(|(id, _)| *id != 0) {
             self.break_import(ImportId(*id), code);
@@ -62,8 +62,7 @@ impl Session {
         self.run();
     }
 
-    /// A session that was itself made again learns from a peer that was made again what it would
-    /// have learnt from one that was not.
+    /// Reconciles a session that was itself restored, with what a restored peer reports to hold.
     pub(crate) fn reconcile_with(&mut self, theirs: &Remembered) {
         if self.is_unreconciled() {
             let hold = theirs.imports.keys().copied().filter(|&id| id != 0).collect();
@@ -71,8 +70,8 @@ impl Session {
         }
     }
 
-    /// In a session that was made again, what the one before had exported may be gone, and a peer
-    /// that is itself made again may still hold it: it is told so, as of a promise that failed.
+    /// Exports rejected promises in place of objects that are lost with an earlier process and that
+    /// the peer may still hold. Without them, the peer would hold ids that do not exist.
     pub(super) fn mourn(&mut self, theirs: &Remembered) {
         if !self.was_revived() {
             return;

@@ -1,4 +1,4 @@
-//! Counting who holds what.
+//! Reference counting.
 
 use super::promise::PromiseState;
 use super::{ImportState, Output, Ref, Session};
@@ -6,7 +6,7 @@ use crate::id::ImportId;
 use crate::value::Payload;
 
 impl Session {
-    /// Holds `of` once more and returns it.
+    /// Increments the reference count of `of` and returns it.
     pub(super) fn held(&mut self, of: Ref) -> Ref {
         self.hold(of);
         of
@@ -32,14 +32,15 @@ impl Session {
         }
     }
 
-    /// Gives one hold back, and whatever nobody holds any more because of it.
+    /// Decrements the reference count of `of`. Drops it, and whatever only it held, when the count
+    /// reaches 0.
     pub(super) fn let_go(&mut self, of: Ref) {
         if !self.let_go_of_many(of) {
             self.let_go_wholly(of);
         }
     }
 
-    /// Gives one hold back if it is not the last.
+    /// Decrements the reference count if it is greater than 1. Returns whether it did.
     fn let_go_of_many(&mut self, of: Ref) -> bool {
         let holds = match of {
             Ref::Import(id) => self.imports.get_mut(id).map(|import| &mut import.holds),
@@ -82,8 +83,9 @@ impl Session {
                         continue;
                     }
                     if let PromiseState::Pending { running, .. } = promise.state {
-                        // The work goes on; only if its result was wanted, and by nobody else
-                        // any more, may it stop.
+                        // The method keeps running. It is canceled only if its result was awaited
+                        // and the last reference to that is gone; a call that was never awaited
+                        // runs to its end.
                         if running && promise.awaited {
                             self.outputs.push_back(Output::Cancel(id));
                         }
@@ -117,7 +119,8 @@ impl Session {
         }
     }
 
-    /// Tells the peer that we have let go of what it mentioned so often.
+    /// Releases `mentions` references of an import at the peer, or withholds that until a snapshot
+    /// covers it.
     pub(super) fn give_back(&mut self, id: ImportId, mentions: i64) {
         if mentions == 0 {
             return;
@@ -129,14 +132,13 @@ impl Session {
         }
     }
 
-    /// Forgets a payload that was counted; its references go with the garbage
-    /// that is being let go.
+    /// Drops a payload that was counted. Its references join the garbage that is being released.
     fn discard(&mut self, payload: Payload<Ref>) {
         self.account.remove(&payload);
         self.garbage.extend(payload.into_refs());
     }
 
-    /// Gives back the references of a payload that is not counted.
+    /// Releases the references of a payload that was not counted.
     pub(super) fn let_go_all(&mut self, payload: Payload<Ref>) {
         for of in payload.into_refs() {
             self.let_go(of);

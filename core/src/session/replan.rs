@@ -1,10 +1,10 @@
-//! What a session does when its peer has lost its memory and was made again from an earlier state:
-//! both sides then agree on what there is by saying so, not by repeating what was said.
+//! Reconciling with a peer whose process was replaced; see docs/link.md, "Checkpoints and
+//! recovery".
 //!
-//! The peer has told which of its exports are there, which of ours it holds, and how far it had
-//! come. Calls that it does not know of are sent again under their old ids, unless they may have
-//! been carried out, or follow one on the same object that may have been: those are owned up to,
-//! and never run out of order. No id that was ever given is given again.
+//! The peer has reported which of its exports still exist, what it holds of this side, and which
+//! pushes it has received. Calls that it has not received are retransmitted under their old ids,
+//! unless they may have run or follow such a call on the same object. Those fail with an error that
+//! says so, so that calls never run out of order. No id is assigned twice.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,52 +16,52 @@ use crate::session::promise::Waiter;
 use crate::value::Payload;
 use crate::wire::coded_error_text;
 
-/// What the peer remembers.
+/// What a peer whose process was replaced still has of a session.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Remembered {
-    /// The id that it will give our next push.
+    /// The id that it will assign to the next push of this side.
     pub next_positive: i64,
-    /// Exports of its own that are there.
+    /// Its exports that still exist or can be restored.
     pub restored: BTreeSet<i64>,
-    /// Exports that are not, and why.
+    /// Its exports that are lost, and why.
     pub lost: BTreeMap<i64, ErrorCode>,
-    /// Calls of ours that were running.
+    /// Calls of this side that were running, and may have run.
     pub unknown: BTreeSet<i64>,
-    /// What it holds of ours, and how often it was told of each.
+    /// Its imports, with their reference counts.
     pub imports: BTreeMap<i64, i64>,
 }
 
-/// A message to the peer that is none of its application's.
+/// A message that reconciles the two sides.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Adjustment {
-    /// What we hold of the peer's, and which of it we wait for. Everything else may go.
+    /// What this side holds of the peer, and what it awaits. The peer releases everything else.
     Reconcile {
-        /// Ids of exports.
+        /// The exports of the peer that are held.
         hold: Vec<i64>,
-        /// Those of them whose answers are awaited.
+        /// Those among them whose answers are awaited.
         pull: Vec<i64>,
     },
-    /// Our next push results in this id; those before were given up.
+    /// The next push of this side has this id; the ids before it are skipped.
     Skip {
-        /// The id.
+        /// The id of the next push.
         next_positive: i64,
     },
 }
 
-/// What became of what we had.
+/// What happened to the calls and references of this side.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Replanned {
-    /// Calls that were sent again.
+    /// The number of calls that are retransmitted.
     pub resent: usize,
-    /// Calls that may have been carried out or not.
+    /// The number of calls that may have run.
     pub unknown: usize,
-    /// Calls that were not carried out, and are not.
+    /// The number of calls that did not run and will not.
     pub not_attempted: usize,
-    /// References that are gone.
+    /// The number of references that are lost.
     pub lost: usize,
 }
 
-/// What is to be done with a call that the peer does not know of.
+/// What happens to a call that the peer has not received.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fate {
     Resend,
@@ -70,16 +70,17 @@ enum Fate {
 }
 
 impl Session {
-    /// Goes on with a peer that remembers this much. Everything that was lined up is lined up
-    /// anew, an [`Adjustment`] as `write` has it.
+    /// Reconciles with a peer that still has `theirs`. Replaces all queued messages; `write`
+    /// returns the text of an [`Adjustment`].
     ///
     /// # Errors
-    /// The peer holds what was never given to it, or has let go; the session can not go on.
+    /// Fails if the peer holds something that it was never sent, or that it has released. The
+    /// session cannot continue then.
     pub fn replan(&mut self, theirs: &Remembered, write: impl Fn(Adjustment) -> String) -> Result<Replanned, Closed> {
         self.mourn(theirs);
         let given = |id: i64| id == 0 || self.exports.get(ExportId(id)).is_some_and(|_| id < 0);
         if let Some(id) = theirs.imports.keys().find(|&&id| !given(id)) {
-            let message = format!("the peer holds {id}, which was never given to it or was given back");
+            let message = format!("the peer holds {id}, which was never sent to it or was released");
             return Err(Closed::gap(message));
         }
         self.reconcile_with(theirs);
@@ -100,10 +101,10 @@ impl Session {
         Ok(became)
     }
 
-    /// Settles the calls that are not sent again; returns those that are, oldest first.
+    /// Settles the calls that are not retransmitted. Returns those that are, oldest first.
     fn decide(&mut self, theirs: &Remembered, became: &mut Replanned) -> BTreeSet<ImportId> {
         let mut resent = BTreeSet::new();
-        // What an unknown call was on: nothing may be carried out behind it.
+        // The targets of calls that may have run: no later call on them may run.
         let mut blocked = BTreeSet::new();
         let mut given_up = Vec::new();
         for (id, sent) in self.sent.iter() {
@@ -137,7 +138,7 @@ impl Session {
         resent
     }
 
-    /// What is still there of what we hold, and which of it is awaited; the rest is broken.
+    /// Determines which imports still exist, and which of them are awaited. Rejects the others.
     fn settle_imports(
         &mut self,
         theirs: &Remembered,
@@ -178,7 +179,8 @@ impl Session {
         (hold, pull)
     }
 
-    /// What calls that are sent again need of the peer's, and we do not hold ourselves.
+    /// Returns the exports of the peer that retransmitted calls refer to and that this side no
+    /// longer holds.
     fn borrowed(&self, resent: &BTreeSet<ImportId>, hold: &BTreeSet<i64>) -> BTreeSet<i64> {
         let calls = self.sent.iter().filter(|(id, _)| resent.contains(id)).map(|(_, sent)| sent);
         let needed = calls.flat_map(|sent| sent.refs.iter().chain([&sent.on]));
@@ -188,13 +190,13 @@ impl Session {
             .collect()
     }
 
-    /// Lines the calls up under their old ids.
+    /// Queues the calls under their old ids, with `Skip` messages for the gaps.
     fn send_again(&mut self, next_positive: i64, resent: &BTreeSet<ImportId>, write: &impl Fn(Adjustment) -> String) {
         let texts = self.sent.iter().filter(|(id, _)| resent.contains(id));
         let texts: Vec<(ImportId, String)> = texts.filter_map(|(id, sent)| Some((id, sent.text.clone()?))).collect();
         self.note_lined_up(texts.iter().map(|&(id, _)| id));
         let mut next = next_positive;
-        // Given back behind the calls that may be on them.
+        // Released only behind all calls, because they may refer to these results.
         let mut unheld = Vec::new();
         for (id, text) in texts {
             if id.0 != next {
@@ -220,7 +222,7 @@ impl Session {
         }
     }
 
-    /// Brings what the peer holds of ours to what it says, and what it will be told of again.
+    /// Sets the reference counts of exports to what the peer has, plus what it will be sent again.
     fn settle_exports(&mut self, theirs: &Remembered, resent: &BTreeSet<ImportId>) {
         let mut mentions = theirs.imports.clone();
         for (_, sent) in self.sent.iter().filter(|(id, _)| resent.contains(id)) {
@@ -240,7 +242,7 @@ impl Session {
         }
     }
 
-    /// Promises among what the peer holds are answered once more.
+    /// Sets the reference count of an export. A promise among them is answered again.
     fn keep_export(&mut self, id: ExportId, mentions: u64) {
         let Some(export) = self.exports.get_mut(id) else { return };
         export.mentions = mentions;
@@ -252,7 +254,7 @@ impl Session {
         }
     }
 
-    /// Aborts the writable end of a stream that this side had exported; its reader fails with
+    /// Aborts the writable end of a stream that this side has exported. Its reader fails with
     /// `STREAM_INTERRUPTED`.
     pub(super) fn interrupt_stream(&mut self, id: ExportId) {
         self.abort_stream(id, &lost_text(&ErrorCode::StreamInterrupted));
@@ -268,14 +270,14 @@ impl Session {
         }
     }
 
-    /// Whether there is a stream that the peer writes to.
+    /// Returns `true` if there is a stream that the peer writes to.
     pub fn has_streams(&self) -> bool {
         let is_stream = |what| self.kind(what) == Kind::Writable;
         self.exports.iter().any(|(_, export)| is_stream(export.what))
     }
 
-    /// Ends every stream that the peer writes to. Its reader fails with `STREAM_INTERRUPTED` and
-    /// this message, and so do later writes.
+    /// Ends every stream that the peer writes to. Its reader and later writes fail with
+    /// `STREAM_INTERRUPTED` and this message.
     pub fn interrupt_streams(&mut self, message: &str) {
         let reason = coded_error_text(ErrorCode::StreamInterrupted.as_str(), message);
         let ids: Vec<ExportId> = self.exports.iter().map(|(id, _)| id).collect();
@@ -285,7 +287,7 @@ impl Session {
         self.run();
     }
 
-    /// Something of the peer's will never be there again.
+    /// Rejects an import that is lost.
     pub(super) fn break_import(&mut self, id: ImportId, code: &ErrorCode) {
         if let Some(import) = self.imports.get_mut(id)
             && !matches!(import.state, ImportState::Settled(_))
@@ -310,15 +312,13 @@ fn fate(sent: &Sent, theirs: &Remembered, resent: &BTreeSet<ImportId>, blocked: 
     if sent.handed { Fate::Unknown } else { Fate::NotAttempted }
 }
 
-/// The error of what a peer's loss of memory took away.
+/// Returns the error of a call or reference that was lost with the peer's process.
 pub(super) fn lost_text(code: &ErrorCode) -> String {
     let message = match code {
-        ErrorCode::CallOutcomeUnknown => "The other side was restarted; whether the call was carried out is not known.",
-        ErrorCode::CallNotAttempted => {
-            "The other side was restarted; the call was not carried out and may be made again."
-        }
-        ErrorCode::StreamInterrupted => "The other side was restarted, and streams do not outlive that.",
-        ErrorCode::CapabilityLost => "The other side was restarted, and the object did not outlive that.",
+        ErrorCode::CallOutcomeUnknown => "The other side was restarted; the call may or may not have run.",
+        ErrorCode::CallNotAttempted => "The other side was restarted; the call did not run and may be repeated.",
+        ErrorCode::StreamInterrupted => "The other side was restarted, which ends streams.",
+        ErrorCode::CapabilityLost => "The other side was restarted, and the object was lost.",
         _ => "The object was not restored.",
     };
     coded_error_text(code.as_str(), message)

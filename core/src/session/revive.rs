@@ -1,9 +1,9 @@
-//! A session whose process is gone, made again from a snapshot in another: what of it outlives
-//! that, and how both sides come to agree on what is left.
+//! Recovery of a session from a snapshot by another process; see docs/link.md, "Checkpoints and
+//! recovery".
 //!
-//! Objects with a recipe live on, data lives on, and so do calls that may be carried out twice.
-//! Everything else becomes a rejection that says so, and what depends on it follows by the rules
-//! that hold for every rejection. Nothing is carried out before the peer has said what it holds.
+//! Data, objects with a recipe, and calls that may be repeated are preserved. Everything else is
+//! rejected with an error that says so, and whatever depends on it follows by the usual rules.
+//! Nothing runs before the peer has reconciled.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,49 +18,50 @@ use crate::id::{ExportId, Ids, ImportId, PromiseId, TargetId};
 use crate::value::Payload;
 use crate::wire::WireError;
 
-/// How far a peer's report may be ahead of a snapshot: nobody gives out more ids between two.
+/// How far the ids in a peer's report may be ahead of a snapshot. No peer assigns more between two
+/// snapshots.
 pub(super) const AHEAD_MAX: i64 = 1 << 32;
 
-/// What a peer reports of the ids that were given.
+/// The ids that a peer knows to be assigned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Report {
-    /// Of a peer that has been there all the time: it knows of all that it gave.
+    /// From a peer that was present all the time: it knows all ids that it has assigned.
     Whole(Ids),
-    /// Of one that was itself made again from an earlier state.
+    /// From a peer that was itself restored from an earlier state.
     Partial(Ids),
 }
 
-/// What is left of a session.
+/// What remains of a session that was restored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Revived {
-    /// Exports that are there.
+    /// Exports that still exist or can be restored.
     pub restored: Vec<i64>,
-    /// Exports that are not, and why.
+    /// Exports that are lost, and why.
     pub lost: Vec<(i64, ErrorCode)>,
-    /// Exports that are results of calls which may have been carried out or not.
+    /// Exports that are results of calls that may have run.
     pub unknown: Vec<i64>,
-    /// What is held of the peer's, and how often it has mentioned each.
+    /// Imports, with their reference counts.
     pub imports: Vec<(i64, i64)>,
-    /// Local objects that something in the session still refers to.
+    /// The local objects that the session still refers to.
     pub targets: Vec<TargetId>,
 }
 
-/// What a peer says that it wants of what is left.
+/// What a peer holds and awaits of a session that was restored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wanted {
-    /// Exports that it holds, once each. All others go.
+    /// The exports that it holds, once each. All others are dropped.
     pub hold: Vec<i64>,
-    /// Those of them whose answers it waits for.
+    /// Those among them whose answers it awaits.
     pub pull: Vec<i64>,
 }
 
 impl Session {
-    /// Takes what does not outlive a process out of a session that was just restored. No id that
-    /// the peer reports as given is given again. `lives` says
-    /// of a local object, by its recipe and its kind, whether it can be made again.
+    /// Removes what does not outlive a process from a session that was just restored. The ids in
+    /// `report` are not assigned again. `lives` decides whether a local object can be restored, by
+    /// its recipe and kind.
     ///
     /// # Errors
-    /// The report cannot be true.
+    /// Fails if the report contradicts the session.
     pub fn revive(
         &mut self,
         report: Report,
@@ -83,7 +84,7 @@ impl Session {
         let revived = self.account(&waited_for, lives);
         for &id in &revived.targets {
             if let Some(target) = self.targets.get_mut(id) {
-                // Streams do not live on; what is left of them is an object that says so.
+                // Streams end with their process. Their objects remain, and reject every call.
                 target.kind = Kind::Object;
             }
         }
@@ -91,7 +92,8 @@ impl Session {
         Ok(revived)
     }
 
-    /// The peer has said what it wants. Calls that may be carried out once more are handed out.
+    /// Handles the peer's report of what it holds, and then delivers the calls that may be
+    /// repeated.
     pub fn reconcile(&mut self, wanted: &Wanted) {
         if self.closed.is_some() {
             return;
@@ -102,7 +104,7 @@ impl Session {
         }
     }
 
-    /// The peer has given up ids: its next push results in `next_positive`.
+    /// Skips ids that the peer has given up. Its next push is `next_positive`.
     pub fn skip(&mut self, next_positive: i64) {
         if self.closed.is_some() {
             return;
@@ -111,24 +113,24 @@ impl Session {
         if (1..=AHEAD_MAX).contains(&ahead) {
             self.next.answer = next_positive;
         } else {
-            self.fail(WireError::error(format!("cannot go on with {next_positive} after {}", self.next.answer)));
+            self.fail(WireError::error(format!("cannot skip to id {next_positive} after {}", self.next.answer)));
         }
     }
 
-    /// Revived, and the peer has not said yet what it wants.
+    /// Returns `true` if the session was restored and the peer has not reconciled yet.
     pub fn is_unreconciled(&self) -> bool {
         self.is_unreconciled
     }
 
-    /// Made again from a snapshot, at some time.
+    /// Returns `true` if the session was ever restored.
     pub(crate) fn was_revived(&self) -> bool {
         self.revived_below > 0
     }
 
-    /// No id that the peer reports as given is given again.
+    /// Raises the id counters above the ids that the peer knows to be assigned.
     ///
     /// # Errors
-    /// The report cannot be true.
+    /// Fails if the report contradicts the session.
     pub fn raise_counters(&mut self, report: Report) -> Result<(), Closed> {
         let (peer, contradicts) = match report {
             Report::Whole(peer) => (peer, peer.next_positive < self.next.answer),
@@ -144,7 +146,7 @@ impl Session {
             peer.next_positive.saturating_sub(self.next.answer),
         ];
         if ahead.iter().any(|&ahead| ahead > AHEAD_MAX) || contradicts {
-            let message = format!("ids as in {peer:?} were never given");
+            let message = format!("the ids in {peer:?} were never assigned");
             return Err(Closed::gap(message));
         }
         (self.next.import, self.next.export, self.next.peer_export) = (import, export, introduced);
@@ -158,7 +160,7 @@ impl Session {
         exports.into_iter().filter(|&(_, what)| is_unsettled(what)).map(|(id, _)| id.0).collect()
     }
 
-    /// Whatever was there for the application of before: it waits no more, and holds nothing.
+    /// Removes the waits and holds of the previous application.
     fn forget_application(&mut self) {
         self.waits = Default::default();
         for id in self.gathers.ids() {
@@ -169,14 +171,14 @@ impl Session {
             }
         }
         self.running = 0;
-        // What was lined up may have begun since.
+        // A delivery that was queued in the snapshot may have been handed out since.
         for delivery in std::mem::take(&mut self.ready) {
             let rerun = Rerun { target: delivery.target, path: delivery.path, args: delivery.args };
             self.reruns.insert(delivery.call, rerun);
         }
     }
 
-    /// Exports are as they were before anybody asked for an answer; streams are not.
+    /// Resets exports to the state before their results were pulled. Drops streams.
     fn reset_exports(&mut self) {
         for id in self.exports.ids() {
             let Some(export) = self.exports.get_mut(id) else { continue };
@@ -209,7 +211,7 @@ impl Session {
         self.account = Account::of(self);
     }
 
-    /// Rejects what nobody will ever settle.
+    /// Rejects imports and promises that will never be settled.
     fn break_off(&mut self) {
         for id in self.imports.ids() {
             let Some(import) = self.imports.get_mut(id) else { continue };
@@ -217,7 +219,7 @@ impl Session {
             let code = match &import.state {
                 ImportState::Settled(_) => continue,
                 _ if is_stream => ErrorCode::StreamInterrupted,
-                // Our own calls on the peer: whoever made them is gone.
+                // Calls to the peer, made by the previous process.
                 _ if id.0 > 0 => ErrorCode::CallOutcomeUnknown,
                 _ => continue,
             };
@@ -232,8 +234,8 @@ impl Session {
         }
     }
 
-    /// Pending promises that no call in the session will settle. Maps are among them: what they
-    /// would call may have been called.
+    /// Returns the pending promises that no call in the session will settle. Results of maps are
+    /// among them, because calls of the map may have run.
     fn unsettleable(&self) -> Vec<PromiseId> {
         let mut settleable: BTreeSet<PromiseId> = self.reruns.iter().map(|(id, _)| id).collect();
         for (_, promise) in self.promises.iter() {
@@ -252,7 +254,7 @@ impl Session {
         pending.filter(|id| !settleable.contains(id)).collect()
     }
 
-    /// Counts anew who is held by what is left, and drops what is not.
+    /// Recomputes the reference counts, and drops what is no longer held.
     fn drop_unheld(&mut self) {
         let held = Audit::holds(self).held;
         let holds = |of: Ref| held.get(&of).copied().unwrap_or_default();
@@ -282,7 +284,8 @@ impl Session {
                 }
             }
         }
-        // Held by this, and by nothing else; of pending promises it is the work that is held.
+        // Take one hold each, so that dropping it releases the rest. Pending promises remain until
+        // they are settled.
         unheld.iter().for_each(|&of| self.hold(of));
         unheld.into_iter().for_each(|of| self.let_go(of));
     }
@@ -317,7 +320,7 @@ impl Session {
 
     fn try_reconcile(&mut self, wanted: &Wanted) -> Result<(), WireError> {
         if !std::mem::replace(&mut self.is_unreconciled, false) {
-            return Err(WireError::error("the session goes on already, there is nothing to reconcile"));
+            return Err(WireError::error("the session is reconciled already"));
         }
         let hold: BTreeSet<i64> = wanted.hold.iter().copied().collect();
         let unknown = hold.iter().find(|&&id| self.exports.get(ExportId(id)).is_none());
@@ -341,7 +344,7 @@ impl Session {
         wanted.pull.iter().try_for_each(|&id| self.handle_pull(ExportId(id)))
     }
 
-    /// Hands a call out once more, unless nobody wants its result.
+    /// Repeats a call, unless its result is no longer needed.
     fn run_again(&mut self, id: PromiseId) {
         let wanted = self.promises.get(id).is_some_and(|promise| {
             promise.holds > 0

@@ -1,7 +1,5 @@
-//! Calls of ours that are not answered, kept for the day on which the peer has lost its memory and
-//! comes back from an earlier state: what it does not know of is sent again, or is owned up to.
-//!
-//! Kept only when asked for. What becomes of the calls then is decided in `replan`.
+//! The log of calls to the peer that were not answered, for retransmission to a recovered server.
+//! It is kept only if it was enabled; `replan` decides what happens to the calls.
 
 use std::collections::VecDeque;
 
@@ -12,49 +10,49 @@ use super::{ImportState, Ref, Session};
 use crate::id::{ExportId, ImportId};
 use crate::wire::CALL;
 
-/// A call that is not answered, or that nobody can say of whether the peer has seen it.
+/// A call that was not answered, or that the peer may not have received.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Sent {
-    /// The message; `None` once it can not be sent again.
+    /// The message; `None` if it can no longer be retransmitted.
     #[serde(rename = "m", default, skip_serializing_if = "Option::is_none")]
     pub(super) text: Option<String>,
-    /// What was called.
+    /// The target of the call.
     #[serde(rename = "o")]
     pub(super) on: ImportId,
-    /// What of the peer's is among the arguments.
+    /// The imports among its arguments.
     #[serde(rename = "r", default, skip_serializing_if = "Vec::is_empty")]
     pub(super) refs: Vec<ImportId>,
-    /// What of ours was introduced by it, once for each mention.
+    /// The exports that it mentions, once for each mention.
     #[serde(rename = "x", default, skip_serializing_if = "Vec::is_empty")]
     pub(super) introduces: Vec<ExportId>,
-    /// May be carried out twice.
+    /// The call may run twice.
     #[serde(rename = "i", default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) idempotent: bool,
-    /// The message is with the transport, or was.
+    /// The message was given to a connection.
     #[serde(rename = "h", default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) handed: bool,
 }
 
-/// What a message mentions, noted while it is written.
+/// What a message mentions, collected while it is written.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Mentioned {
     pub(super) refs: Vec<ImportId>,
     pub(super) introduces: Vec<ExportId>,
-    /// A stream begins with it, which can not begin twice.
+    /// The message opens a stream, so it cannot be retransmitted.
     pub(super) streams: bool,
 }
 
-/// The calls, by the import that each results in.
+/// The calls, by the id of their result.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct SentLog {
-    /// Bytes of messages that are kept; 0 keeps nothing.
+    /// The maximum size of the messages that are kept, in bytes; 0 disables the log.
     #[serde(rename = "max")]
     bytes_max: usize,
     #[serde(rename = "n")]
     bytes: usize,
     #[serde(rename = "c")]
     calls: Table<ImportId, Sent>,
-    /// What the messages result in that wait for the transport.
+    /// The ids of the results of queued messages, in their order.
     #[serde(rename = "w", default, skip_serializing_if = "VecDeque::is_empty")]
     waiting: VecDeque<ImportId>,
 }
@@ -64,7 +62,7 @@ impl SentLog {
         self.bytes_max > 0
     }
 
-    /// Its count of bytes is that of its messages.
+    /// Returns `true` if the count of bytes is correct.
     pub(super) fn is_whole(&self) -> bool {
         self.bytes == self.texts().map(str::len).sum::<usize>()
     }
@@ -84,7 +82,7 @@ impl SentLog {
         Some(sent)
     }
 
-    /// Whoever made the calls is gone.
+    /// Removes all calls.
     pub(super) fn clear(&mut self) {
         *self = Self { bytes_max: self.bytes_max, ..Self::default() };
     }
@@ -97,7 +95,7 @@ impl SentLog {
         }
     }
 
-    /// The transport takes a message.
+    /// Records that a message was given to a connection.
     pub(super) fn note_handed(&mut self, text: &str) {
         if makes_import(text)
             && let Some(id) = self.waiting.pop_front()
@@ -107,8 +105,8 @@ impl SentLog {
         }
     }
 
-    /// Drops the oldest messages, down to half of what may be kept: their calls will be unknown
-    /// should the peer forget them, which is no less true.
+    /// Drops the oldest messages that were given to a connection, until half of the limit is free.
+    /// If the peer then loses their calls, those fail with an unknown outcome.
     fn forget_texts(&mut self) {
         let ids: Vec<ImportId> = self.calls.iter().map(|(id, _)| id).collect();
         for id in ids {
@@ -122,15 +120,14 @@ impl SentLog {
 }
 
 impl Session {
-    /// Keeps calls that are not answered, up to so many bytes of messages, from now on: the peer
-    /// can be made again from an earlier state, and then they are needed by `replan`. Asked for
-    /// before the first call.
+    /// Enables the log of unanswered calls, with up to `bytes_max` bytes of messages. `replan`
+    /// retransmits them to a recovered server. Must be called before the first call.
     pub fn keep_sent(&mut self, bytes_max: usize) {
         self.sent.bytes_max = bytes_max;
     }
 
-    /// The call that resulted in `of` may be carried out twice: it will be sent again where its
-    /// fate is not known.
+    /// Marks the call whose result is `of` as idempotent. It is retransmitted even if it may have
+    /// run.
     pub fn mark_idempotent(&mut self, of: Ref) {
         if let Ref::Import(id) = of
             && let Some(sent) = self.sent.calls.get_mut(id)
@@ -139,7 +136,7 @@ impl Session {
         }
     }
 
-    /// The peer will know of all our pushes below `next_positive`, whatever befalls it.
+    /// Records that the peer has durably stored all pushes below `next_positive`.
     pub fn covered(&mut self, next_positive: i64) {
         let ids = self.sent.iter().map(|(id, _)| id);
         let covered: Vec<ImportId> = ids.take_while(|id| id.0 < next_positive).collect();
@@ -158,7 +155,7 @@ impl Session {
         self.imports.get(id).is_some_and(|import| matches!(import.state, ImportState::Pending { .. }))
     }
 
-    /// Notes a call whose message is lined up now.
+    /// Records a call whose message is being queued.
     pub(super) fn note_sent(&mut self, id: ImportId, on: ImportId, idempotent: bool, text: &str, with: Mentioned) {
         let Mentioned { refs, introduces, streams } = with;
         let text = (!streams).then(|| text.to_owned());
@@ -166,14 +163,14 @@ impl Session {
         self.sent.waiting.push_back(id);
     }
 
-    /// A message that makes an import is lined up that no peer is ever sent twice.
+    /// Records a queued message that adds an import but is never retransmitted.
     pub(super) fn note_unkept(&mut self, id: ImportId) {
         if self.sent.is_on() {
             self.sent.waiting.push_back(id);
         }
     }
 
-    /// What is lined up is not; `calls` are, in this order.
+    /// Replaces the list of queued messages by `calls`, in this order.
     pub(super) fn note_lined_up(&mut self, calls: impl Iterator<Item = ImportId>) {
         self.sent.waiting = calls.collect();
     }

@@ -1,8 +1,8 @@
-//! A session as data that outlives the process, and back.
+//! Snapshots of sessions, and restoring from them.
 //!
-//! Equal sessions give equal snapshots, and a session made from the snapshot of one equals it.
-//! What can be counted is not in it. A snapshot is not trusted: one that does not hold together is
-//! refused, so that none leads to a panic, an endless loop or a wrong count later.
+//! Equal sessions have equal snapshots, and a session restored from a snapshot equals the original.
+//! Whatever can be computed is left out. Snapshots are not trusted: an inconsistent one is refused,
+//! so that it cannot cause a panic, an endless loop, or a wrong count later.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -22,10 +22,10 @@ use super::{Answer, Counters, Delivery, Export, Import, Recipe, Ref, Rerun, Sess
 use crate::id::{ExportId, ImportId, PromiseId, TargetId, WaitId};
 use crate::limits::Limits;
 
-/// The version of the form below.
+/// The version of the format.
 const VERSION: u32 = 1;
 
-/// A session between two inputs.
+/// The state of a session between two inputs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
     v: u32,
@@ -77,7 +77,7 @@ fn is_zero(number: &i64) -> bool {
     *number == 0
 }
 
-/// A snapshot is not that of a session, or not of one within these limits.
+/// An error in restoring a session: the snapshot is invalid, or exceeds the limits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SnapshotError(pub(super) String);
 
@@ -90,10 +90,10 @@ impl std::fmt::Display for SnapshotError {
 impl std::error::Error for SnapshotError {}
 
 impl Session {
-    /// The session as data; `None` once it is over. Taken when the outputs of the input before
-    /// have been taken.
+    /// Returns a snapshot of the session, or `None` if it has ended. All outputs must have been
+    /// taken.
     pub fn snapshot(&self) -> Option<Snapshot> {
-        // Written out, so that a new field is a decision about what becomes of it.
+        // All fields are listed, so that adding one requires a decision here.
         let Self {
             limits: _,
             exports,
@@ -126,11 +126,8 @@ impl Session {
             transmit,
             closed,
         } = self;
-        debug_assert!(
-            work.is_empty() && later.is_empty() && garbage.is_empty(),
-            "between two inputs nothing is left to be done"
-        );
-        debug_assert!(outputs.is_empty(), "outputs are taken before a snapshot is");
+        debug_assert!(work.is_empty() && later.is_empty() && garbage.is_empty(), "no work remains between two inputs");
+        debug_assert!(outputs.is_empty(), "outputs are drained before a snapshot");
         if closed.is_some() {
             return None;
         }
@@ -156,13 +153,13 @@ impl Session {
         })
     }
 
-    /// The session of a snapshot.
+    /// Restores a session from a snapshot.
     ///
     /// # Errors
-    /// The snapshot is of another version, does not hold together, or goes beyond `limits`.
+    /// Fails if the snapshot is of another version, is inconsistent, or exceeds `limits`.
     pub fn restore(snapshot: Snapshot, limits: impl Into<Arc<Limits>>) -> Result<Self, SnapshotError> {
         if snapshot.v != VERSION {
-            return Err(SnapshotError(format!("version {} is not known here", snapshot.v)));
+            return Err(SnapshotError(format!("version {} is not supported", snapshot.v)));
         }
         let mut session = Self {
             running: running(&snapshot),

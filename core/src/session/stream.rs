@@ -1,4 +1,4 @@
-//! Streams: pipes opened by the peer, pipes opened by us, and the chunks we send.
+//! Streams: pipes of both sides, and outgoing chunks; see docs/wire.md, "Streams".
 
 use super::promise::{Found, Waiters};
 use super::window::units;
@@ -9,9 +9,11 @@ use crate::value::Payload;
 use crate::wire::WireError;
 
 impl Session {
-    /// Sends a chunk, or the end, into a stream: `method` is `write`, `close` or `abort`. The
-    /// references in `args` stay the caller's. Returns the wait for the acknowledgement, and how
-    /// much the message counts for flow control: its length in UTF-16 units.
+    /// Sends a chunk or the end of a stream. `method` is `write`, `close`, or `abort`. References
+    /// in `args` remain the caller's.
+    ///
+    /// Returns a wait for the acknowledgment, and the size of the message for flow control, in
+    /// UTF-16 units.
     pub fn stream(&mut self, into: Ref, method: &str, args: Payload<Outgoing>) -> (WaitId, usize) {
         let path = [Step::Name(method.into())];
         let (result, units) = match self.follow(into) {
@@ -31,7 +33,7 @@ impl Session {
             return (refused, 0);
         }
         let message = self.call_message("[\"stream\",[\"pipeline\",", into, path, Some(args));
-        // Answered unasked, and gone on both sides with the answer.
+        // Its answer is sent without a pull, and both sides drop the entry with it.
         let id = self.add_import(ImportState::Pending { pulled: true, waiters: Waiters::new() });
         if let Some(import) = self.imports.get_mut(id) {
             import.mentions = 0;
@@ -43,7 +45,7 @@ impl Session {
         (Ref::Import(id), units)
     }
 
-    /// The peer opened a pipe.
+    /// Handles a pipe that the peer opened.
     pub(super) fn add_pipe(&mut self) {
         if self.pipes >= self.limits.streams {
             let message = format!("limit: open streams of a session (at most {})", self.limits.streams);
@@ -64,7 +66,7 @@ impl Session {
         }
     }
 
-    /// The peer names the readable end of a pipe, which it can do once.
+    /// Returns the readable end of a pipe. The peer can claim it once.
     pub(super) fn claim_pipe(&mut self, id: i64) -> Result<Ref, WireError> {
         self.exports.get_mut(ExportId(id)).and_then(|export| export.unclaimed.take()).map(|source| *source).ok_or_else(
             || WireError::error(format!("Export {id} is not a pipe or its readable end was already consumed.")),

@@ -1,8 +1,8 @@
 //! Tables indexed by id.
 //!
-//! Ids are counters, so a table is a ring over a range of them and a look-up is one index. Entries
-//! that outlive their neighbours would keep the range from shrinking: those move to a tree, as do
-//! ids of a peer that does not count.
+//! Because ids are counters, a table is a ring over a range of ids, and a lookup is one index. An
+//! entry that outlives its neighbors would keep the range from shrinking, so it moves to a tree. So
+//! do ids of a peer that does not count consecutively.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::iter;
@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::id::{ExportId, ID_MAX, ImportId, PromiseId, TargetId, WaitId};
 
-/// An id as a number of a table.
+/// An id that is a key of a table.
 pub(crate) trait Key: Copy {
     fn number(self) -> i64;
     fn of(number: i64) -> Self;
@@ -34,12 +34,13 @@ macro_rules! keys {
 
 keys!(ImportId, ExportId, TargetId, PromiseId, WaitId);
 
-/// Entries by id, of both signs. Equal tables have equal entries, wherever those are kept.
+/// A map from ids of both signs to entries. Tables are equal if their entries are, regardless of
+/// where they are stored.
 #[derive(Clone, Debug)]
 pub(crate) struct Table<K, T> {
-    /// Ids from 0 upwards.
+    /// Ids from 0 up.
     up: Side<T>,
-    /// Ids below 0, by magnitude. Most tables never have any.
+    /// Negative ids, by magnitude. Most tables have none.
     down: Option<Box<Side<T>>>,
     key: PhantomData<K>,
 }
@@ -73,7 +74,8 @@ impl<K: Key, T> Table<K, T> {
         self.up.len + self.down.as_ref().map_or(0, |down| down.len)
     }
 
-    /// Entries in the order of their ids, those below 0 last.
+    /// Iterates over the entries in the order of their ids: first those from 0 up, then the
+    /// negative ones from -1 down.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (K, &T)> {
         let down = self
             .down
@@ -87,19 +89,19 @@ impl<K: Key, T> Table<K, T> {
         self.len() == 0
     }
 
-    /// Its entries, in no order that means anything.
+    /// Returns the entries in arbitrary order.
     pub(crate) fn into_entries(self) -> impl Iterator<Item = T> {
         [Some(self.up), self.down.map(|down| *down)].into_iter().flatten().flat_map(Side::into_entries)
     }
 
-    /// The ids, in their order.
+    /// Returns the ids in ascending order.
     pub(crate) fn ids(&self) -> Vec<K> {
         let mut ids: Vec<i64> = self.iter().map(|(id, _)| id.number()).collect();
         ids.sort_unstable();
         ids.into_iter().map(K::of).collect()
     }
 
-    /// Gives back room for entries that are not there, of a table that has few.
+    /// Frees unused capacity of a table with few entries.
     pub(crate) fn shrink(&mut self) {
         self.up.shrink();
         if let Some(down) = &mut self.down {
@@ -126,7 +128,7 @@ impl<K: Key, T: PartialEq> PartialEq for Table<K, T> {
     }
 }
 
-/// As a list of pairs, in the order of ids.
+/// Serializes a table as a list of pairs, sorted by id.
 impl<K: Key, T: Serialize> Serialize for Table<K, T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let entries = self.ids().into_iter().filter_map(|id| Some((id.number(), self.get(id)?)));
@@ -139,7 +141,7 @@ impl<'de, K: Key, T: Deserialize<'de>> Deserialize<'de> for Table<K, T> {
         let mut table = Self::default();
         for (id, entry) in Vec::<(i64, T)>::deserialize(deserializer)? {
             if !(-ID_MAX..=ID_MAX).contains(&id) || table.get(K::of(id)).is_some() {
-                return Err(D::Error::custom(format!("id {id} is out of range or comes twice")));
+                return Err(D::Error::custom(format!("id {id} is out of range or duplicate")));
             }
             table.insert(K::of(id), entry);
         }
@@ -147,17 +149,17 @@ impl<'de, K: Key, T: Deserialize<'de>> Deserialize<'de> for Table<K, T> {
     }
 }
 
-/// Builds tables in which nearly every entry takes the rare paths: `BOWLINE_SPARSE_TABLES` is read
-/// when the crate is compiled, and `./check` runs the tests of sessions once more with it.
+/// Makes nearly every entry take the rare paths. `BOWLINE_SPARSE_TABLES` is read when the crate is
+/// compiled, and `./check` repeats the tests of sessions with it.
 const IS_SPARSE: bool = option_env!("BOWLINE_SPARSE_TABLES").is_some();
 
-/// A gap of at most this many ids is kept in the ring, a longer one goes to the tree.
+/// Gaps of at most this many ids are kept in the ring. Entries beyond a longer gap go to the tree.
 const GAP_MAX: u64 = if IS_SPARSE { 1 } else { 64 };
 
-/// A ring is not searched for room below this length.
+/// Rings up to this length are not thinned out or shrunk.
 const RING_MIN: usize = if IS_SPARSE { 1 } else { 64 };
 
-/// A ring is cut to what it holds below this length; what that copies is nothing.
+/// Rings below this length are shrunk to fit, since the copy costs next to nothing.
 const RING_SHRINKS: usize = 4;
 
 #[derive(Clone, Debug)]
@@ -165,10 +167,10 @@ struct Side<T> {
     /// The id of `ring[0]`.
     base: u64,
     ring: VecDeque<Option<T>>,
-    /// Entries below `base`, and ids far beyond the ring. Most tables have none; it is never empty.
+    /// Entries below `base`, and those far beyond the ring. `None` if there are none.
     #[expect(clippy::box_collection, reason = "a session has a dozen tables, and an empty map takes 24 bytes in each")]
     stray: Option<Box<BTreeMap<u64, T>>>,
-    /// Entries in both.
+    /// The number of entries in both.
     len: usize,
 }
 
@@ -181,7 +183,7 @@ impl<T> Default for Side<T> {
 impl<T> Side<T> {
     fn insert(&mut self, key: u64, entry: T) {
         let end = self.base + self.ring.len() as u64;
-        // As ids are given out: one after the other.
+        // The common case: ids are assigned consecutively.
         if key == end && self.stray.is_none() && !self.ring.is_empty() {
             self.ring.push_back(Some(entry));
             self.len += 1;
@@ -251,7 +253,7 @@ impl<T> Side<T> {
         }
     }
 
-    /// Moves the oldest entries out of a ring that is mostly empty.
+    /// Moves the oldest entries of a ring that is mostly empty to the tree.
     fn make_room(&mut self) {
         let strays = |side: &Self| side.stray.as_ref().map_or(0, |stray| stray.len());
         while self.ring.len() > RING_MIN && self.ring.len() > 4 * (self.len - strays(self)) {
@@ -273,8 +275,8 @@ impl<T> Side<T> {
         self.stray.into_iter().flat_map(|stray| stray.into_values()).chain(self.ring.into_iter().flatten())
     }
 
-    /// Entries in the order of their ids. Strays lie on both sides of the ring, and in its gaps if
-    /// it has grown around them.
+    /// Iterates over the entries in the order of their ids. Strays may be on both sides of the
+    /// ring, and in its gaps if it has grown around them.
     fn iter(&self) -> impl Iterator<Item = (u64, &T)> {
         let ring = self.ring.iter().enumerate();
         let mut ring = ring.filter_map(|(at, entry)| Some((self.base + at as u64, entry.as_ref()?))).peekable();

@@ -1,4 +1,4 @@
-//! Following a property path into a settled value, on its text.
+//! Walking property paths through the text of a settled value.
 
 use super::index::Index;
 use super::{Ref, Step};
@@ -6,29 +6,29 @@ use crate::value::text::{Cursor, TextError};
 use crate::value::{PLACEHOLDER, Payload};
 use crate::wire::is_blocked_name;
 
-/// Where a path leads inside a value.
+/// The result of walking a path.
 #[derive(Debug, PartialEq)]
 pub(super) enum Walk {
-    /// To a capability, after `steps` steps; the rest of the path is for that one.
+    /// A capability, after `steps` steps. The rest of the path applies to it.
     Capability { of: Ref, steps: usize },
-    /// To a part of the value. Its references are not held yet.
+    /// A part of the value. The references in it are not held yet.
     Part(Payload<Ref>),
-    /// Past `undefined`, which is an error with this text.
+    /// A property of `undefined`, which is an error with this text.
     OfUndefined { text: String },
 }
 
-/// A path on its way through a value.
+/// A walk in progress.
 struct Walker<'v> {
     value: &'v Payload<Ref>,
     cursor: Cursor<'v>,
     index: Option<&'v Index>,
-    /// Bytes that were read.
+    /// The number of bytes read.
     read: usize,
 }
 
-/// Walks `path` from the root of `value`, by its index if there is one. Only own properties are
-/// seen, by the rules of JavaScript: members of objects by name, elements of arrays by number,
-/// nothing else. Returns where it leads, and how many bytes were read and copied on the way.
+/// Walks `path` from the root of `value`, using its index if there is one. By the rules of
+/// JavaScript, only own properties are found: members of objects by name, and elements of arrays by
+/// number. Returns what was found, and the number of bytes read and copied.
 pub(super) fn walk(value: &Payload<Ref>, path: &[Step], index: Option<&Index>) -> (Walk, Walked) {
     let mut walker = Walker { value, cursor: value.cursor(), index, read: 0 };
     let walk = walker.walk(path);
@@ -36,7 +36,7 @@ pub(super) fn walk(value: &Payload<Ref>, path: &[Step], index: Option<&Index>) -
     (walk, Walked { read: walker.read, copied })
 }
 
-/// What it took to walk a path, in bytes.
+/// The cost of a walk, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Walked {
     pub(super) read: usize,
@@ -65,7 +65,7 @@ impl Walker<'_> {
         self.part()
     }
 
-    /// The value before the cursor.
+    /// Returns the value at the cursor.
     fn part(&mut self) -> Walk {
         let at = self.cursor.at();
         if self.skip().is_err() {
@@ -81,7 +81,7 @@ impl Walker<'_> {
         })
     }
 
-    /// Where the path leads if the capability before the cursor is reached after `steps` steps.
+    /// Returns the capability at the cursor, which was reached after `steps` steps.
     fn capability(&self, steps: usize) -> Walk {
         let at = self.cursor.at();
         let of = match self.index {
@@ -94,7 +94,7 @@ impl Walker<'_> {
         }
     }
 
-    /// Moves the cursor to a property of the value it stands before. False: there is none.
+    /// Moves the cursor to a property of the value at the cursor. Returns `false` if there is none.
     fn enter(&mut self, step: &Step) -> Result<bool, TextError> {
         match (self.cursor.peek(), step) {
             (Some(b'{'), Step::Name(name)) => self.enter_object(name),
@@ -133,7 +133,7 @@ impl Walker<'_> {
         }
     }
 
-    /// Whether the member before the cursor has this name. Steps to its value.
+    /// Returns `true` if the member at the cursor has this name. Moves the cursor to its value.
     fn is_member(&mut self, name: &str) -> Result<bool, TextError> {
         let at = self.cursor.at();
         let is_it = self.cursor.string()? == name;
@@ -147,7 +147,7 @@ impl Walker<'_> {
         self.cursor.expect(b'[')?;
         self.cursor.peek();
         let start = self.cursor.at();
-        // Only a list has a second bracket; every other array is a special value.
+        // Only a list has a second bracket. Any other array is a special value.
         if !self.cursor.take(b'[') || self.cursor.peek() == Some(b']') {
             return Ok(false);
         }
@@ -166,7 +166,7 @@ impl Walker<'_> {
         Ok(true)
     }
 
-    /// Steps over the value before the cursor.
+    /// Skips the value at the cursor.
     fn skip(&mut self) -> Result<(), TextError> {
         self.cursor.peek();
         let at = self.cursor.at();
@@ -180,7 +180,7 @@ impl Walker<'_> {
     }
 }
 
-/// What reading `step` of `undefined` comes to.
+/// Returns the result of reading a property of `undefined`.
 pub(super) fn of_undefined(step: &Step) -> Walk {
     Walk::OfUndefined { text: format!("Cannot read properties of undefined (reading '{step}')") }
 }

@@ -1,17 +1,17 @@
-//! How much of a stream may be under way: the sender's window of docs/wire.md, "Streams".
-//!
-//! The window grows towards bandwidth times round-trip time, measured on the acknowledgements.
+//! The send window of a stream; see docs/wire.md, "Streams". It grows toward the product of
+//! bandwidth and round-trip time, measured on acknowledgments.
 
-/// The window a stream begins with, in UTF-16 units of message text.
+/// The initial size of the window, in UTF-16 units of message text.
 const START: f64 = 262_144.0;
 const MIN: f64 = 65_536.0;
-/// Far below the 1 GiB of the official package: it bounds what one stream makes a peer hold.
+/// Far below the 1 GiB of the official package, because it bounds what a peer holds for one stream.
 const MAX: f64 = 16_777_216.0;
-/// A clock that stood still over a round trip or between two acknowledgements tells nothing.
+/// The minimum time over which bandwidth is measured. Shorter ones cannot be told from a clock that
+/// did not advance.
 const ELAPSED_US_MIN: u64 = 100;
 
-/// The flow control of one stream, on the side that writes. Times are microseconds of any clock
-/// that does not go back.
+/// The flow control of one stream, on the sending side. Times are microseconds of any monotonic
+/// clock.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Window {
     units: f64,
@@ -20,14 +20,14 @@ pub struct Window {
     delivered_at_us: u64,
     first_ack: Option<(u64, u64)>,
     round_trip_us_min: u64,
-    /// The window doubles until it has stopped growing for three rounds.
+    /// The window still doubles. This ends when it has not grown for three rounds.
     starting: bool,
     round_began_us: u64,
     round_units: f64,
     stale_rounds: u32,
 }
 
-/// What a chunk carries along until it is acknowledged.
+/// The state of a chunk until it is acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sent {
     at_us: u64,
@@ -38,7 +38,7 @@ pub struct Sent {
     filled: bool,
 }
 
-/// What a text counts for: its length in UTF-16 units.
+/// Returns the length of a text in UTF-16 units, by which chunks are counted.
 pub fn units(text: &str) -> usize {
     if text.is_ascii() { text.len() } else { text.encode_utf16().count() }
 }
@@ -61,17 +61,17 @@ impl Default for Window {
 }
 
 impl Window {
-    /// Another chunk may be sent.
+    /// Returns `true` if another chunk may be sent.
     pub fn is_open(&self) -> bool {
         (self.in_flight as f64) < self.units
     }
 
-    /// Units sent and not acknowledged.
+    /// Returns the number of units that were sent and not acknowledged.
     pub fn in_flight(&self) -> usize {
         self.in_flight
     }
 
-    /// A chunk of `units` is on its way.
+    /// Records that a chunk was sent.
     pub fn sent(&mut self, now_us: u64, units: usize) -> Sent {
         self.in_flight += units;
         Sent {
@@ -84,12 +84,12 @@ impl Window {
         }
     }
 
-    /// A chunk was refused; the stream is over.
+    /// Records that a chunk was refused. The stream has ended.
     pub fn refused(&mut self, sent: Sent) {
         self.in_flight = self.in_flight.saturating_sub(sent.units);
     }
 
-    /// A chunk was acknowledged.
+    /// Records that a chunk was acknowledged.
     pub fn acknowledged(&mut self, now_us: u64, sent: Sent) {
         self.in_flight = self.in_flight.saturating_sub(sent.units);
         self.delivered += sent.units as u64;
@@ -113,7 +113,7 @@ impl Window {
     fn grow(&mut self, bandwidth_delay: f64, sent: Sent) {
         let gain = if self.starting { 2.0 } else { 1.25 };
         let wanted = (bandwidth_delay * gain).min(sent.window * gain);
-        // Only a chunk that filled the window shows that less would do.
+        // Only a chunk that filled the window can show that a smaller window suffices.
         let floor = if sent.filled { sent.window * 0.9 } else { self.units };
         self.units = wanted.max(floor).clamp(MIN, MAX);
     }

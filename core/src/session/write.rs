@@ -1,4 +1,4 @@
-//! Outgoing messages: payloads with their placeholders filled in.
+//! Writing of outgoing messages: payloads with their placeholders filled in.
 
 use super::promise::{Found, Waiters};
 use super::sent::Mentioned;
@@ -34,17 +34,17 @@ impl Mention for Outgoing {
 /// A message that is being written.
 pub(super) struct Writing {
     pub(super) text: String,
-    /// Promises exported for it; once it is sent, they are to be answered.
+    /// The promises that it exports. They are answered once it is queued.
     pub(super) promised: Vec<ExportId>,
-    /// Results that have arrived are written as what they are. Inside of answers they go out as
-    /// promises that are resolved at once, which is what the official package does.
+    /// Write results that have arrived by value. In answers they are written as promises that are
+    /// resolved at once, as the official package does.
     inline: bool,
-    /// What it mentions, if that is to be kept.
+    /// What the message mentions, if the log of calls is enabled.
     pub(super) mentioned: Option<Mentioned>,
 }
 
 impl Writing {
-    /// Something of ours goes out with it.
+    /// Records the mention of an export.
     fn introduce(&mut self, id: ExportId) {
         if let Some(mentioned) = &mut self.mentioned {
             mentioned.introduces.push(id);
@@ -53,17 +53,17 @@ impl Writing {
 }
 
 impl Session {
-    /// Sends a call on, or a read of, something of the peer's. The result is held once.
+    /// Sends a call of, or a read on, an import. Returns the result, held once.
     pub(super) fn push<M: Mention>(&mut self, on: ImportId, path: &[Step], args: Option<&Payload<M>>) -> Ref {
         if let Some(refused) = self.refuse_deep(args) {
             return refused;
         }
         let message = self.call_message("[\"push\",[\"pipeline\",", on, path, args);
-        // A property may be read twice.
+        // Reads of properties are idempotent.
         Ref::Import(self.send_call(on, message, args.is_none()))
     }
 
-    /// Sends a call that is written. The result is held once.
+    /// Sends a call whose message is complete. Returns the result, held once.
     pub(super) fn send_call(&mut self, on: ImportId, message: Writing, idempotent: bool) -> ImportId {
         let id = self.add_import(ImportState::Pending { pulled: false, waiters: Waiters::new() });
         if let Some(mentioned) = message.mentioned {
@@ -74,12 +74,12 @@ impl Session {
         id
     }
 
-    /// A call that is to be written, with room for so many bytes.
+    /// Starts a call, with a capacity of `room` bytes.
     pub(super) fn new_call(&mut self, room: usize) -> Writing {
         Writing { inline: true, mentioned: self.sent.is_on().then(Mentioned::default), ..self.new_answer(room) }
     }
 
-    /// An answer that is to be written, with room for so many bytes.
+    /// Starts an answer, with a capacity of `room` bytes.
     pub(super) fn new_answer(&mut self, room: usize) -> Writing {
         Writing { text: self.transmit.blank(room), promised: Vec::new(), inline: false, mentioned: None }
     }
@@ -91,7 +91,7 @@ impl Session {
         path: &[Step],
         args: Option<&Payload<M>>,
     ) -> Writing {
-        // Exactly, unless names have escapes or arguments have placeholders.
+        // Exact unless names have escapes or arguments have placeholders.
         let room = head.len() + integer_len(on.0) + path_len(path) + args.map_or(0, |args| args.text_len() + 1) + 3;
         let mut message = self.new_call(room);
         message.text.push_str(head);
@@ -106,7 +106,7 @@ impl Session {
         message
     }
 
-    /// Our next import, held once: what the message that is sent next results in.
+    /// Adds the import that the next message creates, held once.
     pub(super) fn add_import(&mut self, state: ImportState) -> ImportId {
         let id = ImportId(self.next.import);
         self.next.import += 1;
@@ -114,7 +114,7 @@ impl Session {
         id
     }
 
-    /// Appends what a mapper function uses from outside.
+    /// Appends a capture of a mapper function.
     pub(super) fn write_capture(&mut self, message: &mut Writing, capture: Ref) {
         match self.follow_through(capture) {
             Found::Stub(id) | Found::Awaited(id) => {
@@ -130,7 +130,7 @@ impl Session {
         }
     }
 
-    /// Appends `payload` with every placeholder filled in.
+    /// Appends `payload` with its placeholders filled in.
     pub(super) fn fill<M: Mention>(&mut self, message: &mut Writing, payload: &Payload<M>) {
         for (json, mention) in payload.segments() {
             message.text.push_str(json);
@@ -187,7 +187,7 @@ impl Session {
         push_form(&mut message.text, if kind == Kind::Writable { "writable" } else { "export" }, id.0);
     }
 
-    /// The text of a value that mentions nothing.
+    /// Returns the text of a value without references.
     pub(super) fn plain_at(&self, at: Ref) -> Option<&str> {
         match self.settled_at(at) {
             Some(Ok(value)) if value.refs().is_empty() => Some(value.text()),
@@ -208,7 +208,7 @@ impl Session {
     }
 }
 
-/// Appends an expression of a tag and an id.
+/// Appends an expression that consists of a tag and an id.
 fn push_form(out: &mut String, tag: &str, id: i64) {
     push_integers(out, tag, [id]);
 }

@@ -127,7 +127,7 @@ fn a_snapshot_of_another_version_is_refused_by_name() {
     snapshot["v"] = Value::from(2);
     let read: Snapshot = serde_json::from_value(snapshot).expect("of the same shape");
     let refused = Session::restore(read, Limits::default()).expect_err("version 2 is not there");
-    assert_eq!(refused.to_string(), "not a snapshot of a session: version 2 is not known here");
+    assert_eq!(refused.to_string(), "not a snapshot of a session: version 2 is not supported");
 }
 
 #[test]
@@ -150,12 +150,12 @@ fn golden_snapshots_are_read_for_ever() {
 #[test]
 fn what_would_do_harm_later_is_refused() {
     let cases = [
-        ("/nid/export", Value::from(i64::MIN), "an id was given that is still to be given"),
-        ("/nid/peer_export", Value::from(i64::MIN), "an id was given that is still to be given"),
-        ("/m/0/1/budget", Value::from(u64::MAX), "a map may do more than is allowed"),
-        ("/again/0/0", Value::from(2), "a call has its result already"),
-        ("/again/0/0", Value::from(99), "a call has its result already"),
-        ("/m/0/0", Value::from(10), "a result is to come from two calls"),
+        ("/nid/export", Value::from(i64::MIN), "an assigned id is not below its counter"),
+        ("/nid/peer_export", Value::from(i64::MIN), "an assigned id is not below its counter"),
+        ("/m/0/1/budget", Value::from(u64::MAX), "the budget of a map exceeds the limit"),
+        ("/again/0/0", Value::from(2), "the result of a call is not pending"),
+        ("/again/0/0", Value::from(99), "the result of a call is not pending"),
+        ("/m/0/0", Value::from(10), "a result has two sources"),
     ];
     let honest = serde_json::to_value(full().snapshot().expect("it is open")).expect("plain data");
     for (way, lie, said) in cases {

@@ -1,5 +1,5 @@
-//! Requests and responses of a peer, held to the rules of the constructors to which an official peer
-//! hands them.
+//! Requests and responses of a peer, checked by the rules of the JavaScript constructors to which
+//! an official peer passes them.
 
 use super::{Evaluation, Members, only_field};
 use crate::session::Session;
@@ -8,7 +8,7 @@ use crate::value::text::{Cursor, TextError};
 use crate::value::{InvalidFetch, Url, check_target};
 use crate::wire::{DataError, WireError, header_pairs, parse_url, string_text};
 
-/// The rules of the `init` that is being read.
+/// The rules for the `init` object that is being read.
 enum Rules {
     Request(RequestInit),
     Response(ResponseInit),
@@ -24,7 +24,7 @@ impl Rules {
 }
 
 impl Evaluation<'_, '_> {
-    /// Notes that the value is malformed if `checked` says so.
+    /// Marks the value as malformed if `checked` is an error.
     fn checked(&mut self, checked: Result<Crosses, InvalidFetch>) -> Crosses {
         checked.unwrap_or_else(|refusal| {
             self.refuse(WireError::type_error(refusal.to_string()));
@@ -34,7 +34,7 @@ impl Evaluation<'_, '_> {
 }
 
 impl Session {
-    /// `url, init`: of the members of `init` only the body is an expression.
+    /// Evaluates `url, init`. In `init`, only the body is an expression.
     pub(super) fn request<'a>(
         &mut self,
         cursor: &mut Cursor<'a>,
@@ -54,7 +54,7 @@ impl Session {
         only_field(cursor)
     }
 
-    /// `body, init`.
+    /// Evaluates `body, init`.
     pub(super) fn response<'a>(
         &mut self,
         cursor: &mut Cursor<'a>,
@@ -72,8 +72,8 @@ impl Session {
         only_field(cursor)
     }
 
-    /// The `init` before the cursor. Members that no constructor looks at are left out. Returns the form
-    /// of the body in it.
+    /// Reads the `init` at the cursor. Leaves out members that the constructor ignores. Returns the
+    /// form of the body.
     fn init<'a>(
         &mut self,
         cursor: &mut Cursor<'a>,
@@ -83,7 +83,7 @@ impl Session {
     ) -> Result<BodyForm, DataError> {
         let mut body = BodyForm::None;
         if cursor.peek() == Some(b'[') {
-            // To JavaScript, an array is an object without any of the members.
+            // To JavaScript, an array is an object without these members.
             let from = cursor.at();
             cursor.skip()?;
             out.replace(from, cursor.at(), "{}");
@@ -119,8 +119,8 @@ impl Session {
         }
     }
 
-    /// The body before the cursor. One that no request or response can have is evaluated all the same, for
-    /// the references in it.
+    /// Evaluates the body at the cursor. An invalid body is evaluated as well, so that the
+    /// references in it are counted.
     fn body<'a>(
         &mut self,
         cursor: &mut Cursor<'a>,
@@ -136,7 +136,7 @@ impl Session {
     }
 }
 
-/// Reads the URL before the cursor, which goes on in its normal form. `None` if it is none.
+/// Reads the URL at the cursor and normalizes it. Returns `None` if it is invalid.
 fn url<'a>(cursor: &mut Cursor<'a>, out: &mut Evaluation<'a, '_>) -> Result<Option<Url>, TextError> {
     cursor.peek();
     let from = cursor.at();
@@ -155,8 +155,8 @@ fn url<'a>(cursor: &mut Cursor<'a>, out: &mut Evaluation<'a, '_>) -> Result<Opti
     }
 }
 
-/// What the body before the cursor consists of, if it can be one. A stream is written as one: what a call
-/// results in is none.
+/// Returns the form of the body at the cursor, or `None` if it is invalid. A stream must be a
+/// `readable`; the result of a call is not accepted.
 fn body_form(mut cursor: Cursor<'_>) -> Option<BodyForm> {
     match cursor.peek()? {
         b'n' => Some(BodyForm::None),

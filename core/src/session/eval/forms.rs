@@ -1,4 +1,4 @@
-//! Expressions with expressions inside that are neither calls nor references: errors and blobs.
+//! Expressions that contain expressions and are neither calls nor references: errors and blobs.
 
 use super::{Evaluation, Names, Place, id, only_field};
 use crate::session::{Ref, Session};
@@ -7,10 +7,10 @@ use crate::value::{Payload, has_placeholder};
 use crate::wire::DataError;
 
 impl Session {
-    /// `name, message[, stack[, props]]`; the properties are expressions.
+    /// Evaluates `name, message[, stack[, props]]`. The properties are expressions.
     ///
-    /// What leaves is searched for errors by how they begin, so that is written in one way. They
-    /// carry no capabilities, as official peers never send any in them.
+    /// The tag is written in one form, because outgoing text is searched for errors by that prefix.
+    /// Properties with capabilities are left out; official peers never send any in errors.
     pub(super) fn error<'a>(
         &mut self,
         cursor: &mut Cursor<'a>,
@@ -29,7 +29,7 @@ impl Session {
         if !cursor.take(b',') {
             return Ok(());
         }
-        // Only text is a stack; anything else there is no expression and must not be read as one.
+        // A stack is a string. Anything else here is not an expression and must not be read as one.
         cursor.peek();
         let from = cursor.at();
         let stack = cursor.skip()?;
@@ -53,7 +53,7 @@ impl Session {
         Ok(())
     }
 
-    /// `type, readable`: the bytes come as a stream.
+    /// Evaluates `type, readable`. The bytes of the blob follow in the stream.
     pub(super) fn blob<'a>(&mut self, cursor: &mut Cursor<'a>, out: &mut Evaluation<'a, '_>) -> Result<(), DataError> {
         cursor.expect(b',')?;
         cursor.raw_string()?;
@@ -72,7 +72,7 @@ impl Session {
     }
 }
 
-/// Returns the text of an object without the members that hold capabilities.
+/// Returns the text of an object without the members that contain capabilities.
 fn without_capabilities(object: &Payload<Ref>) -> Result<String, TextError> {
     if object.refs().is_empty() {
         return Ok(object.text().to_owned());

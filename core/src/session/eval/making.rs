@@ -1,4 +1,4 @@
-//! The payload that an evaluation makes of the text of a message.
+//! The payload that is built from the text of a message during its evaluation.
 
 use super::Names;
 use crate::session::Ref;
@@ -6,41 +6,42 @@ use crate::value::text::Cursor;
 use crate::value::{Payload, PayloadBuilder};
 use crate::wire::WireError;
 
-/// The payload being made of a part of a message: the text as it is, but for what is replaced or
-/// left out. What is kept is copied in runs.
+/// A payload that is being built from a part of a message. The text is copied as it is, except for
+/// what is replaced or left out.
 pub(super) struct Evaluation<'a, 'n> {
     source: &'a str,
-    /// Up to where the source is dealt with.
+    /// The source before this position has been copied, replaced, or left out.
     done: usize,
     pub(super) made: PayloadBuilder<Ref>,
     pub(super) names: Names<'n>,
-    /// Why the value cannot be, by the first of its parts that cannot. The rest is evaluated all the
-    /// same, so that what is counted for it is given back.
+    /// The error of the first malformed part. The rest is still evaluated, so that the references
+    /// in it are counted and released.
     pub(super) malformed: Option<Box<WireError>>,
 }
 
-/// Where an object stands.
+/// The context of an object.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Place {
     Value,
-    /// It holds the properties of an error.
+    /// The properties of an error.
     Error,
 }
 
 /// Leaves members out of an object while it is read.
 pub(super) struct Members {
-    /// Behind the last member that was dealt with.
+    /// The end of the last member that was read.
     before: usize,
     kept_any: bool,
 }
 
 impl Members {
-    /// Begins before the first member.
+    /// Starts before the first member.
     pub(super) fn new(cursor: &Cursor<'_>) -> Self {
         Self { before: cursor.at(), kept_any: false }
     }
 
-    /// Ends a member; one that is not `kept` is left out with a comma. Returns whether another follows.
+    /// Ends a member. Leaves it out, together with a comma, unless it is `kept`. Returns `true` if
+    /// another member follows.
     pub(super) fn next(&mut self, cursor: &mut Cursor<'_>, out: &mut Evaluation<'_, '_>, kept: bool) -> bool {
         if kept {
             self.kept_any = true;
@@ -48,7 +49,8 @@ impl Members {
             self.before = cursor.at();
             return cursor.take(b',');
         }
-        // With the comma behind it if it is the first, else with the one before it.
+        // The first members are left out with the comma that follows, later ones with the comma
+        // before.
         let more = cursor.take(b',');
         let end = cursor.at() - usize::from(more && self.kept_any);
         out.leave_out(self.before, end);
@@ -63,7 +65,7 @@ impl<'a, 'n> Evaluation<'a, 'n> {
         Self { source: cursor.text(), done: cursor.at(), made: PayloadBuilder::new(), names, malformed: None }
     }
 
-    /// Puts a capability in the place of what stands between `from` and `to`.
+    /// Replaces the text between `from` and `to` by a capability.
     pub(super) fn capability(&mut self, from: usize, to: usize, of: Ref) {
         self.leave_out(from, to);
         self.made.push_capability(of);
@@ -74,13 +76,13 @@ impl<'a, 'n> Evaluation<'a, 'n> {
         self.done = to;
     }
 
-    /// Puts `json` in the place of what stands between `from` and `to`.
+    /// Replaces the text between `from` and `to` by `json`.
     pub(super) fn replace(&mut self, from: usize, to: usize, json: &str) {
         self.leave_out(from, to);
         self.made.push_json(json);
     }
 
-    /// Notes that a part of the value cannot be.
+    /// Marks the value as malformed.
     pub(super) fn refuse(&mut self, refusal: WireError) {
         self.malformed.get_or_insert_with(|| Box::new(refusal));
     }
