@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bowline_core::endpoint::Endpoint;
+use bowline_core::endpoint::{Endpoint, LinkEvent};
 use bowline_core::error::ErrorCode;
 use bowline_core::id::{Ids, TargetId, WaitId};
 use bowline_core::limits::Limits;
@@ -34,10 +34,12 @@ pub(crate) enum Method {
     Slow,
     /// Gives a stream to write to.
     Sink,
+    /// Has an effect, once; called again, it has the outcome that it had.
+    Record,
 }
 
 impl Method {
-    pub(crate) const ALL: [(Self, &'static str); 8] = [
+    pub(crate) const ALL: [(Self, &'static str); 9] = [
         (Self::Inc, "inc"),
         (Self::Idem, "idem"),
         (Self::MakeDurable, "makeDurable"),
@@ -46,10 +48,16 @@ impl Method {
         (Self::Watch, "watch"),
         (Self::Slow, "slow"),
         (Self::Sink, "sink"),
+        (Self::Record, "record"),
     ];
 
     pub(crate) fn is_idempotent(self) -> bool {
         matches!(self, Self::Idem | Self::IdemMake)
+    }
+
+    /// Whether a client may send it again that does not know what became of it.
+    fn may_be_sent_again(self) -> bool {
+        self.is_idempotent() || self == Self::Record
     }
 }
 
@@ -103,6 +111,8 @@ pub(crate) struct Client {
     chunks: BTreeSet<WaitId>,
     /// Chunks that a restart interrupted.
     pub(crate) interrupted: u64,
+    /// The server's process has stopped in a way that may cost no call its outcome.
+    pub(crate) lost_nothing: bool,
     /// Calls that are awaited, by what waits.
     waits: BTreeMap<WaitId, u64>,
     pub(crate) calls: BTreeMap<u64, Option<End>>,
@@ -132,6 +142,7 @@ impl Client {
             sinks: Vec::new(),
             chunks: BTreeSet::new(),
             interrupted: 0,
+            lost_nothing: false,
             waits: BTreeMap::new(),
             calls: BTreeMap::new(),
             callbacks: BTreeMap::new(),
@@ -221,6 +232,7 @@ impl Client {
         self.endpoint.keep_sent(1 << 20);
         self.endpoint.save_tokens();
         self.at = None;
+        self.lost_nothing = false;
         (self.token, self.holding) = (saved.token, saved.holding);
         self.waits.clear();
         self.sinks.clear();
@@ -280,7 +292,7 @@ impl Client {
         let path = [path, vec![Step::Name(name.into())]].concat();
         let session = &mut self.endpoint.session;
         let result = session.call(on.of, &path, Some(args));
-        if method.is_idempotent() {
+        if method.may_be_sent_again() {
             session.mark_idempotent(result);
         }
         refs.iter().filter(|of| matches!(of, Ref::Target(_))).for_each(|&of| session.release(of));
@@ -356,7 +368,12 @@ impl Client {
                 Output::Cancel(_) | Output::Pipe { .. } | Output::Pump { .. } => {}
             }
         }
-        while self.endpoint.poll_event().is_some() {}
+        while let Some(event) = self.endpoint.poll_event() {
+            if let LinkEvent::Restored { unknown, .. } = event {
+                assert!(unknown == 0 || !self.lost_nothing, "I18 a drain costs {unknown} calls their outcomes");
+                self.lost_nothing = false;
+            }
+        }
     }
 
     /// It is not on its way back to its session.

@@ -52,6 +52,7 @@ impl World {
         }
         let seen = self.client.holding.as_ref().map_or(0, |holding| self.mint.open(holding).ep);
         self.claimed = self.store.claim(self.now_ms, seen);
+        self.claimed.into_iter().for_each(|claim| self.outside.log.claimed(claim));
         self.claimed.is_some()
     }
 

@@ -16,10 +16,11 @@ use serde_json::Value;
 use super::checkpoint::Storing;
 use super::client::Method;
 use super::dice::Dice;
+use super::log::{Begun, CallLog};
 use super::tickets::Issuer;
 
 /// What outlives every process: what the calls did, and who may.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Outside {
     /// How often each call was carried out.
     pub(crate) effects: BTreeMap<u64, u32>,
@@ -30,6 +31,23 @@ pub(crate) struct Outside {
     pub(crate) objects: u64,
     /// Which call each push was, by what it results in.
     pushes: BTreeMap<i64, u64>,
+    pub(crate) log: CallLog,
+    /// Recorded calls that were answered from the log, and those whose end the log does not know.
+    pub(crate) recorded: (u64, u64),
+}
+
+impl Outside {
+    pub(crate) fn new(outcomes_live_as_long_as_sessions: bool) -> Self {
+        Self {
+            effects: BTreeMap::new(),
+            forbidden: BTreeSet::new(),
+            newest: BTreeMap::new(),
+            objects: 0,
+            pushes: BTreeMap::new(),
+            log: CallLog::new(outcomes_live_as_long_as_sessions),
+            recorded: (0, 0),
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -48,6 +66,8 @@ struct Running {
     method: Method,
     callback: Option<(Ref, u64)>,
     number: u64,
+    /// What the log of recorded calls has it under.
+    recorded: Option<i64>,
 }
 
 pub(crate) struct Server {
@@ -59,6 +79,8 @@ pub(crate) struct Server {
     /// The store's clock has jumped, and another may have the session sooner than this one knows: what
     /// it had begun to read may be carried out late, still once at most.
     pub(crate) is_overrun: bool,
+    /// What comes over its transport stays there.
+    pub(crate) reads_no_more: bool,
     objects: BTreeMap<TargetId, Object>,
     /// What chunks are written to.
     sinks: BTreeSet<TargetId>,
@@ -103,6 +125,7 @@ impl Server {
             epoch: 0,
             relies_until_ms: 0,
             is_overrun: false,
+            reads_no_more: false,
             objects,
             sinks: BTreeSet::new(),
             running: Vec::new(),
@@ -178,15 +201,34 @@ impl Server {
             assert_eq!(before, number, "I7 two calls have the same name, {id}");
         }
         let again = again && self.again_is_told;
-        let refused = match (&object.lost, again && !method.is_idempotent()) {
+        let is_recorded = method == Method::Record && id.0 > 0 && object.lost.is_none();
+        let mut refused = match (&object.lost, again && !method.is_idempotent() && !is_recorded) {
             (_, true) => Some(ErrorCode::CallOutcomeUnknown),
             (lost, false) => lost.clone(),
         };
+        if is_recorded {
+            match outside.log.begin(self.epoch, id.0) {
+                Begun::Now => {}
+                Begun::Ended(outcome) => {
+                    outside.recorded.0 += 1;
+                    self.endpoint.session.settle(call, Ok(Payload::plain(outcome.to_string())));
+                    return args.into_refs().into_iter().for_each(|of| self.endpoint.session.release(of));
+                }
+                Begun::Before => {
+                    outside.recorded.1 += 1;
+                    refused = Some(ErrorCode::CallOutcomeUnknown);
+                }
+                Begun::Fenced => refused = Some(ErrorCode::SessionElsewhere),
+            }
+        }
         if let Some(code) = refused {
             self.reject(call, &code);
             return args.into_refs().into_iter().for_each(|of| self.endpoint.session.release(of));
         }
         self.carry_out(call, method, &object, args, outside);
+        if let Some(running) = self.running.last_mut().filter(|_| is_recorded) {
+            running.recorded = Some(id.0);
+        }
     }
 
     fn carry_out(
@@ -221,12 +263,12 @@ impl Server {
                 let target = target.expect("the object is there");
                 self.endpoint.session.keep_for_rerun(call, target, path, Some(args.clone()));
             }
-            self.running.push(Running { call, method, callback: None, number });
+            self.running.push(Running { call, method, callback: None, number, recorded: None });
             return args.into_refs().into_iter().for_each(|of| self.endpoint.session.release(of));
         }
         let kept = usize::from(callback.is_some());
         args.into_refs().into_iter().skip(kept).for_each(|of| self.endpoint.session.release(of));
-        self.running.push(Running { call, method, callback, number });
+        self.running.push(Running { call, method, callback, number, recorded: None });
     }
 
     /// Lets one of the methods return.
@@ -234,9 +276,11 @@ impl Server {
         if self.running.is_empty() {
             return;
         }
-        let Running { call, method, callback, number } = self.running.remove(dice.below(self.running.len()));
+        let running = self.running.remove(dice.below(self.running.len()));
+        let Running { call, method, callback, number, recorded } = running;
+        recorded.into_iter().for_each(|id| outside.log.end(self.epoch, id, number));
         match method {
-            Method::Inc | Method::Idem | Method::Slow => {
+            Method::Inc | Method::Idem | Method::Slow | Method::Record => {
                 self.endpoint.session.settle(call, Ok(Payload::plain(number.to_string())));
                 callback.into_iter().for_each(|(of, _)| self.endpoint.session.release(of));
             }
@@ -303,6 +347,10 @@ impl Server {
 
     pub(crate) fn is_busy(&self) -> bool {
         !self.running.is_empty()
+    }
+
+    pub(crate) fn calls_running(&self) -> usize {
+        self.running.len()
     }
 
     /// Somebody may not use an object any more; in this process it goes on.

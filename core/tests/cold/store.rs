@@ -19,6 +19,8 @@ pub(crate) enum Answer {
     Fenced,
     /// Nobody knows whether it was done.
     Silent,
+    /// It was not done.
+    Refused,
 }
 
 /// A checkpoint, and the tokens that count once it is stored.
@@ -45,13 +47,25 @@ pub(crate) struct Store {
     jumped_ms: i64,
     /// Writes are refused to those whose claim is not the newest.
     fences: bool,
+    /// It takes nothing, from anybody.
+    pub(crate) is_away: bool,
 }
 
 impl Store {
     pub(crate) fn new(fences: bool) -> Self {
         let checkpoints = BTreeMap::new();
         let (late, known) = (Vec::new(), (0, Vec::new()));
-        Self { checkpoints, epoch: 1, leased_until_ms: LEASE_MS, late, newest: 0, known, jumped_ms: 0, fences }
+        Self {
+            checkpoints,
+            epoch: 1,
+            leased_until_ms: LEASE_MS,
+            late,
+            newest: 0,
+            known,
+            jumped_ms: 0,
+            fences,
+            is_away: false,
+        }
     }
 
     fn clock(&self, now_ms: u64) -> u64 {
@@ -90,6 +104,9 @@ impl Store {
     }
 
     pub(crate) fn put(&mut self, epoch: u64, put: Put, dice: &mut Dice) -> Answer {
+        if self.is_away {
+            return Answer::Refused;
+        }
         if dice.one_in(10) {
             self.late.push((epoch, put));
             return Answer::Silent;

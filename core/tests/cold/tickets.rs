@@ -1,18 +1,21 @@
 //! The tokens of a session and the keys that belong to them, minted, placed and accepted in the order
 //! in which the registry of `bowline-server` does it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bowline_core::endpoint::Endpoint;
 use bowline_core::link::{Secret, Ticket};
 use bowline_core::resume::{Claims, Jti, Key, KeyRing, Owner, TokenPolicy, prove, resume_key};
 use bowline_core::time::UnixTime;
 
-use super::world::Rules;
+use super::rules::Rules;
 
 const AUDIENCE: &str = "simulated";
 const NOW: UnixTime = UnixTime(1_700_000_000);
 const CHALLENGE: &str = "challenge";
+
+/// Tokens that count at the same time, where those beyond push out others.
+const PUSHED_OUT_FROM: usize = 16;
 
 /// A token and its key, as a client holds them.
 #[derive(Clone, Debug)]
@@ -85,12 +88,15 @@ pub(crate) struct Issuer {
     claims: Claims,
     /// What the tokens claim that are on their way; before them the newest that the client has.
     placed: VecDeque<Claims>,
+    /// Tokens that were pushed out by others: none, as long as rules hold.
+    pushed_out: BTreeSet<String>,
 }
 
 impl Issuer {
     pub(crate) fn new(mint: &mut Mint) -> Self {
         let claims = Claims::new("s", "ann", AUDIENCE, NOW);
-        Self { owner: Owner::new(mint.name()), claims, placed: VecDeque::new() }
+        let owner = Owner::new(mint.name());
+        Self { owner, claims, placed: VecDeque::new(), pushed_out: BTreeSet::new() }
     }
 
     /// In another process, of which the store knows these tokens.
@@ -103,7 +109,7 @@ impl Issuer {
         let owner = Owner::restore(known_epoch, tokens, presented, epoch, mint.name());
         let claims = Claims { ln: presented.ln + 1, ..presented.clone() };
         let owner = owner.expect("I14 what the client holds counts in every process");
-        Self { owner, claims, placed: VecDeque::new() }
+        Self { owner, claims, placed: VecDeque::new(), pushed_out: BTreeSet::new() }
     }
 
     /// The token that goes out with the newest transport.
@@ -126,6 +132,7 @@ impl Issuer {
             self.owner.confirm();
         }
         let name = mint.name();
+        assert!(!self.pushed_out.contains(&presented.jti.0), "I14 what the client holds counts");
         self.owner.claim(&presented.jti, name).expect("I14 what the client holds counts");
         self.claims = presented.clone();
         let ticket = self.hand_out(mint);
@@ -149,6 +156,7 @@ impl Issuer {
         mint: &mut Mint,
         endpoint: &Endpoint,
         (lineage, number): (u64, u64),
+        rules: &Rules,
     ) -> (Candidate, u64, Vec<Jti>) {
         if endpoint.has_heard() {
             self.owner.confirm();
@@ -164,13 +172,33 @@ impl Issuer {
         (claims.ep, claims.jti) = (self.owner.epoch(), mint.name());
         (claims.ln, claims.ck) = (lineage, number);
         let ticket = mint.mint(&mut claims);
-        let tokens = self.owner.tokens_with(&claims.jti);
+        let mut tokens = self.owner.tokens_with(&claims.jti);
+        if !rules.stored_tokens_fit_the_transport {
+            self.owner.renew(claims.jti.clone());
+        }
+        if !rules.failed_checkpoints_cost_no_token {
+            self.owner.renew(claims.jti.clone());
+            self.push_out();
+            tokens.retain(|token| !self.pushed_out.contains(&token.0));
+        }
         (Candidate { claims, ticket }, self.owner.epoch(), tokens)
+    }
+
+    /// The oldest token but one does not count any more.
+    fn push_out(&mut self) {
+        let counts: Vec<_> = self.owner.tokens().filter(|token| !self.pushed_out.contains(&token.0)).collect();
+        if counts.len() > PUSHED_OUT_FROM {
+            self.pushed_out.insert(counts[1].0.clone());
+        }
     }
 
     /// The checkpoint is stored: its token counts, and goes to the client.
     pub(crate) fn place(&mut self, mint: &Mint, candidate: Candidate, endpoint: &mut Endpoint, rules: &Rules) {
         let Candidate { mut claims, mut ticket } = candidate;
+        if !rules.stored_tokens_fit_the_transport {
+            self.placed.push_back(claims);
+            return endpoint.stored(ticket, None);
+        }
         let name = self.owner.renew(claims.jti.clone());
         let is_of_transport = (claims.ep, &claims.jti) == (self.owner.epoch(), &name);
         if !is_of_transport {

@@ -4,114 +4,13 @@ use std::collections::{BTreeMap, VecDeque};
 
 use serde_json::Value;
 
-use super::client::{Client, End};
+use super::client::Client;
 use super::dice::Dice;
+use super::rules::Rules;
 use super::server::{Outside, Server};
 use super::store::{Answer, Put, RELIES_MS, Store};
+use super::tally::Tally;
 use super::tickets::{Issuer, Mint};
-
-/// Rules of the exchange that a test can leave out, to see that it shows.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Rules {
-    /// No id that the client has seen is given again.
-    pub(crate) ids_have_a_floor: bool,
-    /// Both sides say what there is, and do not repeat what was said.
-    pub(crate) counts_are_absolute: bool,
-    /// A callback is given back only when no checkpoint holds it.
-    pub(crate) releases_are_withheld: bool,
-    /// Tokens come in the order of their checkpoints.
-    pub(crate) tokens_keep_their_place: bool,
-    /// Rights are looked at again.
-    pub(crate) restoring_authorises: bool,
-    /// Calls of another process are known for what they are.
-    pub(crate) again_is_told: bool,
-    /// The server hears of a token when it outlives the client's process.
-    pub(crate) tokens_wait_until_saved: bool,
-    /// When both processes died, ids are left out that may have been given meanwhile.
-    pub(crate) ids_are_left_out: bool,
-    /// A client that was made again says nothing before the server has said what it holds.
-    pub(crate) clients_wait_until_reconciled: bool,
-    /// A process whose lease is over carries nothing out.
-    pub(crate) leases_end: bool,
-    /// The store takes nothing from a process that had the session before another.
-    pub(crate) old_claims_are_fenced: bool,
-    /// Tokens on their way are minted anew for the transport that they go out on.
-    pub(crate) placed_tokens_are_minted_anew: bool,
-    /// A token comes with its key.
-    pub(crate) tokens_bring_their_keys: bool,
-    /// A checkpoint that the process gave up can be taken again.
-    pub(crate) given_up_checkpoints_end: bool,
-}
-
-impl Default for Rules {
-    fn default() -> Self {
-        Self {
-            ids_have_a_floor: true,
-            counts_are_absolute: true,
-            releases_are_withheld: true,
-            tokens_keep_their_place: true,
-            restoring_authorises: true,
-            again_is_told: true,
-            tokens_wait_until_saved: true,
-            ids_are_left_out: true,
-            clients_wait_until_reconciled: true,
-            leases_end: true,
-            old_claims_are_fenced: true,
-            placed_tokens_are_minted_anew: true,
-            tokens_bring_their_keys: true,
-            given_up_checkpoints_end: true,
-        }
-    }
-}
-
-/// What was seen.
-#[derive(Debug, Default)]
-pub(crate) struct Tally {
-    pub(crate) crashes: u64,
-    pub(super) restores: u64,
-    pub(super) warm: u64,
-    /// The client's process was another: the server's was the same, or was another too.
-    pub(super) reattached: (u64, u64),
-    /// Processes that woke when another had the session, and tried to go on.
-    pub(super) fenced: u64,
-    /// Leases that were renewed after the process had stopped to rely on them.
-    pub(super) renewed_late: u64,
-    ends: BTreeMap<End, u64>,
-    callbacks: u64,
-    /// Chunks of streams that a restart interrupted.
-    interrupted: u64,
-}
-
-impl Tally {
-    pub(crate) fn add(&mut self, other: &Self) {
-        self.crashes += other.crashes;
-        self.restores += other.restores;
-        self.warm += other.warm;
-        self.callbacks += other.callbacks;
-        self.fenced += other.fenced;
-        self.renewed_late += other.renewed_late;
-        self.interrupted += other.interrupted;
-        self.reattached.0 += other.reattached.0;
-        self.reattached.1 += other.reattached.1;
-        for (end, count) in &other.ends {
-            *self.ends.entry(end.clone()).or_default() += count;
-        }
-    }
-
-    /// A run in which something never happened shows nothing of it.
-    pub(crate) fn assert_seen_everything(&self) {
-        let failed = |code: &str| self.ends.contains_key(&End::Failed(code.to_owned()));
-        if self.restores < 500 {
-            return;
-        }
-        assert!(self.warm > 0 && self.callbacks > 0, "{self:?}");
-        assert!(self.fenced > 0 && self.renewed_late > 0 && self.interrupted > 0, "{self:?}");
-        assert!(self.reattached.0 > 0 && self.reattached.1 > 0, "{self:?}");
-        for code in ["CALL_OUTCOME_UNKNOWN", "CALL_NOT_ATTEMPTED", "CAPABILITY_LOST", "PERMISSION_DENIED"] {
-            assert!(failed(code), "no call ended with {code}: {self:?}");
-        }
-    }
-}
 
 pub(crate) struct World {
     pub(super) dice: Dice,
@@ -149,7 +48,7 @@ impl World {
             rules,
             client: Client::new(),
             server: Some(server),
-            outside: Outside::default(),
+            outside: Outside::new(rules.outcomes_live_as_long_as_sessions),
             asleep: None,
             store: Store::new(rules.old_claims_are_fenced),
             mint,
@@ -195,6 +94,7 @@ impl World {
         }
         self.tally.callbacks = self.client.heard.len() as u64;
         self.tally.interrupted = self.client.interrupted;
+        self.tally.recorded = self.outside.recorded;
         self.tally
     }
 
@@ -204,7 +104,7 @@ impl World {
     }
 
     fn step(&mut self) {
-        let what = self.dice.below(116);
+        let what = self.dice.below(120);
         match what {
             // A client that was made again has to have its session back first.
             0..28 | 94..96 | 112..114 if !self.client.is_there(self.rules.clients_wait_until_reconciled) => {
@@ -215,7 +115,7 @@ impl World {
             28..46 => self.carry_to_server(),
             46..64 => self.carry_to_client(),
             64..80 => self.finish_one(),
-            80..86 => self.checkpoint(),
+            80..86 => drop(self.checkpoint()),
             86..90 => self.cut(),
             90..93 => self.crash(),
             93..94 => self.forbid_one(),
@@ -225,6 +125,8 @@ impl World {
             98 => self.wake(),
             99 => self.time_passes(),
             112..114 => self.client.stream(&mut self.dice),
+            116..118 => self.drain(),
+            118 => self.store_is_away(),
             _ => self.resume(),
         }
     }
@@ -233,18 +135,24 @@ impl World {
         self.client.at.is_some()
     }
 
-    fn carry_to_server(&mut self) {
+    pub(super) fn carry_to_server(&mut self) {
         self.write();
+        if self.server.as_ref().is_some_and(|server| server.reads_no_more) {
+            return;
+        }
         if let (Some(server), Some(text)) = (&mut self.server, self.to_server.pop_front()) {
             if !server.hear(&text, self.now_ms, &mut self.outside) {
-                return self.cut();
+                if self.rules.late_leases_detach {
+                    return self.cut();
+                }
+                server.reads_no_more = true;
             }
             self.assert_alone();
             self.leave_out_rules();
         }
     }
 
-    fn carry_to_client(&mut self) {
+    pub(super) fn carry_to_client(&mut self) {
         self.write();
         if let Some(text) = self.to_client.pop_front() {
             self.client.hear(&text, &self.mint);
@@ -269,7 +177,7 @@ impl World {
         }
     }
 
-    fn finish_one(&mut self) {
+    pub(super) fn finish_one(&mut self) {
         if let Some(server) = &mut self.server {
             server.finish_one(&mut self.dice, &mut self.outside);
         }
@@ -333,6 +241,11 @@ impl World {
     /// Owners renew their leases, most of the time.
     fn time_passes(&mut self) {
         self.now_ms += self.dice.below(4_000) as u64;
+        if self.dice.one_in(12) {
+            // A night, in which nobody comes.
+            self.now_ms += self.dice.below(900_000) as u64;
+        }
+        self.outside.log.time_is(self.now_ms);
         self.store.time_passes(&mut self.dice);
         if self.dice.one_in(4) {
             self.mint.rotate();
@@ -343,6 +256,7 @@ impl World {
         }
         if self.store.renew(server.epoch, self.now_ms) {
             server.rely_on_lease(server.epoch, self.now_ms + RELIES_MS);
+            assert!(!server.reads_no_more, "I12 a transport is there on which nothing is read");
         } else {
             self.lose_session();
         }
@@ -357,7 +271,7 @@ impl World {
     pub(super) fn cut(&mut self) {
         self.client.at = None;
         if let Some(server) = &mut self.server {
-            server.at = None;
+            (server.at, server.reads_no_more) = (None, false);
         }
         self.to_server.clear();
         self.to_client.clear();
