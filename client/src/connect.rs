@@ -15,10 +15,11 @@ use bowline_core::peer::{Connection, Options, Reference, Restorers, Stub};
 use bowline_core::value::ErrorValue;
 use bowline_transport::{Ending, KeepAlive, deadline};
 use http::{HeaderName, HeaderValue, request};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use crate::dial::{Dialer, Socket, Spoken, Stream, Undialed, Unencrypted};
+use crate::dial::{Connector, Dialer, Socket, Spoken, Stream, Undialed, Unencrypted};
 use crate::error::ConnectError;
 use crate::hello::{self, Failure, Opening};
 use crate::keeper::{Keeper, Ready};
@@ -60,6 +61,7 @@ pub struct Connect {
     keep_alive: KeepAlive,
     within: Duration,
     unencrypted: Unencrypted,
+    connector: Option<Arc<Connector>>,
     #[cfg(feature = "tls")]
     tls: Arc<rustls::ClientConfig>,
 }
@@ -82,6 +84,7 @@ impl Connect {
             keep_alive: KeepAlive::default(),
             within: WITHIN,
             unencrypted: Unencrypted::default(),
+            connector: None,
             #[cfg(feature = "tls")]
             tls: crate::tls::config(),
         }
@@ -214,6 +217,34 @@ impl Connect {
         self
     }
 
+    /// Sets how a byte stream to a server is opened, in place of TCP: through a proxy, over a Unix
+    /// socket, or in the memory of a test. `dial` gets the server's host and port, which are those of
+    /// the URL or of the address that a server has redirected to. It is called for each connection,
+    /// and its future is dropped when the connection is not needed any more. TLS for `wss:` is
+    /// negotiated on top of the stream. Whether secrets may be sent without TLS is decided by the
+    /// host alone; see [`allow_unencrypted`](Self::allow_unencrypted).
+    ///
+    /// ```no_run
+    /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// let local = bowline_client::Connect::new("ws://localhost/rpc")
+    ///     .connector(|_host, _port| tokio::net::UnixStream::connect("/run/shop.sock"));
+    /// let session = local.connect().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn connector<F, Fut, S>(mut self, dial: F) -> Self
+    where
+        F: Fn(String, u16) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = io::Result<S>> + Send + 'static,
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        self.connector = Some(Arc::new(move |host, port| {
+            let dialing = dial(host, port);
+            Box::pin(async move { dialing.await.map(|stream| Box::new(stream) as Box<dyn Stream>) })
+        }));
+        self
+    }
+
     /// Sets whom to trust on `wss:`. Without, the certificate authorities that browsers trust.
     #[cfg(feature = "tls")]
     pub fn tls(mut self, config: Arc<rustls::ClientConfig>) -> Self {
@@ -244,6 +275,7 @@ impl Connect {
             keep_alive: self.keep_alive,
             who: self.who,
             unencrypted: self.unencrypted,
+            connector: self.connector,
             #[cfg(feature = "tls")]
             tls: self.tls,
         };

@@ -1,7 +1,9 @@
-//! From an address to a WebSocket: TCP, TLS, the HTTP handshake. As often as it takes.
+//! From an address to a WebSocket: TCP or what the application dials instead, TLS, the HTTP handshake. As often as
+//! it takes.
 
 use std::fmt;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use bowline_core::limits::Limits;
@@ -23,6 +25,11 @@ use crate::who::Who;
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for S {}
+
+/// Opens a byte stream to a host and port in place of TCP.
+pub(crate) type Connector = dyn Fn(String, u16) -> Dialing + Send + Sync;
+
+type Dialing = Pin<Box<dyn Future<Output = io::Result<Box<dyn Stream>>> + Send>>;
 
 /// A WebSocket whose handshake is done.
 pub(crate) struct Socket {
@@ -73,6 +80,7 @@ pub(crate) struct Dialer {
     /// A bearer token goes into a header where there is no hello to put it into.
     pub(crate) who: Who,
     pub(crate) unencrypted: Unencrypted,
+    pub(crate) connector: Option<Arc<Connector>>,
     #[cfg(feature = "tls")]
     pub(crate) tls: Arc<rustls::ClientConfig>,
 }
@@ -136,23 +144,34 @@ impl Dialer {
     }
 
     async fn stream(&self) -> Result<Box<dyn Stream>, Undialed> {
-        let unreachable = |source| {
-            let authority = self.address.authority().to_owned();
-            Undialed::Never(ConnectError::Unreachable { authority, source })
-        };
-        let tcp = TcpStream::connect((self.address.host(), self.address.port())).await.map_err(unreachable)?;
+        let (host, port) = (self.address.host(), self.address.port());
+        if let Some(connector) = &self.connector {
+            let stream = connector(host.to_owned(), port).await.map_err(|source| self.unreachable(source))?;
+            return self.encrypted(stream).await;
+        }
+        let tcp = TcpStream::connect((host, port)).await.map_err(|source| self.unreachable(source))?;
         // Messages are written when there are no more to join them.
-        tcp.set_nodelay(true).map_err(unreachable)?;
+        tcp.set_nodelay(true).map_err(|source| self.unreachable(source))?;
+        self.encrypted(tcp).await
+    }
+
+    /// Speaks TLS on a stream if the address says so.
+    async fn encrypted(&self, stream: impl Stream) -> Result<Box<dyn Stream>, Undialed> {
         #[cfg(feature = "tls")]
         if self.address.secure {
             let name = self.address.host().to_owned().try_into();
-            let name = name.map_err(|error| unreachable(io::Error::other(error)))?;
-            let connecting = tokio_rustls::TlsConnector::from(self.tls.clone()).connect(name, tcp);
+            let name = name.map_err(|error| self.unreachable(io::Error::other(error)))?;
+            let connecting = tokio_rustls::TlsConnector::from(self.tls.clone()).connect(name, stream);
             let cut = |error: &io::Error| is_cut(error).then(|| Undialed::Cut(error.to_string()));
-            let tls = connecting.await.map_err(|error| cut(&error).unwrap_or_else(|| unreachable(error)))?;
+            let tls = connecting.await.map_err(|error| cut(&error).unwrap_or_else(|| self.unreachable(error)))?;
             return Ok(Box::new(tls));
         }
-        Ok(Box::new(tcp))
+        Ok(Box::new(stream))
+    }
+
+    fn unreachable(&self, source: io::Error) -> Undialed {
+        let authority = self.address.authority().to_owned();
+        Undialed::Never(ConnectError::Unreachable { authority, source })
     }
 
     /// The handshake's own headers first, so that a caller may replace them.
