@@ -1,4 +1,4 @@
-//! What tokens say, and whether that holds.
+//! The claims of tokens, and their validation; see docs/token.md.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -12,20 +12,22 @@ use crate::time::UnixTime;
 /// The version of the claims.
 const VERSION: u32 = 1;
 
-/// How far the clocks of those who mint and those who check may differ.
+/// The tolerated difference between the clocks of the processes that mint and check tokens, in
+/// seconds.
 const LEEWAY_SECONDS: u64 = 30;
 
-/// How long tokens and sessions live, and how much a token may hold.
+/// The lifetimes of tokens and sessions, and the size of tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TokenPolicy {
-    /// Seconds after which a token is refused. Clients that stay connected are sent a new one in
-    /// time. Default 3,600.
+    /// The lifetime of a token, in seconds. Connected clients are sent a new token in time. Default
+    /// 3,600.
     pub token_seconds: u64,
-    /// Seconds from its beginning after which no session is resumed. Default 86,400.
+    /// The age from which a session cannot be resumed, in seconds. Default 86,400.
     pub session_seconds: u64,
-    /// Bytes of the longest token that holds the session's state itself; never more than 65,536.
-    /// Beyond: the token names what a store has. Zero: tokens hold no state. Default 16,384.
+    /// The maximum length of a token that contains the session's state, in bytes; never more than
+    /// 65,536. A longer one refers to the store instead. With 0, no token contains state. Default
+    /// 16,384.
     pub inline_bytes: usize,
 }
 
@@ -35,49 +37,51 @@ impl Default for TokenPolicy {
     }
 }
 
-/// What the token of a session says.
+/// The claims of a session's token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claims {
-    /// The version of this list.
+    /// The version of the claims.
     pub v: u32,
-    /// The session.
+    /// The id of the session.
     pub sid: String,
-    /// The transport of the session with which it was handed out.
+    /// The epoch: the number of the connection with which the token was sent.
     pub ep: u64,
-    /// The token itself.
+    /// The id of the token.
     pub jti: Jti,
-    /// Whose session it is, as only the holder of the key can check: see [`KeyRing::is_subject`](super::KeyRing::is_subject).
+    /// The principal, blinded so that only a holder of the key can check it; see
+    /// [`KeyRing::is_subject`](super::KeyRing::is_subject).
     pub sub: String,
-    /// The service that it is for.
+    /// The audience: the service that the token is for.
     pub aud: String,
-    /// When it was minted.
+    /// When the token was minted, in seconds since 1970.
     pub iat: u64,
-    /// When it ends.
+    /// When the token expires, in seconds since 1970.
     pub exp: u64,
-    /// When the session began.
+    /// When the session began, in seconds since 1970.
     pub born: u64,
-    /// Seconds that the session may live.
+    /// The maximum age of the session, in seconds.
     pub mx: u64,
-    /// The lineage of the checkpoint that the session comes back as, if the state is kept.
+    /// The lineage of the checkpoint to recover from, if state is stored.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub ln: u64,
     /// The number of that checkpoint.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub ck: u64,
-    /// [`snapshot_sum`] of its snapshot; empty if no state is kept.
+    /// The [`snapshot_sum`] of its snapshot; empty if no state is stored.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub sum: String,
-    /// [`app_hash`] of the program that made the snapshot; empty if no state is kept.
+    /// The [`app_hash`] of the program that took the snapshot; empty if no state is stored.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub app: String,
-    /// The key that signed or sealed it; written in the header, not here.
+    /// The id of the key that signed or sealed the token. It is part of the header, not of the
+    /// claims.
     #[serde(skip)]
     pub kid: String,
-    /// [`principal_hash`] of the principal, which `sub` is made of when a token is minted. Not in the
-    /// token, so empty in claims that were opened: set it once it is known who presents them.
+    /// The [`principal_hash`] from which `sub` is computed when a token is minted. It is not part
+    /// of the token, so it is empty in opened claims: set it once the principal has been verified.
     #[serde(skip)]
     pub principal: String,
-    /// The snapshot, if the token holds it itself. It is the one of `sum`.
+    /// The snapshot, if the token contains it. Its sum is `sum`.
     #[serde(skip)]
     pub snapshot: Option<Vec<u8>>,
 }
@@ -86,27 +90,27 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
-/// What the token of a durable reference says. What it refers to is in a store, under its name,
-/// for as long as nobody revokes it.
+/// The claims of a saved reference's token. The recipe is in a store, under `id`, until the
+/// reference is revoked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sturdy {
-    /// The version of this list.
+    /// The version of the claims.
     pub v: u32,
-    /// The reference.
+    /// The id of the saved reference.
     pub id: String,
-    /// Who saved it; see [`principal_hash`].
+    /// The [`principal_hash`] of the principal that saved it.
     pub sub: String,
-    /// The service that it is for.
+    /// The audience: the service that the token is for.
     pub aud: String,
-    /// When it was saved.
+    /// When it was saved, in seconds since 1970.
     pub iat: u64,
-    /// The key that sealed it; written in the header, not here.
+    /// The id of the key that sealed the token. It is part of the header, not of the claims.
     #[serde(skip)]
     pub kid: String,
 }
 
 impl Claims {
-    /// The claims of a session's next token.
+    /// Creates the claims of a session, from which its tokens are minted.
     pub fn new(sid: &str, principal: &str, audience: &str, born: UnixTime) -> Self {
         Self {
             v: VERSION,
@@ -129,7 +133,7 @@ impl Claims {
         }
     }
 
-    /// What it claims, in the order in which it is looked at.
+    /// Checks the claims in the order that docs/token.md states.
     pub(super) fn check(&self, audience: &str, now: UnixTime) -> Result<(), TokenError> {
         check_origin(self.v, self.iat, now)?;
         if now.0 > self.exp.saturating_add(LEEWAY_SECONDS) {
@@ -146,7 +150,7 @@ impl Claims {
 }
 
 impl Sturdy {
-    /// The claims of a reference that is saved.
+    /// Creates the claims of a saved reference.
     pub fn new(id: &str, principal: &str, audience: &str) -> Self {
         Self {
             v: VERSION,
@@ -174,19 +178,19 @@ fn check_origin(version: u32, minted: u64, now: UnixTime) -> Result<(), TokenErr
     Ok(())
 }
 
-/// What stores and sealed tokens know of a principal: enough to tell two apart. A guessed
-/// name can be confirmed with it, so it is never part of a text that others can read.
+/// Returns a hash of a principal, for stores and sealed tokens. A guessed name can be confirmed
+/// with it, so it must not be part of a text that others can read.
 pub fn principal_hash(principal: &str) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(principal))
 }
 
-/// What a token and a store know of a snapshot's bytes: enough to tell that they are the same.
+/// Returns a hash of a snapshot, by which tokens and stores identify it.
 pub fn snapshot_sum(snapshot: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(snapshot))
 }
 
-/// What a token knows of the program that made its snapshot: the names and versions of what it can
-/// make again. Another program may lack some, and then says of which object.
+/// Returns a hash of the names and versions of a program's restorers. If the hash of another
+/// program differs, it may lack some of them.
 pub fn app_hash<'a>(restorers: impl IntoIterator<Item = (&'a str, u32)>) -> String {
     let mut names: Vec<_> = restorers.into_iter().collect();
     names.sort_unstable();

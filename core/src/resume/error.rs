@@ -1,67 +1,67 @@
-//! Why a token is refused.
+//! Errors of tokens.
 
 use super::token::TOKEN_BYTES_MAX;
 use crate::error::ErrorCode;
 
-/// Why a token is refused, or was not made. The texts are for the server's log; what the presenter
-/// is told is [`code`](Self::code).
+/// The reason for refusing a token, or for not minting one. The messages are for the server's log;
+/// the peer receives [`code`](Self::code) only.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TokenError {
-    /// Longer than any token.
-    #[error("a token has {TOKEN_BYTES_MAX} bytes at most, not {0}")]
+    /// The token is longer than any valid one.
+    #[error("the token has {0} bytes; the maximum is {TOKEN_BYTES_MAX}")]
     TooLong(usize),
-    /// Not four parts of base64url with a header that can be read.
+    /// The token does not consist of four parts of base64url with a valid header.
     #[error("malformed token: {0}")]
     Shape(&'static str),
-    /// Of a version, kind or mode that is not known here.
-    #[error("a token of a version, kind or mode that is not known here")]
+    /// The version, kind, or mode of the token is not supported.
+    #[error("the version, kind, or mode of the token is not supported")]
     Kind,
-    /// The key is not in the ring.
-    #[error("the key that signed the token is not in the ring")]
+    /// The key is not in the key ring.
+    #[error("the key of the token is not in the key ring")]
     KeyUnknown,
-    /// The tag is not that of these bytes.
-    #[error("the tag is not that of the token")]
+    /// The tag does not match the token.
+    #[error("the tag does not match the token")]
     Tag,
-    /// What is sealed was not sealed with this key under this header, or was changed.
-    #[error("the seal is not that of the token")]
+    /// The token was sealed with another key or under another header, or was modified.
+    #[error("the seal does not match the token")]
     Seal,
-    /// Minted later than now.
-    #[error("the token is from {0} seconds ahead")]
+    /// The token was minted in the future, by so many seconds.
+    #[error("the token was minted {0} seconds in the future; check the clocks")]
     NotYetValid(u64),
-    /// Past its time.
-    #[error("the token ended {0} seconds ago")]
+    /// The token expired so many seconds ago.
+    #[error("the token expired {0} seconds ago")]
     Expired(u64),
-    /// The session is past its time.
-    #[error("the session began {0} seconds ago")]
+    /// The session is too old. It began so many seconds ago.
+    #[error("the session began {0} seconds ago, which exceeds its maximum age")]
     TooOld(u64),
-    /// For another service.
+    /// The token is for another service.
     #[error("the token is for another service")]
     Audience,
-    /// The presenter does not hold the key that goes with it.
-    #[error("the proof of possession is wrong")]
+    /// The proof of possession is invalid.
+    #[error("the proof of possession is invalid")]
     Proof,
-    /// The client holds a newer one.
-    #[error("the token was replaced by one that its holder has shown to have")]
+    /// The token was replaced, and the client has confirmed a newer one.
+    #[error("the token was replaced, and the client has confirmed a newer one")]
     Replayed,
-    /// What the token would hold does not fit into one, and it was not made.
-    #[error("the token would have {bytes} bytes, and may have {max}")]
+    /// The token was not minted, because its contents do not fit.
+    #[error("the token would have {bytes} bytes; the maximum is {max}")]
     TooLarge {
-        /// The length of the token.
+        /// The length of the token, in bytes.
         bytes: usize,
-        /// How long it may be.
+        /// The maximum length, in bytes.
         max: usize,
     },
 }
 
 impl TokenError {
-    /// Returns whether only the time is wrong of a token that was good.
+    /// Returns `true` if the token is valid except that it or its session is too old.
     pub fn is_late(&self) -> bool {
         matches!(self, Self::Expired(_) | Self::TooOld(_))
     }
 
-    /// What the presenter is told. Shape, tag and seal are one: whoever guesses learns
-    /// nothing.
+    /// Returns the code for the peer. Shape, tag, seal, and audience have the same code, so that
+    /// guesses reveal nothing.
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::TooLong(_) | Self::Shape(_) | Self::Kind | Self::Tag | Self::Seal | Self::Audience => {

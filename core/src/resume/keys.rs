@@ -1,4 +1,4 @@
-//! The keys of tokens: one that signs and seals, and those of before that are still accepted.
+//! The keys of tokens: one that signs and seals, and earlier ones that are still accepted.
 
 use std::fmt;
 
@@ -8,10 +8,10 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-/// The shortest root key.
+/// The minimum length of a root key, in bytes.
 const ROOT_BYTES_MIN: usize = 32;
 
-/// The longest name of a key.
+/// The maximum length of a key's name, in bytes.
 const ID_BYTES_MAX: usize = 32;
 
 const PURPOSE_MAC: &[u8] = b"bowline/mac/1";
@@ -19,34 +19,35 @@ const PURPOSE_POP: &[u8] = b"bowline/pop/1";
 const PURPOSE_SEAL: &[u8] = b"bowline/seal/1";
 const PURPOSE_STURDY: &[u8] = b"bowline/sturdy/1";
 
-/// What `sub` is made of, before the principal. No token begins with it, so no tag is a `sub`.
+/// The prefix of the bytes from which `sub` is computed. No token begins with it, so a tag is never
+/// a valid `sub`.
 const SUBJECT: &[u8] = b"bowline/sub/1";
 
-/// A key cannot be used.
+/// An error in creating a key or changing a key ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
-    /// A root key is too short to be one.
-    #[error("a root key has {ROOT_BYTES_MIN} bytes at least, not {0}")]
+    /// The root key is too short.
+    #[error("the root key has {0} bytes; the minimum is {ROOT_BYTES_MIN}")]
     TooShort(usize),
     /// The text of a root key is not base64.
     #[error("the root key is not base64: {0}")]
     NotBase64(&'static str),
-    /// The operating system gives no random bytes.
-    #[error("the operating system gives no random bytes for a key")]
+    /// The operating system provides no random bytes.
+    #[error("the operating system provides no random bytes")]
     NoRandomness,
-    /// The name of a key goes into every token.
-    #[error("the name of a key has 1 to {ID_BYTES_MAX} bytes, not {0}")]
+    /// The name of the key is empty or too long. It is part of every token.
+    #[error("the name of the key has {0} bytes; it must have 1 to {ID_BYTES_MAX}")]
     Name(usize),
-    /// A token says which key made it, by name.
-    #[error("two keys have one name")]
+    /// The key ring already has a key of this name. Tokens name their key.
+    #[error("the key ring already has a key of this name")]
     SameName,
-    /// Only a key that is accepted, and does not sign, can be taken away.
-    #[error("no key of this name is accepted beside the one that signs")]
+    /// The key ring has no accepted key of this name. The active key cannot be removed.
+    #[error("the key ring has no accepted key of this name other than the active one")]
     NotThere,
 }
 
-/// A root key, as the keys that are derived from it: no two purposes share one.
+/// A key, from which separate keys are derived for each purpose.
 #[derive(Clone)]
 pub struct Key {
     id: String,
@@ -57,11 +58,11 @@ pub struct Key {
 }
 
 impl Key {
-    /// A key from at least 32 bytes that nobody can guess, with a name that was never given to
-    /// another.
+    /// Creates a key from at least 32 secret random bytes. The name must never have been used for
+    /// another key.
     ///
     /// # Errors
-    /// The bytes are too few, or the name is empty or too long.
+    /// Fails if there are too few bytes, or if the name is empty or longer than 32 bytes.
     pub fn new(id: impl Into<String>, root: &[u8]) -> Result<Self, KeyError> {
         let id = id.into();
         if id.is_empty() || id.len() > ID_BYTES_MAX {
@@ -85,7 +86,8 @@ impl Key {
     /// its key with [`from_base64`](Self::from_base64).
     ///
     /// # Errors
-    /// The name is empty or longer than 32 bytes, or the operating system gives no random bytes.
+    /// Fails if the name is empty or longer than 32 bytes, or if the operating system provides no
+    /// random bytes.
     #[expect(clippy::disallowed_methods, reason = "a key is made before there is a session")]
     pub fn generate(id: impl Into<String>) -> Result<Self, KeyError> {
         let mut root = Zeroizing::new([0; ROOT_BYTES_MIN]);
@@ -93,16 +95,16 @@ impl Key {
         Self::new(id, &*root)
     }
 
-    /// Creates a key from the base64 of at least 32 random bytes, such as `openssl rand -base64 32`
-    /// prints. Both alphabets are read, with and without padding; white space around the text is
-    /// skipped.
+    /// Creates a key from the base64 of at least 32 random bytes, such as the output of `openssl
+    /// rand -base64 32`. Accepts both alphabets, with and without padding. Surrounding whitespace
+    /// is ignored.
     ///
     /// ```
     /// # fn main() -> Result<(), bowline_core::resume::KeyError> {
     /// use bowline_core::resume::{Key, KeyRing};
     ///
-    /// // Every process of the service reads the same text, from where it keeps its secrets. The name
-    /// // goes into tokens, and is never given to another key.
+    /// // Every process of the service reads the same secret. The name is part of tokens, and must
+    /// // never be used for another key.
     /// # let secret = "3q2+7wAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n";
     /// let key = Key::from_base64("2026-11", secret)?;
     /// let keys = KeyRing::new(key);
@@ -112,16 +114,16 @@ impl Key {
     /// ```
     ///
     /// # Errors
-    /// The text is not base64, it holds fewer than 32 bytes, or the name is empty or longer than 32
-    /// bytes.
+    /// Fails if the text is not base64 or contains fewer than 32 bytes, or if the name is empty or
+    /// longer than 32 bytes.
     pub fn from_base64(id: impl Into<String>, root: &str) -> Result<Self, KeyError> {
         let root = root.trim();
         let alphabet = if root.contains(['-', '_']) { &alphabet::URL_SAFE } else { &alphabet::STANDARD };
         let config = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
         let decoded = GeneralPurpose::new(alphabet, config).decode(root).map_err(|error| {
             KeyError::NotBase64(match error {
-                DecodeError::InvalidByte(..) => "it has a character that base64 does not have",
-                DecodeError::InvalidLength(_) => "a character is missing at its end",
+                DecodeError::InvalidByte(..) => "it contains an invalid character",
+                DecodeError::InvalidLength(_) => "its length is invalid",
                 _ => "its end is malformed",
             })
         })?;
@@ -132,12 +134,12 @@ impl Key {
         &self.id
     }
 
-    /// Blinds what is known of a principal.
+    /// Blinds a principal, for use as `sub`.
     pub(super) fn subject(&self, principal: &str) -> [u8; 32] {
         sign(&*self.mac, &[SUBJECT, principal.as_bytes()])
     }
 
-    /// Takes the same time whatever differs.
+    /// Compares in constant time.
     pub(super) fn is_subject(&self, principal: &str, subject: &[u8]) -> bool {
         is_signature(&*self.mac, &[SUBJECT, principal.as_bytes()], subject)
     }
@@ -146,17 +148,17 @@ impl Key {
         sign(&*self.mac, &[signed])
     }
 
-    /// Takes the same time whatever differs.
+    /// Compares in constant time.
     pub(super) fn is_tag(&self, signed: &[u8], tag: &[u8]) -> bool {
         is_signature(&*self.mac, &[signed], tag)
     }
 
-    /// Seals the state of sessions.
+    /// Returns the key that seals the state of sessions.
     pub(super) fn seal(&self) -> &[u8; 32] {
         &self.seal
     }
 
-    /// Seals durable references.
+    /// Returns the key that seals saved references.
     pub(super) fn sturdy(&self) -> &[u8; 32] {
         &self.sturdy
     }
@@ -172,8 +174,9 @@ impl fmt::Debug for Key {
     }
 }
 
-/// The key that signs, and those that signed before. A key is kept accepted for as long as a
-/// token lives; whoever replaces the keys before that ends the sessions that are away.
+/// The active key, which signs, and accepted ones, which signed earlier. An earlier key must stay
+/// accepted for as long as its tokens live; without it, sessions that wait for their client cannot
+/// be resumed.
 #[derive(Clone, Debug)]
 pub struct KeyRing {
     active: Key,
@@ -181,15 +184,15 @@ pub struct KeyRing {
 }
 
 impl KeyRing {
-    /// A ring of one key.
+    /// Creates a ring of one key.
     pub fn new(active: Key) -> Self {
         Self { active, accepted: Vec::new() }
     }
 
-    /// Accepts what another key has signed, too.
+    /// Adds a key whose tokens are accepted, too.
     ///
     /// # Errors
-    /// A key of this name is there already.
+    /// Fails if the ring has a key of this name.
     pub fn accept(mut self, key: Key) -> Result<Self, KeyError> {
         if self.key(key.id()).is_some() {
             return Err(KeyError::SameName);
@@ -198,10 +201,10 @@ impl KeyRing {
         Ok(self)
     }
 
-    /// Signs with `key` from now on, and goes on to accept what was signed until now.
+    /// Makes `key` the active key. The previous one stays accepted.
     ///
     /// # Errors
-    /// A key of this name is there already.
+    /// Fails if the ring has a key of this name.
     pub fn rotate(mut self, key: Key) -> Result<Self, KeyError> {
         if self.key(key.id()).is_some() {
             return Err(KeyError::SameName);
@@ -210,10 +213,10 @@ impl KeyRing {
         Ok(self)
     }
 
-    /// Accepts no more what a key has signed.
+    /// Removes an accepted key. Its tokens are refused from then on.
     ///
     /// # Errors
-    /// There is no such key, or it is the one that signs.
+    /// Fails if there is no such key, or if it is the active one.
     pub fn remove(mut self, id: &str) -> Result<Self, KeyError> {
         let place = self.accepted.iter().position(|key| key.id == id).ok_or(KeyError::NotThere)?;
         self.accepted.remove(place);
@@ -233,13 +236,13 @@ pub(super) fn sign(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
     hmac(key, parts).finalize().into_bytes().into()
 }
 
-/// Takes the same time whatever differs.
+/// Compares in constant time.
 pub(super) fn is_signature(key: &[u8], parts: &[&[u8]], signature: &[u8]) -> bool {
     hmac(key, parts).verify_slice(signature).is_ok()
 }
 
 fn hmac(key: &[u8], parts: &[&[u8]]) -> Hmac<Sha256> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC accepts keys of any length");
     for part in parts {
         mac.update(part);
     }

@@ -1,7 +1,6 @@
-//! What lets a client have its session back: the token, the keys that make it, the proof that
-//! it is in the right hands, and which token of a session counts.
-//!
-//! docs/token.md states the layout and the threat model. Times and random bytes are passed in.
+//! Resume tokens: their format, the keys that sign and seal them, the proof of possession, and the
+//! tokens of a session that are valid. docs/token.md describes the layout and the threat model.
+//! Times and random bytes are passed in.
 
 mod claims;
 mod error;

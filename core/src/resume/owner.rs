@@ -1,6 +1,6 @@
-//! Which tokens of a session count. A token is replaced whenever the session changes its
-//! transport; the one before counts until the client has shown that it holds a newer one, so a
-//! lost answer leaves nobody outside.
+//! The valid tokens of a session. A token is replaced when the session changes its connection. The
+//! previous one stays valid until the client has confirmed a newer one, so that a lost answer does
+//! not lock the client out.
 
 use std::collections::VecDeque;
 
@@ -9,40 +9,43 @@ use serde::{Deserialize, Serialize};
 use super::claims::Claims;
 use super::error::TokenError;
 
-/// Names of tokens of one session that count at the same time. Only answers that were all lost make
-/// so many. A token beyond shares the name of the newest, so that every token that was handed out
-/// goes on to count.
+/// The maximum number of valid token ids of a session. There are that many only if many answers in
+/// a row were lost. Further tokens share the id of the newest, so that every token that was sent
+/// stays valid.
 pub const TOKENS_MAX: usize = 48;
 
-/// Names a token. 16 random bytes in base64url.
+/// The id of a token: 16 random bytes in base64url.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Jti(pub String);
 
-/// The tokens and the transports of one session, counted. Whoever changes it must be alone, and
-/// must attach the transport before anybody else changes it: so epochs and transports agree.
+/// The valid tokens of a session, and its epoch. Changes must be exclusive, and the connection must
+/// be attached before the next change, so that epochs and attachments agree.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Owner {
     epoch: u64,
-    /// Oldest first. The first is the newest that the client is known to hold, or the very first.
+    /// The ids of the valid tokens, oldest first. The first is the newest that the client is known
+    /// to have, or the very first one.
     tokens: VecDeque<Jti>,
-    /// Presented or handed out with the transport that is there now: hearing from the client on
-    /// that transport shows that it holds this one.
+    /// The id that was presented or sent with the current connection. Anything that the client
+    /// sends on that connection confirms it.
     handed_out: Jti,
 }
 
 impl Owner {
-    /// A session's first token, of its first epoch.
+    /// Creates the state of a new session, whose first token has the id `first`.
     pub fn new(first: Jti) -> Self {
         Self { epoch: 1, tokens: VecDeque::from([first.clone()]), handed_out: first }
     }
 
-    /// A session that comes back from a store in another process, resumed with `presented`, as
-    /// `epoch`. The store knows `tokens`, up to those of `known_epoch`; one of a later epoch was
-    /// handed out after the last checkpoint, and counts because it is well made.
+    /// Restores the state of a session that is recovered by another process, after a resume with
+    /// `presented`.
+    ///
+    /// The store contains the valid `tokens`, up to those of `known_epoch`. A token of a later
+    /// epoch was sent after the last checkpoint; it is valid because its signature is.
     ///
     /// # Errors
-    /// The client has shown that it holds a newer one.
+    /// Fails if the client has confirmed a newer token.
     pub fn restore(
         known_epoch: u64,
         tokens: impl IntoIterator<Item = Jti>,
@@ -53,7 +56,7 @@ impl Owner {
         let mut tokens: VecDeque<Jti> = tokens.into_iter().collect();
         match tokens.iter().position(|token| *token == presented.jti) {
             Some(at) => drop(tokens.drain(..at)),
-            // The client holds it, so it needs none of those before.
+            // The client has this token, so earlier ones are no longer needed.
             None if presented.ep > known_epoch => tokens = VecDeque::from([presented.jti.clone()]),
             None => return Err(TokenError::Replayed),
         }
@@ -62,34 +65,35 @@ impl Owner {
         Ok(owner)
     }
 
-    /// The name of the token that is handed out with the newest transport.
+    /// Returns the id of the token that was sent with the newest connection.
     pub fn handed_out(&self) -> &Jti {
         &self.handed_out
     }
 
-    /// The tokens that will count once `next` does, for a store to know before the client holds it.
+    /// Returns the ids that will be valid once `next` is, for a store to record before the client
+    /// has the token.
     pub fn tokens_with(&self, next: &Jti) -> Vec<Jti> {
         self.tokens.iter().chain([next]).cloned().collect()
     }
 
-    /// The tokens that count, for a store to know. Oldest first.
+    /// Returns the valid ids, oldest first, for a store to record.
     pub fn tokens(&self) -> impl Iterator<Item = &Jti> {
         self.tokens.iter()
     }
 
-    /// Counts the transports.
+    /// Returns the epoch: the number of connections that the session has had.
     pub fn epoch(&self) -> u64 {
         self.epoch
     }
 
-    /// The client holds what it was handed with the newest transport.
+    /// Records that the client has the token that was sent with the newest connection.
     pub fn confirm(&mut self) {
         if let Some(at) = self.tokens.iter().position(|token| *token == self.handed_out) {
             self.tokens.drain(..at);
         }
     }
 
-    /// The client has said that it holds a token that it was sent by [`renew`](Self::renew).
+    /// Records that the client has a token that was sent by [`renew`](Self::renew).
     pub fn confirm_renewed(&mut self, held: &Jti) {
         if let Some(at) = self.tokens.iter().position(|token| token == held) {
             if self.tokens.iter().take(at).any(|token| *token == self.handed_out) {
@@ -99,40 +103,42 @@ impl Owner {
         }
     }
 
-    /// Whether a token counts. Changes nothing.
+    /// Checks that a token is valid.
     ///
     /// # Errors
-    /// The client has shown that it holds a newer one.
+    /// Fails if the client has confirmed a newer token.
     pub fn check(&self, presented: &Jti) -> Result<(), TokenError> {
         if self.tokens.contains(presented) { Ok(()) } else { Err(TokenError::Replayed) }
     }
 
-    /// A new transport: the next epoch, with a token of its own; see [`handed_out`](Self::handed_out).
+    /// Begins the next epoch, for a client that presents a valid token, and adds a token for the
+    /// new connection; see [`handed_out`](Self::handed_out). Returns the epoch.
     ///
     /// # Errors
-    /// As [`check`](Self::check); then nothing has changed.
+    /// Fails if the client has confirmed a newer token. Nothing is changed then.
     pub fn claim(&mut self, presented: &Jti, next: Jti) -> Result<u64, TokenError> {
         let at = self.tokens.iter().position(|token| token == presented).ok_or(TokenError::Replayed)?;
-        // The client holds what it presents. What was handed out later may have arrived as well:
-        // this may be a late try.
+        // The client has the token that it presents. Later ones stay valid, because they may have
+        // arrived as well: this may be a delayed attempt.
         self.tokens.drain(..at);
         Ok(self.advance(next))
     }
 
-    /// A new transport for a client that has shown by other means that it is the same.
+    /// Begins the next epoch, for a client that was identified by other means. Returns the epoch.
     pub fn advance(&mut self, next: Jti) -> u64 {
         self.epoch += 1;
         self.handed_out = self.push(next);
         self.epoch
     }
 
-    /// A newer token on the same transport; returns its name, which is `next` unless too many count.
-    /// Those before count on: nothing that the client says afterwards shows that it has read it.
+    /// Adds a newer token for the same connection. Returns its id, which is `next` unless too many
+    /// tokens are valid. Earlier tokens stay valid, since nothing that the client sends later
+    /// proves that it has read the new one.
     pub fn renew(&mut self, next: Jti) -> Jti {
         self.push(next)
     }
 
-    /// No token is ever forgotten here that the client may hold.
+    /// Adds an id. An id that the client may have is never removed here.
     fn push(&mut self, next: Jti) -> Jti {
         match self.tokens.back() {
             Some(newest) if self.tokens.len() >= TOKENS_MAX => newest.clone(),

@@ -1,5 +1,5 @@
-//! Possession: a token alone resumes nothing. With each token goes a key that is sent once, to
-//! the client; to resume, the client signs the server's challenge with it.
+//! The proof of possession. A token alone cannot resume a session: each comes with a key, which is
+//! sent to the client once, and with which the client signs the server's challenge.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -12,12 +12,13 @@ use crate::link::Secret;
 
 const PURPOSE: &[u8] = b"bowline-resume-1";
 
-/// The key that goes with the tokens of one epoch. The server derives it anew when it needs it.
+/// Returns the key of the tokens of one epoch. The server derives it again when it needs it.
 pub fn resume_key(keys: &KeyRing, claims: &Claims) -> Secret {
     Secret::new(URL_SAFE_NO_PAD.encode(keys.active().possession(&parts(claims, &claims.ep.to_be_bytes()))))
 }
 
-/// The client's proof, over the server's challenge, the token and how far the client has come.
+/// Returns the client's proof. It covers the server's challenge, the token, and the number of the
+/// last message that the client has handled.
 pub fn prove(resume_key: &Secret, challenge: &str, token: &Secret, last_event_seq: u64) -> String {
     let digest = Sha256::digest(token.expose());
     let seq = last_event_seq.to_be_bytes();
@@ -26,10 +27,11 @@ pub fn prove(resume_key: &Secret, challenge: &str, token: &Secret, last_event_se
 }
 
 impl KeyRing {
-    /// Checks the proof that came with a token that was found good.
+    /// Checks the proof that was presented with a valid token.
     ///
     /// # Errors
-    /// Whoever made it does not hold the key, or answers to another challenge.
+    /// Fails with [`TokenError::Proof`] if the proof was made with another key or for another
+    /// challenge, and with [`TokenError::KeyUnknown`] if the key is not in the ring.
     pub fn check_proof(
         &self,
         claims: &Claims,
@@ -48,7 +50,7 @@ impl KeyRing {
     }
 }
 
-/// Session ids of this crate have no NUL, so no two pairs have one text.
+/// Joins the parts so that different pairs have different texts: ids of sessions contain no NUL.
 fn parts<'a>(claims: &'a Claims, epoch: &'a [u8; 8]) -> [&'a [u8]; 3] {
     [claims.sid.as_bytes(), &[0], epoch]
 }

@@ -1,7 +1,7 @@
-//! The token: minted by the server, held by the client, read by nobody but the server.
+//! Tokens: minted by the server, kept by the client, and readable by the server alone.
 //!
-//! A tag or a seal covers the bytes as they are sent. Nothing inside is looked at before that is
-//! checked but the header: the kind of the token and the name of its key.
+//! A tag or seal covers the bytes as they are sent. Before it has been verified, only the header is
+//! read: the kind of the token and the name of its key.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -14,25 +14,25 @@ use super::seal::{self, NONCE_BYTES};
 use crate::link::Secret;
 use crate::time::UnixTime;
 
-/// Fixes every algorithm: there is no other place that names one.
+/// The version, which determines every algorithm. No algorithm is named elsewhere.
 const PREFIX: &str = "bwl1";
 
-/// No token is longer, of whatever kind.
+/// The maximum length of a token of any kind, in bytes.
 pub(super) const TOKEN_BYTES_MAX: usize = 64 << 10;
 
-/// A kind of token, and how it is kept from being changed.
+/// The kind of a token.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// Names a session and holds nothing of it. Signed.
+    /// Refers to a session without containing its state. Signed.
     Ref,
-    /// Holds the session's state. Sealed.
+    /// Contains the session's state. Sealed.
     Inline,
-    /// Names a durable reference. Sealed, with a key of its own.
+    /// Refers to a saved reference. Sealed with a key of its own.
     Sturdy,
 }
 
 impl Kind {
-    /// The kind and the mode as they are written.
+    /// Returns the kind and the mode as written in the header.
     fn names(self) -> (&'static str, &'static str) {
         match self {
             Self::Ref => ("ref", "s"),
@@ -50,11 +50,11 @@ struct Header {
 }
 
 impl Header {
-    /// As it is sent.
+    /// Returns the encoded header.
     fn text(key: &Key, kind: Kind) -> String {
         let (t, m) = kind.names();
         let header = Self { k: key.id().to_owned(), t: t.to_owned(), m: m.to_owned() };
-        URL_SAFE_NO_PAD.encode(serde_json::to_vec(&header).expect("a header is three strings"))
+        URL_SAFE_NO_PAD.encode(serde_json::to_vec(&header).expect("a header consists of three strings"))
     }
 
     fn kind(&self) -> Result<Kind, TokenError> {
@@ -63,27 +63,27 @@ impl Header {
     }
 }
 
-/// The token of a checkpoint.
+/// The minted token of a checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Minted {
     /// The token.
     pub token: Secret,
-    /// Whether the snapshot is in it; a store need not have it then.
+    /// Whether the token contains the snapshot, so that a store need not.
     pub holds_snapshot: bool,
 }
 
-/// Whether a snapshot is anywhere but in the token that is to be made of it.
+/// Where a snapshot is, apart from the token to be minted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kept {
-    /// A store has it.
+    /// In a store.
     InStore,
-    /// Nobody else has it.
+    /// Nowhere else.
     InTokenAlone,
 }
 
 impl KeyRing {
-    /// Mints a token that holds no state: `claims` with the token's own fields filled in. The same
-    /// claims and keys give the same bytes.
+    /// Mints a token without state, and fills in the token's own fields of `claims`. Equal claims
+    /// and keys give equal tokens.
     pub fn mint(&self, claims: &mut Claims, policy: &TokenPolicy, now: UnixTime) -> Secret {
         let key = self.active();
         claims.fill(key, policy, now);
@@ -93,11 +93,12 @@ impl KeyRing {
         Secret::new(format!("{signed}.{tag}"))
     }
 
-    /// Mints the token of a checkpoint. It holds the snapshot if that fits
-    /// ([`TokenPolicy::inline_bytes`]), else it names what the store has. `nonce` is random and new.
+    /// Mints the token of a checkpoint. The token contains the snapshot if that fits into
+    /// [`TokenPolicy::inline_bytes`], and otherwise refers to the store. `nonce` must be random and
+    /// new.
     ///
     /// # Errors
-    /// `TooLarge` if the snapshot does not fit and is nowhere else.
+    /// Fails with [`TokenError::TooLarge`] if the snapshot does not fit and is not in a store.
     pub fn mint_checkpoint(
         &self,
         claims: &mut Claims,
@@ -124,20 +125,21 @@ impl KeyRing {
         }
     }
 
-    /// Mints the token of a durable reference. `nonce` is random and new.
+    /// Mints the token of a saved reference. `nonce` must be random and new.
     pub fn mint_sturdy(&self, claims: &mut Sturdy, now: UnixTime, nonce: &[u8; NONCE_BYTES]) -> Secret {
         let key = self.active();
         claims.iat = now.0;
         key.id().clone_into(&mut claims.kid);
-        let written = serde_json::to_vec(claims).expect("claims are strings and numbers");
+        let written = serde_json::to_vec(claims).expect("claims consist of strings and numbers");
         let header = Header::text(key, Kind::Sturdy);
         sealed(&header, &seal::seal(key.sturdy(), nonce, &aad(&header), &written, &[]))
     }
 
-    /// Opens the token of a session: length, shape, kind, key, tag or seal, then what it claims.
+    /// Opens the token of a session. Checks its length, shape, kind, key, tag or seal, and then the
+    /// claims.
     ///
     /// # Errors
-    /// The first of these that is wrong.
+    /// The first of these checks that fails.
     pub fn open(&self, token: &str, audience: &str, now: UnixTime) -> Result<Claims, TokenError> {
         let parts = Parts::of(token)?;
         let kind = parts.header.kind()?;
@@ -151,7 +153,7 @@ impl KeyRing {
         };
         let mut claims: Claims = read(&written)?;
         if snapshot.as_ref().is_some_and(|snapshot| snapshot_sum(snapshot) != claims.sum) {
-            return Err(TokenError::Shape("the snapshot is not the one that is claimed"));
+            return Err(TokenError::Shape("the snapshot does not match its sum"));
         }
         claims.kid = parts.header.k;
         claims.snapshot = snapshot;
@@ -159,17 +161,17 @@ impl KeyRing {
         Ok(claims)
     }
 
-    /// Returns whether claims that were opened are of a session of this principal. Takes the same
-    /// time whatever differs.
+    /// Returns `true` if opened claims are for a session of this principal. Compares in constant
+    /// time.
     pub fn is_subject(&self, claims: &Claims, principal: &str) -> bool {
         let subject = URL_SAFE_NO_PAD.decode(&claims.sub).unwrap_or_default();
         self.key(&claims.kid).is_some_and(|key| key.is_subject(&principal_hash(principal), &subject))
     }
 
-    /// Opens the token of a durable reference, in the same order.
+    /// Opens the token of a saved reference, with the same checks in the same order.
     ///
     /// # Errors
-    /// The first thing that is wrong.
+    /// The first check that fails.
     pub fn open_sturdy(&self, token: &str, audience: &str, now: UnixTime) -> Result<Sturdy, TokenError> {
         let parts = Parts::of(token)?;
         if parts.header.kind()? != Kind::Sturdy {
@@ -194,13 +196,13 @@ impl Claims {
     }
 
     fn written(&self) -> Vec<u8> {
-        serde_json::to_vec(self).expect("claims are strings and numbers")
+        serde_json::to_vec(self).expect("claims consist of strings and numbers")
     }
 }
 
-/// A token in parts, of which only the header was read.
+/// The parts of a token, of which only the header was read.
 struct Parts<'a> {
-    /// All that a tag covers.
+    /// The text that a tag covers.
     signed: &'a str,
     header_text: &'a str,
     header: Header,
@@ -225,23 +227,24 @@ impl<'a> Parts<'a> {
         Ok(Self { signed, header_text, header, body, tag })
     }
 
-    /// What is claimed, if `key` has signed it.
+    /// Returns the claims, if they were signed with `key`.
     fn signed_by(&self, key: &Key) -> Result<Vec<u8>, TokenError> {
         let tag =
-            URL_SAFE_NO_PAD.decode(self.tag).map_err(|_malformed| TokenError::Shape("the tag is no base64url"))?;
+            URL_SAFE_NO_PAD.decode(self.tag).map_err(|_malformed| TokenError::Shape("the tag is not base64url"))?;
         if !key.is_tag(self.signed.as_bytes(), &tag) {
             return Err(TokenError::Tag);
         }
-        URL_SAFE_NO_PAD.decode(self.body).map_err(|_malformed| TokenError::Shape("the claims are no base64url"))
+        URL_SAFE_NO_PAD.decode(self.body).map_err(|_malformed| TokenError::Shape("the claims are not base64url"))
     }
 
-    /// What is claimed and what goes with it, if it was sealed with `key`.
+    /// Returns the claims and the body, if they were sealed with `key`.
     fn sealed_with(&self, key: &[u8; 32]) -> Result<(Vec<u8>, Vec<u8>), TokenError> {
         if !self.tag.is_empty() {
-            return Err(TokenError::Shape("a tag beside a seal"));
+            return Err(TokenError::Shape("a sealed token has a tag"));
         }
-        let body =
-            URL_SAFE_NO_PAD.decode(self.body).map_err(|_malformed| TokenError::Shape("no base64url is sealed"))?;
+        let body = URL_SAFE_NO_PAD
+            .decode(self.body)
+            .map_err(|_malformed| TokenError::Shape("the sealed part is not base64url"))?;
         seal::unseal(key, &aad(self.header_text), &body)
     }
 }
@@ -254,7 +257,7 @@ fn sealed(header: &str, body: &[u8]) -> Secret {
     Secret::new(format!("{PREFIX}.{header}.{}.", URL_SAFE_NO_PAD.encode(body)))
 }
 
-/// The length of a token that seals so many bytes.
+/// Returns the length of a token whose claims and body have `bytes` in all.
 fn sealed_bytes(header: &str, bytes: usize) -> usize {
     PREFIX.len() + header.len() + 3 + (seal::sealed_bytes(bytes) * 4).div_ceil(3)
 }

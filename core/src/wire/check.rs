@@ -1,4 +1,5 @@
-//! The first look at a message: is it JSON, and within the bounds, before any work is done.
+//! Validation of incoming text, before any of it is evaluated: that it is JSON and within the
+//! limits.
 
 use std::borrow::Cow;
 
@@ -8,13 +9,13 @@ use crate::limits::Limits;
 use crate::value::Payload;
 use crate::value::text::{Cursor, Watch, hash_name};
 
-/// A text that was checked.
+/// A validated text.
 #[derive(Debug)]
 pub(crate) struct Checked<'a> {
-    /// The text to read: the one that was checked, or a copy in which of several members with one
-    /// name only the last is left, as JavaScript reads it.
+    /// The text to read: the original, or a copy in which only the last of several members with the
+    /// same name is left, as JavaScript reads it.
     pub(crate) text: Cow<'a, str>,
-    /// How many JSON values it has, or had.
+    /// The number of JSON values in the original.
     pub(crate) nodes: usize,
 }
 
@@ -25,26 +26,26 @@ pub(crate) fn check<'a>(text: &'a str, limits: &Limits) -> Result<Checked<'a>, W
     Ok(Checked { text, nodes })
 }
 
-/// Checks that the text of a payload is one value within `limits`.
+/// Checks that the text of a payload is one JSON value within `limits`.
 pub(crate) fn check_payload<R>(payload: &Payload<R>, limits: &Limits) -> Result<(), WireError> {
     walk(&mut payload.cursor(), limits).map(drop)
 }
 
-/// What a text has.
+/// What was found in a text.
 struct Walked {
-    /// JSON values.
+    /// The number of JSON values.
     nodes: usize,
-    /// An object that has several members with one name, or may have.
+    /// An object has several members with the same name, or may have.
     repeats: bool,
 }
 
-/// Steps over the one value of a text within `limits`.
+/// Reads the one value of a text within `limits`.
 fn walk<'a>(cursor: &mut Cursor<'a>, limits: &Limits) -> Result<Walked, WireError> {
     let text = cursor.text();
     if text.len() > limits.message_bytes {
         return Err(WireError::limit("bytes of a message", limits.message_bytes));
     }
-    // No text has more units than bytes, so most need no counting.
+    // No text has more units than bytes, so most texts need not be counted.
     if text.len() > limits.message_units && text.encode_utf16().count() > limits.message_units {
         return Err(WireError::limit("UTF-16 units of a message", limits.message_units));
     }
@@ -54,20 +55,21 @@ fn walk<'a>(cursor: &mut Cursor<'a>, limits: &Limits) -> Result<Walked, WireErro
     Ok(Walked { nodes: bounds.nodes, repeats: bounds.repeats })
 }
 
-/// An array is two brackets on the wire, and a message wraps a value in a few more.
+/// Returns the maximum number of nested brackets. An array takes two on the wire, and a message
+/// adds a few around a value.
 fn brackets_max(value_depth: usize) -> usize {
     2 * value_depth + 8
 }
 
-/// Objects with more members than this are searched for repeated names by their hashes.
+/// Larger objects are searched for repeated names by their hashes.
 const PAIRWISE_MAX: usize = 16;
 
 struct Bounds<'a, 'l> {
     limits: &'l Limits,
     nodes: usize,
-    /// Names of the objects being read, innermost last.
+    /// The names in the open objects, innermost last.
     keys: Vec<&'a str>,
-    /// Where in `keys` each of these objects begins.
+    /// The start of each open object in `keys`.
     objects: Vec<usize>,
     repeats: bool,
 }
@@ -95,7 +97,7 @@ impl<'a> Watch<'a> for Bounds<'a, '_> {
             return Err(WireError::limit("bytes of an object key", self.limits.key_bytes));
         }
         let own = &self.keys[self.objects.last().copied().unwrap_or_default()..];
-        // A name that is written with an escape may equal one that is not.
+        // A name with an escape may equal one without.
         self.repeats |= escaped || (own.len() <= PAIRWISE_MAX && own.contains(&raw));
         self.keys.push(raw);
         Ok(())
@@ -111,11 +113,11 @@ impl<'a> Watch<'a> for Bounds<'a, '_> {
     }
 }
 
-/// Returns whether two of these names are equal.
+/// Returns `true` if two of these names are equal.
 ///
 /// Hashes are sorted instead of names, because they are compared several times faster. Only names
-/// whose hashes are equal are compared themselves; if a peer has chosen many such names, they are
-/// sorted, so that the time is bounded by that of sorting all names.
+/// with equal hashes are compared themselves. If a peer has chosen many such names, they are
+/// sorted, so the time never exceeds that of sorting all names.
 fn has_repeats(names: &[&str]) -> bool {
     let mut hashes: Vec<(u32, u32)> = names.iter().zip(0..).map(|(name, at)| (hash_name(name), at)).collect();
     hashes.sort_unstable();

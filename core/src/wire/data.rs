@@ -1,5 +1,5 @@
-//! Special forms that are plain data: bytes, dates, bigints and the like. They stay text inside a
-//! session; here they are checked, so that one bad value is refused where it comes in.
+//! Forms that are plain data, such as bytes, dates, and bigints. A session keeps them as text. They
+//! are checked when they arrive, so that a malformed one is refused there.
 
 use std::borrow::Cow;
 
@@ -8,8 +8,8 @@ use crate::limits::Limits;
 use crate::value::text::{Cursor, TextError};
 use crate::value::{BytesKind, InvalidUrl, Url, headers};
 
-/// Names that JavaScript objects inherit. They never name a property, and members of incoming
-/// objects with such a name are dropped, as is `toJSON` there.
+/// Returns `true` for names that JavaScript objects inherit. Such a name never refers to a
+/// property, and members with such a name are dropped from incoming objects, as is `toJSON`.
 pub(crate) fn is_blocked_name(name: &str) -> bool {
     matches!(
         name,
@@ -28,19 +28,19 @@ pub(crate) fn is_blocked_name(name: &str) -> bool {
     )
 }
 
-/// What is to stand for a form of plain data.
+/// How a form of plain data is passed on.
 pub(crate) enum Data {
-    /// The form as it is written.
+    /// As it is written.
     AsIs,
-    /// The form with `text` in the place of its bytes from `from` to `to`.
+    /// With `text` in place of its bytes from `from` to `to`.
     Instead { from: usize, to: usize, text: String },
 }
 
-/// Reads the fields of the form `tag` from behind the tag to behind the last field that counts. A
-/// refusal of the form as such has no error of its own: the caller names the whole expression.
+/// Reads the fields of the form `tag`, from behind the tag to behind the last field that matters.
 ///
-/// What official peers read in more than one way is put into the way they write it: some of them know
-/// no other.
+/// Values that official peers accept in several spellings are converted to the one that they write,
+/// because some official peers read no other. [`DataError::Shape`] has no message: the caller names
+/// the whole expression.
 pub(crate) fn check_data(tag: &str, cursor: &mut Cursor<'_>, limits: &Limits) -> Result<Data, DataError> {
     match tag {
         "undefined" => only_the_tag(cursor)?,
@@ -63,14 +63,14 @@ pub(crate) fn check_data(tag: &str, cursor: &mut Cursor<'_>, limits: &Limits) ->
     Ok(Data::AsIs)
 }
 
-/// Why a form was refused.
+/// The reason for refusing a form.
 #[derive(Debug)]
 pub(crate) enum DataError {
-    /// Not of the form's shape.
+    /// The form has the wrong shape.
     Shape,
-    /// Of the right shape, with a value that cannot be. It fails the call that carries it.
+    /// The shape is right, but the value is invalid. The call that contains it fails.
     Malformed(WireError),
-    /// What ends the session.
+    /// The form violates the protocol or a limit. The session ends.
     Breach(WireError),
 }
 
@@ -145,17 +145,19 @@ fn bytes(cursor: &mut Cursor<'_>) -> Result<Data, DataError> {
     })
 }
 
-/// The text in the alphabet and without the padding that browsers require, unless it is so already.
+/// Converts a text to the alphabet without padding that browsers require. Returns `None` if it is
+/// in that form.
 fn usual_base64(text: &str) -> Option<String> {
     let digits = text.trim_end_matches('=');
     let reads_alike = digits.len() == text.len() && !text.contains(['-', '_']);
     (!reads_alike).then(|| digits.replace('-', "+").replace('_', "/"))
 }
 
-/// How many bytes base64 text stands for: either alphabet, padded or not.
+/// Returns the number of bytes that a base64 text encodes, in either alphabet, with or without
+/// padding.
 fn base64_len(text: &str) -> Option<usize> {
     let digits = text.trim_end_matches('=');
-    // Without an early end within a block, so that the compiler takes many bytes for one.
+    // There is no early exit within a block, so that the compiler vectorizes the check.
     let is_digit = |b: u8| {
         (b.wrapping_sub(b'0') < 10)
             | ((b | 0x20).wrapping_sub(b'a') < 26)
@@ -170,7 +172,8 @@ fn base64_len(text: &str) -> Option<usize> {
         .then_some(digits.len() / 4 * 3 + (digits.len() % 4 * 3) / 4)
 }
 
-/// True for what official peers write. Wide instructions look at it, where there are some.
+/// Returns `true` if the text is in the form that official peers write. Uses SIMD instructions
+/// where available.
 fn is_usual_base64(text: &str) -> bool {
     base64_simd::STANDARD_NO_PAD.check(text.as_bytes()).is_ok()
 }
@@ -189,13 +192,13 @@ fn url(cursor: &mut Cursor<'_>) -> Result<Data, DataError> {
     Ok(Data::Instead { from, to, text: string_text(url.as_str()) })
 }
 
-/// Refuses what is not an absolute URL.
+/// Parses an absolute URL.
 pub(crate) fn parse_url(href: &str) -> Result<Url, WireError> {
     Url::parse(href).map_err(|InvalidUrl(error)| WireError::type_error(format!("Invalid URL: {error}")))
 }
 
-/// Reads the list of `[name, value]` pairs before the cursor to its end, whatever is in it. The inner
-/// error says what is wrong with it as headers.
+/// Reads the list of `[name, value]` pairs at the cursor to its end. The inner error says why they
+/// are not valid headers.
 pub(crate) fn header_pairs(cursor: &mut Cursor<'_>) -> Result<Result<(), WireError>, TextError> {
     let mut list = cursor.clone();
     cursor.skip()?;
@@ -207,7 +210,7 @@ pub(crate) fn header_pairs(cursor: &mut Cursor<'_>) -> Result<Result<(), WireErr
     Ok(Err(WireError::type_error(refusal)))
 }
 
-/// Reads pairs of strings up to the first that HTTP does not allow, and returns the name in it.
+/// Reads pairs of strings, up to the first that HTTP does not allow. Returns the name in that one.
 fn each_pair<'a>(cursor: &mut Cursor<'a>) -> Result<Option<Cow<'a, str>>, TextError> {
     cursor.expect(b'[')?;
     if cursor.take(b']') {

@@ -1,4 +1,4 @@
-//! The eight messages, read up to their expression.
+//! The eight messages of Cap'n Web, parsed up to their expression.
 
 use super::WireError;
 use crate::id::ID_MAX;
@@ -6,21 +6,21 @@ use crate::session::{Path, Step};
 use crate::value::number_text;
 use crate::value::text::{Cursor, TextError};
 
-/// What a message begins with that is a push and the pull of its result, between peers that both join
-/// messages.
+/// The prefix of a push that is joined with the pull of its result, between peers that support
+/// joined messages.
 pub(crate) const CALL: char = '+';
 
-/// A message. Where it carries an expression, the cursor stands before it.
+/// A message. In one with an expression, the cursor is at the expression.
 #[derive(Debug)]
 pub(crate) enum Message<'a> {
     Push(Cursor<'a>),
-    /// A push, and the pull of its result.
+    /// A push joined with the pull of its result.
     Call(Cursor<'a>),
     Pull(i64),
     Resolve(i64, Cursor<'a>),
     Reject(i64, Cursor<'a>),
     Release(i64, u64),
-    /// The release of each of these.
+    /// The releases of each id from `first` to `last`.
     ReleaseAll {
         first: i64,
         count: u64,
@@ -31,18 +31,18 @@ pub(crate) enum Message<'a> {
     Abort(Option<Cursor<'a>>),
 }
 
-/// The id that no table has: what an answer names by a number that is not an id.
+/// An id that is in no table. It stands for a number in an answer that is not an id.
 const UNUSED_ID: i64 = i64::MIN;
 
-/// Reads a message from text that [`check`](super::check) has passed. Elements beyond those that
-/// are due are ignored, as the official package does; but those of a release are not where messages may
-/// be `joint`.
+/// Parses a message that [`check`](super::check) has validated. Further elements are ignored, as in
+/// the official package, except in a release if messages may be `joint`.
 pub(crate) fn parse(text: &str, joint: bool) -> Result<Message<'_>, WireError> {
     read(text, joint).map_err(|_| WireError::bad_message(text))
 }
 
-/// Reads a `pull` or a `release` written as peers write them. Its text is known to be sound when it
-/// has been read; anything else is left to [`check`](super::check) and [`parse`].
+/// Parses a `pull` or `release` in the spelling that peers write. Such a text needs no
+/// [`check`](super::check). Returns `None` for anything else, which is left to `check` and
+/// [`parse`].
 pub(crate) fn parse_integers(text: &str, joint: bool) -> Option<Message<'static>> {
     let text = text.strip_suffix(']')?;
     if let Some(id) = text.strip_prefix("[\"pull\",") {
@@ -60,7 +60,8 @@ pub(crate) fn parse_integers(text: &str, joint: bool) -> Option<Message<'static>
     }
 }
 
-/// An integer as peers write it, of so few digits that it is within `ID_MAX`.
+/// Parses an integer in the spelling that peers write, with so few digits that it is within
+/// `ID_MAX`.
 fn plain_integer(text: &str) -> Option<i64> {
     let digits = text.strip_prefix('-').unwrap_or(text);
     if digits.len() > 15 || matches!(digits.as_bytes(), [] | [b'0', ..]) {
@@ -110,8 +111,8 @@ fn id_field(cursor: &mut Cursor<'_>) -> Result<i64, TextError> {
     integer(cursor)
 }
 
-/// What a `resolve` or `reject` answers. A number that is not an id is one that was never given out, and
-/// such answers are ignored.
+/// Reads the id in a `resolve` or `reject`. A number that is not an id was never assigned, and an
+/// answer to it is ignored.
 fn answered(cursor: &mut Cursor<'_>) -> Result<i64, TextError> {
     cursor.expect(b',')?;
     Ok(integer_of(cursor.number()?).unwrap_or(UNUSED_ID))
@@ -122,7 +123,8 @@ fn count_field(cursor: &mut Cursor<'_>) -> Result<u64, TextError> {
     u64::try_from(integer(cursor)?).map_err(|_| cursor.error("expected a count that is not negative"))
 }
 
-/// Reads an integer that JavaScript holds exactly, in any spelling: `5`, `5.0`, `50e-1`.
+/// Reads an integer that a JavaScript number represents exactly, in any spelling: `5`, `5.0`,
+/// `50e-1`.
 pub(crate) fn integer(cursor: &mut Cursor<'_>) -> Result<i64, TextError> {
     let text = cursor.number()?;
     integer_of(text).ok_or_else(|| cursor.error("expected an integer"))
@@ -131,7 +133,7 @@ pub(crate) fn integer(cursor: &mut Cursor<'_>) -> Result<i64, TextError> {
 fn integer_of(text: &str) -> Option<i64> {
     let number = text.parse::<i64>().ok().or_else(|| {
         let number = text.parse::<f64>().ok()?;
-        // The cast is exact within the range of ids, and saturates beyond it.
+        // The cast is exact in the range of ids, and saturates beyond it.
         (number.fract() == 0.0).then_some(number as i64)
     });
     number.filter(|id| (-ID_MAX..=ID_MAX).contains(id))
@@ -156,8 +158,8 @@ pub(crate) fn path(cursor: &mut Cursor<'_>) -> Result<Path, TextError> {
     }
 }
 
-/// The step that a number stands for. -1 and 1.5 name no element, but may name a member of an object, by
-/// the text that JavaScript writes them as.
+/// Returns the step for a number. -1 and 1.5 are not elements, but may be members of an object,
+/// whose name is the number as JavaScript writes it.
 fn number_step(text: &str) -> Step {
     match integer_of(text).map(u64::try_from) {
         Some(Ok(index)) => Step::Index(index),

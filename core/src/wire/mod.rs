@@ -1,5 +1,4 @@
-//! The wire: Cap'n Web messages as text. What is here knows the grammar and nothing of sessions;
-//! docs/wire.md states what is spoken.
+//! The grammar of Cap'n Web messages as text, without any knowledge of sessions; see docs/wire.md.
 
 mod check;
 mod data;
@@ -17,7 +16,7 @@ pub(crate) use write::{
 use crate::value::PlaceholderMismatch;
 use crate::value::text::TextError;
 
-/// Why a message ends the session, or why a value in it fails the call that carries it.
+/// An error that ends the session, or fails the call that contains the value.
 #[derive(Clone, Debug, Default, PartialEq, Eq, thiserror::Error)]
 #[error("{name}: {message}")]
 pub(crate) struct WireError {
@@ -34,17 +33,17 @@ impl WireError {
         Self { name: "TypeError", message: message.into() }
     }
 
-    /// A message of a known shape whose fields are missing or of the wrong kind.
+    /// Creates the error of a known message whose fields are missing or of the wrong kind.
     pub(crate) fn bad_message(text: &str) -> Self {
         Self::error(format!("bad RPC message: {}", excerpt(text)))
     }
 
-    /// An array that is no known expression.
+    /// Creates the error of an array that is not a known expression.
     pub(crate) fn unknown_value(text: &str) -> Self {
         Self::type_error(format!("unknown special value: {}", excerpt(text)))
     }
 
-    /// A value nested too deep, in the words of the official package.
+    /// Creates the error of a value that is nested too deep, in the words of the official package.
     pub(crate) fn too_deep(depth_max: usize) -> Self {
         Self::type_error(format!("Deserialization exceeded maximum allowed message depth of {depth_max}."))
     }
@@ -60,14 +59,14 @@ impl From<TextError> for WireError {
     }
 }
 
-/// A fault of this process, which ends the session that it is in.
+/// An internal error, which ends the session.
 impl From<PlaceholderMismatch> for WireError {
     fn from(mismatch: PlaceholderMismatch) -> Self {
         Self::error(format!("internal error: {mismatch}"))
     }
 }
 
-/// As much of a peer's text as an error message should repeat.
+/// Returns the beginning of a peer's text, for an error message.
 fn excerpt(text: &str) -> String {
     const CHARS_MAX: usize = 200;
     match text.char_indices().nth(CHARS_MAX) {

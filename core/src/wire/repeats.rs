@@ -1,5 +1,5 @@
-//! Objects in which several members have one name. JavaScript keeps the last value at the first
-//! place, and so does the text that is read.
+//! Objects with several members of the same name. JavaScript keeps the last value at the first
+//! position, and so does the text that is read.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -7,12 +7,13 @@ use std::ops::Range;
 
 use crate::value::text::{Cursor, TextError};
 
-/// Objects with more members than this are searched for a name with a hash table.
+/// The names of larger objects are found with a hash table.
 const PAIRWISE_MAX: usize = 16;
 
-/// Copies checked text, keeping of members with the same name the last value at the first place.
+/// Returns a copy of a validated text. Of members with the same name, it has the last value at the
+/// first position.
 ///
-/// The text is read once and each byte of it is copied at most once, however deep it is nested.
+/// The text is read once, and each byte is copied at most once, regardless of nesting.
 pub(super) fn without_repeats(text: &str) -> Result<String, TextError> {
     let mut repeats = Repeats::default();
     find(&mut Cursor::new(text), &mut repeats)?;
@@ -21,22 +22,22 @@ pub(super) fn without_repeats(text: &str) -> Result<String, TextError> {
     Ok(out)
 }
 
-/// The objects that have repeated names, by where they begin.
+/// The objects with repeated names, by their start.
 type Repeats<'a> = BTreeMap<usize, Object<'a>>;
 
-/// What is left of an object.
+/// An object with only the members that are kept.
 struct Object<'a> {
     end: usize,
     members: Vec<Member<'a>>,
 }
 
 struct Member<'a> {
-    /// With its quotes.
+    /// The name, quotes included.
     name: &'a str,
     value: Range<usize>,
 }
 
-/// Steps over the value before the cursor and notes the objects in it that have repeated names.
+/// Reads the value at the cursor, and records the objects in it that have repeated names.
 fn find<'a>(cursor: &mut Cursor<'a>, repeats: &mut Repeats<'a>) -> Result<(), TextError> {
     match cursor.peek() {
         Some(b'[') => find_in_array(cursor, repeats),
@@ -101,7 +102,7 @@ struct Names<'a> {
 }
 
 impl<'a> Names<'a> {
-    /// Returns where `name` is among the names; a new one is put at `next`.
+    /// Returns the position of `name`. Adds a new name at position `next` and returns `None`.
     fn place_of(&mut self, name: Cow<'a, str>, next: usize) -> Option<usize> {
         if next < PAIRWISE_MAX {
             let place = self.few.iter().position(|known| *known == name);
@@ -118,7 +119,7 @@ impl<'a> Names<'a> {
     }
 }
 
-/// Appends a part of the text without what is to be left out.
+/// Appends a part of the text without the members that are left out.
 fn copy(text: &str, part: Range<usize>, repeats: &Repeats<'_>, out: &mut String) {
     let mut at = part.start;
     while let Some((&start, object)) = repeats.range(at..part.end).next() {

@@ -1,4 +1,4 @@
-//! Pieces of outgoing text.
+//! Helpers that write outgoing text.
 
 use crate::session::Step;
 
@@ -25,13 +25,13 @@ pub(crate) fn push_integer(out: &mut String, integer: i64) {
     out.push_str(itoa::Buffer::new().format(integer));
 }
 
-/// How many bytes [`push_integer`] appends.
+/// Returns the number of bytes that [`push_integer`] appends.
 pub(crate) fn integer_len(integer: i64) -> usize {
     let digits = integer.unsigned_abs().checked_ilog10().unwrap_or_default() as usize + 1;
     digits + usize::from(integer < 0)
 }
 
-/// How many bytes [`push_path`] appends, if no name has anything to escape.
+/// Returns the number of bytes that [`push_path`] appends if no name needs escaping.
 pub(crate) fn path_len(path: &[Step]) -> usize {
     let steps = path.iter().map(|step| match step {
         Step::Name(name) => name.len() + 2,
@@ -67,7 +67,7 @@ pub(crate) fn push_path(out: &mut String, path: &[Step]) {
     out.push(']');
 }
 
-/// An `error` expression with a code that programs can tell errors apart by.
+/// Returns an `error` expression with a code, by which programs can distinguish errors.
 pub(crate) fn coded_error_text(code: &str, message: &str) -> String {
     let mut out = error_text("Error", message);
     out.pop();
@@ -77,7 +77,7 @@ pub(crate) fn coded_error_text(code: &str, message: &str) -> String {
     out
 }
 
-/// An `error` expression.
+/// Returns an `error` expression.
 pub(crate) fn error_text(name: &str, message: &str) -> String {
     let mut out = String::with_capacity(name.len() + message.len() + 16);
     out.push_str("[\"error\",");

@@ -253,7 +253,7 @@ fn b19_nothing_is_believed_before_the_tag() {
         ("x".repeat(65_536), TokenError::Shape("no tag")),
         (String::new(), TokenError::Shape("no tag")),
         ("bwl1.e30..".to_owned(), TokenError::Shape("the header cannot be read")),
-        (signed(r#"{"k":"a","t":"inline","m":"x"}"#, "x"), TokenError::Shape("a tag beside a seal")),
+        (signed(r#"{"k":"a","t":"inline","m":"x"}"#, "x"), TokenError::Shape("a sealed token has a tag")),
     ];
     for (token, expected) in cases {
         assert_eq!(keys().open(&token, AUDIENCE, BORN), Err(expected), "{token}");
