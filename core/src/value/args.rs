@@ -1,4 +1,4 @@
-//! Reading an argument list: which arguments a type takes.
+//! Decoding of argument lists: which arguments a type takes.
 
 use std::fmt;
 
@@ -7,11 +7,11 @@ use serde::de::{DeserializeSeed, Deserializer, SeqAccess, Visitor};
 use super::DecodeError;
 use super::de::Decoder;
 
-/// The name of a tuple struct that, as a list of arguments, takes all of them, and those that were
-/// not sent as undefined.
+/// The name of a tuple struct that takes all arguments of a list. Arguments that were not sent are
+/// undefined.
 pub(super) const ALL_ARGS: &str = "$bowline::args";
 
-/// A decoder that stands before an argument list, `[a,b]`.
+/// A decoder positioned before an argument list, `[a,b]`.
 pub(super) struct Args<'a, 'de>(pub(super) &'a mut Decoder<'de>);
 
 impl<'de> Args<'_, 'de> {
@@ -25,7 +25,7 @@ impl<'de> Args<'_, 'de> {
         Ok(value)
     }
 
-    /// Reads `len` arguments, and with `open` all others too.
+    /// Reads `len` arguments. If `open` is true, reads all further ones too.
     fn list<V: Visitor<'de>>(self, len: usize, open: bool, visitor: V) -> Result<V::Value, DecodeError> {
         self.0.cursor.expect(b'[')?;
         let mut list = List { decoder: &mut *self.0, read: 0, len, open };
@@ -102,18 +102,18 @@ impl<'de> Visitor<'de> for Nothing {
     }
 }
 
-/// The arguments that a tuple takes.
+/// The arguments of a tuple.
 struct List<'a, 'de> {
     decoder: &'a mut Decoder<'de>,
     read: usize,
-    /// How many there are at least; what was not sent is undefined.
+    /// The minimum number of arguments. Those that were not sent are undefined.
     len: usize,
-    /// Whether it takes those after them too.
+    /// Whether further arguments are taken too.
     open: bool,
 }
 
 impl List<'_, '_> {
-    /// Steps to the next argument; false if there is none.
+    /// Advances to the next argument. Returns `false` if there is none.
     fn advance(&mut self) -> Result<bool, DecodeError> {
         let more = self.decoder.cursor.peek() != Some(b']');
         if more && self.read > 0 {
@@ -122,7 +122,7 @@ impl List<'_, '_> {
         Ok(more)
     }
 
-    /// Steps over the arguments that are left.
+    /// Skips the remaining arguments.
     fn end(&mut self) -> Result<(), DecodeError> {
         while self.advance()? {
             self.decoder.skip()?;

@@ -1,8 +1,8 @@
-//! Integers of any size, as JavaScript's `bigint`.
+//! Integers of any size, like JavaScript's `bigint`.
 //!
-//! `#[serde(with = "bowline::bigint")]` makes an integer field a bigint on the wire: for `i64`,
-//! `u64`, `i128`, `u128`, [`BigInt`] and `Option`s of them. Such a field is always written as a
-//! bigint, whatever its size; a plain number is accepted on reading.
+//! `#[serde(with = "bowline::bigint")]` writes an integer field as a bigint, whatever its value. It
+//! supports `i64`, `u64`, `i128`, `u128`, [`BigInt`], and `Option`s of them. When such a field is read, a
+//! plain number is accepted too.
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,28 +14,28 @@ use super::{Value, scope, special};
 
 pub use with::{Integer, deserialize, serialize};
 
-/// Characters of a [`BigInt`], sign included; official peers refuse more.
+/// The maximum number of characters of a [`BigInt`], including the sign. Official peers refuse more.
 pub const BIGINT_CHARS_MAX: usize = 16_384;
 
-/// An integer of any size. Bowline carries it and converts it; it does no arithmetic.
+/// An integer of any size. It can be converted, but has no arithmetic.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct BigInt(String);
 
-/// Text that is not a [`BigInt`].
+/// The error of text that is not a [`BigInt`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a bigint is up to 16384 decimal digits with an optional sign")]
+#[error("a bigint must be decimal digits with an optional sign, at most 16384 characters")]
 pub struct InvalidBigInt;
 
-/// A [`BigInt`] that does not fit the integer type asked for.
+/// The error of a [`BigInt`] that does not fit into an integer type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the bigint does not fit {0}")]
 pub struct BigIntOutOfRange(&'static str);
 
 impl BigInt {
-    /// Reads decimal digits with an optional sign.
+    /// Parses decimal digits with an optional sign.
     ///
     /// # Errors
-    /// Anything else, and more than [`BIGINT_CHARS_MAX`] characters.
+    /// The text is anything else, or has more than [`BIGINT_CHARS_MAX`] characters.
     pub fn parse(text: &str) -> Result<Self, InvalidBigInt> {
         let (sign, digits) = match text.as_bytes().first() {
             Some(b'-') => ("-", &text[1..]),
@@ -52,7 +52,7 @@ impl BigInt {
         })
     }
 
-    /// The decimal digits, with a leading `-` if negative.
+    /// Returns the decimal digits, with a leading `-` if the integer is negative.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -97,7 +97,7 @@ mod with {
     use super::{BigInt, Deserialize, Deserializer, Serialize, Serializer, Value, special};
     use serde::de::Error as _;
 
-    /// An integer that can stand for a bigint. Sealed.
+    /// An integer type that can be written as a bigint. This trait is sealed.
     pub trait Integer: Sized + sealed::Sealed {
         #[doc(hidden)]
         fn write(&self) -> Option<BigInt>;
@@ -123,7 +123,7 @@ mod with {
     /// Reads a bigint, or a number that is an integer.
     ///
     /// # Errors
-    /// Anything else, and what does not fit `T`.
+    /// The value is anything else, or does not fit into `T`.
     pub fn deserialize<'de, T: Integer, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
         T::read(Value::deserialize(deserializer)?).map_err(D::Error::custom)
     }
@@ -178,7 +178,7 @@ mod with {
     integer!(i64 u64 i128 u128);
 }
 
-/// Up to here every integer is a double.
+/// Up to this value, every integer is a double.
 pub(super) const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
 
 macro_rules! conversions {
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn length_is_bounded_with_the_sign() {
+    fn length_limit_includes_the_sign() {
         assert!(BigInt::parse(&"9".repeat(BIGINT_CHARS_MAX)).is_ok());
         assert!(BigInt::parse(&"9".repeat(BIGINT_CHARS_MAX + 1)).is_err());
         assert!(BigInt::parse(&format!("-{}", "9".repeat(BIGINT_CHARS_MAX))).is_err());

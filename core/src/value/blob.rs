@@ -1,5 +1,5 @@
-//! Blobs: bytes with a type, that cross the wire as a stream of their own. Reading one is in
-//! `peer/stream/blob.rs`, because it means waiting.
+//! Blobs: bytes with a type, which cross the wire as a stream of their own. Reading a blob is async, so it
+//! is in `peer/stream/blob.rs`.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,26 +8,26 @@ use serde::ser::{Serialize, SerializeTupleStruct, Serializer};
 
 use super::{Cap, Capability, Value, special};
 
-/// Bytes with a type, as JavaScript's `Blob`.
+/// Bytes with a MIME type, like JavaScript's `Blob`.
 ///
-/// One that a peer sent holds the bytes once they were read; until then they are with the peer,
-/// who sends them only as fast as they are read. Clones share them.
+/// The bytes of a blob from a peer stay with the peer until they are read, and arrive only as fast as
+/// they are read. After that the blob holds them. Clones share the bytes.
 ///
-/// A blob can be sent and read any number of times. While its bytes arrive from the peer for the
-/// first time, they are kept, at most 64 MiB of them; a blob beyond that can be sent once, and later
-/// readers fail with a `RangeError`. Nothing is kept of a blob that is passed on and then dropped.
+/// A blob can be sent and read any number of times. While its bytes arrive from the peer for the first
+/// time, at most 64 MiB of them are kept. A larger blob can be read or sent once, and later readers
+/// fail with a `RangeError`. Nothing is kept of a blob that is passed on and then dropped.
 #[derive(Clone, Debug)]
 pub struct Blob {
     mime: String,
-    /// [`Content`], or the stream that the bytes come from.
+    /// [`Content`], or the stream from which the bytes are read.
     content: Arc<Mutex<Cap>>,
 }
 
-/// Bytes that go out as a stream.
+/// Bytes that are sent as a stream.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Content {
     pub(crate) bytes: Arc<Vec<u8>>,
-    /// It was text: what is read in this process is what was written.
+    /// Whether the content was text, which is then read back as text within this process.
     pub(crate) is_text: bool,
 }
 
@@ -48,7 +48,7 @@ impl Capability for Content {
 }
 
 impl Blob {
-    /// A blob of these bytes. The type is a MIME type, or empty.
+    /// Creates a blob. The type is a MIME type, or empty.
     pub fn new(mime: impl Into<String>, bytes: impl Into<Vec<u8>>) -> Self {
         Self::from_cap(mime.into(), Content::cap(Arc::new(bytes.into())))
     }
@@ -57,39 +57,39 @@ impl Blob {
         Self { mime, content: Arc::new(Mutex::new(content)) }
     }
 
-    /// Its MIME type; empty when unknown.
+    /// Returns the MIME type, or an empty string if it is unknown.
     pub fn mime(&self) -> &str {
         &self.mime
     }
 
-    /// What holds the bytes, or leads to them.
+    /// Returns the capability that holds the bytes or leads to them.
     pub(crate) fn content(&self) -> Cap {
         self.content.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// What holds the bytes, or a stream of them that can be read more than once.
+    /// Returns the capability that holds the bytes, or a stream of them that can be read repeatedly.
     pub(crate) fn repeatable(&self) -> Cap {
         let mut content = self.content.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(spooled) = content.spooled() {
-            // The stream lives on in it, so that nothing is dropped under the lock.
+            // The old stream is part of the new one, so nothing is dropped under the lock.
             *content = spooled;
         }
         content.clone()
     }
 
-    /// The bytes have been read.
+    /// Stores the bytes once they have been read.
     pub(crate) fn keep(&self, bytes: Vec<u8>) -> Arc<Vec<u8>> {
         let bytes = Arc::new(bytes);
         let content = Content::cap(Arc::clone(&bytes));
         let before = std::mem::replace(&mut *self.content.lock().unwrap_or_else(PoisonError::into_inner), content);
-        // Dropped without the lock, as it may run anything.
+        // Dropped without the lock, because the drop may run user code.
         drop(before);
         bytes
     }
 }
 
 impl PartialEq for Blob {
-    /// Bytes that are not here yet are equal to nothing but themselves.
+    /// Bytes that have not been read are equal only to themselves.
     fn eq(&self, other: &Self) -> bool {
         if self.mime != other.mime {
             return false;

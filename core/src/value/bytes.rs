@@ -1,4 +1,4 @@
-//! Binary data with the kind of array that JavaScript sees.
+//! Binary data, with the kind of typed array that JavaScript uses for it.
 
 use std::str::FromStr;
 
@@ -7,24 +7,25 @@ use serde::ser::{Serialize, SerializeTupleStruct, Serializer};
 
 use super::{Value, scope, special};
 
-/// Binary data. On the wire it is base64; a peer in JavaScript sees the array its kind names.
+/// Binary data. On the wire it is base64; in JavaScript it is an array of its kind.
 ///
-/// A bare `Vec<u8>` is an array of numbers to serde, in Bowline too: use this or `serde_bytes`.
+/// For serde, and so for Bowline, a bare `Vec<u8>` is an array of numbers: use this type or
+/// `serde_bytes` instead.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Bytes {
     kind: BytesKind,
     data: Vec<u8>,
 }
 
-/// Data whose length does not divide into elements of its kind, or an unknown kind.
+/// The error of data whose length is not a multiple of its element size, or of an unknown kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidBytes {
-    /// The length is no multiple of the element's size.
+    /// The length is not a multiple of the element size.
     #[error("{len} bytes are no whole number of elements of {kind:?}")]
     Length {
-        /// Of the data, in bytes.
+        /// The length of the data, in bytes.
         len: usize,
-        /// The kind asked for.
+        /// The kind that was requested.
         kind: BytesKind,
     },
     /// No kind has this name.
@@ -34,21 +35,21 @@ pub enum InvalidBytes {
 
 macro_rules! kinds {
     ($($(#[$doc:meta])* $kind:ident $size:literal)*) => {
-        /// What JavaScript sees [`Bytes`] as. Elements are little-endian.
+        /// The JavaScript class of [`Bytes`]. Elements are little-endian.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
         pub enum BytesKind {
             $($(#[$doc])* $kind,)*
         }
 
         impl BytesKind {
-            /// JavaScript's name for it.
+            /// Returns the JavaScript name of the kind.
             pub fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$kind => stringify!($kind),)*
                 }
             }
 
-            /// Bytes of one element.
+            /// Returns the size of one element in bytes.
             pub fn element_size(self) -> usize {
                 match self {
                     $(Self::$kind => $size,)*
@@ -103,15 +104,15 @@ kinds! {
 }
 
 impl Bytes {
-    /// Plain bytes.
+    /// Creates plain bytes, of kind `Uint8Array`.
     pub fn new(data: impl Into<Vec<u8>>) -> Self {
         Self { kind: BytesKind::Uint8Array, data: data.into() }
     }
 
-    /// The elements of a typed array, each little-endian.
+    /// Creates a typed array from its elements, each little-endian.
     ///
     /// # Errors
-    /// If the last element is incomplete.
+    /// The last element is incomplete.
     pub fn with_kind(kind: BytesKind, data: impl Into<Vec<u8>>) -> Result<Self, InvalidBytes> {
         let data = data.into();
         let len = data.len();
@@ -121,17 +122,17 @@ impl Bytes {
         Ok(Self { kind, data })
     }
 
-    /// What JavaScript sees.
+    /// Returns the kind of array that JavaScript uses.
     pub fn kind(&self) -> BytesKind {
         self.kind
     }
 
-    /// The data.
+    /// Returns the data.
     pub fn as_slice(&self) -> &[u8] {
         &self.data
     }
 
-    /// The data, without its kind.
+    /// Returns the data, without its kind.
     pub fn into_vec(self) -> Vec<u8> {
         self.data
     }
@@ -187,7 +188,7 @@ impl Serialize for Bytes {
     }
 }
 
-/// Bytes as serde's bytes, not as a sequence.
+/// Bytes that are serialized as serde's bytes instead of a sequence.
 struct Raw<'a>(&'a [u8]);
 
 impl Serialize for Raw<'_> {
@@ -227,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn elements_are_whole() {
+    fn incomplete_elements_are_rejected() {
         assert!(Bytes::with_kind(BytesKind::Int16Array, [1, 2]).is_ok());
         assert_eq!(
             Bytes::with_kind(BytesKind::Int16Array, [1, 2, 3]),

@@ -1,7 +1,7 @@
-//! The type-erased handle on a capability that values carry.
+//! The type-erased handle of a capability in a value.
 //!
-//! What a capability can do is the business of the layer that made it; here it is only kept,
-//! compared and handed back. How it crosses an encode or a decode is in `scope.rs`.
+//! Here it is only stored, compared, and returned; the layer that created it knows what it can do.
+//! `scope.rs` carries it through an encode or a decode.
 
 use std::any::Any;
 use std::fmt;
@@ -12,63 +12,64 @@ use serde::ser::{Error as _, Serialize, Serializer};
 
 use super::{Value, scope, special};
 
-/// Something live that a [`Cap`] can hold.
+/// A live object that a [`Cap`] can hold.
 pub trait Capability: Any + Send + Sync + fmt::Debug {
-    /// True if it crosses the wire as the readable end of a stream.
+    /// Returns `true` if it crosses the wire as the readable end of a stream.
     #[doc(hidden)]
     fn is_readable(&self) -> bool {
         false
     }
 
-    /// The same stream as one that can be read any number of times, if this is a stream that can be
-    /// read once.
+    /// Returns the stream in a form that can be read repeatedly, if this is a stream that can be read only
+    /// once.
     #[doc(hidden)]
     fn spooled(&self) -> Option<Cap> {
         None
     }
 }
 
-/// A capability inside a value. Cloning it shares it; two are equal when they are the same one.
+/// A capability inside of a value. Clones share it, and two are equal if they are the same one.
 ///
-/// It can be serialized and deserialized only as part of a Bowline message: any other
-/// serializer is refused, so that a capability cannot leak into a log or a file as a number.
+/// It can be serialized and deserialized only as part of a Bowline message. Any other serializer is
+/// refused, so that a capability cannot leak into a log or a file as a number.
 #[derive(Clone)]
 pub struct Cap(Arc<dyn Capability>);
 
 impl Cap {
-    /// Wraps a live handle.
+    /// Creates a capability that holds a live object.
     pub fn new(capability: impl Capability) -> Self {
         Self(Arc::new(capability))
     }
 
-    /// Wraps a handle that is shared already.
+    /// Creates a capability that holds a shared live object.
     pub fn from_arc(capability: Arc<dyn Capability>) -> Self {
         Self(capability)
     }
 
-    /// The handle, if it is a `C`.
+    /// Returns the live object, if it is a `C`.
     pub fn downcast_ref<C: Capability>(&self) -> Option<&C> {
         let any: &dyn Any = &*self.0;
         any.downcast_ref()
     }
 
-    /// The handle to share, if it is a `C`.
+    /// Returns the live object to be shared, if it is a `C`.
     pub fn downcast<C: Capability>(&self) -> Option<Arc<C>> {
         let any: Arc<dyn Any + Send + Sync> = self.0.clone();
         any.downcast().ok()
     }
 
-    /// True for the readable end of a stream, which is all that a body or a blob may consist of.
+    /// Returns `true` for the readable end of a stream, the only capability that a body or a blob can
+    /// consist of.
     pub(crate) fn is_readable(&self) -> bool {
         self.0.is_readable()
     }
 
-    /// The same stream as one that can be read more than once.
+    /// Returns the stream in a form that can be read repeatedly.
     pub(crate) fn spooled(&self) -> Option<Self> {
         self.0.spooled()
     }
 
-    /// True if both are one and the same.
+    /// Returns `true` if both are the same capability.
     pub fn ptr_eq(&self, other: &Self) -> bool {
         std::ptr::addr_eq(Arc::as_ptr(&self.0), Arc::as_ptr(&other.0))
     }
@@ -91,7 +92,7 @@ impl Eq for Cap {}
 impl Serialize for Cap {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let ticket = scope::note(self)
-            .ok_or_else(|| S::Error::custom("a capability can be serialized only inside a Bowline message"))?;
+            .ok_or_else(|| S::Error::custom("a capability can be serialized only as part of a Bowline message"))?;
         serializer.serialize_unit_variant(special::CAP, ticket, "capability")
     }
 }

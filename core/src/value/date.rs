@@ -1,7 +1,7 @@
-//! Points in time, as JavaScript's `Date`.
+//! Points in time, like JavaScript's `Date`.
 //!
-//! `#[serde(with = "bowline::date")]` makes a [`SystemTime`] field a date on the wire.
-//! Milliseconds are what crosses; anything finer is cut off.
+//! `#[serde(with = "bowline::date")]` writes a [`SystemTime`] field as a date. Dates have a precision of
+//! milliseconds; anything finer is truncated.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -12,30 +12,30 @@ use super::{Value, scope, special};
 
 pub use with::{deserialize, serialize};
 
-/// How far a date may be from the epoch, in milliseconds: 100 million days.
+/// The maximum distance of a date from the epoch, in milliseconds: 100 million days.
 const MS_MAX: f64 = 8.64e15;
 
 /// A point in time in whole milliseconds, within 100 million days of the epoch, or invalid.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 pub struct Date(Option<f64>);
 
-/// A [`Date`] that is invalid, or that this platform's clock cannot express.
+/// The error of a [`Date`] that is invalid, or that this platform's clock cannot represent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the date is invalid or out of range")]
 pub struct InvalidDate;
 
 impl Date {
-    /// What JavaScript has instead of an error.
+    /// The invalid date, which JavaScript has in place of an error.
     pub const INVALID: Self = Self(None);
 
-    /// A date from milliseconds since the epoch. A fraction is cut off; what is out of range
-    /// is [`Date::INVALID`].
+    /// Creates a date from milliseconds since the epoch. A fraction is truncated. A value out of range
+    /// gives [`Date::INVALID`].
     pub fn from_ms(ms: f64) -> Self {
         // The addition turns -0 into 0.
         Self((ms.abs() <= MS_MAX).then(|| ms.trunc() + 0.0))
     }
 
-    /// Milliseconds since the epoch; `None` if invalid.
+    /// Returns the milliseconds since the epoch, or `None` if the date is invalid.
     pub fn ms(self) -> Option<f64> {
         self.0
     }
@@ -47,7 +47,7 @@ impl Date {
 
 impl From<SystemTime> for Date {
     fn from(time: SystemTime) -> Self {
-        // Doubles hold all milliseconds in range exactly.
+        // A double represents every millisecond in the range exactly.
         Self::from_ms(match time.duration_since(UNIX_EPOCH) {
             Ok(after) => after.as_millis() as f64,
             Err(before) => -(before.duration().as_nanos().div_ceil(1_000_000) as f64),
@@ -103,7 +103,7 @@ mod with {
     /// Reads a date.
     ///
     /// # Errors
-    /// Anything else, and a date that is invalid.
+    /// The value is not a date, or the date is invalid.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SystemTime, D::Error> {
         Date::deserialize(deserializer)?.try_into().map_err(D::Error::custom)
     }
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn system_time_and_back() {
+    fn system_time_round_trips() {
         for ms in [0, 1, 1_749_342_170_815] {
             for time in [UNIX_EPOCH + Duration::from_millis(ms), UNIX_EPOCH - Duration::from_millis(ms)] {
                 assert_eq!(SystemTime::try_from(Date::from(time)), Ok(time));

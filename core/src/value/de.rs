@@ -1,7 +1,7 @@
-//! Reading typed data from wire text: the serde deserializer.
+//! The serde deserializer: decodes typed data from wire text.
 //!
-//! Strings, keys and numbers are taken straight from the text. Compound values are in
-//! `de_parts.rs`, what stands at the head of a value in `shape.rs`.
+//! Strings, keys, and numbers are taken directly from the text. Compound values are in `de_parts.rs`, and
+//! the head of a value in `shape.rs`.
 
 use serde::de::{self, DeserializeOwned, Expected, Visitor};
 
@@ -12,18 +12,17 @@ use super::shape::{Shape, Tag};
 use super::text::{Cursor, TextError};
 use super::{Cap, DEPTH_MAX, DecodeError, Payload, placeholders, special};
 
-/// Reads an expression as a `T`.
+/// Decodes an expression as a `T`.
 ///
 /// # Errors
-/// If the text is not an expression, or not one of a `T`; and if it holds more capabilities
-/// than the payload has references.
+/// The text is not an expression, is not a `T`, or contains more capabilities than the payload has
+/// references.
 pub fn decode<T: DeserializeOwned>(payload: Payload<Cap>) -> Result<T, DecodeError> {
     run(payload, |decoder| T::deserialize(decoder))
 }
 
-/// Reads an argument list as a `T`: a tuple takes as many arguments as it has elements, where
-/// missing ones are `undefined` and extra ones ignored; `()` takes none; anything else takes
-/// the first.
+/// Decodes an argument list as a `T`. A tuple takes as many arguments as it has elements; missing ones
+/// are `undefined`, and extra ones are ignored. `()` takes none, and anything else takes the first.
 ///
 /// # Errors
 /// Those of [`decode`].
@@ -50,17 +49,17 @@ fn run<T>(
 pub(super) struct Decoder<'de> {
     pub(super) cursor: Cursor<'de>,
     pub(super) depth: usize,
-    /// Arrays are plain ones, as inside of headers; otherwise they are escaped.
+    /// Whether arrays are plain, as inside of headers. Otherwise they are escaped.
     pub(super) json: bool,
-    /// How many capabilities the payload has.
+    /// The number of capabilities of the payload.
     caps: usize,
     first_ticket: u64,
-    /// Number of capabilities before the cursor.
+    /// The number of capabilities before the cursor.
     pub(super) capabilities: usize,
 }
 
 impl<'de> Decoder<'de> {
-    /// A decoder of `undefined`, for arguments that are missing.
+    /// Creates a decoder of `undefined`, for missing arguments.
     pub(super) fn undefined() -> Self {
         Self {
             cursor: Cursor::new("[\"undefined\"]"),
@@ -86,7 +85,7 @@ impl<'de> Decoder<'de> {
         value
     }
 
-    /// Steps over a value, counting the capabilities in it.
+    /// Skips a value and counts the capabilities in it.
     pub(super) fn skip(&mut self) -> Result<(), TextError> {
         let text = self.cursor.skip()?;
         if self.caps > 0 {
@@ -127,7 +126,7 @@ impl<'de> Decoder<'de> {
         Ok(value)
     }
 
-    /// Steps over what is left of a special.
+    /// Skips the rest of a special.
     pub(super) fn end_special(&mut self) -> Result<(), DecodeError> {
         while self.cursor.take(b',') {
             self.skip()?;
@@ -330,7 +329,7 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
 }
 
 impl Shape<'_> {
-    /// The error of a type that expected something else.
+    /// Returns the error of a type that expected something else.
     pub(super) fn mismatch(&self, expected: &dyn Expected) -> DecodeError {
         DecodeError::new(format_args!("expected {expected}, found {self}"))
     }

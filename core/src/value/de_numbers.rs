@@ -1,4 +1,4 @@
-//! Reading numbers: which of serde's types a number of the wire is visited as.
+//! Decoding of numbers: which of serde's types a number is visited as.
 
 use serde::de::Visitor;
 
@@ -6,12 +6,12 @@ use super::DecodeError;
 use super::bigint::EXACT_MAX;
 use super::shape::Shape;
 
-/// The number as JavaScript reads it: correctly rounded, infinite when too large.
+/// Returns the number as JavaScript reads it: correctly rounded, and infinite if it is too large.
 pub(super) fn double(text: &str) -> Result<f64, DecodeError> {
     text.parse().map_err(|_| DecodeError::new(format_args!("not a number: {text}")))
 }
 
-/// Integers are visited as such, however they are written; the rest as doubles.
+/// Visits integers as such, in whatever form they are written, and other numbers as doubles.
 pub(super) fn visit_number<'de, V: Visitor<'de>>(text: &str, visitor: V) -> Result<V::Value, DecodeError> {
     if let Ok(n) = text.parse::<u64>() {
         return visitor.visit_u64(n);
@@ -27,7 +27,7 @@ pub(super) fn visit_number<'de, V: Visitor<'de>>(text: &str, visitor: V) -> Resu
     }
 }
 
-/// Visits the narrowest type that serde's integers all accept.
+/// Visits the narrowest type that all of serde's integers accept.
 pub(super) fn visit_integer<'de, V: Visitor<'de>>(text: &str, visitor: V) -> Result<V::Value, DecodeError> {
     if let Ok(n) = text.parse::<u64>() {
         visitor.visit_u64(n)

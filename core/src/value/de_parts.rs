@@ -1,4 +1,4 @@
-//! Reading the parts of compound values: elements, entries, keys, variants, fields of specials.
+//! Decoding of the parts of compound values: elements, entries, keys, variants, and fields of specials.
 
 use std::borrow::Cow;
 
@@ -13,7 +13,7 @@ use super::ser::JSON_DEPTH_MAX;
 use super::shape::Tag;
 use super::{DEPTH_MAX, DecodeError, special};
 
-/// The elements of an array whose opening has been read; leaves the closing to its owner.
+/// The elements of an array whose opening has been read. The owner reads the closing.
 #[derive(Debug)]
 pub(super) struct Elements<'a, 'de> {
     decoder: &'a mut Decoder<'de>,
@@ -42,14 +42,14 @@ impl<'de> SeqAccess<'de> for Elements<'_, 'de> {
     }
 }
 
-/// The entries of an object whose opening has been read; leaves the closing to its owner.
+/// The entries of an object whose opening has been read. The owner reads the closing.
 #[derive(Debug)]
 pub(super) struct Entries<'a, 'de> {
     decoder: &'a mut Decoder<'de>,
     first: bool,
-    /// The members of an `init`: plain JSON except for `body`.
+    /// Whether these are the members of an `init`: plain JSON except for `body`.
     init: bool,
-    /// Where the key begins.
+    /// The position of the key.
     key: usize,
 }
 
@@ -63,7 +63,7 @@ impl<'a, 'de> Entries<'a, 'de> {
         value.map_err(|e| e.in_key(self.key()))
     }
 
-    /// The key once more, for the rare case that needs it twice.
+    /// Reads the key a second time, which is rarely needed.
     fn key(&self) -> Cow<'de, str> {
         let mut cursor = super::text::Cursor::new(&self.decoder.cursor.text()[self.key..]);
         cursor.string().unwrap_or_default()
@@ -98,7 +98,7 @@ impl<'de> MapAccess<'de> for Entries<'_, 'de> {
 }
 
 impl<'de> Decoder<'de> {
-    /// Runs `read` on plain JSON, which has a few levels of its own wherever it stands.
+    /// Runs `read` on plain JSON, whose nesting has a limit of its own.
     fn plain<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, DecodeError>) -> Result<T, DecodeError> {
         let outer = (self.depth, self.json);
         self.depth = self.depth.min(DEPTH_MAX - JSON_DEPTH_MAX);
@@ -109,7 +109,7 @@ impl<'de> Decoder<'de> {
     }
 }
 
-/// An object key: text, or whatever can be read from text.
+/// An object key: text, or a type that can be parsed from text.
 struct Key<'de>(Cow<'de, str>);
 
 macro_rules! parsed_keys {
@@ -164,7 +164,7 @@ impl<'de> Deserializer<'de> for Key<'de> {
     }
 }
 
-/// An enum: a name, and the data of the variant if it has any.
+/// An enum: a name, with the data of the variant if there is any.
 #[derive(Debug)]
 pub(super) struct Variant<'a, 'de> {
     name: Cow<'de, str>,
@@ -197,7 +197,7 @@ pub(super) struct Data<'a, 'de>(Option<&'a mut Decoder<'de>>);
 
 impl<'a, 'de> Data<'a, 'de> {
     fn due(self) -> Result<&'a mut Decoder<'de>, DecodeError> {
-        self.0.ok_or_else(|| DecodeError::new("this enum variant has data, found its name alone"))
+        self.0.ok_or_else(|| DecodeError::new("expected the data of an enum variant, found only its name"))
     }
 }
 
@@ -227,7 +227,7 @@ pub(super) struct Special<'a, 'de> {
     decoder: &'a mut Decoder<'de>,
     tag: Tag,
     read: usize,
-    /// What bytes hold, read already.
+    /// The data of bytes, read already.
     data: Vec<u8>,
 }
 
@@ -260,7 +260,7 @@ impl<'de> Special<'_, 'de> {
         seed.deserialize(ByteBuf(std::mem::take(&mut self.data)))
     }
 
-    /// Anything but a string says that there is no stack.
+    /// Reads the stack of an error. Anything but a string means that there is none.
     fn stack<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, DecodeError> {
         if self.decoder.cursor.peek() == Some(b'"') {
             return self.plain(seed);
@@ -350,7 +350,7 @@ impl<'de> Deserializer<'de> for ByteBuf {
     }
 }
 
-/// The object in a special: an `init` if so marked, otherwise the properties of an error.
+/// The object in a special: an `init` if the flag is set, otherwise the properties of an error.
 struct Members<'a, 'de>(&'a mut Decoder<'de>, bool);
 
 impl<'de> Deserializer<'de> for Members<'_, 'de> {

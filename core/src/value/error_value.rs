@@ -1,4 +1,4 @@
-//! Errors as values: what JavaScript throws, as it crosses the wire.
+//! Errors as values: what JavaScript throws.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,53 +10,53 @@ use super::{Object, Value, scope, special};
 
 /// An error: a class name, a message for people, and properties for programs.
 ///
-/// An official peer knows the class names of JavaScript and takes any other for `Error`, so a
-/// code that programs test belongs into `props`.
+/// An official peer knows the class names of JavaScript and reads any other as `Error`. So put codes
+/// that programs test into `props`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ErrorValue {
     /// The class, such as `TypeError`.
     pub name: String,
-    /// What happened, for people.
+    /// The message, for people.
     pub message: String,
-    /// The stack, if the peer that threw it told. Sessions send none, unless `on_send_error` says
-    /// otherwise.
+    /// The stack, if the peer that threw the error sent it. Sessions do not send stacks, unless
+    /// `on_send_error` adds one.
     pub stack: Option<String>,
-    /// The other properties, `cause` and the `errors` of an `AggregateError` among them. What
-    /// cannot be written, capabilities included, is left out, and so are the names `name`,
-    /// `message` and `stack`.
+    /// The other properties, including `cause` and the `errors` of an `AggregateError`. When the error is
+    /// sent, properties that cannot be encoded, such as capabilities, are omitted, and so are those named
+    /// `name`, `message`, and `stack`.
     pub props: Object,
 }
 
 impl ErrorValue {
-    /// An error without properties.
+    /// Creates an error without properties.
     pub fn new(name: impl Into<String>, message: impl Into<String>) -> Self {
         Self { name: name.into(), message: message.into(), ..Self::default() }
     }
 
-    /// An `AggregateError` of several.
+    /// Creates an `AggregateError` of several errors.
     pub fn aggregate<E: Into<Value>>(message: impl Into<String>, errors: impl IntoIterator<Item = E>) -> Self {
         let errors: Vec<Value> = errors.into_iter().map(Into::into).collect();
         Self::new(ErrorKind::AggregateError.as_str(), message).with_prop("errors", errors)
     }
 
-    /// Sets the cause, most often an error too.
+    /// Sets the cause, which is usually another error.
     #[must_use]
     pub fn with_cause(self, cause: impl Into<Value>) -> Self {
         self.with_prop("cause", cause)
     }
 
-    /// Which of JavaScript's classes it is; `None` for a name of somebody's own, which an official
-    /// peer would have taken for [`ErrorKind::Error`].
+    /// Returns the JavaScript class of the error, or `None` for any other name, which an official peer
+    /// reads as [`ErrorKind::Error`].
     pub fn kind(&self) -> Option<ErrorKind> {
         self.name.parse().ok()
     }
 
-    /// The cause, if it is an error. JavaScript allows any value: see [`props`](Self::props).
+    /// Returns the cause, if it is an error. JavaScript allows any value: see [`props`](Self::props).
     pub fn cause(&self) -> Option<&Self> {
         self.props.get("cause")?.as_error()
     }
 
-    /// What an `AggregateError` consists of: what is not an error is passed over.
+    /// Returns the errors of an `AggregateError`. Values that are not errors are skipped.
     pub fn errors(&self) -> impl Iterator<Item = &Self> {
         let errors = self.props.get("errors").and_then(Value::as_array).unwrap_or_default();
         errors.iter().filter_map(Value::as_error)
@@ -72,14 +72,14 @@ impl ErrorValue {
 
 macro_rules! kinds {
     ($($(#[$doc:meta])* $kind:ident)*) => {
-        /// The classes of errors that every JavaScript peer knows.
+        /// The error classes that every JavaScript peer knows.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum ErrorKind {
             $($(#[$doc])* $kind,)*
         }
 
         impl ErrorKind {
-            /// JavaScript's name for it.
+            /// Returns the JavaScript name of the class.
             pub fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$kind => stringify!($kind),)*
@@ -105,23 +105,23 @@ kinds! {
     Error
     /// Several errors at once.
     AggregateError
-    /// About `eval`; nobody throws it any more.
+    /// About `eval`; no longer thrown.
     EvalError
     /// A value is out of range.
     RangeError
-    /// A name that means nothing.
+    /// A name is not defined.
     ReferenceError
     /// Text that cannot be parsed.
     SyntaxError
-    /// A value is not of the kind that is due.
+    /// A value is not of the expected type.
     TypeError
     /// A malformed URI.
     URIError
 }
 
-/// A name that is none of [`ErrorKind`]'s.
+/// The error of a name that is not one of [`ErrorKind`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a class of errors that JavaScript has")]
+#[error("not an error class of JavaScript")]
 pub struct UnknownErrorKind;
 
 impl fmt::Display for ErrorValue {

@@ -1,18 +1,18 @@
-//! What encoding and decoding fail with.
+//! The errors of encoding and decoding values.
 
 use std::fmt;
 
 use super::payload::PlaceholderMismatch;
 use super::text::TextError;
 
-/// Why a value could not be written.
+/// The reason that a value cannot be encoded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EncodeError {
     /// The value is nested deeper than [`DEPTH_MAX`](super::DEPTH_MAX).
     #[error("Serialization exceeded maximum allowed depth. (Does the message contain cycles?)")]
     TooDeep,
-    /// An integer that a double, JavaScript's number, cannot hold.
+    /// An integer is beyond 2^53, so that a double, JavaScript's number, cannot hold it.
     #[error(
         "the {kind} {value} is beyond 2^53 and would lose digits as a JavaScript number; \
          mark the field with #[serde(with = \"bowline::bigint\")]"
@@ -23,22 +23,22 @@ pub enum EncodeError {
         /// The integer.
         value: Box<str>,
     },
-    /// A map key that is not text, an integer or a boolean.
-    #[error("an object key must be a string, an integer or a boolean, not {0}")]
+    /// A map key is not text, an integer, or a boolean.
+    #[error("an object key must be a string, an integer, or a boolean, not {0}")]
     Key(&'static str),
-    /// A capability was met that does not become part of the message: it went into another
-    /// serializer, came out of another message, or stands where only plain data may.
-    #[error("a capability was serialized where no message could carry it")]
+    /// A capability was serialized that does not become part of the message: by another serializer, in
+    /// another message, or in a place for plain data only.
+    #[error("a capability can be serialized only as part of a Bowline message")]
     LostCapability,
-    /// A value that the place in which it stands does not allow.
-    #[error("{what} cannot stand {place}")]
+    /// A value is not allowed in its place.
+    #[error("{what} is not allowed {place}")]
     Misplaced {
         /// The value.
         what: &'static str,
         /// The place, with its preposition.
         place: &'static str,
     },
-    /// Said by the type that was serialized.
+    /// An error from the type that was serialized.
     #[error("{0}")]
     Custom(Box<str>),
 }
@@ -49,7 +49,7 @@ impl serde::ser::Error for EncodeError {
     }
 }
 
-/// Why text could not be read as the type that was asked for, and where in the value.
+/// The reason that text cannot be decoded as a type, with the place in the value.
 ///
 /// Displays as ``at `args[1].user.id`: expected u8, found a string``.
 #[derive(Clone, PartialEq, Eq)]
@@ -58,7 +58,7 @@ pub struct DecodeError(Box<Detail>);
 #[derive(Clone, PartialEq, Eq)]
 struct Detail {
     message: String,
-    /// The innermost step first.
+    /// The path, innermost step first.
     path: Vec<Step>,
     root: &'static str,
 }
@@ -89,15 +89,15 @@ impl DecodeError {
         self
     }
 
-    /// What is wrong, without the place.
+    /// Returns the message, without the place.
     pub fn message(&self) -> &str {
         &self.0.message
     }
 
-    /// Where it is wrong, such as `args[1].user.id`; empty for the value itself.
+    /// Returns the place of the error, such as `args[1].user.id`. It is empty for the value itself.
     ///
-    /// Inside `flatten`, `untagged` and internally tagged enums this is as far as serde lets us
-    /// see: the place where they begin.
+    /// Inside of `flatten`, `untagged`, and internally tagged enums, serde does not report the place, so
+    /// this is the place where they begin.
     pub fn path(&self) -> String {
         let mut path = self.0.root.to_owned();
         for step in self.0.path.iter().rev() {

@@ -1,6 +1,6 @@
-//! HTTP requests and responses as plain data; nothing here sends one.
+//! HTTP requests and responses as plain data. Nothing here sends a request.
 //!
-//! What official peers would refuse, by ending the session, is refused here on both ways.
+//! Values over which official peers would end the session are rejected here, in both directions.
 
 use std::sync::Arc;
 
@@ -20,12 +20,12 @@ pub enum Body {
     /// No body.
     #[default]
     None,
-    /// Text; a peer in JavaScript adds a content type if there is none.
+    /// Text. A JavaScript peer adds a content type if there is none.
     Text(String),
-    /// Binary data; its kind does not cross.
+    /// Binary data. Its kind is not sent.
     Bytes(Bytes),
-    /// A stream of bytes: what a peer sends, whatever it was there. `Body::bytes` and
-    /// `Body::text` read it; `Body::from` makes one of a `Reader`.
+    /// A stream of bytes. Bodies from a peer always have this form. `Body::bytes` and `Body::text` read
+    /// it, and `Body::from` creates it from a `Reader`.
     Stream(Cap),
 }
 
@@ -40,7 +40,7 @@ impl Body {
                 Some(content) if content.is_text => Self::Text(String::from_utf8_lossy(&content.bytes).into_owned()),
                 Some(content) => Self::Bytes(Bytes::new(&content.bytes[..])),
             }),
-            _ => Err(InvalidFetch("a body must be null, a string, bytes or a stream")),
+            _ => Err(InvalidFetch("a body must be null, a string, bytes, or a stream")),
         }
     }
 
@@ -55,7 +55,7 @@ impl Body {
 
 impl Serialize for Body {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // Official peers take bodies as streams only.
+        // Official peers accept bodies only as streams.
         match self {
             Self::None => serializer.serialize_none(),
             Self::Text(text) if scope::is_writing() => Content::text(text).serialize(serializer),
@@ -68,7 +68,7 @@ impl Serialize for Body {
     }
 }
 
-/// A request or response that HTTP, or `fetch`, does not allow.
+/// The error of a request or response that HTTP or `fetch` does not allow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidFetch(pub(super) &'static str);
@@ -76,39 +76,39 @@ pub struct InvalidFetch(pub(super) &'static str);
 /// An HTTP request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Request {
-    /// Where it goes; without user name and password.
+    /// The target, without user name and password.
     pub url: Url,
-    /// `GET` unless said otherwise.
+    /// The method. The default is `GET`.
     pub method: String,
-    /// Its headers.
+    /// The headers.
     pub headers: Headers,
-    /// Its body; `GET` and `HEAD` have none.
+    /// The body. `GET` and `HEAD` have none.
     pub body: Body,
-    /// The other members of JavaScript's `RequestInit` that cross the wire, as plain JSON: `cache`,
-    /// `cf`, `credentials`, `encodeResponseBody`, `integrity`, `keepalive`, `mode`, `redirect`,
-    /// `referrer` and `referrerPolicy`. A request with any other, or with a value that `fetch` does not
-    /// allow, cannot be sent.
+    /// The other members of JavaScript's `RequestInit` that cross the wire, as plain JSON: `cache`, `cf`,
+    /// `credentials`, `encodeResponseBody`, `integrity`, `keepalive`, `mode`, `redirect`, `referrer`, and
+    /// `referrerPolicy`. A request with any other member, or with a value that `fetch` does not allow,
+    /// cannot be sent.
     pub options: Object,
 }
 
 /// An HTTP response.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Response {
-    /// From 200 to 599; 200 unless said otherwise.
+    /// The status, from 200 to 599. The default is 200.
     pub status: u16,
-    /// The text after the status, usually empty.
+    /// The status text, usually empty.
     pub status_text: String,
-    /// Its headers.
+    /// The headers.
     pub headers: Headers,
-    /// Its body; 204, 205 and 304 have none.
+    /// The body. Responses with status 204, 205, and 304 have none.
     pub body: Body,
     /// The other members of JavaScript's `ResponseInit` that cross the wire, as plain JSON: `cf` and
-    /// `encodeBody`. A response with any other cannot be sent.
+    /// `encodeBody`. A response with any other member cannot be sent.
     pub options: Object,
 }
 
 impl Request {
-    /// A plain `GET`.
+    /// Creates a `GET` request.
     pub fn get(url: Url) -> Self {
         Self { url, method: "GET".to_owned(), headers: Headers::new(), body: Body::None, options: Object::new() }
     }
@@ -131,18 +131,18 @@ impl Request {
         Ok(request)
     }
 
-    /// Checks it as it would be written.
+    /// Checks the request as it would be written.
     pub(super) fn check(&self) -> Result<(), InvalidFetch> {
         let mut rules = RequestRules::new();
         rules.member("method", &Member::Text(self.method.as_str().into()))?;
         for (name, value) in self.options.iter().filter(|(name, _)| !REQUEST_FIELDS.contains(name)) {
             if rules.member(name, &Member::from(value))? == Crosses::No {
                 return Err(InvalidFetch(
-                    "the options of a request hold a member that `RequestInit` lacks or that is null",
+                    "the options of a request contain a member that is null or unknown to `RequestInit`",
                 ));
             }
         }
-        // Official peers take bodies as streams only.
+        // Official peers accept bodies only as streams.
         let form = if self.body == Body::None { BodyForm::None } else { BodyForm::Stream };
         rules.member("duplex", &Member::Text("half".into()))?;
         rules.finish(form)?;
@@ -150,21 +150,21 @@ impl Request {
     }
 }
 
-/// What has a field of its own in a request, or is written with its body.
+/// The members with a field of their own in a request, or that are written with its body.
 const REQUEST_FIELDS: &[&str] = &["method", "headers", "body", "duplex"];
 
-/// What has a field of its own in a response.
+/// The members with a field of their own in a response.
 const RESPONSE_FIELDS: &[&str] = &["status", "statusText", "headers"];
 
-/// Checks where a request goes.
+/// Checks the target of a request.
 pub(crate) fn check_target(url: &Url) -> Result<(), InvalidFetch> {
     if url.has_credentials() {
-        return Err(InvalidFetch("the URL of a request carries no credentials"));
+        return Err(InvalidFetch("the URL of a request must not contain a user name or password"));
     }
     url.check().map_err(|_| InvalidFetch("the host name of a request has characters that not every peer knows"))
 }
 
-/// The members of a peer's `init` that cross.
+/// Returns the members of a peer's `init` that cross the wire.
 fn checked_options(
     init: Object,
     mut check: impl FnMut(&str, &Member<'_>) -> Result<Crosses, InvalidFetch>,
@@ -207,11 +207,11 @@ impl Response {
         let body = Body::from_value(body)?;
         rules.finish(body.form())?;
         let options = checked_options(init, |name, member| rules.member(name, member))?;
-        // The rules leave none but small integers.
+        // The rules admit only small integers.
         Ok(Self { status: status as u16, status_text, headers, body, options })
     }
 
-    /// Checks it as it would be written.
+    /// Checks the response as it would be written.
     pub(super) fn check(&self) -> Result<(), InvalidFetch> {
         let mut rules = ResponseRules::new();
         rules.member("status", &Member::Number(self.status.into()))?;
@@ -219,7 +219,7 @@ impl Response {
         for (name, value) in self.options.iter().filter(|(name, _)| !RESPONSE_FIELDS.contains(name)) {
             if rules.member(name, &Member::from(value))? == Crosses::No {
                 return Err(InvalidFetch(
-                    "the options of a response hold a member that `ResponseInit` lacks or that is null",
+                    "the options of a response contain a member that is null or unknown to `ResponseInit`",
                 ));
             }
         }
@@ -250,7 +250,7 @@ impl Serialize for RequestInit<'_> {
         }
         if request.body != Body::None {
             init.serialize_entry("body", &request.body)?;
-            // Without it, `fetch` takes no stream.
+            // Without it, `fetch` does not accept a stream.
             init.serialize_entry("duplex", "half")?;
         }
         options(&request.options, REQUEST_FIELDS, &mut init)?;
@@ -278,7 +278,7 @@ impl Serialize for ResponseInit<'_> {
     }
 }
 
-/// Writes `options` without the names that have a field of their own.
+/// Writes `options` without the members that have a field of their own.
 fn options<M: SerializeMap>(options: &Object, fields: &[&str], to: &mut M) -> Result<(), M::Error> {
     options.iter().filter(|(key, _)| !fields.contains(key)).try_for_each(|(key, value)| to.serialize_entry(key, value))
 }

@@ -1,36 +1,36 @@
-//! HTTP headers as they cross the wire: lower-case, sorted, repeats joined.
+//! HTTP headers as they cross the wire: lower-case, sorted, and with repeated headers joined.
 
 use serde::de::{Deserialize, Deserializer, Error as _};
 use serde::ser::{Serialize, SerializeTupleStruct, Serializer};
 
 use super::{Value, scope, special};
 
-/// HTTP headers. Names are lower-case and sorted; repeated ones are joined with `, `, except
-/// `set-cookie`, as JavaScript's `Headers` do.
+/// HTTP headers. As in JavaScript's `Headers`, names are lower-case and sorted, and repeated headers are
+/// joined with `, `, except `set-cookie`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Headers(Vec<(String, String)>);
 
-/// A header that HTTP does not allow; an official peer would end the session over it.
+/// The error of a header that HTTP does not allow. An official peer would end the session over it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidHeader {
     /// The name is not a token.
     #[error("the header name {0:?} is not a token")]
     Name(Box<str>),
-    /// The value holds a line break, a NUL, or a character beyond U+00FF.
-    #[error("the value of header {0:?} holds a character that is not allowed")]
+    /// The value contains a line break, a NUL, or a character beyond U+00FF.
+    #[error("the value of header {0:?} contains a character that is not allowed")]
     Value(Box<str>),
 }
 
 impl Headers {
-    /// No headers.
+    /// Creates an empty set of headers.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a header, joining it to one of the same name.
+    /// Adds a header. If there is one of the same name, the values are joined.
     ///
     /// # Errors
-    /// If HTTP does not allow the name or the value.
+    /// HTTP does not allow the name or the value.
     pub fn append(&mut self, name: &str, value: &str) -> Result<(), InvalidHeader> {
         let (name, value) = checked(name, value)?;
         let end = self.0.partition_point(|(n, _)| *n <= name);
@@ -43,23 +43,23 @@ impl Headers {
         Ok(())
     }
 
-    /// The value under `name`, whatever its case; of several `set-cookie` the first.
+    /// Returns the value of a header; the name is case-insensitive. For `set-cookie`, returns the first.
     pub fn value(&self, name: &str) -> Option<&str> {
         self.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
-    /// Names and values, sorted.
+    /// Returns the names and values, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(n, v)| (n.as_str(), v.as_str()))
     }
 
-    /// True if there are none.
+    /// Returns `true` if there are no headers.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
-/// Joins a repeated header. A value never ends in a space, which would not survive the wire.
+/// Appends a repeated header. Trailing spaces are removed, because they would not survive the wire.
 fn join(joined: &mut String, value: &str) {
     joined.push_str(if value.is_empty() { "," } else { ", " });
     joined.push_str(value);
@@ -70,10 +70,10 @@ fn checked(name: &str, value: &str) -> Result<(String, String), InvalidHeader> {
     Ok((name.to_ascii_lowercase(), value.trim_matches(AROUND).to_owned()))
 }
 
-/// What may stand around a value and is no part of it.
+/// The white space around a value, which is not part of it.
 const AROUND: [char; 4] = [' ', '\t', '\r', '\n'];
 
-/// Refuses what HTTP does not allow.
+/// Rejects names and values that HTTP does not allow.
 pub(crate) fn check(name: &str, value: &str) -> Result<(), InvalidHeader> {
     if !is_token(name) {
         return Err(InvalidHeader::Name(name.into()));
@@ -84,7 +84,7 @@ pub(crate) fn check(name: &str, value: &str) -> Result<(), InvalidHeader> {
     Ok(())
 }
 
-/// True for what HTTP calls a token: header names and methods.
+/// Returns `true` for a token of HTTP: the form of header names and methods.
 pub(super) fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
 }
@@ -92,7 +92,7 @@ pub(super) fn is_token(text: &str) -> bool {
 impl TryFrom<Vec<(String, String)>> for Headers {
     type Error = InvalidHeader;
 
-    /// Sorts once, so that many headers of a peer cost no more than that.
+    /// Sorts once, so that many headers from a peer are not quadratic.
     fn try_from(pairs: Vec<(String, String)>) -> Result<Self, InvalidHeader> {
         let mut pairs = pairs.iter().map(|(name, value)| checked(name, value)).collect::<Result<Vec<_>, _>>()?;
         pairs.sort_by(|a, b| a.0.cmp(&b.0));
@@ -107,7 +107,7 @@ impl TryFrom<Vec<(String, String)>> for Headers {
     }
 }
 
-/// As a list of pairs, which is what `init` members hold.
+/// Headers as a list of pairs, the form in `init` members.
 pub(super) struct Pairs<'a>(pub(super) &'a Headers);
 
 impl Serialize for Pairs<'_> {
@@ -137,7 +137,7 @@ impl<'de> Deserialize<'de> for Headers {
     }
 }
 
-/// Reads headers from an array of pairs of strings.
+/// Reads headers from an array of string pairs.
 pub(super) fn from_plain(pairs: Vec<Value>) -> Result<Headers, String> {
     let pairs = pairs
         .into_iter()
@@ -157,12 +157,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn headers_are_normalised_as_javascript_does() {
+    fn headers_are_normalized_like_javascript() {
         let pairs = [("B", "2"), ("Set-Cookie", "x"), ("a", " 1\t"), ("b", "3"), ("set-cookie", "y")];
         let expected = [("a", "1"), ("b", "2, 3"), ("set-cookie", "x"), ("set-cookie", "y")];
         let mut appended = Headers::new();
         for (name, value) in pairs {
-            appended.append(name, value).expect("HTTP allows it");
+            appended.append(name, value).expect("the header is valid");
         }
         assert_eq!(appended.iter().collect::<Vec<_>>(), expected);
         let pairs = pairs.map(|(n, v)| (n.to_owned(), v.to_owned()));
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_end_a_session_is_refused() {
+    fn invalid_names_and_values_are_rejected() {
         let mut headers = Headers::new();
         for (name, value) in [("", "x"), ("a b", "x"), ("\u{e9}", "x")] {
             assert_eq!(headers.append(name, value), Err(InvalidHeader::Name(name.into())));

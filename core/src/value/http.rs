@@ -1,7 +1,8 @@
-//! To and from the types of the `http` crate, which servers and clients of HTTP in Rust use.
+//! Conversions to and from the types of the `http` crate, for HTTP servers and clients.
 //!
-//! These have no place for a fragment, for a status text, nor for what only `fetch` knows (`options`): a request or a response
-//! loses them on the way there. The version of HTTP and the extensions are lost on the way here.
+//! The types of `http` have no fragment, no status text, and none of the `options` of `fetch`, so these
+//! are lost when converting to them. The HTTP version and the extensions are lost when converting from
+//! them.
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode, Uri};
@@ -10,7 +11,7 @@ use super::fetch::{InvalidFetch, Request, Response};
 use super::headers::InvalidHeader;
 use super::{Body, Headers, Url};
 
-/// Each byte of a value is the character of that number, as in `fetch`.
+/// Each byte of a value becomes the character with that number, as in `fetch`.
 impl TryFrom<&HeaderMap> for Headers {
     type Error = InvalidHeader;
 
@@ -22,8 +23,8 @@ impl TryFrom<&HeaderMap> for Headers {
 }
 
 /// # Errors
-/// A value holds a control character, which `fetch` lets pass and the `http` crate does not; or there are more
-/// headers than a map of its takes.
+/// A value contains a control character, which `fetch` allows and the `http` crate does not, or there
+/// are more headers than an `http` header map can hold.
 impl TryFrom<&Headers> for HeaderMap {
     type Error = InvalidHeader;
 
@@ -41,14 +42,15 @@ impl TryFrom<&Headers> for HeaderMap {
 }
 
 /// # Errors
-/// The target is no absolute URL, which a request to a server has no need of; or `fetch` does not allow the
-/// method, the headers or the body.
+/// The target is not an absolute URL (a request to a server often has none), or `fetch` does not allow
+/// the method, the headers, or the body.
 impl TryFrom<http::Request<Body>> for Request {
     type Error = InvalidFetch;
 
     fn try_from(request: http::Request<Body>) -> Result<Self, InvalidFetch> {
         let (parts, body) = request.into_parts();
-        let url = Url::parse(&parts.uri.to_string()).map_err(|_| InvalidFetch("the URL of a request is absolute"))?;
+        let url =
+            Url::parse(&parts.uri.to_string()).map_err(|_| InvalidFetch("the URL of a request must be absolute"))?;
         let request =
             Self { method: parts.method.to_string(), headers: headers(&parts.headers)?, body, ..Self::get(url) };
         request.check()?;
@@ -57,7 +59,7 @@ impl TryFrom<http::Request<Body>> for Request {
 }
 
 /// # Errors
-/// The `http` crate takes no such URL, method or header.
+/// The `http` crate does not accept the URL, the method, or a header.
 impl TryFrom<Request> for http::Request<Body> {
     type Error = InvalidFetch;
 
@@ -65,16 +67,17 @@ impl TryFrom<Request> for http::Request<Body> {
         let mut made = Self::new(request.body);
         let mut url = url::Url::from(request.url);
         url.set_fragment(None);
-        *made.uri_mut() = Uri::try_from(url.as_str()).map_err(|_| InvalidFetch("HTTP has no such URL"))?;
-        *made.method_mut() =
-            Method::from_bytes(request.method.as_bytes()).map_err(|_| InvalidFetch("HTTP has no such method"))?;
+        *made.uri_mut() =
+            Uri::try_from(url.as_str()).map_err(|_| InvalidFetch("the `http` crate does not accept the URL"))?;
+        *made.method_mut() = Method::from_bytes(request.method.as_bytes())
+            .map_err(|_| InvalidFetch("the `http` crate does not accept the method"))?;
         *made.headers_mut() = map(&request.headers)?;
         Ok(made)
     }
 }
 
 /// # Errors
-/// `fetch` does not allow the status, the headers or the body.
+/// `fetch` does not allow the status, the headers, or the body.
 impl TryFrom<http::Response<Body>> for Response {
     type Error = InvalidFetch;
 
@@ -88,14 +91,14 @@ impl TryFrom<http::Response<Body>> for Response {
 }
 
 /// # Errors
-/// The `http` crate takes no such status or header.
+/// The `http` crate does not accept the status or a header.
 impl TryFrom<Response> for http::Response<Body> {
     type Error = InvalidFetch;
 
     fn try_from(response: Response) -> Result<Self, InvalidFetch> {
         let mut made = Self::new(response.body);
-        *made.status_mut() =
-            StatusCode::from_u16(response.status).map_err(|_| InvalidFetch("HTTP has no such status"))?;
+        *made.status_mut() = StatusCode::from_u16(response.status)
+            .map_err(|_| InvalidFetch("the `http` crate does not accept the status"))?;
         *made.headers_mut() = map(&response.headers)?;
         Ok(made)
     }

@@ -1,8 +1,8 @@
-//! What `fetch` allows in the `init` of a request or a response.
+//! The rules of `fetch` for the `init` of a request or a response.
 //!
-//! An official peer hands an `init` to the constructors of JavaScript, and its session ends if they
-//! refuse it. So the rules of these constructors are checked here, for values of a peer and of the
-//! application alike.
+//! An official peer passes an `init` to the constructors of JavaScript, and its session ends if they
+//! reject it. So the rules of these constructors are checked here, for values from a peer and from the
+//! application.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ use super::fetch::InvalidFetch;
 use super::headers::is_token;
 use super::{Url, Value};
 
-/// A member of an `init`, as far as the rules look into it.
+/// A member of an `init`, in as much detail as the rules need.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Member<'a> {
     Null,
@@ -19,7 +19,7 @@ pub(crate) enum Member<'a> {
     Text(Cow<'a, str>),
     /// An array or an object.
     Structure,
-    /// Anything that is not JSON.
+    /// Any value that is not JSON.
     Other,
 }
 
@@ -30,14 +30,14 @@ impl<'a> From<&'a Value> for Member<'a> {
             Value::Bool(flag) => Self::Flag(*flag),
             Value::Number(number) => Self::Number(*number),
             Value::String(text) => Self::Text(text.into()),
-            // A capability inside of one is refused when it is written.
+            // A capability inside of it is rejected when it is written.
             Value::Array(_) | Value::Object(_) | Value::Cap(_) => Self::Structure,
             _ => Self::Other,
         }
     }
 }
 
-/// What the body of a request or a response is made of.
+/// The form of the body of a request or a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BodyForm {
     None,
@@ -50,25 +50,25 @@ pub(crate) enum BodyForm {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Crosses {
     Yes,
-    /// A constructor ignores it, so nothing is lost.
+    /// The constructor ignores the member, so it can be omitted.
     No,
 }
 
-/// What a member may be.
+/// The values that are allowed for a member.
 enum Rule {
     Word(&'static [&'static str]),
     Text,
-    /// Empty, or an absolute URL.
+    /// An empty string or an absolute URL.
     Referrer,
     Flag,
     Structure,
-    /// Must be null, which is the same as nothing.
+    /// Must be null, which is the same as omitting it.
     Null,
 }
 
 type Rules = [(&'static str, Rule, &'static str)];
 
-/// The members of a request's `init` besides method, headers and body.
+/// The members of a request's `init` other than method, headers, and body.
 const OF_REQUEST: &Rules = &[
     (
         "cache",
@@ -81,7 +81,7 @@ const OF_REQUEST: &Rules = &[
     ("encodeResponseBody", Rule::Word(&["automatic", "manual"]), "the member `encodeResponseBody` is unknown"),
     ("integrity", Rule::Text, "the integrity of a request must be a string"),
     ("keepalive", Rule::Flag, "the member `keepalive` must be a boolean"),
-    // `navigate` is a mode, but none that a request can be made with.
+    // `navigate` is a mode, but a request cannot be constructed with it.
     (
         "mode",
         Rule::Word(&["cors", "no-cors", "same-origin"]),
@@ -108,7 +108,7 @@ const OF_REQUEST: &Rules = &[
     ("window", Rule::Null, "the window of a request must be null"),
 ];
 
-/// The members of a response's `init` besides status, status text and headers.
+/// The members of a response's `init` other than status, status text, and headers.
 const OF_RESPONSE: &Rules = &[
     ("cf", Rule::Structure, "the member `cf` must be an object"),
     ("encodeBody", Rule::Word(&["automatic", "manual"]), "the member `encodeBody` is unknown"),
@@ -130,13 +130,13 @@ fn check(rules: &Rules, name: &str, member: &Member<'_>) -> Result<Crosses, Inva
     if allowed { Ok(Crosses::Yes) } else { Err(InvalidFetch(refusal)) }
 }
 
-/// Six methods mean the same in any case; others are what they are.
+/// Returns the method in upper case if it is one of the six that are case-insensitive.
 pub(super) fn normal_method(method: &str) -> &str {
     const ANY_CASE: [&str; 6] = ["DELETE", "GET", "HEAD", "OPTIONS", "POST", "PUT"];
     ANY_CASE.into_iter().find(|normal| method.eq_ignore_ascii_case(normal)).unwrap_or(method)
 }
 
-/// Checks the `init` of a request member by member, and at the end what goes together.
+/// Checks the `init` of a request: member by member, and at the end the combination.
 #[derive(Debug)]
 pub(crate) struct RequestInit {
     method: String,
@@ -159,10 +159,10 @@ impl RequestInit {
         }
     }
 
-    /// Checks a member that is neither headers nor body.
+    /// Checks a member other than headers and body.
     ///
     /// # Errors
-    /// Its value is not allowed.
+    /// The value is not allowed.
     pub(crate) fn member(&mut self, name: &str, member: &Member<'_>) -> Result<Crosses, InvalidFetch> {
         if name == "method" {
             let Member::Text(method) = member else { return Err(InvalidFetch("the method must be a string")) };
@@ -183,17 +183,17 @@ impl RequestInit {
         Ok(crosses)
     }
 
-    /// Checks what depends on more than one member.
+    /// Checks the rules that involve several members.
     ///
     /// # Errors
-    /// No request can be made with these.
+    /// The combination is not allowed.
     pub(crate) fn finish(&self, body: BodyForm) -> Result<(), InvalidFetch> {
         let method = self.method.as_str();
         let forbidden = ["CONNECT", "TRACE", "TRACK"].iter().any(|name| method.eq_ignore_ascii_case(name));
         let refusal = if !is_token(method) || forbidden {
             "this request method is not allowed"
         } else if body != BodyForm::None && matches!(method, "GET" | "HEAD") {
-            "a GET or HEAD request has no body"
+            "a GET or HEAD request cannot have a body"
         } else if self.no_cors && !matches!(method, "GET" | "HEAD" | "POST") {
             "a request with the mode \"no-cors\" must be a GET, HEAD or POST"
         } else if self.only_if_cached && !self.same_origin {
@@ -211,7 +211,7 @@ impl RequestInit {
     }
 }
 
-/// Checks the `init` of a response member by member, and at the end what goes together.
+/// Checks the `init` of a response: member by member, and at the end the combination.
 #[derive(Debug)]
 pub(crate) struct ResponseInit {
     status: f64,
@@ -222,10 +222,10 @@ impl ResponseInit {
         Self { status: 200.0 }
     }
 
-    /// Checks a member other than the headers.
+    /// Checks a member other than headers.
     ///
     /// # Errors
-    /// Its value is not allowed.
+    /// The value is not allowed.
     pub(crate) fn member(&mut self, name: &str, member: &Member<'_>) -> Result<Crosses, InvalidFetch> {
         match (name, member) {
             ("status", &Member::Number(status)) if status.fract() == 0.0 && (200.0..600.0).contains(&status) => {
@@ -235,26 +235,26 @@ impl ResponseInit {
             ("status", _) => Err(InvalidFetch("a status must be an integer from 200 to 599")),
             ("statusText", Member::Text(text)) if !text.contains(is_no_reason) => Ok(Crosses::Yes),
             ("statusText", Member::Text(_)) => {
-                Err(InvalidFetch("the status text holds a character that is not allowed"))
+                Err(InvalidFetch("the status text contains a character that is not allowed"))
             }
             ("statusText", _) => Err(InvalidFetch("the status text must be a string")),
             _ => check(OF_RESPONSE, name, member),
         }
     }
 
-    /// Checks what depends on more than one member.
+    /// Checks the rules that involve several members.
     ///
     /// # Errors
-    /// No response can be made with these.
+    /// The combination is not allowed.
     pub(crate) fn finish(&self, body: BodyForm) -> Result<(), InvalidFetch> {
         if body != BodyForm::None && [204.0, 205.0, 304.0].contains(&self.status) {
-            return Err(InvalidFetch("a response of this status has no body"));
+            return Err(InvalidFetch("a response with this status cannot have a body"));
         }
         Ok(())
     }
 }
 
-/// True for what cannot stand in a status text.
+/// Returns `true` for a character that is not allowed in a status text.
 fn is_no_reason(c: char) -> bool {
     matches!(c, '\0'..='\u{8}' | '\n'..='\u{1f}' | '\u{7f}' | '\u{100}'..)
 }
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn members_of_a_request_that_depend_on_each_other() {
+    fn combinations_of_request_members_are_checked() {
         use BodyForm::{None, Stream, Whole};
         let half = ("duplex", "half");
         for (members, body, allowed) in [
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn members_that_a_constructor_ignores_do_not_cross() {
+    fn members_ignored_by_the_constructor_are_not_sent() {
         let mut init = RequestInit::new();
         assert_eq!(init.member("dispatcher", &Member::Number(5.0)), Ok(Crosses::No));
         assert_eq!(init.member("window", &Member::Null), Ok(Crosses::No));

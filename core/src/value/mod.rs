@@ -1,7 +1,7 @@
-//! The value model: what can cross the wire, its serde bridge, and the text it is written as.
+//! The value model: the values that can cross the wire, their serde implementation, and their text.
 //!
-//! [`encode`] and [`decode`] turn any serde type into wire text and back; [`Value`] is the type
-//! for data whose shape is not known. Who refers to which capability is the session's business.
+//! [`encode`] and [`decode`] convert any serde type to wire text and back. [`Value`] is for data
+//! whose type is not known. Which capabilities a session holds is not decided here.
 
 mod args;
 pub mod bigint;
@@ -52,20 +52,20 @@ pub use spread::Spread;
 pub use value_serde::{from_value, to_value};
 pub use web_url::{InvalidUrl, Url};
 
-/// Levels of nesting of a value, counted as Cap'n Web counts: the root is 0, each array item or
-/// object value one more. Deeper values are neither written nor read.
+/// The maximum nesting of a value, counted as in Cap'n Web: the root is level 0, and each array item or
+/// object value is one level deeper. Deeper values are neither written nor read.
 pub const DEPTH_MAX: usize = 256;
 
-/// Anything that can cross the wire.
+/// Any value that can cross the wire.
 ///
-/// Numbers compare as in JavaScript's `SameValueZero`: a NaN equals itself.
+/// Numbers are compared as in JavaScript's `SameValueZero`: a NaN equals itself.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub enum Value {
-    /// JavaScript's `undefined`; `()` in Rust.
+    /// JavaScript's `undefined`, and `()` in Rust.
     #[default]
     Undefined,
-    /// JavaScript's `null`; `None` in Rust.
+    /// JavaScript's `null`, and `None` in Rust.
     Null,
     /// A boolean.
     Bool(bool),
@@ -85,7 +85,7 @@ pub enum Value {
     Url(Url),
     /// HTTP headers.
     Headers(Headers),
-    /// Bytes with a type.
+    /// Binary data with a MIME type.
     Blob(Blob),
     /// An HTTP request.
     Request(Box<Request>),
@@ -93,14 +93,14 @@ pub enum Value {
     Response(Box<Response>),
     /// A list.
     Array(Vec<Self>),
-    /// Values by name.
+    /// An object with named values.
     Object(Object),
-    /// Something live.
+    /// A capability: a reference, a promise, or a stream.
     Cap(Cap),
 }
 
 impl Value {
-    /// What it is, with an article, for messages.
+    /// Returns a description of the kind of value, with an article, for messages.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Undefined => "undefined",
@@ -123,12 +123,12 @@ impl Value {
         }
     }
 
-    /// True for `null` and `undefined`.
+    /// Returns `true` for `null` and `undefined`.
     pub fn is_nullish(&self) -> bool {
         matches!(self, Self::Undefined | Self::Null)
     }
 
-    /// The boolean, if it is one.
+    /// Returns the boolean, if the value is one.
     pub fn as_bool(&self) -> Option<bool> {
         match self {
             Self::Bool(b) => Some(*b),
@@ -136,7 +136,7 @@ impl Value {
         }
     }
 
-    /// The number, if it is one.
+    /// Returns the number, if the value is one.
     pub fn as_f64(&self) -> Option<f64> {
         match self {
             Self::Number(n) => Some(*n),
@@ -144,7 +144,7 @@ impl Value {
         }
     }
 
-    /// The text, if it is a string.
+    /// Returns the text, if the value is a string.
     pub fn as_str(&self) -> Option<&str> {
         match self {
             Self::String(text) => Some(text),
@@ -152,7 +152,7 @@ impl Value {
         }
     }
 
-    /// The data, if it is binary.
+    /// Returns the binary data, if the value is that.
     pub fn as_bytes(&self) -> Option<&Bytes> {
         match self {
             Self::Bytes(bytes) => Some(bytes),
@@ -160,7 +160,7 @@ impl Value {
         }
     }
 
-    /// The error, if it is one.
+    /// Returns the error, if the value is one.
     pub fn as_error(&self) -> Option<&ErrorValue> {
         match self {
             Self::Error(error) => Some(error),
@@ -168,7 +168,7 @@ impl Value {
         }
     }
 
-    /// The items, if it is an array.
+    /// Returns the items, if the value is an array.
     pub fn as_array(&self) -> Option<&[Self]> {
         match self {
             Self::Array(items) => Some(items),
@@ -176,7 +176,7 @@ impl Value {
         }
     }
 
-    /// The entries, if it is an object.
+    /// Returns the object, if the value is one.
     pub fn as_object(&self) -> Option<&Object> {
         match self {
             Self::Object(object) => Some(object),
@@ -184,7 +184,7 @@ impl Value {
         }
     }
 
-    /// The capability, if it is one.
+    /// Returns the capability, if the value is one.
     pub fn as_cap(&self) -> Option<&Cap> {
         match self {
             Self::Cap(cap) => Some(cap),
@@ -192,12 +192,12 @@ impl Value {
         }
     }
 
-    /// The entry `key` of an object.
+    /// Returns the value under `key`, if this is an object that has it.
     pub fn get(&self, key: &str) -> Option<&Self> {
         self.as_object()?.get(key)
     }
 
-    /// The item at `index` of an array.
+    /// Returns the item at `index`, if this is an array that has it.
     pub fn at(&self, index: usize) -> Option<&Self> {
         self.as_array()?.get(index)
     }

@@ -1,23 +1,23 @@
-//! Objects of dynamic values: names in the order in which they were written.
+//! Objects of dynamic values, which keep the order of their keys.
 
 use super::Value;
 
-/// What a JavaScript object is on the wire. Keeps insertion order; compares without it.
+/// A JavaScript object. Keeps insertion order; comparison ignores the order.
 #[derive(Clone, Debug, Default)]
 pub struct Object(Vec<(String, Value)>);
 
 impl Object {
-    /// An empty object.
+    /// Creates an empty object.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The value under `key`. Looks at one entry after the other.
+    /// Returns the value under `key`. Searches linearly.
     pub fn get(&self, key: &str) -> Option<&Value> {
         self.0.iter().find(|(k, _)| k == key).map(|(_, v)| v)
     }
 
-    /// Sets `key`, which keeps its place if it is there already. Returns what it replaces.
+    /// Sets the value under `key` and returns the previous one. A key that exists keeps its position.
     pub fn insert(&mut self, key: impl Into<String>, value: impl Into<Value>) -> Option<Value> {
         let (key, value) = (key.into(), value.into());
         match self.0.iter_mut().find(|(k, _)| *k == key) {
@@ -29,31 +29,31 @@ impl Object {
         }
     }
 
-    /// Takes `key` out.
+    /// Removes `key` and returns its value.
     pub fn remove(&mut self, key: &str) -> Option<Value> {
         let index = self.0.iter().position(|(k, _)| k == key)?;
         Some(self.0.remove(index).1)
     }
 
-    /// The entries in order.
+    /// Returns the entries in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
         self.0.iter().map(|(k, v)| (k.as_str(), v))
     }
 
-    /// How many entries there are.
+    /// Returns the number of entries.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// True if there are no entries.
+    /// Returns `true` if there are no entries.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
 impl<K: Into<String>, V: Into<Value>> FromIterator<(K, V)> for Object {
-    /// Of entries with the same key the last one wins and the first one gives the place, as in
-    /// JavaScript. Takes n log n steps, since a peer may choose the keys.
+    /// Of entries with the same key, the last value wins at the position of the first, as in JavaScript.
+    /// Takes O(n log n) steps, because a peer may choose the keys.
     fn from_iter<I: IntoIterator<Item = (K, V)>>(entries: I) -> Self {
         let mut entries: Vec<(String, Value)> = entries.into_iter().map(|(k, v)| (k.into(), v.into())).collect();
         let doubles = doubles(&entries);
@@ -72,7 +72,8 @@ impl<K: Into<String>, V: Into<Value>> FromIterator<(K, V)> for Object {
     }
 }
 
-/// The entries whose key occurred before, in order, each after the first one with its key.
+/// Returns the positions of entries whose key occurred before, in order, each with the position of the
+/// first entry of that key.
 fn doubles(entries: &[(String, Value)]) -> Vec<(usize, usize)> {
     let mut order: Vec<usize> = (0..entries.len()).collect();
     order.sort_by_key(|&index| &entries[index].0);
@@ -124,14 +125,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_of_equal_keys_wins_in_the_place_of_the_first() {
+    fn last_value_of_a_repeated_key_wins_at_the_first_position() {
         let object = Object::from([("a", 1), ("b", 2), ("a", 3), ("c", 4), ("b", 5), ("a", 6)]);
         let entries: Vec<_> = object.iter().map(|(k, v)| (k, v.as_f64())).collect();
         assert_eq!(entries, [("a", Some(6.0)), ("b", Some(5.0)), ("c", Some(4.0))]);
     }
 
     #[test]
-    fn order_does_not_matter_to_equality() {
+    fn equality_ignores_order() {
         let a = Object::from([("a", 1), ("b", 2)]);
         assert_eq!(a, Object::from([("b", 2), ("a", 1)]));
         assert_ne!(a, Object::from([("b", 1), ("a", 2)]));
@@ -139,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn insert_replaces_and_remove_takes() {
+    fn insert_and_remove_return_the_old_value() {
         let mut object = Object::from([("a", 1), ("b", 2)]);
         assert_eq!(object.insert("a", 3), Some(Value::from(1)));
         assert_eq!(object.insert("c", 4), None);

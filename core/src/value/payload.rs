@@ -1,9 +1,8 @@
-//! Payloads: the form of calls, arguments and results inside Bowline, as wire text in which a
+//! Payloads: the form of calls, arguments, and results inside of Bowline, as wire text in which a
 //! placeholder stands for each capability.
 //!
-//! Everything that writes, counts or finds placeholders is in this module, so that the text and
-//! the references of a payload always agree. Reading the values between them is the business of
-//! `text::Cursor`.
+//! Everything that writes, counts, or finds placeholders is in this module, so that the text and the
+//! references of a payload always agree. The values between them are read by `text::Cursor`.
 
 use compact_str::CompactString;
 use memchr::{memchr, memchr_iter};
@@ -23,32 +22,32 @@ pub const PLACEHOLDER: &str = "\u{1a}";
 /// The one byte of [`PLACEHOLDER`].
 pub(crate) const PLACEHOLDER_BYTE: u8 = PLACEHOLDER.as_bytes()[0];
 
-/// What a string that holds the character U+001A says in JSON.
+/// The JSON escape of the character U+001A.
 const ESCAPED: &str = "\\u001a";
 
-/// The text of a [`Payload`]. Up to 24 bytes, which is enough for many arguments and results, are
-/// stored in place.
+/// The text of a [`Payload`]. Up to 24 bytes, which suffice for many arguments and results, are stored
+/// inline.
 pub type Text = CompactString;
 
 /// A wire expression with a [`PLACEHOLDER`] for each capability, and the references that the
 /// placeholders stand for, in the order of the text.
 ///
-/// There are as many placeholders as references; every constructor sees to that.
+/// There are as many placeholders as references, which every constructor ensures.
 ///
-/// Inside a session `R` is a [`Ref`](crate::session::Ref), plain data; in the hands of an
-/// application it is a [`Cap`](crate::value::Cap), a live handle.
+/// Inside of a session, `R` is a [`Ref`](crate::session::Ref), which is plain data. For an
+/// application, it is a [`Cap`](crate::value::Cap), which is live.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Unchecked<R>", bound(deserialize = "R: Deserialize<'de>"))]
 pub struct Payload<R> {
     /// A complete expression, or for arguments the list of expressions (`[a,b]`).
     #[serde(rename = "t")]
     text: Text,
-    /// One for each placeholder.
+    /// One reference for each placeholder.
     #[serde(rename = "r", skip_serializing_if = "Vec::is_empty")]
     refs: Vec<R>,
 }
 
-/// A payload as it was stored.
+/// A payload as it was stored, before it is checked.
 #[derive(Deserialize)]
 struct Unchecked<R> {
     #[serde(rename = "t")]
@@ -65,7 +64,7 @@ impl<R> TryFrom<Unchecked<R>> for Payload<R> {
     }
 }
 
-/// The text of a payload has more or fewer placeholders than the payload has references.
+/// The error of a text that has more or fewer placeholders than there are references.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a payload has {placeholders} placeholders for {references} capabilities")]
 pub struct PlaceholderMismatch {
@@ -74,7 +73,7 @@ pub struct PlaceholderMismatch {
 }
 
 impl<R> Payload<R> {
-    /// Creates a payload of a text and what its placeholders stand for.
+    /// Creates a payload from a text and the references that its placeholders stand for.
     ///
     /// # Errors
     /// The text does not have one [`PLACEHOLDER`] for each reference.
@@ -86,9 +85,8 @@ impl<R> Payload<R> {
         }
     }
 
-    /// Creates a payload from a text that was written by this crate, without searching it if there
-    /// are no references: a stray placeholder would be an error for its reader then, and move no
-    /// capability.
+    /// Creates a payload from a text that this crate wrote. Without references the text is not searched: a
+    /// stray placeholder would be an error for its reader, and could not move a capability.
     ///
     /// # Errors
     /// Those of [`Payload::new`].
@@ -98,8 +96,8 @@ impl<R> Payload<R> {
 
     /// Creates a payload without capabilities.
     ///
-    /// A raw control character, which no JSON text contains, is escaped if it would be taken for
-    /// a placeholder.
+    /// A raw control character, which no JSON text contains, is escaped if it could be mistaken for a
+    /// placeholder.
     pub fn plain(text: impl Into<Text>) -> Self {
         let text = text.into();
         let text = if has_placeholder(&text) { text.replace(PLACEHOLDER, ESCAPED).into() } else { text };
@@ -111,12 +109,12 @@ impl<R> Payload<R> {
         Self { text: Text::const_new("[\"undefined\"]"), refs: Vec::new() }
     }
 
-    /// Creates a payload that is one capability and nothing else.
+    /// Creates a payload that consists of one capability.
     pub fn capability(of: R) -> Self {
         Self { text: Text::const_new(PLACEHOLDER), refs: vec![of] }
     }
 
-    /// Returns the capability if the whole payload is one.
+    /// Returns the capability, if the whole payload is one.
     pub fn as_capability(&self) -> Option<&R> {
         match self.refs.as_slice() {
             [of] if self.text.len() == PLACEHOLDER.len() => Some(of),
@@ -134,12 +132,12 @@ impl<R> Payload<R> {
         self.text.len()
     }
 
-    /// Returns what the placeholders stand for, in the order of the text.
+    /// Returns the references that the placeholders stand for, in the order of the text.
     pub fn refs(&self) -> &[R] {
         &self.refs
     }
 
-    /// Returns the text and what its placeholders stand for.
+    /// Returns the text and the references.
     pub fn into_parts(self) -> (Text, Vec<R>) {
         (self.text, self.refs)
     }
@@ -149,19 +147,20 @@ impl<R> Payload<R> {
         self.text
     }
 
-    /// Returns what the placeholders stand for.
+    /// Returns the references.
     pub fn into_refs(self) -> Vec<R> {
         self.refs
     }
 
-    /// Returns the same text with other references, each made from the one in its place.
+    /// Converts each reference with `map`. The text stays the same.
     pub fn map_refs<S>(self, map: impl FnMut(R) -> S) -> Payload<S> {
-        // Most payloads have none, and an in-place collection of nothing costs a hundred instructions.
+        // Most payloads have no references, and collecting an empty list in place costs a hundred
+        // instructions.
         let refs = if self.refs.is_empty() { Vec::new() } else { self.refs.into_iter().map(map).collect() };
         Payload { text: self.text, refs }
     }
 
-    /// Returns a copy of the text with other references, each made from the one in its place.
+    /// Returns a copy whose references are converted with `map`.
     ///
     /// # Errors
     /// The first error of `map`.
@@ -169,7 +168,7 @@ impl<R> Payload<R> {
         Ok(Payload { refs: self.refs.iter().map(map).collect::<Result<_, _>>()?, text: self.text.clone() })
     }
 
-    /// Returns the payload in brackets: a value as the only argument, or arguments as an array.
+    /// Puts the payload in brackets: a value becomes an argument list of one, and arguments an array.
     pub(crate) fn in_brackets(self) -> Self {
         let mut text = Text::with_capacity(self.text.len() + 2);
         text.push('[');
@@ -178,13 +177,13 @@ impl<R> Payload<R> {
         Self { text, refs: self.refs }
     }
 
-    /// Returns a cursor before the text.
+    /// Returns a cursor at the start of the text.
     pub(crate) fn cursor(&self) -> Cursor<'_> {
         Cursor::with_placeholders(&self.text)
     }
 
-    /// Returns the text before each placeholder with the reference there, and at last the text
-    /// behind the last placeholder with none.
+    /// Returns the text before each placeholder together with its reference, and finally the text after the
+    /// last placeholder without one.
     pub(crate) fn segments(&self) -> impl Iterator<Item = (&str, Option<&R>)> {
         let mut refs = self.refs.iter();
         let mut rest = Some(self.text.as_str());
@@ -204,14 +203,14 @@ impl<R> Payload<R> {
 }
 
 impl<R: Copy> Payload<R> {
-    /// Returns a part of the payload: `text`, which begins at byte `at`, and its references.
+    /// Returns a part of the payload: `text`, which begins at byte `at`, with its references.
     pub(crate) fn part(&self, at: usize, text: &str) -> Self {
         let before = if self.refs.is_empty() { 0 } else { self.text.get(..at).map_or(0, placeholders) };
         self.parts(before, [text]).next().unwrap_or_else(Self::undefined)
     }
 
-    /// Returns the parts of the payload that have these texts, which follow each other and leave
-    /// out no placeholder but the first `before`.
+    /// Returns the parts of the payload with these texts. They must be in order and contain all
+    /// placeholders but the first `before`.
     pub(crate) fn parts<'t>(
         &self,
         before: usize,
@@ -219,7 +218,7 @@ impl<R: Copy> Payload<R> {
     ) -> impl Iterator<Item = Self> {
         let mut refs = self.refs.iter().copied().skip(before);
         texts.into_iter().map(move |text| {
-            // Nothing is searched when no references are left.
+            // If no references are left, the text need not be searched.
             let count = if refs.len() == 0 { 0 } else { placeholders(text) };
             Self { text: text.into(), refs: refs.by_ref().take(count).collect() }
         })
@@ -232,7 +231,7 @@ impl<R> Default for Payload<R> {
     }
 }
 
-/// A payload that is being put together.
+/// A builder of a payload.
 #[derive(Debug)]
 pub(crate) struct PayloadBuilder<R> {
     text: Text,
@@ -244,7 +243,7 @@ impl<R> PayloadBuilder<R> {
         Self { text: Text::const_new(""), refs: Vec::new() }
     }
 
-    /// Creates a builder with room for a text of so many bytes.
+    /// Creates a builder with room for a text of `bytes` bytes.
     pub(crate) fn with_capacity(bytes: usize) -> Self {
         Self { text: Text::with_capacity(bytes), refs: Vec::new() }
     }
@@ -261,7 +260,7 @@ impl<R> PayloadBuilder<R> {
         self.refs.push(of);
     }
 
-    /// Returns the number of bytes that the text has so far.
+    /// Returns the number of bytes of the text so far.
     pub(crate) fn text_len(&self) -> usize {
         self.text.len()
     }
@@ -274,7 +273,7 @@ impl<R> PayloadBuilder<R> {
     /// Returns the payload.
     ///
     /// # Errors
-    /// Something that was appended as JSON has a placeholder.
+    /// A text that was appended as JSON contains a placeholder.
     pub(crate) fn finish(self) -> Result<Payload<R>, PlaceholderMismatch> {
         Payload::assembled(self.text, self.refs)
     }
@@ -285,7 +284,7 @@ pub(crate) fn placeholders(text: &str) -> usize {
     memchr_iter(PLACEHOLDER_BYTE, text.as_bytes()).count()
 }
 
-/// Returns whether the text of a payload, or a part of it, has placeholders.
+/// Returns `true` if the text of a payload, or a part of it, contains placeholders.
 pub(crate) fn has_placeholder(text: &str) -> bool {
     memchr(PLACEHOLDER_BYTE, text.as_bytes()).is_some()
 }

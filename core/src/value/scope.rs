@@ -1,9 +1,9 @@
-//! Where capabilities wait while serde runs.
+//! Holds capabilities while serde runs.
 //!
-//! Serde has no room for live handles, so during one synchronous encode or decode they wait in
-//! a thread-local frame and the serializer sees tickets. A ticket is never issued twice, so one
-//! that outlives its frame in somebody's buffer is refused instead of naming a stranger.
-//! Frames nest; the guard removes its frame however the scope ends, a panic included.
+//! Serde cannot carry live handles, so during one synchronous encode or decode they are held in a
+//! thread-local frame, and serde sees tickets. A ticket is never issued twice, so one that outlives its
+//! frame in a buffer is refused instead of referring to another capability. Frames nest. The guard
+//! removes its frame however the scope ends, also by a panic.
 
 use std::cell::RefCell;
 use std::marker::PhantomData;
@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use super::Cap;
 
-/// What an encode has met, in the order in which it was met.
+/// The capabilities that an encode has found, in order.
 pub(super) type Journal = Vec<(u32, Cap)>;
 
 #[derive(Debug)]
@@ -27,21 +27,21 @@ thread_local! {
 static WRITTEN: AtomicU32 = AtomicU32::new(0);
 static READ: AtomicU64 = AtomicU64::new(0);
 
-/// The innermost frame, while it lives.
+/// The guard of the innermost frame.
 #[derive(Debug)]
 pub(super) struct Scope {
     on_this_thread: PhantomData<*const ()>,
 }
 
 impl Scope {
-    /// Opens a frame that collects the capabilities an encode meets.
+    /// Opens a frame that collects the capabilities of an encode.
     pub(super) fn writing() -> Self {
         Self::open(Frame::Writing(Vec::new()))
     }
 
-    /// Opens a frame that hands out `caps`. Also returns the ticket of the first one.
+    /// Opens a frame that issues tickets for `caps`. Also returns the ticket of the first one.
     pub(super) fn reading(caps: Vec<Cap>) -> (Self, u64) {
-        // Most messages carry none and need not touch what all threads share.
+        // Most messages carry none and need not touch the shared counter.
         let base = match caps.len() {
             0 => 0,
             len => READ.fetch_add(len as u64, Relaxed),
@@ -54,7 +54,7 @@ impl Scope {
         Self { on_this_thread: PhantomData }
     }
 
-    /// Ends an encode and returns what it met.
+    /// Ends an encode and returns the capabilities that it found.
     pub(super) fn journal(self) -> Journal {
         FRAMES.with_borrow_mut(|frames| match frames.last_mut() {
             Some(Frame::Writing(journal)) => std::mem::take(journal),
@@ -65,14 +65,14 @@ impl Scope {
 
 impl Drop for Scope {
     fn drop(&mut self) {
-        // The frame's capabilities are dropped after the borrow: a drop may run anything, an
-        // encode included.
+        // The capabilities are dropped after the borrow ends, because a drop may run user code, including
+        // another encode.
         let ended = FRAMES.try_with(|frames| frames.borrow_mut().pop());
         drop(ended);
     }
 }
 
-/// Enters a capability into the journal of the encode that is running.
+/// Adds a capability to the journal of the current encode.
 pub(super) fn note(cap: &Cap) -> Option<u32> {
     with_innermost(|frame| match frame {
         Frame::Writing(journal) => {
@@ -84,7 +84,7 @@ pub(super) fn note(cap: &Cap) -> Option<u32> {
     })
 }
 
-/// The capability for which the decode that is running issued `ticket`.
+/// Returns the capability for which the current decode issued `ticket`.
 pub(super) fn redeem(ticket: u64) -> Option<Cap> {
     with_innermost(|frame| match frame {
         Frame::Reading { base, caps } => {
@@ -95,12 +95,12 @@ pub(super) fn redeem(ticket: u64) -> Option<Cap> {
     })
 }
 
-/// True inside an encode.
+/// Returns `true` inside of an encode.
 pub(super) fn is_writing() -> bool {
     with_innermost(|frame| matches!(frame, Frame::Writing(_)).then_some(())).is_some()
 }
 
-/// True inside a decode.
+/// Returns `true` inside of a decode.
 pub(super) fn is_reading() -> bool {
     with_innermost(|frame| matches!(frame, Frame::Reading { .. }).then_some(())).is_some()
 }

@@ -1,6 +1,5 @@
-//! Writing typed data as wire text: the serde serializer.
-//!
-//! Compound values and object keys are in `ser_parts.rs`.
+//! The serde serializer: encodes typed data as wire text. Compound values and object keys are in
+//! `ser_parts.rs`.
 
 use base64_simd::STANDARD_NO_PAD;
 use serde::ser::{self, Serialize};
@@ -11,23 +10,23 @@ use super::ser_parts::{Items, Map};
 use super::writer::Writer;
 use super::{Cap, DEPTH_MAX, EncodeError, Payload, special};
 
-/// Integers beyond this are no longer all different as doubles.
+/// The largest integer up to which all integers are distinct as doubles.
 const INTEGER_MAX: u128 = 1 << 53;
 
-/// Levels that the plain JSON inside headers, requests and responses may have.
+/// The maximum nesting of the plain JSON inside of headers, requests, and responses.
 pub(super) const JSON_DEPTH_MAX: usize = 64;
 
-/// Writes `value` as one expression.
+/// Encodes `value` as one expression.
 ///
 /// # Errors
-/// If the value, or a type in it, cannot be written. Whatever capabilities it had collected
-/// are let go then.
+/// The value, or a type in it, cannot be encoded. The capabilities that were collected are then
+/// dropped.
 pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Payload<Cap>, EncodeError> {
     run(value, Mode::Wire)
 }
 
-/// Writes `value` as an argument list: a tuple is the list of its elements, `()` is no argument,
-/// anything else is the one argument.
+/// Encodes `value` as an argument list: a tuple is the list of its elements, `()` is the empty list, and
+/// anything else is a single argument.
 ///
 /// # Errors
 /// Those of [`encode`].
@@ -50,14 +49,14 @@ fn run<T: Serialize + ?Sized>(value: &T, mode: Mode) -> Result<Payload<Cap>, Enc
     out.finish(scope.journal())
 }
 
-/// How the place that is written reads its value.
+/// The syntax at the position that is being written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
     /// The whole argument list.
     Args,
     /// An expression.
     Wire,
-    /// Plain JSON, inside of headers and such.
+    /// Plain JSON, as inside of headers.
     Json,
     /// Plain JSON except for the member `body`.
     Init,
@@ -65,7 +64,7 @@ pub(super) enum Mode {
     Props,
 }
 
-/// Returns a number as JavaScript turns it into text.
+/// Returns a number as JavaScript formats it.
 pub(crate) fn number_text(number: f64) -> String {
     ryu_js::Buffer::new().format(number).to_owned()
 }
@@ -115,7 +114,7 @@ impl<'w> Serializer<'w> {
         if self.plain() { self.items("[", "]") } else { self.items("[[", "]]") }
     }
 
-    /// Opens `{"variant":` and returns a serializer for what follows, one level deeper.
+    /// Writes `{"variant":` and returns a serializer for the data, one level deeper.
     fn variant(self, variant: &str) -> Result<Self, EncodeError> {
         self.out.text.push('{');
         self.out.string(variant)?;
@@ -172,7 +171,7 @@ impl<'w> ser::Serializer for Serializer<'w> {
 
     fn serialize_f64(self, n: f64) -> Result<(), EncodeError> {
         if n.fract() == 0.0 && n.abs() <= EXACT_MAX {
-            // Most numbers are integers, which print faster as such.
+            // Most numbers are integers, which are faster to format as such.
             self.literal(itoa::Buffer::new().format(n as i64))
         } else if n.is_finite() {
             self.literal(ryu_js::Buffer::new().format_finite(n))
@@ -257,7 +256,7 @@ impl<'w> ser::Serializer for Serializer<'w> {
 
     fn serialize_tuple(self, _: usize) -> Result<Items<'w>, EncodeError> {
         Ok(match self.mode {
-            // The list's own brackets are there already, and so is its level.
+            // The brackets and the level of the argument list are accounted for already.
             Mode::Args => Items::new(self.out, 0, Mode::Wire, ""),
             _ => self.array(),
         })

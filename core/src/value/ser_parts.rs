@@ -1,4 +1,4 @@
-//! Writing the parts of compound values: items, entries, the fields of specials, and keys.
+//! Encoding of the parts of compound values: items, entries, fields of specials, and keys.
 
 use serde::ser::{self, Impossible, Serialize};
 
@@ -6,7 +6,7 @@ use super::ser::{JSON_DEPTH_MAX, Mode, Serializer};
 use super::writer::Writer;
 use super::{DEPTH_MAX, EncodeError};
 
-/// Properties that an error has besides `props`.
+/// The fields of an error that are not in `props`.
 const ERROR_FIELDS: [&str; 3] = ["\"name\"", "\"message\"", "\"stack\""];
 
 /// A list that is being written: an array, or a special with its fields.
@@ -58,8 +58,8 @@ impl<'w> Items<'w> {
     fn finish(self) {
         let text = &mut self.out.text;
         if self.special == "error" && text.ends_with(",{}") {
-            // All properties were left out: the short form. What precedes is the stack or the
-            // message, a string, or the null of a missing stack.
+            // All properties were omitted, so use the short form. The text before them is the stack or
+            // the message, which is a string, or the null of a missing stack.
             text.truncate(text.len() - ",{}".len());
             if text.ends_with(",null") {
                 text.truncate(text.len() - ",null".len());
@@ -101,9 +101,9 @@ pub(super) struct Map<'w> {
     mode: Mode,
     close: &'static str,
     empty: bool,
-    /// Where the entry that is being written begins, its comma included.
+    /// The position of the current entry, its comma included.
     entry: usize,
-    /// Where its key begins.
+    /// The position of the current key.
     key: usize,
 }
 
@@ -151,7 +151,7 @@ impl<'w> Map<'w> {
         value.serialize(Serializer { out, depth, mode })
     }
 
-    /// Writes a property of an error, or leaves it out if it cannot be written.
+    /// Writes a property of an error, or omits it if it cannot be encoded.
     fn property<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), EncodeError> {
         let outer = std::mem::replace(&mut self.out.in_error, true);
         let written = self.write(value, self.depth + 1, Mode::Wire);

@@ -1,4 +1,4 @@
-//! What stands at the head of a value on the wire.
+//! The head of a value on the wire: its kind.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,7 +10,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use super::DecodeError;
 use super::de::Decoder;
 
-/// The head of a value; the cursor stands behind it, inside of what it opens.
+/// The head of a value. The cursor is behind it, inside of the brackets that it opens.
 #[derive(Debug)]
 pub(super) enum Shape<'de> {
     Null,
@@ -19,12 +19,12 @@ pub(super) enum Shape<'de> {
     Text(Cow<'de, str>),
     Array,
     Object,
-    /// With its index among those of the payload.
+    /// A capability, by its index among those of the payload.
     Capability(usize),
     Special(Tag),
 }
 
-/// What the first element of an array says that the array is.
+/// The meaning of an array, according to its first element.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Tag {
     Undefined,
@@ -60,7 +60,7 @@ impl Tag {
         })
     }
 
-    /// The tag by which `special::read_fields` knows it.
+    /// Returns the tag by which `special::read_fields` identifies it.
     pub(super) fn letter(self) -> char {
         match self {
             Self::Undefined | Self::Double(_) => '?',
@@ -126,7 +126,7 @@ impl<'de> Decoder<'de> {
 
     fn open_capability(&mut self) -> Result<Shape<'de>, DecodeError> {
         if self.json {
-            return Err(DecodeError::new("a capability cannot stand in plain JSON"));
+            return Err(DecodeError::new("a capability is not allowed in plain JSON"));
         }
         self.capabilities += 1;
         Ok(Shape::Capability(self.capabilities - 1))
@@ -148,7 +148,7 @@ impl<'de> Decoder<'de> {
         }
     }
 
-    /// Steps over `null` or `undefined` if it comes next.
+    /// Skips `null` or `undefined` if it comes next.
     pub(super) fn take_nullish(&mut self) -> Result<bool, DecodeError> {
         match self.cursor.peek() {
             Some(b'n') => Ok(self.cursor.literal("null")),
@@ -168,27 +168,27 @@ impl<'de> Decoder<'de> {
         }
     }
 
-    /// Reads the data of bytes, whose tag has been read; true if the kind follows.
+    /// Reads the data of bytes whose tag has been read. Returns `true` if the kind follows.
     pub(super) fn bytes(&mut self) -> Result<(Vec<u8>, bool), DecodeError> {
         self.cursor.expect(b',')?;
         let text = self.cursor.string()?;
-        // As official peers write it, nearly always.
+        // Nearly all bytes are in the form that official peers write.
         let data = base64_simd::STANDARD_NO_PAD.decode_to_vec(text.as_bytes()).or_else(|_| lax(&text))?;
         Ok((data, self.cursor.peek() == Some(b',')))
     }
 }
 
-/// Base64 as any peer may write it.
+/// Decodes base64 in any form that a peer may write.
 fn lax(text: &str) -> Result<Vec<u8>, DecodeError> {
-    // The other alphabet is looked for in what this one does not know.
+    // The URL-safe alphabet is tried if the text has characters of it.
     let decoded = LAX_STANDARD
         .decode(text.as_bytes())
         .or_else(|error| if text.contains(['-', '_']) { LAX_URL_SAFE.decode(text.as_bytes()) } else { Err(error) });
     decoded.map_err(|e| DecodeError::new(format_args!("bad base64: {e}")))
 }
 
-/// Padding and left-over bits are as lax as in official peers; other junk is refused, as their
-/// browser version does.
+/// Accepts any padding and trailing bits, like official peers. Other invalid characters are rejected, as
+/// by their browser version.
 const LAX: GeneralPurposeConfig = GeneralPurposeConfig::new()
     .with_decode_padding_mode(DecodePaddingMode::Indifferent)
     .with_decode_allow_trailing_bits(true);

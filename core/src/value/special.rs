@@ -1,19 +1,19 @@
-//! How values outside serde's model pass through serde, buffering included.
+//! How values outside of serde's data model pass through serde, including its buffers.
 //!
-//! Writing: each is a tuple struct with a private name that says what it is (a capability is a
-//! unit variant whose index is its ticket); the buffers behind `flatten` and `tag` keep names.
-//! Reading: those buffers forget names, so each is a newtype around the sequence
-//! `(char tag, fields…)`. No wire value ever yields a `char`, so no peer can forge one.
+//! Writing: each is a tuple struct with a private name that identifies it (a capability is a unit
+//! variant whose index is its ticket). The buffers behind `flatten` and `tag` keep names. Reading: those
+//! buffers discard names, so each is a newtype around the sequence `(char tag, fields…)`. No wire value
+//! ever yields a `char`, so no peer can forge one.
 //!
-//! Other formats than Bowline's get a plain form instead: a date is its milliseconds, a bigint
-//! its digits.
+//! Other formats than Bowline's get a plain form instead: a date is its milliseconds, and a bigint its
+//! digits.
 
 use serde::de::{Deserializer, Error, SeqAccess};
 
 use super::value_serde::ValueVisitor;
 use super::{BigInt, Blob, Bytes, Date, ErrorValue, Headers, Request, Response, Url, Value, scope};
 
-/// What the names of special tuple structs begin with; the rest is the tag on the wire.
+/// The prefix of the names of special tuple structs. The rest of the name is the tag on the wire.
 pub(super) const PREFIX: &str = "$bowline::";
 pub(super) const CAP: &str = "$bowline::@";
 pub(super) const BIGINT: &str = "$bowline::bigint";
@@ -29,26 +29,26 @@ pub(super) const RESPONSE: &str = "$bowline::response";
 /// The tag of a capability, whose only field is its ticket.
 pub(super) const CAPABILITY_TAG: char = 'c';
 
-/// The newtype name under which a reader asks for a special.
+/// The newtype name with which a reader requests a special.
 pub(super) const ANY: &str = "$bowline::any";
 
-/// Reads whatever comes next, specials included.
+/// Reads any value, specials included.
 pub(super) fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {
     deserializer.deserialize_newtype_struct(ANY, ValueVisitor::default())
 }
 
-/// The error of a type that met `found`.
+/// Returns the error of a type that found `found`.
 pub(super) fn unexpected<E: Error>(found: &Value, expected: &str) -> E {
     E::custom(format_args!("expected {expected}, found {}", found.kind()))
 }
 
-/// True where the plain forms of other formats may be read.
+/// Returns `true` if the plain forms of other formats may be read.
 pub(super) fn takes_plain_forms() -> bool {
     !scope::is_reading()
 }
 
-/// Reads the fields that follow `tag`. One function for each, because errors and responses nest
-/// and what a function keeps for one tag would be on the stack for all.
+/// Reads the fields that follow `tag`. There is one function for each tag: errors and responses nest, and
+/// in a single function the locals of every tag would be on the stack for each level.
 pub(super) fn read_fields<'de, A: SeqAccess<'de>>(tag: char, seq: A) -> Result<Value, A::Error> {
     let mut fields = Fields(seq);
     match tag {
@@ -138,7 +138,7 @@ impl<'de, A: SeqAccess<'de>> Fields<A> {
     }
 
     fn next<T: serde::Deserialize<'de>>(&mut self) -> Result<T, A::Error> {
-        self.optional()?.ok_or_else(|| A::Error::custom("a special value lacks a part"))
+        self.optional()?.ok_or_else(|| A::Error::custom("a special value is incomplete"))
     }
 
     fn optional<T: serde::Deserialize<'de>>(&mut self) -> Result<Option<T>, A::Error> {

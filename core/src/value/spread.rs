@@ -1,4 +1,4 @@
-//! Argument lists of any length: some arguments of their own types, then all that are left.
+//! Argument lists of any length: a number of typed arguments, followed by a list.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -9,28 +9,28 @@ use serde::{Deserialize, Serialize};
 
 use super::args::ALL_ARGS;
 
-/// The arguments of a call, nested: `Spread((a, (b, rest)))` is `a`, `b` and each of the list
-/// `rest`. As the type that arguments are decoded to, it takes all that were sent.
+/// The arguments of a call, nested: `Spread((a, (b, rest)))` is `a`, `b`, and each element of the list
+/// `rest`. To decode into it, all arguments that were sent are used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spread<A>(
-    /// One argument in front of others, or a `Vec` of all that are left.
+    /// One argument and the items that follow, or a `Vec` of all remaining ones.
     pub A,
 );
 
-/// What can stand in a [`Spread`]: `(argument, more)`, or a list.
+/// The items of a [`Spread`]: `(argument, more)`, or a list.
 pub trait Items {
-    /// How many arguments it is.
+    /// Returns the number of arguments.
     fn len(&self) -> usize;
 
-    /// Whether it is none.
+    /// Returns `true` if there are no arguments.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Writes them one by one.
+    /// Writes the arguments one by one.
     ///
     /// # Errors
-    /// That of the first which can not be written.
+    /// The error of the first argument that cannot be written.
     fn write<S: SerializeTuple>(&self, to: &mut S) -> Result<(), S::Error>;
 }
 
@@ -63,15 +63,15 @@ impl<A: Items> Serialize for Spread<A> {
     }
 }
 
-/// What a [`Spread`] can be decoded to.
+/// A type that a [`Spread`] can be decoded into.
 pub trait FromItems<'de>: Sized {
-    /// How many arguments it has at least; those that were not sent are undefined.
+    /// The minimum number of arguments. Those that were not sent are undefined.
     const LEAST: usize;
 
-    /// Reads them one by one, to the last.
+    /// Reads all arguments, one by one.
     ///
     /// # Errors
-    /// That of the first which does not fit its type.
+    /// The error of the first argument that does not fit its type.
     fn read<S: SeqAccess<'de>>(from: &mut S) -> Result<Self, S::Error>;
 }
 

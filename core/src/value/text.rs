@@ -1,9 +1,9 @@
 //! A cursor over JSON text.
 //!
-//! Bowline keeps values as text until somebody asks for them, so it needs to know where in a
-//! message a value begins and ends; parsers that build or visit values do not tell. Escapes are
-//! left to serde_json, doubles to the standard library. `check` is what makes text of a peer
-//! trustworthy; the cursor itself never panics, whatever it is given.
+//! Bowline keeps values as text until they are needed, so it has to know where a value in a message
+//! begins and ends. Parsers that build or visit values do not report that. Escapes are left to
+//! serde_json, and doubles to the standard library. The text of a peer is validated by `check`, but the
+//! cursor itself never panics on any input.
 
 use std::borrow::Cow;
 
@@ -11,7 +11,7 @@ use memchr::memchr2;
 
 use super::payload::PLACEHOLDER_BYTE;
 
-/// Text that is not JSON, or not the JSON that is due.
+/// An error in JSON text, or JSON other than what is expected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what} at byte {at}")]
 pub(crate) struct TextError {
@@ -19,16 +19,16 @@ pub(crate) struct TextError {
     pub(crate) at: usize,
 }
 
-/// Told what a [`Cursor::walk`] meets.
+/// A visitor of [`Cursor::walk`].
 pub(crate) trait Watch<'a> {
     type Error: From<TextError>;
-    /// A value begins inside `depth` brackets.
+    /// Called at the beginning of a value inside of `depth` brackets.
     fn value(&mut self, depth: usize) -> Result<(), Self::Error>;
-    /// An object that is not empty begins.
+    /// Called at the beginning of an object that is not empty.
     fn object(&mut self);
-    /// A key of the innermost object, with its quotes.
+    /// Called for a key of the innermost object, with its quotes.
     fn key(&mut self, raw: &'a str, escaped: bool) -> Result<(), Self::Error>;
-    /// The innermost object ends.
+    /// Called at the end of the innermost object.
     fn object_end(&mut self);
 }
 
@@ -43,7 +43,7 @@ pub(crate) fn hash_name(name: &str) -> u32 {
     (hash >> 32) as u32
 }
 
-/// Sees nothing.
+/// A visitor that does nothing.
 struct Blind;
 
 impl Watch<'_> for Blind {
@@ -58,12 +58,12 @@ impl Watch<'_> for Blind {
     fn object_end(&mut self) {}
 }
 
-/// The brackets that are open, a bit each: set for an object. The first 64 need no allocation.
+/// The stack of open brackets, one bit for each: set for an object. The first 64 need no allocation.
 #[derive(Default)]
 struct Nesting {
     depth: usize,
     bits: u64,
-    /// The bits of every 64 levels that are full.
+    /// The bits of the lower levels, 64 in each word.
     full: Vec<u64>,
 }
 
@@ -89,32 +89,32 @@ impl Nesting {
     }
 }
 
-/// A position in JSON text. Reading moves it forward; white space before a token is skipped.
+/// A position in JSON text. Reading advances it. White space before a token is skipped.
 #[derive(Clone, Debug)]
 pub(crate) struct Cursor<'a> {
     text: &'a str,
     at: usize,
-    /// A placeholder is a value. False for text from outside.
+    /// Whether a placeholder counts as a value. `false` for text from outside.
     placeholders: bool,
 }
 
 impl<'a> Cursor<'a> {
-    /// Creates a cursor before JSON text, in which a placeholder is an error.
+    /// Creates a cursor at the start of JSON text, in which a placeholder is an error.
     pub(crate) fn new(text: &'a str) -> Self {
         Self { text, at: 0, placeholders: false }
     }
 
-    /// Creates a cursor before the text of a payload.
+    /// Creates a cursor at the start of the text of a payload.
     pub(super) fn with_placeholders(text: &'a str) -> Self {
         Self { text, at: 0, placeholders: true }
     }
 
-    /// Steps over a placeholder if it comes next.
+    /// Skips a placeholder if it comes next.
     pub(super) fn take_placeholder(&mut self) -> bool {
         self.placeholders && self.take(PLACEHOLDER_BYTE)
     }
 
-    /// The next byte that is not white space, which is where the cursor then stands.
+    /// Returns the next byte after white space, and moves the cursor to it.
     #[inline]
     pub(crate) fn peek(&mut self) -> Option<u8> {
         match self.byte() {
@@ -130,49 +130,49 @@ impl<'a> Cursor<'a> {
         self.byte()
     }
 
-    /// Steps over `byte` if it comes next.
+    /// Skips `byte` if it comes next.
     pub(crate) fn take(&mut self, byte: u8) -> bool {
         let found = self.peek() == Some(byte);
         self.at += usize::from(found);
         found
     }
 
-    /// Steps over `byte`, which must come next.
+    /// Skips `byte`, which must come next.
     pub(crate) fn expect(&mut self, byte: u8) -> Result<(), TextError> {
         if self.take(byte) { Ok(()) } else { Err(self.error("unexpected character")) }
     }
 
-    /// Where the cursor stands, in bytes.
+    /// Returns the position of the cursor in bytes.
     pub(crate) fn at(&self) -> usize {
         self.at
     }
 
-    /// The text from `start` to here.
+    /// Returns the text from `start` to the cursor.
     pub(crate) fn since(&self, start: usize) -> &'a str {
         self.text.get(start..self.at).unwrap_or_default()
     }
 
-    /// Moves to a place where a value begins, or a name.
+    /// Moves to a position at which a value or a name begins.
     pub(crate) fn move_to(&mut self, at: usize) {
         self.at = at.min(self.text.len());
     }
 
-    /// The text from here on.
+    /// Returns the text after the cursor.
     pub(crate) fn rest(&self) -> &'a str {
         self.text.get(self.at..).unwrap_or_default()
     }
 
-    /// The whole text.
+    /// Returns the whole text.
     pub(crate) fn text(&self) -> &'a str {
         self.text
     }
 
-    /// Nothing but white space may follow.
+    /// Checks that only white space follows.
     pub(crate) fn end(&mut self) -> Result<(), TextError> {
         if self.peek().is_none() { Ok(()) } else { Err(self.error("unexpected text after the value")) }
     }
 
-    /// Steps over `true`, `false` or `null` if it comes next.
+    /// Skips `true`, `false`, or `null`, whichever `word` is, if it comes next.
     pub(crate) fn literal(&mut self, word: &str) -> bool {
         self.peek();
         let found = self.text.as_bytes()[self.at..].starts_with(word.as_bytes());
@@ -182,7 +182,7 @@ impl<'a> Cursor<'a> {
         found
     }
 
-    /// Reads a string. Surrogates without a partner become U+FFFD.
+    /// Reads a string. Lone surrogates become U+FFFD.
     pub(crate) fn string(&mut self) -> Result<Cow<'a, str>, TextError> {
         self.peek();
         let start = self.at;
@@ -199,7 +199,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Steps over a string if it comes next, has nothing to unescape, and is as short as most names.
+    /// Skips a string if it comes next, contains no escape, and is as short as most names.
     #[inline]
     fn short_string(&mut self) -> bool {
         let Some([b'"', rest @ ..]) = self.text.as_bytes().get(self.at..) else { return false };
@@ -217,7 +217,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Steps over a string, returning it with its quotes, and whether it holds an escape.
+    /// Skips a string. Returns it with its quotes, and whether it contains an escape.
     pub(crate) fn raw_string(&mut self) -> Result<(&'a str, bool), TextError> {
         self.expect(b'"').map_err(|e| TextError { what: "expected a string", ..e })?;
         let start = self.at - 1;
@@ -253,7 +253,7 @@ impl<'a> Cursor<'a> {
         Ok(())
     }
 
-    /// Steps over a number.
+    /// Skips a number and returns its text.
     pub(crate) fn number(&mut self) -> Result<&'a str, TextError> {
         self.peek();
         let start = self.at;
@@ -269,7 +269,7 @@ impl<'a> Cursor<'a> {
         Ok(self.since(start))
     }
 
-    /// Steps over digits if they are the whole of a number. The first is known to be one, and not 0.
+    /// Skips digits if they are the whole number. The first byte is known to be a digit other than 0.
     #[inline]
     fn short_integer(&mut self) -> bool {
         let start = self.at;
@@ -281,7 +281,7 @@ impl<'a> Cursor<'a> {
         whole
     }
 
-    /// What makes a number no integer.
+    /// Skips the fraction and the exponent of a number.
     fn fraction(&mut self) -> Result<(), TextError> {
         if self.byte() == Some(b'.') {
             self.at += 1;
@@ -299,12 +299,12 @@ impl<'a> Cursor<'a> {
         Ok(())
     }
 
-    /// Steps over a whole value, which must be JSON, and returns its text.
+    /// Skips a whole value, which must be valid JSON, and returns its text.
     pub(crate) fn skip(&mut self) -> Result<&'a str, TextError> {
         self.walk(&mut Blind)
     }
 
-    /// As `skip`, telling `watch` what is met on the way. Needs no stack, however deep the value.
+    /// Skips a whole value and reports its parts to `watch`. Does not recurse, however deep the value is.
     pub(crate) fn walk<W: Watch<'a>>(&mut self, watch: &mut W) -> Result<&'a str, W::Error> {
         self.peek();
         let start = self.at;
@@ -341,7 +341,8 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// After a value: closes what ends here and steps to the next value. True at the very end.
+    /// Closes the brackets that end after a value, and moves to the next value. Returns `true` at the end of
+    /// the outermost value.
     fn close<W: Watch<'a>>(&mut self, open: &mut Nesting, watch: &mut W) -> Result<bool, W::Error> {
         while let Some(in_object) = open.innermost() {
             if self.take(b',') {
@@ -367,7 +368,7 @@ impl<'a> Cursor<'a> {
         Ok(self.expect(b':')?)
     }
 
-    /// Steps over null, true, false, a number, or in the text of a payload a placeholder.
+    /// Skips null, true, false, a number, or a placeholder in the text of a payload.
     pub(crate) fn scalar(&mut self) -> Result<(), TextError> {
         match self.peek() {
             Some(b'-' | b'0'..=b'9') => self.number().map(drop),
@@ -401,8 +402,8 @@ fn is_special(byte: u8) -> bool {
     (byte < 0x20) | (byte == b'"') | (byte == b'\\')
 }
 
-/// How many bytes stand before the first one that is special in a string. Looks at eight bytes at
-/// a time, which pays for short strings, and over more at once while none of them is special.
+/// Returns the number of bytes before the first special byte of a string. Checks 8 bytes first, which is
+/// fast for short strings, and then larger blocks.
 #[inline]
 pub(super) fn plain_bytes(text: &[u8]) -> Option<usize> {
     match text.first_chunk().and_then(first_special) {
@@ -411,21 +412,21 @@ pub(super) fn plain_bytes(text: &[u8]) -> Option<usize> {
     }
 }
 
-/// Where in eight bytes the first special one is.
+/// Returns the index of the first special byte among eight.
 #[inline]
 fn first_special(word: &[u8; 8]) -> Option<usize> {
     const ONES: u64 = u64::MAX / 0xff;
     let word = u64::from_le_bytes(*word);
-    // The top bit of each byte that is less than `below`, which is at most 0x80. A borrow can
-    // only set bits above the first that is rightly set, and the first is what counts.
+    // Sets the top bit of each byte that is less than `below`, which is at most 0x80. A borrow can
+    // only set bits above the first correct one, and only the first one is used.
     let less = |bytes: u64, below: u64| bytes.wrapping_sub(ONES * below) & !bytes & (ONES << 7);
     let is = |byte: u8| less(word ^ (ONES * u64::from(byte)), 1);
     let special = less(word, 0x20) | is(b'"') | is(b'\\');
     (special != 0).then_some(special.trailing_zeros() as usize / 8)
 }
 
-/// So many bytes are looked at as they come; beyond, one piece after the other twice, so that what is
-/// looked at in vain is a piece at most.
+/// The first `NEAR_BYTES` are checked in a single pass. After that, each piece is scanned in two passes;
+/// if the first pass goes too far, at most one piece is scanned in excess.
 const NEAR_BYTES: usize = 256;
 const PIECE_BYTES: usize = 4 << 10;
 
@@ -436,7 +437,7 @@ fn plain_bytes_of_many(text: &[u8]) -> Option<usize> {
     }
     let mut begin = near.len();
     for piece in far.chunks(PIECE_BYTES) {
-        // With wider instructions than the compiler may use; what is left to it is one comparison.
+        // `memchr` selects wider instructions at run time; the compiler vectorizes the remaining check.
         let end = memchr2(b'"', b'\\', piece);
         let plain = &piece[..end.unwrap_or(piece.len())];
         let least = plain.iter().fold(u8::MAX, |least, &b| least.min(b));
@@ -453,7 +454,7 @@ fn plain_bytes_of_many(text: &[u8]) -> Option<usize> {
 
 fn plain_bytes_of_some(text: &[u8]) -> Option<usize> {
     let (blocks, _) = text.as_chunks::<64>();
-    // Without an early end within a block, so that the compiler takes many bytes for one.
+    // Without an early exit within a block, so that the compiler can vectorize the loop.
     let is_plain = |block: &&[u8; 64]| !block.iter().fold(false, |special, &b| special | is_special(b));
     let plain = 64 * blocks.iter().take_while(is_plain).count();
     let (words, rest) = text[plain..].as_chunks::<8>();
@@ -464,7 +465,7 @@ fn plain_bytes_of_some(text: &[u8]) -> Option<usize> {
     Some(plain + 8 * words.len() + found)
 }
 
-/// Unescapes a string that serde_json refuses because of a surrogate without its partner.
+/// Unescapes a string that serde_json rejects because of a lone surrogate.
 fn lossy_string(raw: &str) -> Option<String> {
     let mut units = Vec::with_capacity(raw.len());
     let mut chars = raw.get(1..raw.len() - 1)?.chars();

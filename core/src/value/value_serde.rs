@@ -1,4 +1,4 @@
-//! Serde for dynamic values, and conversions between them and typed data.
+//! The serde implementation of dynamic values, and conversions between them and typed data.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use serde::ser::{Serialize, Serializer};
 use super::bigint::EXACT_MAX;
 use super::{Bytes, DecodeError, EncodeError, Object, Value, decode, encode, special};
 
-/// Turns typed data into a dynamic value.
+/// Converts typed data into a dynamic value.
 ///
 /// # Errors
 /// Those of [`encode`].
@@ -16,10 +16,10 @@ pub fn to_value<T: Serialize + ?Sized>(value: &T) -> Result<Value, EncodeError> 
     decode(encode(value)?).map_err(|e| EncodeError::Custom(e.to_string().into()))
 }
 
-/// Turns a dynamic value into typed data.
+/// Converts a dynamic value into typed data.
 ///
 /// # Errors
-/// Those of [`decode`], and of [`encode`] in its words.
+/// Those of [`decode`], and those of [`encode`] as a [`DecodeError`].
 pub fn from_value<T: DeserializeOwned>(value: &Value) -> Result<T, DecodeError> {
     decode(encode(value).map_err(DecodeError::new)?)
 }
@@ -70,7 +70,7 @@ impl<'de> Deserialize<'de> for Object {
     }
 }
 
-/// Reads any value. With a place for it, also the tag at the head of a special's sequence.
+/// Reads any value. If there is a place for it, also the tag at the head of a special's sequence.
 #[derive(Debug, Default)]
 pub(super) struct ValueVisitor<'t> {
     tag: Option<&'t mut Option<char>>,
@@ -107,7 +107,7 @@ impl<'de> Visitor<'de> for ValueVisitor<'_> {
         Ok(Value::Bool(b))
     }
 
-    // JavaScript has no other numbers than doubles: larger integers are rounded as there.
+    // JavaScript's only numbers are doubles, so larger integers are rounded as there.
     fn visit_i64<E: Error>(self, n: i64) -> Result<Value, E> {
         Ok(Value::Number(n as f64))
     }
@@ -170,7 +170,7 @@ impl<'de> Visitor<'de> for ValueVisitor<'_> {
     }
 }
 
-/// Reads what follows the `first` item of an array.
+/// Reads the items after the `first` one of an array.
 fn visit_items<'de, A: SeqAccess<'de>>(first: Option<Value>, seq: &mut A) -> Result<Value, A::Error> {
     let mut items = Vec::from_iter(first);
     if !items.is_empty() {
@@ -182,8 +182,8 @@ fn visit_items<'de, A: SeqAccess<'de>>(first: Option<Value>, seq: &mut A) -> Res
     Ok(Value::Array(items))
 }
 
-/// Shrinks a list with twice the capacity that it needs. Many short lists would otherwise take
-/// several times what a session counts for them.
+/// Shrinks a list whose capacity is at least twice its length. Many short lists would otherwise take
+/// several times the memory that a session counts for them.
 fn fit<T>(items: &mut Vec<T>) {
     if items.capacity() >= 2 * items.len() {
         items.shrink_to_fit();

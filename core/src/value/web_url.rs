@@ -1,9 +1,9 @@
 //! URLs that every peer can parse.
 //!
-//! Parsers agree on all of a URL but on international host names: which of them are valid depends on
-//! the version of Unicode that a parser knows. An official peer ends its session over a URL that its
-//! own parser refuses, so host names are limited to letters that parsers have agreed on for years, and
-//! a URL is passed on in its normal form, in which nothing is left that parsers leave out or map.
+//! Parsers agree on all parts of a URL except international host names: which of them are valid depends on
+//! the Unicode version of the parser. An official peer ends its session over a URL that its parser
+//! rejects. So host names are limited to letters that parsers have agreed on for years, and a URL is
+//! always sent in its normal form, which contains nothing that a parser would remove or map.
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,35 +15,35 @@ use super::{Value, scope, special};
 
 /// An absolute URL.
 ///
-/// A host name may have letters, digits and marks of the scripts in everyday use, and common emoji;
-/// rarer characters are refused, because not every peer can parse a URL that has them.
+/// A host name can contain letters, digits, and marks of the scripts in everyday use, and common emoji.
+/// Rarer characters are rejected, because not every peer can parse them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Url(Box<url::Url>);
 
-/// Text that is not an absolute URL.
+/// The error of text that is not an absolute URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not an absolute URL: {0}")]
 pub struct InvalidUrl(#[from] pub(crate) url::ParseError);
 
 impl Url {
-    /// Parses and normalises.
+    /// Parses and normalizes a URL.
     ///
     /// # Errors
-    /// If `text` is not an absolute URL, or if its host name has characters that not every peer knows.
+    /// `text` is not an absolute URL, or its host name contains characters that not every peer knows.
     pub fn parse(text: &str) -> Result<Self, InvalidUrl> {
         let url = Self(Box::new(url::Url::parse(text)?));
         url.check()?;
         Ok(url)
     }
 
-    /// The normalised text.
+    /// Returns the normalized text.
     pub fn as_str(&self) -> &str {
         self.0.as_str()
     }
 
-    /// Refuses what was not parsed by [`parse`](Self::parse) and would not have been.
+    /// Rejects a URL that was created by other means and that [`parse`](Self::parse) would reject.
     pub(super) fn check(&self) -> Result<(), InvalidUrl> {
-        // The hosts of other schemes are opaque to parsers.
+        // For other schemes, parsers treat the host as opaque.
         let domain = self.0.domain().filter(|domain| self.0.is_special() && is_encoded(domain));
         match domain {
             Some(domain) if !is_common(&url::quirks::domain_to_unicode(domain)) => {
@@ -53,18 +53,18 @@ impl Url {
         }
     }
 
-    /// Whether it has a user name or a password.
+    /// Returns `true` if the URL contains a user name or a password.
     pub(super) fn has_credentials(&self) -> bool {
         !self.0.username().is_empty() || self.0.password().is_some()
     }
 }
 
-/// True if a label is Punycode.
+/// Returns `true` if a label is Punycode.
 fn is_encoded(domain: &str) -> bool {
     domain.split('.').any(|label| label.starts_with("xn--"))
 }
 
-/// True if no label is left encoded and all characters are among [`COMMON`].
+/// Returns `true` if no label stays encoded and all characters are among [`COMMON`].
 fn is_common(domain: &str) -> bool {
     let is_common_char = |c: char| {
         let before = COMMON.partition_point(|range| *range.start() <= c);
@@ -73,7 +73,7 @@ fn is_common(domain: &str) -> bool {
     !domain.is_empty() && !is_encoded(domain) && domain.chars().all(is_common_char)
 }
 
-/// What a host name may have besides ASCII, as it stands in one that is normalised.
+/// The characters besides ASCII that a normalized host name can contain.
 const COMMON: &[std::ops::RangeInclusive<char>] = &[
     '\u{df}'..='\u{f6}',
     '\u{f8}'..='\u{ff}',
@@ -153,7 +153,7 @@ impl fmt::Display for Url {
 }
 
 impl From<url::Url> for Url {
-    /// A URL that [`parse`](Self::parse) would have refused cannot be sent.
+    /// A URL that [`parse`](Self::parse) would reject can be converted, but not sent.
     fn from(url: url::Url) -> Self {
         Self(Box::new(url))
     }
@@ -192,25 +192,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn host_names_that_parsers_disagree_on_are_refused() {
+    fn host_names_that_parsers_disagree_on_are_rejected() {
         for host in
             ["例え.jp", "axn--b.com", "bücher.de", "пример.рф", "مثال.com", "한국.kr", "😀.ws", "xn--bcher-kva.de"]
         {
             assert!(Url::parse(&format!("https://{host}/")).is_ok(), "{host}");
         }
-        // Of a later Unicode, an unassigned one, a hyphen of Mongolian, and one that decodes to nothing.
+        // One from a later Unicode version, one unassigned, a Mongolian hyphen, and one that decodes to
+        // nothing.
         for host in ["\u{1c8a}.com", "xn--d4f", "\u{1806}", "xn--a"] {
             assert!(Url::parse(&format!("https://{host}/")).is_err(), "{host}");
         }
-        // What is left out is not there in the normal form.
+        // Characters that a parser removes are not in the normal form.
         assert_eq!(Url::parse("https://a\u{3164}b/").map(|url| url.to_string()).as_deref(), Ok("https://ab/"));
-        let unchecked = Url::from(url::Url::parse("https://\u{1c8a}.com/").expect("it is parsed"));
+        let unchecked = Url::from(url::Url::parse("https://\u{1c8a}.com/").expect("the URL is valid"));
         assert!(crate::value::encode(&unchecked).is_err());
-        assert!(Url::parse("foo://\u{1c8a}/").is_ok(), "the host of an unknown scheme is not looked at");
+        assert!(Url::parse("foo://\u{1c8a}/").is_ok(), "the host of an unknown scheme is not checked");
     }
 
     #[test]
-    fn the_ranges_are_in_order() {
+    fn ranges_are_sorted() {
         assert!(COMMON.windows(2).all(|pair| pair[0].end() < pair[1].start()));
         assert!(COMMON.iter().all(|range| range.start() <= range.end()));
     }

@@ -1,4 +1,4 @@
-//! What an encode has written: text, and the tickets of the capabilities in it.
+//! The output of an encode: text, and the tickets of its capabilities.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -7,39 +7,39 @@ use super::scope::Journal;
 use super::text::plain_bytes;
 use super::{Cap, EncodeError, PLACEHOLDER, Payload, Text};
 
-/// Texts of up to so many bytes are copied from where they were written, which is used again.
+/// Texts of up to this many bytes are copied out of the buffer, which is then reused.
 const SPARE_BYTES: usize = 1 << 10;
 
 thread_local! {
     static SPARE: Cell<String> = const { Cell::new(String::new()) };
 }
 
-/// What has been written so far.
+/// The text and tickets written so far.
 #[derive(Debug, Default)]
 pub(super) struct Writer {
     pub(super) text: String,
     /// The tickets of the placeholders, in the order of the text.
     tickets: Vec<u32>,
-    /// Inside the properties of an error, which carry no capabilities.
+    /// Whether the position is inside of the properties of an error, which cannot contain capabilities.
     pub(super) in_error: bool,
-    /// A property of an error was left out, perhaps with capabilities in it.
+    /// Whether a property of an error was omitted, perhaps with capabilities in it.
     pub(super) left_out: bool,
 }
 
 impl Writer {
-    /// Nothing yet, and room for something.
+    /// Creates an empty writer with some capacity.
     pub(super) fn new() -> Self {
         Self { text: SPARE.try_with(Cell::take).unwrap_or_default(), ..Self::default() }
     }
 
-    /// Returns what was written, with the capabilities that the journal has for its placeholders.
+    /// Returns the payload, with the capabilities from the journal for its placeholders.
     pub(super) fn finish(mut self, journal: Journal) -> Result<Payload<Cap>, EncodeError> {
         let refs = self.refs(journal)?;
         let text = self.take_text();
         Payload::assembled(text, refs).map_err(|_| EncodeError::LostCapability)
     }
 
-    /// Returns the text, in as much room as it needs.
+    /// Returns the text, without excess capacity.
     fn take_text(&mut self) -> Text {
         if self.text.len() > SPARE_BYTES {
             return std::mem::take(&mut self.text).into();
@@ -47,13 +47,13 @@ impl Writer {
         let text = Text::from(&self.text);
         self.text.clear();
         let spare_text = std::mem::take(&mut self.text);
-        // Refused means that the thread ends.
+        // Fails only during the destruction of thread-locals.
         let _gone = SPARE.try_with(|spare| spare.set(spare_text));
         text
     }
 
-    /// Returns what the placeholders stand for. They need not be in the order of the journal: a
-    /// type may serialize its parts into a buffer first and emit them later.
+    /// Returns the references of the placeholders. They need not be in the order of the journal: a type may
+    /// serialize its parts into a buffer and emit them later.
     fn refs(&self, journal: Journal) -> Result<Vec<Cap>, EncodeError> {
         let in_order = journal.iter().map(|(ticket, _)| ticket).eq(&self.tickets);
         if in_order {
@@ -79,9 +79,9 @@ impl Writer {
         self.text.push_str(PLACEHOLDER);
     }
 
-    /// A string as `JSON.stringify` writes it.
+    /// Writes a string as `JSON.stringify` does.
     pub(super) fn string(&mut self, text: &str) -> Result<(), EncodeError> {
-        // Without an early end, so that the compiler can look at many bytes at a time.
+        // Without an early exit, so that the compiler can vectorize the loop.
         let plain = |plain, b| plain & (b >= 0x20) & (b != b'"') & (b != b'\\');
         self.text.push('"');
         if text.bytes().fold(true, plain) {
@@ -96,7 +96,7 @@ impl Writer {
     fn escaped(&mut self, text: &str) {
         let mut rest = text;
         while let Some(plain) = plain_bytes(rest.as_bytes()) {
-            // What is special is ASCII, so both parts are whole characters.
+            // Special bytes are ASCII, so both parts consist of whole characters.
             let (before, after) = rest.split_at(plain);
             self.text.push_str(before);
             let byte = after.as_bytes()[0];

@@ -1,4 +1,4 @@
-//! The cursor beside serde_json, and where the two differ.
+//! Compares the cursor with serde_json, and tests where the two differ.
 
 use super::*;
 
@@ -8,7 +8,7 @@ fn accepts(text: &str) -> bool {
 }
 
 #[test]
-fn accepts_what_serde_json_accepts() {
+fn accepts_the_same_text_as_serde_json() {
     for text in [
         "1",
         "-0",
@@ -63,7 +63,7 @@ fn accepts_what_serde_json_accepts() {
 }
 
 #[test]
-fn takes_what_javascript_takes_and_serde_json_does_not() {
+fn accepts_javascript_text_that_serde_json_rejects() {
     for text in ["\"\\ud800\"", "1e400", &"[".repeat(10_000).add_close()] {
         assert!(accepts(text), "{text:.40}");
     }
@@ -94,7 +94,7 @@ fn strings_are_unescaped_and_lone_surrogates_replaced() {
 }
 
 #[test]
-fn what_is_special_is_found_wherever_it_stands() {
+fn special_bytes_are_found_at_every_position() {
     for len in (0..40).chain(120..140).chain(250..270).chain(4340..4360) {
         for plain in [b'a', b' ', b'!', b'#', b'[', b']', 0x7f, 0x80, 0xa2, 0xdc, 0xff] {
             let plain = vec![plain; len];
@@ -109,13 +109,13 @@ fn what_is_special_is_found_wherever_it_stands() {
 }
 
 #[test]
-fn a_position_is_where_the_trouble_is() {
+fn error_has_the_position_of_the_fault() {
     let mut cursor = Cursor::new("[1, x]");
     assert_eq!(cursor.skip(), Err(TextError { what: "expected a value", at: 4 }));
 }
 
 #[test]
-fn short_strings_are_read_as_long_ones_are() {
+fn short_and_long_strings_are_read_alike() {
     for len in 0..20 {
         for special in ["\"", "\\n\"", "\u{1}\"", "\u{e9}\"", ""] {
             for behind in ["", ",1]", "                    "] {
