@@ -1,5 +1,5 @@
-//! How `#[derive(RpcError)]` takes an error apart and puts it together again: as name, message and
-//! properties, one of which may be the cause.
+//! The conversions behind `#[derive(RpcError)]`: an error as a name, a message, and properties, one of
+//! which may be the cause.
 
 use std::fmt::Display;
 
@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use crate::peer::RpcError;
 use crate::value::{self, ErrorValue, Object, Value};
 
-/// An error of ours on its way to the wire.
+/// A local error on its way to the wire.
 #[derive(Clone, Debug)]
 pub struct ErrorParts {
     name: &'static str,
@@ -17,13 +17,13 @@ pub struct ErrorParts {
 }
 
 impl ErrorParts {
-    /// An error of this name without properties.
+    /// Creates an error with this name and no properties.
     pub fn new(name: &'static str) -> Self {
         Self { name, props: Object::default() }
     }
 
-    /// Adds a property. What can not be encoded is left out, as JavaScript peers do: an error
-    /// must not fail to be reported for want of a detail.
+    /// Adds a property. A value that cannot be encoded is omitted, as in JavaScript peers: an error must
+    /// not be lost because of a detail.
     #[must_use]
     pub fn property<T: Serialize + ?Sized>(mut self, key: &'static str, of: &T) -> Self {
         if let Ok(value) = value::to_value(of) {
@@ -39,7 +39,7 @@ impl ErrorParts {
         self
     }
 
-    /// The whole, with what `error` displays as its message.
+    /// Returns the error as a value. The message is the `Display` output of `error`.
     pub fn into_value(self, error: &impl Display) -> Value {
         let Self { name, props } = self;
         let (name, message) = (name.to_owned(), error.to_string());
@@ -47,12 +47,12 @@ impl ErrorParts {
     }
 }
 
-/// An error that arrived.
+/// A received error.
 #[derive(Clone, Copy, Debug)]
 pub struct ErrorView<'v>(&'v ErrorValue);
 
 impl<'v> ErrorView<'v> {
-    /// The error in a value; `None` if it is something else that was thrown.
+    /// Returns the error in a value, or `None` if the value is not an error.
     pub fn of(value: &'v Value) -> Option<Self> {
         match value {
             Value::Error(error) => Some(Self(error)),
@@ -60,22 +60,22 @@ impl<'v> ErrorView<'v> {
         }
     }
 
-    /// Its name.
+    /// Returns the name of the error.
     pub fn name(&self) -> &'v str {
         &self.0.name
     }
 
-    /// Its message.
+    /// Returns the message of the error.
     pub fn message(&self) -> &'v str {
         &self.0.message
     }
 
-    /// A property; one that is not there reads as undefined. `None` if it is of another type.
+    /// Returns a property, or `None` if it is not of type `T`. A missing property reads as undefined.
     pub fn property<T: DeserializeOwned>(&self, key: &str) -> Option<T> {
         value::from_value(self.0.props.get(key).unwrap_or(&Value::Undefined)).ok()
     }
 
-    /// The cause, if there is one and it is of this type.
+    /// Returns the cause, if there is one and it is of type `E`.
     pub fn cause<E: RpcError>(&self) -> Option<E> {
         E::from_value(self.0.props.get("cause")?)
     }

@@ -1,4 +1,4 @@
-//! What has been declared so far, and what the macros say of an interface.
+//! The set of declarations, and the functions with which macros describe an interface.
 
 use std::any::TypeId;
 use std::fmt::Write;
@@ -10,7 +10,7 @@ use crate::peer::RpcError;
 /// The declarations of a `.d.ts` file.
 #[derive(Clone, Debug, Default)]
 pub struct Declarations {
-    /// In the order of their first mention.
+    /// The items, in the order of their first mention.
     items: Vec<Item>,
 }
 
@@ -18,11 +18,11 @@ pub struct Declarations {
 struct Item {
     of: TypeId,
     name: String,
-    /// Empty while the item is being described.
+    /// Empty while the item is being described, so that recursive types end.
     text: String,
 }
 
-/// What a declared name stands for.
+/// The type that a declared name refers to.
 #[derive(Clone, Debug)]
 pub enum Shape {
     /// An object.
@@ -32,8 +32,8 @@ pub enum Shape {
 }
 
 impl Declarations {
-    /// Declares the data type `T`, unless that is done, and is its name. `of` are the types that
-    /// it is generic over.
+    /// Declares the data type `T`, unless it is declared already, and returns its name as a type. `of` are
+    /// its generic arguments.
     pub fn data<T: 'static>(
         &mut self,
         name: &str,
@@ -58,8 +58,8 @@ impl Declarations {
         Type::new(name)
     }
 
-    /// Declares the interface that `T` refers to, unless that is done, and is the type of a
-    /// reference.
+    /// Declares the interface of the reference `T`, unless it is declared already, and returns the type of
+    /// a reference.
     pub fn interface<T: 'static>(
         &mut self,
         name: &str,
@@ -114,13 +114,13 @@ impl Declarations {
         let mut text = format!("// Written by Bowline from Rust, for `{name}`; changes belong there.\n");
         if !imported.is_empty() {
             writeln!(text, "import type {{ {} }} from \"capnweb\";", imported.join(", "))
-                .expect("a String takes all that is written");
+                .expect("writing to a String cannot fail");
         }
         format!("{text}\n{body}")
     }
 }
 
-/// Names that declarations of ours mean something else by.
+/// Global names that the declarations use, so that no type can have them.
 const GLOBALS: [&str; 21] = [
     "Array",
     "Blob",
@@ -149,14 +149,14 @@ fn mentions(text: &str, name: &str) -> bool {
     ["<", " ", "(", "["].iter().any(|before| text.contains(&format!("{before}{name}")))
 }
 
-/// The letters of a type's spelling as one word: `Task[]` is `TaskList`.
+/// Converts the spelling of a type into one word: `Task[]` becomes `TaskList`.
 fn words(spelling: &str) -> String {
     let spelling = spelling.replace("[]", " list").replace("RpcStub<", "");
     let words = spelling.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
     words.map(|word| word[..1].to_uppercase() + &word[1..]).collect()
 }
 
-/// The members of an interface, one after the other.
+/// The members of an interface that is being described.
 #[derive(Debug)]
 pub struct InterfaceOf<'d> {
     to: &'d mut Declarations,
@@ -173,7 +173,7 @@ struct Member {
 }
 
 impl InterfaceOf<'_> {
-    /// Adds a method, so far without arguments.
+    /// Adds a method without arguments.
     pub fn method<R: TypeScript, E: RpcError>(&mut self, name: &str, docs: &'static str) {
         self.member::<R, E>(name, docs, Some(Vec::new()));
     }
@@ -183,13 +183,13 @@ impl InterfaceOf<'_> {
         self.member::<R, E>(name, docs, None);
     }
 
-    /// Adds an argument to the method added last.
+    /// Adds an argument to the last method.
     pub fn argument<T: TypeScript>(&mut self, name: &str) {
         let ty = T::describe(self.to);
         self.push_argument(argument_name(name), ty);
     }
 
-    /// Adds the rest of the arguments to it, which are any number of `T`.
+    /// Adds a variadic argument of type `T` to the last method.
     pub fn rest<T: TypeScript>(&mut self, name: &str) {
         let ty = T::describe(self.to).list();
         self.push_argument(format!("...{}", argument_name(name)), ty);
@@ -210,14 +210,14 @@ impl InterfaceOf<'_> {
         let result = R::describe(self.to);
         let mut docs = docs.trim().to_owned();
         for case in E::cases() {
-            write!(docs, "\n@throws {case}").expect("a String takes all that is written");
+            write!(docs, "\n@throws {case}").expect("writing to a String cannot fail");
         }
         self.members.push(Member { key: property_key(name), docs, arguments, result });
     }
 }
 
 impl Member {
-    /// Documentation and declaration.
+    /// Returns the documentation and the declaration of the member.
     fn spelled(self) -> (String, String) {
         let Self { key, docs, arguments, result } = self;
         let text = match arguments {
@@ -228,7 +228,7 @@ impl Member {
     }
 }
 
-/// A name as JavaScript writes it, and not one of its keywords.
+/// Returns a valid JavaScript name for an argument, which is not a keyword.
 fn argument_name(name: &str) -> String {
     const KEYWORDS: [&str; 38] = [
         "arguments",

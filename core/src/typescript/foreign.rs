@@ -1,4 +1,4 @@
-//! The standard library's types in TypeScript, as serde writes them.
+//! The TypeScript spelling of the standard library's types, as serde writes them.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet, LinkedList, VecDeque};
@@ -50,7 +50,7 @@ impl<T: TypeScript> TypeScript for Option<T> {
     }
 }
 
-/// As serde writes it.
+/// An object with the key `Ok` or `Err`, as serde writes it.
 impl<T: TypeScript, E: TypeScript> TypeScript for Result<T, E> {
     fn describe(to: &mut Declarations) -> Type {
         let of = |key, ty: Type| Fields::default().field(key, "", &ty, false).into_type();

@@ -1,6 +1,7 @@
-//! TypeScript declarations of interfaces and data, for clients that use the official package: the
-//! trait by which a type tells its form, and the text of all that a type leads to. What the
-//! macros call is in `declare`; how types are spelled is in `spelling`.
+//! TypeScript declarations of interfaces and data, for clients that use the official package.
+//!
+//! [`TypeScript`] describes a type, and [`typescript`] writes the text of everything that a type refers
+//! to. The functions that macros call are in `declare`; the spelling of types is in `spelling`.
 
 mod declare;
 mod foreign;
@@ -10,28 +11,28 @@ mod spelling;
 pub use declare::{Declarations, InterfaceOf, Shape};
 pub use spelling::{Fields, Type, Variants};
 
-/// A type that TypeScript can name: `#[derive(bowline::TypeScript)]` for data,
+/// A type that can be written in TypeScript. `#[derive(bowline::TypeScript)]` implements it for data, and
 /// `#[bowline::interface(typescript)]` for the reference of an interface.
 #[diagnostic::on_unimplemented(
     message = "TypeScript has no name for `{Self}`",
-    label = "reached from an interface or a type that is described to TypeScript",
+    label = "used by an interface or a type with TypeScript declarations",
     note = "add `#[derive(bowline::TypeScript)]` to data, write `#[bowline::interface(typescript)]` for an interface, \
             or say `#[typescript(type = \"…\")]` on the field"
 )]
 pub trait TypeScript: 'static {
-    /// How the type is written, once `to` declares whatever that mentions.
+    /// Returns the spelling of the type, and declares the types that it mentions in `to`.
     fn describe(to: &mut Declarations) -> Type;
 
-    /// The same for the arguments of a function: a tuple is several, `()` is none.
+    /// Returns the spelling of a function's arguments: a tuple is several, and `()` is none.
     fn arguments(to: &mut Declarations) -> Vec<Type> {
         vec![Self::describe(to)]
     }
 }
 
-/// The text of a `.d.ts` file that declares `T`, and each interface and type that it leads to, in
-/// the order in which they are mentioned. The same program always writes the same text.
+/// Returns the text of a `.d.ts` file that declares `T` and all interfaces and types that it refers to, in
+/// the order of their first mention. The text is deterministic.
 ///
-/// Writing it in a test, or comparing it there with the file that is kept, keeps both sides in step:
+/// Write it in a test, or compare it there with a file in the repository, to keep both sides in sync:
 ///
 /// ```
 /// use bowline_core::typescript::{Declarations, Type, TypeScript, typescript};
@@ -48,7 +49,7 @@ pub trait TypeScript: 'static {
 /// assert!(typescript::<Vec<Colour>>().starts_with("// Written by Bowline from Rust, for `"));
 /// ```
 ///
-/// A client imports the declarations for the stub that the official package gives it:
+/// A client passes the declared interface to the official package:
 ///
 /// ```ts
 /// import { newWebSocketRpcSession } from "capnweb";
@@ -58,20 +59,20 @@ pub trait TypeScript: 'static {
 /// const name: string = await directory.find(7).name;
 /// ```
 ///
-/// # What is written
+/// # Format
 ///
 /// - An interface is an `interface` that extends `RpcTarget`, so that objects of a client can
-///   implement it; a reference to it, wherever it stands, is an `RpcStub` of it. Methods return
-///   promises. Those without a result return `void | Promise<void>`, so that a client's callback
-///   may be an ordinary function. Documentation is carried over, and errors stand there as
-///   `@throws`, with name, message and properties. (A JavaScript client sees of an error's name
-///   only what JavaScript knows; message and properties arrive.)
-/// - Data is what serde writes: names, tags and flattening follow the attributes. All integers are
-///   `number`, under `with = "bowline::bigint"` they are `bigint`. An `Option` may be left out or
-///   be `null`; so may an argument that no other follows.
+///   implement it. A reference to it is an `RpcStub`. Methods return promises. A method without a
+///   result returns `void | Promise<void>`, so that a client's callback can be an ordinary function.
+///   Doc comments are included. Errors are written as `@throws`, with name, message, and properties.
+///   (A JavaScript client receives the name of an error only if JavaScript has a class of that name;
+///   message and properties always arrive.)
+/// - Data is what serde writes: names, tags, and flattening follow the attributes. All integers are
+///   `number`; under `with = "bowline::bigint"` they are `bigint`. An `Option` may be omitted or be
+///   `null`, and so may a trailing argument.
 /// - A generic type is declared for each type that it is used with: `Page<Task>` is `PageOfTask`.
-///   Two types of the same name, and one that has the name of a JavaScript class used here, are
-///   told apart by a number.
+///   If two types have the same name, or one has the name of a JavaScript class that is used here, a
+///   number is appended.
 pub fn typescript<T: TypeScript>() -> String {
     let mut declarations = Declarations::default();
     let root = T::describe(&mut declarations);

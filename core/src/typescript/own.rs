@@ -1,4 +1,4 @@
-//! Bowline's own types in TypeScript.
+//! The TypeScript spelling of Bowline's types.
 
 use super::{Declarations, Type, TypeScript};
 use crate::peer::stream::{Reader, Writer};
@@ -36,7 +36,7 @@ impl<A: TypeScript, R: TypeScript, E: 'static> TypeScript for Func<A, R, E> {
     }
 }
 
-/// A promise in data is written as what it stands for: the receiver gets it in its place.
+/// A promise in data is written as its result, because the receiver gets the result in its place.
 impl<T: TypeScript, E: 'static> TypeScript for Promise<T, E> {
     fn describe(to: &mut Declarations) -> Type {
         T::describe(to)

@@ -1,80 +1,79 @@
-//! How types are spelled: text, and what is put around it where it stands. Nothing here knows of
-//! Rust's types.
+//! The spelling of types as text, independent of Rust's types.
 
 use std::fmt::Write;
 
 use super::{Declarations, TypeScript};
 
-/// Longest line that a type is written on.
+/// The longest line for a type on one line.
 const LINE_CHARS_MAX: usize = 100;
 
-/// A type as TypeScript writes it.
+/// A TypeScript type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Type {
     text: String,
-    /// It may be `null`, which `text` does not say.
+    /// Whether the type can be `null`, which `text` does not include.
     null: bool,
-    /// A field of this type may be missing.
+    /// Whether a field of this type may be missing.
     missing: bool,
 }
 
 impl Type {
-    /// A type of which `text` is the whole spelling.
+    /// Creates a type that is spelled `text`.
     pub fn new(text: impl Into<String>) -> Self {
         Self { text: text.into(), null: false, missing: false }
     }
 
-    /// A string that is this one.
+    /// Creates the type of one string.
     pub fn literal(text: &str) -> Self {
         Self::new(quoted(text))
     }
 
-    /// What nothing at all is: `undefined` in data, `void` as a result.
+    /// Creates the type of no value: `undefined` in data, and `void` as a result.
     pub fn nothing() -> Self {
         Self { text: "undefined".to_owned(), null: false, missing: true }
     }
 
-    /// The type, or `null`, or left out.
+    /// Makes the type optional: it may be `null` or missing.
     #[must_use]
     pub fn optional(self) -> Self {
         Self { null: true, missing: true, ..self }
     }
 
-    /// A list of it.
+    /// Returns the type of an array of this type.
     #[must_use]
     pub fn list(&self) -> Self {
         Self::new(format!("{}[]", self.atom()))
     }
 
-    /// A list of these.
+    /// Returns the type of a tuple.
     pub fn tuple(items: &[Self]) -> Self {
         let items: Vec<_> = items.iter().map(Self::whole).collect();
         Self::new(format!("[{}]", items.join(", ")))
     }
 
-    /// What `generic` is of it.
+    /// Returns the type `generic<Self>`.
     #[must_use]
     pub fn within(&self, generic: &str) -> Self {
         Self::new(format!("{generic}<{}>", self.whole()))
     }
 
-    /// Objects with any keys and values of this type.
+    /// Returns the type of objects with arbitrary keys and values of this type.
     #[must_use]
     pub fn record(&self) -> Self {
         Self::new(format!("Record<string, {}>", self.whole()))
     }
 
-    /// A function.
+    /// Returns the type of a function.
     pub fn function(arguments: &[Self], result: &Self) -> Self {
         let name = |at| if arguments.len() == 1 { "value".to_owned() } else { format!("value{}", at + 1) };
-        // None is optional: who calls it sends them all.
+        // No argument is optional, because the caller always sends all of them.
         let arguments: Vec<_> =
             arguments.iter().enumerate().map(|(at, ty)| format!("{}: {}", name(at), ty.whole())).collect();
         let result = if result.is_nothing() { "void".to_owned() } else { result.soon() };
         Self::new(format!("({}) => {result}", arguments.join(", ")))
     }
 
-    /// The whole spelling.
+    /// Returns the complete spelling.
     pub(super) fn whole(&self) -> String {
         match (self.null, self.top_level("=>")) {
             (false, _) => self.text.clone(),
@@ -83,19 +82,19 @@ impl Type {
         }
     }
 
-    /// The spelling in parentheses if anything less would be misread.
+    /// Returns the spelling, in parentheses if it would be ambiguous otherwise.
     pub(super) fn atom(&self) -> String {
         let whole = self.whole();
         let compound = self.null || ["=>", "|", "&"].iter().any(|sign| self.top_level(sign));
         if compound { format!("({whole})") } else { whole }
     }
 
-    /// What a method has as its result.
+    /// Returns the result type of a method.
     pub(super) fn promised(&self) -> String {
         if self.is_nothing() { "void | Promise<void>".to_owned() } else { format!("Promise<{}>", self.whole()) }
     }
 
-    /// At once or later.
+    /// Returns the type of a result that is available immediately or later.
     fn soon(&self) -> String {
         format!("{} | Promise<{}>", self.whole(), self.whole())
     }
@@ -104,7 +103,7 @@ impl Type {
         !self.null && self.text == "undefined"
     }
 
-    /// Whether `sign` stands outside of all brackets and quotes.
+    /// Returns `true` if `sign` occurs outside of all brackets and strings.
     fn top_level(&self, sign: &str) -> bool {
         let mut depth = 0_usize;
         let mut in_string = false;
@@ -125,7 +124,7 @@ impl Type {
     }
 }
 
-/// Parameters of a function or method. The last ones can be left out if they are optional.
+/// Returns the parameters of a function or method. Trailing optional ones may be omitted.
 pub(super) fn parameters(arguments: &[(String, Type)]) -> String {
     let required = arguments.iter().rposition(|(_, ty)| !ty.missing).map_or(0, |last| last + 1);
     let spelled: Vec<_> = arguments
@@ -144,7 +143,7 @@ pub(super) fn parameters(arguments: &[(String, Type)]) -> String {
 #[derive(Clone, Debug, Default)]
 pub struct Fields {
     own: Vec<Field>,
-    /// Spellings of the types whose fields are its fields, too.
+    /// The spellings of flattened types, whose fields are included.
     flattened: Vec<String>,
 }
 
@@ -157,20 +156,20 @@ struct Field {
 }
 
 impl Fields {
-    /// Adds a field that says which of several objects this is.
+    /// Adds a field that identifies the variant.
     #[must_use]
     pub fn tag(self, key: &str, value: &str) -> Self {
         self.field(key, "", &Type::literal(value), false)
     }
 
-    /// Adds a field. `missing`: it can be left out whatever its type.
+    /// Adds a field. If `missing` is true, it may be omitted regardless of its type.
     #[must_use]
     pub fn field(mut self, key: &str, docs: &'static str, ty: &Type, missing: bool) -> Self {
         self.own.push(Field { key: property_key(key), docs, optional: missing || ty.missing, ty: ty.whole() });
         self
     }
 
-    /// Adds the fields of `T`.
+    /// Adds all fields of `T`.
     #[must_use]
     pub fn flatten<T: TypeScript>(mut self, to: &mut Declarations) -> Self {
         let ty = T::describe(to);
@@ -178,7 +177,7 @@ impl Fields {
         self
     }
 
-    /// The object as a type; on one line if that can be.
+    /// Returns the object as a type, on one line if it fits.
     pub fn into_type(self) -> Type {
         let fields: Vec<_> = self.own.iter().map(Field::spelled).collect();
         let line = format!("{{ {} }}", fields.join("; "));
@@ -192,7 +191,7 @@ impl Fields {
         Type::new(parts.join(" & "))
     }
 
-    /// The fields on lines of their own; `None` if it takes more than an object to write them.
+    /// Returns the fields on separate lines, or `None` if the type is not a plain object.
     pub(super) fn as_block(&self) -> Option<String> {
         self.flattened.is_empty().then(|| self.block())
     }
@@ -214,14 +213,14 @@ impl Field {
 pub struct Variants(Vec<(&'static str, String)>);
 
 impl Variants {
-    /// Adds one.
+    /// Adds a variant.
     #[must_use]
     pub fn variant(mut self, docs: &'static str, ty: &Type) -> Self {
         self.0.push((docs, ty.whole()));
         self
     }
 
-    /// The union.
+    /// Returns the union.
     pub fn into_type(self) -> Type {
         if self.0.is_empty() {
             return Type::new("never");
@@ -242,19 +241,19 @@ impl Variants {
     }
 }
 
-/// `{`, each member with its comment, `}`.
+/// Returns members in braces, each with its comment.
 pub(super) fn block(members: impl IntoIterator<Item = (String, String)>) -> String {
     let mut text = String::from("{\n");
     for (docs, member) in members {
         for line in comment(&docs).lines().chain(format!("{member};").lines()) {
-            writeln!(text, "  {line}").expect("a String takes all that is written");
+            writeln!(text, "  {line}").expect("writing to a String cannot fail");
         }
     }
     text.push('}');
     text
 }
 
-/// Documentation as TypeScript has it, or nothing.
+/// Returns documentation as a TypeScript comment, or an empty string if there is none.
 pub(super) fn comment(docs: &str) -> String {
     let docs = docs.trim().replace("*/", "*\\/");
     match docs.lines().count() {
@@ -267,7 +266,7 @@ pub(super) fn comment(docs: &str) -> String {
     }
 }
 
-/// A key of an object type, in quotes if it takes them.
+/// Returns a key of an object type, in quotes if necessary.
 pub(super) fn property_key(key: &str) -> String {
     let plain = key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '$')
         && !key.starts_with(|c: char| c.is_ascii_digit())
@@ -275,14 +274,16 @@ pub(super) fn property_key(key: &str) -> String {
     if plain { key.to_owned() } else { quoted(key) }
 }
 
-/// A string literal.
+/// Returns a string literal.
 fn quoted(text: &str) -> String {
     let mut quoted = String::from("\"");
     for c in text.chars() {
         match c {
             '"' | '\\' => quoted.extend(['\\', c]),
             '\n' => quoted.push_str("\\n"),
-            c if c.is_control() => write!(quoted, "\\u{{{:x}}}", u32::from(c)).expect("a String takes all"),
+            c if c.is_control() => {
+                write!(quoted, "\\u{{{:x}}}", u32::from(c)).expect("writing to a String cannot fail")
+            }
             c => quoted.push(c),
         }
     }
