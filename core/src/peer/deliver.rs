@@ -68,7 +68,7 @@ struct Running {
     kept: Option<Kept>,
     lifetime: Lifetime,
     /// Dropped when the call has returned or was aborted.
-    #[expect(dead_code, reason = "it is held for its drop")]
+    #[expect(dead_code, reason = "held for its drop")]
     permit: Option<Permit>,
 }
 
@@ -141,7 +141,9 @@ fn enter_entry(shared: &Arc<Shared>, call: Call, running: &mut Running) -> First
         }
         (Some(Entry::Foreign(stub)), _) => forward(&stub, call.path, call.args),
         (Some(Entry::Lost(unmade)), _) => First::Answer(Err(unmade.payload())),
-        (Some(Entry::Dormant(_)) | None, _) => First::Answer(Err(error_payload("Error", "This object is gone."))),
+        (Some(Entry::Dormant(_)) | None, _) => {
+            First::Answer(Err(error_payload("Error", "The object no longer exists.")))
+        }
     }
 }
 
@@ -195,7 +197,7 @@ fn enter(
             Err(None) => nothing_there(path, args, rest),
             Err(Some(error)) => First::Answer(Err(error)),
         },
-        Body::Gone => First::Answer(Err(error_payload("Error", "This object is gone."))),
+        Body::Gone => First::Answer(Err(error_payload("Error", "The object no longer exists."))),
         Body::Writable(_) | Body::Readable(_) => {
             let message = "Cannot access properties on a ReadableStream stub";
             First::Answer(Err(error_payload("Error", message)))

@@ -34,9 +34,9 @@ pub enum KeepError {
 impl fmt::Display for KeepError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotOfSession => write!(f, "only references that the server gave in this session can be kept"),
-            Self::Name => write!(f, "a name has 1 to {KEPT_NAME_BYTES_MAX} bytes"),
-            Self::TooMany => write!(f, "{KEPT_MAX} references are kept already"),
+            Self::NotOfSession => write!(f, "only references received from the server in this session can be kept"),
+            Self::Name => write!(f, "the name of a kept reference must have 1 to {KEPT_NAME_BYTES_MAX} bytes"),
+            Self::TooMany => write!(f, "limit: references kept in a session (at most {KEPT_MAX})"),
         }
     }
 }

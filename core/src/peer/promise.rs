@@ -32,7 +32,7 @@ use crate::value::{self, Value};
 /// Dropping a promise that was never awaited lets the call run and discards its result. Dropping it
 /// while it is being awaited, as a timeout does, cancels the call at a Bowline peer. Clones wait for
 /// the same result.
-#[must_use = "the call was sent, but its result, an error included, is lost"]
+#[must_use = "the call was sent, but its result, which may be an error, is discarded"]
 pub struct Promise<T, E = Never> {
     stub: Stub,
     /// The target of `deref`, created on first use.

@@ -1,7 +1,7 @@
 //! The only file that names the async runtime: tasks, timers, and the clock. Everything else in `peer`
 //! consists of plain futures, so supporting another runtime means replacing this file.
 
-#![expect(clippy::disallowed_methods, reason = "this is where the runtime comes in")]
+#![expect(clippy::disallowed_methods, reason = "the one file that uses the runtime directly")]
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;

@@ -106,7 +106,7 @@ pub(crate) struct State {
     /// What the session has reported to its memory budget.
     pub(crate) reported: Reported,
     /// Calls that wait for a place among the calls of all sessions.
-    #[expect(clippy::box_collection, reason = "hardly ever does a call wait for a place")]
+    #[expect(clippy::box_collection, reason = "calls rarely wait for a place")]
     pub(crate) held_back: Option<Box<VecDeque<deliver::Call>>>,
     /// Whether the session is queued for a place.
     pub(crate) is_queued: bool,
@@ -124,7 +124,7 @@ const NO_TURN: u64 = u64::MAX;
 
 /// Returns the error of a call while the retransmit buffer is full.
 fn overflow() -> Closed {
-    let message = "too much waits to be sent while there is no connection".to_owned();
+    let message = "the retransmit buffer is full while there is no connection".to_owned();
     Closed { by: ClosedBy::Transport, name: ErrorCode::BufferOverflow.to_string(), message }
 }
 

@@ -64,7 +64,7 @@ impl Warning {
 pub(crate) struct Leftovers {
     /// Calls that have not returned. Their results cannot be delivered, so they are aborted.
     pub(crate) running: Table<PromiseId, Option<Task>>,
-    #[expect(clippy::box_collection, reason = "hardly ever does a call wait for a place")]
+    #[expect(clippy::box_collection, reason = "calls rarely wait for a place")]
     pub(crate) held_back: Option<Box<VecDeque<deliver::Call>>>,
     pub(crate) targets: Table<TargetId, Entry>,
     pub(crate) waiters: Vec<Waiter>,

@@ -278,7 +278,7 @@ impl Stub {
                 (Some(content), _) => Self::of_content(content),
                 (None, Some(spool)) => Self::of_spool(spool),
                 (None, None) => {
-                    let error = error_payload("TypeError", "Not a reference of this implementation.");
+                    let error = error_payload("TypeError", "The capability is not a Bowline reference.");
                     Self::broken_by(Broken::Rejected(error))
                 }
             },

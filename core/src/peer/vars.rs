@@ -359,12 +359,12 @@ pub enum VarError {
 impl fmt::Display for VarError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Name => f.write_str("the name of a variable is empty or has a control character"),
+            Self::Name => f.write_str("the name of a variable is empty or contains a control character"),
             Self::Limit(what, most) => write!(f, "limit: {what} (at most {most})"),
-            Self::NotDurable(why) => write!(f, "not a value for a variable: {why}"),
+            Self::NotDurable(why) => write!(f, "the value cannot be stored in a variable: {why}"),
             Self::Encode(error) => error.fmt(f),
             Self::Decode(error) => error.fmt(f),
-            Self::Lost(code) => write!(f, "what the variable refers to is gone: {code}"),
+            Self::Lost(code) => write!(f, "the variable refers to an object that is lost: {code}"),
         }
     }
 }

@@ -7,24 +7,26 @@ use crate::peer::error::{CallError, RemoteError, RpcError};
 use crate::peer::stub::Stub;
 use crate::value::{Blob, Body, Bytes, Cap, Content, ErrorValue};
 
-/// What [`Blob::bytes`] and [`Body::bytes`] read at most.
+/// The most that [`Blob::bytes`] and [`Body::bytes`] read.
 const BYTES_MAX: usize = 64 << 20;
 
 impl Blob {
-    /// The bytes, at most 64 MiB of them. Read from the peer once, then kept. Not cancel-safe: a
-    /// read that is given up cannot be taken up again.
+    /// Returns the bytes, at most 64 MiB. They are read from the peer once and then kept.
+    ///
+    /// Not cancel-safe: if the future is dropped, the bytes cannot be read again.
     ///
     /// # Errors
-    /// As [`bytes_within`](Self::bytes_within).
+    /// Those of [`bytes_within`](Self::bytes_within).
     pub async fn bytes(&self) -> Result<Bytes, CallError> {
         self.bytes_within(BYTES_MAX).await
     }
 
-    /// The bytes, at most `max` of them.
+    /// Returns the bytes, at most `max`.
     ///
     /// # Errors
-    /// A [`CallError::Remote`] `RangeError` when there are more, whereupon the rest is refused,
-    /// and `TypeError` while they are read elsewhere; whatever ends the stream early.
+    /// [`CallError::Remote`] with a `RangeError` if there are more, in which case the stream is canceled,
+    /// or with a `TypeError` if they are being read elsewhere. Otherwise the error that ended the stream
+    /// early.
     pub async fn bytes_within(&self, max: usize) -> Result<Bytes, CallError> {
         let content = self.content();
         if let Some(Content { bytes, .. }) = content.downcast_ref() {
@@ -35,31 +37,31 @@ impl Blob {
         Ok(Bytes::new(&bytes[..]))
     }
 
-    /// The bytes as they come.
+    /// Returns a reader of the bytes, in chunks as they arrive.
     pub fn reader(&self) -> Reader<Bytes> {
         Reader::of_cap(&self.repeatable())
     }
 
-    /// A blob whose bytes come from `reader`.
+    /// Creates a blob whose bytes are read from `reader`.
     pub fn from_reader(mime: impl Into<String>, reader: Reader<Bytes>) -> Self {
         Self::from_cap(mime.into(), reader.into_cap())
     }
 }
 
 impl Body {
-    /// The bytes, at most 64 MiB of them; none if there is no body. A stream is read, and is
-    /// [`Body::Bytes`] afterwards. Not cancel-safe.
+    /// Returns the bytes, at most 64 MiB, or none if there is no body. A stream is read, and becomes
+    /// [`Body::Bytes`]. Not cancel-safe.
     ///
     /// # Errors
-    /// As [`Blob::bytes_within`].
+    /// Those of [`Blob::bytes_within`].
     pub async fn bytes(&mut self) -> Result<Bytes, CallError> {
         self.bytes_within(BYTES_MAX).await
     }
 
-    /// The bytes, at most `max` of them.
+    /// Returns the bytes, at most `max`.
     ///
     /// # Errors
-    /// As [`Blob::bytes_within`].
+    /// Those of [`Blob::bytes_within`].
     pub async fn bytes_within(&mut self, max: usize) -> Result<Bytes, CallError> {
         let bytes = match self {
             Self::None => Bytes::default(),
@@ -75,11 +77,11 @@ impl Body {
         Ok(bytes)
     }
 
-    /// The text, at most 64 MiB of it; empty if there is no body. What is not UTF-8 is replaced,
-    /// as JavaScript does.
+    /// Returns the text, at most 64 MiB, or an empty string if there is no body. Invalid UTF-8 is replaced,
+    /// as in JavaScript.
     ///
     /// # Errors
-    /// As [`Blob::bytes_within`].
+    /// Those of [`Blob::bytes_within`].
     pub async fn text(&mut self) -> Result<String, CallError> {
         let bytes = self.bytes().await?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
@@ -93,7 +95,7 @@ impl From<Reader<Bytes>> for Body {
 }
 
 impl Stub {
-    /// Bytes as something that a session takes for a stream.
+    /// Creates a readable stream of bytes.
     pub(crate) fn of_content(content: &Content) -> Self {
         let source: Box<dyn Source> = Box::new(OfBytes::new(Arc::clone(&content.bytes)));
         Self::from_cap(&Reader::<Bytes>::from_source(source).into_cap())

@@ -1,4 +1,4 @@
-//! Calls on a writable of ours: `write`, `close` and `abort`, and nothing else.
+//! Deliveries to a local writable: `write`, `close`, and `abort`, and nothing else.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::peer::shared::Shared;
 use crate::session::{Closed, Step};
 use crate::value::{self, Cap, Payload, Value};
 
-/// Carries out a call or a read of a property. Its answer is given when the chunk is taken.
+/// Runs a call or a property read. A write is answered when its chunk is taken.
 pub(crate) fn deliver(
     shared: &Arc<Shared>,
     writable: &Writable,
@@ -38,10 +38,10 @@ fn refuse(receipt: Receipt, message: &str) {
     receipt.settle(Err(error_payload("Error", message)));
 }
 
-/// Bytes of the reason for which a stream is aborted. It is kept as long as the reader is.
+/// The most bytes of the reason of an abort. The reason is kept as long as the reader.
 const REASON_BYTES: usize = 4 << 10;
 
-/// The first argument alone.
+/// Returns the first argument.
 fn reason(args: Payload<Cap>) -> Payload<Cap> {
     let reason = value::decode_args::<(Value,)>(args).map_or(Value::Undefined, |(reason,)| reason);
     match value::encode(&reason) {
@@ -69,8 +69,8 @@ impl Writable {
         }
     }
 
-    /// Notes that the session has ended in which the peer could write. Unless another writer closes
-    /// the stream, its reader fails with the reason of that end.
+    /// Records that the session in which the peer could write has ended. The reader fails with that end as
+    /// the reason, unless another writer closes the stream.
     pub(crate) fn lose_writer(&self, closed: &Closed) {
         match self {
             Self::Pipe(entry) => entry.lose_writer(closed_payload(closed)),

@@ -1,4 +1,4 @@
-//! A writer as the `Sink` of the crate `futures`, for `forward`, codecs and whatever else speaks it.
+//! The `futures::Sink` implementation of a writer, for `forward`, codecs, and other users of `futures`.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -12,7 +12,7 @@ use super::{Writable, Writer};
 use crate::peer::error::CallError;
 use crate::peer::local::Local;
 
-/// What a writer that is polled waits for.
+/// What a polled writer waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Until {
     Ready,
@@ -22,19 +22,19 @@ enum Until {
 
 type Waiting = Pin<Box<dyn Future<Output = Result<(), CallError>> + Send + Sync>>;
 
-/// How far a writer that is polled has come.
+/// The state of a polled writer.
 #[derive(Default)]
 pub(super) struct Feeding {
-    /// What is waited for since an earlier poll.
+    /// The wait that an earlier poll started.
     waiting: Option<(Until, Waiting)>,
-    /// The close was sent.
+    /// Whether the close was sent.
     is_closing: bool,
 }
 
 impl Feeding {
     fn poll(&mut self, cx: &mut Context<'_>, local: &Arc<Local>, until: Until) -> Poll<Result<(), CallError>> {
         if self.waiting.as_ref().is_none_or(|(other, _)| *other != until) {
-            // Mostly there is nothing to wait for, and then nothing is allocated.
+            // Polled once without an allocation, because there is usually nothing to wait for.
             self.waiting = None;
             if let Poll::Ready(done) = pin!(wait(local, until)).poll(cx) {
                 return Poll::Ready(done);
@@ -42,7 +42,7 @@ impl Feeding {
             let local = Arc::clone(local);
             self.waiting = Some((until, Box::pin(async move { wait(&local, until).await })));
         }
-        let Some((_, waiting)) = &mut self.waiting else { unreachable!("it was put there") };
+        let Some((_, waiting)) = &mut self.waiting else { unreachable!("set above") };
         let done = ready!(waiting.as_mut().poll(cx));
         self.waiting = None;
         Poll::Ready(done)
@@ -58,10 +58,10 @@ async fn wait(local: &Local, until: Until) -> Result<(), CallError> {
     }
 }
 
-/// A writer as a sink. It is ready as long as [`write`](Writer::write) would not wait, flushed when
-/// everything written is accepted by whoever reads, and closed when the end is, too. Errors are
-/// those of the methods of these names. An item that has no form on the wire is refused by
-/// `start_send`, and the stream goes on.
+/// A writer is ready while [`write`](Writer::write) would not wait, flushed when the reader has
+/// accepted everything, and closed when the reader has accepted the end as well. The errors are those of
+/// the methods with these names. If an item cannot be encoded, `start_send` returns an error and the
+/// stream continues.
 impl<T: Serialize> Sink<T> for Writer<T> {
     type Error = CallError;
 

@@ -1,5 +1,5 @@
-//! The way to a writable of the peer's: chunks go out as far as the window allows, and their
-//! acknowledgements come back without a task for each.
+//! The local end of a stream to a writable of the peer. Chunks are sent as far as the flow-control window
+//! allows. Acknowledgements need no task for each chunk.
 
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -18,11 +18,11 @@ use crate::peer::wait::{Ending, Waiter};
 use crate::session::{Closed, Ref, Sent, Window};
 use crate::value::{Cap, Payload};
 
-/// Bytes that may wait in the session's queue when a chunk is added: what a small call made
-/// meanwhile has to wait for.
+/// The most bytes that may wait in the session's queue when a chunk is added. A small call that is made
+/// meanwhile waits for these bytes.
 const QUEUED_BYTES_MAX: usize = 64 << 10;
 
-/// A writable of the peer's.
+/// A writable of the peer.
 pub(crate) struct Outlet {
     shared: Arc<Shared>,
     into: Ref,
@@ -36,13 +36,13 @@ struct State {
     window: Window,
     unacknowledged: usize,
     failure: Option<Failure>,
-    /// Nothing more will be written.
+    /// Whether nothing more will be written.
     ended: bool,
-    /// Why the writer is gone, if that is known when the writing end is dropped.
+    /// The reason that the writer was lost, if it is known when the writing end is dropped.
     lost: Option<Payload<Cap>>,
 }
 
-/// Why a stream cannot be written any more.
+/// The reason that a stream cannot be written any more.
 #[derive(Clone, Debug)]
 pub(crate) enum Failure {
     Refused(Payload<Cap>),
@@ -65,7 +65,7 @@ impl Failure {
     }
 }
 
-/// A chunk that was sent and is not acknowledged.
+/// A chunk that was sent and is not acknowledged yet.
 pub(crate) struct Chunk {
     outlet: Arc<Outlet>,
     sent: Sent,
@@ -73,7 +73,7 @@ pub(crate) struct Chunk {
 }
 
 impl Chunk {
-    /// The peer has answered, or never will.
+    /// Settles the chunk with the peer's answer, or with the end of the session.
     pub(crate) fn end(self, ending: Ending) {
         let failure = match ending {
             Ending::Answer(Ok(_)) => None,
@@ -112,7 +112,7 @@ impl Outlet {
         self.lock().failure.clone()
     }
 
-    /// Waits until `look` finds something. Cancel-safe.
+    /// Waits until `look` returns a value. Cancel-safe.
     async fn until<T>(&self, look: impl Fn() -> Option<T>) -> T {
         loop {
             let mut changed = pin!(self.changed.notified());
@@ -131,12 +131,12 @@ impl Outlet {
     }
 }
 
-/// The one hold on an outlet. Dropping it releases the writable: without a close, the peer takes
-/// that for an abort. If the writer was lost with its session, the abort says so.
+/// The unique owner of an outlet. Dropping it releases the writable, which the peer treats as an abort if
+/// there was no close. If the writer was lost with its session, an explicit abort carries the reason.
 pub(crate) struct OutletEnd(Arc<Outlet>);
 
 impl OutletEnd {
-    /// Takes over a hold on `into`.
+    /// Takes over a reference count of `into`.
     pub(crate) fn new(shared: &Arc<Shared>, into: Ref) -> Self {
         Self(Arc::new(Outlet {
             shared: Arc::clone(shared),
@@ -147,11 +147,11 @@ impl OutletEnd {
         }))
     }
 
-    /// Waits until another chunk may be sent. Cancel-safe, as are the others.
+    /// Waits until another chunk may be sent. Cancel-safe, like the methods below.
     pub(crate) async fn ready(&self) -> Result<(), Failure> {
         let outlet = &*self.0;
         let look = || {
-            // One lock at a time.
+            // The locks are taken one after the other, never together.
             let (closed, queued) = outlet.shared.outbound();
             let state = outlet.lock();
             if let Some(failure) = &state.failure {
@@ -166,7 +166,7 @@ impl OutletEnd {
         outlet.until(look).await
     }
 
-    /// Waits until everything sent is acknowledged.
+    /// Waits until everything that was sent is acknowledged.
     pub(crate) async fn flushed(&self) -> Result<(), Failure> {
         let outlet = &*self.0;
         let look = || {
@@ -179,14 +179,14 @@ impl OutletEnd {
         outlet.until(look).await
     }
 
-    /// Waits until nothing more can be sent.
+    /// Waits until the stream has failed or the session has ended.
     pub(crate) async fn failed(&self) -> Failure {
         let outlet = &*self.0;
         let look = || outlet.failure().or_else(|| outlet.shared.outbound().0.map(Failure::Lost));
         outlet.until(look).await
     }
 
-    /// Whether a close or an abort was sent.
+    /// Returns `true` if a close or an abort was sent.
     pub(crate) fn is_ended(&self) -> bool {
         self.0.lock().ended
     }
@@ -197,13 +197,13 @@ impl OutletEnd {
         drop(before);
     }
 
-    /// Sends `write`, `close` or `abort` at once, whatever the window says.
+    /// Sends `write`, `close`, or `abort` at once, regardless of the window.
     pub(crate) fn send(&self, method: &str, args: Payload<Cap>, receipt: Receipt) {
         let outlet = &self.0;
         let shared = &outlet.shared;
         let mut state = shared.lock();
         if let Some(closed) = state.closed.clone() {
-            // What the chunk holds is dropped without the lock.
+            // Dropping the arguments may run user code, so unlock first.
             drop(state);
             outlet.lock().failure.get_or_insert_with(|| Failure::Lost(closed.clone()));
             return receipt.settle(Err(closed_payload(&closed)));

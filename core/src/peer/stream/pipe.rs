@@ -1,8 +1,7 @@
-//! What lies between the two ends of a stream in this process: chunks that wait for their
-//! reader, and how the stream ended.
+//! A pipe: a stream between two ends in this process, with the chunks that wait for the reader.
 //!
-//! A chunk that waits is data: its text, its capabilities, and the call that is answered when it
-//! is taken. Nothing is settled, woken or dropped while the pipe is locked.
+//! A waiting chunk is data: its text, its capabilities, and the call that is settled when the chunk is
+//! taken. Nothing is settled, woken, or dropped while the pipe is locked.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -18,21 +17,21 @@ use crate::peer::shared::Shared;
 use crate::session::units;
 use crate::value::{Cap, Payload};
 
-/// UTF-16 units that may wait in a pipe. A writer that heeds its window stays far below.
+/// The most UTF-16 units that may wait in a pipe. A writer that respects its window stays far below.
 const WAITING_MAX: usize = 16 << 20;
 
-/// The call of a session that a write was, if it was one: a writer in this process asks the pipe
-/// instead. Dropping it rejects the call.
+/// The call to settle when a chunk is accepted. A local writer has none, because it waits on the pipe
+/// instead. Dropping the receipt rejects the call.
 #[derive(Default)]
 pub(crate) struct Receipt(Option<(Arc<Shared>, PromiseId)>);
 
 impl Receipt {
-    /// For a call, which is answered when the receipt is settled.
+    /// Creates a receipt that settles `call`.
     pub(crate) fn call(shared: &Arc<Shared>, call: PromiseId) -> Self {
         Self(Some((Arc::clone(shared), call)))
     }
 
-    /// For a write that is no call.
+    /// Creates a receipt for a write of a local writer.
     pub(crate) fn none() -> Self {
         Self::default()
     }
@@ -52,22 +51,22 @@ impl Drop for Receipt {
     }
 }
 
-/// What the reading end is.
+/// The kind of the reading end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Use {
-    /// A reader: what it takes it has accepted.
+    /// A reader, which accepts a chunk by taking it.
     Read,
-    /// A sink: it says of each chunk whether it accepts it.
+    /// A sink, which accepts or refuses each chunk after taking it.
     Serve,
 }
 
-/// A pipe.
+/// A stream within this process.
 pub(crate) struct Pipe {
     state: Mutex<State>,
-    /// Something happened that a writer in this process may wait for.
+    /// Notified of changes that a local writer may wait for.
     changed: Notify,
     used: Use,
-    /// Chunks that a writer in this process may leave waiting.
+    /// The number of chunks that a local writer may leave waiting.
     chunks: usize,
 }
 
@@ -75,19 +74,19 @@ pub(crate) struct Pipe {
 struct State {
     queue: VecDeque<Waiting>,
     queued_units: usize,
-    /// Chunks written and not accepted.
+    /// The number of chunks that were written and not accepted yet.
     unaccepted: usize,
-    /// Close was called, and is not answered.
+    /// The receipt of a close that has not been accepted yet.
     closing: Option<Receipt>,
-    /// Nothing more will be written.
+    /// Whether nothing more will be written.
     ended: bool,
-    /// Close was accepted.
+    /// Whether the close was accepted.
     finished: bool,
-    /// Why the writer is gone, if that is known when the writing end is dropped.
+    /// The reason that the writer was lost, if it is known when the writing end is dropped.
     lost: Option<Payload<Cap>>,
-    /// Why writes are refused.
+    /// The reason with which writes are refused.
     refusal: Option<Payload<Cap>>,
-    /// How the stream ends for the reader, when it does not end well.
+    /// The error with which the stream ends for the reader.
     error: Option<Payload<Cap>>,
     reader: Option<Waker>,
 }
@@ -98,21 +97,21 @@ struct Waiting {
     receipt: Receipt,
 }
 
-/// What the reading end finds.
+/// The next item at the reading end.
 pub(crate) enum Taken {
-    /// A chunk; the receipt is for a sink, and settled already for a reader.
+    /// A chunk. The receipt is for a sink; for a reader it is settled already.
     Chunk(Payload<Cap>, Receipt),
     Closed,
     Failed(Payload<Cap>),
 }
 
-/// What is to be done once the pipe is unlocked.
+/// The actions to take once the pipe is unlocked.
 #[derive(Default)]
 struct After {
     settle: Vec<(Receipt, Answer)>,
     dropped: Vec<Payload<Cap>>,
     wake: Option<Waker>,
-    /// A waker to be dropped.
+    /// A waker to drop.
     unused: Option<Waker>,
 }
 
@@ -127,7 +126,7 @@ impl After {
 }
 
 impl State {
-    /// Refuses what waits, and all that comes.
+    /// Refuses the waiting chunks, and all later ones.
     fn refuse_all(&mut self, reason: &Payload<Cap>, after: &mut After) {
         self.queued_units = 0;
         for waiting in std::mem::take(&mut self.queue) {
@@ -140,7 +139,7 @@ impl State {
         self.refusal.get_or_insert_with(|| reason.clone());
     }
 
-    /// A reader has seen the end when nothing waits before it.
+    /// Accepts the close if no chunk waits before it.
     fn finish_reading(&mut self, after: &mut After) {
         if self.queue.is_empty()
             && let Some(receipt) = self.closing.take()
@@ -152,7 +151,7 @@ impl State {
 }
 
 impl Pipe {
-    /// Both ends of a new pipe.
+    /// Creates a pipe and returns its two ends.
     pub(crate) fn ends(used: Use, chunks: usize) -> (Entry, Exit) {
         let pipe = Arc::new(Self { state: Mutex::default(), changed: Notify::new(), used, chunks });
         (Entry(Arc::clone(&pipe)), Exit(pipe))
@@ -252,7 +251,7 @@ impl Pipe {
         })
     }
 
-    /// Returns what `look` finds, or registers the reader for news.
+    /// Returns the result of `look`. If there is none, registers the reader's waker.
     fn poll<T>(&self, cx: &Context<'_>, look: impl Fn(&mut State, &mut After) -> Option<T>) -> Poll<T> {
         let seen = self.with(|state, after| match look(state, after) {
             Some(found) => Some(Poll::Ready(found)),
@@ -261,8 +260,8 @@ impl Pipe {
         if let Some(seen) = seen {
             return seen;
         }
-        // Cloning or dropping a waker may run the code of an executor, so neither happens while the
-        // pipe is locked.
+        // Cloning or dropping a waker may run code of an executor, so neither happens while the pipe is
+        // locked.
         let waker = cx.waker().clone();
         self.with(|state, after| {
             let found = look(state, after);
@@ -272,11 +271,11 @@ impl Pipe {
     }
 }
 
-/// The end that is written to. Dropping it without a close aborts the stream.
+/// The writing end. Dropping it without a close aborts the stream.
 pub(crate) struct Entry(Arc<Pipe>);
 
 impl Entry {
-    /// Returns whether the reading end is held in this process.
+    /// Returns `true` if a reader in this process holds the reading end.
     pub(crate) fn is_read(&self) -> bool {
         self.0.used == Use::Read && Arc::strong_count(&self.0) > 1
     }
@@ -299,7 +298,7 @@ impl Entry {
         drop(before);
     }
 
-    /// Waits for room. Cancel-safe, as are the other two.
+    /// Waits for room. Cancel-safe, like the methods below.
     pub(crate) async fn ready(&self) -> Result<(), Payload<Cap>> {
         self.until(|state| match state.ended {
             true => Some(Err(over())),
@@ -308,7 +307,7 @@ impl Entry {
         .await
     }
 
-    /// Waits until all that was written is accepted.
+    /// Waits until everything that was written is accepted.
     pub(crate) async fn flushed(&self) -> Result<(), Payload<Cap>> {
         self.until(|state| (state.unaccepted == 0).then_some(Ok(()))).await
     }
@@ -349,16 +348,16 @@ impl Drop for Entry {
     }
 }
 
-/// The end that is read. Dropping it refuses whatever was not taken.
+/// The reading end. Dropping it refuses the chunks that were not taken.
 pub(crate) struct Exit(Arc<Pipe>);
 
 impl Exit {
-    /// What comes next. After an end it keeps being the end.
+    /// Returns the next item. The end is returned repeatedly.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Taken> {
         self.0.read(cx)
     }
 
-    /// Nothing more is wanted.
+    /// Refuses the waiting chunks and all later ones.
     pub(crate) fn refuse(&mut self, reason: &Payload<Cap>) {
         self.0.with(|state, after| {
             if !state.finished {
@@ -367,7 +366,7 @@ impl Exit {
         });
     }
 
-    /// A sink has accepted a chunk.
+    /// Accepts a chunk on behalf of a sink.
     pub(crate) fn accept(&mut self, receipt: Receipt) {
         self.0.with(|state, after| {
             state.unaccepted -= 1;
@@ -375,12 +374,12 @@ impl Exit {
         });
     }
 
-    /// A sink has accepted the close.
+    /// Accepts the close on behalf of a sink.
     pub(crate) fn accept_close(&mut self) {
         self.0.with(|state, after| state.finish_reading(after));
     }
 
-    /// How the writer ended the stream, when not well. Registers for more news.
+    /// Returns the error with which the writer ended the stream. Registers the waker if there is none.
     pub(crate) fn poll_error(&mut self, cx: &mut Context<'_>) -> Poll<Payload<Cap>> {
         self.0.poll(cx, |state, _| state.error.clone())
     }

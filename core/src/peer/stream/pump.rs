@@ -1,4 +1,4 @@
-//! Carrying what a reader of ours yields into the peer's end of the stream: one task a stream.
+//! Moves the chunks of a local reader into the peer's end of the stream, with one task for each stream.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -15,7 +15,7 @@ use crate::peer::shared::{Entry, Shared};
 use crate::session::Ref;
 use crate::value::{Cap, Payload};
 
-/// A stream of ours that is to be sent; counted until it is dropped.
+/// A local stream to be sent. The session counts it until it is dropped.
 pub(crate) struct Pumping {
     shared: Arc<Shared>,
     outlet: OutletEnd,
@@ -23,7 +23,7 @@ pub(crate) struct Pumping {
 }
 
 impl Pumping {
-    /// Takes over a hold on `into`, and one on the session's count of pumps.
+    /// Takes over a reference count of `into`, and one of the session's count of streams being sent.
     pub(crate) fn new(shared: &Arc<Shared>, source: Option<&Entry>, into: Ref) -> Self {
         let source = match source {
             Some(Entry::Local(local)) => Some(Arc::clone(local)),
@@ -32,7 +32,7 @@ impl Pumping {
         Self { shared: Arc::clone(shared), outlet: OutletEnd::new(shared, into), source }
     }
 
-    /// Starts to read. What cannot be read is aborted.
+    /// Starts to read. If the stream cannot be read, it is aborted.
     pub(crate) fn start(mut self) {
         let source = match self.source.take().as_deref() {
             Some(Local { body: Body::Readable(readable), .. }) => readable.take(),
@@ -65,19 +65,19 @@ impl Pumping {
                 Ok(None) => {
                     drop(source);
                     self.outlet.send("close", Payload::plain("[]"), Receipt::none());
-                    // Of a refusal nobody is left to hear.
+                    // Errors are ignored: there is no reader left to report them to.
                     let _ = self.outlet.flushed().await;
                     return;
                 }
                 Err(failure) => break failure,
             }
-            // A source that always has something must not keep others from their turn.
+            // A source that is always ready must not starve other tasks.
             runtime::yield_once().await;
         };
         source.cancel(&failure.into_payload());
     }
 
-    /// What the source yields next, unless the stream fails first.
+    /// Returns the next item of the source, unless the stream fails first.
     async fn next(&self, source: &mut dyn Source) -> Result<Option<Result<Payload<Cap>, Payload<Cap>>>, Failure> {
         let mut failed = pin!(self.outlet.failed());
         poll_fn(|cx| match failed.as_mut().poll(cx) {

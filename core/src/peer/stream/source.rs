@@ -1,5 +1,5 @@
-//! Where chunks come from: the end of a pipe, or a stream of the application's. A [`Readable`]
-//! is such a source as an object of ours, until somebody takes it to read it elsewhere.
+//! Sources of chunks: the reading end of a pipe, or a stream of the application. A [`Readable`] is a
+//! source as a local object, until it is taken to be read.
 
 use std::fmt;
 use std::pin::Pin;
@@ -14,12 +14,12 @@ use crate::peer::error::RpcError;
 use crate::peer::object::{error_payload, rejection};
 use crate::value::{self, Bytes, Cap, Payload};
 
-/// Yields chunks, each an argument list.
+/// A source of chunks, each of which is an argument list.
 pub(crate) trait Source: Send {
-    /// The next chunk. Not asked again after an end or an error.
+    /// Polls for the next chunk. Not called again after the end or an error.
     fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Payload<Cap>, Payload<Cap>>>>;
 
-    /// No more chunks are wanted, for this reason. The source is dropped next.
+    /// Cancels the source, which is dropped next.
     fn cancel(&mut self, reason: &Payload<Cap>);
 }
 
@@ -37,7 +37,7 @@ impl Source for Exit {
     }
 }
 
-/// A stream of the application's.
+/// A stream of the application.
 pub(crate) struct OfStream<S>(Pin<Box<S>>);
 
 impl<S> OfStream<S> {
@@ -62,13 +62,13 @@ where
     fn cancel(&mut self, _: &Payload<Cap>) {}
 }
 
-/// Bytes of the application's, in pieces.
+/// Bytes of the application, in pieces.
 pub(crate) struct OfBytes {
     bytes: Arc<Vec<u8>>,
     sent: usize,
 }
 
-/// Small enough to let other messages in between, large enough to cost little.
+/// Small enough to let other messages in between, and large enough to cost little per byte.
 const PIECE_BYTES: usize = 32 << 10;
 
 impl OfBytes {
@@ -92,7 +92,7 @@ impl Source for OfBytes {
     fn cancel(&mut self, _: &Payload<Cap>) {}
 }
 
-/// A source as an object of ours.
+/// A source as a local object.
 #[derive(Default)]
 pub(crate) struct Readable(Mutex<Option<Box<dyn Source>>>);
 
@@ -101,12 +101,12 @@ impl Readable {
         Self(Mutex::new(Some(source)))
     }
 
-    /// The source, for one place that reads it.
+    /// Takes the source out, for the one place that reads it.
     pub(crate) fn take(&self) -> Option<Box<dyn Source>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Puts back what [`take`](Self::take) gave.
+    /// Puts back the source that [`take`](Self::take) returned.
     pub(crate) fn put_back(&self, source: Box<dyn Source>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(source);
     }

@@ -1,5 +1,5 @@
-//! A stream of bytes that can be read more than once: the content of a blob whose bytes are with the
-//! peer. The first reader reads the stream, and what it has read is kept for the others.
+//! A stream of bytes that can be read repeatedly: the content of a blob whose bytes the peer has. The
+//! first reader reads the stream, and the chunks are kept for the others.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -12,10 +12,10 @@ use crate::peer::object::error_payload;
 use crate::peer::stub::Stub;
 use crate::value::{Bytes, Cap, Capability, Payload};
 
-/// How many bytes of chunks are kept, as text: base64 of 64 MiB.
+/// The most bytes of chunks that are kept, as text: base64 of 64 MiB.
 const KEPT_MAX: usize = (64 << 20) / 3 * 4;
 
-/// The stream, and what was read of it.
+/// The stream, and the chunks that were read from it.
 pub(crate) struct Spool {
     readable: Arc<Local>,
     state: Mutex<State>,
@@ -24,21 +24,22 @@ pub(crate) struct Spool {
 
 struct State {
     source: Slot,
-    /// What was read and is kept, of which the first is number `first` of the stream.
+    /// The chunks that were read and kept. The first is number `first` of the stream.
     chunks: VecDeque<Payload<Cap>>,
     first: usize,
     kept_bytes: usize,
     end: Option<Result<(), Payload<Cap>>>,
 }
 
-/// Where the source is. It is taken out to be polled, because it may run code of the application.
+/// The state of the source. It is taken out to be polled, because polling may run code of the
+/// application.
 enum Slot {
     Unread,
     Idle(Box<dyn Source>),
     Polled,
 }
 
-/// The readers that wait for the next chunk, all of which the source wakes.
+/// The readers that wait for the next chunk. The source wakes all of them.
 #[derive(Default)]
 struct Waiting(Mutex<Vec<Waker>>);
 
@@ -65,7 +66,7 @@ impl Capability for Spool {
 }
 
 impl Spool {
-    /// Wraps a stream that has not been read from.
+    /// Creates a spool of a stream that has not been read.
     pub(crate) fn new(readable: Arc<Local>) -> Self {
         let state = State { source: Slot::Unread, chunks: VecDeque::new(), first: 0, kept_bytes: 0, end: None };
         Self { readable, state: Mutex::new(state), waiting: Arc::default() }
@@ -77,14 +78,14 @@ impl Spool {
 }
 
 impl Stub {
-    /// Creates a stream that yields the same as others of this spool.
+    /// Creates a stream of the same chunks as all others of this spool.
     pub(crate) fn of_spool(spool: Arc<Spool>) -> Self {
         Self::from_cap(&Reader::<Bytes>::from_source(Box::new(OfSpool { spool, next: 0 })).into_cap())
     }
 }
 
 impl State {
-    /// Keeps a chunk, and as many before it as there is room for.
+    /// Keeps a chunk, and drops the oldest ones beyond the limit.
     fn keep(&mut self, chunk: Payload<Cap>) {
         self.kept_bytes += chunk.text_len();
         self.chunks.push_back(chunk);
@@ -101,7 +102,7 @@ impl State {
     }
 }
 
-/// One reading of a spool.
+/// One reader of a spool.
 struct OfSpool {
     spool: Arc<Spool>,
     /// The number of the next chunk.
@@ -109,15 +110,15 @@ struct OfSpool {
 }
 
 impl OfSpool {
-    /// Returns whether no other reader can follow this one.
+    /// Returns `true` if no further reader can be created.
     fn is_last(&self) -> bool {
         Arc::strong_count(&self.spool) == 1
     }
 
-    /// The next chunk if it was read before, or the end.
+    /// Returns the next chunk if it is kept, or the end.
     fn kept(&mut self, state: &mut State, is_last: bool) -> Option<Option<Result<Payload<Cap>, Payload<Cap>>>> {
         let Some(at) = self.next.checked_sub(state.first) else {
-            let message = format!("limit: bytes kept of a blob that is sent again (at most {})", KEPT_MAX / 4 * 3);
+            let message = format!("limit: bytes kept of a blob to read it again (at most {})", KEPT_MAX / 4 * 3);
             return Some(Some(Err(error_payload("RangeError", &message))));
         };
         if let Some(chunk) = state.chunks.get(at).cloned() {
@@ -134,7 +135,7 @@ impl OfSpool {
         }
     }
 
-    /// Takes the source to poll it. `None` if another reader does so at the moment.
+    /// Takes the source to poll it. Returns `None` if another reader is polling it.
     fn take(&self, state: &mut State) -> Option<Box<dyn Source>> {
         match std::mem::replace(&mut state.source, Slot::Polled) {
             Slot::Polled => None,
@@ -161,7 +162,7 @@ impl Source for OfSpool {
             if let Some(chunk) = self.kept(&mut state, is_last) {
                 return Poll::Ready(chunk);
             }
-            // Before the source is polled, so that no wake-up is missed.
+            // Registered before the source is polled, so that no wake-up is missed.
             spool.waiting.add(cx.waker());
             let Some(mut source) = self.take(&mut state) else {
                 if state.end.is_some() {
@@ -186,7 +187,7 @@ impl Source for OfSpool {
                 Poll::Ready(None) => state.end = Some(Ok(())),
             }
             drop(state);
-            // Another reader may have found the source taken.
+            // Another reader may have found the source taken, and has to look again.
             waker.wake();
         }
     }

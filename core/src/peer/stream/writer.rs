@@ -129,7 +129,7 @@ impl Writable {
     pub(super) fn of(local: &Local) -> &Self {
         match &local.body {
             Body::Writable(writable) => writable,
-            _ => unreachable!("a writer is made of nothing else"),
+            _ => unreachable!("a writer always refers to a writable"),
         }
     }
 
