@@ -1,23 +1,23 @@
-//! The attributes our macros read: `#[rpc(…)]`, which is ours, and the part of `#[serde(…)]` that
-//! decides names.
+//! The attributes that the macros read: their own helper attribute `#[rpc(…)]`, and the options of
+//! `#[serde(…)]` that affect names and forms on the wire.
 
 use syn::meta::ParseNestedMeta;
 use syn::{Attribute, Expr, ExprLit, Ident, Lit, LitStr, Token};
 
 use crate::names::rename_field;
 
-/// All options of `#[rpc(…)]`. Which of them make sense depends on where it stands.
+/// The options of `#[rpc(…)]`. Each place accepts some of them; see [`Rpc::read`].
 #[derive(Default)]
 pub(crate) struct Rpc {
     /// `name = "…"`
     pub(crate) name: Option<LitStr>,
     /// `get`: a property, not a method.
     pub(crate) get: Option<Ident>,
-    /// `idempotent`: carried out twice, it does what it does once.
+    /// `idempotent`: running the method twice has the same effect as running it once.
     pub(crate) idempotent: Option<Ident>,
-    /// `recorded`: its outcome is kept, and given to a call that comes again.
+    /// `recorded`: the outcome is stored, and a retransmitted call gets it.
     pub(crate) recorded: Option<Ident>,
-    /// `detached`: it runs to its end, though its session may have ended.
+    /// `detached`: the method runs to its end even if its session has ended.
     pub(crate) detached: Option<Ident>,
     /// `rest`: all remaining arguments.
     pub(crate) rest: Option<Ident>,
@@ -25,12 +25,12 @@ pub(crate) struct Rpc {
     pub(crate) cause: Option<Ident>,
     /// `message`: this field is the error's message.
     pub(crate) message: Option<Ident>,
-    /// `skip`: this field does not cross the wire.
+    /// `skip`: this field is not sent.
     pub(crate) skip: Option<Ident>,
 }
 
 impl Rpc {
-    /// Reads the `#[rpc(…)]` attributes; options other than those `known` here are errors.
+    /// Reads the `#[rpc(…)]` attributes. Options that are not in `known` are errors.
     pub(crate) fn read(attrs: &[Attribute], known: &[&str]) -> syn::Result<Self> {
         let mut rpc = Self::default();
         for attr in attrs.iter().filter(|attr| is_rpc(attr)) {
@@ -54,7 +54,7 @@ impl Rpc {
             "name" => {
                 let repeated = self.name.is_some();
                 self.name = Some(meta.value()?.parse()?);
-                return if repeated { Err(meta.error("said twice")) } else { Ok(()) };
+                return if repeated { Err(meta.error("specified more than once")) } else { Ok(()) };
             }
             "get" => (&mut self.get, option),
             "idempotent" => (&mut self.idempotent, option),
@@ -66,52 +66,52 @@ impl Rpc {
             _ => (&mut self.skip, option),
         };
         match slot.replace(value) {
-            Some(_) => Err(meta.error("said twice")),
+            Some(_) => Err(meta.error("specified more than once")),
             None => Ok(()),
         }
     }
 }
 
-/// Whether this is our helper attribute, which must not reach the compiler.
+/// Returns whether this is the helper attribute `#[rpc]`, which must not reach the compiler.
 pub(crate) fn is_rpc(attr: &Attribute) -> bool {
     attr.path().is_ident("rpc")
 }
 
-/// The documentation, to be repeated on what is generated.
+/// Returns the documentation attributes, to be repeated on generated items.
 pub(crate) fn docs(attrs: &[Attribute]) -> Vec<Attribute> {
     only(attrs, &["doc"])
 }
 
-/// What must stand on everything generated for an item: its conditions of compilation.
+/// Returns the `#[cfg]` attributes, which must be repeated on every item generated for this one.
 pub(crate) fn conditions(attrs: &[Attribute]) -> Vec<Attribute> {
     only(attrs, &["cfg"])
 }
 
-/// Copies of the attributes of these names.
+/// Returns copies of the attributes with these names.
 pub(crate) fn only(attrs: &[Attribute], names: &[&str]) -> Vec<Attribute> {
     let named = |attr: &&Attribute| names.iter().any(|name| attr.path().is_ident(name));
     attrs.iter().filter(named).cloned().collect()
 }
 
-/// Whether one of the attributes has this name.
+/// Returns whether one of the attributes has this name.
 pub(crate) fn has(attrs: &[Attribute], name: &str) -> bool {
     attrs.iter().any(|attr| attr.path().is_ident(name))
 }
 
-/// What `#[serde(…)]` says on a container, a variant or a field.
+/// The options of `#[serde(…)]` on a container, a variant, or a field.
 #[derive(Default)]
 pub(crate) struct Serde {
     pub(crate) rename: Option<LitStr>,
     pub(crate) rename_all: Option<LitStr>,
     pub(crate) rename_all_fields: Option<LitStr>,
-    /// The field does not cross the wire on its way out.
+    /// The field is not serialized.
     pub(crate) skipped: bool,
-    /// Options without a bearing on names, with their value where it is a string.
+    /// Options that do not affect names, with their value if it is a string.
     pub(crate) others: Vec<(Ident, Option<LitStr>)>,
 }
 
 impl Serde {
-    /// Reads the `#[serde(…)]` attributes. Mistakes in them are serde's to report.
+    /// Reads the `#[serde(…)]` attributes. Errors in them are left for serde to report.
     pub(crate) fn read(attrs: &[Attribute]) -> syn::Result<Self> {
         let mut serde = Self::default();
         for attr in attrs.iter().filter(|attr| attr.path().is_ident("serde")) {
@@ -137,24 +137,24 @@ impl Serde {
         Ok(())
     }
 
-    /// The option of this name, if it was given.
+    /// Returns the option with this name, if present.
     pub(crate) fn other(&self, name: &str) -> Option<&(Ident, Option<LitStr>)> {
         self.others.iter().find(|(option, _)| option == name)
     }
 
-    /// The wire name of a field that stands under `rule`, a `rename_all`.
+    /// Returns the wire name of a field under `rule`, a `rename_all`.
     pub(crate) fn field_name(&self, rule: Option<&LitStr>, field: &str) -> syn::Result<String> {
         match (&self.rename, rule) {
             (Some(name), _) => Ok(name.value()),
             (None, Some(rule)) => rename_field(&rule.value(), field)
-                .ok_or_else(|| syn::Error::new_spanned(rule, "not a rule that serde has")),
+                .ok_or_else(|| syn::Error::new_spanned(rule, "serde has no such rename rule")),
             (None, None) => Ok(field.to_owned()),
         }
     }
 }
 
-/// The value of an option. Of `rename(serialize = "a", deserialize = "b")` it is `a`: the holder
-/// of the value is who wrote it.
+/// Returns the value of an option. For `rename(serialize = "a", deserialize = "b")` that is `a`,
+/// because the side that holds the value serialized it.
 fn outgoing(meta: &ParseNestedMeta<'_>) -> syn::Result<Option<LitStr>> {
     let mut value = None;
     if meta.input.peek(Token![=]) {

@@ -1,5 +1,5 @@
-//! What `#[bowline::interface(typescript)]` adds: the interface's own description of itself, from
-//! which TypeScript declarations are written.
+//! The implementation of `TypeScript` that `#[bowline::interface(typescript)]` adds: a description
+//! of the interface, from which TypeScript declarations are written.
 
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
@@ -40,7 +40,7 @@ fn member(member: &Member) -> TokenStream {
     let conditions = conditions(attrs);
     let docs = docs_text(attrs);
     let (ok, err) = (&output.ok, reference::error(member));
-    // A type without a description is reported where it stands.
+    // The span makes the compiler report a type without a description where it stands.
     let call = match kind {
         Kind::Method => Ident::new("method", ok.span()),
         Kind::Property => Ident::new("property", ok.span()),
@@ -63,7 +63,7 @@ fn member(member: &Member) -> TokenStream {
     }
 }
 
-/// The documentation as it was written.
+/// Returns the text of the documentation comments.
 pub(crate) fn docs_text(attrs: &[Attribute]) -> String {
     let lines = attrs.iter().filter_map(|attr| match &attr.meta {
         Meta::NameValue(doc) if doc.path.is_ident("doc") => match &doc.value {

@@ -1,6 +1,6 @@
-//! The answering side: a private type that owns the user's object and finds the method that a wire
-//! name means, and the description of the interface. Arguments are decoded before a call's future
-//! is made, straight into the types of the method.
+//! The answering side: a private type that owns the application's object and maps wire names to its
+//! methods, and the constant that describes the interface. Arguments are decoded into the types of
+//! the method before the future of the call is created.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
@@ -32,22 +32,23 @@ pub(crate) fn render(interface: &Interface) -> TokenStream {
     }
 }
 
-/// The user's object, in a type parameter that stands for it or for where it lies.
+/// How the dispatcher stores the application's object, by a type parameter that stands for the
+/// object or for a pointer to it.
 struct Place {
     param: Ident,
-    /// What the answering side has.
+    /// The type of the dispatcher's field.
     held: TokenStream,
-    /// What that leads to.
+    /// The type of the object that the field leads to.
     object: TokenStream,
-    /// Bounds that make it a place at all.
+    /// The bound that makes the parameter a pointer to the object.
     bound: Option<WherePredicate>,
-    /// Makes one of an object.
+    /// The function that wraps an object for the field.
     make: TokenStream,
 }
 
 impl Place {
-    /// An object lies where it is answered for, or in an `Arc` that the application has as well. For
-    /// methods that are given that `Arc` there is no other place.
+    /// Objects are stored inline, or in an `Arc` that the application shares. An interface with
+    /// methods that take `self: Arc<Self>` always uses an `Arc`.
     fn of(interface: &Interface) -> Self {
         let path = quote!(::bowline::__private);
         if interface.members.iter().any(|member| member.receiver.shared) {
@@ -123,7 +124,7 @@ fn dispatcher(interface: &Interface) -> TokenStream {
     }
 }
 
-/// The parameters as a declaration lists them: without defaults, which only the reference keeps.
+/// Returns the parameters as a declaration lists them, without bounds and defaults.
 fn declared(generics: &Generics) -> TokenStream {
     let mut generics = generics.clone();
     for param in generics.type_params_mut() {
@@ -134,7 +135,7 @@ fn declared(generics: &Generics) -> TokenStream {
     quote!(#(#params),*)
 }
 
-/// `"wire" => Some(the call, started)`.
+/// Renders the match arm of a member: `"wire" => Some(the started call)`.
 fn arm(interface: &Interface, member: &Member) -> TokenStream {
     let Member { attrs, name, wire, args, rest, output, .. } = member;
     let conditions = conditions(attrs);
@@ -178,7 +179,7 @@ fn arm(interface: &Interface, member: &Member) -> TokenStream {
     }
 }
 
-/// Where an object of ours becomes a reference, and what the interface tells about itself.
+/// Renders the functions that create a reference to a local object, and `INTERFACE`.
 fn constructors(interface: &Interface) -> TokenStream {
     let Interface { vis, name: of, generics, .. } = interface;
     let name = reference::name(interface);
@@ -190,23 +191,24 @@ fn constructors(interface: &Interface) -> TokenStream {
     let Place { make, .. } = Place::of(interface);
     quote! {
         impl #on #name #of_type #bounds {
-            /// What the interface looks like to a peer.
+            /// The members of the interface, as peers see them.
             #vis const INTERFACE: ::bowline::Interface = #description;
 
-            /// A reference to an object of ours, which lives until nobody refers to it any more.
+            /// Creates a reference to a local object. The object is dropped when it is no longer
+            /// referenced.
             #vis fn new(object: impl #of #of_interface) -> Self {
                 let stub = ::bowline::Stub::new(__Dispatch { object: #make(object), #made });
                 <Self as ::bowline::Reference>::from_stub(stub)
             }
 
-            /// A reference to an object of ours that we go on using ourselves.
+            /// Creates a reference to a local object that the application keeps using.
             #vis fn from_arc(object: ::bowline::__private::Arc<impl #of #of_interface>) -> Self {
                 let stub = ::bowline::Stub::new(__Dispatch { object, #made });
                 <Self as ::bowline::Reference>::from_stub(stub)
             }
 
-            /// A reference to an object of ours that another process can make again, from what
-            /// the object's recipe says now.
+            /// Creates a durable reference to a local object: another process can restore the
+            /// object from its recipe. The recipe is taken when this function is called.
             #vis fn durable(object: impl #of #of_interface + ::bowline::Durable) -> Self {
                 let recipe = ::bowline::Durable::recipe(&object);
                 let stub = ::bowline::Stub::durable(__Dispatch { object: #make(object), #made }, recipe);

@@ -1,5 +1,5 @@
-//! `#[bowline::durable(restorer = "…", version = N)]`: a struct that can be made again from its
-//! fields. Refuses shapes whose fields cannot be named, and options that say too little.
+//! `#[bowline::durable(restorer = "…", version = N)]`: a struct that can be restored from its
+//! fields. Refuses shapes whose fields have no names, and incomplete options.
 
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};
@@ -11,17 +11,17 @@ use syn::{Attribute, Data, DataStruct, DeriveInput, Field, Fields, LitInt, LitSt
 use crate::attributes::{conditions, only};
 use crate::faults::Faults;
 
-/// Bytes of the name of a restorer.
+/// The maximum length of the name of a restorer.
 const NAME_BYTES_MAX: usize = 128;
 
-/// What stands in the brackets of the attribute.
+/// The options of the attribute.
 #[derive(Default)]
 struct Options {
     restorer: Option<LitStr>,
     version: Option<LitInt>,
 }
 
-/// The struct, and what makes it durable.
+/// Returns the struct and the items that make it durable.
 pub(crate) fn expand(options: TokenStream, mut item: DeriveInput) -> syn::Result<TokenStream> {
     let mut faults = Faults::default();
     let mut read = Options::default();
@@ -42,28 +42,31 @@ impl Options {
         } else if meta.path.is_ident("version") {
             self.version.replace(meta.value()?.parse()?).is_some()
         } else {
-            return Err(meta.error("the options of `#[bowline::durable]` are `restorer` and `version`"));
+            return Err(meta.error("`#[bowline::durable]` takes the options `restorer` and `version`"));
         };
-        if repeated { Err(meta.error("said twice")) } else { Ok(()) }
+        if repeated { Err(meta.error("specified more than once")) } else { Ok(()) }
     }
 
     fn checked(self, item: &DeriveInput, faults: &mut Faults) -> (String, u32) {
         let restorer = match &self.restorer {
             None => {
-                faults.at(&item.ident, "say who makes it again: `#[bowline::durable(restorer = \"…\", version = 1)]`");
+                faults.at(&item.ident, "name its restorer: `#[bowline::durable(restorer = \"…\", version = 1)]`");
                 String::new()
             }
             Some(name) => {
                 let text = name.value();
                 if text.is_empty() || text.len() > NAME_BYTES_MAX {
-                    faults.at(name, format!("the name of a restorer has 1 to {NAME_BYTES_MAX} bytes"));
+                    let message =
+                        format!("the name of a restorer must have 1 to {NAME_BYTES_MAX} bytes, not {}", text.len());
+                    faults.at(name, message);
                 }
                 text
             }
         };
         let version = match &self.version {
             None => {
-                faults.at(&item.ident, "say which form the fields have: `version = 1`, and one more when it changes");
+                faults
+                    .at(&item.ident, "state the version of the fields: `version = 1`; raise it when the fields change");
                 0
             }
             Some(version) => faults.take(version.base10_parse()).unwrap_or_default(),
@@ -74,17 +77,20 @@ impl Options {
 
 fn check_shape(item: &DeriveInput, faults: &mut Faults) {
     if !item.generics.params.is_empty() {
-        faults.at(&item.generics, "what makes it again knows one type: a durable struct has no parameters");
+        faults.at(
+            &item.generics,
+            "a durable struct cannot have type parameters or lifetimes: a restorer restores one type",
+        );
     }
 }
 
-/// A field, and whether it is part of the recipe.
+/// A field, and whether it is excluded from the recipe.
 struct Part {
     field: Field,
     skipped: bool,
 }
 
-/// The fields, from which `#[durable(…)]` is taken away.
+/// Returns the fields, and removes `#[durable(…)]` from them.
 fn named_fields(item: &mut DeriveInput, faults: &mut Faults) -> Vec<Part> {
     let is_serde = derives_serde(&item.attrs);
     let why = match &mut item.data {
@@ -92,15 +98,15 @@ fn named_fields(item: &mut DeriveInput, faults: &mut Faults) -> Vec<Part> {
             return fields.named.iter_mut().filter_map(|field| faults.take(part(field, is_serde))).collect();
         }
         Data::Struct(DataStruct { fields: Fields::Unit, .. }) => return Vec::new(),
-        Data::Struct(_) => "its fields have no names, and names are what tells versions of them apart",
-        Data::Enum(_) => "only a struct is; implement `Durable` for an enum",
-        Data::Union(_) => "a union has no form on the wire",
+        Data::Struct(_) => "its fields have no names, which recipes need to tell versions apart",
+        Data::Enum(_) => "an enum is not supported; implement `Durable` by hand",
+        Data::Union(_) => "a union cannot be serialized",
     };
-    faults.at(&item.ident, format!("this can not be durable: {why}"));
+    faults.at(&item.ident, format!("`#[bowline::durable]` does not apply here: {why}"));
     Vec::new()
 }
 
-/// Whether serde reads the struct after us.
+/// Returns whether the struct derives one of serde's traits, so that serde needs the attributes.
 fn derives_serde(attrs: &[Attribute]) -> bool {
     let derives = attrs.iter().filter(|attr| attr.path().is_ident("derive"));
     derives.map(|attr| quote!(#attr).to_string()).any(|text| text.contains("Serialize") || text.contains("Deserialize"))
@@ -112,13 +118,14 @@ fn part(field: &mut Field, is_serde: bool) -> syn::Result<Part> {
     for attr in field.attrs.iter().filter(|attr| is_ours(attr)) {
         attr.parse_nested_meta(|meta| {
             if !meta.path.is_ident("skip") {
-                return Err(meta.error("the option of a field is `skip`"));
+                return Err(meta.error("`#[durable]` on a field takes the option `skip`"));
             }
-            if std::mem::replace(&mut skipped, true) { Err(meta.error("said twice")) } else { Ok(()) }
+            if std::mem::replace(&mut skipped, true) { Err(meta.error("specified more than once")) } else { Ok(()) }
         })?;
     }
     let written = field.clone();
-    // Serde's are for the parameters, unless the struct itself is serde's too.
+    // Serde attributes are copied to the parameters. The struct keeps them only if it derives
+    // serde's traits itself; otherwise the compiler would not know them.
     field.attrs.retain(|attr| !is_ours(attr) && (is_serde || !attr.path().is_ident("serde")));
     Ok(Part { field: written, skipped })
 }
@@ -127,7 +134,7 @@ fn render(item: &DeriveInput, fields: &[Part], restorer: &str, version: u32) -> 
     let DeriveInput { vis, ident: of, .. } = item;
     let conditions = conditions(&item.attrs);
     let name = format_ident!("{of}Params");
-    let summary = format!("What a [`{of}`] is made again from.");
+    let summary = format!("The parameters from which a [`{of}`] is restored.");
     let kept: Vec<&Field> = fields.iter().filter(|part| !part.skipped).map(|part| &part.field).collect();
     let declared = kept.iter().map(|field| {
         let Field { vis, ident, ty, .. } = field;
@@ -168,9 +175,9 @@ fn render(item: &DeriveInput, fields: &[Part], restorer: &str, version: u32) -> 
         }
 
         #(#conditions)*
-        #[allow(dead_code, clippy::all, reason = "a restorer may put it together by itself")]
+        #[allow(dead_code, clippy::all, reason = "a restorer may build the object without `restore`")]
         impl #name {
-            /// Puts the object together again.
+            /// Builds the object from its parameters.
             #vis fn restore(self #(, #other_names: #other_types)*) -> #of {
                 #of { #(#names: self.#names,)* #(#other_names,)* }
             }

@@ -1,5 +1,5 @@
-//! `#[derive(RpcError)]`: an error type as the value that crosses the wire, and back. Each variant
-//! (a struct is its own single one) becomes a [`Case`] first.
+//! `#[derive(RpcError)]`: converts an error type to the value that crosses the wire, and back. Each
+//! variant (or the struct) is read into a [`Case`] first.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote};
@@ -11,14 +11,14 @@ use crate::faults::Faults;
 use crate::names::error_property_refused;
 use crate::signature::type_text;
 
-/// Reads the type and renders its `RpcError`.
+/// Reads the type and renders its `RpcError` implementation.
 pub(crate) fn derive(input: &DeriveInput) -> syn::Result<TokenStream> {
     let mut faults = Faults::default();
     let cases = cases(input, &mut faults)?;
     for (at, case) in cases.iter().enumerate() {
         if let Some(first) = cases[..at].iter().find(|other| other.wire == case.wire) {
             let message = format!(
-                "`{}` and `{}` are both `{}` on the wire: a caller could not tell them apart",
+                "`{}` and `{}` have the same name on the wire, `{}`: callers could not distinguish them",
                 first.name, case.name, case.wire
             );
             faults.add(syn::Error::new(case.name.span(), message));
@@ -28,13 +28,13 @@ pub(crate) fn derive(input: &DeriveInput) -> syn::Result<TokenStream> {
     Ok(render(input, &cases))
 }
 
-/// One shape that the error can have.
+/// One variant of the error, or the struct.
 struct Case {
     name: Ident,
     /// `Self` or `Self::Name`.
     path: TokenStream,
     wire: String,
-    /// As thiserror has it, if it says more than a field does.
+    /// The text of `#[error("…")]`, if it says more than a single field does.
     message: String,
     conditions: Vec<Attribute>,
     fields: Vec<Part>,
@@ -42,9 +42,9 @@ struct Case {
 
 /// A field of a case.
 struct Part {
-    /// How a pattern names it: the name, or the number.
+    /// The name or the index of the field.
     member: syn::Member,
-    /// What the patterns bind it to.
+    /// The variable that patterns bind the field to.
     local: Ident,
     ty: Type,
     role: Role,
@@ -52,14 +52,14 @@ struct Part {
 
 enum Role {
     Property(String),
-    /// An `RpcError` itself, and the error's `cause`.
+    /// The field is an `RpcError`, too, and becomes the `cause`.
     Cause,
-    /// Not sent by itself: the message says it.
+    /// Not sent as a property: the field is the message.
     Message,
-    /// Not sent; the default at the receiver.
+    /// Not sent; the receiver uses the default of the type.
     Skipped,
-    /// A source that stays where it is. The receiver can not make it up, so it is left with an
-    /// error that has the name and the message.
+    /// A source that is not sent. The receiver cannot construct it, so it never reads this case: it
+    /// gets an error with the name, the message, and the other properties.
     Kept,
 }
 
@@ -72,7 +72,7 @@ fn cases(input: &DeriveInput, faults: &mut Faults) -> syn::Result<Vec<Case>> {
         }
         Data::Enum(data) => {
             for attr in input.attrs.iter().filter(|attr| crate::attributes::is_rpc(attr)) {
-                faults.at(attr, "on an enum, `#[rpc]` belongs on the variants");
+                faults.at(attr, "put `#[rpc]` on the variants of the enum");
             }
             let mut cases = Vec::new();
             for variant in &data.variants {
@@ -83,7 +83,7 @@ fn cases(input: &DeriveInput, faults: &mut Faults) -> syn::Result<Vec<Case>> {
             }
             Ok(cases)
         }
-        Data::Union(_) => Err(syn::Error::new_spanned(&input.ident, "a union can not be an error on the wire")),
+        Data::Union(_) => Err(syn::Error::new_spanned(&input.ident, "a union cannot be serialized")),
     }
 }
 
@@ -97,7 +97,7 @@ fn case(
 ) -> Option<Case> {
     let rpc = faults.take(Rpc::read(attrs, &["name"]))?;
     if let Some(empty) = rpc.name.as_ref().filter(|name| name.value().is_empty()) {
-        faults.at(empty, "the name of an error can not be empty");
+        faults.at(empty, "the name of an error cannot be empty");
     }
     let wire = rpc.name.map_or_else(|| name.unraw().to_string(), |name| name.value());
     let mut parts: Vec<Part> = Vec::new();
@@ -108,7 +108,7 @@ fn case(
         if let Some(key) = role.key()
             && parts.iter().any(|part| part.role.key() == Some(key))
         {
-            faults.at(field, format!("the error has two properties `{key}`"));
+            faults.at(field, format!("the error has two properties named `{key}`"));
         }
         let member = field.ident.clone().map_or_else(|| at.into(), syn::Member::Named);
         let local = format_ident!("field{at}", span = Span::mixed_site());
@@ -119,7 +119,7 @@ fn case(
 }
 
 impl Role {
-    /// The name among the error's properties.
+    /// Returns the name of the property, if the field becomes one.
     fn key(&self) -> Option<&str> {
         match self {
             Self::Property(name) => Some(name),
@@ -132,7 +132,7 @@ impl Role {
 fn role(field: &Field, rule: Option<&LitStr>, faults: &mut Faults) -> Option<Role> {
     let rpc = faults.take(Rpc::read(&field.attrs, &["name", "cause", "message", "skip"]))?;
     let serde = faults.take(Serde::read(&field.attrs))?;
-    // As thiserror sees it.
+    // The same rule as thiserror's.
     let source = has(&field.attrs, "source")
         || has(&field.attrs, "from")
         || field.ident.as_ref().is_some_and(|name| name == "source");
@@ -151,17 +151,17 @@ fn role(field: &Field, rule: Option<&LitStr>, faults: &mut Faults) -> Option<Rol
         (None, None) => {
             faults.at(
                 field,
-                "this field has no name on the wire: give it one with `#[rpc(name = \"…\")]`, or say \
-                 `#[rpc(message)]` if it is the whole message, `#[rpc(cause)]` if it is an `RpcError` too, \
-                 `#[rpc(skip)]` if it stays here",
+                "this field has no name on the wire: name it with `#[rpc(name = \"…\")]`, or mark it with \
+                 `#[rpc(message)]` if it is the whole message, `#[rpc(cause)]` if it is an `RpcError`, or \
+                 `#[rpc(skip)]` if it is not sent",
             );
             return None;
         }
     };
     if let Some(why) = error_property_refused(&key) {
         let message = format!(
-            "an error can not have a property `{key}`: {why}; rename it with `#[rpc(name = \"…\")]`{}",
-            if key == "message" { ", or say `#[rpc(message)]` if it is the whole message" } else { "" }
+            "an error cannot have a property `{key}`: {why}; rename it with `#[rpc(name = \"…\")]`{}",
+            if key == "message" { ", or mark it with `#[rpc(message)]` if it is the whole message" } else { "" }
         );
         faults.at(field, message);
         return None;
@@ -208,7 +208,7 @@ fn render(input: &DeriveInput, cases: &[Case]) -> TokenStream {
     }
 }
 
-/// What the case tells about itself.
+/// Renders the description of a case.
 fn tell(case: &Case) -> TokenStream {
     let Case { wire, message, conditions, fields, .. } = case;
     let props = fields.iter().filter_map(|Part { ty, role, .. }| {
@@ -221,7 +221,8 @@ fn tell(case: &Case) -> TokenStream {
     }
 }
 
-/// The text of `#[error("…")]`, unless it means fields without a name or repeats another error.
+/// Returns the text of `#[error("…")]`, or an empty string if it refers to unnamed fields or
+/// repeats another error.
 fn message(attrs: &[Attribute]) -> String {
     let text = attrs.iter().filter(|attr| attr.path().is_ident("error")).find_map(|attr| {
         attr.parse_args_with(|input: syn::parse::ParseStream<'_>| {
@@ -234,7 +235,7 @@ fn message(attrs: &[Attribute]) -> String {
     text.filter(|text| !text.contains("{0")).unwrap_or_default()
 }
 
-/// The arm that takes a case apart.
+/// Renders the match arm that converts a case to a value.
 fn write(case: &Case) -> TokenStream {
     let Case { path, wire, conditions, fields, .. } = case;
     let sent = fields.iter().filter(|part| part.role.key().is_some());
@@ -250,7 +251,7 @@ fn write(case: &Case) -> TokenStream {
     }
 }
 
-/// The arm that puts a case together again.
+/// Renders the match arm that reads a case from a value.
 fn read(case: &Case) -> TokenStream {
     let Case { path, wire, conditions, fields, .. } = case;
     if fields.iter().any(|part| matches!(part.role, Role::Kept)) {

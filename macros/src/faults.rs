@@ -1,9 +1,9 @@
-//! Everything wrong with one piece of input, reported at once and each at its own place.
+//! Collects everything that is wrong with one piece of input, each error at its own place.
 
 use quote::ToTokens;
 use syn::Error;
 
-/// Collects errors while parsing goes on.
+/// The errors that were found so far.
 #[derive(Default)]
 pub(crate) struct Faults(Option<Error>);
 
@@ -20,7 +20,7 @@ impl Faults {
         }
     }
 
-    /// The value, or the fault reported in its place.
+    /// Returns the value, or reports the error.
     pub(crate) fn take<T>(&mut self, result: syn::Result<T>) -> Option<T> {
         result.map_err(|error| self.add(error)).ok()
     }

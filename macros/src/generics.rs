@@ -1,11 +1,11 @@
-//! Type parameters of what is generated: those that the user wrote, with the bounds that sending a
-//! value of such a type needs.
+//! Type parameters of generated items: those of the source, with the bounds that sending and
+//! receiving their values needs.
 
 use proc_macro2::TokenStream;
 use quote::quote;
 use syn::{GenericParam, Generics, parse_quote};
 
-/// The same parameters, each type among them one whose values can be sent and received.
+/// Returns the parameters with bounds that let values of each type be sent and received.
 pub(crate) fn sendable(generics: &Generics) -> Generics {
     bounded(generics, |clause, ty| {
         clause.push(parse_quote! {
@@ -17,12 +17,12 @@ pub(crate) fn sendable(generics: &Generics) -> Generics {
     })
 }
 
-/// The same parameters, each type among them one that TypeScript can name.
+/// Returns the parameters with bounds that let TypeScript declarations name each type.
 pub(crate) fn described(generics: &Generics) -> Generics {
     bounded(generics, |clause, ty| clause.push(parse_quote!(#ty: ::bowline::TypeScript)))
 }
 
-/// The same parameters, each type among them without borrows.
+/// Returns the parameters with a `'static` bound on each type.
 pub(crate) fn owned(generics: &Generics) -> Generics {
     bounded(generics, |clause, ty| clause.push(parse_quote!(#ty: 'static)))
 }
@@ -39,15 +39,15 @@ fn bounded(generics: &Generics, bound: impl Fn(&mut Clause, &syn::Ident)) -> Gen
     generics
 }
 
-/// The field that uses up type parameters which no other field mentions: its type, if there are
-/// any. Holding no value of them, it leaves every such type `Send` and `Sync`.
+/// Returns the type of a marker field that uses all type parameters, if there are any. As a
+/// function pointer type, it is `Send` and `Sync` for every type.
 pub(crate) fn marker(generics: &Generics) -> Option<TokenStream> {
     let mut types = generics.type_params().map(|param| &param.ident).peekable();
     types.peek()?;
     Some(quote!(::core::marker::PhantomData<fn() -> (#(#types,)*)>))
 }
 
-/// Parameters in front of the user's own.
+/// Returns the parameters with `param` in front.
 pub(crate) fn preceded(param: GenericParam, generics: &Generics) -> Generics {
     let mut generics = generics.clone();
     generics.params.insert(0, param);

@@ -1,4 +1,4 @@
-//! The trait itself as it goes back to the compiler, put together with what is made from it.
+//! Renders an interface: the trait itself, and everything that is generated from it.
 
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
@@ -6,7 +6,7 @@ use quote::{quote, quote_spanned};
 use crate::model::{Interface, Member};
 use crate::{described, dispatch, reference};
 
-/// Everything that `#[bowline::interface]` stands for.
+/// Renders the expansion of `#[bowline::interface]`.
 pub(crate) fn render(interface: &Interface) -> TokenStream {
     let item = render_trait(interface);
     let reference = reference::render(interface);
@@ -32,7 +32,8 @@ fn render_trait(interface: &Interface) -> TokenStream {
     }
 }
 
-/// `async fn f(…) -> T` without the `async`, so that the future can be required to be `Send`.
+/// Renders a method as a function that returns `impl Future + Send`: an `async fn` in a trait
+/// cannot require its future to be `Send`.
 fn render_method(member: &Member) -> TokenStream {
     let Member { attrs, name, receiver, output, .. } = member;
     let whole = &output.whole;
@@ -48,12 +49,13 @@ fn render_method(member: &Member) -> TokenStream {
     let body = member.body.as_ref().map_or_else(
         || quote!(;),
         |body| {
-            // An `async fn` owns its arguments to its end, used or not.
+            // Like an `async fn`, the future owns all arguments until it ends, even those that are
+            // not used.
             let owned = member.args.iter().chain(&member.rest).map(|arg| &arg.name);
             quote!({ async move { #(let _ = &#owned;)* #body } })
         },
     );
-    // An implementation whose future is not `Send` is told so at this name.
+    // The span makes the compiler report an implementation whose future is not `Send` at this name.
     let future = quote_spanned! {name.span()=>
         impl ::core::future::Future<Output = #whole> + ::core::marker::Send
     };

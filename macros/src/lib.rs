@@ -1,8 +1,19 @@
-//! Procedural macros of Bowline: `#[interface]`, `#[durable]`, `#[derive(Pipeline)]` and `#[derive(RpcError)]`.
+//! Procedural macros of Bowline.
 //!
-//! They are re-exported by the `bowline` package, which is how to use them: what they generate
-//! names everything as `::bowline::…`. Each reads its input into a model first (`parse`), which is
-//! where all rules are checked, and renders after that.
+//! Depend on the `bowline` package, which re-exports all of them: the generated code names its items
+//! as `::bowline::…`.
+//!
+//! | macro | use it on | what it does |
+//! | --- | --- | --- |
+//! | `#[bowline::interface]` | a trait | lets peers call the objects that implement the trait |
+//! | `#[bowline::durable]` | a struct | lets another process restore an object from its fields |
+//! | `#[derive(bowline::Pipeline)]` | a struct | makes the fields of a result usable before it arrives |
+//! | `#[derive(bowline::RpcError)]` | an error | sends the error to the caller as a JavaScript error |
+//! | `#[derive(bowline::TypeScript)]` | a struct or an enum | describes the type in TypeScript declarations |
+
+// Each macro checks its whole input before it renders anything, so that rendering cannot fail and
+// all mistakes are reported at once. `parse` does this for interfaces.
+
 mod attributes;
 mod described;
 mod dispatch;
@@ -22,155 +33,25 @@ mod typescript;
 use proc_macro::TokenStream;
 use syn::{DeriveInput, ItemTrait, parse_macro_input};
 
-/// Makes a trait an interface: its implementors are objects that peers can hold and call.
-///
-/// ```no_run
-/// # use bowline::Never;
-/// /// Finds people.
-/// #[bowline::interface]
-/// pub trait Directory {
-///     /// The person of this number.
-///     async fn find(&self, id: u64) -> Result<Person, FindError>;
-///     /// Which release is running.
-///     #[rpc(get)]
-///     async fn version(&self) -> String;
-/// }
-/// # #[derive(serde::Serialize, serde::Deserialize, bowline::Pipeline)]
-/// # pub struct Person { pub name: String, pub boss: u64 }
-/// # #[derive(Debug, thiserror::Error, bowline::RpcError)]
-/// # pub enum FindError { #[error("there is no {id}")] Unknown { id: u64 } }
-/// ```
-///
-/// # What is generated
-///
-/// - **The trait**, with `async fn` turned into a function whose future is `Send`. Implementors
-///   write `async fn` all the same. It is `Send + Sync + 'static`, since calls come from anywhere
-///   and at the same time.
-/// - **A reference type** named after it, `DirectoryRef`, which is what callers hold, whether the
-///   object is theirs or a peer's. `DirectoryRef::new(object)` makes one from an object of ours
-///   (`from_arc` from one that we go on using). It is cheap to clone, and it can stand anywhere in
-///   arguments, results and the data in them. The object is dropped, or the peer told, when the
-///   last clone goes.
-/// - On the reference, **a plain method for each method of the trait. It sends at once** and
-///   returns a `Promise`: calls arrive in the order in which they were made, awaited or not.
-///   Arguments are `impl IntoArg<T>`: a `T`, a promise of one that has not arrived, or `&str` for
-///   a `String`. A promise of a reference has that reference's methods; a promise of data with
-///   `#[derive(Pipeline)]` has a method for each field.
-/// - A constant `DirectoryRef::INTERFACE` that lists what peers can use.
-///
-/// Every method takes `&self`, or `self: Arc<Self>` if the object hands itself out. What changes
-/// belongs behind a lock. A method returns `Result<T, E>`, spelled out, or any other `T` if it can
-/// not fail; all types are owned, serde's `Serialize` and `Deserialize`, and `E` is an `RpcError`.
-/// A method with a body is a default, as in any trait.
-///
-/// An interface can have type parameters: `Store<T>` has `StoreRef<T>`. For these types `Serialize
-/// + DeserializeOwned + Send + 'static` is required of whoever uses the reference.
-///
-/// # Naming
-///
-/// On the wire a method is the camelCase of its name: `find_all` is `findAll`. `#[rpc(name = "…")]`
-/// says otherwise. Two members can not share a wire name. Names that JavaScript peers keep for
-/// themselves are refused: `then`, `catch`, `finally`, `dup`, `map`, `onRpcBroken`, and what every
-/// JavaScript object inherits, such as `constructor` or `toString`.
-///
-/// `#[rpc(get)]` on a method without arguments makes it a property: JavaScript peers read
-/// `directory.version`. On the reference it is a method, for which nothing is sent before it is
-/// used.
-///
-/// # Calls that are made again
-///
-/// When a server is restarted, the fate of calls that it has not answered is not known, and they
-/// fail with `CALL_OUTCOME_UNKNOWN`; none is ever carried out twice, unless the method says so:
-///
-/// - `#[rpc(idempotent)]`: carried out twice it does what it does once. The call is made again.
-/// - `#[rpc(recorded)]`: where the server keeps sessions in a store, it keeps the outcome there
-///   for as long as the session, and a call that is sent again gets it. An outcome that holds
-///   references, or is longer than 64 KiB, is not kept.
-///
-/// A method is canceled when its result can no longer be delivered: its future is dropped at its next
-/// `.await` once its session has ended, or once its caller has stopped waiting for it. `#[rpc(detached)]` lets
-/// it run to its end instead. Between processes the two have no bearing on each other: a detached
-/// method that its server did not survive is called again only if it is `idempotent`.
-///
-/// Properties are read again. Inside of any method `bowline::call_id()` names the call, the same
-/// whenever it comes again.
-///
-/// A promise has a few methods of its own, `timeout` among them. They hide methods of the same name
-/// on what is promised; `(*promise).timeout()` reaches these.
-///
-/// # Errors
-///
-/// An `Err(E)` crosses the wire as a JavaScript error with the name, message and properties that
-/// `E` has as an `RpcError`. The caller's promise ends with `CallError<E>`: `App(E)` for an error
-/// of this type, `Remote` for any other that the peer threw (an earlier call of a chain, most
-/// often), `Session` when there will be no answer, `Codec` when a value does not fit its type.
-///
-/// Arguments that do not fit are answered with a `TypeError` before the method is entered. A result
-/// that can not be encoded is answered with one, too. A panic is answered with `Error: internal
-/// error`, and hurts neither the session nor other calls.
-///
-/// # Cancellation
-///
-/// Dropping a promise that was never awaited lets the call run to its end and discards the result.
-/// Dropping one while it is awaited, as a timeout does, cancels the call at a Bowline peer: the
-/// method's future is dropped at its next await, unless something else still waits for it or was
-/// called through it. JavaScript peers run to the end either way.
-///
-/// # Forward and backward compatibility
-///
-/// Arguments are told apart by position. Those that a caller leaves out read as undefined, which is
-/// `None` for an `Option` and an error for most other types; those that a method does not know are
-/// ignored. So adding methods, adding optional arguments at the end, and whatever serde allows
-/// inside the data is compatible in both directions; renaming, reordering and removing are not. The
-/// order of the methods, the names of the arguments and the name of the trait do not matter.
-///
-/// `#[rpc(rest)]` on a last argument of type `Vec<T>` takes all arguments that are left, as
-/// JavaScript's `...rest` does; on the reference it is an iterator.
-///
-/// # TypeScript
-///
-/// With the option `typescript` the interface describes itself, and `bowline::typescript` writes the
-/// declarations that a browser's program imports. All types it mentions must do so, too: data by
-/// `#[derive(bowline::TypeScript)]`, other interfaces by the same option.
-///
-/// ```
-/// /// Counts.
-/// #[bowline::interface(typescript)]
-/// pub trait Counter {
-///     /// Adds to the count and gives the new one.
-///     async fn add(&self, by: Option<u64>) -> u64;
-///     async fn watch(&self, changed: bowline::Func<u64, ()>) -> CounterRef;
-/// }
-///
-/// assert!(bowline::typescript::<CounterRef>().ends_with(
-///     r#"
-/// import type { RpcStub, RpcTarget } from "capnweb";
-///
-/// /** Counts. */
-/// export interface Counter extends RpcTarget {
-///   /** Adds to the count and gives the new one. */
-///   add(by?: number | null): Promise<number>;
-///   watch(changed: (value: number) => void): Promise<RpcStub<Counter>>;
-/// }
-/// "#
-/// ));
-/// ```
-///
-/// # Example
+/// Turns a trait into an interface: peers can hold references to its implementors and call them.
 ///
 /// ```no_run
 /// use bowline::CallError;
 /// use serde::{Deserialize, Serialize};
 ///
+/// /// Looks people up.
 /// #[bowline::interface]
 /// pub trait Directory {
+///     /// Returns the person with this id.
 ///     async fn find(&self, id: u64) -> Result<Person, FindError>;
+///     /// Counts the people with these names.
 ///     async fn count(&self, #[rpc(rest)] names: Vec<String>) -> usize;
+///     /// The running release.
 ///     #[rpc(get)]
 ///     async fn version(&self) -> String;
 /// }
 ///
-/// #[derive(Serialize, Deserialize, bowline::Pipeline)]
+/// #[derive(Clone, Serialize, Deserialize, bowline::Pipeline)]
 /// pub struct Person {
 ///     pub name: String,
 ///     pub boss: u64,
@@ -178,7 +59,7 @@ use syn::{DeriveInput, ItemTrait, parse_macro_input};
 ///
 /// #[derive(Debug, thiserror::Error, bowline::RpcError)]
 /// pub enum FindError {
-///     #[error("there is no {id}")]
+///     #[error("there is no person {id}")]
 ///     Unknown { id: u64 },
 /// }
 ///
@@ -186,8 +67,7 @@ use syn::{DeriveInput, ItemTrait, parse_macro_input};
 ///
 /// impl Directory for Staff {
 ///     async fn find(&self, id: u64) -> Result<Person, FindError> {
-///         let person = self.0.get(id as usize).ok_or(FindError::Unknown { id })?;
-///         Ok(Person { name: person.name.clone(), boss: person.boss })
+///         self.0.get(id as usize).cloned().ok_or(FindError::Unknown { id })
 ///     }
 ///
 ///     async fn count(&self, names: Vec<String>) -> usize {
@@ -201,18 +81,144 @@ use syn::{DeriveInput, ItemTrait, parse_macro_input};
 ///
 /// # async fn example() -> Result<(), CallError<FindError>> {
 /// let staff = Staff(vec![Person { name: "Ann".to_owned(), boss: 0 }]);
-/// let directory = DirectoryRef::new(staff); // or `session.root()`, if it is a peer's
+/// let directory = DirectoryRef::new(staff); // a client calls `session.root()` instead
 ///
-/// // Two calls, the second with a field of the first one's result: one round trip.
-/// let boss = directory.find(directory.find(7).boss()).await?;
+/// // The argument of the second call is a field of the first result. One round trip.
+/// let boss = directory.find(directory.find(0).boss()).await?;
 /// println!("{}", boss.name);
 ///
 /// match directory.find(8).await {
-///     Err(CallError::App(FindError::Unknown { id })) => println!("no {id}"),
+///     Err(CallError::App(FindError::Unknown { id })) => println!("there is no person {id}"),
 ///     other => println!("{}", other?.name),
 /// }
 /// # Ok(())
 /// # }
+/// ```
+///
+/// # What is generated
+///
+/// - **The trait.** Each `async fn` becomes a function that returns a `Send` future; implementors
+///   still write `async fn`. The trait is `Send + Sync + 'static`, because calls arrive on any thread
+///   and run concurrently.
+/// - **A reference type**, `DirectoryRef`. Callers hold references, whether the object is local or a
+///   peer's. `DirectoryRef::new(object)` creates a reference to a local object, and
+///   `DirectoryRef::from_arc(object)` one to an object that the application keeps using.
+///   `DirectoryRef::durable(object)` creates a reference that carries a recipe; see
+///   `#[bowline::durable]`. References are cheap to clone, and they can appear anywhere in arguments,
+///   results, and the data inside of them. Dropping the last clone of a reference to a peer's object
+///   releases it; when no reference to a local object is left, the object is dropped.
+/// - **A method on the reference for each method of the trait. It sends the call at once** and
+///   returns a `Promise`. Calls arrive in the order in which they were made, whether or not they are
+///   awaited. An argument of type `T` is an `impl IntoArg<T>`: a `T`, a promise of a `T`, or a `&str`
+///   where `T` is `String`. A promise of a reference has the methods of that reference; a promise of
+///   a struct with `#[derive(Pipeline)]` has a method for each field.
+/// - **A constant**, `DirectoryRef::INTERFACE`, that lists the methods and properties.
+///
+/// A `Promise` has a few methods of its own, such as `timeout`. They hide methods of the interface
+/// with the same name; write `(*promise).timeout()` to reach those.
+///
+/// # What a trait can contain
+///
+/// Methods only. A method takes `&self`, or `self: Arc<Self>` if the object passes itself on. State
+/// that changes belongs behind a lock or an atomic. A method with a body is a default, as in any
+/// trait.
+///
+/// A method that can fail returns `Result<T, E>`, spelled out rather than as an alias, where `E` is
+/// an `RpcError`. Other methods return their value. All types are owned and implement serde's
+/// `Serialize` and `Deserialize`.
+///
+/// An interface can have type parameters: the reference type of `Store<T>` is `StoreRef<T>`, and it
+/// requires `T: Serialize + DeserializeOwned + Send + 'static`.
+///
+/// `#[rpc(rest)]` on a last argument of type `Vec<T>` takes all remaining arguments, as `...rest` does
+/// in JavaScript. On the reference, that argument is an iterator.
+///
+/// # Names
+///
+/// On the wire, a method has its name in camelCase: `find_all` is `findAll`. `#[rpc(name = "…")]`
+/// sets another name. Two members cannot share a name. Names that a JavaScript client cannot send are
+/// refused: `then`, `catch`, `finally`, `dup`, `map`, `onRpcBroken`, and the members of every
+/// JavaScript object, such as `constructor` and `toString`.
+///
+/// `#[rpc(get)]` turns a method without arguments into a property, which JavaScript clients read as
+/// `directory.version`. On the reference it is a method. The property is read when the promise is
+/// awaited or used.
+///
+/// # Errors
+///
+/// `Err(error)` crosses the wire as a JavaScript error with the name, message, and properties that
+/// `#[derive(RpcError)]` gives it. The caller gets a `CallError<E>`:
+///
+/// - `App(E)`: the method failed with its declared error.
+/// - `Remote`: the peer sent another error, for example that of an earlier call of a chain.
+/// - `Session`: there is no answer, because the session closed or the call timed out.
+/// - `Codec`: a value could not be encoded, or does not have the expected type.
+///
+/// A call whose arguments do not fit the method fails with a `TypeError`, without running. So does a
+/// call whose result cannot be encoded. A panic is reported to the caller as `Error: internal error`;
+/// it affects neither the session nor other calls.
+///
+/// # Cancellation
+///
+/// Dropping a promise that was never awaited lets the call run and discards its result. Dropping a
+/// promise while it is being awaited, as a timeout does, cancels the call: a Bowline server drops the
+/// future of the method at its next `.await`, unless another call waits for the result or was made on
+/// it. A method is also canceled when its session ends. JavaScript peers let canceled calls run to
+/// their end.
+///
+/// `#[rpc(detached)]` lets a method run to its end regardless.
+///
+/// # Calls during a server restart
+///
+/// When a server process is replaced, it is not known whether its unanswered calls ran. They fail with
+/// `CALL_OUTCOME_UNKNOWN`, unless the method has one of these options:
+///
+/// - `#[rpc(idempotent)]`: running the method twice has the same effect as running it once. The call
+///   is repeated.
+/// - `#[rpc(recorded)]`: the server records the outcome in its session store, and a retransmitted call
+///   gets the recorded outcome. The outcome is kept for as long as the session, unless it contains
+///   references or is longer than 64 KiB. Without a session store, the option has no effect.
+///
+/// No other call runs twice. A property is read again. `bowline::call_id()` returns an id of the
+/// running call that is the same whenever the call is repeated. `#[rpc(detached)]` has no influence on
+/// any of this: a detached method that its server did not survive is repeated only if it is
+/// `idempotent`.
+///
+/// # Compatibility
+///
+/// Arguments are matched by position. A missing argument reads as undefined, which is `None` for an
+/// `Option` and an error for most other types. Additional arguments are ignored. Adding methods,
+/// adding optional arguments at the end, and all changes to data that serde allows are therefore
+/// compatible in both directions. Renaming or removing methods and reordering arguments is not. The
+/// order of the methods and the names of the arguments and of the trait do not matter.
+///
+/// # TypeScript
+///
+/// With the option `typescript`, `bowline::typescript` writes TypeScript declarations of the interface.
+/// All types in its signatures need a description, too: `#[derive(bowline::TypeScript)]` on data, and
+/// the same option on other interfaces.
+///
+/// ```
+/// /// Counts.
+/// #[bowline::interface(typescript)]
+/// pub trait Counter {
+///     /// Adds to the count and returns the new one.
+///     async fn add(&self, by: Option<u64>) -> u64;
+///     async fn watch(&self, changed: bowline::Func<u64, ()>) -> CounterRef;
+/// }
+///
+/// assert!(bowline::typescript::<CounterRef>().ends_with(
+///     r#"
+/// import type { RpcStub, RpcTarget } from "capnweb";
+///
+/// /** Counts. */
+/// export interface Counter extends RpcTarget {
+///   /** Adds to the count and returns the new one. */
+///   add(by?: number | null): Promise<number>;
+///   watch(changed: (value: number) => void): Promise<RpcStub<Counter>>;
+/// }
+/// "#
+/// ));
 /// ```
 #[proc_macro_attribute]
 pub fn interface(options: TokenStream, item: TokenStream) -> TokenStream {
@@ -222,7 +228,10 @@ pub fn interface(options: TokenStream, item: TokenStream) -> TokenStream {
         .into()
 }
 
-/// Makes a struct durable: an object that another process can make again, from its fields.
+/// Makes a struct durable: another process can restore the object from its fields.
+///
+/// `restorer` names the [restorer] that rebuilds the object, in 1 to 128 bytes. `version` is the version
+/// of the fields. Both are required.
 ///
 /// ```
 /// use bowline::{Durable, RestoreError, Restorer, Restorers};
@@ -236,7 +245,7 @@ pub fn interface(options: TokenStream, item: TokenStream) -> TokenStream {
 /// pub struct Ledger {
 ///     pub owner: String,
 ///     pub number: u64,
-///     /// The bank: state and connections are no part of a recipe.
+///     /// Not part of the recipe.
 ///     #[durable(skip)]
 ///     bank: std::sync::Arc<()>,
 /// }
@@ -267,26 +276,32 @@ pub fn interface(options: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// # What is generated
 ///
-/// - `Durable` for the struct. The recipe names the restorer and its version, and holds a copy of
-///   every field that is not under `#[durable(skip)]`. So these fields are `Clone`, and serde's
-///   `Serialize` and `Deserialize`; they are data, references to durable objects, or references
-///   to objects of the peer's.
-/// - A struct `LedgerParams` of the same fields, with the visibility of each. Attributes of serde
-///   on a field, and documentation, go there too.
-/// - `LedgerParams::restore`, which puts the struct together again; the fields that were left out
-///   are its arguments, in their order.
-/// - `Restorable` for the struct, so that `Restorer::of` finds name, version and parameters.
+/// - An implementation of `Durable`. The recipe names the restorer and its version, and contains a
+///   copy of every field without `#[durable(skip)]`. These fields implement `Clone` and serde's
+///   `Serialize` and `Deserialize`. They are data, references to durable objects, or references to
+///   objects of the peer, such as callbacks.
+/// - A struct `LedgerParams` with the fields of the recipe, each with its visibility, documentation,
+///   and serde attributes.
+/// - `LedgerParams::restore`, which builds the struct. It takes the skipped fields as arguments, in
+///   the order of their declaration.
+/// - An implementation of `Restorable`, which tells `Restorer::of` the name, the version, and the
+///   type of the parameters.
 ///
-/// Whenever the form of the fields changes, `version` rises, and the restorer gets a step:
-/// `Restorer::migrate`. A field that is new and has `#[serde(default)]` needs none.
+/// # Versions
+///
+/// Raise `version` when the fields change, and describe the change with `Restorer::migrate`. A new
+/// field with `#[serde(default)]` needs no new version.
+///
+/// [restorer]: https://docs.rs/bowline/latest/bowline/struct.Restorer.html
 #[proc_macro_attribute]
 pub fn durable(options: TokenStream, item: TokenStream) -> TokenStream {
     let item = parse_macro_input!(item as DeriveInput);
     durable::expand(options.into(), item).unwrap_or_else(syn::Error::into_compile_error).into()
 }
 
-/// Makes the fields of a struct usable before it has arrived: a promise of it has a method for
-/// each, which returns a promise of the field.
+/// Makes the fields of a struct usable before the struct has arrived.
+///
+/// A promise of the struct gets a method for each field, which returns a promise of the field.
 ///
 /// ```
 /// # use bowline::Promise;
@@ -298,43 +313,46 @@ pub fn durable(options: TokenStream, item: TokenStream) -> TokenStream {
 /// }
 ///
 /// fn boss_of(person: Promise<Person>) -> Promise<u64> {
-///     person.boss() // nothing is sent until it is used
+///     person.boss() // nothing is sent until the promise is used
 /// }
 /// ```
 ///
 /// # What is generated
 ///
-/// A struct `PersonPipelined`, to which a promise of the struct derefs. Its methods have the names
-/// and the visibility of the fields.
+/// A struct `PersonPipelined`, to which a promise of the struct dereferences. Its methods have the
+/// names and the visibility of the fields.
 ///
-/// # Naming
+/// # Names
 ///
-/// On the wire a field has the name that serde gives it: `rename` and `rename_all` are honoured
-/// (where they differ by direction, that of serialising). Fields under `serde(skip)` and
-/// `#[rpc(skip)]` get no method.
+/// On the wire, a field has the name that serde gives it: `rename` and `rename_all` are honored. Where
+/// the names for serializing and deserializing differ, the name for serializing counts. Fields with
+/// `#[serde(skip)]`, `#[serde(skip_serializing)]`, or `#[rpc(skip)]` get no method.
 ///
-/// Only structs with named fields have it. A flattened field and one with a serialiser of its own
-/// must be left out with `#[rpc(skip)]`, since what is on the wire is not the field.
+/// Only structs with named fields can derive `Pipeline`. A field with `#[serde(flatten)]`, `with`, or
+/// `serialize_with` needs `#[rpc(skip)]`, because its form on the wire is not that of its type. The
+/// exception is `with = "bowline::bigint"`.
 ///
 /// # Errors
 ///
-/// The promise of a field fails as that of the struct does. Since the error comes from another call
-/// than the one awaited, it is always `CallError::Remote`, which has `downcast`.
+/// The promise of a field fails when the promise of the struct fails. The error is that of another
+/// call than the one that is awaited, so it is always `CallError::Remote`; `RemoteError::downcast`
+/// reads it.
 #[proc_macro_derive(Pipeline, attributes(rpc, serde))]
 pub fn derive_pipeline(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);
     pipeline::derive(&input).unwrap_or_else(syn::Error::into_compile_error).into()
 }
 
-/// Tells TypeScript the form of a struct or an enum, for [`bowline::typescript`]
-/// (`typescript::<DirectoryRef>()` writes the `.d.ts` of an interface and all that it mentions).
+/// Describes a struct or an enum in TypeScript declarations.
+///
+/// [`bowline::typescript`] writes the declarations of an interface and of all types in its signatures.
 ///
 /// ```
 /// /// What happened to a task.
 /// #[derive(serde::Serialize, serde::Deserialize, bowline::TypeScript)]
 /// #[serde(tag = "kind", rename_all = "camelCase")]
 /// enum Change {
-///     /// There is one more.
+///     /// A task was added.
 ///     Added { id: u64, title: String, due: Option<bowline::Date> },
 ///     Cleared,
 /// }
@@ -343,24 +361,25 @@ pub fn derive_pipeline(input: TokenStream) -> TokenStream {
 ///     r#"
 /// /** What happened to a task. */
 /// export type Change =
-///   /** There is one more. */
+///   /** A task was added. */
 ///   | { kind: "added"; id: number; title: string; due?: Date | null }
 ///   | { kind: "cleared" };
 /// "#
 /// ));
 /// ```
 ///
-/// # What is told
+/// # What is described
 ///
-/// - **The form that serde gives the type**: `rename`, `rename_all`, `rename_all_fields`, `tag`,
-///   `content`, `untagged`, `flatten`, `transparent`, `into` and the `skip`s are honoured (where
-///   names differ by direction, those of serialising).
-/// - What may be left out is marked so: an `Option`, and a field with a `default` or that is
-///   skipped in one direction or sometimes. That holds for what is sent and for what is received.
-/// - Under `with = "bowline::bigint"` a field is a `bigint`, under `with = "bowline::date"` a `Date`,
-///   under `with = "serde_bytes"` a `Uint8Array`. For any other `with`, and for a type that is not
-///   ours, `#[typescript(type = "string")]` on the field, or on the type, says what it is.
-/// - Documentation is carried over.
+/// - The form that serde gives the type: `rename`, `rename_all`, `rename_all_fields`, `tag`,
+///   `content`, `untagged`, `flatten`, `transparent`, `into`, and the `skip` attributes are honored.
+///   Where the names for serializing and deserializing differ, the name for serializing counts.
+/// - A field is optional if it is an `Option`, has a `default`, or is skipped in one direction or
+///   under a condition. One declaration describes both what is sent and what is received.
+/// - A field with `with = "bowline::bigint"` is a `bigint`, one with `with = "bowline::date"` a
+///   `Date`, and one with `with = "serde_bytes"` a `Uint8Array`. For any other `with`, and for types
+///   of other crates, name the TypeScript type with `#[typescript(type = "string")]` on the field or
+///   on the type.
+/// - Documentation comments become JSDoc comments.
 ///
 /// [`bowline::typescript`]: https://docs.rs/bowline/latest/bowline/fn.typescript.html
 #[proc_macro_derive(TypeScript, attributes(typescript, serde))]
@@ -369,8 +388,7 @@ pub fn derive_typescript(input: TokenStream) -> TokenStream {
     typescript::derive(&input).unwrap_or_else(syn::Error::into_compile_error).into()
 }
 
-/// Makes an error type one that crosses the wire, as a JavaScript error, and is the same again at
-/// the caller.
+/// Sends an error type to callers as a JavaScript error, and reads it at the caller.
 ///
 /// ```
 /// #[derive(Debug, thiserror::Error, bowline::RpcError)]
@@ -393,27 +411,30 @@ pub fn derive_typescript(input: TokenStream) -> TokenStream {
 /// }
 /// ```
 ///
-/// # What crosses the wire
+/// # What is sent
 ///
-/// - **The name** is that of the variant, or of the struct; `#[rpc(name = "…")]` says otherwise.
-///   JavaScript knows its own error classes (`RangeError`, `TypeError`, …) by name, and takes any
-///   other for an `Error`.
-/// - **The message** is what `Display` writes. The type needs no `Serialize`.
-/// - **The properties** are the fields, under the names that serde would give them or
-///   `#[rpc(name = "…")]` on the field does. Their types are `Serialize` and `Deserialize`.
-///   A value that can not be encoded is left out.
-/// - **The cause** is the field with `#[rpc(cause)]`, whose type is an `RpcError` too.
-/// - A field that thiserror takes for the source (`#[source]`, `#[from]`, or the name `source`) and
-///   that is no `#[rpc(cause)]` **stays here**: what a database has to say is not for callers. The
-///   caller gets name, message and the other properties, as `CallError::Remote`.
-/// - `#[rpc(message)]` marks a field that the message consists of: it is read back from it, through
-///   `From<&str>`. `#[rpc(skip)]` leaves a field out; the caller finds the default of its type.
+/// - **The name** of the variant, or of the struct; `#[rpc(name = "…")]` sets another name.
+///   JavaScript clients recognize the names of JavaScript's own error classes, such as `RangeError`
+///   and `TypeError`, and read any other as an `Error`.
+/// - **The message**: the output of `Display`. The type does not implement `Serialize`.
+/// - **The properties**: the fields, under the names that serde would give them, or the one set by
+///   `#[rpc(name = "…")]` on the field. Their types implement `Serialize` and `Deserialize`. A value
+///   that cannot be encoded is left out.
+/// - **The cause**: the field with `#[rpc(cause)]`, whose type is an `RpcError`, too.
 ///
-/// # Errors
+/// A field that thiserror treats as the source (`#[source]`, `#[from]`, or the name `source`) and that
+/// has no `#[rpc(cause)]` **is not sent**, so that database errors, for example, do not reach callers.
+/// The caller receives the name, the message, and the other properties, as `CallError::Remote`.
 ///
-/// An error that arrives is compared by name, then each property must fit its field; a property
-/// that is missing reads as undefined, so `None` for an `Option`. What fits no variant is
-/// `CallError::Remote`, so adding variants and adding optional fields is compatible.
+/// `#[rpc(message)]` marks a field that holds the whole message; the caller restores it from the
+/// message through `From<&str>`. `#[rpc(skip)]` leaves a field out; the caller sees the default of its
+/// type.
+///
+/// # Matching at the caller
+///
+/// An error matches a variant if the names are equal and each property fits its field. A missing
+/// property reads as undefined, which is `None` for an `Option`. An error that matches no variant is
+/// `CallError::Remote`, so adding variants and optional fields is compatible.
 #[proc_macro_derive(RpcError, attributes(rpc, serde))]
 pub fn derive_rpc_error(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);

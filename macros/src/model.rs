@@ -1,25 +1,25 @@
-//! An interface as the macros see it once its trait has been read and found good.
+//! The model of an interface after its trait was read and checked.
 
 use syn::punctuated::Punctuated;
 use syn::{Attribute, Block, Generics, Ident, Token, Type, TypeParamBound, Visibility};
 
 /// A trait under `#[bowline::interface]`.
 pub(crate) struct Interface {
-    /// Everything that stood on the trait.
+    /// All attributes of the trait.
     pub(crate) attrs: Vec<Attribute>,
     pub(crate) vis: Visibility,
     pub(crate) name: Ident,
     pub(crate) generics: Generics,
     pub(crate) supertraits: Punctuated<TypeParamBound, Token![+]>,
-    /// In the order of the source; wire names are distinct.
+    /// In source order. Wire names are distinct.
     pub(crate) members: Vec<Member>,
-    /// Whether it describes itself to TypeScript.
+    /// Whether the option `typescript` is set.
     pub(crate) typescript: bool,
 }
 
-/// A method of the trait: what peers see as a method or as a property.
+/// A method of the trait, which peers see as a method or a property.
 pub(crate) struct Member {
-    /// Everything that stood on the method, except `#[rpc]`.
+    /// All attributes of the method, except `#[rpc]`.
     pub(crate) attrs: Vec<Attribute>,
     pub(crate) name: Ident,
     pub(crate) wire: String,
@@ -28,7 +28,7 @@ pub(crate) struct Member {
     pub(crate) lifetime: Lifetime,
     pub(crate) receiver: Receiver,
     pub(crate) args: Vec<Argument>,
-    /// The last argument, when it collects all that are left.
+    /// The last argument, if it collects all remaining ones.
     pub(crate) rest: Option<Argument>,
     pub(crate) output: Output,
     /// The default implementation.
@@ -41,7 +41,7 @@ pub(crate) enum Kind {
     Property,
 }
 
-/// Whether a call whose outcome was lost may be made again.
+/// Whether a call may be repeated if its outcome was lost.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Repeat {
     Never,
@@ -49,7 +49,7 @@ pub(crate) enum Repeat {
     Recorded,
 }
 
-/// How long a call may run when its caller is gone.
+/// How long a call may run after its caller is gone.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lifetime {
     Session,
@@ -58,23 +58,24 @@ pub(crate) enum Lifetime {
 
 /// `&self`, or `self: Arc<Self>`.
 pub(crate) struct Receiver {
-    /// As written: in what `macro_rules!` made, a `self` of ours would be another than the body's.
+    /// The receiver as written. A newly created `self` would have other hygiene than the body in
+    /// code that `macro_rules!` generated.
     pub(crate) written: syn::Receiver,
-    /// Whether it takes the `Arc`.
+    /// Whether it is `self: Arc<Self>`.
     pub(crate) shared: bool,
 }
 
 pub(crate) struct Argument {
     pub(crate) name: Ident,
-    /// Of the rest it is the type of one element.
+    /// For the rest argument, the type of one element.
     pub(crate) ty: Type,
 }
 
-/// What a method returns.
+/// The return type of a method.
 pub(crate) struct Output {
-    /// As written, what its future ends with.
+    /// The return type as written.
     pub(crate) whole: Type,
     pub(crate) ok: Type,
-    /// `None` if the method can not fail.
+    /// `None` if the method cannot fail.
     pub(crate) err: Option<Type>,
 }

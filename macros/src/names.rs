@@ -1,6 +1,7 @@
-//! Names on the wire: how Rust names become them, and which of them no peer could reach.
+//! Names on the wire: how Rust names map to them, and which names are refused.
 
-/// `get_user` is `getUser`. Underscores in front stay, since they tell that a name is special.
+/// Converts `get_user` to `getUser`. Leading underscores are kept, because they often carry a
+/// meaning.
 pub(crate) fn camel_case(name: &str) -> String {
     let words = name.trim_start_matches('_');
     let mut wire = name[..name.len() - words.len()].to_owned();
@@ -18,10 +19,10 @@ pub(crate) fn camel_case(name: &str) -> String {
     wire
 }
 
-/// Handled by a JavaScript peer's proxy itself.
+/// Names that a JavaScript peer's proxy handles itself.
 const OF_A_PROXY: [&str; 6] = ["then", "catch", "finally", "dup", "map", "onRpcBroken"];
 
-/// What every JavaScript object inherits. Peers neither send these nor let them through.
+/// Members that every JavaScript object inherits. Peers neither send nor accept them.
 const OF_EVERY_OBJECT: [&str; 12] = [
     "constructor",
     "__defineGetter__",
@@ -37,37 +38,37 @@ const OF_EVERY_OBJECT: [&str; 12] = [
     "toLocaleString",
 ];
 
-/// Why a method or property can not have this wire name.
+/// Returns why a method or property cannot have this wire name.
 pub(crate) fn member_refused(wire: &str) -> Option<&'static str> {
     if OF_A_PROXY.contains(&wire) {
-        return Some("a JavaScript peer handles it on its own promise and never sends it");
+        return Some("JavaScript clients define it on their promises and never send it");
     }
     key_refused(wire)
 }
 
-/// Why an object or an error that crosses the wire can not have this key.
+/// Returns why an object or an error cannot have this key on the wire.
 pub(crate) fn key_refused(wire: &str) -> Option<&'static str> {
     if wire.is_empty() {
         Some("it is empty")
     } else if OF_EVERY_OBJECT.contains(&wire) {
-        Some("every JavaScript object inherits it, so peers filter it out")
+        Some("every JavaScript object inherits it, so peers drop it")
     } else if wire.eq_ignore_ascii_case("toJSON") {
-        Some("JavaScript's `JSON.stringify` would call it, and peers filter `toJSON` out")
+        Some("JavaScript's `JSON.stringify` would call it, so peers drop `toJSON`")
     } else {
         None
     }
 }
 
-/// Why an error can not have a property of this name.
+/// Returns why an error cannot have a property with this name.
 pub(crate) fn error_property_refused(wire: &str) -> Option<&'static str> {
     match wire {
-        "name" | "message" | "stack" => Some("every JavaScript error has its own"),
+        "name" | "message" | "stack" => Some("every JavaScript error has one of its own"),
         _ => key_refused(wire),
     }
 }
 
-/// What `#[serde(rename_all = "…")]` makes of the name of a field; `None` for a rule that serde
-/// does not have.
+/// Applies `#[serde(rename_all = "…")]` to the name of a field. Returns `None` for a rule that
+/// serde does not have.
 pub(crate) fn rename_field(rule: &str, field: &str) -> Option<String> {
     Some(match rule {
         "lowercase" | "snake_case" => field.to_owned(),
@@ -84,7 +85,7 @@ pub(crate) fn rename_field(rule: &str, field: &str) -> Option<String> {
     })
 }
 
-/// What it makes of the name of a variant.
+/// Applies `#[serde(rename_all = "…")]` to the name of a variant.
 pub(crate) fn rename_variant(rule: &str, variant: &str) -> Option<String> {
     let snake = || {
         let mut out = String::new();
@@ -145,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn names_no_peer_can_send_are_refused() {
+    fn names_that_peers_cannot_send_are_refused() {
         for name in [
             "then",
             "catch",

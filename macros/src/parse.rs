@@ -1,5 +1,5 @@
-//! From a trait to an [`Interface`]. Every rule on what a trait may contain is checked here, so
-//! that rendering can not fail.
+//! Reads a trait into an [`Interface`]. All rules on what a trait may contain are checked here, so
+//! that rendering cannot fail.
 
 use proc_macro2::TokenStream;
 use syn::ext::IdentExt;
@@ -13,19 +13,19 @@ use crate::model::{Argument, Interface, Kind, Lifetime, Member, Output, Receiver
 use crate::names::{camel_case, member_refused};
 use crate::signature::{check_type, type_arguments};
 
-/// Reads the trait, or says everything that is wrong with it.
+/// Reads the trait, or returns everything that is wrong with it.
 pub(crate) fn interface(options: TokenStream, item: ItemTrait) -> syn::Result<Interface> {
     let mut faults = Faults::default();
     let typescript = options.to_string() == "typescript";
     if !typescript && !options.is_empty() {
-        faults.at(options, "the option of `#[bowline::interface]` is `typescript`");
+        faults.at(options, "`#[bowline::interface]` takes the option `typescript`");
     }
     check_trait(&item, &mut faults);
     let mut members = Vec::new();
     for item in item.items {
         match item {
             TraitItem::Fn(method) => members.extend(member(method, &mut faults)),
-            other => faults.at(other, "an interface consists of methods alone"),
+            other => faults.at(other, "an interface can contain methods only"),
         }
     }
     check_collisions(&members, &mut faults);
@@ -43,17 +43,17 @@ pub(crate) fn interface(options: TokenStream, item: ItemTrait) -> syn::Result<In
 
 fn check_trait(item: &ItemTrait, faults: &mut Faults) {
     if let Some(token) = item.unsafety {
-        faults.at(token, "an interface can not be unsafe: its callers are elsewhere");
+        faults.at(token, "an interface cannot be unsafe: its callers are remote");
     }
     for lifetime in item.generics.lifetimes() {
-        faults.at(lifetime, "an interface has no lifetimes: everything it passes is owned");
+        faults.at(lifetime, "an interface cannot have lifetimes: all its arguments and results are owned");
     }
     for attr in item.attrs.iter().filter(|attr| is_rpc(attr)) {
-        faults.at(attr, "`#[rpc]` belongs on a method");
+        faults.at(attr, "put `#[rpc]` on a method");
     }
 }
 
-/// Names that the reference type has for itself.
+/// The names of associated functions of the reference type.
 const OF_THE_REFERENCE: [&str; 4] = ["new", "from_arc", "durable", "clone"];
 
 fn member(method: TraitItemFn, faults: &mut Faults) -> Option<Member> {
@@ -71,7 +71,7 @@ fn member(method: TraitItemFn, faults: &mut Faults) -> Option<Member> {
     while let Some(input) = inputs.next() {
         let FnArg::Typed(typed) = input else { continue };
         if kind == Kind::Property {
-            faults.at(&typed, "a property is read without arguments");
+            faults.at(&typed, "a property cannot have arguments");
         }
         match argument(typed, inputs.peek().is_none(), faults)? {
             (argument, true) => rest = Some(argument),
@@ -95,22 +95,25 @@ fn member(method: TraitItemFn, faults: &mut Faults) -> Option<Member> {
 
 fn check_signature(sig: &Signature, faults: &mut Faults) {
     if sig.asyncness.is_none() {
-        faults.at(sig.fn_token, "methods of an interface are `async fn`: the caller may be elsewhere");
+        faults.at(sig.fn_token, "a method of an interface must be an `async fn`: its caller may be remote");
     }
     if !sig.generics.params.is_empty() {
-        faults.at(&sig.generics, "a method can not be generic: the peer knows it by name alone");
+        faults.at(&sig.generics, "a method of an interface cannot be generic: peers call it by name alone");
     }
     if let Some(clause) = &sig.generics.where_clause {
-        faults.at(clause, "a method can not have a where clause: peers call it on any object of the interface");
+        faults.at(
+            clause,
+            "a method of an interface cannot have a where clause: peers call it on any object of the interface",
+        );
     }
     if let Some(token) = &sig.unsafety {
-        faults.at(token, "a method can not be unsafe: its callers are elsewhere");
+        faults.at(token, "a method of an interface cannot be unsafe: its callers are remote");
     }
     if OF_THE_REFERENCE.iter().any(|taken| sig.ident == taken) {
         let name = &sig.ident;
         let message = format!(
-            "the reference type has a function `{name}` of its own: name this one differently, and add \
-             `#[rpc(name = \"{}\")]` if peers should still see it as that",
+            "the reference type has an associated function `{name}`: rename this method, and add \
+             `#[rpc(name = \"{}\")]` to keep its name on the wire",
             camel_case(&name.to_string())
         );
         faults.at(name, message);
@@ -123,8 +126,8 @@ fn wire_name(method: &Ident, rpc: &Rpc, faults: &mut Faults) -> String {
         None => (camel_case(&method.unraw().to_string()), method.span()),
     };
     if let Some(why) = member_refused(&wire) {
-        let hint = if rpc.name.is_some() { "" } else { "; choose another with `#[rpc(name = \"…\")]`" };
-        let message = format!("`{wire}` can not be a name on the wire: {why}{hint}");
+        let hint = if rpc.name.is_some() { "" } else { "; set another name with `#[rpc(name = \"…\")]`" };
+        let message = format!("`{wire}` cannot be a name on the wire: {why}{hint}");
         faults.add(syn::Error::new(place, message));
     }
     wire
@@ -133,11 +136,11 @@ fn wire_name(method: &Ident, rpc: &Rpc, faults: &mut Faults) -> String {
 fn repeat(rpc: &Rpc, faults: &mut Faults) -> Repeat {
     match (&rpc.idempotent, &rpc.recorded) {
         (Some(said), _) | (None, Some(said)) if rpc.get.is_some() => {
-            faults.at(said, "a property can be read again as it is: this is for methods");
+            faults.at(said, "this option is for methods: a property can always be read again");
             Repeat::Never
         }
         (Some(_), Some(said)) => {
-            faults.at(said, "what is idempotent is carried out again, so there is nothing to record: say one of both");
+            faults.at(said, "`idempotent` and `recorded` exclude each other: an idempotent call needs no record");
             Repeat::Never
         }
         (Some(_), None) => Repeat::Idempotent,
@@ -149,7 +152,7 @@ fn repeat(rpc: &Rpc, faults: &mut Faults) -> Repeat {
 fn lifetime(rpc: &Rpc, faults: &mut Faults) -> Lifetime {
     match &rpc.detached {
         Some(said) if rpc.get.is_some() => {
-            faults.at(said, "reading a property has no effect to complete: this is for methods");
+            faults.at(said, "this option is for methods: reading a property has no effect that must complete");
             Lifetime::Session
         }
         Some(_) => Lifetime::Detached,
@@ -158,17 +161,17 @@ fn lifetime(rpc: &Rpc, faults: &mut Faults) -> Lifetime {
 }
 
 fn receiver(first: Option<FnArg>, method: &Ident, faults: &mut Faults) -> Option<Receiver> {
-    const ADVICE: &str = "calls run at the same time and share the object: take `&self` (or `self: Arc<Self>`), and \
-                          keep what changes behind a lock of your choice";
+    const ADVICE: &str = "calls run concurrently and share the object: take `&self` or `self: Arc<Self>`, and keep \
+                          state that changes behind a lock or an atomic";
     let Some(FnArg::Receiver(receiver)) = first else {
-        faults.at(method, "a method of an interface is called on an object: its first parameter is `&self`");
+        faults.at(method, "a method of an interface needs a receiver: add `&self` as the first parameter");
         return None;
     };
     match &receiver.reference {
         Some((_, None)) if receiver.mutability.is_none() => Some(Receiver { written: receiver, shared: false }),
         None if is_shared(&receiver.ty) => Some(Receiver { written: receiver, shared: true }),
         Some((_, Some(lifetime))) => {
-            faults.at(lifetime, "write `&self`: the borrow lasts as long as the call");
+            faults.at(lifetime, "write `&self` without a lifetime: the borrow always lasts as long as the call");
             None
         }
         _ => {
@@ -178,22 +181,22 @@ fn receiver(first: Option<FnArg>, method: &Ident, faults: &mut Faults) -> Option
     }
 }
 
-/// Whether the type is `Arc<Self>`, however the path to `Arc` is written.
+/// Returns whether the type is `Arc<Self>`, however the path to `Arc` is written.
 fn is_shared(ty: &Type) -> bool {
     type_arguments(ty, "Arc").is_some_and(|of| matches!(of[..], [Type::Path(of)] if of.path.is_ident("Self")))
 }
 
-/// The argument, and whether it is the rest.
+/// Returns the argument, and whether it collects all remaining ones.
 fn argument(typed: PatType, last: bool, faults: &mut Faults) -> Option<(Argument, bool)> {
     let PatType { attrs, pat, ty, .. } = typed;
     let rpc = faults.take(Rpc::read(&attrs, &["rest"]))?;
     for attr in foreign(&attrs) {
-        faults.at(attr, "arguments take no attribute but `#[rpc(rest)]`");
+        faults.at(attr, "an argument can have no attribute other than `#[rpc(rest)]`");
     }
     let name = match *pat {
         Pat::Ident(pat) if pat.by_ref.is_none() && pat.mutability.is_none() && pat.subpat.is_none() => pat.ident,
         other => {
-            faults.at(other, "give the argument a plain name: it is part of the interface's description");
+            faults.at(other, "an argument must be a plain name, because names are part of the interface's description");
             return None;
         }
     };
@@ -202,10 +205,10 @@ fn argument(typed: PatType, last: bool, faults: &mut Faults) -> Option<(Argument
         return Some((Argument { name, ty: *ty }, false));
     };
     if !last {
-        faults.at(&rest, "only the last argument can collect the rest");
+        faults.at(&rest, "only the last argument can be `#[rpc(rest)]`");
     }
     let Some(&[element]) = type_arguments(&ty, "Vec").as_deref() else {
-        faults.at(ty, "the rest of the arguments is a `Vec<T>`");
+        faults.at(ty, "an argument with `#[rpc(rest)]` must be a `Vec<T>`");
         return None;
     };
     check_type(element, faults);
@@ -228,7 +231,7 @@ fn output(written: ReturnType, faults: &mut Faults) -> Option<Output> {
         Some(_) => {
             faults.at(
                 whole,
-                "write out `Result<T, E>`: an alias hides the error type, which the reference's methods need",
+                "spell out `Result<T, E>`: an alias hides the error type, which the reference's methods need",
             );
             return None;
         }
@@ -238,11 +241,13 @@ fn output(written: ReturnType, faults: &mut Faults) -> Option<Output> {
 
 fn check_collisions(members: &[Member], faults: &mut Faults) {
     for (at, member) in members.iter().enumerate() {
-        // Alternatives under `#[cfg]` are compared by the compiler, which knows which of them exist.
+        // The compiler compares alternatives under `#[cfg]`, because only it knows which of them
+        // exist.
         let conditional = |member: &Member| crate::attributes::has(&member.attrs, "cfg");
         let same = |other: &&Member| other.wire == member.wire && !(conditional(other) && conditional(member));
         if let Some(first) = members[..at].iter().find(same) {
-            let message = format!("`{}` and `{}` are both `{}` on the wire", first.name, member.name, member.wire);
+            let message =
+                format!("`{}` and `{}` have the same name on the wire, `{}`", first.name, member.name, member.wire);
             faults.add(syn::Error::new(member.name.span(), message));
         }
     }

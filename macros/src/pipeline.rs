@@ -1,4 +1,4 @@
-//! `#[derive(Pipeline)]`: the fields of a struct that has not arrived yet, each a promise. Refuses
+//! `#[derive(Pipeline)]`: promises of the fields of a struct that has not arrived yet. Refuses
 //! shapes whose fields are not properties of one object on the wire.
 
 use proc_macro2::TokenStream;
@@ -14,7 +14,7 @@ pub(crate) fn derive(input: &DeriveInput) -> syn::Result<TokenStream> {
     let fields = named_fields(input)?;
     let mut faults = Faults::default();
     for lifetime in input.generics.lifetimes() {
-        faults.at(lifetime, "a pipelined struct has no lifetimes: its fields are at the peer");
+        faults.at(lifetime, "a struct with `Pipeline` cannot have lifetimes: its fields are at the peer");
     }
     let container = Serde::read(&input.attrs)?;
     check_container(&container, &mut faults);
@@ -23,7 +23,7 @@ pub(crate) fn derive(input: &DeriveInput) -> syn::Result<TokenStream> {
     Ok(render(input, &properties))
 }
 
-/// A field that is reachable: its Rust side, and its name on the wire.
+/// A field that can be used before it arrives, with its name on the wire.
 struct Property<'f> {
     field: &'f Field,
     wire: String,
@@ -32,20 +32,20 @@ struct Property<'f> {
 fn named_fields(input: &DeriveInput) -> syn::Result<&FieldsNamed> {
     let why = match &input.data {
         Data::Struct(DataStruct { fields: Fields::Named(fields), .. }) => return Ok(fields),
-        Data::Struct(_) => "this struct has no named fields, so there is nothing to name on the way",
-        Data::Enum(_) => "which fields an enum has is known when it has arrived; await the promise and match on it",
-        Data::Union(_) => "a union can not cross the wire",
+        Data::Struct(_) => "this struct has no named fields",
+        Data::Enum(_) => "the fields of an enum are not known before it arrives; await the promise and match on it",
+        Data::Union(_) => "a union cannot be serialized",
     };
-    Err(syn::Error::new_spanned(&input.ident, format!("`Pipeline` can not be derived here: {why}")))
+    Err(syn::Error::new_spanned(&input.ident, format!("`Pipeline` cannot be derived here: {why}")))
 }
 
-/// Refuses serde options under which the struct is not an object with these fields.
+/// Reports serde options under which the struct is not an object with these fields.
 fn check_container(serde: &Serde, faults: &mut Faults) {
     for (option, _) in &serde.others {
         if ["transparent", "into", "remote"].iter().any(|other| option == other) {
             faults.at(
                 option,
-                format!("`Pipeline` can not be derived under `serde({option})`: the wire carries another type's shape"),
+                format!("`Pipeline` cannot be derived with `serde({option})`: on the wire it is another type"),
             );
         }
     }
@@ -61,7 +61,7 @@ fn property<'f>(field: &'f Field, container: &Serde, faults: &mut Faults) -> Opt
     if let Some((flatten, _)) = serde.other("flatten") {
         faults.at(
             flatten,
-            "`Pipeline` can not tell where the fields of a flattened value are; leave this field out of it with \
+            "`Pipeline` does not know the fields of a flattened value; leave this field out with \
              `#[rpc(skip)]`",
         );
     }
@@ -69,12 +69,12 @@ fn property<'f>(field: &'f Field, container: &Serde, faults: &mut Faults) -> Opt
         let Some((option, with)) = serde.other(option) else {
             continue;
         };
-        // Its numbers read as plain ones do.
+        // A bigint that this module writes can be read as a plain integer.
         if with.as_ref().is_none_or(|with| with.value() != "bowline::bigint") {
             faults.at(
                 option,
-                "`Pipeline` reads a field as its own type, which this one is not on the wire; leave it out with \
-                 `#[rpc(skip)]`",
+                "`Pipeline` reads a field as its own type, but this field has another form on the wire; leave it \
+                 out with `#[rpc(skip)]`",
             );
         }
     }
@@ -87,7 +87,7 @@ fn render(input: &DeriveInput, properties: &[Property<'_>]) -> TokenStream {
     let DeriveInput { vis, ident: of, generics, .. } = input;
     let conditions = conditions(&input.attrs);
     let name = format_ident!("{of}Pipelined");
-    let summary = format!("A [`{of}`] that may not have arrived yet: its fields, each a promise.");
+    let summary = format!("Promises of the fields of a [`{of}`] that may not have arrived yet.");
     let marker_type = marker(generics);
     let marker = marker_type.iter();
     let made = marker_type.iter().map(|_| quote!(types: ::core::marker::PhantomData,));
@@ -137,7 +137,7 @@ fn method(property: &Property<'_>) -> TokenStream {
     let docs = if has(attrs, "doc") {
         docs(attrs)
     } else {
-        let text = format!("The field `{wire}`; nothing is sent until it is used.");
+        let text = format!("Returns a promise of the field `{wire}`. Nothing is sent until it is used.");
         vec![syn::parse_quote!(#[doc = #text])]
     };
     quote! {

@@ -1,5 +1,5 @@
-//! The reference type: what callers hold. One plain method for each member of the interface, which
-//! sends at once and returns a promise. How a call is answered is in `dispatch`.
+//! The reference type, which callers hold. It has a method for each member of the interface that
+//! sends the call and returns a promise. `dispatch` has the answering side.
 
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};
@@ -10,7 +10,7 @@ use crate::attributes::{conditions, docs, has, only};
 use crate::generics::{marker, sendable};
 use crate::model::{Argument, Interface, Kind, Member, Repeat};
 
-/// `DirectoryRef` for `Directory`.
+/// Returns `DirectoryRef` for `Directory`.
 pub(crate) fn name(interface: &Interface) -> Ident {
     format_ident!("{}Ref", interface.name)
 }
@@ -20,7 +20,7 @@ pub(crate) fn render(interface: &Interface) -> TokenStream {
     let name = name(interface);
     let (conditions, docs) = (conditions(attrs), docs(attrs));
     let deprecated = only(attrs, &["deprecated"]);
-    let summary = format!("A reference to a [`{of}`], ours or the peer's; each method sends at once.");
+    let summary = format!("A reference to a local or remote [`{of}`]. Each method sends a call at once.");
     let parameters = &generics.params;
     let parameters = (!parameters.is_empty()).then(|| quote!(<#parameters>));
     let condition = &generics.where_clause;
@@ -71,14 +71,14 @@ fn method(interface: &Interface, member: &Member) -> TokenStream {
     }
 }
 
-/// What a method does: it sends its arguments, or reads the property.
+/// Renders the body of a method, which sends the call or reads the property.
 fn send(member: &Member) -> TokenStream {
     let Member { name, wire, kind, repeat, args, rest, .. } = member;
     if *kind == Kind::Property {
         return quote!(::bowline::Stub::get_typed(&self.stub, #wire));
     }
     let names = args.iter().map(|arg| &arg.name);
-    // An argument that has no form on the wire is reported at the method's name.
+    // The span makes the compiler report an argument that cannot be encoded at the method's name.
     let args = match rest {
         None => quote_spanned!(name.span()=> (#(::bowline::IntoArg::into_arg(#names),)*)),
         Some(rest) => {
@@ -95,7 +95,7 @@ fn send(member: &Member) -> TokenStream {
     quote!(::bowline::Stub::#call(&self.stub, #wire, #args))
 }
 
-/// The documentation of the trait's method, or a sentence in its place.
+/// Returns the documentation of the trait's method, or a sentence in its place.
 fn member_docs(member: &Member) -> TokenStream {
     if has(&member.attrs, "doc") {
         let docs = docs(&member.attrs);
@@ -109,12 +109,13 @@ fn member_docs(member: &Member) -> TokenStream {
     quote!(#[doc = #text])
 }
 
-/// The error type that a caller sees declared.
+/// Returns the error type that callers see.
 pub(crate) fn error(member: &Member) -> TokenStream {
     member.output.err.as_ref().map_or_else(|| quote!(::bowline::Never), |err| quote!(#err))
 }
 
-/// What makes the struct a reference: it is made from a stub, and travels as one.
+/// Renders the trait implementations that make the struct a reference: it is created from a stub,
+/// and serialized as one.
 fn traits(interface: &Interface) -> TokenStream {
     let Interface { attrs, generics, .. } = interface;
     let name = name(interface);
@@ -128,7 +129,7 @@ fn traits(interface: &Interface) -> TokenStream {
     let (on_decoded, _, _) = decoded.split_for_impl();
     quote! {
         #(#conditions)*
-        #[allow(deprecated, reason = "only its users need to know")]
+        #[allow(deprecated, reason = "the deprecation concerns users of the type")]
         const _: () = {
             use ::bowline::__private::serde;
 

@@ -1,17 +1,17 @@
-//! Which types can stand in the signature of a method. What only the compiler can know (whether a
-//! type can be serialized, say) is left to the bounds of the generated code.
+//! Checks of the types in a method's signature. What only the compiler can know, such as whether a
+//! type is serializable, is left to the bounds of the generated code.
 
 use syn::visit::{self, Visit};
 use syn::{GenericArgument, PathArguments, Type, TypeImplTrait, TypePath, TypeReference, TypeSlice};
 
 use crate::faults::Faults;
 
-/// Reports each part of `ty` that can not cross the wire.
+/// Reports each part of `ty` that cannot cross the wire.
 pub(crate) fn check_type(ty: &Type, faults: &mut Faults) {
     Check { faults }.visit_type(ty);
 }
 
-/// The type arguments when `ty` is a path that ends in `name`.
+/// Returns the type arguments if `ty` is a path that ends in `name`.
 pub(crate) fn type_arguments<'t>(ty: &'t Type, name: &str) -> Option<Vec<&'t Type>> {
     let Type::Path(path) = ty else { return None };
     let last = path.path.segments.last().filter(|last| path.qself.is_none() && last.ident == name)?;
@@ -25,7 +25,8 @@ pub(crate) fn type_arguments<'t>(ty: &'t Type, name: &str) -> Option<Vec<&'t Typ
     Some(arguments.args.iter().filter_map(of_type).collect())
 }
 
-/// What TypeScript calls a type as far as its name tells; otherwise the name itself.
+/// Returns TypeScript's name of a type, as far as it follows from the type's name; otherwise the
+/// type's name.
 pub(crate) fn type_text(ty: &Type) -> String {
     let of = |name| type_arguments(ty, name).and_then(|of| of.first().map(|ty| type_text(ty)));
     if let Some(inner) = of("Option") {
@@ -54,18 +55,18 @@ struct Check<'f> {
     faults: &'f mut Faults,
 }
 
-const BYTES: &str = "serde writes this as a list of numbers: use `bowline::Bytes` for bytes";
+const BYTES: &str = "serde serializes this as a list of numbers: use `bowline::Bytes` for bytes";
 
 impl<'t> Visit<'t> for Check<'_> {
     fn visit_type_impl_trait(&mut self, ty: &'t TypeImplTrait) {
         self.faults.at(
             ty,
-            "name the type: the peer has to know what arrives (for an object, use the reference type of its interface)",
+            "name the type, because the peer must know it; for an object, use the reference type of its interface",
         );
     }
 
     fn visit_type_reference(&mut self, ty: &'t TypeReference) {
-        self.faults.at(ty, "use an owned type: what arrives from a peer can not be borrowed");
+        self.faults.at(ty, "use an owned type: values that arrive from a peer cannot be borrowed");
     }
 
     fn visit_type_slice(&mut self, ty: &'t TypeSlice) {
@@ -77,7 +78,7 @@ impl<'t> Visit<'t> for Check<'_> {
 
     fn visit_type_path(&mut self, ty: &'t TypePath) {
         if ty.qself.is_none() && ty.path.is_ident("Self") {
-            self.faults.at(ty, "the caller does not know `Self`: use the reference type of the interface");
+            self.faults.at(ty, "callers do not know `Self`: use the reference type of the interface");
         }
         if let Some(last) = ty.path.segments.last()
             && last.ident == "Vec"

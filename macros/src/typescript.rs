@@ -1,5 +1,5 @@
-//! `#[derive(TypeScript)]`: the form that serde gives a type, told in the words of TypeScript.
-//! What a field or variant is on the wire is decided here, how that is spelled at run time.
+//! `#[derive(TypeScript)]`: describes the form that serde gives a type. This module decides what a
+//! field or variant is on the wire; `bowline_core::typescript` spells it at run time.
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote, quote_spanned};
@@ -14,11 +14,11 @@ use crate::generics::described;
 use crate::names::rename_variant;
 use crate::signature::type_arguments;
 
-/// Reads the type and renders its `TypeScript`.
+/// Reads the type and renders its `TypeScript` implementation.
 pub(crate) fn derive(input: &DeriveInput) -> syn::Result<TokenStream> {
     let mut faults = Faults::default();
     for lifetime in input.generics.lifetimes() {
-        faults.at(lifetime, "a type described to TypeScript has no lifetimes: what crosses the wire is owned");
+        faults.at(lifetime, "a type with `TypeScript` cannot have lifetimes: values on the wire are owned");
     }
     let shape = shape(input, &mut faults);
     faults.finish()?;
@@ -43,7 +43,7 @@ pub(crate) fn derive(input: &DeriveInput) -> syn::Result<TokenStream> {
     })
 }
 
-/// An expression for the `Shape` of the type.
+/// Returns an expression for the `Shape` of the type.
 fn shape(input: &DeriveInput, faults: &mut Faults) -> Option<TokenStream> {
     let serde = faults.take(Serde::read(&input.attrs))?;
     let other = |ty: TokenStream| Some(quote!(__ts::Shape::Other(#ty)));
@@ -67,13 +67,14 @@ fn shape(input: &DeriveInput, faults: &mut Faults) -> Option<TokenStream> {
             other(quote!(__ts::Variants::default() #(#variants)* .into_type()))
         }
         Data::Union(_) => {
-            faults.at(&input.ident, "a union can not cross the wire");
+            faults.at(&input.ident, "a union cannot be serialized");
             None
         }
     }
 }
 
-const UNKNOWN_FORM: &str = "what this writes is not known here: say it with `#[typescript(type = \"…\")]`";
+const UNKNOWN_FORM: &str =
+    "the form on the wire is not known here: name the TypeScript type with `#[typescript(type = \"…\")]`";
 
 fn structure(serde: &Serde, name: &syn::Ident, fields: &Fields, faults: &mut Faults) -> Option<TokenStream> {
     if serde.other("transparent").is_some() {
@@ -93,7 +94,7 @@ fn structure(serde: &Serde, name: &syn::Ident, fields: &Fields, faults: &mut Fau
     Some(quote!(__ts::Shape::Object(__ts::Fields::default() #tag #named)))
 }
 
-/// `.variant(docs, type)` for a variant that crosses the wire.
+/// Returns `.variant(docs, type)` for a variant that is serialized.
 fn alternative(container: &Serde, variant: &Variant, faults: &mut Faults) -> Option<TokenStream> {
     let own = faults.take(Serde::read(&variant.attrs))?;
     if own.skipped && own.other("skip_serializing").is_none() {
@@ -141,12 +142,13 @@ fn variant_name(container: &Serde, own: &Serde, variant: &Variant, faults: &mut 
         (None, None) => Some(name),
         (None, Some(rule)) => faults.take(
             rename_variant(&rule.value(), &name)
-                .ok_or_else(|| syn::Error::new_spanned(rule, "not a rule that serde has")),
+                .ok_or_else(|| syn::Error::new_spanned(rule, "serde has no such rename rule")),
         ),
     }
 }
 
-/// The type of unnamed fields: that of the only one, or a tuple; `None` if there are none at all.
+/// Returns the type of unnamed fields: that of a single field, or a tuple; `None` if there are no
+/// unnamed fields.
 fn positional(fields: &Fields, faults: &mut Faults) -> Option<TokenStream> {
     let Fields::Unnamed(FieldsUnnamed { unnamed, .. }) = fields else { return None };
     let mut types = Vec::new();
@@ -162,14 +164,14 @@ fn positional(fields: &Fields, faults: &mut Faults) -> Option<TokenStream> {
     }
 }
 
-/// `.field(…)` or `.flatten(…)` for each named field that crosses the wire.
+/// Returns `.field(…)` or `.flatten(…)` for each named field that crosses the wire.
 fn named(fields: &Fields, rule: Option<&LitStr>, all_optional: bool, faults: &mut Faults) -> TokenStream {
     fields.iter().filter_map(|field| named_field(field, rule, all_optional, faults)).collect()
 }
 
 fn named_field(field: &Field, rule: Option<&LitStr>, all_optional: bool, faults: &mut Faults) -> Option<TokenStream> {
     let serde = faults.take(Serde::read(&field.attrs))?;
-    // One that is only received stays: callers may have to send it.
+    // A field that is only received is described, too: callers may have to send it.
     if (serde.skipped && serde.other("skip_serializing").is_none()) || is_phantom(&field.ty) {
         return None;
     }
@@ -185,7 +187,7 @@ fn named_field(field: &Field, rule: Option<&LitStr>, all_optional: bool, faults:
     Some(quote!(.field(#key, #docs, &#ty, #optional)))
 }
 
-/// An expression for the type that a field has on the wire.
+/// Returns an expression for the type that a field has on the wire.
 fn type_of(field: &Field, serde: &Serde, faults: &mut Faults) -> TokenStream {
     if let Some(text) = said(&field.attrs, faults) {
         return quote!(__ts::Type::new(#text));
@@ -217,7 +219,7 @@ fn is_phantom(ty: &Type) -> bool {
     type_arguments(ty, "PhantomData").is_some()
 }
 
-/// What `#[typescript(type = "…")]` says.
+/// Returns the value of `#[typescript(type = "…")]`.
 fn said(attrs: &[Attribute], faults: &mut Faults) -> Option<String> {
     let mut text: Option<LitStr> = None;
     for attr in attrs.iter().filter(|attr| attr.path().is_ident("typescript")) {
