@@ -1,4 +1,4 @@
-//! HTTP batch: calls that are sent as one request, and whose answers are one answer.
+//! HTTP batches: calls that are sent as one request and answered in one response.
 
 use std::error::Error;
 use std::fmt;
@@ -26,25 +26,28 @@ use crate::dial::{Unencrypted, hold_credentials};
 use crate::error::{CREDENTIALS, ConnectError};
 use crate::url::Address;
 
-/// Bytes of a request or an answer. Servers of ours answer with 25 MB at most.
+/// The maximum size of a request or response body. A Bowline server answers with at most 25 MB.
 const BYTES_MAX: usize = 32 << 20;
-/// The words of official clients, which applications match on.
+/// Texts of the official client. Applications match on `ENDED`, so it is kept to the letter.
 const ENDED: &str = "Batch RPC request ended.";
 const UNSENT: &str = "The batch was dropped before it was sent.";
-/// The type official clients send.
+/// The content type that official clients send.
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain;charset=UTF-8");
 const CONNECT_MAX: Duration = Duration::from_secs(10);
 
-/// Begins a batch for the server at an `http:` or `https:` URL; `ws:` and `wss:` mean the same.
+/// Creates a batch for the server at an `http:` or `https:` URL. `ws:` and `wss:` URLs name the
+/// same servers.
+///
 /// Nothing is sent before [`Batch::send`].
 ///
 /// # Errors
-/// The URL is malformed.
+/// Returns [`ConnectError::Url`] if the URL is malformed.
 pub fn batch(url: impl AsRef<str>) -> Result<Batch, ConnectError> {
     let address = Address::parse(url.as_ref())?;
     let (lines, control) = Lines::new(BYTES_MAX);
     let (connection, driver) = Connection::start(lines, None, Limits::default());
-    // It waits for nothing of the runtime's, and is polled until it rests: it needs no budget.
+    // The driver waits for no resource of the runtime and is polled until it is idle, so Tokio's
+    // cooperative budget must not interrupt it.
     let driver = Box::pin(tokio::task::unconstrained(driver));
     Ok(Batch {
         request: Request::post(address.http()),
@@ -58,7 +61,9 @@ pub fn batch(url: impl AsRef<str>) -> Result<Batch, ConnectError> {
     })
 }
 
-/// Calls that will be sent as one HTTP request.
+/// Calls that are sent as one HTTP request.
+///
+/// The calls fail if the batch is dropped before it is sent.
 ///
 /// ```no_run
 /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
@@ -75,7 +80,7 @@ pub struct Batch {
     unencrypted: Unencrypted,
     connection: Connection,
     control: LinesControl,
-    /// `None` once it is sent.
+    /// `None` once the batch was sent.
     driver: Option<Driver>,
     #[cfg(feature = "tls")]
     tls: Arc<rustls::ClientConfig>,
@@ -84,17 +89,17 @@ pub struct Batch {
 type Driver = Pin<Box<dyn Future<Output = Closed> + Send>>;
 
 impl Batch {
-    /// The server's root object.
+    /// Returns the root object of the server.
     pub fn root<R: Reference>(&self) -> R {
         self.connection.root()
     }
 
-    /// The server's root object, untyped.
+    /// Returns the root object of the server as a reference without a type.
     pub fn root_dyn(&self) -> Stub {
         self.connection.root_dyn()
     }
 
-    /// Sends a header with the request. One that is malformed fails the calls.
+    /// Adds a header to the request. If the header is malformed, the calls fail.
     pub fn header<N, V>(mut self, name: N, value: V) -> Self
     where
         N: TryInto<HeaderName, Error: Into<http::Error>>,
@@ -104,32 +109,35 @@ impl Batch {
         self
     }
 
-    /// Sends `authorization` and `cookie` headers over `http:` to other machines, where everybody on
-    /// the way can read them. Without, the calls fail rather than do so. To this machine they are
-    /// always sent.
+    /// Allows `authorization` and `cookie` headers to be sent over `http:` to other machines, where
+    /// everyone on the network path can read them. By default, the calls fail instead. The headers
+    /// are always sent to loopback addresses.
     pub fn allow_unencrypted(mut self) -> Self {
         self.unencrypted = Unencrypted::Allowed;
         self
     }
 
-    /// Sets whom to trust on `https:`. Without, the certificate authorities that browsers trust.
+    /// Sets the TLS configuration for `https:`. By default, the certificate authorities that
+    /// browsers trust are trusted.
     #[cfg(feature = "tls")]
     pub fn tls(mut self, config: Arc<rustls::ClientConfig>) -> Self {
         self.tls = config;
         self
     }
 
-    /// Sends the batch and runs `future` to its end. Everything that was asked for until
-    /// `future` waits for the first time is one request; what it asks for later, and what the
-    /// answer leaves open, fails with `Batch RPC request ended.`
+    /// Sends the batch and runs `future` to its end.
     ///
-    /// Returns when `future` has ended and the answer is read, and sends nothing when there was
-    /// nothing to send. There is no time limit. Dropped early, the open calls fail; the server
-    /// may have run them.
+    /// The request contains all calls that are made before `future` first waits. Calls that are
+    /// made later, and calls that the response does not answer, fail with `Batch RPC request
+    /// ended.`
+    ///
+    /// Returns when `future` has ended and the response was read. If no call was made, nothing is
+    /// sent. There is no timeout. If the returned future is dropped early, the calls fail, although
+    /// the server may have run them.
     pub async fn send<F: Future>(mut self, future: F) -> F::Output {
         let mut future = pin!(maybe_done(future));
         poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx).is_ready())).await;
-        let mut driver = self.driver.take().expect("only `send` takes it, and takes the batch");
+        let mut driver = self.driver.take().expect("only `send` takes the driver, and it consumes the batch");
         let mut over = run_until_idle(&mut driver);
         let request = self.checked_request();
         let mut exchange = pin!(maybe_done(exchange(request, self.connector(), self.control.clone())));
@@ -140,7 +148,7 @@ impl Batch {
             if exchanged && done { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
-        future.take_output().expect("it has just ended")
+        future.take_output().expect("the future has just completed")
     }
 }
 
@@ -150,7 +158,7 @@ type Connector = hyper_rustls::HttpsConnector<HttpConnector>;
 type Connector = HttpConnector;
 
 impl Batch {
-    /// The request, or what the calls fail with.
+    /// Returns the request, or the error that the calls fail with.
     fn checked_request(&mut self) -> Result<request::Builder, ConnectError> {
         let request = std::mem::take(&mut self.request);
         if request.headers_ref().is_some_and(hold_credentials) && !self.unencrypted.allows(&self.address) {
@@ -162,7 +170,7 @@ impl Batch {
     #[cfg(feature = "tls")]
     fn connector(&self) -> Connector {
         let mut tls = (*self.tls).clone();
-        // The connector negotiates protocols itself, and refuses a config that does, too.
+        // The connector negotiates protocols itself, and panics if the configuration does, too.
         tls.alpn_protocols.clear();
         let https = hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
         https.enable_http1().wrap_connector(tcp())
@@ -190,7 +198,7 @@ impl fmt::Debug for Batch {
     }
 }
 
-/// Lets a session write down all it was asked for; true when that was its end.
+/// Polls the driver of a session until it is idle. Returns `true` if the session has ended.
 fn run_until_idle(driver: &mut Driver) -> bool {
     struct Woken(AtomicBool);
     impl Wake for Woken {
@@ -208,7 +216,7 @@ fn run_until_idle(driver: &mut Driver) -> bool {
     false
 }
 
-/// Sends what the session has written and hands it the answer, then its end.
+/// Sends the queued messages, passes the response to the session, and ends its transport.
 async fn exchange(request: Result<request::Builder, ConnectError>, connector: Connector, control: LinesControl) {
     let body = control.take();
     let mut end = ENDED.to_owned();
@@ -221,7 +229,7 @@ async fn exchange(request: Result<request::Builder, ConnectError>, connector: Co
     control.end(TransportEnd::Failed(end));
 }
 
-/// The text of the answer, or what the calls fail with.
+/// Returns the text of the response, or the message that the calls fail with.
 async fn post(
     request: Result<request::Builder, ConnectError>,
     connector: Connector,
@@ -245,12 +253,12 @@ fn tcp() -> HttpConnector {
     let mut tcp = HttpConnector::new();
     tcp.set_nodelay(true);
     tcp.set_connect_timeout(Some(CONNECT_MAX));
-    // Plain HTTP is not all it is asked for: TLS goes on top.
+    // The connector is also used below TLS, where the scheme is `https`.
     tcp.enforce_http(false);
     tcp
 }
 
-/// An error with its causes, which hyper keeps out of its own text.
+/// Displays an error with its sources, which hyper does not include in its own text.
 struct Chain<'a>(&'a dyn Error);
 
 impl fmt::Display for Chain<'_> {

@@ -1,4 +1,4 @@
-//! Opening a session: with the link where the server speaks it, else plain.
+//! Opening a session: over the link protocol if the server speaks it, otherwise plain.
 
 use std::fmt;
 use std::future::Future;
@@ -33,18 +33,29 @@ use crate::who::Who;
 /// The pause before a hello or a resume is repeated.
 pub(crate) const PAUSE: Duration = Duration::from_millis(250);
 
-/// How long everything before the session may take, unless set otherwise.
+/// The default of [`Connect::within`].
 const WITHIN: Duration = Duration::from_secs(10);
 
-/// Opens a session with the server at a `ws:` or `wss:` URL; `http:` and `https:` mean the same.
+/// Opens a session with the server at a `ws:` or `wss:` URL, with default settings. `http:` and
+/// `https:` URLs name the same servers.
+///
+/// Dropping the future closes the connection.
 ///
 /// # Errors
-/// As [`Connect::connect`].
+/// Returns a [`ConnectError`] if the URL is malformed, if the server cannot be reached within 10
+/// seconds, or if it refuses the session.
 pub async fn connect(url: impl Into<String>) -> Result<Session, ConnectError> {
     Connect::new(url).connect().await
 }
 
-/// A session to be opened.
+/// A builder of sessions.
+///
+/// ```no_run
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let session = bowline_client::Connect::new("wss://example.com/rpc").bearer("secret").connect().await?;
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "nothing is opened before `connect`"]
 pub struct Connect {
     url: String,
@@ -67,7 +78,7 @@ pub struct Connect {
 }
 
 impl Connect {
-    /// The session that [`connect`] opens, until something is set otherwise.
+    /// Creates a builder with the settings that [`connect`] uses.
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
@@ -90,7 +101,8 @@ impl Connect {
         }
     }
 
-    /// Sends a header with the handshake. One that is malformed fails [`connect`](Self::connect).
+    /// Adds a header to the WebSocket handshake. If the header is malformed,
+    /// [`connect`](Self::connect) fails.
     pub fn header<N, V>(mut self, name: N, value: V) -> Self
     where
         N: TryInto<HeaderName, Error: Into<http::Error>>,
@@ -100,35 +112,37 @@ impl Connect {
         self
     }
 
-    /// Gives the server an object of ours as its peer's root; without, it has none.
+    /// Sets the root object that this side offers to the server. By default, there is none.
     pub fn main(mut self, main: impl Reference) -> Self {
         self.main = Some(main.stub().clone());
         self
     }
 
-    /// Sets the bounds of the session.
+    /// Sets the limits of the session.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.options.limits = limits.into();
         self
     }
 
-    /// Sets what is sent in place of each error; see [`Options::on_send_error`].
+    /// Sets a function that sees each error before it is sent, and returns what is sent in its
+    /// place. See [`Options::on_send_error`].
     pub fn on_send_error(mut self, hook: impl Fn(ErrorValue) -> ErrorValue + Send + Sync + 'static) -> Self {
         self.options = self.options.on_send_error(hook);
         self
     }
 
-    /// Shows the server who we are: in the session's first frame, and where the server does not
-    /// know of those, in a header `Authorization`.
+    /// Sets a bearer token as credentials. It is sent in the first frame of the session, or in an
+    /// `Authorization` header if the server does not speak the link protocol.
     pub fn bearer(mut self, token: impl Into<String>) -> Self {
         self.who = Who::Bearer(Secret::new(token));
         self
     }
 
-    /// Sets who is asked for credentials, each time that the server wants to see some: when the
-    /// session begins, when it goes on over another connection, and before what we may do ends.
-    /// Gets what the credentials are to answer to, where the server says so. Dropped with the
-    /// connection for which it was asked.
+    /// Sets a function that returns credentials. It is called each time the server requires them:
+    /// when the session begins, when it resumes, and before the current credentials expire. Its
+    /// argument is the challenge that the credentials must answer, if the server sent one.
+    ///
+    /// The future is dropped when the connection that needs the credentials ends.
     pub fn credentials<F, Fut>(mut self, ask: F) -> Self
     where
         F: Fn(Option<String>) -> Fut + Send + Sync + 'static,
@@ -138,28 +152,30 @@ impl Connect {
         self
     }
 
-    /// Sets what the server is told of this program. Nothing of it is proof of anything.
+    /// Sets what this program tells the server about itself. The server does not verify it.
     pub fn identity(mut self, identity: ClientIdentity) -> Self {
         self.identity = identity;
         self
     }
 
-    /// Speaks plain Cap'n Web at once: the session ends with its connection. Without, that is what
-    /// happens with servers that do not know how to resume.
+    /// Opens a plain Cap'n Web session, which ends with its connection. By default, this happens
+    /// only if the server does not speak the link protocol.
     pub fn plain(mut self) -> Self {
         self.resumes = false;
         self
     }
 
-    /// Sets where the session is saved, so that this program, started anew, can go on with it by
-    /// [`reattach`](Self::reattach). `write` gets all of it, and what it wrote before counts no more
-    /// once it has ended well: to a file, write beside it and rename. The bytes are a secret as the
-    /// credentials are.
+    /// Sets a function that saves the session, so that a later process of this program can
+    /// [reattach](Self::reattach) to it.
     ///
-    /// Called when the session begins, when it goes on over another connection, when the server
-    /// has kept a newer state of it, and by [`Session::save`]; never twice at the same time. The
-    /// server learns that the client has a newer token only when that is saved. A write that fails
-    /// is tried again after a second. With a server that does not resume there is nothing to save.
+    /// `write` receives the whole state and replaces what it wrote before. The replacement must be
+    /// atomic: with files, write to another file and rename it. The bytes are as secret as the
+    /// credentials.
+    ///
+    /// The function is called when the session begins, when it resumes, when the server has stored
+    /// a newer checkpoint, and by [`Session::save`]. Calls never overlap. A newer token is
+    /// acknowledged to the server only after it was saved. A failed write is retried after one
+    /// second. A session with a server that does not resume sessions is never saved.
     pub fn save<F, Fut>(mut self, write: F) -> Self
     where
         F: Fn(Vec<u8>) -> Fut + Send + Sync + 'static,
@@ -169,60 +185,63 @@ impl Connect {
         self
     }
 
-    /// Sets who makes our own objects again, in a program that goes on with the session of an
-    /// earlier one: those that the server holds and that have a recipe.
+    /// Sets the restorers for objects of this client. After [`reattach`](Self::reattach), they
+    /// restore the durable objects that the server holds.
     pub fn restorers(mut self, restorers: Restorers) -> Self {
         self.restorers = Some(Arc::new(restorers));
         self
     }
 
-    /// Goes on with a session that an earlier process of this program has [saved](Self::save). The
-    /// session is the same one to the server: its variables are there, and so are the references
-    /// that were kept by [`Session::keep`], as far as the server still has what they refer to. All
-    /// else that the earlier process held is released, its calls are nobody's, and what it had
-    /// given to the server fails there with `CAPABILITY_LOST` unless [`restorers`](Self::restorers)
-    /// can make it again.
+    /// Reattaches to a session that an earlier process of this program [saved](Self::save).
     ///
-    /// [`connect`](Self::connect) fails with `RESUME_WINDOW_EXPIRED` if the session is not there any
-    /// more; then begin a new one.
+    /// To the server, it is the same session: its variables are kept, and so are the references
+    /// that were kept with [`Session::keep`], as far as the server still holds their objects. All
+    /// other references of the earlier process are released, and the results of its calls are
+    /// discarded. Calls by the server on objects of the earlier process fail with
+    /// `CAPABILITY_LOST`, unless [`restorers`](Self::restorers) can restore them.
+    ///
+    /// [`connect`](Self::connect) fails with `RESUME_WINDOW_EXPIRED` if the session no longer
+    /// exists. Open a new session then.
     pub fn reattach(mut self, saved: impl Into<Vec<u8>>) -> Self {
         self.saved = Some(saved.into());
         self
     }
 
-    /// Sets what is kept to be sent again. The server decides about heartbeats.
+    /// Sets the bounds on messages that are kept for retransmission. The server determines the
+    /// heartbeats.
     pub fn link_rules(mut self, rules: LinkRules) -> Self {
         self.rules = rules;
         self
     }
 
-    /// Sets how silence is treated.
+    /// Sets when a silent connection is probed and closed.
     pub fn keep_alive(mut self, keep_alive: KeepAlive) -> Self {
         self.keep_alive = keep_alive;
         self
     }
 
-    /// Sets how long everything before the session may take. Default 10 s.
+    /// Sets the timeout for opening the session. Default 10 s.
     pub fn within(mut self, within: Duration) -> Self {
         self.within = within;
         self
     }
 
-    /// Sends credentials, and the tokens by which a session is resumed, over `ws:` to other machines,
-    /// where everybody on the way can read them and take the session over. Without,
-    /// [`connect`](Self::connect) fails with [`ConnectError::Unencrypted`] rather than do so. To this
-    /// machine (`localhost`, 127.0.0.0/8, `[::1]`) they are always sent.
+    /// Allows credentials and resume tokens to be sent over `ws:` to other machines, where everyone
+    /// on the network path can read them and take over the session. By default,
+    /// [`connect`](Self::connect) fails with [`ConnectError::Unencrypted`] instead. Loopback
+    /// addresses (`localhost`, 127.0.0.0/8, `[::1]`) are always allowed.
     pub fn allow_unencrypted(mut self) -> Self {
         self.unencrypted = Unencrypted::Allowed;
         self
     }
 
-    /// Sets how a byte stream to a server is opened, in place of TCP: through a proxy, over a Unix
-    /// socket, or in the memory of a test. `dial` gets the server's host and port, which are those of
-    /// the URL or of the address that a server has redirected to. It is called for each connection,
-    /// and its future is dropped when the connection is not needed any more. TLS for `wss:` is
-    /// negotiated on top of the stream. Whether secrets may be sent without TLS is decided by the
-    /// host alone; see [`allow_unencrypted`](Self::allow_unencrypted).
+    /// Sets a function that opens the byte streams to servers, in place of TCP: through a proxy, over
+    /// a Unix socket, or in the memory of a test.
+    ///
+    /// `dial` receives the host and port of the URL, or of the URL that a server has redirected the
+    /// client to. It is called for each connection, and its future is dropped when the connection is
+    /// no longer needed. TLS for `wss:` is negotiated on top of the stream. Only the host decides
+    /// whether secrets may be sent without TLS; see [`allow_unencrypted`](Self::allow_unencrypted).
     ///
     /// ```no_run
     /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
@@ -245,7 +264,8 @@ impl Connect {
         self
     }
 
-    /// Sets whom to trust on `wss:`. Without, the certificate authorities that browsers trust.
+    /// Sets the TLS configuration for `wss:`. By default, the certificate authorities that browsers
+    /// trust are trusted.
     #[cfg(feature = "tls")]
     pub fn tls(mut self, config: Arc<rustls::ClientConfig>) -> Self {
         self.tls = config;
@@ -255,7 +275,8 @@ impl Connect {
     /// Opens the session. Dropping the future closes the connection.
     ///
     /// # Errors
-    /// The URL or a header is malformed, the server cannot be reached in time, or it refuses.
+    /// Returns a [`ConnectError`] if the URL or a header is malformed, if the server cannot be
+    /// reached in time, or if it refuses the session.
     pub async fn connect(self) -> Result<Session, ConnectError> {
         let within = self.within;
         tokio::time::timeout(within, self.open()).await.map_err(|_elapsed| ConnectError::TimedOut(within))?
@@ -311,7 +332,8 @@ impl Connect {
                 None => plain::remember(&authority),
             }
         }
-        let declined = || ConnectError::Handshake("the server speaks a protocol that was not asked for".to_owned());
+        let declined =
+            || ConnectError::Handshake("the server answered with a subprotocol that was not requested".to_owned());
         let repeated_until = repeated_until(self.within);
         let Socket { transport, ending } = dial(&dialer, Spoken::Plain, repeated_until).await?.ok_or_else(declined)?;
         let (connection, driver) = Connection::start(transport, self.main, self.options);
@@ -321,7 +343,7 @@ impl Connect {
             let closed = tokio::select! {
                 closed = &mut driver => closed,
                 () = handles.unused(&connection) => {
-                    tracing::debug!("the last handle on the session was dropped");
+                    tracing::debug!("last handle of the session dropped");
                     connection.close();
                     driver.await
                 }
@@ -334,9 +356,10 @@ impl Connect {
     }
 }
 
-/// A session's first socket; `None` when the server does not speak the link.
+/// Opens the first connection of a session. Returns `None` if the server does not speak the link
+/// protocol.
 ///
-/// A hello whose answer was lost is repeated: the server knows it again.
+/// A hello whose answer was lost is repeated; the server recognizes it by its `hello_id`.
 async fn linked(
     dialer: &Dialer,
     client: ClientIdentity,
@@ -358,25 +381,25 @@ async fn linked(
             Err(Failure::Plain) => return Ok(None),
             Err(Failure::Refused(refused)) => return Err(ConnectError::from_refused(refused)),
             Err(Failure::Gone(end)) => {
-                tracing::debug!(%end, "no welcome");
+                tracing::debug!(%end, "connection ended before the welcome");
                 tokio::time::sleep(PAUSE.min(within)).await;
             }
         }
     }
 }
 
-/// Until when a handshake that is cut is repeated.
+/// Returns until when an interrupted handshake is repeated.
 fn repeated_until(within: Duration) -> Instant {
     deadline(within / 2)
 }
 
-/// A new socket, as [`Dialer::dial`] makes it. A handshake that was cut is repeated: a proxy or a
-/// server that restarts answers a moment later.
+/// Dials a connection as [`Dialer::dial`] does, and repeats a handshake that was interrupted: a
+/// proxy or a restarting server may answer a moment later.
 async fn dial(dialer: &Dialer, spoken: Spoken, repeated_until: Instant) -> Result<Option<Socket>, ConnectError> {
     loop {
         match dialer.dial(spoken).await {
             Err(Undialed::Cut(reason)) if Instant::now() < repeated_until => {
-                tracing::debug!(reason, "the handshake was cut, and is repeated");
+                tracing::debug!(reason, "handshake interrupted, repeating it");
                 tokio::time::sleep(rand::random_range(PAUSE / 2..=PAUSE)).await;
             }
             dialed => return Ok(dialed?),
@@ -384,7 +407,7 @@ async fn dial(dialer: &Dialer, spoken: Spoken, repeated_until: Instant) -> Resul
     }
 }
 
-/// The session that a server has welcomed, on its first socket.
+/// Creates the session that the server has welcomed, and attaches it to its first connection.
 fn begin(
     welcome: &Welcome,
     main: Option<Stub>,
@@ -404,7 +427,7 @@ fn begin(
     Ok((connection, attached))
 }
 
-/// The server decides about heartbeats.
+/// Returns the rules with the heartbeats that the server determined.
 pub(crate) fn rules_of(welcome: &Welcome, mut rules: LinkRules) -> LinkRules {
     if welcome.heartbeat_interval_sec > 0 {
         rules.heartbeat = Duration::from_secs(welcome.heartbeat_interval_sec);
@@ -415,7 +438,7 @@ pub(crate) fn rules_of(welcome: &Welcome, mut rules: LinkRules) -> LinkRules {
 
 impl fmt::Debug for Connect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Headers hold credentials.
+        // Headers contain credentials.
         f.debug_struct("Connect").field("url", &self.url).finish_non_exhaustive()
     }
 }

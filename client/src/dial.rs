@@ -1,5 +1,5 @@
-//! From an address to a WebSocket: TCP or what the application dials instead, TLS, the HTTP handshake. As often as
-//! it takes.
+//! Dialing: from an address to a WebSocket, by TCP or the application's connector, TLS, and the HTTP
+//! handshake. Repeating and choosing addresses is up to the callers.
 
 use std::fmt;
 use std::io;
@@ -31,22 +31,22 @@ pub(crate) type Connector = dyn Fn(String, u16) -> Dialing + Send + Sync;
 
 type Dialing = Pin<Box<dyn Future<Output = io::Result<Box<dyn Stream>>> + Send>>;
 
-/// A WebSocket whose handshake is done.
+/// A WebSocket after its handshake.
 pub(crate) struct Socket {
     pub(crate) transport: WebSocket<Box<dyn Stream>>,
     pub(crate) ending: Ending<Box<dyn Stream>>,
 }
 
-/// What is spoken on a socket.
+/// The protocol of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Spoken {
-    /// Messages of a session, and nothing else.
+    /// Cap'n Web messages only.
     Plain,
-    /// The link, if the server speaks it.
+    /// The link protocol, if the server speaks it.
     Link,
 }
 
-/// Whether secrets may be sent to another machine without TLS.
+/// Whether secrets may be sent to other machines without TLS.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Unencrypted {
     #[default]
@@ -55,29 +55,29 @@ pub(crate) enum Unencrypted {
 }
 
 impl Unencrypted {
-    /// Returns whether secrets may be sent to a server.
+    /// Returns whether secrets may be sent to the server at this address.
     pub(crate) fn allows(self, address: &Address) -> bool {
         self == Self::Allowed || address.secure || address.is_loopback()
     }
 }
 
-/// Returns whether headers say who the client is.
+/// Returns whether the headers contain credentials.
 pub(crate) fn hold_credentials(headers: &HeaderMap) -> bool {
     headers.contains_key(AUTHORIZATION) || headers.contains_key(COOKIE)
 }
 
 /// Everything that is needed to reach a server.
 pub(crate) struct Dialer {
-    /// Where the server is dialed next.
+    /// The address that is dialed next.
     pub(crate) address: Address,
-    /// Where the application said that the server is.
+    /// The address that the application named.
     pub(crate) home: Address,
-    /// The address that is not dialed next, if a server has named a second one.
+    /// The alternative address, if a server has named one.
     pub(crate) other: Option<Address>,
     pub(crate) headers: HeaderMap,
     pub(crate) limits: Arc<Limits>,
     pub(crate) keep_alive: KeepAlive,
-    /// A bearer token goes into a header where there is no hello to put it into.
+    /// A bearer token is sent in a header if the connection begins without a hello.
     pub(crate) who: Who,
     pub(crate) unencrypted: Unencrypted,
     pub(crate) connector: Option<Arc<Connector>>,
@@ -86,33 +86,34 @@ pub(crate) struct Dialer {
 }
 
 impl Dialer {
-    /// What this client can do.
+    /// Returns the names of the features that this client supports.
     pub(crate) fn features(&self) -> Vec<String> {
         Features::within(&self.limits).names()
     }
 
-    /// Dials somebody else from now on, as the server asked for; not over an open line what was
-    /// over an encrypted one before.
+    /// Dials `url` from now on, as the server requested. An encrypted connection is never replaced
+    /// by an unencrypted one.
     pub(crate) fn go_to(&mut self, url: &str) {
         match Address::parse(url) {
             Ok(address) if address.secure || !self.address.secure && self.unencrypted.allows(&address) => {
                 self.other = Some(self.home.clone()).filter(|home| *home != address);
                 self.address = address;
             }
-            Ok(_) => tracing::warn!(url, "the server names a successor that is not encrypted; it is not asked"),
-            Err(error) => tracing::warn!(%error, "the server names a successor that cannot be dialled"),
+            Ok(_) => tracing::warn!(url, "the resume URL of the server is not encrypted, ignoring it"),
+            Err(error) => tracing::warn!(%error, "the resume URL of the server is invalid, ignoring it"),
         }
     }
 
-    /// Dials the other address the next time, if there is one: this one does not answer.
+    /// Switches to the alternative address, if there is one, because the current one does not
+    /// answer.
     pub(crate) fn turn_away(&mut self) {
         if let Some(other) = &mut self.other {
             std::mem::swap(&mut self.address, other);
         }
     }
 
-    /// A new socket; `None` when the link was offered and the server did not confirm it. Dropping the
-    /// future closes it.
+    /// Opens a connection. Returns `None` if the link protocol was requested and the server did not
+    /// confirm it. Dropping the future closes the connection.
     pub(crate) async fn dial(&self, spoken: Spoken) -> Result<Option<Socket>, Undialed> {
         self.check_secrets(spoken)?;
         let request = self.request(spoken).await?;
@@ -131,7 +132,8 @@ impl Dialer {
         Ok(Some(Socket { transport, ending }))
     }
 
-    /// With a link, the server hands out tokens, and the client presents them.
+    /// Checks that no secret is sent unencrypted. With the link protocol, resume tokens are
+    /// secrets, too.
     fn check_secrets(&self, spoken: Spoken) -> Result<(), ConnectError> {
         if self.unencrypted.allows(&self.address) {
             return Ok(());
@@ -150,12 +152,12 @@ impl Dialer {
             return self.encrypted(stream).await;
         }
         let tcp = TcpStream::connect((host, port)).await.map_err(|source| self.unreachable(source))?;
-        // Messages are written when there are no more to join them.
+        // The driver batches writes itself.
         tcp.set_nodelay(true).map_err(|source| self.unreachable(source))?;
         self.encrypted(tcp).await
     }
 
-    /// Speaks TLS on a stream if the address says so.
+    /// Negotiates TLS on a stream if the address requires it.
     async fn encrypted(&self, stream: impl Stream) -> Result<Box<dyn Stream>, Undialed> {
         #[cfg(feature = "tls")]
         if self.address.secure {
@@ -174,7 +176,7 @@ impl Dialer {
         Undialed::Never(ConnectError::Unreachable { authority, source })
     }
 
-    /// The handshake's own headers first, so that a caller may replace them.
+    /// Builds the handshake. Its own headers come first, so that the application can replace them.
     async fn request(&self, spoken: Spoken) -> Result<Request<()>, ConnectError> {
         let mut request = self.address.websocket().into_client_request().map_err(refused)?;
         let headers = request.headers_mut();
@@ -192,10 +194,10 @@ impl Dialer {
     }
 }
 
-/// Why there is no socket.
+/// Why there is no connection.
 #[derive(Debug)]
 pub(crate) enum Undialed {
-    /// The connection was closed in the midst of the handshake. Another may fare better.
+    /// The connection was closed during the handshake. Another attempt may succeed.
     Cut(String),
     Never(ConnectError),
 }
@@ -224,7 +226,7 @@ impl fmt::Display for Undialed {
     }
 }
 
-/// Whether a connection was closed where more was to come.
+/// Returns whether a connection was closed before the handshake was complete.
 fn is_cut(error: &io::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
     matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
@@ -255,7 +257,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn secrets_stay_on_this_machine_unless_they_are_encrypted() {
+    fn secrets_are_sent_unencrypted_only_to_loopback_addresses() {
         let address = |url: &str| Address::parse(url).expect("an address");
         let elsewhere = address("ws://192.0.2.1/rpc");
         assert!(!Unencrypted::Refused.allows(&elsewhere));

@@ -1,4 +1,4 @@
-//! Why there is no session.
+//! Errors of opening a session.
 
 use std::io;
 use std::time::Duration;
@@ -7,82 +7,84 @@ use bowline_core::error::ErrorCode;
 use bowline_core::link::Refused;
 use http::StatusCode;
 
-/// Why a session could not be opened. Errors of a session that was open are `SessionError`s of
-/// the calls they end.
+/// Why a session could not be opened.
+///
+/// When an open session ends, its calls fail with a `SessionError` instead.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The address is none of `ws:`, `wss:`, `http:`, `https:`, or is malformed.
-    #[error("{url:?} is no address of a server: {reason}")]
+    /// The URL is malformed, or its scheme is not `ws:`, `wss:`, `http:`, or `https:`.
+    #[error("{url:?} is not the URL of a server: {reason}")]
     Url {
-        /// As it was given.
+        /// The URL as given.
         url: String,
-        /// What is wrong with it.
+        /// What is wrong with the URL.
         reason: &'static str,
     },
-    /// Credentials, or the tokens of a session, would have been sent unencrypted to another machine.
+    /// Credentials or resume tokens would have been sent unencrypted to another machine.
     #[error(
-        "{secrets} would be sent to {authority} unencrypted: use wss: or https:, or allow it with `allow_unencrypted`{}",
+        "{secrets} would be sent to {authority} unencrypted: use wss: or https:, or allow this with `allow_unencrypted`{}",
         if *secrets == TOKENS { "; a session opened with `Connect::plain` has no tokens" } else { "" }
     )]
     Unencrypted {
-        /// Host and port.
+        /// The host and port.
         authority: String,
-        /// What is secret.
+        /// The kind of secret.
         secrets: &'static str,
     },
-    /// A header that was to be sent is malformed.
+    /// A header is malformed.
     #[error("a header is malformed: {0}")]
     Header(#[from] http::Error),
-    /// No connection to the server.
+    /// The connection to the server failed.
     #[error("cannot connect to {authority}: {source}")]
     Unreachable {
-        /// Host and port.
+        /// The host and port.
         authority: String,
-        /// What the system, or TLS, said.
+        /// The error of the operating system or of TLS.
         source: io::Error,
     },
-    /// The server answered, and would not open a session.
+    /// The server answered the handshake with an HTTP status that refuses the session.
     #[error("the server refused: {status}{}{body}", if body.is_empty() { "" } else { ": " })]
     Refused {
         /// The HTTP status.
         status: StatusCode,
-        /// What the server said, as far as it came with the head of the answer.
+        /// The body of the response, as far as it arrived with the head.
         body: String,
     },
-    /// The server knows how to resume sessions, and would not open one.
+    /// The server speaks the link protocol and refused the session.
     #[error("the server refused: {code}: {message}")]
     Rejected {
-        /// Why.
+        /// The code of the refusal.
         code: ErrorCode,
-        /// The same for people.
+        /// The message of the server.
         message: String,
     },
-    /// What was saved of the session is not what [`Connect::save`](crate::Connect::save) wrote.
-    #[error("not a saved session: {0}")]
+    /// The saved state was not written by [`Connect::save`](crate::Connect::save), or by an
+    /// incompatible version.
+    #[error("cannot read the saved session: {0}")]
     Saved(String),
-    /// The session is there, and could not be saved.
-    #[error("the session could not be saved: {0}")]
+    /// The session was opened, but could not be saved.
+    #[error("cannot save the session: {0}")]
     NotSaved(io::Error),
-    /// The server does not know how to resume sessions.
-    #[error("the server does not resume sessions, so a saved one cannot go on")]
+    /// The server does not resume sessions, so a saved session cannot be reattached.
+    #[error("the server does not resume sessions: open a new session")]
     NotResumable,
-    /// What answered does not speak WebSocket.
+    /// The handshake failed, for example because the server does not speak WebSocket.
     #[error("the handshake failed: {0}")]
     Handshake(String),
-    /// It took too long.
-    #[error("no session within {0:?}")]
+    /// The session was not opened within the timeout.
+    #[error("the session was not opened within {0:?}")]
     TimedOut(Duration),
 }
 
-/// What a server that resumes sessions hands to its clients.
+/// The kind of secret that a server gives to clients whose sessions it resumes.
 pub(crate) const TOKENS: &str = "the tokens of the session";
 
-/// What says who the client is.
+/// The kind of secret that identifies the client.
 pub(crate) const CREDENTIALS: &str = "credentials";
 
 impl ConnectError {
-    /// Refuses to send secrets in the clear.
+    /// Creates the error for a secret that would be sent unencrypted.
     pub(crate) fn unencrypted(authority: &str, secrets: &'static str) -> Self {
         Self::Unencrypted { authority: authority.to_owned(), secrets }
     }

@@ -1,4 +1,5 @@
-//! The client's side of the link's handshake, on one socket.
+//! The client's side of the link protocol's handshake, on one connection. See docs/link.md,
+//! "Handshake".
 
 use std::sync::LazyLock;
 
@@ -17,20 +18,20 @@ use bowline_transport::{WebSocketReceiver, WebSocketSender};
 use crate::dial::{Socket, Stream};
 use crate::who::Who;
 
-/// A socket in the midst of its handshake.
+/// A connection during its handshake.
 pub(crate) struct Opening {
     pub(crate) sender: WebSocketSender<Box<dyn Stream>>,
     pub(crate) receiver: WebSocketReceiver<Box<dyn Stream>>,
 }
 
-/// Why a handshake led to nothing.
+/// Why a handshake failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// The server does not speak the link.
+    /// The server does not speak the link protocol.
     Plain,
-    /// The server says no.
+    /// The server refused.
     Refused(Refused),
-    /// The socket broke first.
+    /// The connection ended.
     Gone(TransportEnd),
 }
 
@@ -40,36 +41,36 @@ impl From<TransportEnd> for Failure {
     }
 }
 
-/// What a client has to have its session back.
+/// What a client needs to resume its session.
 #[derive(Debug)]
 pub(crate) struct Held {
     pub(crate) token: Secret,
     pub(crate) key: Secret,
-    /// The server can make the session again when its process is another.
+    /// Whether another process of the server can recover the session.
     pub(crate) is_durable: bool,
 }
 
-/// How far a session has come on this side, and who has it.
+/// The state of this side of a session, as a resume reports it.
 #[derive(Clone, Debug)]
 pub(crate) struct Standing {
-    /// What this client can do.
+    /// The features that this client supports.
     pub(crate) features: Vec<String>,
     pub(crate) came: u64,
     pub(crate) first_retained: u64,
     pub(crate) ids: Ids,
     pub(crate) auth: Credentials,
-    /// What is left of this side, if its process is another.
+    /// What this side still holds, if its process was replaced.
     pub(crate) left: Option<Left>,
 }
 
 impl Opening {
-    /// Takes a socket apart; what is left of it says good-bye.
+    /// Splits a connection. The returned [`Ending`](bowline_transport::Ending) closes it.
     pub(crate) fn of(socket: Socket) -> (Self, bowline_transport::Ending<Box<dyn Stream>>) {
         let (sender, receiver) = socket.transport.split();
         (Self { sender, receiver }, socket.ending)
     }
 
-    /// Asks for a session. The hello does not wait for the server's first word.
+    /// Requests a new session. The hello is sent without waiting for the server's challenge.
     pub(crate) async fn hello(&mut self, hello: &Hello, who: &Who) -> Result<Welcome, Failure> {
         self.say(&Frame::Hello(hello.clone())).await?;
         let mut answers_to = None;
@@ -88,7 +89,7 @@ impl Opening {
         }
     }
 
-    /// Asks for a session back that stands so.
+    /// Requests to resume the session of `ticket`, whose state is `stands`.
     pub(crate) async fn resume(&mut self, ticket: &Held, stands: &Standing) -> Result<Resumed, Failure> {
         let Frame::Challenge { challenge } = self.listen().await? else {
             return Err(out_of_place());
@@ -138,9 +139,9 @@ impl Opening {
     }
 }
 
-/// What a server is told of this program, unless the user says more.
+/// Returns the default description of this program for servers.
 pub(crate) fn identity() -> ClientIdentity {
-    /// Names this process.
+    /// The random id of this process.
     static INSTANCE: LazyLock<String> = LazyLock::new(random_id);
     ClientIdentity {
         kind: "bowline-rs".to_owned(),
@@ -150,12 +151,12 @@ pub(crate) fn identity() -> ClientIdentity {
     }
 }
 
-/// 16 random bytes in base64url.
+/// Returns 16 random bytes in base64url.
 pub(crate) fn random_id() -> String {
     URL_SAFE_NO_PAD.encode(rand::random::<[u8; 16]>())
 }
 
 fn out_of_place() -> Failure {
-    let message = "the server sent a frame that has no place in a handshake";
+    let message = "the server sent a frame that is not allowed during the handshake";
     Failure::Refused(Refused::new(ErrorCode::InvalidRequest, message))
 }

@@ -1,4 +1,4 @@
-//! Keeps a session alive: drives it over one socket after the other until it ends.
+//! The task that drives a session over one connection after another until the session ends.
 
 use std::convert::Infallible;
 use std::io;
@@ -23,59 +23,60 @@ use crate::saved::Papers;
 use crate::session::Handles;
 use crate::who::Panicked;
 
-/// The longest pause after a try that failed: half of the time that the session has been without a
-/// connection, so that a client is back soon after its server is, within these bounds. The pause
-/// taken is anything between nothing and that, so that clients do not come in step.
+/// Bounds of the maximum pause after a failed attempt, which is half of the time that the session
+/// has been without a connection. So a client reconnects soon after a short outage. The actual
+/// pause is random between zero and the maximum, so that clients do not reconnect in step.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(15);
 
-/// How long a client waits before it asks for a session that another has taken over.
+/// The pause before a client tries to resume a session that another client has taken over.
 const TAKEN_OVER: Duration = Duration::from_millis(250);
 
-/// How long after a write that failed the session is saved again.
+/// The pause after a failed write before the session is saved again.
 const SAVE_AGAIN: Duration = Duration::from_secs(1);
 
-/// How long a write may hold up a session that is about to go on over another connection. After that
-/// it goes on beside the session.
+/// How long a session that is about to resume waits for its state to be saved. After that, the
+/// write continues in the background.
 const SAVE_WAIT: Duration = Duration::from_millis(250);
 
-/// A session that is kept.
+/// A session and what is needed to reconnect it.
 pub(crate) struct Keeper {
     pub(crate) dialer: Dialer,
     pub(crate) connection: Connection,
     pub(crate) papers: Arc<Papers>,
-    /// How long the server keeps the session without a socket.
+    /// How long the server keeps the session without a connection.
     pub(crate) window: Duration,
-    /// How long one try may take.
+    /// The timeout of one attempt.
     pub(crate) within: Duration,
     pub(crate) features: Features,
-    /// The write that is under way. One at a time, however long it takes.
+    /// The write in progress. Writes do not overlap, however long one takes.
     saving: tokio::sync::Mutex<Option<JoinHandle<io::Result<()>>>>,
-    /// Last, so that the session ends when all else is dropped.
+    /// The last field, so that the session ends after everything else was dropped.
     _end: EndOnDrop,
 }
 
-/// A socket that is ready to carry the session.
+/// A connection after its handshake, and the attachment of the session to it.
 pub(crate) struct Ready {
     pub(crate) opening: Opening,
     pub(crate) ending: Ending<Box<dyn Stream>>,
     pub(crate) attached: Attached,
 }
 
-/// What is to be done after a try that failed.
+/// What follows a failed attempt.
 enum Try {
-    /// What the server has said, if it was reached.
+    /// Try again. Contains the refusal, if the server was reached.
     Again(Option<Refused>),
+    /// Give up.
     Never(Refused),
 }
 
-/// Ends a session, unless it has ended, when the task that keeps it does: by a panic, with its
-/// runtime, or because it was never run. Nobody would reconnect it.
+/// Ends the session, unless it has ended, when the keeper task ends: by a panic, with its runtime,
+/// or because it was never polled. Without the task, the session would never reconnect.
 struct EndOnDrop(Connection);
 
 impl Drop for EndOnDrop {
     fn drop(&mut self) {
-        let message = "the task that keeps the session has ended";
+        let message = "the task that drives the session was dropped; did its runtime shut down?";
         self.0.end_with(ClosedBy::Transport, &ErrorCode::AgentDisconnected, message);
     }
 }
@@ -93,15 +94,15 @@ impl Keeper {
         Self { dialer, connection, papers, window, within, features, saving, _end }
     }
 
-    /// Runs until the session is over. Ends it when the application has no handle on it any more; one
-    /// that is saved stays at the server for a later process.
+    /// Runs until the session ends. When the last handle of the application is dropped, closes the
+    /// session; a saved session stays at the server for a later process.
     pub(crate) async fn keep(self, first: Ready, handles: Handles) {
         let (connection, is_saved) = (self.connection.clone(), self.papers.saves());
         let mut kept = pin!(self.keep_connected(first));
         tokio::select! {
             () = &mut kept => {}
             () = handles.unused(&connection) => {
-                tracing::debug!("the last handle on the session was dropped");
+                tracing::debug!("last handle of the session dropped");
                 if !is_saved {
                     connection.close();
                     kept.await;
@@ -146,9 +147,9 @@ impl Keeper {
         }
     }
 
-    /// Says again who we are whenever the server asks, and saves the session whenever it has changed;
-    /// neither waits for the other. Cancel-safe: what was not answered is asked again on the next
-    /// socket, and a write that has begun goes on.
+    /// Answers the server's requests for credentials, and saves the session when it has changed.
+    /// Neither waits for the other. Cancel-safe: an unanswered request is repeated on the next
+    /// connection, and a write in progress continues.
     async fn attend(&self) -> Infallible {
         let (mut saving, mut answering) = (pin!(Fuse::terminated()), pin!(Fuse::terminated()));
         loop {
@@ -168,19 +169,21 @@ impl Keeper {
         }
     }
 
-    /// Says again who we are.
+    /// Sends current credentials to the server.
     async fn answer(&self, refresh: Refresh) {
         match self.dialer.who.try_credentials(refresh.challenge).await {
             Ok(Credentials { token: Some(response), .. }) => {
                 self.connection.link(|endpoint| endpoint.authenticate(response));
             }
-            Ok(_) => tracing::warn!("the server asks who we are, and there are no credentials"),
+            Ok(_) => {
+                tracing::warn!("the server requires new credentials, but there are none; set `Connect::credentials`")
+            }
             Err(Panicked) => {}
         }
     }
 
-    /// Saves the session until that has succeeded. Cancel-safe: a write that has begun goes on, and is
-    /// waited for the next time.
+    /// Saves the session, and retries until that succeeds. Cancel-safe: a write in progress
+    /// continues, and the next call waits for it.
     async fn save(&self) {
         while self.papers.is_stale(&self.connection) && !self.write().await {
             sleep(SAVE_AGAIN).await;
@@ -196,29 +199,31 @@ impl Keeper {
         let written = written.await.unwrap_or_else(|panicked| Err(io::Error::other(panicked)));
         *saving = None;
         if let Err(error) = &written {
-            tracing::warn!(%error, "the session was not saved");
+            tracing::warn!(%error, "cannot save the session");
         }
         written.is_ok()
     }
 
-    /// Takes the newest token, and saves the session if that takes no time; otherwise it is saved beside whatever comes next.
+    /// Takes the newest token and saves the session. If the write takes longer than [`SAVE_WAIT`],
+    /// it continues in the background.
     async fn save_soon(&self) {
         if !self.papers.saves() {
             self.papers.take_newest(&self.connection);
         } else if self.papers.is_stale(&self.connection) {
-            // Out of time, the write goes on.
+            // After the timeout, the write continues.
             drop(timeout(SAVE_WAIT, self.write()).await);
         }
     }
 
-    /// Tries to have the session back until that is out of the question. Cancel-safe: a try that
-    /// was dropped leaves the token good.
+    /// Tries to resume the session until it succeeds, the server refuses finally, or the resume
+    /// window ends. Cancel-safe: after a dropped attempt, the token is still valid.
     async fn again(&mut self, end: &TransportEnd) -> Result<Ready, Refused> {
         let taken_over = ErrorCode::SessionTakenOver.close_code();
         let taken_over = matches!(end, TransportEnd::Closed { code, .. } if *code == taken_over);
         let (began, until) = (Instant::now(), deadline(self.window));
         if taken_over {
-            // Whoever has it now has to be heard first, or two that hold the token take turns.
+            // The new owner must get its first messages through; otherwise two holders of the token
+            // would keep taking over the session from each other.
             sleep(TAKEN_OVER).await;
         }
         if let Some(Drain { retry_after_ms, resume_url, .. }) = self.connection.link(|endpoint| endpoint.take_drain()) {
@@ -240,7 +245,7 @@ impl Keeper {
                     said
                 }
                 Err(Try::Never(refused)) if taken_over && refused.code == ErrorCode::ResumeTokenReplayed => {
-                    let message = "another holder of the token goes on with the session";
+                    let message = "another holder of the resume token took over the session";
                     return Err(Refused::new(ErrorCode::SessionTakenOver, message));
                 }
                 Err(Try::Never(refused)) => return Err(refused),
@@ -250,22 +255,23 @@ impl Keeper {
             let after_ms = said.as_ref().and_then(|refused| refused.retry_after_ms).unwrap_or(0);
             sleep_until(deadline(Duration::from_millis(after_ms) + jittered).min(until)).await;
             if Instant::now() >= until {
-                let message = format!("no connection to the server within {:?}", self.window);
+                let message = format!("the server could not be reached within {:?}", self.window);
                 return Err(said.unwrap_or_else(|| Refused::new(ErrorCode::ResumeWindowExpired, message)));
             }
         }
     }
 
-    /// One try. Nothing is awaited once the session is attached to the new connection.
+    /// Makes one attempt. Nothing is awaited once the session is attached to the new connection, so
+    /// that a dropped future cannot lose it.
     async fn attempt(&mut self) -> Result<Ready, Try> {
-        // Whatever keeps us from the server now may be gone later; only the server's no is final.
+        // Any failure to reach the server may be temporary; only a refusal by the server is final.
         let socket = self.dialer.dial(Spoken::Link).await.map_err(|error| {
             tracing::debug!(%error, "cannot reconnect");
             Try::Again(None)
         })?;
         let (mut opening, ending) = Opening::of(socket.ok_or(Try::Again(None))?);
         let auth = self.dialer.who.try_credentials(None).await.map_err(|Panicked| Try::Again(None))?;
-        // Those before the token that is shown count no more.
+        // Older tokens become invalid when a newer one is presented.
         self.save_soon().await;
         let stands = self.connection.link(|endpoint| Standing {
             features: self.dialer.features(),
@@ -297,7 +303,7 @@ impl Keeper {
         Ok(Ready { opening, ending, attached })
     }
 
-    /// Goes on as the server says it does, if that is the server of before.
+    /// Attaches the session as the server says, if it is the same server as before.
     fn attach(&mut self, resumed: &Resumed) -> Result<Attached, Refused> {
         self.papers.recognise(resumed)?;
         if let Some(features) = &resumed.features {
@@ -316,8 +322,8 @@ impl Keeper {
     }
 }
 
-/// The server resumes the session as nobody wanted it.
+/// Returns the refusal for a server that resumes in a mode that the client did not accept.
 pub(crate) fn not_asked_for(mode: &Mode) -> Refused {
-    let message = format!("the server resumes in a way that was not asked for: {mode:?}");
+    let message = format!("the server resumed the session in a mode that was not requested: {mode:?}");
     Refused::new(ErrorCode::InvalidRequest, message)
 }

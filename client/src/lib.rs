@@ -1,5 +1,5 @@
-//! Connects to a Cap'n Web server: [`connect`] for a session on a WebSocket, [`batch`] for calls
-//! that fit one HTTP request.
+//! The client of Bowline: [`connect`] opens a session over a WebSocket, and [`batch`] sends calls
+//! as one HTTP request. Applications use the `bowline` package, which re-exports this crate.
 //!
 //! ```no_run
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {

@@ -1,4 +1,4 @@
-//! Going on with a session that an earlier process of this client had.
+//! Reattaching: continuing a session that an earlier process of this client saved.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::hello::{Failure, Opening, Standing};
 use crate::keeper::{Ready, not_asked_for};
 use crate::saved::{Papers, Saved, Writer};
 
-/// What the earlier process has saved, and what this one has for it.
+/// The saved state of the session, and the settings of this process.
 pub(crate) struct Reattaching {
     pub(crate) saved: Vec<u8>,
     pub(crate) main: Option<Stub>,
@@ -28,7 +28,7 @@ pub(crate) struct Reattaching {
     pub(crate) writer: Option<Writer>,
 }
 
-/// A session that goes on.
+/// A session that was reattached, on its first connection.
 pub(crate) struct Reattached {
     pub(crate) connection: Connection,
     pub(crate) papers: Arc<Papers>,
@@ -37,8 +37,8 @@ pub(crate) struct Reattached {
 }
 
 impl Reattaching {
-    /// Asks until the server says yes or its last no. Dropping the future leaves the session as it
-    /// was saved.
+    /// Requests the session until the server grants or finally refuses it. Dropping the future
+    /// leaves the session as it was saved.
     pub(crate) async fn go_on(self, dialer: &mut Dialer) -> Result<Reattached, ConnectError> {
         let Saved { welcome, end, .. } = Saved::read(&self.saved).map_err(ConnectError::Saved)?;
         let options = durable(self.options, self.restorers, &welcome.session_id);
@@ -65,7 +65,7 @@ impl Reattaching {
     }
 }
 
-/// Asks for the session until the server gives it, or says its last no.
+/// Requests the session until the server grants or finally refuses it.
 async fn ask(
     dialer: &mut Dialer,
     papers: &Papers,
@@ -75,7 +75,7 @@ async fn ask(
     loop {
         let socket = match dialer.dial(Spoken::Link).await {
             Err(error) if dialer.other.is_some() => {
-                tracing::debug!(%error, "not reattached yet");
+                tracing::debug!(%error, "cannot reattach, trying the other address");
                 dialer.turn_away();
                 tokio::time::sleep(PAUSE).await;
                 continue;
@@ -95,14 +95,15 @@ async fn ask(
             Err(Failure::Refused(refused)) => return Err(ConnectError::from_refused(refused)),
             Err(Failure::Plain) => return Err(ConnectError::NotResumable),
             Err(Failure::Gone(end)) => {
-                tracing::debug!(%end, "not reattached yet");
+                tracing::debug!(%end, "connection ended before the session was reattached, trying again");
                 tokio::time::sleep(PAUSE).await;
             }
         }
     }
 }
 
-/// Waits until the server has said what it holds: what is exported before that would be taken back.
+/// Waits until both sides are reconciled. An object that is exported before would be released by
+/// the reconciliation.
 pub(crate) async fn until_reconciled(connection: &Connection, mut events: Events) -> Result<(), ConnectError> {
     while connection.link(|endpoint| endpoint.session.is_unreconciled()) && !connection.is_closed() {
         if events.next().await.is_none() {
@@ -117,7 +118,7 @@ pub(crate) async fn until_reconciled(connection: &Connection, mut events: Events
     }
 }
 
-/// Begins the session's turn, if this is the server of before and does what was asked of it.
+/// Attaches the session, if this is the same server as before and it reattaches.
 fn attach(connection: &Connection, papers: &Papers, resumed: &Resumed) -> Result<Attached, Refused> {
     papers.recognise(resumed)?;
     let (Mode::Reattach, Some(ids), Some(left)) = (&resumed.mode, resumed.ids, &resumed.left) else {
@@ -129,7 +130,7 @@ fn attach(connection: &Connection, papers: &Papers, resumed: &Resumed) -> Result
     connection.attach_reattached(features, ids, left)
 }
 
-/// Has recipes of our objects kept, where there is somebody to make them again.
+/// Enables recipes for this side's objects if there are restorers for them.
 pub(crate) fn durable(options: Options, restorers: Option<Arc<Restorers>>, session_id: &str) -> Options {
     match restorers {
         Some(restorers) => options.durability(Durability::new(RestoreCtx::new(session_id, "", ""), restorers)),

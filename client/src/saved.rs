@@ -1,5 +1,4 @@
-//! What a client has to have its session back: as it is now, and as it is saved for a process that
-//! comes after this one.
+//! The state with which a client resumes its session, current and as saved for a later process.
 
 use std::fmt;
 use std::future::Future;
@@ -18,13 +17,13 @@ use crate::hello::Held;
 /// The version of [`Saved`].
 const VERSION: u32 = 1;
 
-/// A session, for another process.
+/// The saved state of a session.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Saved {
     v: u32,
-    /// As it would be said today.
+    /// The server's welcome, updated to the current token and epoch.
     pub(crate) welcome: Welcome,
-    /// Our end.
+    /// This side's state of the session.
     pub(crate) end: String,
 }
 
@@ -32,7 +31,7 @@ impl Saved {
     pub(crate) fn read(bytes: &[u8]) -> Result<Self, String> {
         let saved: Self = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
         if saved.v != VERSION {
-            return Err(format!("version {} is not known here", saved.v));
+            return Err(format!("version {} is not supported", saved.v));
         }
         Ok(saved)
     }
@@ -40,7 +39,7 @@ impl Saved {
 
 type Writing = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
 
-/// Writes a session down.
+/// The application's function that saves a session.
 #[derive(Clone)]
 pub(crate) struct Writer(Arc<dyn Fn(Vec<u8>) -> Writing + Send + Sync>);
 
@@ -54,13 +53,13 @@ impl Writer {
     }
 }
 
-/// What a server has said of a session, brought up to date, and who writes it down.
+/// The server's welcome, kept up to date, and the function that saves the session.
 pub(crate) struct Papers {
     welcome: Mutex<Welcome>,
     writer: Option<Writer>,
-    /// The newest epoch that is written down.
+    /// The newest epoch that was saved.
     saved_epoch: AtomicU64,
-    /// Written one after the other, so that the newest is what stays.
+    /// Serializes writes, so that the newest state is the last one written.
     turn: tokio::sync::Mutex<()>,
 }
 
@@ -80,26 +79,26 @@ impl Papers {
         Held { token: welcome.resume_token.clone(), key: welcome.resume_key.clone(), is_durable }
     }
 
-    /// As it would be said today.
+    /// Returns the welcome, updated to the current token and epoch.
     pub(crate) fn welcome(&self) -> Welcome {
         self.lock().clone()
     }
 
-    /// Whether whoever resumes the session is who began it.
+    /// Checks that the server that resumes the session is the one that opened it.
     ///
     /// # Errors
-    /// It is another.
+    /// Returns `WRONG_RUNTIME` if its fingerprint differs.
     pub(crate) fn recognise(&self, resumed: &Resumed) -> Result<(), Refused> {
         let ours = self.lock().runtime.fingerprint.clone();
         let theirs = resumed.runtime.as_ref().and_then(|runtime| runtime.fingerprint.as_ref());
         if ours.is_some() && theirs != ours.as_ref() {
-            let message = "the server that resumes the session has another fingerprint than the one that began it";
+            let message = "the fingerprint of the server differs from that of the server that opened the session";
             return Err(Refused::new(ErrorCode::WrongRuntime, message));
         }
         Ok(())
     }
 
-    /// The session goes on as the server says.
+    /// Updates the welcome from the server's answer to a resume.
     pub(crate) fn resumed(&self, resumed: &Resumed) {
         let mut welcome = self.lock();
         welcome.resume_token = resumed.resume_token.clone();
@@ -111,23 +110,23 @@ impl Papers {
         }
     }
 
-    /// Whether somebody writes the session down.
+    /// Returns whether there is a function that saves the session.
     pub(crate) fn saves(&self) -> bool {
         self.writer.is_some()
     }
 
-    /// Whether the session is to be written down: there is a newer token, or it goes on over another
-    /// connection.
+    /// Returns whether the session must be saved: there is a newer token, or it was resumed since
+    /// the last write.
     pub(crate) fn is_stale(&self, connection: &Connection) -> bool {
         let is_newer = || self.lock().epoch != self.saved_epoch.load(Ordering::SeqCst);
         self.saves() && (is_newer() || connection.link(|endpoint| endpoint.has_token()))
     }
 
-    /// Takes the newest token and writes the session down, if that is asked for. What has begun is
-    /// written to its end, also when the future is dropped.
+    /// Takes the newest token and saves the session, if there is a function for it. A write that
+    /// has begun continues even if the future is dropped.
     ///
     /// # Errors
-    /// It could not be written. The server has not heard that there is a newer token then.
+    /// Returns the error of the write. The token is then not acknowledged to the server.
     pub(crate) async fn save(self: &Arc<Self>, connection: &Connection) -> io::Result<()> {
         let (papers, connection) = (Arc::clone(self), connection.clone());
         let saving = tokio::spawn(async move { papers.write(&connection).await });
@@ -149,9 +148,9 @@ impl Papers {
         Ok(())
     }
 
-    /// Takes the newest token, and its key if that is another; returns what the token covers if the
-    /// server has yet to hear of it. Both locks are held together, so that a token is never put in
-    /// the place of one that came with a later transport.
+    /// Takes the newest token, and its key if it has changed. Returns what the token covers, if
+    /// that was not acknowledged to the server yet. Both locks are held together, so that an older
+    /// token never replaces one that came with a later connection.
     pub(crate) fn take_newest(&self, connection: &Connection) -> Option<Covers> {
         let mut welcome = self.lock();
         let (ticket, covers) = connection.link(|endpoint| (endpoint.take_token(), endpoint.unsaved()));
@@ -183,11 +182,11 @@ mod tests {
     use super::*;
     use crate::reattach::durable;
 
-    /// Two references that were kept by name, and a callback that the server holds.
+    /// A session with two references that were kept by name, and a callback that the server holds.
     const GOLDEN: &[u8] = include_bytes!("golden.saved.json");
 
     #[test]
-    fn golden_sessions_are_read_for_ever() {
+    fn saved_sessions_of_version_1_are_readable() {
         let saved = Saved::read(GOLDEN).unwrap();
         assert_eq!(saved.welcome.session_id, "s_v8blderdeF83ixYvS7Ww_A");
         assert!(Features::of(&saved.welcome.features).durable);

@@ -1,4 +1,4 @@
-//! A session on a WebSocket, as its user holds it.
+//! The application's handle of a session.
 
 use std::fmt;
 use std::io;
@@ -12,14 +12,19 @@ use tokio::sync::oneshot;
 
 use crate::saved::Papers;
 
-/// An open session. Clones are the same session, and so are all references obtained from it.
+/// An open session. It is cheap to clone; clones are handles of the same session.
 ///
-/// The session ends with [`close`](Self::close), when the server ends it, and when the last handle on
-/// it is dropped: the last `Session`, and the last reference, promise, reader and writer obtained from
-/// it. Objects that this side has given to the server are no handles; [`detach`](Self::detach) leaves a
-/// session open that serves those alone. A session that is [saved](crate::Connect::save) loses its
-/// connection with the last handle, and stays at the server for a later process until its window is
-/// over.
+/// The session ends
+///
+/// - when [`close`](Self::close) is called,
+/// - when the server ends it, and
+/// - when its last handle is dropped. The handles are `Session` values and all references,
+///   promises, readers, and writers that were obtained from them. Objects of this side that the
+///   server holds are not handles; call [`detach`](Self::detach) to keep a session open for them
+///   alone.
+///
+/// If the session is [saved](crate::Connect::save), dropping the last handle closes only the
+/// connection. The server keeps the session for a later process until the resume window ends.
 #[derive(Clone)]
 pub struct Session {
     connection: Connection,
@@ -28,14 +33,14 @@ pub struct Session {
     papers: Option<Arc<Papers>>,
 }
 
-/// Dropped with the last `Session`.
+/// Signals its drop with the last `Session`.
 struct Alive(Mutex<Option<oneshot::Sender<()>>>);
 
-/// Tells when a session is of no use to the application any more.
+/// Resolves when the application has dropped all handles of the session.
 pub(crate) struct Handles(oneshot::Receiver<()>);
 
 impl Handles {
-    /// Waits until the last handle on the session is dropped; forever if the session is detached.
+    /// Waits until the last handle is dropped; forever if the session is detached.
     pub(crate) async fn unused(self, connection: &Connection) {
         match self.0.await {
             Ok(()) => std::future::pending().await,
@@ -44,21 +49,21 @@ impl Handles {
     }
 }
 
-/// What a server that resumes sessions has said of itself and of this one.
+/// What a server that resumes sessions has said about itself and the session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Server {
-    /// Names the session in logs of both sides.
+    /// The id of the session, as in the logs of both sides.
     pub session_id: String,
-    /// What the server is.
+    /// The identity of the server.
     pub runtime: RuntimeIdentity,
-    /// Who it takes us for; `None` is nobody in particular.
+    /// The principal that the server assigned to this client; `None` if it is anonymous.
     pub principal: Option<String>,
-    /// What both sides can do.
+    /// The features that both sides support.
     pub features: Features,
-    /// What the server bounds, if it has said so.
+    /// The limits of the server, if it has sent them.
     pub limits: Option<SharedLimits>,
-    /// How long the session is kept without a connection.
+    /// How long the server keeps the session without a connection.
     pub resume_window: Duration,
 }
 
@@ -83,68 +88,72 @@ impl Session {
         (Self { connection, alive, server: server.map(Arc::new), papers }, Handles(handles))
     }
 
-    /// Leaves the session open when the last handle on it is dropped: until the server ends it, the
-    /// runtime does, or the connection is lost for longer than the server keeps the session. For
-    /// programs that serve objects they have given to the server, and call nothing themselves.
+    /// Keeps the session open after its last handle is dropped: until the server ends it, the
+    /// runtime shuts down, or the connection is lost for longer than the resume window. This is for
+    /// programs that only serve objects they have given to the server.
     pub fn detach(self) {
         let alive = self.alive.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        // Refused means that the session has ended.
+        // An error means that the session has ended.
         let _ = alive.map(|alive| alive.send(()));
     }
 
-    /// The server's root object. Nothing is sent; that it has these methods shows when one is
-    /// called.
+    /// Returns the root object of the server. Nothing is sent. If the object does not have the
+    /// methods of `R`, calls fail.
     pub fn root<R: Reference>(&self) -> R {
         self.connection.root()
     }
 
-    /// The server's root object, untyped.
+    /// Returns the root object of the server as a reference without a type.
     pub fn root_dyn(&self) -> Stub {
         self.connection.root_dyn()
     }
 
-    /// Ends the session and waits until it has ended. Calls that are not answered yet fail.
-    /// Dropping the future does not take it back.
+    /// Closes the session and waits until it has ended. Unanswered calls fail. The session is
+    /// closed even if the future is dropped.
     pub async fn close(&self) -> Closed {
         self.connection.close();
         self.closed().await
     }
 
-    /// Waits until the session has ended, and says why. Cancel-safe.
+    /// Waits until the session has ended, and returns why. Cancel-safe.
     pub async fn closed(&self) -> Closed {
         self.connection.closed().await
     }
 
-    /// Whether the session outlives its connection: the server knows how, and it has not ended.
+    /// Returns whether the session can resume: the server supports it, and the session has not
+    /// ended.
     pub fn is_resumable(&self) -> bool {
         self.connection.link(|endpoint| endpoint.is_linked() && !endpoint.session.is_closed())
     }
 
-    /// What happens to the connection from now on: it is lost, it is back, or the session is over.
-    /// A session that is not resumable has no events.
+    /// Returns a stream of what happens to the session from now on, such as a lost or resumed
+    /// connection. A session that is not resumable has no events.
     pub fn events(&self) -> Events {
         self.connection.events()
     }
 
-    /// What the server has said of itself; `None` if it does not resume sessions.
+    /// Returns what the server said about itself, or `None` if it does not resume sessions.
     pub fn server(&self) -> Option<&Server> {
         self.server.as_deref()
     }
 
-    /// Until when we may go on without saying again who we are, in seconds since 1970; see
-    /// [`Connect::credentials`](crate::Connect::credentials). `None` is for as long as the session
-    /// lasts.
+    /// Returns when the current credentials expire, in seconds since 1970, or `None` if they last
+    /// as long as the session. New credentials come from
+    /// [`Connect::credentials`](crate::Connect::credentials).
     pub fn lease_expires_at(&self) -> Option<u64> {
         let renewed = self.connection.link(|endpoint| endpoint.lease());
         renewed.map(|lease| lease.expires_at)
     }
 
-    /// What the server holds for this session: results of our calls, and objects that we were
-    /// given. Answers come a page at a time, 100 entries unless the question says otherwise;
-    /// `next_cursor` asks for the next. Cancel-safe.
+    /// Lists what the server holds for this session: results of calls, and objects that this side
+    /// was given.
+    ///
+    /// A page has `limit` entries, 100 by default and at most 1,000. `cursor` is the `next_cursor`
+    /// of the previous page. Cancel-safe.
     ///
     /// # Errors
-    /// The session is over, or the server does not answer such questions.
+    /// Returns a [`SessionError`] if the session has ended, or if the server does not support
+    /// listing.
     pub async fn list(
         &self,
         filter: ListFilter,
@@ -154,40 +163,43 @@ impl Session {
         self.connection.list(List { request_id: 0, filter, limit, cursor }).await
     }
 
-    /// Keeps a reference of the server's under a name, in place of what was kept under it, so that
-    /// this program finds it again when it was started anew; see
-    /// [`Connect::save`](crate::Connect::save). It is kept once the session is saved. One whose call
-    /// is not answered when the program ends fails with `CALL_OUTCOME_UNKNOWN` afterwards.
+    /// Keeps a reference to an object of the server under a name, so that a later process of this
+    /// program finds it; see [`Connect::save`](crate::Connect::save). It replaces the reference
+    /// that was kept under this name.
+    ///
+    /// The change takes effect when the session is next saved. If the reference is the result of a
+    /// call that is not answered before this process ends, calls on it fail with
+    /// `CALL_OUTCOME_UNKNOWN` afterward.
     ///
     /// # Errors
-    /// It is none that the server gave in this session, the name is longer than 256 bytes, or 1,000
-    /// are kept.
+    /// Returns a [`KeepError`] if the reference is not from the server of this session, if the name
+    /// is longer than 256 bytes, or if 1,000 references are kept already.
     pub fn keep(&self, name: &str, reference: &impl Reference) -> Result<(), KeepError> {
         self.connection.keep(name, reference.stub())
     }
 
-    /// The reference that is kept under a name. It fails with `CAPABILITY_LOST` if the server does
-    /// not have any more what it refers to.
+    /// Returns the reference that is kept under a name. Calls on it fail with `CAPABILITY_LOST` if
+    /// the server no longer has its object.
     pub fn kept<R: Reference>(&self, name: &str) -> Option<R> {
         self.connection.kept(name).map(R::from_stub)
     }
 
-    /// Keeps it no longer; says whether something was kept.
+    /// Stops keeping the reference under a name. Returns whether there was one.
     pub fn unkeep(&self, name: &str) -> bool {
         self.connection.unkeep(name)
     }
 
-    /// The names under which references are kept, in order.
+    /// Returns the names of all kept references, sorted.
     pub fn kept_names(&self) -> Vec<String> {
         self.connection.kept_names()
     }
 
-    /// Saves the session as it is now; see [`Connect::save`](crate::Connect::save). Does nothing
-    /// when nobody has said where to, and when the session is over. What has begun is written to its
-    /// end, also when the future is dropped.
+    /// Saves the session now; see [`Connect::save`](crate::Connect::save). Does nothing if no
+    /// function for it was set, or if the session has ended. A write that has begun continues even
+    /// if the future is dropped.
     ///
     /// # Errors
-    /// That of the write.
+    /// Returns the error of the write.
     pub async fn save(&self) -> io::Result<()> {
         match &self.papers {
             Some(papers) => papers.save(&self.connection).await,
@@ -195,12 +207,12 @@ impl Session {
         }
     }
 
-    /// How far the two sides are with each other.
+    /// Returns the message counters of the link.
     pub fn link_stats(&self) -> LinkStats {
         self.connection.link(|endpoint| endpoint.link_stats())
     }
 
-    /// How many references the two sides hold of each other.
+    /// Returns how many references both sides hold of each other.
     pub fn stats(&self) -> Stats {
         self.connection.stats()
     }

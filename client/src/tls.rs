@@ -1,14 +1,15 @@
-//! TLS by rustls: whom to trust. Nothing else knows about certificates.
+//! The default TLS configuration, by rustls.
 
 use std::sync::{Arc, LazyLock};
 
 use rustls::{ClientConfig, RootCertStore};
 
-/// Trusts the certificate authorities that browsers trust. Made once: the list is long.
+/// Returns a configuration that trusts the certificate authorities that browsers trust. It is built
+/// once, because the list is long.
 pub(crate) fn config() -> Arc<ClientConfig> {
     static CONFIG: LazyLock<Arc<ClientConfig>> = LazyLock::new(|| {
         let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-        // Named, since the process may have a default provider of another kind, or none.
+        // Set explicitly, because the process may have no default provider, or another one.
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()

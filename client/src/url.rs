@@ -1,4 +1,4 @@
-//! The addresses of servers. WebSocket and HTTP spellings name the same server.
+//! URLs of servers. WebSocket and HTTP schemes name the same server.
 
 use std::net::IpAddr;
 
@@ -7,7 +7,7 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 
 use crate::error::ConnectError;
 
-/// Where a server is.
+/// The address of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Address {
     pub(crate) secure: bool,
@@ -22,10 +22,10 @@ impl Address {
         let secure = match uri.scheme_str() {
             Some("ws" | "http") => false,
             Some("wss" | "https") if cfg!(feature = "tls") => true,
-            Some("wss" | "https") => return Err(bad("bowline-client was built without its feature `tls`")),
+            Some("wss" | "https") => return Err(bad("the feature `tls` of `bowline` is not enabled")),
             _ => return Err(bad("it must begin with ws:, wss:, http: or https:")),
         };
-        let authority = uri.authority().ok_or_else(|| bad("it names no host"))?.clone();
+        let authority = uri.authority().ok_or_else(|| bad("it has no host"))?.clone();
         if authority.as_str().contains('@') {
             return Err(bad("credentials belong in a header, where logs do not show them"));
         }
@@ -33,7 +33,7 @@ impl Address {
         Ok(Self { secure, authority, path })
     }
 
-    /// The host, without the brackets of an IPv6 address.
+    /// Returns the host, without the brackets of an IPv6 address.
     pub(crate) fn host(&self) -> &str {
         self.authority.host().trim_start_matches('[').trim_end_matches(']')
     }
@@ -42,8 +42,8 @@ impl Address {
         self.authority.port_u16().unwrap_or(if self.secure { 443 } else { 80 })
     }
 
-    /// Returns whether what is sent there stays on this machine. Names are not looked up: those that
-    /// mean this machine by their form alone do (RFC 6761 6.3).
+    /// Returns whether this is a loopback address. Names are not resolved: only those that are
+    /// reserved for loopback (RFC 6761, section 6.3) count.
     pub(crate) fn is_loopback(&self) -> bool {
         let host = self.host().trim_end_matches('.').to_ascii_lowercase();
         match host.parse::<IpAddr>() {
@@ -52,21 +52,21 @@ impl Address {
         }
     }
 
-    /// Host and port as they were given.
+    /// Returns the host and port as given.
     pub(crate) fn authority(&self) -> &str {
         self.authority.as_str()
     }
 
-    /// The address in the spelling of HTTP.
+    /// Returns the address as an HTTP URL.
     pub(crate) fn http(&self) -> Uri {
         let scheme = if self.secure { Scheme::HTTPS } else { Scheme::HTTP };
         self.uri(scheme)
     }
 
-    /// The address in the spelling of WebSocket.
+    /// Returns the address as a WebSocket URL.
     pub(crate) fn websocket(&self) -> Uri {
         let scheme = if self.secure { "wss" } else { "ws" };
-        self.uri(scheme.parse().expect("both are schemes"))
+        self.uri(scheme.parse().expect("both are valid schemes"))
     }
 
     fn uri(&self, scheme: Scheme) -> Uri {
@@ -75,7 +75,7 @@ impl Address {
             .authority(self.authority.clone())
             .path_and_query(self.path.clone())
             .build()
-            .expect("its parts are those of a valid URL")
+            .expect("the parts are those of a valid URL")
     }
 }
 
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_this_machine_is_loopback() {
+    fn only_loopback_addresses_and_localhost_names_are_loopback() {
         let is_loopback = |host: &str| Address::parse(&format!("ws://{host}/rpc")).expect("an address").is_loopback();
         for host in
             ["localhost", "LocalHost:8080", "localhost.", "app.localhost", "127.0.0.1", "127.9.9.9:80", "[::1]:80"]

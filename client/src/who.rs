@@ -1,4 +1,4 @@
-//! Who this client says it is, as often as it is asked.
+//! The source of the client's credentials.
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -11,15 +11,16 @@ use futures_util::FutureExt;
 /// Where credentials come from.
 #[derive(Clone)]
 pub(crate) enum Who {
-    /// Nobody has said.
+    /// There are none.
     Anybody,
-    /// They are always the same.
+    /// A fixed bearer token.
     Bearer(Secret),
-    /// They are asked for each time, with what they are to answer to if there is something.
+    /// A function of the application that is called each time, with the server's challenge if there
+    /// is one.
     Asked(Arc<dyn Fn(Option<String>) -> Answer + Send + Sync>),
 }
 
-/// The application panicked when it was asked for credentials.
+/// The application's function panicked.
 #[derive(Debug)]
 pub(crate) struct Panicked;
 
@@ -42,28 +43,29 @@ impl Who {
         }
     }
 
-    /// Asks for credentials as [`credentials`](Self::credentials) does, and catches a panic of the
-    /// application's.
+    /// Returns credentials as [`credentials`](Self::credentials) does, but catches a panic of the
+    /// application.
     ///
     /// # Errors
-    /// The application panicked.
+    /// Returns [`Panicked`] if the application panicked.
     pub(crate) async fn try_credentials(&self, challenge: Option<String>) -> Result<Credentials, Panicked> {
-        // The function itself may panic, and not only its future.
+        // The function itself may panic, and not only its future, so it is called inside of the
+        // block.
         let asked = AssertUnwindSafe(async { self.credentials(challenge).await });
         asked.catch_unwind().await.map_err(|payload| {
-            // Dropping a payload may panic again.
+            // Dropping the payload could panic again.
             std::mem::forget(payload);
-            tracing::error!("the application panicked when it was asked for credentials");
+            tracing::error!("the credentials function of the application panicked");
             Panicked
         })
     }
 
-    /// Returns whether the server is shown credentials.
+    /// Returns whether there are credentials to send.
     pub(crate) fn says_something(&self) -> bool {
         !matches!(self, Self::Anybody)
     }
 
-    /// Whether another try may show something else.
+    /// Returns whether another attempt may return other credentials.
     pub(crate) fn may_change(&self) -> bool {
         matches!(self, Self::Asked(_))
     }
