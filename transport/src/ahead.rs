@@ -1,7 +1,9 @@
-//! Reading ahead into room that the connections of a thread share, so that one at rest has none.
+//! Read-ahead into a buffer that the connections of a thread share, so that an idle connection has
+//! none.
 //!
-//! The WebSocket library asks for as little as its own buffer holds, which it keeps for as long as the
-//! connection lasts. What is read at once is more, and lies here until the library has asked for it.
+//! The WebSocket library reads at most the size of its own buffer at a time, and keeps that buffer
+//! for as long as the connection lasts. Its buffer is therefore small. This module reads more at
+//! once, and keeps what the library has not asked for yet.
 
 use std::cell::Cell;
 use std::io;
@@ -10,19 +12,19 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, ReadBuf};
 
-/// How much is read at once.
+/// The number of bytes that are read at once.
 const ROOM_BYTES: usize = 16 << 10;
 
 thread_local! {
-    /// Room that no connection has anything in.
+    /// A buffer that no connection has unread bytes in.
     static SPARE: Cell<Option<Box<[u8]>>> = const { Cell::new(None) };
 }
 
-/// What was read from a connection and not asked for yet; `None` if that is nothing.
+/// Bytes that were read from a connection and not handed out yet, if there are any.
 #[derive(Debug, Default)]
 pub(crate) struct Ahead(Option<Rest>);
 
-/// What of the room is still to be handed out.
+/// A buffer of which `begin..end` is still to be handed out.
 #[derive(Debug)]
 struct Rest {
     room: Box<[u8]>,
@@ -31,13 +33,14 @@ struct Rest {
 }
 
 impl Ahead {
-    /// Hands out these bytes before anything is read.
+    /// Hands out these bytes before the stream is read.
     pub(crate) fn with(read: Vec<u8>) -> Self {
         let end = read.len();
         Self((end > 0).then(|| Rest { room: read.into_boxed_slice(), begin: 0, end }))
     }
 
-    /// Fills `buf` with what is there, or else from `stream`. Returns how many bytes came from that.
+    /// Fills `buf` with bytes that were read ahead, or else from `stream`. Returns how many bytes
+    /// were read from `stream`.
     pub(crate) fn poll_read<S: AsyncRead + Unpin>(
         &mut self,
         stream: &mut S,
@@ -48,6 +51,7 @@ impl Ahead {
             self.hand_out(rest, buf);
             return Poll::Ready(Ok(0));
         }
+        // A large `buf` is filled directly, without a copy.
         if buf.remaining() >= ROOM_BYTES {
             let before = buf.filled().len();
             ready!(Pin::new(stream).poll_read(cx, buf))?;
@@ -69,6 +73,8 @@ impl Ahead {
         if rest.begin < rest.end {
             self.0 = Some(rest);
         } else if rest.room.len() == ROOM_BYTES {
+            // Only buffers of the common size go back: that of `with` has the size of what was
+            // read.
             SPARE.set(Some(rest.room));
         }
     }
@@ -81,7 +87,7 @@ mod tests {
     use crate::Metered;
 
     #[tokio::test]
-    async fn what_is_read_is_what_was_written_however_much_is_asked_for() {
+    async fn reads_of_any_size_return_what_was_written() {
         let bytes: Vec<u8> = (0..200_000_u32).map(|n| (n % 251) as u8).collect();
         for ask in [1, 7, 1024, 16 << 10, 100_000] {
             let (mut near, far) = duplex(40_000);
@@ -104,7 +110,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn connections_of_a_thread_do_not_mix() {
+    async fn connections_on_one_thread_do_not_mix() {
         let (mut a, b) = duplex(64);
         let (mut c, d) = duplex(64);
         let (mut b, mut d) = (Metered::new(b), Metered::new(d));

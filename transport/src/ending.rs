@@ -1,4 +1,4 @@
-//! The last words on a WebSocket: which close frame goes out, and staying until it was read.
+//! Closing a WebSocket: which close frame is sent, and waiting until the peer has read it.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -15,30 +15,33 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use crate::metered::Traffic;
 use crate::websocket::{Socket, lock};
 
-/// How long queued messages and the close frame may take to leave.
+/// The timeout for flushing queued messages and the close frame.
 const FLUSH_MAX: Duration = Duration::from_secs(5);
-/// How long the peer may go on sending after our close frame. A socket closed while bytes are
-/// on their way to it answers them with a reset, which overtakes the frame.
+/// How long the peer may keep sending after the close frame. If a socket is closed while bytes are
+/// on their way to it, the operating system answers them with a reset, and the peer may lose the
+/// close frame.
 const LINGER_MAX: Duration = Duration::from_secs(2);
-/// RFC 6455 5.5: a control frame carries 125 bytes, two of which are the code.
+/// The maximum length of a reason. A control frame carries 125 bytes, of which the code takes two
+/// (RFC 6455, section 5.5).
 const REASON_BYTES_MAX: usize = 123;
 
-/// Code and reason of the close frame that will go out. The first to speak decides, so that an
-/// oversized message closes with 1009 whatever the session says when it ends because of it.
+/// The code and reason of the close frame that will be sent. The first call of [`set`](Self::set)
+/// decides. So a message that is too long closes the connection with 1009, whatever error the
+/// session ends with because of it.
 #[derive(Clone, Debug, Default)]
 pub struct Parting {
     frame: Arc<OnceLock<(u16, String)>>,
 }
 
 impl Parting {
-    /// Decides how the socket will be closed, unless that is decided. The reason is cut to 123
-    /// bytes on a character boundary. Closes nothing by itself.
+    /// Sets the code and reason of the close frame, unless they are set. The reason is truncated to
+    /// 123 bytes, at a character boundary. This does not close the connection.
     pub fn set(&self, code: u16, reason: &str) {
         let mut end = reason.len().min(REASON_BYTES_MAX);
         while !reason.is_char_boundary(end) {
             end -= 1;
         }
-        // Refused means that somebody spoke first, whose word stands.
+        // An error means that the frame was set before, which takes precedence.
         drop(self.frame.set((code, reason[..end].to_owned())));
     }
 
@@ -48,7 +51,7 @@ impl Parting {
     }
 }
 
-/// Ends a WebSocket after its session did.
+/// Closes a WebSocket after its session has ended.
 pub struct Ending<S> {
     socket: Arc<Mutex<Socket<S>>>,
 }
@@ -58,21 +61,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Ending<S> {
         Self { socket }
     }
 
-    /// Lifts the bound on messages that stands [until the peer is let in](crate::Metered::opening).
+    /// Removes the limit on messages that applies [until the peer is
+    /// admitted](crate::Metered::opening).
     pub fn let_in(&self) {
         lock(&self.socket).stream.get_mut().let_in();
     }
 
-    /// What went over the socket until now.
+    /// Returns how much was sent and received so far.
     pub fn traffic(&self) -> Traffic {
         lock(&self.socket).traffic()
     }
 
-    /// Sends what is queued and the close frame, then waits for the peer to hang up. Takes 7 s at
-    /// most. Call it when the session's driver has ended. Dropped early, the socket is merely cut.
+    /// Sends what is queued and the close frame, then waits for the peer to close the connection.
+    /// Takes at most 7 seconds. Call this when the driver of the session has ended. If the future
+    /// is dropped early, the connection is closed without waiting for the peer.
     pub async fn finish(self) -> Traffic {
         if let Ok(Ok(())) = timeout(FLUSH_MAX, self.say_goodbye()).await {
-            // Running out of time is the expected end with a peer that keeps the socket open.
+            // A timeout is expected if the peer keeps the connection open.
             drop(timeout(LINGER_MAX, self.linger()).await);
         }
         self.traffic()
@@ -84,9 +89,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Ending<S> {
         poll_fn(|cx| Pin::new(lock(&self.socket).stream.get_mut()).poll_shutdown(cx)).await
     }
 
-    /// Reads the raw stream: after our close frame nothing that arrives has a meaning.
+    /// Reads and discards the raw stream: nothing after the close frame has a meaning.
     async fn linger(&self) {
-        // Not in the future, where every open session would have room for it.
+        // On the heap, because the future of every open session would otherwise have room for it.
         let mut scratch = vec![0; 4096];
         loop {
             let mut read = ReadBuf::new(&mut scratch);

@@ -1,4 +1,4 @@
-//! When to ask a silent peer whether it is still there, and when to stop believing it.
+//! Keep-alive: when to ping a silent peer, and when to give it up.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -8,14 +8,14 @@ use tokio::time::{Sleep, sleep_until};
 
 use crate::deadline::deadline;
 
-/// How silence on a WebSocket is treated.
+/// How silence on a WebSocket is handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeepAlive {
-    /// A peer that sent nothing for so long is sent a ping. Default 25 s: under the 30 s after
-    /// which the more impatient proxies cut an idle connection.
+    /// The silence after which a ping is sent. Default 25 s, because some proxies close an idle
+    /// connection after 30 s.
     pub ping_after: Duration,
-    /// A peer that answers a ping with neither a frame nor a trickle of at least 4 KiB within so
-    /// long is taken for dead. Default 20 s.
+    /// The silence after a ping that ends the connection. A frame ends the silence, and so do at
+    /// least 4 KiB of a frame that is still arriving. Default 20 s.
     pub pong_within: Duration,
 }
 
@@ -25,16 +25,17 @@ impl Default for KeepAlive {
     }
 }
 
-/// A frame may be longer than a slow link carries in `pong_within`, and a pong cannot overtake
-/// it; bytes at this pace count as life. One byte a second does not.
+/// The bytes of a long frame within `pong_within` that prove that the peer is alive. On a slow
+/// connection, a frame may take longer than `pong_within`, and a pong cannot overtake it. One byte
+/// a second is not enough.
 const TRICKLE_BYTES: u64 = 4 << 10;
 
-/// What the silence of a peer asks for.
+/// What follows from the silence of a peer.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Silence {
     /// Send a ping.
     Ping,
-    /// Nobody is there any more.
+    /// The peer is gone.
     Dead,
 }
 
@@ -44,7 +45,7 @@ pub(crate) struct Watch {
     rules: KeepAlive,
     timer: Pin<Box<Sleep>>,
     heard: bool,
-    /// Bytes received by the time of the ping that is not answered yet.
+    /// The number of bytes received when the unanswered ping was sent.
     asked_at_bytes: Option<u64>,
 }
 
@@ -54,12 +55,13 @@ impl Watch {
         Self { rules, timer, heard: false, asked_at_bytes: None }
     }
 
-    /// A frame arrived.
+    /// Records that a frame has arrived.
     pub(crate) fn heard(&mut self) {
         self.heard = true;
     }
 
-    /// Call when there is nothing to receive; `bytes_in` is the count of bytes ever received.
+    /// Checks for silence. Call this when there is nothing to receive. `bytes_in` is the number of
+    /// bytes received since the connection was opened.
     pub(crate) fn poll(&mut self, bytes_in: u64, cx: &mut Context<'_>) -> Poll<Silence> {
         if std::mem::take(&mut self.heard) {
             self.asked_at_bytes = None;

@@ -1,8 +1,8 @@
-//! How messages travel: [`WebSocket`] for a session on a socket, [`Lines`] for an HTTP batch.
+//! Transports of sessions: [`WebSocket`] for a connection, [`Lines`] for an HTTP batch.
 //!
-//! Server and client share this crate and nothing else. It knows no HTTP, no TLS and no session;
-//! it turns frames or lines into the texts that `bowline_core::peer` runs on. docs/wire.md,
-//! "HTTP batch" and "WebSocket", says what is sent.
+//! This crate is all that server and client share besides `bowline_core`. It converts frames and
+//! lines to the messages that `bowline_core::peer` handles, and knows nothing of HTTP, TLS, and
+//! sessions. See docs/wire.md, "HTTP batch" and "WebSocket".
 mod ahead;
 mod deadline;
 mod ending;

@@ -1,5 +1,5 @@
-//! A session whose messages are the lines of one HTTP request and of its answer. Nothing here
-//! knows HTTP: one side puts lines in and takes lines out, the session sees a transport.
+//! A transport whose messages are the lines of an HTTP request and of its response. It knows
+//! nothing of HTTP: its controller puts lines in and takes lines out.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -9,21 +9,21 @@ use std::task::{Context, Poll, Waker};
 
 use bowline_core::peer::{Receiving, Sending, Transport, TransportEnd};
 
-/// A batch as a transport of a session.
+/// The transport of a batch.
 #[derive(Debug)]
 pub struct Lines {
     batch: Shared,
 }
 
-/// Puts lines into the session of a batch and takes out what it produced.
+/// Passes lines to the session of a batch, and takes the lines that it has sent.
 #[derive(Clone, Debug)]
 pub struct LinesControl {
     batch: Shared,
 }
 
 impl Lines {
-    /// A batch whose produced lines may have `produced_bytes_max` bytes in all, separators
-    /// included. The line that would go beyond is not kept, and ends the session.
+    /// Creates a transport whose sent lines may have at most `produced_bytes_max` bytes in all,
+    /// separators included. A line that exceeds this is dropped and ends the session.
     pub fn new(produced_bytes_max: usize) -> (Self, LinesControl) {
         let batch = Shared(Arc::new(Mutex::new(Batch {
             incoming: VecDeque::new(),
@@ -40,7 +40,7 @@ impl Lines {
 }
 
 impl LinesControl {
-    /// Hands the session its next message.
+    /// Passes the next message to the session.
     pub fn push(&self, line: String) {
         let mut batch = self.batch.lock();
         batch.starved = false;
@@ -50,7 +50,7 @@ impl LinesControl {
         wake(receiver);
     }
 
-    /// Ends the transport when the session has taken all lines. The first end stands.
+    /// Ends the transport once the session has taken all lines. Only the first call counts.
     pub fn end(&self, end: TransportEnd) {
         let mut batch = self.batch.lock();
         batch.end.get_or_insert(end);
@@ -59,8 +59,8 @@ impl LinesControl {
         wake(receiver);
     }
 
-    /// Waits until the session asks for more lines than there are, which it does when it has
-    /// handled all of them. Cancel-safe; one waiter at a time.
+    /// Waits until the session has handled all lines, which is when it asks for another one.
+    /// Cancel-safe. Only one task may wait at a time.
     pub async fn starved(&self) {
         poll_fn(|cx| {
             let waker = cx.waker().clone();
@@ -74,12 +74,12 @@ impl LinesControl {
         .await;
     }
 
-    /// Takes what the session produced since the last call: lines joined by `\n`.
+    /// Takes the lines that the session has sent since the last call, joined by `\n`.
     pub fn take(&self) -> String {
         std::mem::take(&mut self.batch.lock().produced)
     }
 
-    /// Whether a line was dropped because the produced lines were too many bytes.
+    /// Returns whether a line was dropped because the sent lines would have exceeded the limit.
     pub fn overflowed(&self) -> bool {
         self.batch.lock().overflowed
     }
@@ -94,7 +94,7 @@ impl Transport for Lines {
     }
 }
 
-/// Hands the session the lines of a batch.
+/// The receiving half of [`Lines`].
 #[derive(Debug)]
 pub struct LinesReceiver {
     batch: Shared,
@@ -129,13 +129,14 @@ impl Receiving for LinesReceiver {
         poll_fn(|cx| self.poll_line(cx)).await
     }
 
-    /// Does not count as asking for more: a session may look before it handles what it has.
+    /// Does not count as asking for another line: a session may look for one before it has handled
+    /// those it has.
     fn try_receive(&mut self) -> Option<Result<String, TransportEnd>> {
         self.batch.lock().incoming.pop_front().map(Ok)
     }
 }
 
-/// Collects the lines a session produces.
+/// The sending half of [`Lines`].
 #[derive(Debug)]
 pub struct LinesSender {
     batch: Shared,
@@ -149,7 +150,7 @@ impl Sending for LinesSender {
         if batch.overflowed || batch.produced.len() + separator + text.len() > batch.produced_bytes_max {
             batch.overflowed = true;
             let max = batch.produced_bytes_max;
-            return Err(TransportEnd::Failed(format!("the batch produced more than {max} bytes")));
+            return Err(TransportEnd::Failed(format!("the answers to the batch exceed {max} bytes")));
         }
         if separator == 1 {
             batch.produced.push('\n');
@@ -158,12 +159,12 @@ impl Sending for LinesSender {
         Ok(())
     }
 
-    /// Does nothing: a batch has no way out before its end.
+    /// Does nothing: the lines are sent when the batch ends.
     async fn flush(&mut self) -> Result<(), TransportEnd> {
         Ok(())
     }
 
-    /// Does nothing: the end of a batch is the end of its text.
+    /// Does nothing: a batch ends with its text.
     async fn close(&mut self, _code: u16, _reason: &str) {}
 }
 
@@ -188,7 +189,8 @@ impl Batch {
 struct Shared(Arc<Mutex<Batch>>);
 
 impl Shared {
-    /// Nothing that can panic runs while the lock is held: no waker is cloned, woken or dropped.
+    /// Locks the batch. Nothing that can panic runs while the lock is held, so poisoning is
+    /// ignored: wakers are cloned, woken, and dropped outside of the lock.
     fn lock(&self) -> MutexGuard<'_, Batch> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

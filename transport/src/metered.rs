@@ -1,4 +1,5 @@
-//! A byte stream that counts what passes, so that a slow peer can be told from a dead one.
+//! A byte stream that counts what is sent and received, so that a slow peer can be distinguished
+//! from a dead one.
 
 use std::io;
 use std::pin::Pin;
@@ -9,10 +10,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::ahead::Ahead;
 use crate::opening::Opening;
 
-/// Bytes that are handed out at once while a peer has not been let in yet.
+/// The maximum number of bytes that are handed out at once before the peer is admitted.
 const OPENING_ROOM_BYTES: usize = 512;
 
-/// How much went over a connection since it was opened.
+/// How much was sent and received on a connection since it was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
     /// Bytes received, framing included.
@@ -25,32 +26,33 @@ pub struct Traffic {
     pub messages_out: u64,
 }
 
-/// A stream that counts its bytes, and is read ahead.
+/// A stream that counts its bytes and reads ahead.
 #[derive(Debug)]
 pub struct Metered<S> {
     stream: S,
     ahead: Ahead,
-    /// Present until the peer is let in, if it has to be.
+    /// Present until the peer is admitted, if it has to be.
     opening: Option<Box<Opening>>,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
 }
 
 impl<S> Metered<S> {
-    /// Counts what passes through `stream` from now on.
+    /// Creates a stream that counts what passes through `stream` from now on.
     pub fn new(stream: S) -> Self {
         Self { stream, ahead: Ahead::default(), opening: None, bytes_in: 0, bytes_out: 0 }
     }
 
-    /// Hands out what was already read of the stream before the rest of it.
+    /// Hands out bytes that were already read from the stream before the rest of it.
     #[must_use]
     pub fn after(mut self, read: Vec<u8>) -> Self {
         self.ahead = Ahead::with(read);
         self
     }
 
-    /// Refuses messages of more than `message_bytes_max` bytes, from the head of a frame, until the
-    /// peer is [let in](crate::Ending::let_in). A WebSocket has to be read from its first byte.
+    /// Limits messages to `message_bytes_max` bytes until the peer is
+    /// [admitted](crate::Ending::let_in). A longer message is refused when the header of its frame
+    /// arrives. This only works on a stream that is read from its first byte.
     #[must_use]
     pub fn opening(mut self, message_bytes_max: usize) -> Self {
         self.opening = Some(Box::new(Opening::new(message_bytes_max)));
@@ -63,7 +65,7 @@ impl<S> Metered<S> {
 }
 
 impl<S: AsyncRead + Unpin> Metered<S> {
-    /// Never hands out more than what belongs to the frame that is being read.
+    /// Reads at most to the end of the current frame.
     fn poll_read_opening(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let Some(opening) = &mut self.opening else { return Poll::Ready(Ok(())) };
         let mut room = [0; OPENING_ROOM_BYTES];
@@ -71,7 +73,7 @@ impl<S: AsyncRead + Unpin> Metered<S> {
         let mut read = ReadBuf::new(&mut room[..most]);
         self.bytes_in += ready!(self.ahead.poll_read(&mut self.stream, cx, &mut read))? as u64;
         if let Err(too_long) = opening.pass(read.filled()) {
-            // What comes after that has no meaning, and is only read to be forgotten.
+            // Whatever follows has no meaning; it is read only to be discarded.
             self.opening = None;
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, too_long)));
         }

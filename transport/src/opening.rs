@@ -1,32 +1,33 @@
-//! The bound on messages of a peer that has not been let in yet.
+//! The limit on messages of a peer that has not been admitted yet.
 //!
-//! The WebSocket library takes its bounds when it is set up, and collects a whole message before it
-//! hands anything out. Until a peer is let in, what the library is given is therefore watched here:
-//! only the lengths in the heads of frames (RFC 6455 5.2) are read, everything else is the library's.
-//! It is never given bytes beyond the end of the frame that it is reading, so that the heads of later
-//! frames, which may belong to a session whose bounds are wider, stay unread until they are asked for.
+//! The WebSocket library takes its limits when it is set up, and collects a whole message before it
+//! returns anything. So until the peer is admitted, this module watches the bytes that the library
+//! reads. It parses only the lengths in frame headers (RFC 6455, section 5.2). It never passes
+//! bytes beyond the end of the current frame to the library. Later frames, which may belong to a
+//! session with higher limits, stay unread until they are requested.
 
 use std::fmt;
 
-/// The longest head of a frame: two bytes, a length of eight, a mask of four.
+/// The longest frame header: two bytes, a length of eight, a mask of four.
 const HEAD_BYTES_MAX: usize = 14;
 
-/// Opcodes from here on are those of control frames, which stand between fragments.
+/// The lowest opcode of a control frame. Control frames may be sent between the fragments of a
+/// message.
 const CONTROL: u8 = 0x8;
 
-/// Watches the frames of a peer.
+/// Parses the frame headers of a peer.
 #[derive(Debug)]
 pub(crate) struct Opening {
     message_bytes_max: usize,
     head: [u8; HEAD_BYTES_MAX],
     head_bytes: usize,
-    /// Bytes of the frame's payload that are still to come.
+    /// The number of bytes of the frame's payload that are still to come.
     payload_left: u64,
-    /// Bytes of the message that its fragments have so far.
+    /// The number of bytes of the message in all its fragments so far.
     message_bytes: u64,
 }
 
-/// A message is longer than one may be before its peer is let in.
+/// The message exceeds the limit for peers that have not been admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TooLong {
     pub(crate) bytes: u64,
@@ -38,7 +39,7 @@ impl Opening {
         Self { message_bytes_max, head: [0; HEAD_BYTES_MAX], head_bytes: 0, payload_left: 0, message_bytes: 0 }
     }
 
-    /// Returns how many bytes certainly belong to the frame that is being read; one at least.
+    /// Returns how many bytes certainly belong to the current frame, at least one.
     pub(crate) fn wanted(&self) -> usize {
         if self.payload_left > 0 {
             usize::try_from(self.payload_left).unwrap_or(usize::MAX)
@@ -47,8 +48,8 @@ impl Opening {
         }
     }
 
-    /// Takes note of bytes that are handed to the library, at most as many as are
-    /// [wanted](Self::wanted).
+    /// Accounts for bytes that are passed to the library. There must be at most as many as
+    /// [`wanted`](Self::wanted) returned.
     pub(crate) fn pass(&mut self, bytes: &[u8]) -> Result<(), TooLong> {
         if self.payload_left > 0 {
             self.payload_left -= bytes.len() as u64;
@@ -100,7 +101,7 @@ impl Opening {
 impl fmt::Display for TooLong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { bytes, bytes_max } = self;
-        write!(f, "a message may have {bytes_max} bytes before its sender is let in, not {bytes}")
+        write!(f, "a message of {bytes} bytes exceeds the limit of {bytes_max} bytes before authentication")
     }
 }
 
@@ -110,7 +111,7 @@ impl std::error::Error for TooLong {}
 mod tests {
     use super::*;
 
-    /// Passes what a peer sends in pieces of at most `piece` bytes.
+    /// Passes the sent bytes in pieces of at most `piece` bytes.
     fn pass(opening: &mut Opening, mut sent: &[u8], piece: usize) -> Result<(), TooLong> {
         while !sent.is_empty() {
             let (passed, rest) = sent.split_at(opening.wanted().min(piece).min(sent.len()));
@@ -139,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_beyond_a_frame_is_wanted() {
+    fn no_byte_beyond_the_current_frame_is_wanted() {
         for payload in [0, 1, 125, 126, 65_535, 65_536, 80_000] {
             for piece in [1, 3, 1_000, usize::MAX] {
                 let mut opening = Opening::new(80_000);
@@ -152,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn long_frames_are_refused_by_their_heads() {
+    fn long_frames_are_refused_by_their_headers() {
         for (opcode, payload) in [(0x81, 101), (0x82, 200), (0x89, 101), (0x01, 70_000), (0xF1, 500)] {
             let sent = frame(opcode, payload);
             let head = &sent[..sent.len() - payload];
@@ -164,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn fragments_are_added_up_and_control_frames_are_not() {
+    fn limit_applies_to_the_sum_of_fragments_without_control_frames() {
         let mut opening = Opening::new(100);
         for sent in [frame(0x01, 50), frame(0x89, 90), frame(0x00, 40), frame(0x8A, 90), frame(0x00, 10)] {
             pass(&mut opening, &sent, usize::MAX).expect("100 bytes of a message");

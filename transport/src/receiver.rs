@@ -1,4 +1,4 @@
-//! The receiving half of a WebSocket: texts in, and what to make of everything else.
+//! The receiving half of a WebSocket: messages, keep-alive, and why the connection ended.
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -15,11 +15,11 @@ use crate::keep_alive::{Silence, Watch};
 use crate::opening::TooLong;
 use crate::websocket::{Socket, lock};
 
-/// Receives the text frames of a [`WebSocket`](crate::WebSocket).
+/// The receiving half of a [`WebSocket`](crate::WebSocket).
 pub struct WebSocketReceiver<S> {
     socket: Arc<Mutex<Socket<S>>>,
     watch: Watch,
-    /// A ping is in the write buffer, and the socket did not take it yet.
+    /// Whether a ping is queued that the socket has not accepted yet.
     ping_waits: bool,
 }
 
@@ -44,7 +44,7 @@ where
         .await
     }
 
-    /// Registers no waker of its own: `receive` follows whenever this returned `None`.
+    /// Registers no waker: the caller must call `receive` after this returned `None`.
     fn try_receive(&mut self) -> Option<Result<Utf8Bytes, TransportEnd>> {
         match self.poll_text(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(text) => Some(text),
@@ -69,6 +69,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketReceiver<S> {
                     continue;
                 }
                 Poll::Ready(Some(Ok(Message::Binary(_)))) => TransportEnd::Invalid {
+                    // The text of the official client.
                     name: "TypeError".to_owned(),
                     message: "Received unexpected message type from WebSocket.".to_owned(),
                 },
@@ -90,7 +91,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketReceiver<S> {
             }
         }
         if self.ping_waits {
-            // An error shows at the next read.
+            // An error is returned by the next read.
             self.ping_waits = socket.stream.poll_flush_unpin(cx).is_pending();
         }
         Poll::Pending
@@ -104,7 +105,7 @@ impl<S> fmt::Debug for WebSocketReceiver<S> {
 }
 
 fn closed(frame: Option<CloseFrame>) -> TransportEnd {
-    /// RFC 6455 7.1.5: stands for a close frame without a code.
+    /// The code that stands for a close frame without one (RFC 6455, section 7.1.5).
     const NO_CODE: u16 = 1005;
     match frame {
         Some(frame) => TransportEnd::Closed { code: frame.code.into(), reason: frame.reason.as_str().to_owned() },
@@ -112,7 +113,7 @@ fn closed(frame: Option<CloseFrame>) -> TransportEnd {
     }
 }
 
-/// Says how the socket is to be closed when the peer is at fault.
+/// Returns why the connection ended, and sets the close frame if the peer is at fault.
 fn failed<S>(error: Error, socket: &mut Socket<S>) -> TransportEnd {
     if let Some(too_long) = too_long(&error) {
         let message = too_long.to_string();
@@ -122,7 +123,7 @@ fn failed<S>(error: Error, socket: &mut Socket<S>) -> TransportEnd {
     let (code, message) = match error {
         Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => return TransportEnd::Ended,
         Error::Capacity(CapacityError::MessageTooLong { size, max_size }) => {
-            (1009, format!("a message may have {max_size} bytes, not {size}"))
+            (1009, format!("a message of {size} bytes exceeds the limit of {max_size} bytes"))
         }
         Error::Utf8(_) => (1007, "a text frame is not UTF-8".to_owned()),
         Error::Protocol(broken) => (1002, broken.to_string()),
@@ -132,7 +133,7 @@ fn failed<S>(error: Error, socket: &mut Socket<S>) -> TransportEnd {
     TransportEnd::Failed(message)
 }
 
-/// The message was refused before the peer was let in.
+/// Returns the error of [`Metered::opening`](crate::Metered::opening), if this is it.
 fn too_long(error: &Error) -> Option<&TooLong> {
     let Error::Io(error) = error else { return None };
     error.get_ref()?.downcast_ref()

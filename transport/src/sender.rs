@@ -1,4 +1,4 @@
-//! The sending half of a WebSocket: queue many texts, flush once.
+//! The sending half of a WebSocket: queues many messages and flushes once.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -15,11 +15,11 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use crate::metered::Metered;
 use crate::websocket::{Socket, lock};
 
-/// A peer that takes not one byte for so long while bytes wait for it has gone, or wishes us to
-/// run out of memory.
+/// How long a peer may accept not a single byte while there are bytes to send. Such a peer is gone,
+/// or wants this process to run out of memory.
 const STALL_MAX: Duration = Duration::from_secs(30);
 
-/// Sends the texts of a [`WebSocket`](crate::WebSocket).
+/// The sending half of a [`WebSocket`](crate::WebSocket).
 pub struct WebSocketSender<S> {
     socket: Arc<Mutex<Socket<S>>>,
 }
@@ -36,8 +36,8 @@ where
 {
     const FLUSH_IS_DEAR: bool = true;
 
-    /// Waits while the write buffer is over its mark. Not cancel-safe: the text is lost when the
-    /// future is dropped before it is ready.
+    /// Waits while the write buffer is full. Not cancel-safe: the text is lost if the future is
+    /// dropped before it is ready.
     async fn feed(&mut self, text: String) -> Result<(), TransportEnd> {
         self.unstalled(|stream, cx| stream.poll_ready_unpin(cx)).await?;
         let mut socket = lock(&self.socket);
@@ -45,7 +45,7 @@ where
         socket.stream.start_send_unpin(Message::text(text)).map_err(end)
     }
 
-    /// Registers no waker of its own: `feed` follows for what is left.
+    /// Registers no waker: the caller must call `feed` if texts are left.
     fn try_feed(&mut self, texts: &mut VecDeque<String>) -> Result<(), TransportEnd> {
         let mut socket = lock(&self.socket);
         let mut cx = Context::from_waker(Waker::noop());
@@ -67,17 +67,18 @@ where
         self.unstalled(|stream, cx| stream.poll_flush_unpin(cx)).await
     }
 
-    /// Sends the close frame, or the one that was decided on before. Cancel-safe;
-    /// [`Ending::finish`](crate::Ending::finish) does what is left undone.
+    /// Sends the close frame that was [set](crate::Parting::set) before, or else this one.
+    /// Cancel-safe; [`Ending::finish`](crate::Ending::finish) completes what is left.
     async fn close(&mut self, code: u16, reason: &str) {
         lock(&self.socket).part(code, reason);
-        // Whoever hangs up learns nothing from a close frame that could not be sent.
+        // If the close frame cannot be sent, the connection is gone, which is what the caller
+        // wants.
         drop(self.flush().await);
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketSender<S> {
-    /// Cancel-safe as far as `poll` is.
+    /// Waits for `poll`, and fails if the peer stalls. Cancel-safe if `poll` is.
     async fn unstalled(
         &self,
         mut poll: impl FnMut(&mut WebSocketStream<Metered<S>>, &mut Context<'_>) -> Poll<Result<(), Error>>,

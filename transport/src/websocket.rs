@@ -1,7 +1,8 @@
-//! A session's messages as text frames of a WebSocket whose handshake is done.
+//! The messages of a session as text frames of a WebSocket after its handshake.
 //!
 //! Both halves share the socket under a lock that is never held across an await. Invariant: one
-//! task drives both halves (a session's driver does), so a wake-up can not go to the wrong one.
+//! task, the driver of the session, polls both halves. The library registers the waker of the last
+//! poll, so with two tasks one could miss its wake-up.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,13 +21,13 @@ use crate::metered::{Metered, Traffic};
 use crate::receiver::WebSocketReceiver;
 use crate::sender::WebSocketSender;
 
-/// The library's own are 128 KiB, and what it reads into lasts as long as a connection. What is read at
-/// once is more than this: see [`ahead`](crate::ahead).
+/// The library's defaults are 128 KiB. Its read buffer lasts as long as the connection, so it is
+/// small; [`ahead`](crate::ahead) reads more at once.
 const READ_BUFFER_BYTES: usize = 1 << 10;
 const WRITE_BUFFER_BYTES: usize = 16 << 10;
 
-/// How the WebSocket library is to be set up for a session with these limits. A frame announced
-/// as longer than a message may be is refused by its header alone.
+/// Returns the configuration of the WebSocket library for a session with these limits. A frame that
+/// is longer than a message may be is refused when its header arrives.
 pub fn config(limits: &Limits) -> WebSocketConfig {
     WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER_BYTES)
@@ -35,15 +36,16 @@ pub fn config(limits: &Limits) -> WebSocketConfig {
         .max_frame_size(Some(limits.message_bytes))
 }
 
-/// A WebSocket as a transport of a session.
+/// The transport of a session over a WebSocket.
 pub struct WebSocket<S> {
     socket: Arc<Mutex<Socket<S>>>,
     keep_alive: KeepAlive,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
-    /// Takes a socket after its handshake. Of what is returned, the transport goes to the
-    /// session, the [`Ending`] to whoever runs it, and the [`Parting`] to who may end it early.
+    /// Creates a transport from a WebSocket after its handshake. The [`Ending`] closes the
+    /// connection after the session has ended. The [`Parting`] sets the close frame of a connection
+    /// that is ended early.
     pub fn new(stream: WebSocketStream<Metered<S>>, keep_alive: KeepAlive) -> (Self, Ending<S>, Parting) {
         let parting = Parting::default();
         let socket = Socket { stream, parting: parting.clone(), messages_in: 0, messages_out: 0 };
@@ -71,7 +73,7 @@ impl<S> fmt::Debug for WebSocket<S> {
     }
 }
 
-/// What both halves and the [`Ending`] work on.
+/// The state that both halves and the [`Ending`] share.
 pub(crate) struct Socket<S> {
     pub(crate) stream: WebSocketStream<Metered<S>>,
     pub(crate) parting: Parting,
@@ -80,14 +82,14 @@ pub(crate) struct Socket<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
-    /// Decides how to close, unless that is decided, and queues the close frame, unless one is.
+    /// Sets the close frame, unless it is set, and queues it, unless it is queued.
     pub(crate) fn part(&mut self, code: u16, reason: &str) {
         self.parting.set(code, reason);
         self.queue_close();
     }
 
-    /// Queues the close frame that was decided on. Does nothing when the peer closed first, for
-    /// then the library has queued the answer, nor the second time.
+    /// Queues the close frame that was set. Does nothing if the peer closed first, because the
+    /// library has queued the answer then, or if a close frame is already queued.
     pub(crate) fn queue_close(&mut self) {
         if let Some(frame) = self.parting.frame() {
             drop(self.stream.start_send_unpin(Message::Close(Some(frame))));
@@ -105,8 +107,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     }
 }
 
-/// Nothing panics while the lock is held but the library itself, and then the socket is only
-/// closed; so poison is no news.
+/// Locks the socket. Nothing but the library itself can panic while the lock is held, and then the
+/// socket is only closed, so poisoning is ignored.
 pub(crate) fn lock<S>(socket: &Mutex<Socket<S>>) -> MutexGuard<'_, Socket<S>> {
     socket.lock().unwrap_or_else(PoisonError::into_inner)
 }
