@@ -1,14 +1,14 @@
-//! The unit in which peers are counted by address.
+//! Address groups: the unit in which clients are counted by address.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-/// Bits of an IPv6 address that name its network. Providers give a customer a whole /64 at least,
-/// so counting single addresses would bound nothing.
+/// The length of the prefix that identifies an IPv6 network. Providers assign at least a /64 to a
+/// customer, so limits on single addresses would have no effect.
 const IPV6_PREFIX_BITS: u32 = 64;
 
-/// The addresses that count as one client: a single IPv4 address, or an IPv6 network of 64 bits.
-/// An IPv4 address mapped to IPv6, as dual-stack sockets report it, counts as the IPv4 address.
+/// Addresses that count as one client: a single IPv4 address, or an IPv6 /64 network. An IPv4
+/// address that is mapped to IPv6, as dual-stack sockets report it, counts as the IPv4 address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct AddressGroup(IpAddr);
 
@@ -48,20 +48,20 @@ mod tests {
     }
 
     #[test]
-    fn ipv6_addresses_count_by_network_of_64_bits() {
+    fn ipv6_addresses_are_counted_by_64_network() {
         assert_eq!(group("2001:db8:1:2::1"), group("2001:db8:1:2:ffff:ffff:ffff:ffff"));
         assert_ne!(group("2001:db8:1:2::1"), group("2001:db8:1:3::1"));
         assert_eq!(group("2001:db8:1:2::1").to_string(), "2001:db8:1:2::/64");
     }
 
     #[test]
-    fn ipv4_addresses_count_one_by_one() {
+    fn ipv4_addresses_are_counted_one_by_one() {
         assert_ne!(group("192.0.2.1"), group("192.0.2.2"));
         assert_eq!(group("192.0.2.1").to_string(), "192.0.2.1");
     }
 
     #[test]
-    fn mapped_ipv4_address_counts_as_ipv4() {
+    fn mapped_ipv4_address_is_counted_as_ipv4() {
         assert_eq!(group("::ffff:192.0.2.1"), group("192.0.2.1"));
         assert_ne!(group("::ffff:192.0.2.1"), group("::ffff:192.0.2.2"));
         assert_ne!(group("::1"), group("127.0.0.1"));

@@ -1,4 +1,5 @@
-//! Who a peer is. What it may do is the business of the object it is given.
+//! Authentication: who a peer is. What it may do is up to the root object that the service gives
+//! it.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,48 +12,51 @@ use http::header::AUTHORIZATION;
 use crate::error::Refusal;
 use crate::peer_info::Peer;
 
-/// Who a peer was found to be.
+/// The identity of an authenticated peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Principal {
-    /// Names a user or a program, the same in every session. Goes into tokens as a hash, and to
-    /// the peer itself.
+    /// The id of a user or a program, the same in every session. Tokens contain a hash of it, and
+    /// the peer receives the id.
     pub id: String,
-    /// How long the peer may go on before it has to say again who it is. A client that knows how
-    /// is asked a minute before; whoever has not answered by then is evicted. `None` is for as long
-    /// as the session lasts.
+    /// How long the credentials are valid. A client that supports this is asked for new credentials
+    /// a minute before the lease ends, and is evicted if it has not sent any by then. `None` means
+    /// as long as the session.
     pub lease: Option<Duration>,
-    /// How far the peer is trusted, for it to know.
+    /// The trust level that is reported to the peer.
     pub trust_level: Option<TrustLevel>,
-    /// It was found out by the connection: a certificate, or a peer of the operating system. Every
-    /// connection on which the session goes on is looked at again.
+    /// Whether the identity is that of the connection, such as a client certificate or the
+    /// credentials of a Unix socket. The client is then authenticated again on every connection
+    /// that resumes the session.
     pub is_of_connection: bool,
     is_anonymous: bool,
 }
 
 impl Principal {
-    /// Creates a principal of this name. An authenticator must not return one whose name is empty:
-    /// the peer is then refused with 401, so that a name that is missing in a user's record makes
-    /// no anonymous session. See [`anonymous`](Self::anonymous).
+    /// Creates a principal with this id.
+    ///
+    /// An authenticator must not return a principal with an empty id. The peer is then refused with
+    /// 401, so that a missing id in a user record does not create an anonymous session. See
+    /// [`anonymous`](Self::anonymous).
     pub fn new(id: impl Into<String>) -> Self {
         Self { id: id.into(), lease: None, trust_level: None, is_of_connection: false, is_anonymous: false }
     }
 
-    /// Sets how long the peer may go on before it has to say again who it is.
+    /// Sets how long the credentials are valid.
     #[must_use]
     pub fn with_lease(mut self, lease: Duration) -> Self {
         self.lease = Some(lease);
         self
     }
 
-    /// Sets how far the peer is trusted.
+    /// Sets the trust level that is reported to the peer.
     #[must_use]
     pub fn with_trust_level(mut self, trust_level: TrustLevel) -> Self {
         self.trust_level = Some(trust_level);
         self
     }
 
-    /// Says that it was found out by the connection.
+    /// Marks the identity as that of the connection.
     #[must_use]
     pub fn of_connection(mut self) -> Self {
         self.is_of_connection = true;
@@ -64,49 +68,56 @@ impl Principal {
         Self { is_anonymous: true, ..Self::new("") }
     }
 
-    /// Whether nobody has said who this is.
+    /// Returns whether the principal is anonymous.
     pub fn is_anonymous(&self) -> bool {
         self.id.is_empty()
     }
 
-    /// Returns the principal, or a refusal if its name is empty and it is not marked as anonymous.
+    /// Returns the principal, or a refusal if its id is empty and it is not marked as anonymous.
     pub(crate) fn named(self) -> Result<Self, Refusal> {
         if self.id.is_empty() && !self.is_anonymous {
             tracing::warn!("the authenticator returned a principal with an empty id");
-            return Err(unauthorized("the credentials name no principal"));
+            return Err(unauthorized("the principal of these credentials has no id"));
         }
         Ok(self)
     }
 }
 
-/// Finds out who a peer is before it gets a root object: once for each session, and again when
-/// its lease is about to end, when the session is made again by another process, and when
-/// [`Reauth`](crate::Reauth) asks for it.
+/// Authenticates peers.
 ///
-/// Closures from a bearer token to an optional principal are authenticators, too.
+/// A peer is authenticated before it gets a root object. It is authenticated again when its lease
+/// is about to end, when another process recovers its session, and when [`Reauth`](crate::Reauth)
+/// requires it.
+///
+/// Closures `Fn(&str) -> Option<Principal>`, from a bearer token to its principal, are
+/// authenticators, too.
 #[async_trait]
 pub trait Authenticator: Send + Sync + 'static {
-    /// Who presents these credentials. The scheme is whatever the peer says: refuse those that
-    /// are not known. Peers that show nothing have the scheme `none`.
+    /// Returns the principal of these credentials.
     ///
-    /// Dropped when the peer goes away, and after [`HttpLimits::handshake`](crate::HttpLimits::handshake).
+    /// The peer chooses the scheme, so refuse unknown ones. A peer without credentials has the
+    /// scheme `none`; a bearer token in an `Authorization` header has the scheme `http-bearer`.
+    ///
+    /// The future is dropped when the peer disconnects, and after
+    /// [`HttpLimits::handshake`](crate::HttpLimits::handshake).
     ///
     /// # Errors
-    /// The peer is refused. With status 401 it may try again, three times on a connection.
+    /// Return a [`Refusal`] to refuse the peer. With status 401, the peer may send other
+    /// credentials, three times on one connection.
     async fn authenticate(&self, peer: &Peer, credentials: &Credentials) -> Result<Principal, Refusal>;
 }
 
-/// Takes everybody who does not say who they are.
+/// The authenticator of services without one: accepts peers without credentials.
 #[derive(Debug)]
 pub(crate) struct Anonymous;
 
 #[async_trait]
 impl Authenticator for Anonymous {
     async fn authenticate(&self, _peer: &Peer, credentials: &Credentials) -> Result<Principal, Refusal> {
-        // A token of HTTP's own is for the root function, which sees the headers.
+        // A bearer token in an HTTP header is left to the root function, which sees the headers.
         match credentials.scheme.as_str() {
             Credentials::NONE | HTTP => Ok(Principal::anonymous()),
-            scheme => Err(unauthorized(format!("credentials of scheme {scheme:?} are not asked for here"))),
+            scheme => Err(unauthorized(format!("this service does not accept credentials of the scheme {scheme:?}"))),
         }
     }
 }
@@ -118,16 +129,16 @@ where
 {
     async fn authenticate(&self, _peer: &Peer, credentials: &Credentials) -> Result<Principal, Refusal> {
         let (Credentials::BEARER | HTTP, Some(token)) = (credentials.scheme.as_str(), &credentials.token) else {
-            return Err(unauthorized("a bearer token is asked for"));
+            return Err(unauthorized("a bearer token is required"));
         };
-        self(token.expose()).ok_or_else(|| unauthorized("this token is nobody's"))
+        self(token.expose()).ok_or_else(|| unauthorized("the token is invalid"))
     }
 }
 
-/// The scheme of a bearer token that came as an HTTP header.
+/// The scheme of a bearer token in an HTTP header.
 pub(crate) const HTTP: &str = "http-bearer";
 
-/// What a peer has shown by its request's headers.
+/// Returns the credentials in the headers of a request.
 pub(crate) fn of_headers(peer: &Peer) -> Credentials {
     let header = peer.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token =
@@ -138,7 +149,8 @@ pub(crate) fn of_headers(peer: &Peer) -> Credentials {
     }
 }
 
-/// Returns the scheme of credentials as it may be logged: clients may write anything into it.
+/// Returns the scheme for the log. Clients choose it freely, so it is replaced if it is long or
+/// contains special characters.
 pub(crate) fn loggable_scheme(shown: &Credentials) -> &str {
     const CHARS_MAX: usize = 32;
     let scheme = shown.scheme.as_str();

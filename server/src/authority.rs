@@ -1,4 +1,4 @@
-//! What a client may do ends with its lease, unless it says again who it is.
+//! Leases: a client must authenticate again before its lease ends.
 
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use tokio::time::{Instant, sleep_until};
 use crate::link::Linked;
 use crate::registry::{Admitted, random, unix_ms};
 
-/// How long before the end of its lease a client is asked who it is; half of a lease that is
-/// shorter than twice that.
+/// How long before the end of the lease a client is asked for new credentials. If the lease is
+/// shorter than twice that, the client is asked after half of it.
 const AHEAD: Duration = Duration::from_secs(60);
 
-/// Until when a client may go on.
+/// Until when the credentials of a client are valid.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Authority(Option<Term>);
 
@@ -28,7 +28,7 @@ struct Term {
 }
 
 impl Authority {
-    /// From now on, for so long.
+    /// Creates a lease that begins now.
     pub(crate) fn new(lease: Option<Duration>) -> Self {
         let now = Instant::now();
         Self(lease.map(|lease| {
@@ -39,7 +39,7 @@ impl Authority {
         }))
     }
 
-    /// As the client is told.
+    /// Returns the lease as sent to the client.
     pub(crate) fn lease(&self) -> Option<Lease> {
         self.0.map(|term| term.lease)
     }
@@ -49,18 +49,19 @@ impl Authority {
     }
 }
 
-/// What somebody has to do about a session on its socket.
+/// Why [`Linked::attend`] returned.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Attention {
-    /// Its lease is over.
+    /// The lease has ended.
     Over,
-    /// Its client has closed it, and calls run on.
+    /// The client has closed the session. Its calls may still run.
     Closing,
 }
 
 impl Linked {
-    /// Sees to what the link asks for: has the client say again who it is, and tells whoever wants
-    /// to know of a slow one. Returns when there is more to be done than that. Cancel-safe.
+    /// Handles the events of the link that need the server: asks the client for new credentials in
+    /// time, checks them, and reports a slow client. Returns when the session must be ended.
+    /// Cancel-safe.
     pub(crate) async fn attend(&self, admitted: &Admitted) -> Attention {
         let entry = &admitted.entry;
         let mut tries = 0;
@@ -95,7 +96,7 @@ impl Linked {
                     session = entry.id,
                     stats.retained_bytes,
                     stats.retained_messages,
-                    "the client takes in too little"
+                    "client reads too slowly"
                 );
                 self.service.registry.resumption.tell_slow_peer(&entry.id, stats);
             }
@@ -118,13 +119,14 @@ impl Linked {
         let entry = &admitted.entry;
         let challenge = random::<32>();
         let is_asked = entry.connection.link(|endpoint| endpoint.refresh(lease.expires_at, Some(challenge)));
-        tracing::debug!(session = entry.id, is_asked, "the lease is about to end");
+        tracing::debug!(session = entry.id, is_asked, "asking for new credentials");
     }
 
-    /// Whether the client is who it was; then its lease begins anew.
+    /// Checks new credentials. If they are those of the same principal, renews the lease and
+    /// returns `true`.
     async fn is_still(&self, admitted: &Admitted, credentials: &Credentials) -> bool {
         let entry = &admitted.entry;
-        // Without a lease nobody is asked.
+        // Sessions without a lease have no peer and are never asked.
         let Some(peer) = &self.peer else { return false };
         match self.service.authenticate_peer(peer, credentials).await {
             Ok(principal) if principal_hash(&principal.id) == principal_hash(&entry.principal.id) => {
@@ -132,17 +134,17 @@ impl Linked {
                 true
             }
             Ok(principal) => {
-                tracing::warn!(session = entry.id, %principal, "refresh by somebody else");
+                tracing::warn!(session = entry.id, %principal, "lease refresh by another principal refused");
                 false
             }
             Err(refusal) => {
-                tracing::debug!(session = entry.id, status = %refusal.status, "refresh refused");
+                tracing::debug!(session = entry.id, status = %refusal.status, "lease refresh refused");
                 false
             }
         }
     }
 
-    /// What a client is told whose lease is over.
+    /// The code and message for a client whose lease has ended.
     pub(crate) const LEASE_OVER: (ErrorCode, &str) =
-        (ErrorCode::Unauthenticated, "the lease is over, and who the client is was not shown again");
+        (ErrorCode::Unauthenticated, "the lease has ended and the client has not authenticated again");
 }

@@ -1,4 +1,5 @@
-//! HTTP batch: one request's lines into a session, what it produces out as the answer.
+//! HTTP batches: passes the lines of a request to a session, and returns what it sends as the
+//! response. See docs/wire.md, "HTTP batch".
 
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -21,11 +22,11 @@ use crate::permits::Permits;
 use crate::reply::{self, Answer};
 use crate::service::Service;
 
-/// Bytes beyond the limit that are read and forgotten, because a peer that sends everything
-/// before it reads gets to see the refusal only then.
+/// How many bytes beyond the limit are read and discarded. A peer that sends the whole request
+/// before it reads would otherwise not see the refusal.
 const DISCARDED_BYTES_MAX: usize = 32 << 20;
 
-/// Runs one batch. Dropping the future, as servers do when the peer hangs up, drops the session.
+/// Runs a batch. Dropping the future, as servers do when the peer disconnects, drops the session.
 pub(crate) async fn answer<B>(service: &Service, root: Stub, body: B, permits: &Permits, ticket: Ticket) -> Answer
 where
     B: Body<Error: fmt::Display> + Send,
@@ -35,12 +36,15 @@ where
     let text = match timeout_at(deadline, read(body, http.batch_bytes)).await {
         Ok(Ok(text)) => text,
         Ok(Err(refused)) => return refused,
-        Err(_elapsed) => return late(StatusCode::REQUEST_TIMEOUT, "the request was not complete", http),
+        Err(_elapsed) => return late(StatusCode::REQUEST_TIMEOUT, "the request was incomplete", http),
     };
     let count = text.lines().count();
     if count > http.batch_messages {
         let max = http.batch_messages;
-        return reply::text(StatusCode::TOO_MANY_REQUESTS, format!("a batch may have {max} messages, not {count}"));
+        return reply::text(
+            StatusCode::TOO_MANY_REQUESTS,
+            format!("a batch of {count} messages exceeds the limit of {max} messages"),
+        );
     }
     let _busy = permits.busy();
     let span = tracing::debug_span!("session", via = "batch");
@@ -55,7 +59,8 @@ async fn read<B>(body: B, bytes_max: usize) -> Result<String, Answer>
 where
     B: Body<Error: fmt::Display> + Send,
 {
-    let too_large = || reply::text(StatusCode::PAYLOAD_TOO_LARGE, format!("a batch may have {bytes_max} bytes"));
+    let too_large =
+        || reply::text(StatusCode::PAYLOAD_TOO_LARGE, format!("the batch exceeds the limit of {bytes_max} bytes"));
     let bad = |why: String| reply::text(StatusCode::BAD_REQUEST, why);
     if body.size_hint().lower() > (bytes_max + DISCARDED_BYTES_MAX) as u64 {
         return Err(too_large());
@@ -64,7 +69,7 @@ where
     let mut text = BytesMut::new();
     let mut read_bytes = 0;
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| bad(format!("the request could not be read: {error}")))?;
+        let frame = frame.map_err(|error| bad(format!("cannot read the request: {error}")))?;
         let Ok(data) = frame.into_data() else { continue };
         read_bytes += data.remaining();
         if read_bytes <= bytes_max {
@@ -76,15 +81,15 @@ where
     if read_bytes > bytes_max {
         return Err(too_large());
     }
-    String::from_utf8(text.into()).map_err(|_invalid| bad("a batch is UTF-8 text".to_owned()))
+    String::from_utf8(text.into()).map_err(|_invalid| bad("the batch is not UTF-8".to_owned()))
 }
 
 fn late(status: StatusCode, what: &str, http: &HttpLimits) -> Answer {
-    reply::text(status, format!("a batch may take {:?}, and {what}", http.batch_time))
+    reply::text(status, format!("the batch exceeded the limit of {:?}: {what}", http.batch_time))
 }
 
-/// Returns every message of the session, in order. Calls whose results are not awaited run on until
-/// `deadline`.
+/// Runs the session and returns its messages in order. Calls whose results are not requested keep
+/// running until `deadline`.
 async fn run(service: &Service, root: Stub, text: &str, ticket: Ticket, deadline: Instant) -> String {
     let (lines, control) = Lines::new(service.http.batch_answer_bytes);
     for line in text.lines() {
@@ -121,7 +126,8 @@ async fn run(service: &Service, root: Stub, text: &str, ticket: Ticket, deadline
     produced(&control, service)
 }
 
-/// Waits until all that the session has to say is written, or it has ended: then how.
+/// Waits until everything that the session has to send was written, and returns `None`. If the
+/// session ends first, returns how.
 async fn until_written(connection: &Connection, driver: &mut (impl Future<Output = Closed> + Unpin)) -> Option<Closed> {
     poll_fn(|cx| match Pin::new(&mut *driver).poll(cx) {
         Poll::Ready(closed) => Poll::Ready(Some(closed)),
@@ -131,7 +137,7 @@ async fn until_written(connection: &Connection, driver: &mut (impl Future<Output
     .await
 }
 
-/// Lets calls whose results are not awaited return, then ends the session.
+/// Waits for calls whose results were not requested, then ends the session.
 async fn run_on(
     connection: Connection,
     mut driver: impl Future<Output = Closed> + Unpin,
@@ -158,7 +164,8 @@ fn log_closed(closed: &Closed) {
     tracing::debug!(by = ?closed.by, message = closed.message, "session closed");
 }
 
-/// The answer's text; when not all of it fitted, the session's end takes the place of the rest.
+/// Returns the text of the response. If not everything fitted, an abort takes the place of the
+/// rest.
 fn produced(control: &LinesControl, service: &Service) -> String {
     let bytes_max = service.http.batch_answer_bytes;
     let mut produced = control.take();
@@ -166,7 +173,8 @@ fn produced(control: &LinesControl, service: &Service) -> String {
         if !produced.is_empty() {
             produced.push('\n');
         }
-        let abort = format!(r#"["abort",["error","RangeError","a batch answer may have {bytes_max} bytes"]]"#);
+        let abort =
+            format!(r#"["abort",["error","RangeError","the batch response exceeds the limit of {bytes_max} bytes"]]"#);
         produced.push_str(&service.options.message_to_send(abort));
     }
     produced

@@ -1,7 +1,7 @@
-//! Open sessions, and how they end when the server is to stop.
+//! Counts open sessions and ends them when the server drains.
 //!
-//! Invariant: everything that holds a [`Ticket`] watches the drain itself and is gone by its
-//! deadline, so that waiting for the last ticket needs no list of sessions.
+//! Invariant: every holder of a [`Ticket`] watches the drain itself and drops the ticket by the
+//! deadline. So a drain waits for the last ticket and needs no list of sessions.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,15 +11,15 @@ use bowline_transport::deadline;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-/// Close code and reason of a WebSocket whose server stops.
+/// The code and reason with which a draining server closes WebSockets.
 pub(crate) const GOING_AWAY: (u16, &str) = (1001, "server is draining");
 
-/// The part of a drain's time that is kept for saying good-bye, and its most.
+/// The part of a drain's time that is reserved for closing connections, and its maximum.
 const GOODBYE_SHARE: u32 = 4;
 const GOODBYE_MAX: Duration = Duration::from_secs(1);
 
-/// The part of a drain's time in which clients hold back new calls although others still run, and
-/// its most.
+/// The part of a drain's time in which clients hold back new calls even if older ones are still
+/// running, and its maximum.
 const HOLD_SHARE: u32 = 8;
 const HOLD_MAX: Duration = Duration::from_millis(500);
 
@@ -33,32 +33,34 @@ pub(crate) struct Sessions {
 struct Shared {
     open: AtomicUsize,
     closed_one: Notify,
-    /// Calls that were still running when their session was ended by the drain.
+    /// The number of calls that were running when the drain ended their session.
     calls_cut: AtomicUsize,
     drain: watch::Sender<Option<Deadlines>>,
 }
 
-/// What a drain came to; see [`Service::drain`](crate::Service::drain).
+/// The outcome of a drain; see [`Service::drain`](crate::Service::drain).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DrainReport {
-    /// Calls that were still running at the deadline, in all sessions and batches, whether their
-    /// results were awaited or not. They were cut off; their callers see an error.
+    /// The number of calls that were still running at the deadline, in all sessions and batches,
+    /// including calls whose results were not requested. They were aborted, and their callers got
+    /// an error.
     pub calls_cut: usize,
 }
 
-/// The times of a drain.
+/// The deadlines of a drain.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Deadlines {
-    /// Clients whose sessions another process takes over are asked by then to hold back new calls.
+    /// When clients of sessions that another process takes over are asked to hold back new calls,
+    /// at the latest.
     pub(crate) hold: Instant,
-    /// Calls that run may go on until then.
+    /// Until when running calls may complete.
     pub(crate) calls: Instant,
-    /// Everything is over then.
+    /// When the drain ends.
     pub(crate) all: Instant,
 }
 
-/// One open session or running batch.
+/// One open session or running batch. It is counted until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Ticket {
     sessions: Sessions,
@@ -77,24 +79,25 @@ impl Default for Sessions {
 }
 
 impl Sessions {
-    /// Counts a session, unless there are `max` or the server stops.
+    /// Counts a session, unless there are `max` already or the server is draining.
     pub(crate) fn admit(&self, max: usize) -> Result<Ticket, &'static str> {
         self.shared
             .open
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |open| (open < max).then_some(open + 1))
             .map_err(|_full| "too many sessions")?;
         let ticket = Ticket { sessions: self.clone() };
-        // Counted first, so that a drain that begins meanwhile either is seen or sees the ticket.
+        // Counted before the check: a drain that begins at the same time is either seen here, or
+        // sees the ticket.
         if self.is_draining() { Err(GOING_AWAY.1) } else { Ok(ticket) }
     }
 
-    /// Counts a session that the drain itself has to end.
+    /// Counts a session without a connection, which the drain itself ends.
     pub(crate) fn hold(&self) -> Ticket {
         self.shared.open.fetch_add(1, Ordering::SeqCst);
         Ticket { sessions: self.clone() }
     }
 
-    /// What the drain has come to so far.
+    /// Returns the report so far.
     pub(crate) fn report(&self) -> DrainReport {
         DrainReport { calls_cut: self.shared.calls_cut.load(Ordering::SeqCst) }
     }
@@ -103,7 +106,7 @@ impl Sessions {
         self.shared.drain.borrow().is_some()
     }
 
-    /// Starts to stop. The earliest deadline stands when this is called more than once.
+    /// Begins a drain. If there is one already, the earlier deadlines apply. Returns the deadlines.
     pub(crate) fn start_drain(&self, within: Duration) -> Deadlines {
         let all = deadline(within);
         let calls = all - (within / GOODBYE_SHARE).min(GOODBYE_MAX);
@@ -116,13 +119,13 @@ impl Sessions {
         standing
     }
 
-    /// Waits until the service is to stop, and until when. Cancel-safe.
+    /// Waits until a drain begins, and returns its deadlines. Cancel-safe.
     pub(crate) async fn draining(&self) -> Deadlines {
         let mut drain = self.shared.drain.subscribe();
         let deadlines = drain.wait_for(Option::is_some).await.ok().and_then(|drain| *drain);
         match deadlines {
             Some(deadlines) => deadlines,
-            // The sender lives in `self`, so it cannot be gone.
+            // Unreachable: `self` holds the sender.
             None => std::future::pending().await,
         }
     }
@@ -140,21 +143,21 @@ impl Sessions {
 }
 
 impl Ticket {
-    /// As [`Sessions::draining`].
+    /// Waits until a drain begins, and returns its deadlines.
     pub(crate) async fn draining(&self) -> Deadlines {
         self.sessions.draining().await
     }
 
-    /// The deadlines of the drain, if there is one.
+    /// Returns the deadlines of the drain, if one has begun.
     pub(crate) fn drain(&self) -> Option<Deadlines> {
         *self.sessions.shared.drain.borrow()
     }
 
-    /// Counts and logs calls that the drain cuts off.
+    /// Counts and logs calls that the drain aborts.
     pub(crate) fn cut(&self, calls: usize) {
         if calls > 0 {
             self.sessions.shared.calls_cut.fetch_add(calls, Ordering::SeqCst);
-            tracing::warn!(calls, "calls were cut off by the end of the drain");
+            tracing::warn!(calls, "drain deadline reached, aborting running calls");
         }
     }
 }

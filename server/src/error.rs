@@ -1,4 +1,4 @@
-//! What can go wrong outside of a session: opening a socket, and refusing a peer.
+//! Errors outside of a session: failing to listen, and refusing a peer.
 
 use std::io;
 
@@ -8,35 +8,35 @@ use http::StatusCode;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServerError {
-    /// The address cannot be listened on.
+    /// The server cannot listen on the address.
     #[error("cannot listen on {address}: {source}")]
     Listen {
-        /// As it was given.
+        /// The address as given.
         address: String,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
 }
 
-/// Refuses a peer before a session begins. It sees the status and the message.
+/// A refusal of a peer before its session begins. The peer sees the status and the message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{status}: {message}")]
 pub struct Refusal {
     /// The HTTP status, such as 401 or 403.
     pub status: StatusCode,
-    /// The body of the answer.
+    /// The message, sent as the body of the response.
     pub message: String,
 }
 
 impl Refusal {
-    /// A refusal with a reason for the peer to read.
+    /// Creates a refusal with a message for the peer.
     pub fn new(status: StatusCode, message: impl Into<String>) -> Self {
         Self { status, message: message.into() }
     }
 }
 
 impl From<StatusCode> for Refusal {
-    /// The message is the status' own phrase.
+    /// Creates a refusal whose message is the reason phrase of the status.
     fn from(status: StatusCode) -> Self {
         Self::new(status, status.canonical_reason().unwrap_or_default())
     }

@@ -1,4 +1,5 @@
-//! The handshake of the link: who the client is, and whether it gets a session or its session back.
+//! The server's side of the link handshake: authenticates the client, then opens or resumes its
+//! session. See docs/link.md, "Handshake".
 
 use std::sync::Arc;
 
@@ -20,27 +21,27 @@ use crate::registry::{Admitted, NewSession, random};
 use crate::restoration::{Claimant, Keeper, Unopened};
 use crate::service::Service;
 
-/// A socket on which the link was agreed upon, and nobody has been let in yet.
+/// A connection that speaks the link protocol, whose client has not been admitted yet.
 pub(crate) struct Handshake {
     pub(crate) service: Arc<Service>,
     pub(crate) peer: Box<Peer>,
 }
 
-/// A session that is about to have its turn on a socket.
+/// A session that is attached to a new connection.
 pub(crate) struct Opened {
     pub(crate) admitted: Admitted,
-    /// What the client is sent before all else.
+    /// The first frame that is sent to the client.
     pub(crate) greeting: String,
-    /// Who asked for it, if its client will have to say again who it is. A session may last for days,
-    /// and headers are large.
+    /// The peer, if it has a lease and must authenticate again. `None` otherwise, because headers
+    /// are large and a session may last for days.
     pub(crate) peer: Option<Box<Peer>>,
 }
 
-/// Why there is no session on a socket.
+/// Why the handshake failed.
 pub(crate) enum Failure {
-    /// The client is told.
+    /// The client is refused, with this reason.
     Refused(Refused),
-    /// It is gone.
+    /// The client has disconnected.
     Gone,
 }
 
@@ -68,19 +69,20 @@ impl Failure {
             Self::Refused(refused) => {
                 tracing::debug!(
                     monotonic_counter.bowline_sessions_refused = 1_u64,
-                    code = %refused.code, message = refused.message, "no session"
+                    code = %refused.code, message = refused.message, "session refused"
                 );
                 parting.set(refused.code.close_code(), refused.code.as_str());
-                // Whoever has gone does not need to be told.
+                // An error means that the client has disconnected.
                 drop(say(sender, &Frame::Rejected(refused)).await);
             }
-            Self::Gone => tracing::debug!("gone before a session"),
+            Self::Gone => tracing::debug!("client disconnected during the handshake"),
         }
     }
 }
 
 impl Handshake {
-    /// The handshake. What the client sends behind its hello stays unread until it is answered.
+    /// Runs the handshake. Messages that the client sends after its hello are not read before the
+    /// client is admitted.
     pub(crate) async fn open<R: Receiving>(
         self,
         sender: &mut impl Sending,
@@ -88,11 +90,13 @@ impl Handshake {
     ) -> Result<Opened, Failure> {
         let service = Arc::clone(&self.service);
         let from = self.peer.address.map(AddressGroup::from);
-        let too_many = |_full| rate_limited("too many clients have yet to say who they are");
+        let too_many = |_full| rate_limited("too many unauthenticated connections");
         let place = service.openings.take(from, service.http.unauthenticated).map_err(too_many)?;
         tokio::select! {
             opened = self.open_at(&place, sender, receiver) => opened,
-            () = place.displaced() => Err(rate_limited("too many clients of this address have yet to say who they are").into()),
+            () = place.displaced() => {
+                Err(rate_limited("too many unauthenticated connections from this address").into())
+            }
         }
     }
 
@@ -126,7 +130,8 @@ impl Handshake {
         Ok(Opened { admitted, greeting: greeting.write(), peer: has_lease.then_some(self.peer) })
     }
 
-    /// Token and proof first; then who the client is, if it says so or has to; then its session.
+    /// Checks the token and its proof, then the credentials if there are any or they are required,
+    /// then resumes the session. This order keeps the cost of forged tokens low.
     async fn resume(&mut self, resume: &Resume, challenge: &str) -> Result<(Admitted, Resumed), Refused> {
         let registry = &self.service.registry;
         let from = self.peer.address.map(AddressGroup::from);
@@ -135,7 +140,7 @@ impl Handshake {
             .map_err(|unopened| registry.refuse_token(from, &self.service.http, unopened))?;
         let is_here = registry.has(&claims);
         if !is_here && registry.keeper.is_none() {
-            return Err(Refused::new(ErrorCode::ResumeWindowExpired, "there is no such session any more"));
+            return Err(Refused::new(ErrorCode::ResumeWindowExpired, "the session no longer exists"));
         }
         let mut scheme = Credentials::NONE.to_owned();
         let mut shown = None;
@@ -146,8 +151,8 @@ impl Handshake {
             }
             let principal = self.service.authenticate_peer(&self.peer, &credentials).await.map_err(refused)?;
             if !registry.resumption.keys.ring().is_subject(&claims, &principal.id) {
-                tracing::warn!(session = claims.sid, %principal, "resume by somebody else");
-                return Err(Refused::new(ErrorCode::Unauthenticated, "the session is somebody else's"));
+                tracing::warn!(session = claims.sid, %principal, "resume by another principal refused");
+                return Err(Refused::new(ErrorCode::Unauthenticated, "the session belongs to another principal"));
             }
             claims.principal = principal_hash(&principal.id);
             scheme = credentials.scheme.clone();
@@ -231,8 +236,8 @@ impl Handshake {
     }
 }
 
-/// What the client answers when it was not believed. Messages that it has sent behind its hello
-/// wait until it is.
+/// Waits for the client's next credentials. Messages that the client has sent meanwhile are held
+/// until it is admitted.
 async fn another_try<R: Receiving>(receiver: &mut Preceded<R>) -> Result<Secret, Failure> {
     loop {
         let text = receiver.receive_new().await?;
@@ -243,7 +248,7 @@ async fn another_try<R: Receiving>(receiver: &mut Preceded<R>) -> Result<Secret,
         let frame = if text.as_ref().len() <= OPENING_BYTES_MAX { Frame::read(text.as_ref())? } else { None };
         return match frame {
             Some(Frame::Authenticate { response }) => Ok(response),
-            _ => Err(Refused::new(ErrorCode::HandshakeRequired, "say who you are first").into()),
+            _ => Err(Refused::new(ErrorCode::HandshakeRequired, "authenticate before sending other frames").into()),
         };
     }
 }
@@ -257,7 +262,7 @@ async fn say(sender: &mut impl Sending, frame: &Frame) -> Result<(), TransportEn
     sender.flush().await
 }
 
-/// The refusal of an HTTP request, for a client that is past that.
+/// Converts an HTTP refusal to a refusal on the link.
 pub(crate) fn refused(refusal: Refusal) -> Refused {
     let code = match refusal.status {
         StatusCode::UNAUTHORIZED => ErrorCode::Unauthenticated,

@@ -1,5 +1,5 @@
-//! Messages that a client sends before it knows that it is let in. They wait, and are the first
-//! that its session reads.
+//! Holds messages that a client sends before it is admitted. They are the first that its session
+//! reads.
 
 use std::collections::VecDeque;
 
@@ -7,11 +7,11 @@ use bowline_core::error::ErrorCode;
 use bowline_core::link::Refused;
 use bowline_core::peer::{Receiving, TransportEnd};
 
-/// Messages that may wait, and their bytes. Beyond, there is no session.
+/// The maximum number of held messages, and of their bytes. Beyond, the client is refused.
 const MESSAGES_MAX: usize = 256;
 const BYTES_MAX: usize = 64 << 10;
 
-/// A receiver, and what is to be read before anything new.
+/// A receiver whose held messages are read before new ones.
 pub(crate) struct Preceded<R: Receiving> {
     held: VecDeque<R::Text>,
     bytes: usize,
@@ -23,19 +23,20 @@ impl<R: Receiving> Preceded<R> {
         Self { held: VecDeque::new(), bytes: 0, receiver }
     }
 
-    /// Something that was not read before. Cancel-safe.
+    /// Receives a new message, not a held one. Cancel-safe.
     pub(crate) async fn receive_new(&mut self) -> Result<R::Text, TransportEnd> {
         self.receiver.receive().await
     }
 
-    /// Has a text wait for its session.
+    /// Holds a message for the session.
     ///
     /// # Errors
-    /// Too much waits.
+    /// Returns `PAYLOAD_TOO_LARGE` if too much is held.
     pub(crate) fn hold(&mut self, text: R::Text) -> Result<(), Refused> {
         self.bytes += text.as_ref().len();
         if self.held.len() == MESSAGES_MAX || self.bytes > BYTES_MAX {
-            let message = format!("{MESSAGES_MAX} messages of {BYTES_MAX} bytes may wait for who the client is");
+            let message =
+                format!("at most {MESSAGES_MAX} messages and {BYTES_MAX} bytes may be sent before authentication");
             return Err(Refused::new(ErrorCode::PayloadTooLarge, message));
         }
         self.held.push_back(text);

@@ -1,12 +1,12 @@
-//! Hosts and origins as browsers write them into `Host` and `Origin` headers.
+//! Hosts and origins, as browsers write them into `Host` and `Origin` headers.
 //!
-//! Two spellings of one host are equal here only if browsers treat them as one: case and the
-//! spelling of an IPv6 address do not matter, a trailing dot does. Malformed text is no host, so a
-//! part of a header is never compared.
+//! Two spellings of a host are equal only if browsers treat them as equal: case and the spelling of
+//! an IPv6 address do not matter, a trailing dot does. Malformed text is refused as a whole, so
+//! that parts of a header are never compared.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// The longest name that the DNS knows, with a trailing dot.
+/// The maximum length of a DNS name, with a trailing dot.
 const NAME_BYTES_MAX: usize = 254;
 
 /// A host: a name in lower case, or an address.
@@ -16,7 +16,7 @@ pub(crate) enum Host {
     Address(IpAddr),
 }
 
-/// A host, and a port if one is written.
+/// A host and an optional port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct HostPort {
     pub(crate) host: Host,
@@ -28,13 +28,13 @@ pub(crate) struct HostPort {
 pub(crate) struct Origin {
     scheme: String,
     host: Host,
-    /// Absent if it is the scheme's default, as browsers write it.
+    /// `None` for the default port of the scheme.
     port: Option<u16>,
 }
 
 impl Host {
-    /// Returns `None` for what is neither a name of ASCII letters, digits, `-`, `_` and `.`, nor an
-    /// address. Names in other scripts travel as Punycode.
+    /// Parses a host. Returns `None` if the text is neither an address nor a name of ASCII letters,
+    /// digits, `-`, `_`, and `.`. International names are sent as Punycode.
     fn parse(text: &str) -> Option<Self> {
         if let Some(bracketed) = text.strip_prefix('[') {
             let address = bracketed.strip_suffix(']')?.parse::<Ipv6Addr>().ok()?;
@@ -51,8 +51,8 @@ impl Host {
         is_name.then(|| Self::Name(text.to_ascii_lowercase()))
     }
 
-    /// Returns whether only this machine can be meant. Names below `localhost` cannot
-    /// be registered (RFC 6761 6.3).
+    /// Returns whether the host is this machine in any case. `localhost` and the names below it
+    /// cannot be registered (RFC 6761, section 6.3).
     pub(crate) fn is_loopback(&self) -> bool {
         match self {
             Self::Name(name) => {
@@ -65,16 +65,17 @@ impl Host {
 }
 
 impl HostPort {
-    /// Returns `None` for what is not `host` or `host:port`; user names and paths have no place here.
+    /// Parses `host` or `host:port`. Returns `None` for anything else, such as a text with a user
+    /// name or a path.
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        // The colons of an IPv6 address stand before its bracket.
+        // The colons of an IPv6 address are inside of its brackets.
         let colon = text.rfind(':').filter(|colon| text.rfind(']').is_none_or(|bracket| bracket < *colon));
         let (host, port) = match colon {
             Some(colon) => (&text[..colon], Some(&text[colon + 1..])),
             None => (text, None),
         };
         let port = match port {
-            // RFC 3986 lets the digits be left out.
+            // RFC 3986 allows a colon without digits.
             None | Some("") => None,
             Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => Some(digits.parse().ok()?),
             Some(_) => return None,
@@ -84,7 +85,8 @@ impl HostPort {
 }
 
 impl Origin {
-    /// Returns `None` for `null`, for lists, and for whatever else names no single page.
+    /// Parses an origin. Returns `None` for `null`, lists, and everything else that is not a single
+    /// origin.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (scheme, rest) = text.split_once("://")?;
         let is_scheme = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
@@ -98,9 +100,9 @@ impl Origin {
         Some(Self { scheme, host, port })
     }
 
-    /// Returns whether a page of this origin comes from `host`, over HTTP or HTTPS: behind a proxy
-    /// that ends TLS, the server itself sees only HTTP. Where no port is written, both mean the
-    /// default of the page's scheme.
+    /// Returns whether a page of this origin was served by `host`, over HTTP or HTTPS: behind a
+    /// proxy that terminates TLS, the server itself sees only HTTP. An absent port is the default
+    /// port of the page's scheme, on both sides.
     pub(crate) fn is_at(&self, host: &HostPort) -> bool {
         default_port(&self.scheme).is_some_and(|default| {
             self.host == host.host && self.port.unwrap_or(default) == host.port.unwrap_or(default)
@@ -108,7 +110,7 @@ impl Origin {
     }
 }
 
-/// The port of a scheme that web pages have.
+/// Returns the default port of a scheme, if web pages can have it.
 fn default_port(scheme: &str) -> Option<u16> {
     match scheme {
         "http" => Some(80),
@@ -167,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_origins_are_no_origins() {
+    fn malformed_origins_and_hosts_are_refused() {
         for malformed in [
             "",
             "null",

@@ -1,7 +1,7 @@
-//! Serves Cap'n Web over HTTP: one route that takes WebSocket sessions and HTTP batches.
+//! The server of Bowline: a tower service that handles WebSocket sessions and HTTP batches.
 //!
-//! [`Service`] is a tower service. Mount it in an application that has a router already, or let
-//! it [`listen`](Service::listen) alone. What the messages mean is `bowline_core`'s business.
+//! Mount [`Service`] on a route of an application, or let it [`listen`](Service::listen) by itself.
+//! Applications use the `bowline` package, which re-exports this crate.
 //!
 //! ```no_run
 //! # async fn run(root: bowline_core::peer::Stub) -> Result<(), bowline_server::ServerError> {

@@ -1,4 +1,4 @@
-//! The turn of a session that has a link on a socket.
+//! Runs a session that has a link on one connection, from the handshake to the connection's end.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,21 +21,22 @@ use crate::registry::{Admitted, unix_now};
 use crate::service::Service;
 use crate::ws::Running;
 
-/// How long a stream that the client writes to may go on once the client holds back new calls.
+/// How long a stream that the client writes to may continue after the client holds back new calls.
 const UPLOAD_GRACE: Duration = Duration::from_millis(100);
 
-/// Why streams do not survive a drain.
+/// The message of streams that a drain ends.
 const STREAMS_END: &str = "the server is draining, and streams end with its process";
 
-/// What carries a session's turn on a socket.
+/// What a session on a connection needs besides its state.
 pub(crate) struct Linked {
     pub(crate) service: Arc<Service>,
-    /// Who asked for the session, if the client has to say again who it is.
+    /// The peer, if it has a lease and must authenticate again.
     pub(crate) peer: Option<Box<Peer>>,
     ticket: Ticket,
 }
 
-/// Lets a client in and returns its session's turn on the socket, to its end; `None` if there is none.
+/// Runs the handshake. Returns a future that runs the session on this connection, or `None` if the
+/// client was refused.
 pub(crate) async fn begin<S>(
     handshake: Handshake,
     ticket: Ticket,
@@ -51,7 +52,7 @@ where
     let service = Arc::clone(&handshake.service);
     let within = service.http.handshake;
     let opened = timeout(within, handshake.open(&mut sender, &mut receiver)).await.unwrap_or_else(|_elapsed| {
-        Err(Refused::new(ErrorCode::HandshakeRequired, format!("no session within {within:?}")).into())
+        Err(Refused::new(ErrorCode::HandshakeRequired, format!("no session was requested within {within:?}")).into())
     });
     let Opened { admitted, greeting, peer } = match opened {
         Ok(opened) => opened,
@@ -74,11 +75,11 @@ where
 
 async fn end_socket<S: AsyncRead + AsyncWrite + Unpin>(ending: Ending<S>) {
     let traffic = ending.finish().await;
-    tracing::debug!(?traffic, "socket closed");
+    tracing::debug!(?traffic, "connection closed");
 }
 
 impl Linked {
-    /// The session's turn on this socket.
+    /// Runs the session on this connection, until the session or the connection ends.
     async fn run(&self, admitted: Admitted, mut turn: impl Future<Output = Turn> + Unpin, parting: &Parting) {
         let registry = &self.service.registry;
         let entry = &admitted.entry;
@@ -98,7 +99,7 @@ impl Linked {
                     Attention::Closing => {
                         let mut finishing = Box::pin(self.finish(&admitted));
                         tokio::select! {
-                            // The socket need not last as long as the calls.
+                            // The calls may run longer than the connection lasts.
                             ended = &mut turn => {
                                 finishing.await;
                                 break ended;
@@ -108,7 +109,8 @@ impl Linked {
                     }
                 },
                 deadlines = self.ticket.draining() => {
-                    // A wake-up for the drain must not go to a future that is not polled any more.
+                    // Dropped, because it would otherwise receive wake-ups of the drain without
+                    // being polled.
                     drop(attending);
                     match Box::pin(self.drain(&admitted, &mut turn, deadlines, parting)).await {
                         Some(ended) => break ended,
@@ -131,7 +133,7 @@ impl Linked {
             }
             Turn::Detached(_) if entry.connection.is_closed() => registry.ended(entry),
             Turn::Detached(end) => {
-                tracing::debug!(session, %end, "the socket is gone");
+                tracing::debug!(session, %end, "session detached");
                 registry.park(&admitted);
                 if let Some(deadlines) = self.ticket.drain() {
                     Box::pin(registry.drain_detached(entry, &self.ticket, deadlines)).await;
@@ -141,19 +143,20 @@ impl Linked {
         }
     }
 
-    /// Lets what a client has called run on for a while after it has closed its session, and then
-    /// ends that.
+    /// Waits until the calls of a closed session have completed, at most for the grace period, then
+    /// ends the session.
     async fn finish(&self, admitted: &Admitted) {
         let connection = &admitted.entry.connection;
         let grace = self.service.registry.resumption.rules.close_grace;
         if timeout(grace, connection.quiet()).await.is_err() {
-            tracing::debug!(session = admitted.entry.id, "calls run longer than a session that is closed");
+            tracing::debug!(session = admitted.entry.id, "calls of the closed session exceed the grace period");
         }
         connection.link(|endpoint| endpoint.finish_closing());
         connection.settle();
     }
 
-    /// Lets running calls end, then ends the session or hands it over; all by the deadlines.
+    /// Waits for running calls, then ends the session or hands it over, all by the deadlines.
+    /// Returns `None` if the session is still attached at the deadline.
     async fn drain(
         &self,
         admitted: &Admitted,
@@ -177,8 +180,8 @@ impl Linked {
         timeout_at(deadlines.all, turn).await.ok()
     }
 
-    /// Tells the client that the server stops; false if the client does not know of drains, or is not
-    /// there.
+    /// Tells the client that the server drains. Returns `false` if the client does not support
+    /// drains or is detached.
     fn announce(&self, admitted: &Admitted, deadlines: Deadlines) -> bool {
         let left = deadlines.all.saturating_duration_since(Instant::now());
         let mut drain = Drain { deadline: Some(unix_now().0.saturating_add(left.as_secs())), ..Drain::default() };
@@ -190,8 +193,7 @@ impl Linked {
         admitted.entry.connection.link(|endpoint| endpoint.drain(drain))
     }
 
-    /// Lets running calls end, then lets the client have its session back from the process that serves
-    /// it next.
+    /// Waits for running calls, then lets another process take over the session.
     async fn hand_over(
         &self,
         admitted: &Admitted,
@@ -205,7 +207,7 @@ impl Linked {
             if timeout_at(deadlines.calls, self.settle(admitted, deadlines)).await.is_err() {
                 self.ticket.cut(entry.connection.calls_running());
             }
-            // Some may be read although no call runs.
+            // Streams may still be open although no call runs.
             entry.connection.interrupt_streams(STREAMS_END);
             drop(timeout_at(deadlines.all, self.service.registry.retire(entry, GOING_AWAY.1)).await);
         };
@@ -213,17 +215,18 @@ impl Linked {
         ended.ok()
     }
 
-    /// Lets the calls of a session end that another process takes over. The client goes on calling
-    /// until those have ended that run now, uploads among them; then what it calls waits on its side,
-    /// so nothing that takes long may be left.
+    /// Waits until the calls of a session that another process takes over have completed. The
+    /// client continues to make calls until those that are running now have completed, uploads
+    /// included. Then it holds back new calls, so nothing that takes long may be left by then.
     async fn settle(&self, admitted: &Admitted, deadlines: Deadlines) {
         let connection = &admitted.entry.connection;
-        // What still runs at that time has the rest of the time, in which nothing new begins.
+        // Calls that exceed this deadline have the rest of the drain's time, in which no new call
+        // begins.
         let running = async {
             connection.running_calls_ended().await;
             if connection.link(|endpoint| endpoint.session.has_streams()) {
-                // Uploads that were on their way here, or began meanwhile, end too. One after those is
-                // interrupted: a client that uploads all the time would use up the time.
+                // Waits again for uploads that were in transit or began meanwhile. Later ones are
+                // interrupted: a client that uploads continuously would otherwise use up the time.
                 connection.running_calls_ended().await;
             }
         };
@@ -238,7 +241,7 @@ impl Linked {
             }
         }
         if timeout(UPLOAD_GRACE, connection.settled()).await.is_err() {
-            // The chunks may lie behind calls that the client holds back.
+            // The chunks may be behind calls that the client holds back.
             connection.interrupt_streams(STREAMS_END);
             connection.settled().await;
         }

@@ -1,4 +1,4 @@
-//! A server of its own: accepts connections for a service and speaks HTTP/1.1 on them.
+//! A standalone server: accepts connections for a service and speaks HTTP/1.1 on them.
 
 use std::convert::Infallible;
 use std::io;
@@ -23,22 +23,24 @@ use crate::permits::ConnectionPermit;
 use crate::reply::RETRY_AFTER_SECONDS;
 use crate::service::Service;
 
-/// After an `accept` that failed for want of file descriptors or memory: the first pause, doubled
-/// while it fails again, and the longest.
+/// Bounds of the pause after `accept` failed for lack of file descriptors or memory. It doubles
+/// while `accept` keeps failing.
 const ACCEPT_PAUSE_MIN: Duration = Duration::from_millis(5);
 const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);
-/// Refused connections that are given time to read why; further ones are just closed.
+/// The number of refused connections that may read the refusal at the same time. Further ones are
+/// closed at once.
 const REFUSALS_MAX: usize = 64;
-/// How long a refused connection may take to hang up.
+/// How long a refused connection may take to close.
 const REFUSAL_MAX: Duration = Duration::from_secs(1);
-/// The smallest buffer that hyper takes.
+/// The smallest buffer that hyper accepts.
 const HEADER_BYTES_MIN: usize = 8 << 10;
 
 impl Service {
-    /// Listens on `address` and serves until drained.
+    /// Listens on `address` and serves until the service is [drained](Self::drain).
     ///
     /// # Errors
-    /// The address cannot be listened on. Nothing that happens later is an error.
+    /// Returns a [`ServerError`] if the server cannot listen on the address. Later failures are
+    /// logged.
     pub async fn listen(self, address: impl ToSocketAddrs + ToString) -> Result<(), ServerError> {
         let name = address.to_string();
         let listener =
@@ -47,9 +49,11 @@ impl Service {
         Ok(())
     }
 
-    /// Serves the connections of `listener` until [drained](Self::drain), every path alike. While
-    /// it drains, new connections are answered with 503. Cancel-safe: dropped, it accepts no
-    /// more, and open sessions live on.
+    /// Serves the connections of `listener` on every path, until the service is
+    /// [drained](Self::drain).
+    ///
+    /// During the drain, requests on new connections are answered with 503. Cancel-safe: if the
+    /// future is dropped, no further connections are accepted, and open sessions continue.
     pub async fn serve(self, listener: TcpListener) {
         let service = self.hosts_of_listener(listener.local_addr().ok());
         service.run(&listener).await;
@@ -66,9 +70,9 @@ impl Service {
         }
     }
 
-    /// Never ends: one connection's trouble is no other's.
+    /// Accepts connections forever. A failure of one connection does not affect others.
     async fn accept(&self, listener: &TcpListener) {
-        // The same for all connections, so that none has a copy of its own.
+        // Shared by all connections, so that none has a copy.
         let service = Arc::new(self.clone());
         let refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
         let mut pause = ACCEPT_PAUSE_MIN;
@@ -90,7 +94,7 @@ impl Service {
                     tracing::debug!(%address, why, "connection refused");
                     if let Ok(permit) = refusals.clone().try_acquire_owned() {
                         tokio::spawn(async move {
-                            // Out of time, it is closed like any other refused connection.
+                            // After the timeout, the connection is closed.
                             drop(timeout(REFUSAL_MAX, refuse(stream, why)).await);
                             drop(permit);
                         });
@@ -102,7 +106,7 @@ impl Service {
 
     async fn connection(self: Arc<Self>, stream: TcpStream, address: SocketAddr, permit: ConnectionPermit) {
         if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "no TCP_NODELAY");
+            tracing::debug!(%error, "cannot set TCP_NODELAY");
         }
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
@@ -119,12 +123,12 @@ impl Service {
             async move { Ok::<_, Infallible>(service.respond(request).await) }
         });
         let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), respond).with_upgrades());
-        // A connection that comes while draining has a request to be refused: let it be read.
+        // A connection that was opened during the drain is kept until its request was refused.
         let came_late = self.sessions.is_draining();
         let served = tokio::select! {
             served = &mut connection => served,
             () = permit.displaced() => {
-                tracing::debug!(%address, "connection gave way to those of other addresses");
+                tracing::debug!(%address, "connection displaced by those of other addresses");
                 return;
             }
             deadlines = self.sessions.draining() => {
@@ -140,14 +144,15 @@ impl Service {
     }
 }
 
-/// Errors of a connection that was gone before it was accepted; all others are of this process.
+/// Returns whether the error concerns a connection that ended before it was accepted. Other errors
+/// concern the process.
 fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-/// Answers without reading the request, and stays until the peer has hung up, since closing a
-/// socket with unread bytes would take the answer back.
+/// Answers without reading the request, and waits until the peer has closed the connection: closing
+/// a socket with unread bytes would reset the connection before the peer reads the answer.
 async fn refuse(mut stream: TcpStream, why: &'static str) -> io::Result<()> {
     let length = why.len();
     let answer = format!(

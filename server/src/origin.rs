@@ -1,8 +1,9 @@
-//! Which web pages may use a service, and under which host names it answers.
+//! Which web pages may use a service, and for which host names it answers. See docs/wire.md, "Pages
+//! and hosts".
 //!
-//! A browser lets any page open a WebSocket and send a form to any server, with the user's cookies
-//! and from inside the user's network. It names the page's origin in `Origin`, which scripts cannot
-//! set. Clients other than browsers send no `Origin` and are not affected.
+//! A browser lets any page open a WebSocket and submit a form to any server, with the user's
+//! cookies and from inside of the user's network. It sends the page's origin in `Origin`, which
+//! scripts cannot set. Other clients send no `Origin` and are not affected.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,44 +21,44 @@ use crate::peer_info::PeerAddress;
 use crate::reply::{self, Answer};
 use crate::service::Service;
 
-/// What a browser says about the page and the server together (Fetch Metadata).
+/// Whether the page and the server belong together, as the browser sees it (Fetch Metadata).
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// How long a browser may remember the answer to a preflight, in seconds.
+/// How long a browser may cache the answer to a preflight request, in seconds.
 const PREFLIGHT_SECONDS: HeaderValue = HeaderValue::from_static("600");
 
 const ANY: HeaderValue = HeaderValue::from_static("*");
 
-/// Characters of a refused header that are logged.
+/// The number of characters of a refused header that are logged.
 const LOGGED_CHARS: usize = 200;
 
 /// The pages that may use a service.
 #[derive(Clone, Debug, Default)]
 pub(crate) enum Origins {
-    /// Those that come from the host of the request itself.
+    /// Pages from the host of the request.
     #[default]
     Same,
-    /// Those, and pages of these origins.
+    /// Pages from the host of the request, and pages of these origins.
     Listed(Arc<[Origin]>),
-    /// All.
+    /// All pages.
     Any,
 }
 
-/// The host names under which a service answers.
+/// The host names for which a service answers.
 #[derive(Clone, Debug, Default)]
 pub(crate) enum Hosts {
-    /// Those of this machine if the service listens for this machine alone, else any.
+    /// Loopback names if the service listens on a loopback address, otherwise all.
     #[default]
     ByListener,
-    /// Those of this machine.
+    /// Loopback names.
     Loopback,
-    /// These.
+    /// These hosts.
     Listed(Arc<[HostPort]>),
-    /// Any.
+    /// All hosts.
     Any,
 }
 
-/// Why a request is refused before it is evaluated.
+/// Why a request is refused before it is handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Refused {
     MalformedHost,
@@ -68,26 +69,32 @@ enum Refused {
 }
 
 impl Service {
-    /// Lets pages of these origins use the service, beside those that come from the service's own
-    /// host: WebSockets and batches alike, with the user's cookies, and with answers that scripts
-    /// can read (CORS). Pages of any other origin are refused with 403.
+    /// Allows pages of these origins to use the service, in addition to pages from the service's
+    /// own host.
     ///
-    /// An origin is written as browsers write it: `https://app.example.com`, with the port if it is
-    /// not the scheme's default, and without a path. Repeated calls add to the list.
+    /// The pages may open WebSockets and send batches with the user's cookies, and their scripts
+    /// may read the responses (CORS). Pages of other origins are refused with 403. Repeated calls
+    /// add to the list.
     ///
-    /// Without this and [`allow_any_origin`](Self::allow_any_origin), a request with an `Origin`
-    /// has to come from its own `Host`: host and port are the same, the scheme is `http` or
-    /// `https`. A reverse proxy has to pass on the `Host` of the client, or the origin has to be
-    /// listed. Clients other than browsers send no `Origin`.
+    /// Write an origin as browsers do: `https://app.example.com`, with the port if it is not the
+    /// default of the scheme, and without a path.
+    ///
+    /// By default, a request with an `Origin` header is only accepted if the origin is at the
+    /// request's `Host`: the hosts and ports are equal, and the scheme is `http` or `https`. So a
+    /// reverse proxy must pass on the `Host` of the client, or the origin must be listed here.
+    /// Clients other than browsers send no `Origin`.
     ///
     /// # Panics
-    /// If one is not an origin, for example `example.com`, `https://example.com/app`, `*` or `null`.
+    /// Panics if a value is not an origin, for example `example.com`, `https://example.com/app`,
+    /// `*`, or `null`.
     #[must_use]
     pub fn allow_origins<O: AsRef<str>>(mut self, origins: impl IntoIterator<Item = O>) -> Self {
         let parse = |origin: O| {
             let origin = origin.as_ref();
             Origin::parse(origin).unwrap_or_else(|| {
-                panic!("{origin:?} is not an origin: write scheme, host and port alone, as in \"https://example.com\"")
+                panic!(
+                    "{origin:?} is not an origin: write the scheme, host, and port only, as in \"https://example.com\""
+                )
             })
         };
         let mut listed: Vec<Origin> = match &self.origins {
@@ -99,28 +106,30 @@ impl Service {
         self
     }
 
-    /// Lets pages of any origin use the service, and their scripts read the answers of batches
-    /// (CORS, without cookies; WebSockets always have the cookies).
+    /// Allows pages of all origins to use the service. Their scripts may read the responses of
+    /// batches (CORS). Batches are sent without cookies, WebSockets with cookies.
     ///
-    /// Safe if nothing that the service does depends on who is asking by cookie, by client
-    /// certificate, or by being inside of a network.
+    /// This is safe only if nothing in the service relies on cookies, client certificates, or the
+    /// network of the client to identify it.
     #[must_use]
     pub fn allow_any_origin(mut self) -> Self {
         self.origins = Origins::Any;
         self
     }
 
-    /// Answers only requests whose `Host` is one of these; others are refused with 403. An entry
-    /// without a port is for every port. Repeated calls add to the list.
+    /// Answers only requests whose `Host` is one of these. Others are refused with 403. An entry
+    /// without a port matches every port. Repeated calls add to the list.
     ///
-    /// This stops pages that reach the service under a name of their own (DNS rebinding), which
-    /// makes them pages of its own host. A service that [listens](Self::listen) on a loopback
-    /// address answers only `localhost`, names below `localhost`, and loopback addresses, unless
-    /// this or [`allow_any_host`](Self::allow_any_host) says otherwise: behind a reverse proxy on
-    /// the same machine, list the public name here. Elsewhere, every name is answered by default.
+    /// This protects against DNS rebinding, in which a page reaches the service under a name of its
+    /// own and thereby becomes a page of the service's host. A service that [listens](Self::listen)
+    /// on a loopback address only answers for `localhost`, names below `localhost`, and loopback
+    /// addresses by default. Behind a reverse proxy on the same machine, list the public name here,
+    /// or call [`allow_any_host`](Self::allow_any_host). On other addresses, all names are answered
+    /// by default.
     ///
     /// # Panics
-    /// If one is not a host with an optional port, for example `https://example.com` or `*`.
+    /// Panics if a value is not a host with an optional port, for example `https://example.com` or
+    /// `*`.
     #[must_use]
     pub fn hosts<H: AsRef<str>>(mut self, hosts: impl IntoIterator<Item = H>) -> Self {
         let parse = |host: H| {
@@ -137,14 +146,15 @@ impl Service {
         self
     }
 
-    /// Answers requests for every host name, on loopback listeners, too.
+    /// Answers requests for every host name, even on a loopback address.
     #[must_use]
     pub fn allow_any_host(mut self) -> Self {
         self.hosts = Hosts::Any;
         self
     }
 
-    /// Restricts the hosts to loopback names if the listener is a loopback one and none are set.
+    /// Restricts the hosts to loopback names if the listener has a loopback address and no hosts
+    /// are set.
     pub(crate) fn hosts_of_listener(mut self, address: Option<SocketAddr>) -> Self {
         let is_loopback = address.is_some_and(|address| address.ip().to_canonical().is_loopback());
         if let (Hosts::ByListener, true) = (&self.hosts, is_loopback) {
@@ -153,7 +163,7 @@ impl Service {
         self
     }
 
-    /// Refuses requests from pages of origins that are not allowed, and for hosts that are not served.
+    /// Refuses requests from pages of other origins, and requests for other hosts.
     pub(crate) fn check_origin(&self, request: &Parts) -> Result<(), Box<Answer>> {
         let checked = host_of(request).and_then(|host| {
             self.hosts.check(host.as_ref())?;
@@ -165,12 +175,12 @@ impl Service {
         })
     }
 
-    /// Adds the headers that let scripts of an allowed origin read an answer.
+    /// Adds the headers that let scripts of an allowed origin read a response.
     pub(crate) fn allow_reading(&self, request: &HeaderMap, answer: &mut Answer) {
         self.origins.allow_reading(request, answer.headers_mut());
     }
 
-    /// Answers a preflight; `None` if pages of other origins are not allowed here at all.
+    /// Answers a preflight request. Returns `None` if pages of other origins are never allowed.
     pub(crate) fn preflight(&self, request: &Parts) -> Option<Answer> {
         if request.method != Method::OPTIONS || matches!(self.origins, Origins::Same) {
             return None;
@@ -178,7 +188,7 @@ impl Service {
         let mut answer = reply::text(StatusCode::NO_CONTENT, "");
         let headers = answer.headers_mut();
         headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST"));
-        // `*` would leave out `authorization`, and all others where cookies are sent.
+        // `*` would exclude `authorization`, and all headers of requests with cookies.
         let asked = request.headers.get(ACCESS_CONTROL_REQUEST_HEADERS).cloned();
         headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, asked.unwrap_or(ANY));
         headers.insert(ACCESS_CONTROL_MAX_AGE, PREFLIGHT_SECONDS);
@@ -203,7 +213,7 @@ impl Origins {
         if !host.is_some_and(|host| origin.is_at(host)) {
             return Err(Refused::Origin);
         }
-        // The names are the same, and the browser says that the schemes are not.
+        // The hosts are equal, but the browser reports that the schemes differ.
         if is_same_site_at_most(headers) { Ok(()) } else { Err(Refused::CrossSite) }
     }
 
@@ -218,7 +228,7 @@ impl Origins {
                 answer.insert(ACCESS_CONTROL_ALLOW_ORIGIN, ANY);
             }
             Self::Listed(_) => {
-                // What is in a cache for one origin is of no use to another.
+                // Responses for different origins must be cached separately.
                 answer.append(VARY, HeaderValue::from_name(ORIGIN));
                 let origin = request.get(ORIGIN);
                 let parsed = origin.and_then(|origin| Origin::parse(origin.to_str().ok()?));
@@ -244,7 +254,8 @@ impl Hosts {
     }
 }
 
-/// A port that is not written is one of the two defaults: which, only a proxy before us knows.
+/// Returns whether the entry matches the host. An absent port is one of the two defaults; only a
+/// proxy in front of the server knows which.
 fn is_named(entry: &HostPort, host: &HostPort) -> bool {
     let is_port = match (entry.port, host.port) {
         (None, _) => true,
@@ -254,7 +265,7 @@ fn is_named(entry: &HostPort, host: &HostPort) -> bool {
     entry.host == host.host && is_port
 }
 
-/// The host that is asked for. Requests that name two are refused (RFC 9112 3.2).
+/// Returns the requested host. Requests with more than one are refused (RFC 9112, section 3.2).
 fn host_of(request: &Parts) -> Result<Option<HostPort>, Refused> {
     let parse = |text: &str| HostPort::parse(text).ok_or(Refused::MalformedHost);
     let mut lines = request.headers.get_all(HOST).iter();
@@ -263,7 +274,7 @@ fn host_of(request: &Parts) -> Result<Option<HostPort>, Refused> {
         return Err(Refused::MalformedHost);
     }
     let named = line.map(|line| parse(line.to_str().map_err(|_unprintable| Refused::MalformedHost)?)).transpose()?;
-    // HTTP/2 has the host in the URI, and HTTP/1.1 has where a proxy is asked.
+    // HTTP/2 sends the host in the URI, and so do HTTP/1.1 requests to a proxy.
     let asked = request.uri.authority().map(|authority| parse(authority.as_str())).transpose()?;
     match (asked, named) {
         (Some(asked), Some(named)) if asked != named => Err(Refused::MalformedHost),
@@ -271,9 +282,10 @@ fn host_of(request: &Parts) -> Result<Option<HostPort>, Refused> {
     }
 }
 
-/// Browsers that are old, or were told to, leave out `Origin`. Then a page of another site shows by
-/// what the browser says of it, and a form by the three types that forms can send. Scripts that send
-/// the type of official clients have an `Origin` in every browser.
+/// Checks a request without `Origin`, which old or specially configured browsers send. Such a
+/// browser reports pages of other sites in `Sec-Fetch-Site`. A form is recognized by the three
+/// content types that forms can have. A script that sends the content type of official clients has
+/// an `Origin` in every browser.
 fn check_without_origin(request: &Parts) -> Result<(), Refused> {
     if !is_same_site_at_most(&request.headers) {
         return Err(Refused::CrossSite);
@@ -289,7 +301,8 @@ fn is_same_site_at_most(headers: &HeaderMap) -> bool {
     headers.get_all(SEC_FETCH_SITE).iter().all(|site| matches!(site.as_bytes(), b"same-origin" | b"none"))
 }
 
-/// Whether a form may have sent this type: `text/plain` of a form names no charset.
+/// Returns whether a form may have sent this content type. The `text/plain` of a form has no
+/// charset.
 fn is_of_form(content_type: &HeaderValue) -> bool {
     let Ok(content_type) = content_type.to_str() else { return true };
     let (essence, parameters) = content_type.split_once(';').unwrap_or((content_type, ""));
@@ -313,13 +326,13 @@ impl Refused {
 
     fn message(self) -> &'static str {
         match self {
-            Self::MalformedHost => "the request has to name one host",
-            Self::Host => "this host name is not served here; the server lists its names with Service::hosts",
+            Self::MalformedHost => "the request must have exactly one host",
+            Self::Host => "this host is not served; the server can allow it with Service::hosts",
             Self::Origin => {
-                "pages of this origin may not use this service; the server lists others with Service::allow_origins"
+                "pages of this origin may not use this service; the server can allow them with Service::allow_origins"
             }
             Self::CrossSite => "pages of other sites may not use this service",
-            Self::FormType => "a batch is sent as text/plain;charset=UTF-8",
+            Self::FormType => "a batch must have the content type text/plain;charset=UTF-8",
         }
     }
 
@@ -359,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn fetch_metadata_is_believed_over_equal_names() {
+    fn fetch_metadata_takes_precedence_over_equal_hosts() {
         let own = [("host", "example.com"), ("origin", "http://example.com")];
         assert_eq!(check(&Origins::Same, &own), Ok(()));
         let site = |site| [own[0], own[1], ("sec-fetch-site", site)];
@@ -369,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn two_origins_are_no_origin() {
+    fn request_with_two_origins_is_refused() {
         let twice = [("host", "a.example"), ("origin", "https://a.example"), ("origin", "https://a.example")];
         assert_eq!(check(&Origins::Same, &twice), Err(Refused::Origin));
         let listed = Origins::Listed([Origin::parse("https://a.example").expect("an origin")].into());

@@ -1,4 +1,4 @@
-//! What is known of a peer when its session begins.
+//! The peer of a session, as far as it is known when the session begins.
 
 use std::net::SocketAddr;
 
@@ -11,42 +11,45 @@ use crate::address::AddressGroup;
 use crate::auth::Principal;
 use crate::restoration::Keeping;
 
-/// Who asks for a session, as far as HTTP tells. Nothing in it is proven but `address` and `principal`.
+/// The client that requests a session.
+///
+/// Nothing in it is verified except `address` and `principal`.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Peer {
-    /// Where the connection comes from, or the client behind a
-    /// [trusted proxy](crate::Service::trusted_proxies). `None` when the service is mounted in another
-    /// server and no layer there put a [`PeerAddress`] into the request's extensions.
+    /// The address of the connection, or of the client behind a [trusted
+    /// proxy](crate::Service::trusted_proxies). `None` if the service is mounted in another server
+    /// and no layer added a [`PeerAddress`] to the request's extensions.
     pub address: Option<SocketAddr>,
-    /// What was asked for.
+    /// The URI of the request.
     pub uri: Uri,
-    /// The request's headers: cookies, `authorization`, `origin`. Requests from pages of other
-    /// origins are refused before; see [`Service::allow_origins`](crate::Service::allow_origins).
+    /// The headers of the request, such as `cookie`, `authorization`, and `origin`. Requests from
+    /// pages of other origins were already refused; see
+    /// [`Service::allow_origins`](crate::Service::allow_origins).
     pub headers: HeaderMap,
-    /// How the session's messages travel.
+    /// The kind of session.
     pub via: Via,
-    /// Who the peer was found to be; anonymous without an authenticator.
+    /// The authenticated principal; anonymous without an authenticator.
     pub principal: Principal,
-    /// The variables of the session, which last as long as it does. The peer itself has no part in
-    /// them unless it is given [`Vars::target`].
+    /// The variables of the session, which live as long as it. The peer cannot access them unless
+    /// the application hands out [`Vars::target`].
     pub vars: Vars,
-    /// What layers before the service added, such as axum's `ConnectInfo`.
+    /// Extensions that layers in front of the service added, such as axum's `ConnectInfo`.
     pub extensions: Extensions,
     pub(crate) keeping: Option<Keeping>,
 }
 
-/// How the messages of a session travel.
+/// How the messages of a session are transported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Via {
-    /// Both ways, until the socket is closed.
+    /// A WebSocket session.
     WebSocket,
-    /// One request, one answer.
+    /// An HTTP batch.
     Batch,
 }
 
-/// The address of a connection, as a request extension. [`serve`](crate::Service::serve) adds
-/// it; a layer may, when the service is mounted in another server.
+/// The address of a connection, as a request extension. [`serve`](crate::Service::serve) adds it.
+/// If the service is mounted in another server, a layer can add it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerAddress(pub SocketAddr);
 
@@ -66,8 +69,8 @@ impl Peer {
 }
 
 impl Peer {
-    /// Returns the name under which what is stored for the peer is counted: that of its principal, or of its
-    /// address if it is anonymous.
+    /// Returns the name under which stored data of the peer is counted: that of its principal, or
+    /// of its address if it is anonymous.
     pub(crate) fn account(&self) -> Option<String> {
         if !self.principal.is_anonymous() {
             return Some(format!("p:{}", principal_hash(&self.principal.id)));
@@ -75,14 +78,14 @@ impl Peer {
         self.address_group().map(|address| format!("a:{address}"))
     }
 
-    /// Returns the unit in which the peer counts by address.
+    /// Returns the address group of the peer.
     pub(crate) fn address_group(&self) -> Option<AddressGroup> {
         self.address.map(AddressGroup::from)
     }
 }
 
-// What a request holds shares the buffer that it was read into. A session may last for days, and must
-// not keep that alive.
+// Values of a request share the buffer that it was read into. A session may last for days, so it
+// takes copies that do not keep the buffer alive.
 
 fn owned_uri(uri: &Uri) -> Uri {
     uri.to_string().parse().unwrap_or_else(|_| uri.clone())

@@ -1,7 +1,8 @@
-//! Counting connections, in all and by address. A permit is given back when it is dropped.
+//! Counts connections, in all and by address. Dropping a permit releases it.
 //!
-//! A ticket of `drain` ends with the answer; whether the answer was written, the connection knows.
-//! So a drain waits for connections too, but not for those on which nothing was ever asked.
+//! A ticket of `drain` is released with the answer to a request, and only the connection knows when
+//! the answer was written. So a drain waits for connections, too, except for those that never had a
+//! request.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,12 +16,12 @@ use crate::places::{GiveWay, Place, Places};
 
 const TOO_MANY_OF_ADDRESS: &str = "too many connections from this address";
 
-/// The connections that are open.
+/// The open connections.
 #[derive(Clone, Debug)]
 pub(crate) struct Connections {
     open: Arc<Mutex<Open>>,
     closed_one: Arc<Notify>,
-    /// A connection on which nothing is asked is displaced by one of an address that has fewer.
+    /// A connection without a request can be displaced by one of an address that has fewer.
     places: Places,
 }
 
@@ -30,8 +31,8 @@ struct Open {
     by_address: HashMap<AddressGroup, usize>,
 }
 
-/// One connection; clones are the same one. Travels with a request as an extension, so that a
-/// WebSocket counts for as long as its session lasts.
+/// A connection. Clones are the same one. It travels with the request as an extension, so that a
+/// WebSocket is counted as long as its session lasts.
 #[derive(Clone, Debug)]
 pub(crate) struct ConnectionPermit {
     held: Arc<Held>,
@@ -41,32 +42,32 @@ pub(crate) struct ConnectionPermit {
 struct Held {
     connections: Connections,
     place: Place,
-    /// Absent if the connection is a proxy's.
+    /// `None` if the connection is a proxy's.
     share: Option<Share>,
     used: AtomicBool,
 }
 
-/// A connection, as it counts for an address.
+/// One connection in the count of an address.
 #[derive(Debug)]
 struct Share {
     open: Arc<Mutex<Open>>,
     address: AddressGroup,
 }
 
-/// A request on a proxy's connection counts for the client's address for as long as this exists.
+/// Counts a request on a proxy's connection for the client's address.
 #[derive(Debug)]
 pub(crate) struct ClientPermit {
     _share: Option<Share>,
 }
 
-/// What a request counts as; empty where the service is mounted in another server.
+/// The permits of a request; empty if the service is mounted in another server.
 #[derive(Debug, Default)]
 pub(crate) struct Permits {
     pub(crate) connection: Option<ConnectionPermit>,
     pub(crate) _client: Option<ClientPermit>,
 }
 
-/// The server works for the client; until this is dropped, its connection is not displaced.
+/// The server is working for the client. Until this is dropped, the connection cannot be displaced.
 #[derive(Debug)]
 pub(crate) struct Busy<'a>(&'a Place);
 
@@ -78,8 +79,8 @@ impl Default for Connections {
 }
 
 impl Connections {
-    /// Counts a connection, unless there are too many. `from` is absent if it is a proxy's, which
-    /// brings clients of many addresses.
+    /// Counts a connection, unless there are too many. `from` is `None` if it is a proxy's, whose
+    /// clients have many addresses.
     pub(crate) fn admit(
         &self,
         from: Option<AddressGroup>,
@@ -91,7 +92,7 @@ impl Connections {
         Ok(ConnectionPermit { held: Arc::new(held) })
     }
 
-    /// Waits until every connection on which something was asked is closed. Cancel-safe.
+    /// Waits until every connection that had a request is closed. Cancel-safe.
     pub(crate) async fn emptied(&self) {
         loop {
             let closed_one = self.closed_one.notified();
@@ -118,14 +119,14 @@ impl Connections {
 }
 
 impl ConnectionPermit {
-    /// Something was asked on the connection.
+    /// Records that the connection had a request.
     pub(crate) fn mark_used(&self) {
         if !self.held.used.swap(true, Ordering::SeqCst) {
             self.held.connections.lock().used += 1;
         }
     }
 
-    /// Counts a request for the address of its client, if the connection is a proxy's.
+    /// Counts a request for the address of its client if the connection is a proxy's.
     pub(crate) fn serve(
         &self,
         client: Option<AddressGroup>,
@@ -216,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn connections_of_one_ipv6_network_share_a_bound() {
+    fn connections_of_one_ipv6_network_share_a_limit() {
         let connections = Connections::default();
         let limits = HttpLimits { connections_per_address: 2, ..HttpLimits::default() };
         let admit = |address: &str| connections.admit(group(address), &limits);
@@ -229,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn clients_of_a_proxy_are_counted_by_their_own_addresses() {
+    fn clients_behind_a_proxy_are_counted_by_their_own_addresses() {
         let connections = Connections::default();
         let limits = HttpLimits { connections_per_address: 1, ..HttpLimits::default() };
         let of_proxy: Vec<_> = (0..3).map(|_| connections.admit(None, &limits).expect("a proxy's")).collect();
@@ -238,7 +239,7 @@ mod tests {
         assert!(of_proxy[2].serve(group("192.0.2.2:1000"), &limits).is_ok());
         drop(first);
         assert!(of_proxy[1].serve(group("192.0.2.1:2000"), &limits).is_ok());
-        // The address of a client that is connected itself cannot be changed by what it says.
+        // A client that is connected directly cannot change its address by a header.
         let direct = connections.admit(group("192.0.2.3:1000"), &limits).expect("the first of its address");
         let served = [direct.serve(group("192.0.2.4:1000"), &limits), direct.serve(group("192.0.2.4:1000"), &limits)];
         assert!(served.iter().all(Result::is_ok), "neither counts for that address");

@@ -1,9 +1,9 @@
-//! Places for clients that have not been let in yet, shared fairly between addresses.
+//! Places for clients that have not been admitted yet, shared fairly between addresses.
 //!
-//! The number of places is bounded, and an attacker may try to take all of them. When all are taken,
-//! a newcomer therefore displaces a client of the address that holds the most. Clients that the
-//! server waits for ("silent") are displaced before clients that wait for the server ("busy"), and
-//! of the silent ones the one that has been silent the longest.
+//! The number of places is bounded, and an attacker may try to take all of them. So when all are
+//! taken, a newcomer displaces a client of the address that holds the most. Clients that the server
+//! waits for ("silent") are displaced before clients that wait for the server ("busy"); among the
+//! silent ones, the one that has been silent longest.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,20 +13,20 @@ use tokio::sync::Notify;
 
 use crate::address::AddressGroup;
 
-/// Where a client comes from; `None` if that is not known.
+/// The address of a client; `None` if it is unknown.
 type Source = Option<AddressGroup>;
 
-/// Which clients newcomers displace.
+/// Which clients a newcomer can displace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum GiveWay {
-    /// Silent ones, of addresses that hold more places than the newcomer's.
+    /// Silent clients of addresses that hold more places than the newcomer's.
     Silent,
-    /// Silent ones, including those of the newcomer's own address; then busy ones, of addresses that
-    /// hold more places than the newcomer's would.
+    /// Silent clients, even of the newcomer's own address. If there are none, busy clients of
+    /// addresses that hold more places than the newcomer's would.
     All,
 }
 
-/// A number of places; clones share them.
+/// A set of places. Clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct Places {
     give_way: GiveWay,
@@ -36,17 +36,17 @@ pub(crate) struct Places {
 #[derive(Debug, Default)]
 struct Taken {
     count: usize,
-    /// Numbers the places, and the moments at which clients became silent.
+    /// The next number. Numbers order clients by when they became silent or busy.
     next: u64,
     by_address: HashMap<Source, Holders>,
 }
 
-/// The places of one address, in the order in which their clients became silent or busy.
+/// The clients of one address, ordered by when they became silent or busy.
 #[derive(Debug, Default)]
 struct Holders {
     silent: BTreeMap<u64, Arc<Displaced>>,
     busy: BTreeMap<u64, Arc<Displaced>>,
-    /// Clients that are never displaced.
+    /// The number of clients that cannot be displaced anymore.
     settled: usize,
 }
 
@@ -57,7 +57,7 @@ struct Displaced {
     notify: Notify,
 }
 
-/// A place, given back when it is dropped. Its client is silent at first.
+/// A place, which is released when it is dropped. Its client is silent at first.
 #[derive(Debug)]
 pub(crate) struct Place {
     taken: Arc<Mutex<Taken>>,
@@ -68,7 +68,7 @@ pub(crate) struct Place {
 struct Held {
     from: Source,
     number: u64,
-    /// Absent once the client is settled.
+    /// `None` once the client is settled.
     displaced: Option<Arc<Displaced>>,
 }
 
@@ -81,7 +81,7 @@ impl Places {
         Self { give_way, taken: Arc::default() }
     }
 
-    /// Takes one of `max` places, and displaces another client if none is left.
+    /// Takes one of `max` places. If all are taken, displaces another client.
     pub(crate) fn take(&self, from: Source, max: usize) -> Result<Place, Full> {
         let mut taken = self.lock();
         if taken.count >= max && !(max > 0 && taken.displace(from, self.give_way)) {
@@ -101,7 +101,8 @@ impl Places {
     }
 }
 
-/// No user code runs while the lock is held.
+/// Locks the places. No user code runs while the lock is held, so poisoning is ignored. Lock order:
+/// `Place::held` before `Places::taken`.
 fn lock(taken: &Mutex<Taken>) -> MutexGuard<'_, Taken> {
     taken.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -112,7 +113,8 @@ impl Taken {
         self.next
     }
 
-    /// Displaces a client in favor of one from `newcomer`; returns false if there is none to displace.
+    /// Displaces a client in favor of one from `newcomer`. Returns whether there was one to
+    /// displace.
     fn displace(&mut self, newcomer: Source, give_way: GiveWay) -> bool {
         let own = self.by_address.get(&newcomer).map_or(0, Holders::len);
         let silent = |(from, holders): (&Source, &Holders)| {
@@ -138,7 +140,7 @@ impl Taken {
         true
     }
 
-    /// Does nothing if the client was displaced.
+    /// Removes a client. Returns `None` if it was displaced before.
     fn remove(&mut self, from: Source, number: u64) -> Option<Arc<Displaced>> {
         let holders = self.by_address.get_mut(&from)?;
         let removed = holders.silent.remove(&number).or_else(|| holders.busy.remove(&number))?;
@@ -183,7 +185,7 @@ impl Place {
         self.change(|holders, number, displaced| drop(holders.silent.insert(number, displaced)));
     }
 
-    /// Sets the address of the client, once it is known.
+    /// Sets the address of the client, which is not always known at first.
     pub(crate) fn set_from(&self, from: Source) {
         let mut held = self.held();
         let mut taken = lock(&self.taken);
@@ -203,7 +205,7 @@ impl Place {
         }
     }
 
-    /// Keeps the client from being displaced for good, unless it already was. It still counts.
+    /// Keeps the client from being displaced for good, unless it already was. It is still counted.
     pub(crate) fn settle(&self) {
         let mut held = self.held();
         let mut taken = lock(&self.taken);
@@ -213,7 +215,7 @@ impl Place {
         }
     }
 
-    /// Waits until the client is displaced, which is never if it is settled. Cancel-safe.
+    /// Waits until the client is displaced, which never happens once it is settled. Cancel-safe.
     pub(crate) async fn displaced(&self) {
         let Some(displaced) = self.held().displaced.clone() else { return std::future::pending().await };
         loop {
@@ -294,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn busy_clients_are_displaced_only_by_addresses_that_hold_less() {
+    fn busy_clients_are_displaced_only_by_addresses_with_fewer_places() {
         let places = Places::new(GiveWay::All);
         let held: Vec<_> = (0..2).map(|_| places.take(from(1), 2).expect("a place")).collect();
         held.iter().for_each(Place::set_busy);
@@ -324,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn settled_clients_count_and_are_never_displaced() {
+    fn settled_clients_are_counted_and_never_displaced() {
         let places = Places::new(GiveWay::All);
         let held: Vec<_> = (0..2).map(|_| places.take(from(1), 2).expect("a place")).collect();
         held.iter().for_each(Place::settle);
@@ -334,14 +336,14 @@ mod tests {
         assert!(!held.iter().any(is_displaced));
         drop(held);
         assert!(places.lock().count == 0 && places.lock().by_address.is_empty());
-        // A client that was displaced is not settled any more.
+        // A client that was displaced cannot be settled afterward.
         let held = [places.take(from(1), 1).expect("a place"), places.take(from(2), 1).expect("a place")];
         held[0].settle();
         assert!(is_displaced(&held[0]) && places.lock().count == 1);
     }
 
     #[test]
-    fn address_that_is_known_late_counts_from_then_on() {
+    fn client_is_counted_for_its_address_once_it_is_known() {
         let places = Places::new(GiveWay::Silent);
         let held: Vec<_> = (0..2).map(|_| places.take(None, 2).expect("a place")).collect();
         held[0].set_from(from(1));

@@ -1,8 +1,8 @@
-//! Reverse proxies that say where a request comes from.
+//! Trusted reverse proxies, which say where a request comes from.
 //!
-//! Every proxy adds an entry at the end of a header, and the client may have sent such a header, too.
-//! Entries are therefore read from the last to the first, and only as long as a trusted proxy wrote
-//! them: what stands before can be forged.
+//! Every proxy appends an entry to a header, and the client may have sent that header, too. So
+//! entries are read from the last to the first, and only as long as a trusted proxy wrote them:
+//! everything before could be forged.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -16,8 +16,8 @@ use crate::service::Service;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// The reverse proxies that a service believes when they say which address a client has, and the
-/// header in which they say so; see [`Service::trusted_proxies`](crate::Service::trusted_proxies).
+/// The reverse proxies that a service trusts to report the addresses of clients, and the header in
+/// which they do. See [`Service::trusted_proxies`](crate::Service::trusted_proxies).
 ///
 /// ```
 /// use bowline_server::TrustedProxies;
@@ -31,14 +31,15 @@ pub struct TrustedProxies {
     header: Header,
 }
 
-/// Only one is read: a proxy that writes one of them passes on the other as the client sent it.
+/// The header that is read. It is only one, because a proxy that writes one passes on the other as
+/// the client sent it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Header {
     Forwarded,
     XForwardedFor,
 }
 
-/// Addresses that begin with the same bits. IPv4 addresses are mapped to IPv6.
+/// Addresses with a common prefix. IPv4 addresses are mapped to IPv6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Network {
     bits: u128,
@@ -46,22 +47,22 @@ struct Network {
 }
 
 impl TrustedProxies {
-    /// Trusts the header `Forwarded` (RFC 7239) of proxies in these networks: single addresses, or
-    /// an address and the length of a prefix, as in `10.0.0.0/8`. The proxies must add an element
-    /// with `for` to it, or replace the header.
+    /// Trusts the header `Forwarded` (RFC 7239) of proxies in these networks. A network is a single
+    /// address, or an address and the length of a prefix, as in `10.0.0.0/8`. The proxies must
+    /// append an element with `for`, or replace the header.
     ///
     /// # Panics
-    /// If one is not a network.
+    /// Panics if a value is not a network.
     pub fn forwarded<N: AsRef<str>>(networks: impl IntoIterator<Item = N>) -> Self {
         Self::new(networks, Header::Forwarded)
     }
 
-    /// Trusts the header `X-Forwarded-For` of proxies in these networks: single addresses, or an
-    /// address and the length of a prefix, as in `10.0.0.0/8`. The proxies must add the address of
-    /// their client to it, or replace the header.
+    /// Trusts the header `X-Forwarded-For` of proxies in these networks. A network is a single
+    /// address, or an address and the length of a prefix, as in `10.0.0.0/8`. The proxies must
+    /// append the address of their client, or replace the header.
     ///
     /// # Panics
-    /// If one is not a network.
+    /// Panics if a value is not a network.
     pub fn x_forwarded_for<N: AsRef<str>>(networks: impl IntoIterator<Item = N>) -> Self {
         Self::new(networks, Header::XForwardedFor)
     }
@@ -79,9 +80,9 @@ impl TrustedProxies {
         self.networks.iter().any(|network| network.contains(address))
     }
 
-    /// Returns where a request comes from that arrived from `connection`. The port is 0 if the proxy
-    /// does not say it. An entry that names no address ends the search, and the request counts as
-    /// the proxy's that wrote it.
+    /// Returns the address of the client of a request that arrived from `connection`. The port is 0
+    /// if the proxy does not report it. If an entry is not an address, the request counts as that
+    /// of the proxy which wrote the entry.
     pub(crate) fn client(&self, connection: SocketAddr, headers: &HeaderMap) -> SocketAddr {
         let mut client = connection;
         if !self.trusts(client.ip()) {
@@ -104,7 +105,7 @@ impl TrustedProxies {
         client
     }
 
-    /// Returns what each entry of a line says of the client; `None` if the line is malformed.
+    /// Returns the client of each entry of a header line, or `None` if the line is malformed.
     fn entries(&self, line: &HeaderValue) -> Option<Vec<Option<String>>> {
         let line = line.to_str().ok()?;
         match self.header {
@@ -115,24 +116,27 @@ impl TrustedProxies {
 }
 
 impl Service {
-    /// Believes these reverse proxies when they say which address a client has. Bounds per address,
-    /// [`Peer::address`](crate::Peer::address) and the log then see the client instead of the proxy,
-    /// and the proxy itself may open any number of connections, up to
-    /// [`HttpLimits::connections`](crate::HttpLimits::connections). Without, the address is that of the
-    /// connection. A service mounted in another server needs a [`PeerAddress`] for this.
+    /// Trusts these reverse proxies to report the addresses of clients.
+    ///
+    /// Limits per address, [`Peer::address`](crate::Peer::address), and the log then see the client
+    /// instead of the proxy. The proxy itself may open any number of connections, up to
+    /// [`HttpLimits::connections`](crate::HttpLimits::connections). By default, the address is that
+    /// of the connection. A service that is mounted in another server needs a [`PeerAddress`] for
+    /// this.
     #[must_use]
     pub fn trusted_proxies(mut self, proxies: TrustedProxies) -> Self {
         self.proxies = Some(proxies);
         self
     }
 
-    /// Returns the address whose connection this is, unless it is a trusted proxy's.
+    /// Returns the address group of a connection, or `None` if it is a trusted proxy's.
     pub(crate) fn address_group(&self, connection: SocketAddr) -> Option<AddressGroup> {
         let is_proxy = self.proxies.as_ref().is_some_and(|proxies| proxies.trusts(connection.ip()));
         (!is_proxy).then(|| connection.into())
     }
 
-    /// Puts the client's address into the request, if a proxy says it, and returns it.
+    /// Returns the address group of the client, and puts the address into the request if a proxy
+    /// reported it.
     pub(crate) fn find_client(&self, request: &mut Parts) -> Option<AddressGroup> {
         let PeerAddress(connection) = *request.extensions.get()?;
         let client = self.proxies.as_ref().map_or(connection, |proxies| proxies.client(connection, &request.headers));
@@ -173,15 +177,16 @@ impl Network {
     }
 }
 
-/// Reads an address with or without a port, IPv6 with or without brackets. `unknown` and
-/// obfuscated names (RFC 7239 6.3) are no addresses.
+/// Parses an address with or without a port, IPv6 with or without brackets. `unknown` and
+/// obfuscated names (RFC 7239, section 6.3) are not addresses.
 fn parse_node(node: &str) -> Option<SocketAddr> {
     let bracketed = || node.strip_prefix('[')?.strip_suffix(']')?.parse::<Ipv6Addr>().ok();
     let address = node.parse::<IpAddr>().ok().or_else(|| bracketed().map(IpAddr::from));
     address.map(|address| SocketAddr::new(address, 0)).or_else(|| node.parse().ok())
 }
 
-/// Returns the `for` of each element of a line; `None` if it does not follow RFC 7239 4.
+/// Returns the `for` of each element of a line, or `None` if it does not follow RFC 7239, section
+/// 4.
 fn parse_forwarded(line: &str) -> Option<Vec<Option<String>>> {
     let mut elements = Vec::new();
     let mut rest = line;
@@ -192,7 +197,7 @@ fn parse_forwarded(line: &str) -> Option<Vec<Option<String>>> {
             if !rest.is_empty() && !rest.starts_with([';', ',']) {
                 let (name, value, after) = parse_pair(rest)?;
                 if name.eq_ignore_ascii_case("for") && node.replace(value).is_some() {
-                    // A parameter occurs once.
+                    // A parameter may occur only once.
                     return None;
                 }
                 rest = after.trim_start_matches([' ', '\t']);
@@ -210,7 +215,7 @@ fn parse_forwarded(line: &str) -> Option<Vec<Option<String>>> {
     }
 }
 
-/// Reads `name=value`, where the value may be quoted; returns what follows, too.
+/// Parses `name=value` with an optionally quoted value. Returns the remaining text, too.
 fn parse_pair(text: &str) -> Option<(&str, String, &str)> {
     let is_token = |text: &str| {
         !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
@@ -221,7 +226,7 @@ fn parse_pair(text: &str) -> Option<(&str, String, &str)> {
     }
     let Some(quoted) = text.strip_prefix('"') else {
         let end = text.find([';', ',', ' ', '\t']).unwrap_or(text.len());
-        // Many proxies leave out the quotes that a port or IPv6 needs.
+        // Many proxies omit the quotes that a port or an IPv6 address requires.
         let is_bare = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\' | b'=');
         return text[..end].bytes().all(is_bare).then(|| (name, text[..end].to_owned(), &text[end..]));
     };
@@ -246,7 +251,7 @@ mod tests {
         for line in lines {
             let name = if proxies.header == Header::Forwarded { FORWARDED } else { X_FORWARDED_FOR };
             headers.append(name, HeaderValue::from_str(line).expect("a header"));
-            // The other header is the client's.
+            // The client sent the other header.
             let other = if proxies.header == Header::Forwarded { X_FORWARDED_FOR } else { FORWARDED };
             headers.append(other, HeaderValue::from_static("for=203.0.113.66"));
         }
@@ -266,12 +271,13 @@ mod tests {
             ("fd00::1", &["2001:db8::1"], "2001:db8::1"),
             ("10.0.0.1", &["[2001:db8::1]:4711"], "2001:db8::1"),
             ("10.0.0.1", &["192.0.2.1:4711"], "192.0.2.1"),
-            // What no proxy can have written counts as the proxy's.
+            // If an entry cannot be a proxy's, the request counts as that of the proxy that passed
+            // it on.
             ("10.0.0.1", &[], "10.0.0.1"),
             ("10.0.0.1", &[""], "10.0.0.1"),
             ("10.0.0.1", &["192.0.2.1, unknown"], "10.0.0.1"),
             ("10.0.0.1", &["192.0.2.1,, 10.9.9.9"], "10.9.9.9"),
-            // The header of a client that is no trusted proxy is ignored.
+            // The header of a client that is not a trusted proxy is ignored.
             ("192.0.2.7", &["192.0.2.1"], "192.0.2.7"),
             ("fd00::2", &["192.0.2.1"], "fd00::2"),
             ("11.0.0.1", &["192.0.2.1"], "11.0.0.1"),
@@ -281,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn forwarded_is_read_as_rfc_7239_writes_it() {
+    fn forwarded_is_parsed_as_in_rfc_7239() {
         let proxies = TrustedProxies::forwarded(["10.0.0.0/8"]);
         for (lines, expected) in [
             (&["for=192.0.2.1"][..], "192.0.2.1"),
@@ -293,12 +299,12 @@ mod tests {
             (&["for=6.6.6.6, for=192.0.2.1, for=10.2.2.2"], "192.0.2.1"),
             (&["for=6.6.6.6", "for=192.0.2.1;host=\"a,b;c\\\"d\""], "192.0.2.1"),
             (&["for=\"192.0.2.\\1\""], "192.0.2.1"),
-            // Names, and elements that say nothing of the client.
+            // Names, and elements without a client.
             (&["for=192.0.2.1, for=unknown"], "10.0.0.1"),
             (&["for=192.0.2.1, for=_gazonk"], "10.0.0.1"),
             (&["for=192.0.2.1, proto=https"], "10.0.0.1"),
             (&["for=192.0.2.1,"], "10.0.0.1"),
-            // A client cannot hide or invent an entry by what it sent before.
+            // A client cannot hide or add an entry by what it sent before.
             (&["for=\"6.6.6.6", "for=192.0.2.1"], "192.0.2.1"),
             (&["for=\"6.6.6.6, for=192.0.2.1"], "10.0.0.1"),
             (&["for=6.6.6.6;x=\", for=\"[2001:db8::1]\""], "10.0.0.1"),
@@ -313,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn networks_are_addresses_and_prefixes() {
+    fn networks_are_parsed_as_addresses_and_prefixes() {
         let contains = |network: &str, address: &str| {
             Network::parse(network).expect(network).contains(address.parse().expect("an address"))
         };

@@ -1,4 +1,4 @@
-//! How sessions are kept for clients that lost their connection.
+//! Settings of sessions that outlive their connections.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,82 +9,87 @@ use bowline_core::resume::{Key, KeyRing, TokenPolicy};
 
 use crate::keys::Keys;
 
-/// How sessions outlive their connections. The default keeps them for five minutes.
+/// How sessions outlive their connections. By default, they are kept for five minutes.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Resumption {
-    /// How long a session is kept without a connection. Beyond: it ends, and its client is told
-    /// `RESUME_WINDOW_EXPIRED`. Zero turns resumption off. Default 300 s.
+    /// How long a session is kept without a connection. Beyond: it ends, and its client gets
+    /// `RESUME_WINDOW_EXPIRED`. Zero disables the link protocol. Default 300 s.
     pub window: Duration,
-    /// How long a session is kept without a connection if its client has never sent a message. Default 30 s.
+    /// The same for a session whose client has never sent a message. Default 30 s.
     pub unused_window: Duration,
-    /// Sessions that are kept without a connection. Beyond: sessions end that were never used, then those of the
-    /// principal or anonymous address with most of them, the longest parked first. Default 10,000.
+    /// Sessions without a connection. Beyond: sessions that were never used end first, then those
+    /// of the principal or anonymous address that has the most, the longest parked first. Default
+    /// 10,000.
     pub parked: usize,
-    /// Bytes of messages and values that sessions without a connection hold together. Beyond: the largest
-    /// sessions end of the principal or anonymous address that holds most. Default 256 MiB.
+    /// Bytes of messages and values that sessions without a connection hold together. Beyond:
+    /// sessions of the principal or anonymous address that holds the most end, the largest first.
+    /// Default 256 MiB.
     pub parked_bytes: usize,
-    /// Sessions of one principal that are kept without a connection. Beyond: those parked longest end.
-    /// Default 1,000.
+    /// Sessions of one principal without a connection. Beyond: those parked longest end. Default
+    /// 1,000.
     pub parked_per_principal: usize,
-    /// Sessions of anonymous clients of one address (for IPv6, a /64 network) that are kept without a connection.
-    /// Beyond: those parked longest end. Raise it behind a proxy that hides the addresses of clients. Default 1,000.
+    /// Sessions of anonymous clients of one address (for IPv6, a /64 network) without a connection.
+    /// Beyond: those parked longest end. Raise this behind a proxy that hides the addresses of
+    /// clients. Default 1,000.
     pub parked_per_address: usize,
-    /// Sessions that clients of one address may open at once; as many more within ten seconds. Beyond:
-    /// `RATE_LIMITED`. Resuming a session does not count. Default 1,000.
+    /// Sessions that clients of one address may open at once, and again within ten seconds. Beyond:
+    /// `RATE_LIMITED`. Resuming a session is not counted. Default 1,000.
     pub hellos_per_address: usize,
-    /// Times and bounds of each link.
+    /// The timeouts and limits of each link.
     pub rules: LinkRules,
-    /// How long tokens are good for.
+    /// How long tokens are valid.
     pub tokens: TokenPolicy,
-    /// Names the service. Its tokens are no good at a service of another name, nor at one with
-    /// another `runtime_id`.
+    /// The name of the service. Its tokens are invalid at a service with another name, and at one
+    /// with another `runtime_id`. Default `bowline`.
     pub audience: String,
-    /// The keys that sign tokens. By default one that dies with the process, as sessions do.
+    /// The keys that sign tokens. By default, a random key that is lost with the process.
     pub keys: Keys,
-    /// When a client that comes back has to say again who it is.
+    /// When a client that resumes its session must authenticate again.
     pub reauth: Reauth,
-    /// What becomes of a session when somebody comes with a token that was replaced.
+    /// What happens to a session when a replaced token is presented.
     pub on_replay: OnReplay,
-    /// What clients are told of this service. One with a `runtime_id` keeps to itself: its tokens
-    /// are no good elsewhere.
+    /// The description of this service that is sent to clients. If it has a `runtime_id`, its tokens are invalid
+    /// at all other services.
     pub runtime: RuntimeIdentity,
     on_slow_peer: Option<Hook>,
 }
 
-/// Told of a session and how its link stands.
+/// Called with the id of a session and the state of its link.
 #[derive(Clone)]
 struct Hook(Arc<OnSlowPeer>);
 
 type OnSlowPeer = dyn Fn(&str, LinkStats) + Send + Sync;
 
-/// When a client that comes back has to say again who it is.
+/// When a client that resumes its session must authenticate again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reauth {
-    /// When its lease is over, when it was found out by its connection
-    /// ([`Principal::is_of_connection`](crate::Principal::is_of_connection)), and when the session
-    /// is made again by another process. Token and key are enough otherwise.
+    /// When its lease has ended, when its identity is that of the connection
+    /// ([`Principal::is_of_connection`](crate::Principal::is_of_connection)), and when another
+    /// process recovers the session. Otherwise, the token and its key are sufficient.
     #[default]
     WhenDue,
     /// Always.
     Always,
 }
 
-/// What becomes of a session when somebody comes with a token that was replaced.
+/// What happens to a session when a replaced token is presented.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OnReplay {
-    /// It goes on, and whoever came is refused: an old token that leaked ends no session.
+    /// The session continues, and the presenter is refused. So an old token that leaked cannot end
+    /// a session.
     #[default]
     Refuse,
-    /// It ends, because one of the two who hold its tokens is a thief.
+    /// The session ends, because one of the two holders of its tokens may have stolen them.
     Revoke,
 }
 
 impl Resumption {
-    /// Sets who is told when a client takes in much less than it is sent: by the session's name,
-    /// and how its link stands. Runs on the session's own task, so it must not block.
+    /// Sets a function that is called when a client reads much more slowly than it is sent to, with
+    /// the id of the session and the state of its link. It runs on the task of the session and must
+    /// not block.
     #[must_use]
     pub fn on_slow_peer(mut self, hook: impl Fn(&str, LinkStats) + Send + Sync + 'static) -> Self {
         self.on_slow_peer = Some(Hook(Arc::new(hook)));
@@ -97,7 +102,7 @@ impl Resumption {
         }
     }
 
-    /// For whom tokens are made.
+    /// Returns the audience of tokens.
     pub(crate) fn token_audience(&self) -> String {
         match &self.runtime.runtime_id {
             Some(runtime_id) => format!("{}/{runtime_id}", self.audience),
@@ -108,7 +113,7 @@ impl Resumption {
 
 impl Default for Resumption {
     fn default() -> Self {
-        let key = Key::new("process", &rand::random::<[u8; 32]>()).expect("32 bytes are enough for a key");
+        let key = Key::new("process", &rand::random::<[u8; 32]>()).expect("32 bytes are sufficient for a key");
         Self {
             window: Duration::from_secs(300),
             unused_window: Duration::from_secs(30),

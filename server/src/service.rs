@@ -1,4 +1,5 @@
-//! The tower service: tells batches from WebSockets, and asks for a root object.
+//! The tower service: distinguishes batches from WebSockets, admits peers, and applies the
+//! settings.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -33,11 +34,14 @@ use crate::restoration::{Keeper, Keeping, Restoration};
 use crate::resumption::Resumption;
 use crate::{batch, ws};
 
-/// Serves Cap'n Web: `POST` is an HTTP batch, `GET` with `Upgrade: websocket` a session.
+/// A service that speaks Cap'n Web. A `POST` request is an HTTP batch, and a `GET` request with
+/// `Upgrade: websocket` opens a session.
 ///
-/// Clones are the same service; [`drain`](Self::drain) on one drains all.
+/// Use it alone with [`listen`](Self::listen) or [`serve`](Self::serve), or mount it in another
+/// server as a tower service. The other server must support HTTP/1.1 upgrades through hyper, as
+/// axum does.
 ///
-/// WebSockets need a server that supports HTTP/1.1 upgrades through hyper, as axum's does.
+/// Clones are the same service; [`drain`](Self::drain) on one of them drains all.
 #[derive(Clone)]
 pub struct Service {
     root: Root,
@@ -45,35 +49,35 @@ pub struct Service {
     pub(crate) http: HttpLimits,
     pub(crate) origins: Origins,
     pub(crate) hosts: Hosts,
-    /// What all sessions hold together.
+    /// The bytes that all sessions hold together.
     memory: MemoryBudget,
     pub(crate) sessions: Sessions,
     pub(crate) connections: Connections,
-    /// Sockets of clients that have the link and are not let in yet.
+    /// Connections that speak the link protocol and whose clients have not been admitted yet.
     pub(crate) openings: Places,
     pub(crate) proxies: Option<TrustedProxies>,
     authenticator: Arc<dyn Authenticator>,
     pub(crate) registry: Arc<Registry>,
 }
 
-/// Who serves the sessions of a service that stops.
+/// Which process takes over the sessions of a service that drains.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Successor {
-    /// How long clients should wait at least before they come back.
+    /// How long clients should wait before they reconnect.
     pub retry_after: Option<Duration>,
-    /// Where they find their sessions, if not where they were. A client goes from `wss:` to `wss:`
-    /// only.
+    /// The URL at which clients find their sessions, if it is not the current one. A client does
+    /// not go from a `wss:` to a `ws:` URL.
     pub resume_url: Option<String>,
 }
 
 impl Successor {
-    /// Somebody at the same address, after so long.
+    /// Creates a successor at the same URL, to which clients reconnect after `wait`.
     pub fn after(wait: Duration) -> Self {
         Self { retry_after: Some(wait), resume_url: None }
     }
 
-    /// Somebody at this address.
+    /// Sets the URL of the successor.
     #[must_use]
     pub fn at(mut self, url: impl Into<String>) -> Self {
         self.resume_url = Some(url.into());
@@ -81,14 +85,14 @@ impl Successor {
     }
 }
 
-/// How long a session may take to end once the time of a drain is over.
+/// How long sessions may take to end after the deadline of a drain.
 const CUT_OFF: Duration = Duration::from_millis(100);
 
 type Root = Arc<dyn Fn(Peer) -> Opening + Send + Sync>;
 type Opening = Pin<Box<dyn Future<Output = Result<Stub, Refusal>> + Send>>;
 
 impl Service {
-    /// A service whose every session, and every batch, gets the root object that `root` returns.
+    /// Creates a service. `root` returns the root object of each session and each batch.
     pub fn new<F, R>(root: F) -> Self
     where
         F: Fn(Peer) -> R + Send + Sync + 'static,
@@ -100,8 +104,9 @@ impl Service {
         }))
     }
 
-    /// As [`new`](Self::new), for a root object that takes time or may be refused. The future is
-    /// dropped when the peer goes away, and after [`HttpLimits::handshake`].
+    /// Creates a service whose root objects take time to create or may be refused.
+    ///
+    /// The future is dropped when the peer disconnects, and after [`HttpLimits::handshake`].
     pub fn try_new<F, Fut, R>(root: F) -> Self
     where
         F: Fn(Peer) -> Fut + Send + Sync + 'static,
@@ -133,54 +138,59 @@ impl Service {
         }
     }
 
-    /// Sets the bounds of each session.
+    /// Sets the limits of each session.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.options.limits = limits.into();
         self
     }
 
-    /// Sets what is sent in place of each error; see [`Options::on_send_error`].
+    /// Sets a function that sees each error before it is sent, and returns what is sent in its
+    /// place. See [`Options::on_send_error`].
     #[must_use]
     pub fn on_send_error(mut self, hook: impl Fn(ErrorValue) -> ErrorValue + Send + Sync + 'static) -> Self {
         self.options = self.options.on_send_error(hook);
         self
     }
 
-    /// Sets who finds out who a peer is, before it gets a root object; see [`Peer::principal`].
-    /// Without, every peer is anonymous, and credentials in a session's first frame are refused.
+    /// Sets the authenticator, which determines [`Peer::principal`] before a peer gets a root
+    /// object. By default, every peer is anonymous, and credentials in the first frame of a session
+    /// are refused.
     ///
-    /// A peer that speaks the link shows its credentials there; all others by a header
-    /// `Authorization: Bearer`, which an authenticator sees as the scheme `http-bearer`.
+    /// A client that speaks the link protocol sends its credentials in the first frame. All others
+    /// use the header `Authorization: Bearer`, which the authenticator sees as the scheme
+    /// `http-bearer`.
     #[must_use]
     pub fn authenticate(mut self, authenticator: impl Authenticator) -> Self {
         self.authenticator = Arc::new(authenticator);
         self
     }
 
-    /// Sets how sessions outlive their connections. Call it before the service is cloned: sessions
-    /// of the clones are others.
+    /// Sets how sessions outlive their connections. Call this before the service is cloned: earlier
+    /// clones do not share their sessions with this one.
     #[must_use]
     pub fn resumption(mut self, resumption: Resumption) -> Self {
         self.registry = Registry::new(resumption, self.registry.keeper.clone());
         self
     }
 
-    /// Has sessions outlive this process: what of them can be had back is kept where another finds
-    /// it. Their keys have to be the same in both, see [`Resumption::keys`]. Without, sessions end
-    /// with the process. Call it before the service is cloned: sessions of the clones are others.
+    /// Lets sessions outlive this process: their state is stored where another process finds it. By
+    /// default, sessions end with the process.
+    ///
+    /// All processes need the same [`Resumption::keys`]. Call this before the service is cloned:
+    /// earlier clones do not share their sessions with this one.
     #[must_use]
     pub fn restoration(mut self, restoration: Restoration) -> Self {
         self.registry = Registry::new(self.registry.resumption.clone(), Some(Keeper::new(restoration)));
         self
     }
 
-    /// Sessions that are kept for clients without a connection.
+    /// Returns the number of sessions that are kept without a connection.
     pub fn parked_sessions(&self) -> usize {
         self.registry.parked()
     }
 
-    /// Sets the bounds on HTTP.
+    /// Sets the limits on connections, requests, and batches.
     #[must_use]
     pub fn http_limits(mut self, http: HttpLimits) -> Self {
         self.memory = MemoryBudget::new(http.total_held_bytes);
@@ -189,33 +199,35 @@ impl Service {
         self
     }
 
-    /// Keeps every session as it is now, without waiting for the times of [`Restoration`]; returns
-    /// when the clients know, each within a second. Does nothing for sessions that end with the
-    /// process. Dropping the future leaves out those that were not reached.
+    /// Stores a checkpoint of every session now, and returns when the clients have acknowledged it,
+    /// or after one second for each. Does nothing for sessions that end with the process.
+    ///
+    /// If the future is dropped, some sessions are not stored.
     pub async fn checkpoint(&self) {
         self.registry.checkpoint_all().await;
     }
 
-    /// Stops the service, and returns when that is done, at the latest after `within`.
+    /// Drains the service: waits for running calls, ends or hands over all sessions, and returns
+    /// when that is done, at the latest after `within`.
     ///
-    /// New requests are answered with 503. Each session, with or without a connection, and each
-    /// batch is ended once none of its calls runs and every answer is written, whether the
-    /// results are awaited or not. Meanwhile clients can make further calls. Calls that still run shortly
-    /// before the deadline are cut off; the report says how many there were.
+    /// New requests are answered with 503. A session or batch ends once none of its calls is
+    /// running and every answer was written, whether or not results are awaited. Clients can make
+    /// further calls until then. Calls that are still running shortly before the deadline are
+    /// aborted; the report counts them.
     ///
-    /// A session that another process takes over is handed over as soon as the calls have ended
-    /// that ran when the drain began: its client then holds back new calls until it reaches the
-    /// other process. A stream that the client still writes to at that point ends with
-    /// `STREAM_INTERRUPTED`.
+    /// A session that another process takes over is handed over as soon as the calls have completed
+    /// that were running when the drain began. Its client then holds back new calls until it
+    /// reaches the other process. A stream that the client is still writing to at that point ends
+    /// with `STREAM_INTERRUPTED`.
     ///
-    /// Dropping the future does not stop the drain. [`Duration::MAX`] waits for calls as long as
-    /// they run.
+    /// Dropping the future does not stop the drain. With [`Duration::MAX`], the drain waits for
+    /// calls as long as they run.
     pub async fn drain(&self, within: Duration) -> DrainReport {
         self.drain_to(within, Successor::default()).await
     }
 
-    /// Stops the service as [`drain`](Self::drain) does, and tells clients whose sessions outlive
-    /// this process who serves them next.
+    /// Drains the service as [`drain`](Self::drain) does, and tells clients whose sessions outlive
+    /// this process where and when to reconnect.
     pub async fn drain_to(&self, within: Duration, successor: Successor) -> DrainReport {
         self.registry.set_successor(successor);
         let deadlines = self.sessions.start_drain(within);
@@ -229,34 +241,38 @@ impl Service {
         report
     }
 
-    /// Ends a session for good, by the name that its [`Welcome`](bowline_core::link::Welcome) and
-    /// the log give it: its client is told `code` and `reason`, its tokens are worth nothing any
-    /// more, and what was kept of it goes. False if this process does not have it.
+    /// Ends a session for good. Returns `false` if this process does not own it.
     ///
-    /// With [`Restoration::in_tokens_unfenced`] tokens cannot be revoked: until it expires, the last
-    /// token that the client was sent restores what it holds, here or in another process. Revoke the
-    /// client's credentials as well, or keep sessions in a store.
+    /// `session` is the id in [`Welcome`](bowline_core::link::Welcome) and in the log. The client
+    /// gets `code` and `reason`, its tokens become invalid, and the stored state of the session is
+    /// deleted.
+    ///
+    /// With [`Restoration::in_tokens_unfenced`], tokens cannot be revoked: until it expires, the
+    /// last token that the client received recovers the session, here or in another process. Revoke
+    /// the client's credentials as well, or keep sessions in a store.
     pub fn evict(&self, session: &str, code: &ErrorCode, reason: &str) -> bool {
         let entry = self.registry.entry(session);
         entry.inspect(|entry| self.registry.evict(entry, code, reason)).is_some()
     }
 
-    /// As [`evict`](Self::evict), for every session of a principal. Returns how many that were.
+    /// Ends all sessions of a principal for good, as [`evict`](Self::evict) does. Returns how many
+    /// there were.
     pub fn evict_principal(&self, id: &str, code: &ErrorCode, reason: &str) -> usize {
         let sessions = self.registry.of_whom(|entry| entry.principal.id == id);
         sessions.iter().for_each(|entry| self.registry.evict(entry, code, reason));
         sessions.len()
     }
 
-    /// Waits until all that a drain waits for is over, or until its deadline. Cancel-safe.
+    /// Waits until all sessions and connections have ended, or until the deadline of the drain.
+    /// Cancel-safe.
     pub(crate) async fn emptied(&self, deadlines: Deadlines) {
         let empty = async {
             self.sessions.emptied().await;
             self.connections.emptied().await;
         };
-        // Whoever is left at the deadline ends by the same deadline.
+        // What is left at the deadline ends by itself at the deadline.
         if timeout_at(deadlines.all, empty).await.is_err() {
-            // They note what they cut off.
+            // Wait briefly until the sessions have counted the calls that they abort.
             drop(timeout(CUT_OFF, self.sessions.emptied()).await);
         }
     }
@@ -270,7 +286,8 @@ impl Service {
         if let Err(refused) = self.check_origin(&request) {
             return *refused;
         }
-        // Taken out, so that it does not last as long as what the application keeps of the request.
+        // Removed from the request, because the application may keep its extensions longer than the
+        // connection lasts.
         let permit = request.extensions.remove::<ConnectionPermit>();
         let client = match permit.as_ref().map(|permit| permit.serve(from, &self.http)).transpose() {
             Ok(client) => client,
@@ -319,7 +336,7 @@ impl Service {
         }
     }
 
-    /// Finds out who a peer is by its headers, and asks for a root object for it.
+    /// Authenticates a peer by its headers, and returns its root object.
     pub(crate) async fn admit(&self, mut peer: Peer) -> Result<Stub, Refusal> {
         peer.principal = self.authenticate_peer(&peer, &auth::of_headers(&peer)).await?;
         let (address, via) = (peer.address, peer.via);
@@ -334,8 +351,8 @@ impl Service {
         })
     }
 
-    /// Finds out who a peer is. What is shown in vain is counted and logged here, wherever it came
-    /// from; never the token.
+    /// Authenticates a peer. Refused credentials are counted and logged here for all kinds of
+    /// sessions, without the token.
     pub(crate) async fn authenticate_peer(&self, peer: &Peer, shown: &Credentials) -> Result<Principal, Refusal> {
         let found = self.in_time(self.authenticator.authenticate(peer, shown)).await;
         found.and_then(Principal::named).inspect_err(|refusal| {
@@ -347,14 +364,14 @@ impl Service {
         })
     }
 
-    /// Asks for a root object.
+    /// Returns the root object for a peer.
     pub(crate) async fn root(&self, peer: Peer) -> Result<Stub, Refusal> {
         self.in_time((self.root)(peer)).await
     }
 
     async fn in_time<T>(&self, step: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
         timeout(self.http.handshake, step).await.unwrap_or_else(|_elapsed| {
-            let message = format!("no session within {:?}", self.http.handshake);
+            let message = format!("the session was not opened within {:?}", self.http.handshake);
             Err(Refusal::new(StatusCode::GATEWAY_TIMEOUT, message))
         })
     }
@@ -368,7 +385,7 @@ where
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Answer, Infallible>> + Send>>;
 
-    /// Always ready: what is too much is answered with 503.
+    /// Always ready: excess requests are answered with 503.
     fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }

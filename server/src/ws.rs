@@ -1,4 +1,5 @@
-//! WebSocket sessions: the handshake on hyper's side, and a session from its upgrade to its end.
+//! WebSocket sessions: the HTTP side of the handshake, and plain sessions from the upgrade to the
+//! end. `link` has sessions with a link.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -32,25 +33,25 @@ use crate::reply::{self, Answer};
 use crate::restoration::Keeping;
 use crate::service::Service;
 
-/// The one version there is (RFC 6455 4.1).
+/// The only version (RFC 6455, section 4.1).
 const VERSION: HeaderValue = HeaderValue::from_static("13");
-/// A key is 16 bytes in base64.
+/// The length of 16 bytes in base64.
 const KEY_CHARS: usize = 24;
 
-/// Whether a request wants to become a WebSocket, well-formed or not.
+/// Returns whether a request asks for a WebSocket, even if it is malformed.
 pub(crate) fn asks_for_websocket(request: &Parts) -> bool {
     request.method == Method::GET && lists(&request.headers, UPGRADE, "websocket")
 }
 
-/// Answers the handshake; the session begins when the connection has been handed over.
-/// Compression, and subprotocols but that of the link, are declined by not being mentioned.
+/// Answers the handshake. The session begins after the upgrade. Compression and unknown
+/// subprotocols are declined by not mentioning them.
 pub(crate) async fn open(service: &Arc<Service>, request: &mut Parts, permits: Permits, ticket: Ticket) -> Answer {
     let accept = match accept_key(request) {
         Ok(accept) => accept,
         Err(refused) => return *refused,
     };
     let Some(upgrade) = request.extensions.remove::<OnUpgrade>() else {
-        return reply::text(StatusCode::NOT_IMPLEMENTED, "this server cannot upgrade connections");
+        return reply::text(StatusCode::NOT_IMPLEMENTED, "the HTTP server does not support upgrades");
     };
     let peer = Peer::new(request, Via::WebSocket, Keeping::of(&service.registry));
     let span = tracing::debug_span!("session", via = "websocket", peer = ?peer.address);
@@ -73,12 +74,12 @@ pub(crate) async fn open(service: &Arc<Service>, request: &mut Parts, permits: P
     };
     let opening = Opening { service: Arc::clone(service), first, ticket };
     let session = async move {
-        // A task is as large as the largest of what it may await: what only some sessions are, or are
-        // for a moment, is on its own.
+        // The size of a task is that of the largest future it may await. Boxes keep futures out of
+        // it that only some sessions need, or only for a moment.
         let begun = tokio::select! {
             begun = Box::pin(opening.begin(upgrade)) => begun,
             () = Box::pin(permits.displaced()) => {
-                tracing::debug!("gave way to clients of other addresses");
+                tracing::debug!("connection displaced by clients of other addresses");
                 None
             }
         };
@@ -96,17 +97,17 @@ fn accept_key(request: &Parts) -> Result<HeaderValue, Box<Answer>> {
     let headers = &request.headers;
     let bad = |why: &'static str| Err(Box::new(reply::text(StatusCode::BAD_REQUEST, why)));
     if request.version != Version::HTTP_11 || !lists(headers, CONNECTION, "upgrade") || !headers.contains_key(HOST) {
-        return bad("a WebSocket handshake is HTTP/1.1 with Host and Connection: Upgrade");
+        return bad("a WebSocket handshake needs HTTP/1.1 with Host and Connection: Upgrade");
     }
     if headers.get(SEC_WEBSOCKET_VERSION) != Some(&VERSION) {
-        let mut answer = reply::text(StatusCode::UPGRADE_REQUIRED, "only WebSocket version 13 is spoken here");
+        let mut answer = reply::text(StatusCode::UPGRADE_REQUIRED, "only WebSocket version 13 is supported");
         answer.headers_mut().insert(SEC_WEBSOCKET_VERSION, VERSION);
         answer.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
         return Err(Box::new(answer));
     }
     let key = headers.get(SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes).unwrap_or_default();
     if key.len() != KEY_CHARS || !key.ends_with(b"==") {
-        return bad("Sec-WebSocket-Key is missing or is no 16 bytes in base64");
+        return bad("Sec-WebSocket-Key is missing or not 16 bytes in base64");
     }
     HeaderValue::from_str(&derive_accept_key(key)).or_else(|_unprintable| bad("Sec-WebSocket-Key is invalid"))
 }
@@ -125,54 +126,54 @@ fn switching(accept: HeaderValue, linked: bool) -> Answer {
     answer
 }
 
-/// Whether a header whose value is a list, possibly in several lines, contains `token`.
+/// Returns whether a header whose value is a list, possibly in several lines, contains `token`.
 fn lists(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
     let values = headers.get_all(name);
     let mut tokens = values.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
     tokens.any(|listed| listed.trim().eq_ignore_ascii_case(token))
 }
 
-/// A session that was promised to a peer.
+/// A session after its handshake was answered.
 struct Opening {
     service: Arc<Service>,
     first: First,
     ticket: Ticket,
 }
 
-/// What comes first on a socket.
+/// What is transmitted first on a connection.
 enum First {
-    /// A session's messages, to this object.
+    /// Messages of a plain session with this root object.
     Root(Stub),
-    /// The handshake of the link.
+    /// The handshake of the link protocol.
     Hello(Box<Peer>),
 }
 
-/// What runs a session to its end.
+/// A future that runs a session on its connection, to the end.
 pub(crate) type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Opening {
-    /// The session, when the connection has been handed over.
+    /// Waits for the upgrade and begins the session.
     async fn begin(self, upgrade: OnUpgrade) -> Option<Running> {
         let io = match timeout(self.service.http.handshake, upgrade).await {
             Ok(Ok(io)) => io,
             Ok(Err(error)) => {
-                tracing::debug!(%error, "upgrade failed");
+                tracing::debug!(%error, "WebSocket upgrade failed");
                 return None;
             }
             Err(_elapsed) => {
-                tracing::debug!("upgrade took too long");
+                tracing::debug!("WebSocket upgrade timed out");
                 return None;
             }
         };
         match io.downcast::<TokioIo<TcpStream>>() {
             Ok(parts) => {
                 let io = parts.io.into_inner();
-                // Messages are written when there are no more to join them; waiting for more is
-                // all that Nagle's algorithm would add. Whoever mounts us may not know.
+                // The driver batches writes itself, so Nagle's algorithm would only add delay. The
+                // server in which the service is mounted may not have disabled it.
                 if let Err(error) = io.set_nodelay(true) {
-                    tracing::debug!(%error, "no TCP_NODELAY");
+                    tracing::debug!(%error, "cannot set TCP_NODELAY");
                 }
-                // Their own: they lie in hyper's buffer, which is many times as large.
+                // Copied, because they are part of hyper's buffer, which is much larger.
                 let read = parts.read_buf.to_vec();
                 drop(parts.read_buf);
                 self.session(io, read).await
@@ -207,7 +208,7 @@ impl Opening {
     }
 }
 
-/// A session that runs, and what is needed to end it.
+/// A plain session that is running.
 struct Session<S, D> {
     connection: Connection,
     driver: D,
@@ -220,7 +221,8 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
     D: Future<Output = Closed> + Unpin,
 {
-    /// Runs the session to its end. Dropped early, the socket is cut.
+    /// Runs the session to its end. If the future is dropped early, the connection is closed
+    /// without a close frame.
     async fn run(mut self, ticket: Ticket) {
         tokio::select! {
             closed = &mut self.driver => Box::pin(self.ended(&closed)).await,
@@ -237,7 +239,7 @@ where
         );
     }
 
-    /// Lets running calls end, then says good-bye; all by the deadlines.
+    /// Waits for running calls, then closes the connection, all by the deadlines.
     async fn drain(mut self, deadlines: Deadlines, ticket: &Ticket) {
         let quiet = async { timeout_at(deadlines.calls, self.connection.settled()).await };
         let mut closed = tokio::select! {

@@ -199,7 +199,7 @@ async fn bearers_are_known_with_and_without_the_link() {
     let service = service.authenticate(|token: &str| (token == "knot").then(|| Principal::new("ann")));
     let url = format!("ws://{}", serve(service).await);
     let refused = Connect::new(&url).bearer("know").connect().await.unwrap_err();
-    assert_eq!(refused.to_string(), "the server refused: 401 Unauthorized: this token is nobody's");
+    assert_eq!(refused.to_string(), "the server refused: 401 Unauthorized: the token is invalid");
     assert!(connect(&url).await.unwrap_err().to_string().contains("401"));
     for session in [
         Connect::new(&url).bearer("knot"),
@@ -210,7 +210,7 @@ async fn bearers_are_known_with_and_without_the_link() {
         assert_eq!(within(session.root_dyn().call("", ()).into_future()).await.unwrap(), "ann".into());
     }
     let refused = Connect::new(&url).plain().connect().await.unwrap_err();
-    assert_eq!(refused.to_string(), "the server refused: 401 Unauthorized: a bearer token is asked for");
+    assert_eq!(refused.to_string(), "the server refused: 401 Unauthorized: a bearer token is required");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Sessions without a transport when the service stops: their calls end first.
+//! Draining sessions without a connection: their calls complete first.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use super::{Entry, Registry};
 use crate::drain::{Deadlines, GOING_AWAY, Sessions, Ticket};
 
 impl Registry {
-    /// Ends every session that waits for its client, each once none of its calls runs.
+    /// Drains every parked session.
     pub(crate) fn drain_parked(self: &Arc<Self>, sessions: &Sessions, deadlines: Deadlines) {
         for entry in self.of_whom(|entry| entry.parked_since().is_some()) {
             let (registry, ticket) = (Arc::clone(self), sessions.hold());
@@ -18,14 +18,14 @@ impl Registry {
         }
     }
 
-    /// Lets the calls of a session end that has no transport, then ends it, or lets go of it if
-    /// another process can take it over.
+    /// Waits until the calls of a session without a connection have completed. Then stores the
+    /// session for another process, or ends it if it is not durable.
     pub(crate) async fn drain_detached(self: &Arc<Self>, entry: &Entry, ticket: &Ticket, deadlines: Deadlines) {
         if timeout_at(deadlines.calls, entry.connection.quiet()).await.is_err() {
             ticket.cut(entry.connection.calls_running());
         }
         if entry.kept.is_some() && !entry.connection.is_closed() {
-            // Out of time, the session goes on as it was kept before.
+            // After the timeout, the previous checkpoint stands.
             drop(timeout_at(deadlines.all, self.retire(entry, GOING_AWAY.1)).await);
         } else {
             tracing::debug!(

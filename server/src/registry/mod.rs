@@ -1,7 +1,8 @@
-//! The sessions that can be resumed: which there are, which are parked, and whose they are.
+//! The sessions of a service that can be resumed, with their owners, parking, and limits.
 //!
-//! Invariant: a session's owner, its life and its newest transport change together, under the
-//! lock of its entry. So epochs and transports agree, and of two resumes one comes second.
+//! Invariant: the owner of a session, its life, and its newest connection change together, under
+//! the lock of its entry. So epochs and connections agree, and of two simultaneous resumes one
+//! comes second.
 
 mod draining;
 mod kept;
@@ -38,34 +39,34 @@ use crate::service::Successor;
 use throttle::Throttle;
 pub(crate) use tokens::{Candidate, Unopened, random, refuse, unix_ms, unix_now};
 
-/// How long a hello that comes again gets the same session.
+/// How long a repeated hello gets the same session.
 const HELLO_REPEATS: Duration = Duration::from_secs(60);
 
 /// All sessions of a service that have a link.
 #[derive(Debug)]
 pub(crate) struct Registry {
     pub(crate) resumption: Resumption,
-    /// What has sessions outlive this process.
+    /// Stores sessions for other processes; `None` if sessions end with this process.
     pub(crate) keeper: Option<Arc<Keeper>>,
     sessions: DashMap<String, Arc<Entry>>,
-    /// Sessions that are being made again, one claimant after the other.
+    /// Locks of sessions that are being recovered, so that only one client at a time does so.
     restoring: DashMap<String, Weak<tokio::sync::Mutex<()>>>,
-    /// Sessions by the hello they were opened with, while it may come again.
+    /// Sessions by the `hello_id` that opened them, while the hello may be repeated.
     hellos: DashMap<String, (Arc<Entry>, Instant)>,
     sweeps: AtomicBool,
     throttle: Throttle,
-    /// Sessions that are opened, by address.
+    /// How many sessions were opened, by address.
     hello_rates: Throttle,
-    /// Whether a task watches the memory that all sessions hold.
+    /// Whether the task that watches the memory of all sessions has started.
     watches_memory: AtomicBool,
-    /// Who serves the sessions when this process has stopped.
+    /// Which process takes over the sessions after a drain.
     successor: Mutex<Successor>,
-    /// Closes when the service is dropped, which ends the tasks that watch it.
+    /// Closed when the service is dropped, which ends the tasks that watch it.
     lifetime: watch::Sender<()>,
 }
 
 impl Drop for Registry {
-    /// Closes the sessions that wait for their clients: without the service, no client can resume one.
+    /// Ends all sessions: without the service, no client can resume one.
     fn drop(&mut self) {
         for (_, entry) in std::mem::take(&mut self.sessions) {
             let message = "the service was dropped";
@@ -79,10 +80,10 @@ impl Drop for Registry {
 pub(crate) struct Entry {
     pub(crate) id: String,
     pub(crate) connection: Connection,
-    /// Absent if the session ends with this process.
+    /// `None` if the session ends with this process.
     pub(crate) kept: Option<Kept>,
     pub(crate) principal: Principal,
-    /// By what the client has shown who it is.
+    /// The scheme of the client's credentials.
     pub(crate) scheme: String,
     held: Mutex<Held>,
 }
@@ -92,23 +93,23 @@ pub(crate) struct Held {
     pub(crate) owner: Owner,
     pub(crate) claims: Claims,
     pub(crate) authority: Authority,
-    /// The address that the client has last come from.
+    /// The latest address of the client.
     from: Option<AddressGroup>,
-    /// What the tokens of checkpoints claim that are on their way to the client, oldest first; before
-    /// them the newest that the client has said it has.
+    /// The claims of tokens that were sent with checkpoints, oldest first. The first is the newest
+    /// that the client has acknowledged; the others are in transit.
     placed: VecDeque<Claims>,
     life: Life,
-    /// When it was given its newest transport.
+    /// When the newest connection was attached.
     pub(crate) attached_at: Instant,
-    /// The client has shown that it got the welcome.
+    /// Whether the client has shown that it received the welcome.
     welcomed: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Life {
-    /// It has a transport.
+    /// The session has a connection.
     Live,
-    /// It has none since then.
+    /// The session has had no connection since then.
     Parked(Instant),
 }
 
@@ -121,7 +122,7 @@ pub(crate) struct NewSession {
     pub(crate) kept: Option<Kept>,
 }
 
-/// A session on its way to a transport.
+/// A session that was attached to a new connection, which is not driven yet.
 pub(crate) struct Admitted {
     pub(crate) entry: Arc<Entry>,
     pub(crate) attached: Attached,
@@ -145,13 +146,13 @@ impl Registry {
         })
     }
 
-    /// Returns a future that completes when the service has been dropped. Cancel-safe.
+    /// Returns a future that completes when the service was dropped. Cancel-safe.
     pub(crate) fn dropped(&self) -> impl Future<Output = ()> + use<> {
         let mut lifetime = self.lifetime.subscribe();
         async move { while lifetime.changed().await.is_ok() {} }
     }
 
-    /// Opens a session, unless there are as many as may have connections and may be parked.
+    /// Opens a session. Refuses if there are as many as may be connected and parked together.
     pub(crate) fn open(
         self: &Arc<Self>,
         hello: &Hello,
@@ -185,7 +186,8 @@ impl Registry {
             self.welcome(&entry, &mut held, hello)?
         };
         self.sessions.insert(id, Arc::clone(&entry));
-        // Sessions that end at once leave theirs behind until the next sweep.
+        // Sessions that end soon leave their entries behind until the next sweep, so the map is
+        // bounded, too.
         if let Some(hello_id) = hello.hello_id.as_ref().filter(|_| self.hellos.len() < sessions_max) {
             self.hellos.insert(hello_id.clone(), (Arc::clone(&entry), Instant::now()));
         }
@@ -195,7 +197,7 @@ impl Registry {
         Ok((Admitted { entry, attached: welcome.1, epoch }, welcome.0))
     }
 
-    /// The session of a hello that has come before, if its welcome may have been lost.
+    /// Returns the session of a repeated hello, whose welcome may have been lost.
     pub(crate) fn reopen(&self, hello: &Hello, principal: &Principal) -> Option<(Admitted, Welcome)> {
         let (entry, since) = self.hellos.get(hello.hello_id.as_ref()?)?.value().clone();
         let mut held = entry.lock();
@@ -211,7 +213,7 @@ impl Registry {
         Some((Admitted { entry, attached, epoch }, welcome))
     }
 
-    /// Begins the turn of a transport that has been promised the whole session.
+    /// Attaches a new session to its connection, and mints its first token.
     fn welcome(&self, entry: &Entry, held: &mut Held, hello: &Hello) -> Result<(Welcome, Attached), Refused> {
         let features = entry.features(&hello.features);
         let joint = Joint { peer_processed: 0, peer_sends_after: None, features };
@@ -237,14 +239,15 @@ impl Registry {
         Ok((welcome, attached))
     }
 
-    /// Whether the session of a token is here, as the token knows it.
+    /// Returns whether this process has the session of a token, in the lineage that the token
+    /// names.
     pub(crate) fn has(&self, claims: &Claims) -> bool {
         let lineage = |entry: &Entry| entry.connection.link(|endpoint| endpoint.lineage());
         let is_open = |entry: &Entry| !entry.is_retired() && !entry.connection.is_closed();
         self.entry(&claims.sid).is_some_and(|entry| claims.ln == lineage(&entry) && is_open(&entry))
     }
 
-    /// What a client is told of the bounds of its session.
+    /// Returns the limits that are sent to a client.
     fn limits(&self, entry: &Entry) -> SharedLimits {
         let rules = &self.resumption.rules;
         let Limits { message_bytes, running_calls, table_entries, .. } =
@@ -258,15 +261,16 @@ impl Registry {
         }
     }
 
-    /// Whether token and key are not enough to have this session back.
+    /// Returns whether a client must authenticate again to resume the session, in addition to the
+    /// token and its proof.
     pub(crate) fn asks_who(&self, claims: &Claims) -> bool {
         let due = |entry: Arc<Entry>| entry.principal.is_of_connection || entry.lock().authority.is_over();
         self.resumption.reauth == Reauth::Always || self.entry(&claims.sid).is_none_or(due)
     }
 
-    /// Gives a session back. Window, owner, numbers: each is looked at before the next, and the
-    /// transport before has had its turn when this returns. `renewed` is who the client has just
-    /// shown to be.
+    /// Resumes a session. Checks the window, the token's place among the tokens of the session, and
+    /// the message numbers, in this order. When this returns, the previous connection is
+    /// superseded. `renewed` is the principal that the client has just authenticated as.
     pub(crate) fn resume(
         &self,
         resume: &Resume,
@@ -274,7 +278,7 @@ impl Registry {
         renewed: Option<&Principal>,
         from: Option<AddressGroup>,
     ) -> Result<(Admitted, Resumed), Refused> {
-        let gone = || Refused::new(ErrorCode::ResumeWindowExpired, "there is no such session any more");
+        let gone = || Refused::new(ErrorCode::ResumeWindowExpired, "the session no longer exists");
         let entry = self.entry(&claims.sid).ok_or_else(gone)?;
         let mut held = entry.lock();
         if entry.is_retired() {
@@ -296,14 +300,17 @@ impl Registry {
         }
         let restarted = resume.restarted();
         if restarted.is_none() && resume.first_retained_seq > processed + 1 {
-            let message = format!("the client begins with {}, and {processed} arrived", resume.first_retained_seq);
+            let message = format!(
+                "messages are missing: the client retransmits from {}, but only {processed} have arrived",
+                resume.first_retained_seq
+            );
             return Err(Refused::new(ErrorCode::ResumeGap, message));
         }
         let features = entry.features(&resume.features);
         entry.connection.link(|endpoint| endpoint.confirm_checkpoint(claims.ck));
         let (attached, left) = match restarted {
             Some(left) => {
-                let no_ids = || Refused::new(ErrorCode::InvalidRequest, "`ids` has to say how far the client was");
+                let no_ids = || Refused::new(ErrorCode::InvalidRequest, "a client that reattaches must send its `ids`");
                 let ids = resume.ids.ok_or_else(no_ids)?;
                 let (attached, left) = entry.connection.attach_restarted(features, left, ids)?;
                 (attached, Some(left))
@@ -316,7 +323,7 @@ impl Registry {
         let epoch = match held.owner.claim(&claims.jti, Jti(random::<16>())) {
             Ok(epoch) => epoch,
             Err(error) => {
-                // A log subscriber may take the lock.
+                // Released before logging, because a log subscriber may take the lock.
                 drop(held);
                 return Err(refuse(Some(&claims.sid), &error));
             }
@@ -326,7 +333,8 @@ impl Registry {
         if let Some(principal) = renewed {
             held.authority = Authority::new(principal.lease);
         }
-        // The same state as before: what was kept since then has tokens of its own.
+        // The token stands for the same state as before: later checkpoints have tokens of their
+        // own.
         let principal = std::mem::take(&mut held.claims.principal);
         held.claims = Claims { born: held.claims.born, principal, ..claims.clone() };
         let (resume_token, resume_key) = self.mint(&mut held);
@@ -351,20 +359,24 @@ impl Registry {
         Ok((Admitted { entry, attached, epoch }, resumed))
     }
 
-    /// Somebody has come with a token that was replaced.
+    /// Handles a token that was replaced by a newer one.
     fn replayed(&self, entry: &Arc<Entry>, error: &TokenError) -> Refused {
         tracing::warn!(
             monotonic_counter.bowline_tokens_replayed = 1_u64,
             session = entry.id,
-            "a replaced token was used"
+            "replaced resume token presented"
         );
         if self.resumption.on_replay == OnReplay::Revoke {
-            self.evict(entry, &ErrorCode::ResumeTokenReplayed, "a token of the session was used by somebody else");
+            self.evict(
+                entry,
+                &ErrorCode::ResumeTokenReplayed,
+                "a replaced token of the session was presented, which may have been stolen",
+            );
         }
         refuse(Some(&entry.id), error)
     }
 
-    /// Ends a session for good: its tokens are worth nothing any more, and what was kept of it goes.
+    /// Ends a session for good: its tokens become invalid, and its stored state is deleted.
     pub(crate) fn evict(&self, entry: &Entry, code: &ErrorCode, reason: &str) {
         tracing::info!(
             monotonic_counter.bowline_sessions_evicted = 1_u64, session = entry.id, %code, reason, "session evicted"
@@ -373,7 +385,7 @@ impl Registry {
         self.ended(entry);
     }
 
-    /// The sessions of those who fit.
+    /// Returns the sessions for which `fits` returns `true`.
     pub(crate) fn of_whom(&self, fits: impl Fn(&Entry) -> bool) -> Vec<Arc<Entry>> {
         self.sessions.iter().filter(|entry| fits(entry)).map(|entry| Arc::clone(entry.value())).collect()
     }
@@ -390,7 +402,7 @@ impl Registry {
         self.sessions.get(sid).map(|entry| Arc::clone(entry.value()))
     }
 
-    /// Whose turn it is to make a session again.
+    /// Returns the lock under which a session is recovered.
     pub(crate) fn restoring(&self, sid: &str) -> Arc<tokio::sync::Mutex<()>> {
         let mut turn = self.restoring.entry(sid.to_owned()).or_default();
         if let Some(turn) = turn.upgrade() {
@@ -401,22 +413,22 @@ impl Registry {
         fresh
     }
 
-    /// A session that was made again is one of this process's.
+    /// Adds a session that was recovered by this process.
     pub(crate) fn admit_restored(self: &Arc<Self>, entry: &Arc<Entry>) {
         self.sessions.insert(entry.id.clone(), Arc::clone(entry));
         self.start_sweeping();
         self.start_keeping(entry);
     }
 
-    /// The session is over for good. One that is kept stays known as such until it is kept no more:
-    /// until then it must not be made again.
+    /// Removes a session that has ended. A stored one is removed only after the store has deleted
+    /// it, because it must not be recovered meanwhile.
     pub(crate) fn ended(&self, entry: &Entry) {
         if !entry.is_ending() {
             self.remove(&entry.id);
         }
     }
 
-    /// The session is not here any more.
+    /// Removes a session.
     pub(crate) fn remove(&self, id: &str) {
         self.sessions.remove(id);
     }
@@ -439,7 +451,7 @@ impl Held {
 }
 
 impl Entry {
-    /// A session that was made again, with its client.
+    /// Creates the entry of a session that was recovered.
     pub(crate) fn restored(
         connection: Connection,
         (principal, scheme): (Principal, String),
@@ -454,23 +466,24 @@ impl Entry {
         Self { id, connection, kept: Some(kept), principal, scheme, held }
     }
 
-    /// What this side and a client that names these features can do.
+    /// Returns the features that this side supports and that `theirs` contains.
     pub(crate) fn features(&self, theirs: &[String]) -> Features {
         let ours = self.connection.link(|endpoint| Features::within(endpoint.session.limits()));
         Features { durable: self.kept.is_some(), ..ours }.and(Features::of(theirs))
     }
 
-    /// This process has let go of it, and it goes on elsewhere.
+    /// Returns whether this process has given up the session, which continues in another process.
     pub(crate) fn is_retired(&self) -> bool {
         self.kept.as_ref().is_some_and(Kept::is_retired)
     }
 
-    /// It is over, and will not be kept any more.
+    /// Returns whether the session has ended and its stored state is about to be deleted.
     pub(crate) fn is_ending(&self) -> bool {
         self.connection.is_closed() && self.kept.as_ref().is_some_and(|kept| !kept.is_retired())
     }
 
-    /// Nothing that can panic runs while the lock is held.
+    /// Locks the state. Nothing that can panic runs while the lock is held, so poisoning is
+    /// ignored.
     pub(crate) fn lock(&self) -> MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }

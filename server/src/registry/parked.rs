@@ -1,4 +1,5 @@
-//! Sessions without a transport: how long, how many and how much of them is kept.
+//! Parked sessions, which have no connection: how long, how many, and how many bytes of them are
+//! kept.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
@@ -12,22 +13,23 @@ use super::quota::{self, Bounds, Holder, Parked};
 use super::{Admitted, Entry, HELLO_REPEATS, Life, Registry};
 use crate::resumption::Resumption;
 
-/// How often is looked for what is over, unless the window is short.
+/// The longest and shortest pause between two sweeps. A short window makes sweeps more frequent.
 const SWEEP: Duration = Duration::from_secs(30);
 const SWEEP_MIN: Duration = Duration::from_millis(20);
 
-/// How often the store drops what is past its time.
+/// How often expired state in the store is deleted.
 const COLLECT: Duration = Duration::from_secs(60);
 
 impl Registry {
-    /// The transport of this epoch is gone. What the session waits for, it goes on waiting for.
+    /// Parks a session whose connection of this epoch has ended. Calls keep running.
     pub(crate) fn park(&self, admitted: &Admitted) {
         let mut held = admitted.entry.lock();
         if held.owner.epoch() != admitted.epoch || admitted.entry.connection.is_closed() {
             return;
         }
         held.life = Life::Parked(Instant::now());
-        // A log subscriber may ask the service for its parked sessions, which takes this lock.
+        // Released before logging, because a log subscriber may ask the service for its parked
+        // sessions, which takes this lock.
         drop(held);
         let stats = admitted.entry.connection.link(|endpoint| endpoint.link_stats());
         tracing::debug!(
@@ -39,12 +41,12 @@ impl Registry {
         );
     }
 
-    /// Sessions that wait for their client.
+    /// Returns the number of parked sessions.
     pub(crate) fn parked(&self) -> usize {
         self.sessions.iter().filter(|entry| entry.parked_since().is_some()).count()
     }
 
-    /// Ends those that nobody came back for, and forgets those that have ended.
+    /// Ends sessions whose window has ended, and removes those that have ended.
     pub(super) fn sweep(self: &Arc<Self>) {
         let window = self.resumption.window;
         let expired = &ErrorCode::ResumeWindowExpired;
@@ -58,7 +60,8 @@ impl Registry {
         self.hellos.retain(|_, (entry, since)| since.elapsed() <= HELLO_REPEATS && !entry.connection.is_closed());
     }
 
-    /// Closes parked sessions whose clients have never sent a message, after a short time.
+    /// Ends parked sessions whose clients have never sent a message and whose shorter window has
+    /// ended.
     fn end_unused(&self) {
         let window = self.resumption.unused_window;
         let unused = self
@@ -68,22 +71,22 @@ impl Registry {
         }
     }
 
-    /// Closes parked sessions until those left are within their bounds.
+    /// Ends parked sessions until the rest is within the limits.
     fn bound_parked(&self) {
         let entries = self.of_whom(|entry| entry.parked_since().is_some());
         let parked: Vec<Parked<'_>> = entries.iter().filter_map(|entry| entry.as_parked()).collect();
         let Resumption { parked: sessions, parked_bytes: bytes, .. } = self.resumption;
         let Resumption { parked_per_principal: per_principal, parked_per_address: per_address, .. } = self.resumption;
         if parked.len() != entries.len() {
-            // One was resumed meanwhile; the next sweep sees the others.
+            // A session was resumed meanwhile; the next sweep counts the others.
             return;
         }
         for at in quota::excess(&parked, Bounds { sessions, bytes, per_principal, per_address }) {
-            self.lose(&entries[at], "too many sessions, or too many bytes, wait for clients that are away");
+            self.lose(&entries[at], "too many sessions, or too many bytes of them, wait for detached clients");
         }
     }
 
-    /// Closes a session that is still parked, and removes what is stored of it.
+    /// Ends a session if it is still parked, and deletes its stored state.
     fn lose(&self, entry: &Entry, message: &str) {
         if entry.parked_since().is_none() {
             return;
@@ -106,10 +109,11 @@ impl Registry {
             }
             stays
         });
-        // Ended outside of the map: the user's objects are dropped here, who may do anything.
+        // Ended outside of the map, because objects of the application are dropped here, and their
+        // code may call the service.
         for entry in over {
             if entry.kept.is_some() && !entry.connection.is_closed() {
-                // It can still be had back from where it is kept.
+                // The session can still be recovered from the store.
                 let registry = Arc::clone(self);
                 let message = message.to_owned();
                 tokio::spawn(async move { registry.retire(&entry, &message).await });
@@ -122,18 +126,19 @@ impl Registry {
         }
     }
 
-    /// Has the store drop what is past its time.
+    /// Deletes expired state from the store.
     fn collect(&self) {
         let Some(store) = self.keeper.as_ref().and_then(|keeper| keeper.store.clone()) else { return };
         tokio::spawn(async move {
             match store.gc().await {
-                Ok(sessions) => tracing::debug!(sessions, "sessions past their time are dropped from the store"),
-                Err(error) => tracing::debug!(%error, "the store drops nothing"),
+                Ok(sessions) => tracing::debug!(sessions, "deleted expired sessions from the store"),
+                Err(error) => tracing::debug!(%error, "cannot delete expired sessions from the store"),
             }
         });
     }
 
-    /// One task for all sessions, from the first session to the end of the service.
+    /// Starts the task that sweeps all sessions. It starts with the first session and ends with the
+    /// service.
     pub(super) fn start_sweeping(self: &Arc<Self>) {
         if self.sweeps.swap(true, Ordering::SeqCst) {
             return;
@@ -164,7 +169,7 @@ impl Registry {
 }
 
 impl Entry {
-    /// Returns the session as the quotas see it, if it is parked.
+    /// Returns the session as the quotas count it, if it is parked.
     fn as_parked(&self) -> Option<Parked<'_>> {
         let since = self.parked_since()?;
         let address = self.lock().from;
@@ -177,14 +182,14 @@ impl Entry {
         Some(Parked { holder, address, since, bytes, is_unused: self.is_unused() })
     }
 
-    /// Returns whether the client has never sent a message, nor resumed the session.
+    /// Returns whether the client has neither sent a message nor resumed the session.
     fn is_unused(&self) -> bool {
         !self.lock().welcomed && self.connection.link(|endpoint| endpoint.processed() == 0)
     }
 
     pub(super) fn parked_since(&self) -> Option<Instant> {
         let mut held = self.lock();
-        // Whoever drove it was dropped without a word.
+        // The task that drove the session was dropped without parking it.
         if held.life == Life::Live && self.connection.link(|endpoint| endpoint.is_detached()) {
             held.life = Life::Parked(Instant::now());
         }

@@ -1,5 +1,5 @@
-//! Which parked sessions have to end for the bounds to hold. Sessions are taken from the holder that has most
-//! of them, so that one client cannot push out the sessions of others.
+//! Selects the parked sessions that must end to satisfy the limits. They are taken from the holder
+//! that has the most, so that one client cannot displace the sessions of others.
 
 use std::collections::{BinaryHeap, HashMap};
 use std::hash::Hash;
@@ -8,8 +8,8 @@ use tokio::time::Instant;
 
 use crate::address::AddressGroup;
 
-/// The client that a session counts for: its principal, or its address if it is anonymous. All anonymous
-/// clients of unknown address are one.
+/// The client that a session counts for: its principal, or its address if it is anonymous. All
+/// anonymous clients with unknown addresses count as one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Holder<'a> {
     Principal(&'a str),
@@ -24,11 +24,11 @@ pub(super) struct Parked<'a> {
     pub(super) address: Option<AddressGroup>,
     pub(super) since: Instant,
     pub(super) bytes: usize,
-    /// Its client has never sent a message.
+    /// Whether its client has never sent a message.
     pub(super) is_unused: bool,
 }
 
-/// The bounds on parked sessions.
+/// The limits on parked sessions.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
     pub(super) sessions: usize,
@@ -37,7 +37,7 @@ pub(super) struct Bounds {
     pub(super) per_address: usize,
 }
 
-/// Returns the places of the sessions that have to end.
+/// Returns the indexes of the sessions that must end.
 pub(super) fn excess(parked: &[Parked<'_>], bounds: Bounds) -> Vec<usize> {
     let mut eviction = Eviction::new(parked);
     eviction.bound_each_holder(bounds);
@@ -48,7 +48,8 @@ pub(super) fn excess(parked: &[Parked<'_>], bounds: Bounds) -> Vec<usize> {
 
 struct Eviction<'a> {
     parked: &'a [Parked<'a>],
-    /// Places in the order in which one holder's sessions end: unused ones, then those parked first.
+    /// Indexes in the order in which the sessions of one holder end: unused ones first, then those
+    /// parked longest.
     order: Vec<usize>,
     is_over: Vec<bool>,
     sessions: usize,
@@ -93,9 +94,10 @@ impl<'a> Eviction<'a> {
         }
     }
 
-    /// Takes from the holder with most sessions; of holders with equally many, from the address with most.
+    /// Takes sessions from the holder that has the most; among equals, from the address that has
+    /// the most.
     fn bound_sessions(&mut self, most: usize) {
-        // Unused sessions first, regardless of their holder.
+        // Unused sessions end first, regardless of their holder.
         for unused in [true, false] {
             let mut groups: HashMap<Holder<'_>, Vec<usize>> = HashMap::new();
             let left = self.order.iter().rev().filter(|&&at| self.parked[at].is_unused == unused && !self.is_over[at]);
@@ -109,7 +111,8 @@ impl<'a> Eviction<'a> {
             while self.sessions > most
                 && let Some((noted, at)) = heap.pop()
             {
-                // The address may have lost sessions of other holders since.
+                // The address may have lost sessions of other holders since this weight was
+                // computed.
                 let now = weight(self, at);
                 if now != noted {
                     heap.push((now, at));
@@ -126,7 +129,8 @@ impl<'a> Eviction<'a> {
         }
     }
 
-    /// Takes the largest session of the holder with most bytes; of equal ones, the one that ends first otherwise.
+    /// Takes the largest session of the holder with the most bytes; among sessions of equal size,
+    /// in the usual order.
     fn bound_bytes(&mut self, most: usize) {
         let mut groups: HashMap<Holder<'_>, (usize, Vec<usize>)> = HashMap::new();
         let mut left: Vec<usize> = self.order.iter().rev().copied().filter(|&at| !self.is_over[at]).collect();
@@ -196,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn one_address_keeps_its_quota_and_pushes_out_nobody() {
+    fn address_beyond_its_quota_loses_its_own_oldest_sessions() {
         let mut lot = Lot::new();
         lot.anonymous(1);
         for _ in 0..11_000 {
@@ -208,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn many_addresses_below_their_quotas_push_out_nobody_else() {
+    fn many_addresses_below_their_quotas_displace_no_smaller_holder() {
         let mut lot = Lot::new();
         for _ in 0..3 {
             lot.anonymous(0);
@@ -222,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn many_principals_of_one_address_push_out_nobody_else() {
+    fn many_principals_of_one_address_displace_no_other_address() {
         let mut lot = Lot::new();
         lot.add(Holder::Principal("victim"), 0);
         for n in 0..30 {
@@ -235,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_principal_is_not_counted_with_its_address() {
+    fn principal_is_not_counted_with_anonymous_sessions_of_its_address() {
         let mut lot = Lot::new();
         lot.add(Holder::Principal("victim"), 7);
         for _ in 0..2_000 {
@@ -259,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_taken_from_the_holder_with_most() {
+    fn largest_sessions_of_the_holder_with_most_bytes_end() {
         let mut lot = Lot::new();
         lot.anonymous(1).bytes = 300;
         (0..10).for_each(|_| lot.anonymous(2).bytes = 100);
@@ -271,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_addresses_have_no_quota() {
+    fn clients_of_unknown_address_have_no_quota() {
         let mut lot = Lot::new();
         (0..2_000).for_each(|_| lot.add(Holder::Unknown, 0).address = None);
         assert!(excess(&lot.1, BOUNDS).is_empty());

@@ -1,4 +1,5 @@
-//! Closing sessions when all of them together hold too much: parked ones first, the largest first.
+//! Ends sessions when all of them together hold too many bytes: detached ones first, the largest
+//! first.
 
 use std::cmp::Reverse;
 use std::sync::atomic::Ordering;
@@ -12,11 +13,12 @@ use tokio::time::sleep;
 
 use super::{Entry, Registry};
 
-/// How long closed sessions have to give back what they held before more are closed.
+/// How long closed sessions have to release their memory before more are closed.
 const SETTLE: Duration = Duration::from_millis(20);
 
 impl Registry {
-    /// Starts the task that keeps the sessions of the service within a budget, once.
+    /// Starts the task that keeps the sessions of the service within a budget, unless it has
+    /// started.
     pub(crate) fn watch_memory(self: &Arc<Self>, budget: &MemoryBudget) {
         if self.watches_memory.load(Ordering::Relaxed) || self.watches_memory.swap(true, Ordering::SeqCst) {
             return;
@@ -54,7 +56,7 @@ impl Registry {
             bytes = share.bytes,
             is_detached = share.is_detached,
             bytes_max,
-            "session closed, because all sessions together hold too many bytes"
+            "session closed: all sessions together exceed HttpLimits::total_held_bytes"
         );
         let code = &ErrorCode::BufferOverflow;
         let message = format!("limit: bytes held by all sessions of the service (at most {bytes_max})");

@@ -1,4 +1,4 @@
-//! Token buckets by address: of tokens that are refused, and of sessions that are opened.
+//! Token buckets by address, for refused tokens and for opened sessions.
 
 use std::time::Duration;
 
@@ -11,25 +11,25 @@ use super::{Registry, Unopened, refuse};
 use crate::address::AddressGroup;
 use crate::http_limits::HttpLimits;
 
-/// The time in which the bucket of an address that opens sessions fills again.
+/// How long the bucket of opened sessions takes to refill.
 const HELLOS_REFILL: Duration = Duration::from_secs(10);
 
-/// Addresses that are remembered. Beyond, those that could try again at will are forgotten; when
-/// there are none, addresses that are not remembered are not counted.
+/// The maximum number of remembered addresses. Beyond, addresses whose buckets are full are
+/// forgotten. If there are none, further addresses are not counted.
 const ADDRESSES_MAX: usize = 10_000;
 
-/// The longest time that a client is told to wait.
+/// The longest wait that is sent to a client.
 const WAIT_MS_MAX: f64 = 3_600_000.0;
 
-/// What addresses have done, each in a bucket that fills again. Of tokens, only those that were
-/// looked at and refused are counted: clients whose tokens are good are never held up, however many bad ones come from
-/// the same address, and however many clients come at once after a network was away.
+/// Buckets by address. Of resume tokens, only refused ones are counted. So clients with valid
+/// tokens are never delayed, however many invalid tokens come from the same address, and however
+/// many clients reconnect at once after a network failure.
 #[derive(Debug, Default)]
 pub(super) struct Throttle {
     buckets: DashMap<AddressGroup, Bucket>,
 }
 
-/// How often something may be done.
+/// The rate of a bucket.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rate {
     per_second: f64,
@@ -48,7 +48,7 @@ impl Rate {
         Self { per_second: limits.refused_tokens_per_second.into(), burst: limits.refused_tokens_burst.into() }
     }
 
-    /// As many as `burst` at once.
+    /// Returns the rate that admits `burst` sessions at once.
     fn of_hellos(burst: usize) -> Self {
         let burst = (burst as f64).max(1.0);
         Self { per_second: burst / HELLOS_REFILL.as_secs_f64(), burst }
@@ -67,10 +67,10 @@ impl Bucket {
 }
 
 impl Throttle {
-    /// Takes one out of the bucket of an address.
+    /// Takes one from the bucket of an address.
     ///
     /// # Errors
-    /// It is empty; after how many milliseconds it is not.
+    /// Returns the milliseconds to wait if the bucket is empty.
     pub(super) fn take(&self, from: AddressGroup, rate: Rate) -> Result<(), u64> {
         let now = Instant::now();
         if self.buckets.len() >= ADDRESSES_MAX && !self.buckets.contains_key(&from) {
@@ -92,8 +92,8 @@ impl Throttle {
 }
 
 impl Registry {
-    /// Refuses a token that could not be opened. When too many that came from there could not be,
-    /// the client is told no more than that.
+    /// Returns the refusal for a token that could not be opened. If too many tokens from this
+    /// address were refused, it only says that.
     pub(crate) fn refuse_token(
         &self,
         from: Option<AddressGroup>,
@@ -102,7 +102,7 @@ impl Registry {
     ) -> Refused {
         let counted = from.map_or(Ok(()), |from| self.throttle.take(from, Rate::of_refused_tokens(limits)));
         match counted {
-            // A client whose token is merely old learns that it is, whatever its neighbors do.
+            // A client with an expired token learns that, whatever others at its address do.
             Err(wait_ms) if !error.is_late() => {
                 let refused = Refused::new(ErrorCode::RateLimited, "too many tokens from this address were refused");
                 Refused { retryable: true, retry_after_ms: Some(wait_ms), ..refused }
@@ -111,10 +111,10 @@ impl Registry {
         }
     }
 
-    /// Takes a session out of the bucket of an address.
+    /// Counts an opened session for an address.
     ///
     /// # Errors
-    /// Too many sessions were opened from there.
+    /// Returns `RATE_LIMITED` if too many sessions were opened from the address.
     pub(crate) fn may_open(&self, from: Option<AddressGroup>) -> Result<(), Refused> {
         let rate = Rate::of_hellos(self.resumption.hellos_per_address);
         from.map_or(Ok(()), |from| self.hello_rates.take(from, rate)).map_err(|wait_ms| {
@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn twenty_at_once_and_ten_a_second() {
+    async fn default_rate_is_twenty_at_once_and_ten_per_second() {
         let throttle = Throttle::default();
         let rate = Rate::of_refused_tokens(&HttpLimits::default());
         let from = IpAddr::V4(Ipv4Addr::LOCALHOST).into();
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn rate_is_a_setting() {
+    async fn rate_of_refused_tokens_is_configurable() {
         let throttle = Throttle::default();
         let from = IpAddr::V4(Ipv4Addr::LOCALHOST).into();
         let limits = HttpLimits { refused_tokens_per_second: 0, refused_tokens_burst: 2, ..HttpLimits::default() };

@@ -1,5 +1,5 @@
-//! Tokens of sessions: looked at when they come, made when a session begins, moves or has had one
-//! for a while.
+//! Resume tokens: checks presented tokens, and mints new ones when a session begins, is resumed, is
+//! stored, or has had its token for long. See docs/token.md.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -14,8 +14,8 @@ use super::{Admitted, Entry, Held, Registry};
 use crate::resumption::Resumption;
 use crate::store::Position;
 
-/// The token of a checkpoint that is being stored. It counts from when it is placed, so a store that
-/// fails leaves those that count as they are.
+/// The token of a checkpoint that is being stored. It becomes valid when it is placed, so a failed
+/// write leaves the valid tokens as they are.
 pub(crate) struct Candidate {
     pub(crate) claims: Claims,
     pub(crate) token: Secret,
@@ -23,8 +23,9 @@ pub(crate) struct Candidate {
 }
 
 impl Held {
-    /// Forgets the checkpoints before the newest that the client has a token of, and the tokens that
-    /// it has shown not to need. `is_heard` is whether it has spoken on the newest transport.
+    /// Forgets checkpoints and tokens that the client no longer needs. `confirmed` is the newest
+    /// checkpoint whose token it has acknowledged; `is_heard` is whether it has sent anything on
+    /// the newest connection.
     pub(crate) fn confirm(&mut self, confirmed: u64, is_heard: bool) {
         if is_heard {
             self.owner.confirm();
@@ -38,22 +39,22 @@ impl Held {
         }
     }
 
-    /// The oldest checkpoint that the client may come with.
+    /// Returns the oldest checkpoint that the client may present.
     pub(crate) fn oldest(&self) -> Position {
         self.placed.front().map_or_else(Position::default, |claims| Position { lineage: claims.ln, number: claims.ck })
     }
 }
 
-/// A token that is not what it should be, or is not its presenter's.
+/// Why a token could not be opened: it is invalid, or its proof is.
 #[derive(Debug)]
 pub(crate) struct Unopened {
-    /// The session that it names, if it is a token of this service.
+    /// The session that the token names, if this service signed it.
     pub(super) session: Option<String>,
     pub(super) error: TokenError,
 }
 
 impl Registry {
-    /// Looks at the token that a client has come with, and at the proof that it is its own.
+    /// Checks a token and the proof that the client has its key.
     pub(crate) fn open_token(&self, resume: &Resume, challenge: &str) -> Result<Claims, Unopened> {
         let keys = self.resumption.keys.ring();
         let token = &resume.resume_token;
@@ -66,7 +67,7 @@ impl Registry {
         }
     }
 
-    /// Mints the token that goes out with the newest transport, and the key that belongs to it.
+    /// Mints the token and key that are sent with the newest connection.
     pub(crate) fn mint(&self, held: &mut Held) -> (Secret, Secret) {
         let jti = held.owner.handed_out().clone();
         self.mint_as(held, jti)
@@ -77,8 +78,8 @@ impl Registry {
         self.mint_claims(&mut held.claims)
     }
 
-    /// Mints a token of these claims, and the key that belongs to it. Both come from the same
-    /// ring: the proof is checked with a key derived from the one that signed the token.
+    /// Mints a token of these claims, and its key. Both come from the same ring: the proof is
+    /// checked with a key derived from the one that signed the token.
     fn mint_claims(&self, claims: &mut Claims) -> (Secret, Secret) {
         let Resumption { keys, tokens, .. } = &self.resumption;
         let keys = keys.ring();
@@ -93,8 +94,8 @@ impl Registry {
         (token, resume_key(&keys, claims))
     }
 
-    /// Mints the tokens of checkpoints that are on their way anew, for the transport that has just
-    /// been attached: those that were placed before belong to a transport that is gone.
+    /// Mints the tokens of checkpoints in transit again, for the connection that was just attached:
+    /// the tokens placed before belong to a connection that has ended.
     pub(super) fn mint_placed_anew(&self, entry: &Entry, held: &mut Held) {
         let waiting = entry.connection.link(|endpoint| endpoint.unconfirmed_checkpoints());
         let Held { owner, placed, .. } = held;
@@ -108,9 +109,9 @@ impl Registry {
         entry.connection.link(|endpoint| endpoint.replace_tokens(tickets));
     }
 
-    /// Places the token of a checkpoint that is stored now behind what it covers. The session may
-    /// have changed its transport while it was being stored, or its keys may have been rotated; the
-    /// token is minted anew then.
+    /// Places the token of a stored checkpoint behind the messages that it covers. If the session
+    /// was resumed or the keys were rotated while the checkpoint was being stored, the token is
+    /// minted again.
     pub(crate) fn place(&self, entry: &Entry, candidate: Candidate) {
         let mut held = entry.lock();
         let Candidate { mut claims, token, resume_key } = candidate;
@@ -125,15 +126,16 @@ impl Registry {
         held.placed.push_back(claims);
         let lease = held.authority.lease();
         let ticket = Ticket { resume_token, resume_key: Some(resume_key) };
-        // No resume can come between: it needs the lock of the entry.
+        // No resume can happen in between, because it needs the lock of the entry.
         entry.connection.link(|endpoint| endpoint.stored(ticket, lease));
     }
 
-    /// Sends the client a newer token, because the one it has will end, or what it may do has changed.
+    /// Sends the client a newer token, because its token is about to expire or its lease has
+    /// changed.
     pub(crate) fn renew(&self, admitted: &Admitted) {
         let entry = &admitted.entry;
         if entry.kept.is_some() {
-            // Every token of a session that is kept is known where it is kept.
+            // Every token of a stored session must be known to the store, so a checkpoint is taken.
             return entry.connection.touch();
         }
         let mut held = entry.lock();
@@ -147,18 +149,19 @@ impl Registry {
     }
 }
 
-/// The log says what was wrong; the presenter is told what it may know.
+/// Returns the refusal for a token. The log contains the reason; the presenter gets a
+/// message that does not help to forge tokens.
 pub(crate) fn refuse(session: Option<&str>, error: &TokenError) -> Refused {
     let code = error.code();
     tracing::warn!(session, %code, %error, "resume refused");
     let message = match code {
-        ErrorCode::ResumeTokenInvalid => "the token is not valid here".to_owned(),
+        ErrorCode::ResumeTokenInvalid => "the token is invalid".to_owned(),
         _ => error.to_string(),
     };
     Refused::new(code, message)
 }
 
-/// Random bytes as base64url.
+/// Returns random bytes in base64url.
 pub(crate) fn random<const N: usize>() -> String
 where
     rand::distr::StandardUniform: rand::distr::Distribution<[u8; N]>,
@@ -171,8 +174,8 @@ pub(crate) fn unix_now() -> UnixTime {
     UnixTime(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs())
 }
 
-/// Milliseconds since 1970.
-#[expect(clippy::disallowed_methods, reason = "clients are told when things were made")]
+/// Returns the milliseconds since 1970.
+#[expect(clippy::disallowed_methods, reason = "clients are sent the time of creation")]
 pub(crate) fn unix_ms() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     now.as_millis().try_into().unwrap_or(u64::MAX)

@@ -1,5 +1,5 @@
-//! Keeping sessions: when one has changed, and it is quiet or has not been kept for a while, its
-//! state goes to the store and the token of that state to the client.
+//! Checkpoints: when a session has changed and is quiet, or has not been stored for a while, its
+//! state is written to the store and the token of that state is sent to the client.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
@@ -17,25 +17,26 @@ use super::pace::wait_for_turn;
 use crate::registry::{Candidate, Entry, Registry, random, unix_now};
 use crate::store::{self, Fence, Position, StoreError};
 
-/// How long to wait before a store is tried again.
+/// The pause after a failed write.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// The shortest time between two checkpoints of a session that are due at once. Large sessions wait
-/// longer for their turn.
+/// The shortest pause between two urgent checkpoints of a session. Large sessions wait longer for
+/// their turn.
 const URGENT_PAUSE: Duration = Duration::from_millis(20);
 
-/// Sessions that are kept at the same time, when all of them are.
+/// How many sessions are stored at the same time when all of them are.
 pub(super) const AT_ONCE: usize = 64;
 
-/// How often is looked whether a client has answered, when a process lets go of its session.
+/// How often a process that gives up a session checks whether the client has acknowledged its last
+/// checkpoint.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// The longest pause before a failed checkpoint is tried again, when a process lets go of its session. The pause
-/// starts at [`LOOK`] and doubles, since each try writes the whole snapshot.
+/// The longest pause before a process that gives up a session retries a failed checkpoint. The
+/// pause starts at [`LOOK`] and doubles, because each attempt writes the whole snapshot.
 const RETRY_MAX: Duration = Duration::from_millis(320);
 
-/// A checkpoint that was taken and is not stored. Dropped before it is, it was not: so a checkpoint
-/// whose future is dropped can be taken again.
+/// A checkpoint that is being stored. If this is dropped before it was stored, the endpoint forgets
+/// that the checkpoint was taken, so that it can be taken again.
 struct Storing<'a> {
     entry: &'a Entry,
     is_stored: bool,
@@ -49,7 +50,7 @@ impl Drop for Storing<'_> {
     }
 }
 
-/// Keeps a session until it is over, or goes on elsewhere.
+/// Stores a session whenever it has changed, until it ends or is given up.
 async fn keep(registry: Weak<Registry>, entry: Arc<Entry>) {
     if let Some(keeper) = registry.upgrade().and_then(|registry| registry.keeper.clone())
         && entry.kept.as_ref().is_some_and(|kept| kept.fence.is_some())
@@ -57,7 +58,7 @@ async fn keep(registry: Weak<Registry>, entry: Arc<Entry>) {
     {
         entry.connection.extend_lease(until.saturating_duration_since(Instant::now()));
     }
-    // When the next checkpoint may be taken that is due at once.
+    // When the next urgent checkpoint may be taken.
     let mut urgent_at = Instant::now();
     loop {
         tokio::select! {
@@ -85,7 +86,7 @@ async fn keep(registry: Weak<Registry>, entry: Arc<Entry>) {
         let Some(registry) = registry.upgrade() else { return };
         let is_urgent = entry.connection.link(|endpoint| endpoint.is_checkpoint_urgent());
         if let Err(error) = registry.checkpoint(&entry).await {
-            tracing::warn!(session = entry.id, %error, "a session could not be kept; it goes on");
+            tracing::warn!(session = entry.id, %error, "cannot store the session, trying again");
             entry.connection.touch();
             sleep(PAUSE).await;
         }
@@ -95,7 +96,7 @@ async fn keep(registry: Weak<Registry>, entry: Arc<Entry>) {
     }
 }
 
-/// Waits until nothing has happened in a session for `idle`, but not beyond `latest`.
+/// Waits until nothing has happened in a session for `idle`, but at most until `latest`.
 async fn until_quiet(entry: &Entry, idle: Duration, latest: Instant) {
     loop {
         sleep(idle.min(latest.saturating_duration_since(Instant::now()))).await;
@@ -110,37 +111,39 @@ async fn until_quiet(entry: &Entry, idle: Duration, latest: Instant) {
     }
 }
 
-/// A session that has ended need not be kept.
+/// Deletes a session that has ended from the store.
 async fn forget(registry: Weak<Registry>, entry: &Entry) {
     let Some(registry) = registry.upgrade() else { return };
     let Some(kept) = entry.kept.as_ref().filter(|kept| !kept.is_retired()) else { return };
-    // Whoever comes for it meanwhile waits, and then finds nothing.
+    // A client that tries to recover the session meanwhile waits, and then finds it deleted.
     let turn = registry.restoring(&entry.id);
     let _alone = turn.lock().await;
     if let (Some(store), Some(fence)) =
         (registry.keeper.as_ref().and_then(|keeper| keeper.store.as_ref()), kept.fence())
         && let Err(error) = store.delete(&fence).await
     {
-        tracing::debug!(session = entry.id, %error, "a session that has ended stays in the store until its time is over");
+        tracing::debug!(session = entry.id, %error, "cannot delete an ended session, which stays until it expires");
     }
     registry.remove(&entry.id);
 }
 
 impl Registry {
-    /// Has a session kept from now on, if it is one that is.
+    /// Starts the task that stores a session, if it is durable.
     pub(crate) fn start_keeping(self: &Arc<Self>, entry: &Arc<Entry>) {
         if entry.kept.is_some() {
             tokio::spawn(keep(Arc::downgrade(self), Arc::clone(entry)));
         }
     }
 
-    /// Keeps a session as it is now; false if there is nothing to keep, or the client has yet to
-    /// say that it has the tokens of checkpoints before. Dropping the future leaves the session as
-    /// it was; the store may have the checkpoint or not.
+    /// Stores a session now. Returns `false` if nothing has changed, or if the client has not
+    /// acknowledged the tokens of earlier checkpoints.
+    ///
+    /// If the future is dropped, the session continues as before; the store may or may not have the
+    /// checkpoint.
     ///
     /// # Errors
-    /// The store did not take it. The session goes on without, unless it belongs to somebody else
-    /// by now: then it ends here.
+    /// Returns the error of the store. The session continues without a checkpoint, unless the error
+    /// is [`StoreError::Fenced`]: then another process owns the session, and it ends here.
     pub(crate) async fn checkpoint(self: &Arc<Self>, entry: &Entry) -> Result<bool, StoreError> {
         let Some(kept) = entry.kept.as_ref().filter(|kept| !kept.is_retired()) else { return Ok(false) };
         let _turn = kept.keeping.lock().await;
@@ -157,7 +160,12 @@ impl Registry {
             Ok(minted) => minted,
             Err(error) => {
                 if !kept.told_too_large.swap(true, Ordering::SeqCst) {
-                    tracing::warn!(session = entry.id, code = %error.code(), %error, "the session will not outlive this process");
+                    tracing::warn!(
+                        session = entry.id,
+                        code = %error.code(),
+                        %error,
+                        "cannot store the session: its snapshot does not fit into a token"
+                    );
                 }
                 return Ok(false);
             }
@@ -165,7 +173,7 @@ impl Registry {
         if let Err(error) = self.put(kept, checkpoint, keep_from).await {
             if error == StoreError::Fenced {
                 kept.retire();
-                let message = "another process has the session";
+                let message = "another process owns the session";
                 entry.connection.end_with(ClosedBy::Transport, &ErrorCode::SessionElsewhere, message);
             }
             return Err(error);
@@ -173,12 +181,12 @@ impl Registry {
         storing.is_stored = true;
         self.place(entry, candidate);
         kept.standing.mark_stored(&entry.id);
-        tracing::trace!(session = entry.id, checkpoint = at.number, "session kept");
+        tracing::trace!(session = entry.id, checkpoint = at.number, "session stored");
         Ok(true)
     }
 
-    /// The token of a checkpoint, which does not count yet, what the store has to know, and from
-    /// where on it keeps checkpoints.
+    /// Mints the token of a checkpoint, which is not valid before it is placed. Also returns what
+    /// is written to the store, and the oldest checkpoint that the store must keep.
     fn mint_checkpoint(
         &self,
         entry: &Entry,
@@ -226,8 +234,9 @@ impl Registry {
         keeper.fenced(&Arc::downgrade(self), current, put).await
     }
 
-    /// Lets go of a session so that any process may go on with it: it is kept, given back, and
-    /// ends here without a word. A client that is there has the token of its last state by then.
+    /// Gives up a session so that any process can take it over: stores it, releases it in the
+    /// store, and ends it here without notifying the client. If the client is connected, it has the
+    /// token of the last state by then.
     pub(crate) async fn retire(self: &Arc<Self>, entry: &Entry, why: &str) {
         let Some(kept) = &entry.kept else { return };
         self.keep_in_time(entry).await;
@@ -236,14 +245,17 @@ impl Registry {
         }
     }
 
-    /// Keeps a session once more, if that can be done in time.
+    /// Stores a session for the last time, within a timeout.
     pub(super) async fn keep_in_time(self: &Arc<Self>, entry: &Entry) {
         if timeout(PAUSE, self.keep_last(entry)).await.is_err() {
-            tracing::debug!(session = entry.id, "a session goes on as it was kept before");
+            tracing::debug!(
+                session = entry.id,
+                "cannot store the last state of the session in time; the previous checkpoint stands"
+            );
         }
     }
 
-    /// Gives a retired session back to the store, and ends it here without a word.
+    /// Releases a retired session in the store, and ends it here without notifying the client.
     pub(super) async fn give_back(&self, entry: &Entry, kept: &super::Kept, why: &str) {
         if let Some(keeper) = &self.keeper {
             keeper.give_back(kept).await;
@@ -252,18 +264,18 @@ impl Registry {
         entry.connection.end_with(ClosedBy::Transport, &ErrorCode::Draining, why);
     }
 
-    /// Keeps every session as it is, and waits until each client that is there has heard of it, but
-    /// for no client longer than a second.
+    /// Stores every session, and waits until each connected client has acknowledged that, at most
+    /// one second for each.
     pub(crate) async fn checkpoint_all(self: &Arc<Self>) {
         let keeping = self.kept().into_iter().map(|entry| async move {
             if timeout(PAUSE, self.keep_last(&entry)).await.is_err() {
-                tracing::debug!(session = entry.id, "a session could not be kept in time");
+                tracing::debug!(session = entry.id, "the session was not stored in time");
             }
         });
         futures_util::stream::iter(keeping).buffer_unordered(AT_ONCE).count().await;
     }
 
-    /// Keeps a session once more, and waits until its client has heard of it.
+    /// Stores a session, and waits until its client has acknowledged that.
     async fn keep_last(self: &Arc<Self>, entry: &Entry) {
         let mut failures = 0;
         loop {
@@ -282,7 +294,7 @@ impl Registry {
             sleep(pause).await;
         }
         let (lineage, taken) = entry.connection.link(|endpoint| (endpoint.lineage(), endpoint.newest_checkpoint()));
-        tracing::trace!(session = entry.id, lineage, taken, "session kept for the last time");
+        tracing::trace!(session = entry.id, lineage, taken, "session stored for the last time");
         let is_confirmed = |endpoint: &mut Endpoint| endpoint.confirmed_checkpoint() >= taken || endpoint.is_detached();
         while !entry.connection.link(is_confirmed) {
             sleep(LOOK).await;

@@ -1,4 +1,4 @@
-//! Having a session back that this process does not hold: from a store or from its token.
+//! Recovering a session that this process does not have, from a store or from its token.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -23,28 +23,27 @@ use crate::registry::{Admitted, Entry, Registry, random, refuse, unix_ms};
 use crate::service::Service;
 use crate::store::{Claim, Claimed, Fence, Held, Position, SessionStore, StoreError, Wanted};
 
-/// How long a client waits before it asks a store again that could not be reached.
+/// How long a client waits before it tries again after the store was unavailable.
 const RETRY_MS: u64 = 1_000;
 
-/// How long a client waits here for the owner of its session to let go of it, and how often that is
-/// looked at.
+/// How long this process waits for the owner of a session to release it, and how often it checks.
 const LET_GO: Duration = Duration::from_millis(1_500);
 const CLAIM_AGAIN: Duration = Duration::from_millis(50);
 
-/// How long a client waits at most before it asks again for a session whose owner does not answer.
+/// The longest time before a client tries again to resume a session whose owner does not respond.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 
-/// A client that has shown that a session is its own.
+/// A client that has proved possession of the token's key and has authenticated.
 pub(crate) struct Claimant<'a> {
     pub(crate) resume: &'a Resume,
     pub(crate) claims: Claims,
     pub(crate) peer: Peer,
-    /// By what the client has shown who it is.
+    /// The scheme of the client's credentials.
     pub(crate) scheme: String,
     pub(crate) service: &'a Service,
 }
 
-/// A session of this process's, as it was kept.
+/// A session that this process has claimed, with its stored state.
 struct Taken {
     kept: Kept,
     owner: Owner,
@@ -52,12 +51,13 @@ struct Taken {
 }
 
 impl Registry {
-    /// Makes a session again. Nothing in it runs before the client has said what it wants of it.
+    /// Recovers a session. Nothing in it runs before the client has reconciled its state.
     ///
     /// # Errors
-    /// Another process has it, it is not there any more, or what was kept is no good.
+    /// Refuses if another process owns the session, if it no longer exists, or if its stored state
+    /// is unusable.
     pub(crate) async fn restore(self: &Arc<Self>, claimant: Claimant<'_>) -> Result<(Admitted, Resumed), Refused> {
-        let gone = || Refused::new(ErrorCode::ResumeWindowExpired, "there is no such session any more");
+        let gone = || Refused::new(ErrorCode::ResumeWindowExpired, "the session no longer exists");
         let Claimant { resume, claims, mut peer, scheme, service } = claimant;
         let restarted = resume.restarted();
         let accepted = restarted.is_some() || resume.accept.contains(&Mode::Cold);
@@ -65,7 +65,8 @@ impl Registry {
             return Err(gone());
         };
         let report = if restarted.is_some() { Report::Partial(ids) } else { Report::Whole(ids) };
-        // One at a time: a client that dials twice finds what its first dial has made.
+        // One at a time: the second of two simultaneous attempts of a client finds the session that
+        // the first one recovered.
         let turn = self.restoring(&claims.sid);
         let _alone = turn.lock().await;
         if self.entry(&claims.sid).is_some_and(|entry| entry.is_ending()) {
@@ -130,24 +131,25 @@ impl Registry {
             left: Some(left),
             ids: restarted.map(|_| entry.connection.link(|endpoint| endpoint.session.ids())),
         };
-        tracing::info!(session = entry.id, epoch, "session restored");
+        tracing::info!(session = entry.id, epoch, "session recovered");
         Ok((Admitted { entry, attached, epoch }, resumed))
     }
 
-    /// Ends what an earlier dial has made and nobody has heard of.
+    /// Ends the session that an earlier attempt of the same client has recovered, whose answer was
+    /// lost.
     fn give_up_stale(&self, claims: &Claims) {
         if let Some(entry) = self.entry(&claims.sid) {
             if let Some(kept) = &entry.kept {
                 kept.retire();
             }
             self.remove(&claims.sid);
-            let message = "the client asked for it once more";
+            let message = "the client resumed the session again";
             entry.connection.end_with(ClosedBy::Transport, &ErrorCode::SessionTakenOver, message);
         }
     }
 }
 
-/// The row of a session that is being opened. Dropping it deletes the row.
+/// The stored row of a session that is being opened. Dropping this deletes the row.
 pub(crate) struct Unopened(Option<(Arc<dyn SessionStore>, Fence)>);
 
 impl Unopened {
@@ -163,17 +165,17 @@ impl Drop for Unopened {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         runtime.spawn(async move {
             if let Err(error) = store.delete(&fence).await {
-                tracing::debug!(session = fence.sid, %error, "a session that was not opened stays in the store");
+                tracing::debug!(session = fence.sid, %error, "cannot delete the row of a session that was not opened");
             }
         });
     }
 }
 
 impl Keeper {
-    /// A new session in the store; `None` if the client has used up what may be stored for it.
+    /// Creates a session in the store. Returns `None` if the quota of the client is exhausted.
     ///
     /// # Errors
-    /// The store does not answer.
+    /// Returns `STORE_UNAVAILABLE` if the store fails.
     pub(crate) async fn create(
         self: &Arc<Self>,
         registry: &Arc<Registry>,
@@ -183,7 +185,8 @@ impl Keeper {
         let Some(store) = &self.store else { return Ok(Some((Kept::new(None, 0, account), Unopened(None)))) };
         let (quota, lifetime) = (self.quota(account.as_ref()), registry.session_lifetime());
         let mut owner = self.owner(store, registry).await.map_err(|error| unavailable(&error))?;
-        // The row may exist even if the store's answer is lost, or this future is dropped while it waits.
+        // The row may exist even if the answer of the store is lost, or if this future is dropped
+        // while it waits.
         let first = Fence { sid: sid.to_owned(), owner: owner.clone(), epoch: 1 };
         let mut unopened = Unopened(Some((Arc::clone(store), first)));
         let mut created = store.create(sid, &owner, lifetime, quota.as_ref()).await;
@@ -201,7 +204,7 @@ impl Keeper {
                     monotonic_counter.bowline_store_quotas_exceeded = 1_u64,
                     session = sid,
                     %error,
-                    "the session will not outlive this process"
+                    "cannot store the session: the quota of the client is exhausted"
                 );
                 Ok(None)
             }
@@ -209,7 +212,7 @@ impl Keeper {
         }
     }
 
-    /// Takes the session for this process, with the state that the token names.
+    /// Claims the session for this process, and loads the state that the token names.
     async fn take(
         self: &Arc<Self>,
         registry: &Arc<Registry>,
@@ -222,7 +225,10 @@ impl Keeper {
             let owner = Owner::restore(0, [], claims, claims.ep + 1, next).map_err(replayed)?;
             let snapshot = claims.snapshot.clone().map(Bytes::from);
             if snapshot.is_none() && claims.ck > 0 {
-                return Err(Refused::new(ErrorCode::ResumeWindowExpired, "the session is kept in no store"));
+                return Err(Refused::new(
+                    ErrorCode::ResumeWindowExpired,
+                    "the token does not contain the session, and there is no store",
+                ));
             }
             return Ok(Taken { kept: Kept::new(None, claims.ln + 1, account), owner, snapshot });
         };
@@ -244,8 +250,8 @@ impl Keeper {
         }
     }
 
-    /// Claims a session for this process. An owner that runs lets go of it meanwhile; one that has said
-    /// where clients reach it keeps it, and the client is told.
+    /// Claims a session. If its owner is alive, asks it to release the session and waits. An owner
+    /// that has advertised its address keeps the session, and the client is redirected to it.
     async fn claim(
         self: &Arc<Self>,
         registry: &Arc<Registry>,
@@ -264,10 +270,10 @@ impl Keeper {
             match claim.map_err(|error| unavailable(&error))? {
                 Claim::Claimed(claimed) => return Ok(claimed),
                 Claim::NotFound => {
-                    return Err(Refused::new(ErrorCode::ResumeWindowExpired, "there is no such session any more"));
+                    return Err(Refused::new(ErrorCode::ResumeWindowExpired, "the session no longer exists"));
                 }
                 Claim::Held(Held { left, address, known_epoch, tokens }) => {
-                    // One whose token was replaced does not trouble the owner.
+                    // A replaced token must not disturb the owner.
                     let counts = Owner::restore(known_epoch, tokens, claims, claims.ep, claims.jti.clone());
                     counts.map_err(|error| refuse(Some(&claims.sid), &error))?;
                     let wanted = Wanted { sid: claims.sid.clone(), token: claims.jti.clone() };
@@ -284,12 +290,12 @@ impl Keeper {
         }
     }
 
-    /// Whoever has a better claim must not wait for our lease to end.
+    /// Releases a session, so that other processes need not wait for the lease to end.
     pub(super) async fn give_back(&self, kept: &Kept) {
         if let (Some(store), Some(fence)) = (&self.store, kept.fence())
             && let Err(error) = store.release(&fence, self.bounds.unclaimed).await
         {
-            tracing::debug!(session = fence.sid, %error, "a session is free when the lease is over");
+            tracing::debug!(session = fence.sid, %error, "cannot release the session; it is free when the lease ends");
         }
     }
 
@@ -302,8 +308,8 @@ impl Keeper {
         peer: &mut Peer,
     ) -> Result<Restored, Refused> {
         let failed = |code: ErrorCode, error: &dyn fmt::Display| {
-            tracing::error!(session = claims.sid, %error, "a session cannot be restored");
-            Refused::new(code, "the session cannot be restored")
+            tracing::error!(session = claims.sid, %error, "cannot recover the session");
+            Refused::new(code, "the session cannot be recovered")
         };
         let Service { options, registry, .. } = service;
         let rules = registry.resumption.rules.clone();
@@ -325,7 +331,8 @@ impl Keeper {
     }
 }
 
-/// Has a session go on of which both sides were made again. What cannot be restored is lost at once.
+/// Attaches a session both of whose sides were replaced. What either side cannot restore is lost at
+/// once.
 fn attach_restarted(
     connection: &Connection,
     features: Features,
@@ -345,7 +352,7 @@ fn attach_restarted(
     Ok((attached, left))
 }
 
-/// The state of the checkpoint that a token names; of the one before, if that is damaged.
+/// Loads the checkpoint that a token names, or the one before if that is damaged.
 async fn load(
     store: &Arc<dyn SessionStore>,
     fence: &Fence,
@@ -363,23 +370,24 @@ async fn load(
         match store.load(fence, at).await {
             Ok(bytes) if n > 0 || snapshot_sum(&bytes) == claims.sum => return Ok(Some(bytes)),
             Ok(_) | Err(StoreError::Corrupt(_) | StoreError::NotFound) => {
-                tracing::error!(session = claims.sid, checkpoint = at.number, "a checkpoint is damaged");
+                tracing::error!(session = claims.sid, checkpoint = at.number, "stored checkpoint is damaged");
             }
             Err(error) => return Err(unavailable(&error)),
         }
     }
-    Err(Refused::new(ErrorCode::StoreCorrupt, "what was kept of the session is damaged"))
+    Err(Refused::new(ErrorCode::StoreCorrupt, "the stored session is damaged"))
 }
 
-/// Another process has the session; the client may ask again.
+/// Returns the refusal for a session that another process owns. The client may try again after
+/// `after`.
 pub(crate) fn elsewhere(after: Duration) -> Refused {
-    let refused = Refused::new(ErrorCode::SessionElsewhere, "another process has the session");
+    let refused = Refused::new(ErrorCode::SessionElsewhere, "another process owns the session");
     let retry_after_ms = Some(after.as_millis().try_into().unwrap_or(u64::MAX));
     Refused { retryable: true, retry_after_ms, ..refused }
 }
 
 fn unavailable(error: &StoreError) -> Refused {
-    tracing::warn!(%error, "the store of sessions does not answer");
-    let refused = Refused::new(ErrorCode::StoreUnavailable, "sessions cannot be restored now");
+    tracing::warn!(%error, "the session store is unavailable");
+    let refused = Refused::new(ErrorCode::StoreUnavailable, "the session store is unavailable");
     Refused { retryable: true, retry_after_ms: Some(RETRY_MS), ..refused }
 }

@@ -1,19 +1,25 @@
-//! The fence of a session that this process serves, and getting a new one when the store has lost it.
+//! The fence of a session that this process owns, and how it is replaced if the store has lost it.
 //!
-//! A store may forget: a Redis server is flushed or restarts without its data, or a clock that jumps ends a lease
-//! early. The sessions are intact and have no other owner, so they continue: the process opens another owner and claims
-//! each session anew, or creates it if the store has forgotten that, too. Why no session gets two owners by this:
+//! A store may lose data: a Redis server is flushed or restarts without its data, or a clock that
+//! jumps ends a lease early. The sessions are intact and have no other owner, so they continue. The
+//! process opens a new owner and claims each session again, or creates it again if the store has
+//! lost that, too. This never gives a session two owners:
 //!
-//! - Only a process whose lease is good by its own clock does it. Of all processes that had a session, that is the
-//!   last one at most: each counts its lease shorter than the store does, and the store gave it to one at a time.
-//! - A session that another process holds, or another live owner has created, is not claimed; it ends here.
-//! - A session that another process has held and given back shows it: by an epoch that has risen, or by a
-//!   checkpoint of a later lineage, as every recovery counts one more. It ends here, and is free for its client.
-//! - Each fence names its owner, and owners are drawn at random. So no fence of another process is good again,
-//!   though the epochs of a session that was created anew start over; tokens keep those of its transports rising.
+//! - Only a process whose lease is valid by its own clock does this. Of all processes that have
+//!   owned a session, at most the last one is such a process: each counts its lease shorter than
+//!   the store does, and the store granted it to one at a time.
+//! - A session that another process owns, or that another live owner has created, is not claimed.
+//!   It ends here.
+//! - A session that another process has owned and released is recognized by a higher epoch, or by a
+//!   checkpoint of a later lineage, because every recovery increments the lineage. It ends here,
+//!   and its client can recover it.
+//! - Each fence contains the random name of its owner. So a fence of another process never becomes
+//!   valid again, although the epochs of a session that was created again start over. The epochs in
+//!   tokens keep rising.
 //!
-//! What is lost with the store are outcomes of recorded calls. The client sends none of those calls again once the
-//! session is stored anew, which happens at once: the checkpoint covers them.
+//! The outcomes of recorded calls are lost with the store. The client retransmits none of those
+//! calls once the session is stored again, because the checkpoint covers them. That happens at
+//! once.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -27,16 +33,16 @@ use super::checkpoint::AT_ONCE;
 use crate::registry::Registry;
 use crate::store::{Claim, Claimed, Fence, Place, SessionStore, StoreError};
 
-/// How long to wait before sessions are claimed again that could not be.
+/// The pause before sessions are claimed again that could not be claimed.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The fence of a session, which may be replaced.
+/// The current fence of a session. It can be replaced.
 #[derive(Debug)]
 pub(crate) struct CurrentFence {
     fence: Mutex<Fence>,
-    /// Counts the recoveries up to this process.
+    /// The number of recoveries up to this process.
     lineage: u64,
-    /// Held while the session is claimed anew.
+    /// Held while the session is claimed again.
     reclaiming: tokio::sync::Mutex<()>,
 }
 
@@ -57,7 +63,7 @@ impl CurrentFence {
         *self.fence.lock().unwrap_or_else(PoisonError::into_inner) = fence;
     }
 
-    /// Returns whether no other process has had the session since `before` was given out.
+    /// Returns whether no other process has owned the session since `before` was granted.
     fn is_untouched(&self, before: &Fence, claimed: &Claimed) -> bool {
         let next_epoch = before.epoch.max(claimed.known_epoch) + 1;
         let is_ours = claimed.checkpoints.last().is_none_or(|newest| newest.lineage <= self.lineage);
@@ -66,10 +72,11 @@ impl CurrentFence {
 }
 
 impl Keeper {
-    /// Does what takes a fence. If the store refuses it, the session is claimed anew first; see the module.
+    /// Runs an operation that needs a fence. If the store refuses the fence, claims the session
+    /// again first; see the module documentation.
     ///
     /// # Errors
-    /// As `operation`; `Fenced` if another process has the session.
+    /// Returns the error of `operation`, or `Fenced` if another process owns the session.
     pub(super) async fn fenced<T, F>(
         self: &Arc<Self>,
         registry: &Weak<Registry>,
@@ -89,7 +96,7 @@ impl Keeper {
         operation(fence).await
     }
 
-    /// Claims a session anew whose fence the store has refused.
+    /// Claims a session again whose fence the store has refused.
     async fn reclaim(
         self: &Arc<Self>,
         registry: &Arc<Registry>,
@@ -123,24 +130,24 @@ impl Keeper {
         tracing::warn!(
             monotonic_counter.bowline_sessions_reclaimed = 1_u64,
             session = fence.sid,
-            "the store had lost the session, and has it again"
+            "the store had lost the session; it was claimed again"
         );
         current.replace(claimed.clone());
         if let Some(entry) = registry.entry(&fence.sid) {
             if let Some(until) = self.may_go_on_until().await {
                 entry.connection.extend_lease(until.saturating_duration_since(Instant::now()));
             }
-            // Stored at once: nothing else in the store says how far the session is.
+            // Stored at once, because the store has no state of the session.
             entry.connection.touch();
         }
         Ok(claimed)
     }
 
-    /// Returns the name under which this process has a lease, after the store has refused something done by
-    /// `refused`; opens another owner if the store has lost that one.
+    /// Returns the owner name under which this process has a lease, after the store has refused an
+    /// operation of the owner `refused`. Opens a new owner if the store has lost that one.
     ///
     /// # Errors
-    /// `Fenced` if the lease is over by this process's own clock.
+    /// Returns `Fenced` if the lease has ended by this process's own clock.
     pub(super) async fn living_owner(
         self: &Arc<Self>,
         store: &Arc<dyn SessionStore>,
@@ -158,16 +165,17 @@ impl Keeper {
         }
         let stop_at = held.stop_at();
         let opened = match self.open_owner(store, Place::Kept).await {
-            // Another process has this one's place: it has ended the lease, and the store has lost nothing.
+            // Another process has taken over this instance and ended its lease, so the store has
+            // lost nothing.
             Err(StoreError::Taken) => return Err(StoreError::Fenced),
             opened => opened?,
         };
         if let Err(error) = store.close_owner(refused).await {
-            tracing::debug!(%error, "what is left of an owner stays until it is swept");
+            tracing::debug!(%error, "cannot remove the lost owner; it stays until it expires");
         }
         let owner = opened.owner.clone();
         *process = Some(opened);
-        tracing::warn!(owner, refused, "the store had lost the lease on sessions; they are claimed anew");
+        tracing::warn!(owner, refused, "the store had lost the lease of this process, claiming its sessions again");
         self.start_renewing(registry, store, owner.clone());
         let reclaiming = reclaim_all(Arc::downgrade(self), Arc::downgrade(registry), refused.to_owned(), stop_at);
         tokio::spawn(reclaiming);
@@ -175,15 +183,15 @@ impl Keeper {
     }
 }
 
-/// Claims every session anew that the process has by an owner that the store has lost, until the lease of that
-/// owner is over by the process's own clock.
+/// Claims every session again that the process owns under an owner name that the store has lost,
+/// until the lease ends by the process's own clock.
 fn reclaim_all(
     keeper: Weak<Keeper>,
     registry: Weak<Registry>,
     owner: String,
     stop_at: Instant,
 ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-    // Boxed, as the future that it awaits spawns another one of it.
+    // Boxed, because the future that it awaits spawns another one of this type.
     Box::pin(async move {
         loop {
             let (Some(keeper), Some(registry)) = (keeper.upgrade(), registry.upgrade()) else { return };
@@ -201,7 +209,7 @@ fn reclaim_all(
                     match keeper.reclaim(registry, &current, &current.get()).await {
                         Ok(_) => {}
                         Err(StoreError::Fenced) => registry.let_go(&entry),
-                        Err(error) => tracing::debug!(session = entry.id, %error, "the session is not claimed yet"),
+                        Err(error) => tracing::debug!(session = entry.id, %error, "cannot claim the session yet"),
                     }
                 }
             });

@@ -1,6 +1,7 @@
-//! Sessions that outlive this process: what is kept of each where another can find it, and who
-//! makes it again. `owner` is this process in the eyes of a store, `checkpoint` keeps sessions,
-//! `cold` has them back; `sturdy` keeps single references. docs/durable.md says what is restored and what is not.
+//! Sessions that outlive their process: what is stored of each, and how another process recovers
+//! it. `owner` is this process as the store sees it, `checkpoint` stores sessions, `cold` recovers
+//! them, and `sturdy` saves single references. docs/durable.md says what is restored and what is
+//! not.
 
 mod checkpoint;
 mod cold;
@@ -32,61 +33,70 @@ use crate::peer_info::Peer;
 use crate::registry::Registry;
 use crate::store::{Fence, Lease, OwnerInfo, SessionStore};
 
-/// How sessions outlive the process that serves them; see [`Service::restoration`](crate::Service::restoration).
+/// How sessions outlive the process that serves them. See
+/// [`Service::restoration`](crate::Service::restoration).
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Restoration {
     store: Option<Arc<dyn SessionStore>>,
     restorers: Restorers,
     info: OwnerInfo,
-    /// A session that has changed is kept once nothing has happened in it for so long. Default 250 ms.
+    /// How long a session that has changed must be quiet before a checkpoint is taken. Default 250
+    /// ms.
     pub idle: Duration,
-    /// It is kept after so long even if it goes on changing. Default 1 s.
+    /// How long after a change a checkpoint is taken even if the session keeps changing. Default 1
+    /// s.
     pub latest: Duration,
-    /// How long other processes wait for this one when it has vanished and nothing shows that it has
-    /// ended: a lock that the kernel releases on SQLite, a successor of its [`instance`](Self::instance)
-    /// on Redis. This process stops serving sessions when it could not renew its lease for eight tenths
-    /// of that. Default 10 s.
+    /// How long other processes wait for this one after it has vanished. They wait less if there is
+    /// proof that it has ended: a lock that the kernel releases with SQLite, or a successor with
+    /// its [`instance`](Self::instance) name with Redis. This process stops serving its sessions if
+    /// it could not renew the lease for eight tenths of this time. Default 10 s.
     pub lease: Duration,
-    /// Bytes of a session's snapshot. Beyond: the session is not stored, which is logged and counted. Default 8 MiB.
+    /// Bytes of the snapshot of a session. Beyond: the session is not stored, which is logged and
+    /// counted. Default 8 MiB.
     pub snapshot_bytes: usize,
-    /// Bytes of snapshots that are written of one session in a second, over time: the larger a session, the
-    /// longer the time between its checkpoints. Default 2 MiB.
+    /// Bytes of snapshots that are written per second for one session, over time. The larger a
+    /// session, the longer the time between its checkpoints. Default 2 MiB.
     pub session_bytes_per_second: usize,
-    /// Bytes of snapshots that are written in a second, over time, of all sessions of one principal, or of the
-    /// anonymous clients of one address. Beyond: checkpoints wait. Default 8 MiB.
+    /// Bytes of snapshots that are written per second, over time, for all sessions of one
+    /// principal, or of the anonymous clients of one address. Beyond: checkpoints wait. Default 8
+    /// MiB.
     pub client_bytes_per_second: usize,
-    /// Bytes that a store keeps for all sessions of one principal, or of the anonymous clients of one address:
-    /// snapshots, outcomes of recorded calls, and 4 KiB for each session. Beyond: its sessions are not stored.
-    /// What is stored for anonymous clients of unknown address is not bounded together. Default 128 MiB.
+    /// Bytes that a store keeps for all sessions of one principal, or of the anonymous clients of
+    /// one address: snapshots, outcomes of recorded calls, and 4 KiB for each session. Beyond: its
+    /// sessions are not stored. Sessions of anonymous clients with unknown addresses are not
+    /// bounded together. Default 128 MiB.
     pub stored_bytes: u64,
-    /// How long a session is kept in the store for a client that does not come back, once no process serves it.
-    /// Default 1 h, or until the session is too old.
+    /// How long the store keeps a session that no process serves, for a client that does not come
+    /// back. Default 1 h, or until the session is too old.
     pub unclaimed: Duration,
-    /// How long a session may have changes that are not stored before that is logged and counted. Default 30 s.
+    /// How long a session may have changes that are not stored before that is logged and counted.
+    /// Default 30 s.
     pub overdue: Duration,
 }
 
 impl Restoration {
-    /// Keeps sessions in a store. Of all processes that share it, one at a time has a session.
+    /// Stores sessions in a store. Of all processes that share it, one at a time owns a session.
     pub fn in_store(store: impl SessionStore) -> Self {
         Self::in_shared_store(Arc::new(store))
     }
 
-    /// As [`in_store`](Self::in_store), for a store that this process uses elsewhere, too.
+    /// Stores sessions in a store that this process also uses for other purposes. Of all processes
+    /// that share it, one at a time owns a session.
     pub fn in_shared_store(store: Arc<dyn SessionStore>) -> Self {
         Self::new(Some(store))
     }
 
-    /// Keeps sessions in the tokens of their clients and nowhere else, as far as they fit
+    /// Stores sessions only in the tokens of their clients, as far as they fit
     /// ([`TokenPolicy::inline_bytes`](crate::TokenPolicy)).
     ///
-    /// Without a store nothing stops two processes from recovering the same session: the load balancer
-    /// must not let a client reach two of them. Nor can a token be revoked: a
-    /// client whose session was [evicted](crate::Service::evict), or that has closed it, can present
-    /// the last token that it was sent until that expires
-    /// ([`TokenPolicy::token_seconds`](crate::TokenPolicy)), and gets back what the token holds. The
-    /// authenticator is asked each time, so that credentials that were revoked open no session.
+    /// Without a store, two processes can recover the same session: the load balancer must not let
+    /// a client reach two of them.
+    ///
+    /// Tokens cannot be revoked either. A client whose session was
+    /// [evicted](crate::Service::evict), or that has closed it, can present its last token until
+    /// that expires ([`TokenPolicy::token_seconds`](crate::TokenPolicy)), and recovers the state in
+    /// the token. The authenticator is asked each time, so revoked credentials recover no session.
     pub fn in_tokens_unfenced() -> Self {
         Self::new(None)
     }
@@ -108,28 +118,30 @@ impl Restoration {
         }
     }
 
-    /// Gives this process the stable name of its place, `shop-0` for instance: the name that an
-    /// orchestrator gives to one process at a time. Sessions of the process that had the name before
-    /// can be taken over as soon as this one serves its first session, whether or not the lease of that
-    /// process is over. Two processes that run with one name end each other's leases.
+    /// Sets the stable name of this instance, such as `shop-0`: a name that an orchestrator gives
+    /// to one process at a time.
     ///
-    /// With `SqliteStore` there is no need for it: the store sees by itself that a process has ended.
+    /// Sessions of the previous process with this name can be taken over as soon as this one serves
+    /// its first session, even if the lease of that process has not ended. Two processes that run
+    /// with the same name end each other's leases.
+    ///
+    /// `SqliteStore` does not need this, because it detects the end of a process by itself.
     #[must_use]
     pub fn instance(mut self, name: impl Into<String>) -> Self {
         self.info.instance = Some(name.into());
         self
     }
 
-    /// Says where clients reach this process and no other, as a `ws:` or `wss:` URL. A client that a
-    /// load balancer sends to another process is redirected here, where its session goes on as if the
-    /// connection had been lost. Without, this process gives the session to the other one.
+    /// Sets the URL (`ws:` or `wss:`) at which clients reach this process and no other. A client
+    /// that a load balancer sends to another process is redirected to it and resumes its session
+    /// here. By default, this process releases the session to the other one.
     #[must_use]
     pub fn advertise(mut self, url: impl Into<String>) -> Self {
         self.info.address = Some(url.into());
         self
     }
 
-    /// Adds who makes objects of one kind again. Objects of kinds that nobody makes are lost with
+    /// Adds a restorer for one kind of objects. Objects without a restorer are lost with
     /// `RESTORER_UNKNOWN`.
     #[must_use]
     pub fn restorer(mut self, restorer: Restorer) -> Self {
@@ -137,7 +149,7 @@ impl Restoration {
         self
     }
 
-    /// Replaces all restorers, with bounds of one's own.
+    /// Replaces all restorers and their limits.
     #[must_use]
     pub fn restorers(mut self, restorers: Restorers) -> Self {
         self.restorers = restorers;
@@ -145,18 +157,18 @@ impl Restoration {
     }
 }
 
-/// For whom objects of a session are made.
+/// Returns the context in which objects of a session are restored.
 fn ctx(sid: &str, audience: &str, peer: &Peer) -> RestoreCtx {
     let Principal { id, .. } = &peer.principal;
     RestoreCtx::new(sid, id.as_str(), audience).with_peer(peer.clone())
 }
 
-/// What keeps the sessions of a service.
+/// Stores and recovers the sessions of a service.
 #[derive(Debug)]
 pub(crate) struct Keeper {
     pub(crate) store: Option<Arc<dyn SessionStore>>,
     pub(crate) restorers: Arc<Restorers>,
-    /// What other processes are told of this one.
+    /// What this process tells others about itself.
     info: OwnerInfo,
     idle: Duration,
     latest: Duration,
@@ -166,25 +178,25 @@ pub(crate) struct Keeper {
     clients: Clients,
 }
 
-/// What is known of a session that is kept.
+/// The state of a durable session in this process.
 #[derive(Debug)]
 pub(crate) struct Kept {
-    /// Absent where nothing is fenced.
+    /// `None` if there is no store, and therefore no fence.
     pub(crate) fence: Option<Arc<CurrentFence>>,
-    /// Held while a checkpoint is taken and stored: one after the other.
+    /// Held while a checkpoint is taken and stored, so that they do not overlap.
     pub(crate) keeping: Mutex<()>,
-    /// It was said once that the session is too large to be kept.
+    /// Whether it was logged that the session is too large for a token.
     pub(crate) told_too_large: AtomicBool,
-    /// The client that the session counts for, unless it is unknown.
+    /// The client that the session counts for, if it is known.
     account: Option<String>,
-    /// How the session stands with the store.
+    /// How far the session is stored.
     standing: Standing,
-    /// This process has let go of the session, which goes on elsewhere.
+    /// Whether this process has given up the session, which continues in another process.
     retired: AtomicBool,
 }
 
 impl Kept {
-    /// Creates what is known of a session that was recovered `lineage` times.
+    /// Creates the state of a session that was recovered `lineage` times.
     pub(crate) fn new(fence: Option<Fence>, lineage: u64, account: Option<String>) -> Self {
         let fence = fence.map(|fence| CurrentFence::new(fence, lineage));
         Self {
@@ -197,12 +209,12 @@ impl Kept {
         }
     }
 
-    /// Says that the session goes on elsewhere; false if that was known.
+    /// Marks the session as given up. Returns `false` if it was before.
     pub(crate) fn retire(&self) -> bool {
         !self.retired.swap(true, Ordering::SeqCst)
     }
 
-    /// Returns the fence, unless nothing is fenced.
+    /// Returns the fence, if there is one.
     pub(crate) fn fence(&self) -> Option<Fence> {
         self.fence.as_ref().map(|fence| fence.get())
     }
@@ -227,12 +239,12 @@ impl Keeper {
         Arc::new(Self { store, restorers: Arc::new(restorers), info, idle, latest, lease, process, bounds, clients })
     }
 
-    /// Whether a client can have its session back from another process.
+    /// Returns whether a client supports recovery by another process.
     pub(crate) fn is_for(features: &[String]) -> bool {
         Features::of(features).durable
     }
 
-    /// What a session that is kept is started with.
+    /// Returns the options of a durable session.
     pub(crate) fn options(
         self: &Arc<Self>,
         registry: &Arc<Registry>,

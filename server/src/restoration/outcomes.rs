@@ -1,4 +1,4 @@
-//! The outcomes of recorded calls, in the store that has their session.
+//! The log of recorded calls, in the store that has their session.
 
 use std::sync::{Arc, Weak};
 
@@ -12,7 +12,7 @@ use super::fence::CurrentFence;
 use crate::registry::Registry;
 use crate::store::{Fence, Recorded, SessionStore, StoreError};
 
-/// Says that a call has begun, and of its end nothing.
+/// The record of a call that has begun. Its outcome is a record of its own.
 const BEGUN: &[u8] = b"";
 
 /// The log of one session.
@@ -53,12 +53,12 @@ impl Outcomes {
 #[async_trait]
 impl CallLog for Outcomes {
     async fn begin(&self, call: i64) -> Result<Begun, ErrorCode> {
-        // The end of a call is kept under a number of its own, since what is kept first stays.
+        // The outcome is stored under another number, because a record cannot be overwritten.
         match self.recorded(ended(call)).await? {
             Recorded::Kept(outcome) => {
                 return String::from_utf8(outcome.into()).map(Begun::Ended).map_err(|_garbled| ErrorCode::StoreCorrupt);
             }
-            // It may have ended, so it is not carried out.
+            // The call may have completed, so it must not run.
             Recorded::Forgotten => return Ok(Begun::Before),
             Recorded::Never => {}
         }
@@ -74,13 +74,13 @@ impl CallLog for Outcomes {
     }
 }
 
-/// Numbers of calls are positive.
+/// Returns the number of a call's outcome. The numbers of calls are positive.
 fn ended(call: i64) -> i64 {
     -call
 }
 
 fn code(error: StoreError) -> ErrorCode {
-    tracing::warn!(%error, "the outcome of a call is not kept");
+    tracing::warn!(%error, "cannot log a recorded call");
     match error {
         StoreError::Fenced => ErrorCode::SessionElsewhere,
         StoreError::Corrupt(_) => ErrorCode::StoreCorrupt,
@@ -100,7 +100,7 @@ mod tests {
 
     const DAY: Duration = Duration::from_secs(86_400);
 
-    /// The log of a session in a store whose clock stands where it is told to, and what keeps it.
+    /// Returns the log of a session in a store with a manual clock, and its keeper.
     async fn log(now: &Arc<Mutex<Duration>>) -> (Outcomes, Arc<Keeper>) {
         let clock = Arc::clone(now);
         let clock = Clock::new(move || *clock.lock().unwrap());
@@ -136,7 +136,7 @@ mod tests {
             log.end(call, &long).await.unwrap();
         }
         assert_eq!(log.begin(calls).await, Ok(Begun::Ended(long)));
-        // One call that ended, and one that may or may not have begun.
+        // The first is a call that ended, the second one that may or may not have begun.
         assert_eq!(log.begin(2).await, Ok(Begun::Before));
         assert_eq!(log.begin(1).await, Ok(Begun::Before));
         assert_eq!(log.begin(calls + 1).await, Ok(Begun::Now));

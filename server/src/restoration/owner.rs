@@ -1,4 +1,4 @@
-//! This process as an owner of sessions: its name, its lease, and the end of both.
+//! This process as an owner of sessions: its name in the store, and its lease.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -12,18 +12,18 @@ use super::Keeper;
 use crate::registry::{Registry, random};
 use crate::store::{Lease, OwnerInfo, Place, SessionStore, StoreError};
 
-/// How often a process that has sessions looks which of them clients have asked others for.
+/// How often an owner checks whether clients have requested its sessions from other processes.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// How long to wait before a store is asked again that did not answer.
+/// The pause after the store did not respond.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// A name in a store, for as long as the lease on it lasts.
+/// An owner name in the store, and its lease.
 #[derive(Debug)]
 pub(super) struct Process {
     pub(super) owner: String,
     lease: Lease,
-    /// From where the lease counts the time.
+    /// The instant from which the lease measures time.
     began: Instant,
 }
 
@@ -32,7 +32,7 @@ impl Process {
         Time(self.began.elapsed())
     }
 
-    /// Returns whether the lease is good by this process's own clock.
+    /// Returns whether the lease is valid by this process's own clock.
     pub(super) fn is_good(&self) -> bool {
         self.lease.is_good(self.now())
     }
@@ -43,7 +43,8 @@ impl Process {
 }
 
 impl Keeper {
-    /// The name under which this process takes sessions. Cancel-safe.
+    /// Returns the owner name under which this process claims sessions, and opens an owner if there
+    /// is none. Cancel-safe.
     pub(super) async fn owner(
         self: &Arc<Self>,
         store: &Arc<dyn SessionStore>,
@@ -60,7 +61,7 @@ impl Keeper {
         Ok(owner)
     }
 
-    /// Opens an owner by a new name.
+    /// Opens an owner with a new name.
     pub(super) async fn open_owner(&self, store: &Arc<dyn SessionStore>, place: Place) -> Result<Process, StoreError> {
         let (owner, began) = (random::<16>(), Instant::now());
         store.open_owner(&owner, self.lease).await?;
@@ -70,7 +71,8 @@ impl Keeper {
         Ok(Process { owner, lease: Lease::new(self.lease, Time::default()), began })
     }
 
-    /// Renews the lease of an owner until it is given up or lost, or the service is dropped.
+    /// Starts the task that renews the lease of an owner until it is closed or lost, or the service
+    /// is dropped.
     pub(super) fn start_renewing(
         self: &Arc<Self>,
         registry: &Arc<Registry>,
@@ -91,24 +93,24 @@ impl Keeper {
         });
     }
 
-    /// How long this process may go on with what it owns.
+    /// Returns until when this process may serve the sessions that it owns.
     pub(super) async fn may_go_on_until(&self) -> Option<Instant> {
         self.process.lock().await.as_ref().map(Process::stop_at)
     }
 
-    /// Gives every session back: this process will serve none any more.
+    /// Releases all sessions, because this process serves none anymore.
     pub(crate) async fn close(&self) {
         let process = self.process.lock().await.take();
         if let (Some(process), Some(store)) = (process, &self.store)
             && let Err(error) = store.close_owner(&process.owner).await
         {
-            tracing::warn!(%error, "the lease on sessions ends by itself");
+            tracing::warn!(%error, "cannot release the lease on sessions; it ends by itself");
         }
     }
 }
 
-/// Renews a lease until it is given up or lost. When it is lost, so are the sessions: others may
-/// have them by now.
+/// Renews the lease of an owner until it is closed or lost. If it is lost, its sessions end here,
+/// because other processes may own them by now.
 async fn renew(
     keeper: Weak<Keeper>,
     registry: Weak<Registry>,
@@ -129,7 +131,8 @@ async fn renew(
         };
         tokio::select! {
             () = sleep_until(renew_at.min(stop_at)) => {}
-            // The store says that the lease is over: asked for at once, it says so again.
+            // The store reports that the lease has ended. Renewing it at once finds out whether
+            // that is true.
             () = fenced.notified() => {}
         }
         let Some(keeper) = keeper.upgrade() else { return };
@@ -140,7 +143,7 @@ async fn renew(
             store.renew_owner(&owner, keeper.lease).await
         };
         let renewed = match renewed {
-            // The lease is good by our clock, and the store does not know of it.
+            // The lease is valid by this process's clock, but the store does not know it.
             Err(StoreError::Fenced) if Instant::now() < stop_at => {
                 let Some(registry) = registry.upgrade() else { return };
                 keeper.living_owner(&store, &registry, &owner).await.map(drop)
@@ -162,22 +165,23 @@ async fn renew(
                 drop(process);
                 tracing::error!(
                     owner,
-                    "the lease on sessions is over; they go on elsewhere, or here when they are asked for"
+                    "the lease on sessions has ended; they are recovered by whichever process their clients reach"
                 );
                 if let Some(registry) = registry.upgrade() {
                     registry.let_go_of(&owner);
                 }
                 if let Err(error) = store.close_owner(&owner).await {
-                    tracing::debug!(%error, "an owner whose lease is over stays in the store until it is swept");
+                    tracing::debug!(%error, "cannot remove the owner from the store; it stays until it expires");
                 }
                 return;
             }
-            Err(error) => tracing::warn!(%error, "the lease on sessions was not renewed"),
+            Err(error) => tracing::warn!(%error, "cannot renew the lease on sessions"),
         }
     }
 }
 
-/// Lets go of sessions that clients have asked other processes for, until the lease is given up or lost.
+/// Releases sessions that clients have requested from other processes, until the lease is closed or
+/// lost.
 async fn watch(
     keeper: Weak<Keeper>,
     registry: Weak<Registry>,
@@ -198,7 +202,7 @@ async fn watch(
             Ok(wanted) => wanted.into_iter().for_each(|wanted| registry.start_handing_over(wanted)),
             Err(StoreError::Fenced) => fenced.notify_one(),
             Err(error) => {
-                tracing::debug!(%error, "the store does not say which sessions clients have asked others for");
+                tracing::debug!(%error, "cannot read from the store which sessions other processes have requested");
                 drop((keeper, registry));
                 sleep(PAUSE).await;
             }

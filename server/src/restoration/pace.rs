@@ -1,8 +1,9 @@
-//! How often and how large a session may be stored, and telling when one has not been stored for too long.
+//! Limits how often sessions are stored and how large they may be, and reports sessions that have
+//! not been stored for too long.
 //!
-//! A checkpoint is the whole session, so a client that makes its session large could have the store written without
-//! end by a few bytes a second. The larger a snapshot, the longer its session waits for the next one; and all
-//! sessions of a client together have a rate, too.
+//! A checkpoint contains the whole session. So a client with a large session could cause unlimited
+//! writes by sending a few bytes per second. The larger a snapshot, the longer its session waits
+//! for the next one. All sessions of a client together are limited, too.
 
 use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -14,13 +15,14 @@ use super::{Keeper, Kept};
 use crate::registry::{Entry, Registry};
 use crate::store::Quota;
 
-/// Clients whose rate is remembered. Beyond, those that may store at once are forgotten.
+/// The maximum number of clients whose rate is remembered. Beyond, those that need not wait are
+/// forgotten.
 const CLIENTS_MAX: usize = 10_000;
 
-/// The longest that a session waits for the sake of one snapshot.
+/// The longest time that a session waits because of one snapshot.
 const WAIT_MAX: Duration = Duration::from_secs(600);
 
-/// The bounds on what is stored of sessions, as in [`Restoration`](super::Restoration).
+/// The limits on stored sessions, as in [`Restoration`](super::Restoration).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
     pub(super) snapshot_bytes: usize,
@@ -35,7 +37,7 @@ pub(super) struct Bounds {
 #[derive(Debug, Default)]
 pub(super) struct Clients(DashMap<String, Instant>);
 
-/// How a session stands with the store.
+/// How far a session is stored.
 #[derive(Debug, Default)]
 pub(crate) struct Standing(Mutex<State>);
 
@@ -45,7 +47,7 @@ struct State {
     waits_until: Option<Instant>,
     /// The size of the newest snapshot.
     snapshot_bytes: usize,
-    /// Since when there is something that is not stored.
+    /// When the oldest change happened that is not stored.
     stale_since: Option<Instant>,
     told_overdue: bool,
     is_too_large: bool,
@@ -56,12 +58,12 @@ impl Standing {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes that the session has changed.
+    /// Records that the session has changed.
     pub(super) fn mark_stale(&self) {
         self.lock().stale_since.get_or_insert_with(Instant::now);
     }
 
-    /// Notes that the session is stored.
+    /// Records that the session is stored.
     pub(super) fn mark_stored(&self, session: &str) {
         let mut state = self.lock();
         let since = state.stale_since.take();
@@ -72,7 +74,7 @@ impl Standing {
                 monotonic_counter.bowline_checkpoints_caught_up = 1_u64,
                 session,
                 overdue_for = ?since.elapsed(),
-                "the session is stored again"
+                "session stored again after it was overdue"
             );
         }
     }
@@ -82,7 +84,8 @@ impl Standing {
         self.lock().is_too_large
     }
 
-    /// Returns for how long the session has not been stored, once, when that is longer than `most`.
+    /// Returns how long the session has had changes that are not stored, if that exceeds `most`.
+    /// Reports each case once.
     fn take_overdue(&self, most: Duration) -> Option<Duration> {
         let mut state = self.lock();
         let overdue = state.stale_since?.elapsed();
@@ -104,7 +107,7 @@ impl Keeper {
     /// Takes the session's turn to be stored.
     ///
     /// # Errors
-    /// The time when to try again.
+    /// Returns when to try again.
     fn take_turn(&self, kept: &Kept) -> Result<(), Instant> {
         let now = Instant::now();
         let state = kept.standing.lock();
@@ -116,7 +119,8 @@ impl Keeper {
         if *until > now {
             return Err(*until);
         }
-        // As much as last time, so that of the sessions that wait here one goes on.
+        // Reserves the size of the last snapshot, so that only one of the waiting sessions of the
+        // client continues now.
         *until = now + cost(state.snapshot_bytes, self.bounds.client_bytes_per_second);
         Ok(())
     }
@@ -151,7 +155,7 @@ impl Keeper {
     }
 }
 
-/// Waits until a session may be stored again. Returns false if it was closed meanwhile.
+/// Waits until a session may be stored again. Returns `false` if the session ended meanwhile.
 pub(super) async fn wait_for_turn(registry: &Weak<Registry>, entry: &Entry) -> bool {
     loop {
         let until = {
@@ -171,7 +175,7 @@ pub(super) async fn wait_for_turn(registry: &Weak<Registry>, entry: &Entry) -> b
 }
 
 impl Registry {
-    /// Tells of sessions that have not been stored for too long.
+    /// Logs sessions that have had changes for too long that are not stored.
     pub(crate) fn tell_overdue(&self) {
         let Some(keeper) = &self.keeper else { return };
         for entry in self.kept() {
@@ -181,13 +185,13 @@ impl Registry {
                     monotonic_counter.bowline_checkpoints_overdue = 1_u64,
                     session = entry.id,
                     ?overdue_for,
-                    "the session has changed and was not stored: it would be lost with the process"
+                    "the session has changes that are not stored and would be lost with the process"
                 );
             }
         }
     }
 
-    /// How often to look for sessions that have not been stored.
+    /// Returns how long a session may have changes that are not stored.
     pub(crate) fn overdue(&self) -> Duration {
         self.keeper.as_ref().map_or(Duration::MAX, |keeper| keeper.bounds.overdue)
     }

@@ -1,5 +1,6 @@
-//! References that outlive every session: what a principal saves under a label, and what its later
-//! sessions have back by token, here or in another process.
+//! Saved references, which outlive all sessions: a principal saves one under a label, and restores
+//! it in later sessions by a token, in this or another process. See docs/durable.md, "Saved
+//! references".
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,16 +16,16 @@ use crate::peer_info::Peer;
 use crate::registry::{Registry, random, unix_now};
 use crate::store::{SessionStore, StoreError, SturdyEntry, SturdyRecord};
 
-/// The references that a principal has saved; see [`Peer::sturdy`].
+/// The saved references of a principal. See [`Peer::sturdy`].
 ///
-/// A token is worth nothing to anybody but the principal that saved the reference, at a service of
-/// the same audience, and nothing to anybody once it is revoked. What it refers to is made again by
-/// the restorer of its recipe, which decides by today's policy.
+/// A token is valid only for the principal that saved the reference, at services with the same
+/// audience, until it is revoked. The object is restored by the restorer of its recipe, which
+/// applies the policy of that time.
 ///
 /// ```
 /// # use bowline_core::{link::Secret, peer::Stub, value::ErrorValue};
 /// # use bowline_server::{Peer, SavedRefs};
-/// /// A method of an application's, by which a client has its cart back tomorrow.
+/// /// Saves a cart, so that its client can restore it in a later session.
 /// async fn keep_for_later(peer: &Peer, cart: &Stub) -> Result<String, ErrorValue> {
 ///     let ticket = peer.sturdy()?.save(cart, "cart").await?;
 ///     Ok(ticket.expose().to_owned())
@@ -41,7 +42,7 @@ pub struct SavedRefs {
     peer: Peer,
 }
 
-/// With what references of a service are kept.
+/// What a service needs to save references.
 #[derive(Clone)]
 pub(crate) struct Keeping {
     store: Arc<dyn SessionStore>,
@@ -50,38 +51,38 @@ pub(crate) struct Keeping {
     audience: String,
 }
 
-/// Why a reference was not saved, or is not there.
+/// Why a reference was not saved or restored.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SturdyError {
-    /// The service has no store; see [`Restoration::in_store`](crate::Restoration::in_store).
-    #[error("references are saved in a store, and this service has none")]
+    /// The service has no store. See [`Restoration::in_store`](crate::Restoration::in_store).
+    #[error("this service has no store to save references in")]
     NoStore,
-    /// References belong to somebody; see [`Service::authenticate`](crate::Service::authenticate).
-    #[error("a reference belongs to who saved it, and nobody has said who the peer is")]
+    /// The peer is anonymous. See [`Service::authenticate`](crate::Service::authenticate).
+    #[error("only authenticated peers can save references")]
     Anonymous,
-    /// It cannot be made again.
+    /// The reference is not durable.
     #[error(transparent)]
     NotDurable(#[from] NotDurable),
-    /// The token is no good here.
-    #[error("the token is no good: {0}")]
+    /// The token is invalid.
+    #[error("the token of a saved reference is invalid: {0}")]
     Token(#[from] TokenError),
-    /// It was saved by somebody else.
-    #[error("the reference was saved by somebody else")]
+    /// Another principal saved the reference.
+    #[error("the reference was saved by another principal")]
     NotTheirs,
-    /// It was revoked, or never saved.
-    #[error("there is no such reference any more")]
+    /// The reference was revoked.
+    #[error("the saved reference no longer exists")]
     Revoked,
-    /// What is kept cannot be read.
+    /// The stored recipe cannot be read.
     #[error("the recipe of a saved reference cannot be read")]
     Corrupt,
-    /// The store did not do it.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 impl SturdyError {
-    /// The code that a peer is told.
+    /// Returns the code that is sent to a peer.
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::Anonymous => ErrorCode::Unauthenticated,
@@ -96,16 +97,16 @@ impl SturdyError {
     }
 }
 
-/// As a peer is told: what went wrong in a store is for the log.
+/// Returns the error that is sent to a peer. Errors of the store are only logged.
 impl From<SturdyError> for ErrorValue {
     fn from(error: SturdyError) -> Self {
         let message = match &error {
             SturdyError::Store(StoreError::TooMuch { .. }) => "too many references are saved".to_owned(),
             SturdyError::Store(hidden) => {
-                tracing::warn!(error = %hidden, "a saved reference could not be reached");
-                "saved references cannot be reached".to_owned()
+                tracing::warn!(error = %hidden, "saved references are unavailable");
+                "saved references are unavailable".to_owned()
             }
-            SturdyError::Token(_) => "the token is not valid here".to_owned(),
+            SturdyError::Token(_) => "the token is invalid".to_owned(),
             told => told.to_string(),
         };
         Self::new("Error", message).with_prop("code", error.code().as_str())
@@ -113,13 +114,13 @@ impl From<SturdyError> for ErrorValue {
 }
 
 impl SavedRefs {
-    /// Saves a reference until it is revoked. The token has it back; the label is for whoever reads
-    /// the list. Dropped before it ends, it may have been saved.
+    /// Saves a reference until it is revoked, and returns the token that restores it. The label
+    /// identifies it in the list. If the future is dropped, the reference may have been saved.
     ///
     /// # Errors
-    /// It is no reference to a durable object of this service's, its recipe names callbacks of the
-    /// peer's, the label is longer than 256 bytes, the principal has too many, or the store does not
-    /// answer.
+    /// Returns a [`SturdyError`] if the reference is not to a durable object of this service, if
+    /// its recipe contains callbacks of the peer, if the label is longer than 256 bytes, if the
+    /// principal has too many saved references, or if the store fails.
     pub async fn save(&self, reference: &impl Reference, label: &str) -> Result<Secret, SturdyError> {
         let recipe =
             serde_json::to_vec(&reference.stub().stored_recipe()?).map_err(|_unwritten| SturdyError::Corrupt)?;
@@ -130,17 +131,21 @@ impl SavedRefs {
         Ok(self.keeping.keys.ring().mint_sturdy(&mut claims, unix_now(), &rand::random()))
     }
 
-    /// Has a reference back. The object is made meanwhile: calls wait for it, and fail with the
-    /// restorer's code if it is not made. Cancel-safe.
+    /// Restores a reference. Returns without waiting for the restorer: calls wait for the object,
+    /// and fail with the restorer's code if it cannot be restored. Cancel-safe.
     ///
     /// # Errors
-    /// The token is no good here, was saved by somebody else or is revoked, or the store does not
-    /// answer.
+    /// Returns a [`SturdyError`] if the token is invalid or was revoked, if another principal saved
+    /// the reference, or if the store fails.
     pub async fn restore<R: Reference>(&self, token: &Secret) -> Result<R, SturdyError> {
         let claims = self.keeping.keys.ring().open_sturdy(token.expose(), &self.keeping.audience, unix_now());
-        let claims = claims.inspect_err(|error| tracing::warn!(%error, "a saved reference was refused"))?;
+        let claims = claims.inspect_err(|error| tracing::warn!(%error, "token of a saved reference refused"))?;
         if claims.sub != self.owner {
-            tracing::warn!(reference = claims.id, principal = %self.peer.principal, "a saved reference of somebody else");
+            tracing::warn!(
+                reference = claims.id,
+                principal = %self.peer.principal,
+                "token of a saved reference presented by another principal"
+            );
             return Err(SturdyError::NotTheirs);
         }
         let record = self.keeping.store.sturdy(&claims.id).await?.ok_or(SturdyError::Revoked)?;
@@ -148,37 +153,38 @@ impl SavedRefs {
             return Err(SturdyError::NotTheirs);
         }
         let recipe = serde_json::from_slice(&record.recipe).map_err(|error| {
-            tracing::error!(reference = claims.id, %error, "a saved reference is damaged");
+            tracing::error!(reference = claims.id, %error, "the stored recipe of a saved reference is damaged");
             SturdyError::Corrupt
         })?;
         let ctx = RestoreCtx::new(claims.id, self.peer.principal.id.as_str(), self.keeping.audience.as_str());
         Ok(R::from_stub(self.keeping.restorers.restore(&ctx.with_peer(self.peer.clone()), &recipe)))
     }
 
-    /// What the principal has saved, in the order of names: those after `after`, which is empty for
-    /// the first page, and at most `limit`, 1,000 at most. Cancel-safe.
+    /// Lists what the principal has saved, sorted by id: at most `limit` entries after the id
+    /// `after`. The first page is after the empty id, and a page has at most 1,000 entries.
+    /// Cancel-safe.
     ///
     /// # Errors
-    /// The store does not answer.
+    /// Returns a [`SturdyError`] if the store fails.
     pub async fn list(&self, after: &str, limit: usize) -> Result<Vec<SturdyEntry>, SturdyError> {
         Ok(self.keeping.store.list_sturdy(&self.owner, after, limit).await?)
     }
 
-    /// Forgets a reference by its name in the list; says whether it was there. References that were
-    /// had back before go on to work.
+    /// Revokes a saved reference by its id in the list. Returns whether it existed. References that
+    /// were restored before keep working.
     ///
     /// # Errors
-    /// The store does not answer.
+    /// Returns a [`SturdyError`] if the store fails.
     pub async fn revoke(&self, id: &str) -> Result<bool, SturdyError> {
         Ok(self.keeping.store.revoke(&self.owner, id).await?)
     }
 }
 
 impl Peer {
-    /// The references that the peer's principal has saved, which outlive its sessions.
+    /// Returns the saved references of the peer's principal.
     ///
     /// # Errors
-    /// The service has no store, or the peer is anonymous.
+    /// Returns a [`SturdyError`] if the service has no store, or if the peer is anonymous.
     pub fn sturdy(&self) -> Result<SavedRefs, SturdyError> {
         let keeping = self.keeping.clone().ok_or(SturdyError::NoStore)?;
         if self.principal.is_anonymous() {
@@ -189,7 +195,7 @@ impl Peer {
 }
 
 impl Keeping {
-    /// Of a service that has a store.
+    /// Returns what is needed to save references, if the service has a store.
     pub(crate) fn of(registry: &Registry) -> Option<Self> {
         let keeper = registry.keeper.as_ref()?;
         Some(Self {

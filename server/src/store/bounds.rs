@@ -1,52 +1,54 @@
-//! What a store keeps at most. The same for every store, and looked at before anything is sent to it.
+//! The limits of a store. They are the same for every store, and are checked before anything is
+//! sent to it.
 
 use bowline_core::resume::Jti;
 
 use super::{Checkpoint, OwnerInfo, Position, Quota, StoreError, SturdyRecord, Wanted};
 
-/// Bytes of the name of a session, an owner, a token or a reference. They are of printable ASCII
-/// without spaces.
+/// The maximum length of the name of a session, an owner, a token, or a reference, in bytes. Names
+/// are printable ASCII without spaces.
 pub const NAME_BYTES_MAX: usize = 128;
 
-/// Bytes of a snapshot: as much as a session may hold.
+/// The maximum size of a snapshot, in bytes.
 pub const SNAPSHOT_BYTES_MAX: usize = 64 << 20;
 
-/// Checkpoints of a session. Those that its client has not confirmed are few; this is a last bound.
+/// The maximum number of checkpoints of a session. Usually there are few, because checkpoints that
+/// the client no longer needs are dropped.
 pub const CHECKPOINTS_MAX: usize = 16;
 
-/// Tokens of a session that count at the same time.
+/// The maximum number of valid tokens of a session.
 pub const TOKENS_MAX: usize = 64;
 
-/// The highest epoch and the highest lineage, checkpoint or call: what a double counts exactly,
-/// for the stores that have nothing else.
+/// The highest epoch, lineage, number of a checkpoint, and number of a call: the highest integer up
+/// to which a double is exact, because some stores have no other numbers.
 pub const EPOCH_MAX: u64 = (1 << 53) - 1;
 
-/// Bytes of the outcome of one call.
+/// The maximum size of the outcome of one call, in bytes.
 pub const OUTCOME_BYTES_MAX: usize = 1 << 20;
 
-/// Bytes of the outcomes of one session, each counted as [`RECORDED_BYTES_EACH`] more than it has.
-/// Beyond, those of the lowest calls are forgotten.
+/// The maximum size of all outcomes of a session, in bytes. Each counts [`RECORDED_BYTES_EACH`] in
+/// addition to its own size. Beyond, the outcomes of the lowest calls are forgotten.
 pub const RECORDED_BYTES_MAX: usize = 16 << 20;
 
-/// What keeping an outcome takes beside its bytes.
+/// The bytes that each outcome counts in addition to its own size.
 pub const RECORDED_BYTES_EACH: usize = 256;
 
-/// What storing a session takes beside its snapshots and outcomes, as a [`Quota`] counts it.
+/// The bytes that a session counts in a [`Quota`], in addition to its snapshots and outcomes.
 pub const SESSION_BYTES_EACH: usize = 4 << 10;
 
-/// Bytes of a label, and of the name of whoever owns references.
+/// The maximum length of a label, and of the name of an owner of references, in bytes.
 pub const LABEL_BYTES_MAX: usize = 256;
 
-/// Bytes of a recipe.
+/// The maximum size of a recipe, in bytes.
 pub const RECIPE_BYTES_MAX: usize = 64 << 10;
 
-/// References of one owner.
+/// The maximum number of references of one owner.
 pub const STURDY_MAX: usize = 10_000;
 
-/// References in one answer.
+/// The maximum number of references in one page of a list.
 pub const LIST_MAX: usize = 1_000;
 
-/// How much there may be of something.
+/// A limit, and what it limits.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bound {
     what: &'static str,
@@ -71,20 +73,20 @@ impl Bound {
     }
 }
 
-/// Bytes of the address of an owner.
+/// The maximum length of the address of an owner, in bytes.
 pub const ADDRESS_BYTES_MAX: usize = 2_048;
 
-/// Sessions that an owner is told of in one answer.
+/// The maximum number of sessions that one call of `wanted` returns.
 pub(super) const WANTED_MAX: usize = 256;
 
 pub(super) const CHECKPOINTS: Bound = Bound::new("checkpoints of a session", CHECKPOINTS_MAX);
 pub(super) const REFERENCES: Bound = Bound::new("references of an owner", STURDY_MAX);
 pub(super) const EPOCH: Bound = Bound { what: "epoch", max: EPOCH_MAX };
 
-/// What a [`Quota`] bounds.
+/// What a [`Quota`] limits.
 pub(super) const STORED: &str = "bytes stored for a client";
 
-/// Whether a client may hold so much.
+/// Checks the size of what is stored for a client.
 pub(super) fn stored(quota: &Quota, size: u64) -> Result<(), StoreError> {
     Bound { what: STORED, max: quota.bytes }.check_number(size)
 }
@@ -93,7 +95,7 @@ pub(super) fn quota(quota: Option<&Quota>) -> Result<(), StoreError> {
     quota.map_or(Ok(()), |quota| name("the name of a client", &quota.account))
 }
 
-/// A name of ours, which goes into keys and lists.
+/// Checks a name, which becomes part of keys and lists.
 pub(super) fn name(what: &'static str, name: &str) -> Result<(), StoreError> {
     Bound::new(what, NAME_BYTES_MAX).check(name.len())?;
     if !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -102,20 +104,20 @@ pub(super) fn name(what: &'static str, name: &str) -> Result<(), StoreError> {
     Err(StoreError::Name(what))
 }
 
-/// What is said of an owner.
+/// Checks the description of an owner.
 pub(super) fn owner_info(info: &OwnerInfo) -> Result<(), StoreError> {
     info.instance.as_ref().map_or(Ok(()), |instance| name("the name of an instance", instance))?;
     let address_bytes = info.address.as_ref().map_or(0, String::len);
     Bound::new("bytes of an owner's address", ADDRESS_BYTES_MAX).check(address_bytes)
 }
 
-/// A session that is wanted.
+/// Checks a request for a session.
 pub(super) fn wanted(wanted: &Wanted) -> Result<(), StoreError> {
     name("the name of a session", &wanted.sid)?;
     name("the name of a token", &wanted.token.0)
 }
 
-/// An epoch that somebody has seen.
+/// Checks an epoch.
 pub(super) fn epoch(epoch: u64) -> Result<(), StoreError> {
     EPOCH.check_number(epoch)
 }
@@ -142,7 +144,7 @@ pub(super) fn outcome(call: i64, outcome: &[u8]) -> Result<(), StoreError> {
     Bound::new("bytes of an outcome", OUTCOME_BYTES_MAX).check(outcome.len())
 }
 
-/// The epoch of the next claim.
+/// Returns the epoch of the next claim.
 pub(super) fn next_epoch(claimed: u64, known_epoch: u64, seen: u64) -> Result<u64, StoreError> {
     let epoch = claimed.max(known_epoch).max(seen).saturating_add(1);
     EPOCH.check_number(epoch).map(|()| epoch)

@@ -1,12 +1,13 @@
-//! What an owner knows of its own lease.
+//! A lease as its owner measures it.
 
 use std::time::Duration;
 
 use bowline_core::time::Time;
 
-/// A lease as its owner counts it: by its own clock, from when it asked for it, and shorter than
-/// the store does. So an owner that was paused knows, when it wakes, that it may not go on, and
-/// whoever waits for the lease to end in the store is alone.
+/// A lease as its owner measures it: by its own clock, from when it requested the lease, and
+/// shorter than the store does. So an owner that was suspended notices when it wakes up that the
+/// lease has ended, and a process that waits for the end of the lease in the store does not overlap
+/// with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lease {
     length: Duration,
@@ -14,31 +15,31 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// How long a lease is unless there is reason to choose otherwise: renewed every 3 s, and not
-    /// relied upon after 8 s.
+    /// The usual length of a lease. It is renewed every 3 s, and not relied on after 8 s.
     pub const LENGTH: Duration = Duration::from_secs(10);
 
-    /// A lease that was asked for at `asked_at` and then granted.
+    /// Creates a lease that was requested at `asked_at` and granted.
     pub fn new(length: Duration, asked_at: Time) -> Self {
         Self { length, asked_at }
     }
 
-    /// It was asked for once more, and granted. Answers may arrive out of order.
+    /// Records that the lease was requested again at `asked_at` and granted. Answers may arrive out
+    /// of order.
     pub fn renewed(&mut self, asked_at: Time) {
         self.asked_at = self.asked_at.max(asked_at);
     }
 
-    /// When to ask for it again.
+    /// Returns when to renew the lease.
     pub fn renew_at(&self) -> Time {
         self.asked_at + self.length / 10 * 3
     }
 
-    /// When to stop, unless it was renewed by then.
+    /// Returns when to stop relying on the lease, unless it is renewed.
     pub fn stop_at(&self) -> Time {
         self.asked_at + self.length / 10 * 8
     }
 
-    /// Whether the owner may go on at `now`.
+    /// Returns whether the owner may rely on the lease at `now`.
     pub fn is_good(&self, now: Time) -> bool {
         now < self.stop_at()
     }

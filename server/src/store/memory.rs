@@ -1,5 +1,5 @@
-//! Sessions in the memory of one process, which they do not survive. For tests, and for a process
-//! that wants one path for everything.
+//! A store in the memory of one process, whose sessions end with it. It is for tests, and for
+//! applications that use a store on some deployments only.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,14 +21,14 @@ use super::{
     bounds,
 };
 
-/// Keeps everything in this process.
+/// A store in the memory of this process.
 pub struct MemoryStore {
     clock: Clock,
     owners: DashMap<String, Owner>,
-    /// Sessions that others have asked their owners for.
+    /// Sessions that were requested from their owners, and the tokens of the requests.
     wanted: Mutex<BTreeMap<(String, String), Jti>>,
     sessions: DashMap<String, Kept>,
-    /// Bytes that are stored for each client.
+    /// The bytes that are stored for each client.
     accounts: DashMap<String, u64>,
     sturdy: Mutex<Sturdy>,
 }
@@ -46,11 +46,11 @@ struct Kept {
     known_epoch: u64,
     tokens: Vec<Jti>,
     quota: Option<Quota>,
-    /// When it is dropped: before the end of its lifetime if it has no owner.
+    /// When the session is dropped. Without an owner, this is before the end of its lifetime.
     ends: Duration,
     lifetime_ends: Duration,
     checkpoints: BTreeMap<Position, Bytes>,
-    /// Outcomes by the magnitude of their calls, and whether those are negative.
+    /// Outcomes by the magnitude and sign of their calls' numbers.
     recorded: BTreeMap<(u64, bool), Bytes>,
     /// The highest magnitude of a call whose outcome was forgotten.
     forgotten: Option<u64>,
@@ -59,17 +59,17 @@ struct Kept {
 #[derive(Default)]
 struct Sturdy {
     records: BTreeMap<String, SturdyRecord>,
-    /// Owner and name.
+    /// The ids and labels of each owner's references.
     by_owner: BTreeMap<String, BTreeMap<String, String>>,
 }
 
 impl MemoryStore {
-    /// A store of its own, that nobody else sees.
+    /// Creates an empty store.
     pub fn new() -> Self {
         Self::with_clock(Clock::monotonic())
     }
 
-    /// A store that is told the time.
+    /// Creates an empty store with a clock.
     pub fn with_clock(clock: Clock) -> Self {
         Self {
             clock,
@@ -81,7 +81,7 @@ impl MemoryStore {
         }
     }
 
-    /// How long the lease of an owner lasts.
+    /// Returns how long the lease of an owner lasts, or `None` if it has ended.
     fn lease_left(&self, owner: &str) -> Option<Duration> {
         let ends = self.owners.get(owner)?.ends;
         ends.checked_sub(self.clock.now()).filter(|left| !left.is_zero())
@@ -98,7 +98,7 @@ impl MemoryStore {
         if is_owner { Ok(session) } else { Err(StoreError::Fenced) }
     }
 
-    /// Counts a session that took `before` bytes and is to take `after`.
+    /// Changes the size of a session in its quota from `before` to `after`.
     fn charge(&self, quota: Option<&Quota>, before: u64, after: u64) -> Result<(), StoreError> {
         let Some(quota) = quota else { return Ok(()) };
         let mut held = self.accounts.entry(quota.account.clone()).or_default();
@@ -112,12 +112,13 @@ impl MemoryStore {
         Ok(())
     }
 
-    /// Counts no more what was stored of a session.
+    /// Removes a session from its quota.
     fn forget(&self, session: &Kept) -> Result<(), StoreError> {
         self.charge(session.quota.as_ref(), session.size(), 0)
     }
 
-    /// Does what may exceed a quota; once more without sessions that are past their time, if it does.
+    /// Runs an operation that may exceed a quota. If it does, drops expired sessions and runs it
+    /// again.
     fn with_room<T>(&self, work: impl Fn() -> Result<T, StoreError>) -> Result<T, StoreError> {
         match work() {
             Err(StoreError::TooMuch { what: bounds::STORED, .. }) => {
@@ -147,7 +148,7 @@ impl MemoryStore {
             stays
         });
         for (quota, before, after) in shrunk {
-            // It shrinks, so there is room.
+            // This cannot fail, because the size shrinks.
             drop(self.charge(Some(&quota), before, after));
         }
         dropped
@@ -168,7 +169,7 @@ impl MemoryStore {
                 let same = there.get().owner.as_deref() == Some(owner) && there.get().is_new();
                 return if same { Ok(fence) } else { Err(StoreError::Taken) };
             }
-            // Past its time.
+            // The session has expired.
             self.forget(there.get())?;
         }
         let session = Kept::new(owner, now.saturating_add(lifetime), quota);
@@ -427,7 +428,7 @@ impl SessionStore for MemoryStore {
     }
 }
 
-/// Where the outcome of a call is: the oldest calls first.
+/// Returns the key of an outcome, by which the oldest calls come first.
 fn place(call: i64) -> (u64, bool) {
     (call.unsigned_abs(), call < 0)
 }
@@ -448,7 +449,7 @@ impl Kept {
         }
     }
 
-    /// Returns what is stored of it, as its quota counts.
+    /// Returns the size of the session as its quota counts it.
     fn size(&self) -> u64 {
         let snapshots: usize = self.checkpoints.values().map(Bytes::len).sum();
         (SESSION_BYTES_EACH + snapshots + self.recorded_bytes()) as u64
@@ -458,7 +459,8 @@ impl Kept {
         self.recorded.values().map(|outcome| outcome.len() + RECORDED_BYTES_EACH).sum()
     }
 
-    /// Returns how many of the oldest outcomes make room for one of this size, and their bytes.
+    /// Returns how many of the oldest outcomes must be forgotten for one of this size, and their
+    /// bytes.
     fn oldest_outcomes(&self, size: usize) -> (usize, usize) {
         let most = RECORDED_BYTES_MAX.saturating_sub(size);
         let held = self.recorded_bytes();
@@ -472,7 +474,7 @@ impl Kept {
         (count, freed)
     }
 
-    /// Whether nothing was done with it since it was created.
+    /// Returns whether the session is unchanged since it was created.
     fn is_new(&self) -> bool {
         self.claimed == 1 && self.checkpoints.is_empty() && self.recorded.is_empty()
     }

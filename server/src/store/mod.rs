@@ -1,22 +1,22 @@
-//! Where sessions are kept for the process that comes after the one that holds them.
+//! Session stores, from which another process recovers sessions.
 //!
-//! A store answers one question above all: whose is a session? Every process that serves is an
-//! *owner* with a lease. A session belongs to one owner, by a [`Fence`]; whoever claims it after
-//! the owner's lease is over, or after it was given back, gets the next fence, and everything that
-//! is tried with an older one is refused. What a checkpoint holds is none of a store's business.
+//! Every process that serves sessions is an *owner* with a lease. A session belongs to one owner by
+//! a [`Fence`]. A process that claims a session after the lease of its owner has ended, or after it
+//! was released, gets the next fence, and every operation with an older fence is refused. A store
+//! does not interpret checkpoints.
 //!
 //! | | [`MemoryStore`] | `SqliteStore` | `RedisStore` |
 //! | --- | --- | --- | --- |
 //! | feature | – | `sqlite` | `redis` |
 //! | shared by | one process | processes of one host | hosts |
-//! | survives | nothing | the process; power failure | what the server's own settings survive |
+//! | sessions survive | nothing | a crash of the process, power failure | what the server's settings survive |
 //! | one owner at a time | always | always | except across a failover |
 //!
-//! A call whose answer is lost (`Unavailable`, or its future was dropped) may have been carried
-//! out. Each can be made again: what was done already is not done twice, and a [`Fence`] that
-//! was given up or lost is refused.
+//! An operation whose answer is lost (`Unavailable`, or its future was dropped) may have been
+//! executed. Each operation can be repeated: what was done before is not done again, and a
+//! [`Fence`] that was released or lost is refused.
 //!
-//! docs/store.md says what each costs and what it takes to run one.
+//! docs/store.md describes the cost of each store and how to operate it.
 
 mod bounds;
 mod clock;
@@ -47,246 +47,255 @@ pub use redis::RedisStore;
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteStore;
 
-/// The right of one owner to one session. It ends when another is given out, when it is given
-/// back, and when the session ends.
+/// The right of one owner to one session. It ends when another fence is granted, and when the
+/// session is released or deleted.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Fence {
-    /// The session.
+    /// The id of the session.
     pub sid: String,
-    /// The process.
+    /// The name of the owner.
     pub owner: String,
-    /// Rises with every claim, above every epoch of the session that was known to anybody then.
+    /// The epoch. It rises with every claim, above every epoch of the session that was known at
+    /// that time.
     pub epoch: u64,
 }
 
-/// Which checkpoint of a session: later ones are greater.
+/// The position of a checkpoint of a session. Later positions are greater.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
-    /// Counts the cold restores.
+    /// The number of recoveries before.
     pub lineage: u64,
-    /// Counts the checkpoints.
+    /// The number of the checkpoint.
     pub number: u64,
 }
 
-/// The state of a session, and which of its tokens count.
+/// The state of a session, and its valid tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checkpoint {
-    /// Its place.
+    /// The position of the checkpoint.
     pub at: Position,
-    /// The epoch in which it was taken.
+    /// The epoch in which the checkpoint was taken.
     pub epoch: u64,
-    /// The tokens that counted then. They take the place of those of the checkpoint before.
+    /// The tokens that were valid at that time. They replace those of the previous checkpoint.
     pub tokens: Vec<Jti>,
     /// The snapshot.
     pub bytes: Bytes,
 }
 
-/// What other owners are told of one.
+/// What an owner tells other owners about itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OwnerInfo {
-    /// A name that outlives the process, and that one process at a time has.
+    /// A stable name, which outlives the process and which one process at a time has.
     pub instance: Option<String>,
-    /// Where clients reach this process and no other.
+    /// The URL at which clients reach this process and no other.
     pub address: Option<String>,
 }
 
-/// What an owner that is described does about its instance.
+/// Whether an owner takes over its instance name from another owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// Its process has begun: the lease of the owner that has the instance ends.
+    /// The process has just started: the lease of the owner that has the instance ends.
     TakenOver,
-    /// Its process goes on, by a new name: it has the instance unless another owner has it by now.
+    /// The process continues under a new owner name: it keeps the instance, unless another owner
+    /// has taken it over.
     Kept,
 }
 
-/// What became of a claim.
+/// The result of a claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Claim {
-    /// It succeeded.
+    /// The session was claimed.
     Claimed(Claimed),
     /// Another owner has the session.
     Held(Held),
-    /// There is no such session, or its time is over.
+    /// The session does not exist, or has expired.
     NotFound,
 }
 
 /// A session that belongs to another owner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {
-    /// How long the owner's lease lasts, unless it is renewed.
+    /// How long the owner's lease lasts unless it is renewed.
     pub left: Duration,
-    /// Where clients reach that owner and no other, if it has said so.
+    /// The URL at which clients reach that owner and no other, if it is known.
     pub address: Option<String>,
-    /// As in [`Claimed`], as of the newest checkpoint.
+    /// As in [`Claimed`], at the newest checkpoint.
     pub known_epoch: u64,
-    /// As in [`Claimed`], as of the newest checkpoint.
+    /// As in [`Claimed`], at the newest checkpoint.
     pub tokens: Vec<Jti>,
 }
 
-/// A session that a client has asked another process for than its owner.
+/// A session that a client has requested from another process than its owner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
-    /// The session.
+    /// The id of the session.
     pub sid: String,
-    /// The token that the client has shown.
+    /// The token that the client has presented.
     pub token: Jti,
 }
 
 /// A session that was claimed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claimed {
-    /// The right to it.
+    /// The fence of the new owner.
     pub fence: Fence,
-    /// The epoch of the newest checkpoint, 0 without any. A good token of a later one was handed out after it,
-    /// and counts although it is not among `tokens`.
+    /// The epoch of the newest checkpoint, or 0 if there is none. A token of a later epoch was
+    /// minted after the checkpoint, and is valid although it is not among `tokens`.
     pub known_epoch: u64,
-    /// The tokens of epochs up to that one that count.
+    /// The valid tokens of epochs up to `known_epoch`.
     pub tokens: Vec<Jti>,
-    /// The checkpoints that are there, oldest first.
+    /// The positions of the stored checkpoints, oldest first.
     pub checkpoints: Vec<Position>,
 }
 
-/// What a store knows of the outcome of a call.
+/// What a store knows about the outcome of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Recorded {
-    /// This was recorded.
+    /// The recorded outcome.
     Kept(Bytes),
-    /// Nothing was recorded.
+    /// No outcome was recorded.
     Never,
-    /// Outcomes of calls up to this one were forgotten, and it may have been among them.
+    /// Outcomes of calls up to this one were forgotten. It may have been among them.
     Forgotten,
 }
 
-/// A reference that outlives its session.
+/// A saved reference, which outlives its session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SturdyRecord {
-    /// Whose it is.
+    /// The owner of the reference, a principal.
     pub owner: String,
-    /// What its owner calls it.
+    /// The label that the owner has given it.
     pub label: String,
-    /// How the object is made again.
+    /// The recipe of the object.
     pub recipe: Bytes,
 }
 
-/// A line of a list of references.
+/// An entry of a list of saved references.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SturdyEntry {
-    /// Names it, and is where the next page begins.
+    /// The id of the reference. The next page begins after it.
     pub id: String,
-    /// What its owner calls it.
+    /// The label that the owner has given it.
     pub label: String,
 }
 
-/// The client that a session is stored for, and how much may be stored for it: snapshots, recorded outcomes, and
-/// [`SESSION_BYTES_EACH`] for each session.
+/// The client that a session is stored for, and how much may be stored for it. Snapshots, recorded
+/// outcomes, and [`SESSION_BYTES_EACH`] for each session count.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quota {
-    /// Names the client. Of printable ASCII without spaces.
+    /// The name of the client, in printable ASCII without spaces.
     pub account: String,
-    /// Bytes of all its sessions together.
+    /// The maximum number of bytes of all its sessions together.
     pub bytes: u64,
 }
 
-/// Why a store did not do as told.
+/// Why an operation of a store failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// The session belongs to another owner by now or is gone, or the owner's lease is over.
-    #[error("fenced: the session or the lease is not this owner's any more")]
+    /// Another owner has the session, it no longer exists, or the owner's lease has ended.
+    #[error("fenced: the owner no longer has the session or the lease")]
     Fenced,
-    /// The store cannot be reached or did not answer in time. Whether it did as told is not known.
-    #[error("the store is not available: {0}")]
+    /// The store is unreachable or did not answer in time. The operation may have been executed.
+    #[error("the store is unavailable: {0}")]
     Unavailable(String),
-    /// What was kept is not what comes back.
+    /// What was read is not what was written.
     #[error("the store is corrupt: {0}")]
     Corrupt(String),
-    /// There is no such checkpoint.
-    #[error("there is no such checkpoint")]
+    /// There is no checkpoint at this position.
+    #[error("the checkpoint does not exist")]
     NotFound,
-    /// The name is taken, by something else.
-    #[error("the name is taken")]
+    /// The name is in use for something else.
+    #[error("the name is in use")]
     Taken,
-    /// A later checkpoint is there already.
-    #[error("a later checkpoint is there already")]
+    /// There is a later checkpoint.
+    #[error("a later checkpoint exists")]
     OutOfOrder,
-    /// A name that is none: they are of printable ASCII without spaces.
-    #[error("{0} is empty, or not of printable ASCII without spaces")]
+    /// A name is empty, or not in printable ASCII without spaces.
+    #[error("{0} must be printable ASCII without spaces, and not empty")]
     Name(&'static str),
-    /// More than is kept.
-    #[error("{what}: {size}, and {max} at most are kept")]
+    /// A limit of the store is exceeded.
+    #[error("{what}: {size} exceeds the limit of {max}")]
     TooMuch {
-        /// What there is too much of.
+        /// What is limited.
         what: &'static str,
-        /// How much.
+        /// The size that was requested.
         size: u64,
-        /// How much may be.
+        /// The limit.
         max: u64,
     },
-    /// The store was written by another version, and nothing in it was changed.
-    #[error("the store has layout {found}, and this version reads {known}")]
+    /// The store was written by another version or program. Nothing in it was changed.
+    #[error("the store has layout {found}, but this version supports layout {known}")]
     Layout {
-        /// What is there.
+        /// The layout of the store.
         found: i64,
-        /// What can be read.
+        /// The layout that this version supports.
         known: i64,
     },
 }
 
-/// Keeps sessions, outcomes of calls and durable references. Every session operation is
-/// conditional on a fence: of two owners that both take a session for their own, one is refused.
+/// A store of sessions, outcomes of recorded calls, and saved references.
 ///
-/// Names and values beyond the bounds of this module are refused, by `Name` and `TooMuch`. No
-/// future of a store takes longer than a few seconds. Dropping one leaves unknown whether it
-/// was carried out.
+/// Every operation on a session is conditional on a fence: of two owners that both believe they
+/// have a session, one is refused. Names and values beyond the limits of this module are refused
+/// with `Name` and `TooMuch`.
+///
+/// The futures of a store complete within a few seconds. If one is dropped, the operation may or
+/// may not be executed.
+///
+/// All operations can fail with `Unavailable`; the methods list their other errors.
 #[async_trait]
 pub trait SessionStore: Send + Sync + fmt::Debug + 'static {
-    /// Begins the lease of an owner, by a name that nobody has used before: it is drawn at random
-    /// when the process starts.
+    /// Begins the lease of an owner. The name was never used before: it is chosen at random.
     ///
     /// # Errors
-    /// `Taken` if there is such an owner.
+    /// Returns `Taken` if the owner exists.
     async fn open_owner(&self, owner: &str, lease: Duration) -> Result<(), StoreError>;
 
-    /// Says more of an owner, and what becomes of another owner of the same instance. Says the same when
-    /// it is called again. A store that does not know of this does nothing.
+    /// Describes an owner, and handles another owner with the same instance as `place` says.
+    /// Repeating this has no effect. A store without support for it does nothing.
     ///
     /// # Errors
-    /// `Fenced` if the owner's lease is over; `Taken` if it keeps its place and another owner has it.
+    /// Returns `Fenced` if the owner's lease has ended, and `Taken` if it wants to keep its
+    /// instance and another owner has it.
     async fn describe_owner(&self, _owner: &str, _info: &OwnerInfo, _place: Place) -> Result<(), StoreError> {
         Ok(())
     }
 
-    /// Tells the owner of a session, if it has one, that a client has asked another process for it, and
-    /// shown this token. A store that does not know of this does nothing.
+    /// Notifies the owner of a session, if there is one, that a client has requested it from
+    /// another process with this token. A store without support for this does nothing.
     async fn want(&self, _wanted: &Wanted) -> Result<(), StoreError> {
         Ok(())
     }
 
-    /// What was told to an owner by [`want`](Self::want) since this was called last. Called several
-    /// times a second. A store that does not know of this returns nothing.
+    /// Returns the requests of [`want`](Self::want) for an owner since the previous call. This is
+    /// called several times a second. A store without support for it returns nothing.
     ///
     /// # Errors
-    /// `Fenced` if the owner's lease is over.
+    /// Returns `Fenced` if the owner's lease has ended.
     async fn wanted(&self, _owner: &str) -> Result<Vec<Wanted>, StoreError> {
         Ok(Vec::new())
     }
 
-    /// Prolongs a lease: it ends `lease` from now. One that is over stays over, since others may
-    /// have acted upon it.
+    /// Extends a lease, so that it ends `lease` from now. A lease that has ended is not extended,
+    /// because other owners may have claimed its sessions.
     ///
     /// # Errors
-    /// `Fenced` if the lease is over.
+    /// Returns `Fenced` if the lease has ended.
     async fn renew_owner(&self, owner: &str, lease: Duration) -> Result<(), StoreError>;
 
-    /// Ends a lease: every session of the owner can be claimed at once. It need not be there.
+    /// Ends a lease, so that the sessions of the owner can be claimed at once. Succeeds if the
+    /// owner does not exist.
     async fn close_owner(&self, owner: &str) -> Result<(), StoreError>;
 
-    /// Begins a session, of the first epoch. It is dropped after `lifetime`, owned or not. What is stored of it
-    /// counts towards `quota`; without one, nothing bounds it together with others.
+    /// Creates a session in the first epoch. It is dropped after `lifetime`, even if it has an
+    /// owner. What is stored of it counts against `quota`. Without a quota, it is not limited
+    /// together with other sessions.
     ///
     /// # Errors
-    /// `Fenced` if the owner's lease is over, `Taken` if there is such a session, `TooMuch` if the quota is used up.
+    /// Returns `Fenced` if the owner's lease has ended, `Taken` if the session exists, and
+    /// `TooMuch` if the quota is exhausted.
     async fn create(
         &self,
         sid: &str,
@@ -295,80 +304,87 @@ pub trait SessionStore: Send + Sync + fmt::Debug + 'static {
         quota: Option<&Quota>,
     ) -> Result<Fence, StoreError>;
 
-    /// Takes over a session that has no owner, whose owner's lease is over, whose owner's process has
-    /// verifiably ended, or that has the same owner. The new fence's epoch is above `seen`, the highest epoch that the claimant knows of.
+    /// Claims a session. Succeeds if it has no owner or the same owner, if the owner's lease has
+    /// ended, or if the owner's process has verifiably ended. The epoch of the new fence is above
+    /// `seen`, the highest epoch that the claimant knows.
     ///
     /// # Errors
-    /// `Fenced` if the claimant's own lease is over.
+    /// Returns `Fenced` if the claimant's lease has ended.
     async fn claim(&self, sid: &str, owner: &str, seen: u64) -> Result<Claim, StoreError>;
 
-    /// Keeps a checkpoint, and drops those before `keep_from`. All of it or nothing is done. The
-    /// newest one may be written again.
+    /// Stores a checkpoint, and drops those before `keep_from`. This is atomic. The newest
+    /// checkpoint may be written again.
     ///
     /// # Errors
-    /// `Fenced`; `OutOfOrder`; `TooMuch` if the session has too many checkpoints, or its quota is used up.
+    /// Returns `Fenced`, `OutOfOrder` if there is a later checkpoint, and `TooMuch` if the session
+    /// has too many checkpoints or its quota is exhausted.
     async fn checkpoint(&self, fence: &Fence, checkpoint: Checkpoint, keep_from: Position) -> Result<(), StoreError>;
 
-    /// The snapshot of a checkpoint.
+    /// Returns the snapshot of a checkpoint.
     ///
     /// # Errors
-    /// `Fenced`; `NotFound`; `Corrupt`, and then an earlier one may be good.
+    /// Returns `Fenced`, `NotFound`, and `Corrupt` if the snapshot is damaged. An earlier
+    /// checkpoint may be intact then.
     async fn load(&self, fence: &Fence, at: Position) -> Result<Bytes, StoreError>;
 
-    /// Gives a session back, so that any owner may claim it at once. It is dropped after `unclaimed`, unless it is
-    /// claimed by then or its lifetime is over before.
+    /// Releases a session, so that any owner may claim it at once. It is dropped after `unclaimed`,
+    /// unless it is claimed before or its lifetime ends earlier.
     ///
     /// # Errors
-    /// `Fenced`.
+    /// Returns `Fenced`.
     async fn release(&self, fence: &Fence, unclaimed: Duration) -> Result<(), StoreError>;
 
-    /// Ends a session, with its checkpoints and recorded calls.
+    /// Deletes a session with its checkpoints and recorded calls.
     ///
     /// # Errors
-    /// `Fenced`.
+    /// Returns `Fenced`.
     async fn delete(&self, fence: &Fence) -> Result<(), StoreError>;
 
-    /// Keeps the outcome of a call for as long as the session. The first outcome of a call stays.
-    /// Where the outcomes of the session take more than [`RECORDED_BYTES_MAX`], those of the lowest
-    /// calls are forgotten, `-n` as `n`; [`recorded`](Self::recorded) says so.
+    /// Records the outcome of a call for as long as the session. The first outcome of a call is
+    /// kept. If the outcomes of the session exceed [`RECORDED_BYTES_MAX`], those of the lowest
+    /// calls are forgotten, where `-n` counts as `n`; [`recorded`](Self::recorded) reports that.
     ///
     /// # Errors
-    /// `Fenced`; `TooMuch` if the outcome is too long, or the quota of the session is used up.
+    /// Returns `Fenced`, and `TooMuch` if the outcome is too long or the quota is exhausted.
     async fn record(&self, fence: &Fence, call: i64, outcome: Bytes) -> Result<(), StoreError>;
 
-    /// The outcome of a call, or what is known of it.
+    /// Returns what is known about the outcome of a call.
     ///
     /// # Errors
-    /// `Fenced`.
+    /// Returns `Fenced`.
     async fn recorded(&self, fence: &Fence, call: i64) -> Result<Recorded, StoreError>;
 
-    /// Keeps a durable reference until it is revoked.
+    /// Saves a reference until it is revoked.
     ///
     /// # Errors
-    /// `Taken` if there is another of this name, `TooMuch` if the owner has too many.
+    /// Returns `Taken` if there is another reference with this id, and `TooMuch` if the owner has
+    /// too many.
     async fn save(&self, id: &str, record: SturdyRecord) -> Result<(), StoreError>;
 
-    /// A durable reference.
+    /// Returns a saved reference.
     async fn sturdy(&self, id: &str) -> Result<Option<SturdyRecord>, StoreError>;
 
-    /// The references of an owner in the order of their names, those after `after` alone, at most
-    /// `limit` and never more than [`LIST_MAX`].
+    /// Lists the references of an owner after the id `after`, sorted by id. Returns at most `limit`
+    /// and never more than [`LIST_MAX`].
     async fn list_sturdy(&self, owner: &str, after: &str, limit: usize) -> Result<Vec<SturdyEntry>, StoreError>;
 
-    /// Forgets a reference if it is the owner's. Says whether it was there.
+    /// Deletes a saved reference if it belongs to the owner. Returns whether it did.
     async fn revoke(&self, owner: &str, id: &str) -> Result<bool, StoreError>;
 
-    /// Drops what is past its time, which nobody sees any more even before. Says how many
-    /// sessions this was, as far as the store does not do so by itself.
+    /// Deletes expired state, which is not visible even before. Returns the number of deleted
+    /// sessions, not counting those that the store expires by itself.
     async fn gc(&self) -> Result<u64, StoreError>;
 }
 
-/// Bytes that came back, if they are the ones that were kept.
-#[cfg_attr(not(any(feature = "sqlite", feature = "redis")), expect(dead_code, reason = "memory is not checked"))]
+/// Returns bytes that were read, if they have the checksum of those that were written.
+#[cfg_attr(
+    not(any(feature = "sqlite", feature = "redis")),
+    expect(dead_code, reason = "snapshots in memory are not checked")
+)]
 fn intact(bytes: Vec<u8>, sum: &str, what: &str) -> Result<Bytes, StoreError> {
     if snapshot_sum(&bytes) == sum {
         Ok(bytes.into())
     } else {
-        Err(StoreError::Corrupt(format!("the sum of {what} is not that of its bytes")))
+        Err(StoreError::Corrupt(format!("the checksum of {what} does not match")))
     }
 }

@@ -61,18 +61,21 @@ async fn large_batch_gets_413() {
     http.batch_bytes = 100;
     let address = serve(service().http_limits(http)).await;
     let too_large = "x".repeat(101);
-    assert_eq!(body(&post(address, &too_large).await), ("413", "a batch may have 100 bytes"));
+    assert_eq!(body(&post(address, &too_large).await), ("413", "the batch exceeds the limit of 100 bytes"));
     let chunked = format!(
         "POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n65\r\n{too_large}\r\n0\r\n\r\n"
     );
-    assert_eq!(body(&request(address, &chunked).await), ("413", "a batch may have 100 bytes"));
+    assert_eq!(body(&request(address, &chunked).await), ("413", "the batch exceeds the limit of 100 bytes"));
     assert_eq!(body(&post(address, ADD).await).0, "200");
 }
 
 #[tokio::test]
 async fn response_413_reaches_a_peer_that_reads_after_sending_everything() {
     let address = serve(service()).await;
-    assert_eq!(body(&post(address, &"x".repeat(20 << 20)).await), ("413", "a batch may have 8388608 bytes"));
+    assert_eq!(
+        body(&post(address, &"x".repeat(20 << 20)).await),
+        ("413", "the batch exceeds the limit of 8388608 bytes")
+    );
 }
 
 #[tokio::test]
@@ -81,7 +84,10 @@ async fn batch_of_too_many_messages_gets_429() {
     http.batch_messages = 2;
     let address = serve(service().http_limits(http)).await;
     assert_eq!(body(&post(address, ADD).await).0, "200");
-    assert_eq!(body(&post(address, &format!("{ADD}\n[]")).await), ("429", "a batch may have 2 messages, not 3"));
+    assert_eq!(
+        body(&post(address, &format!("{ADD}\n[]")).await),
+        ("429", "a batch of 3 messages exceeds the limit of 2 messages")
+    );
 }
 
 #[tokio::test]
@@ -90,7 +96,10 @@ async fn hanging_batch_gets_504() {
     http.batch_time = Duration::from_millis(100);
     let address = serve(service().http_limits(http)).await;
     let hang = "[\"push\",[\"pipeline\",0,[\"hang\"],[]]]\n[\"pull\",1]";
-    assert_eq!(body(&post(address, hang).await), ("504", "a batch may take 100ms, and calls were still running"));
+    assert_eq!(
+        body(&post(address, hang).await),
+        ("504", "the batch exceeded the limit of 100ms: calls were still running")
+    );
     let mut slow = TcpStream::connect(address).await.unwrap();
     slow.write_all(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n[").await.unwrap();
     let mut answer = [0; 12];
@@ -107,7 +116,10 @@ async fn batch_with_too_long_evaluation_gets_504() {
     let value = format!("[\"push\",{{\"a\":\"{}\",\"z\":7}}]", "x".repeat(12_000));
     let look_ups = format!("[\"push\",[[{}]]]", vec![r#"["pipeline",1,["z"]]"#; 1_300].join(","));
     let lines = [value, look_ups.clone(), look_ups.clone(), look_ups, "[\"pull\",4]".to_owned()].join("\n");
-    assert_eq!(body(&post(address, &lines).await), ("504", "a batch may take 20ms, and calls were still running"));
+    assert_eq!(
+        body(&post(address, &lines).await),
+        ("504", "the batch exceeded the limit of 20ms: calls were still running")
+    );
 }
 
 #[tokio::test]
@@ -117,7 +129,7 @@ async fn reply_beyond_the_limit_ends_with_an_abort() {
     let address = serve(service().http_limits(http)).await;
     let answer =
         post(address, &format!("{ADD}\n[\"push\",[\"pipeline\",0,[\"repeat\"],[\"x\",100]]]\n[\"pull\",2]")).await;
-    let abort = r#"["abort",["error","RangeError","a batch answer may have 100 bytes"]]"#;
+    let abort = r#"["abort",["error","RangeError","the batch response exceeds the limit of 100 bytes"]]"#;
     assert_eq!(body(&answer), ("200", format!("[\"resolve\",1,5]\n{abort}").as_str()));
 }
 

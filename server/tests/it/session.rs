@@ -99,5 +99,5 @@ async fn root_object_that_takes_too_long_gets_504() {
     let mut http = HttpLimits::default();
     http.handshake = Duration::from_millis(50);
     let service = Service::try_new(|_peer| std::future::pending::<Result<Stub, Refusal>>()).http_limits(http);
-    assert_eq!(body(&post(serve(service).await, "").await), ("504", "no session within 50ms"));
+    assert_eq!(body(&post(serve(service).await, "").await), ("504", "the session was not opened within 50ms"));
 }

@@ -1,5 +1,6 @@
--- What is stored for a client: of each session by its name, and under '' the sum. Sessions that are past their time
--- are counted until the sum seems too large. Returns an error, and has changed nothing else, if it is.
+-- Maintains the hash of a client: the size of each session by its id, and their sum under ''.
+-- Expired sessions are counted until the sum appears to exceed the quota. Returns an error if it
+-- does, and has changed nothing else then.
 local function charge(session, sid, accounts, sessions, after)
     local of = redis.call('HMGET', session, 'account', 'quota', 'size')
     if not of[1] or of[1] == '' then

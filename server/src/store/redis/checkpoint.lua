@@ -1,12 +1,13 @@
--- KEYS: session, checkpoints. ARGV: owner, epoch, place, place from which on all are kept, sum and
--- snapshot, tokens, epoch of the checkpoint, how many there may be, name of the session, what the keys of
--- accounts and of sessions begin with. Places are digits of one length.
+-- KEYS: session, checkpoints. ARGV: owner, epoch, position, position of the oldest checkpoint to
+-- keep, checksum and snapshot, tokens, epoch of the checkpoint, maximum number of checkpoints, id
+-- of the session, prefix of the keys of accounts, prefix of the keys of sessions. Positions are
+-- digits of equal length, so that they compare as text.
 local there = redis.call('HKEYS', KEYS[2])
 local kept = 1
 local size = tonumber(redis.call('HGET', KEYS[1], 'size')) + #ARGV[5]
 for _, place in ipairs(there) do
     if place > ARGV[3] then
-        return redis.error_reply('LATER one is there')
+        return redis.error_reply('LATER checkpoint exists')
     end
     if place >= ARGV[4] and place ~= ARGV[3] then
         kept = kept + 1

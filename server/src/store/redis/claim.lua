@@ -1,8 +1,9 @@
--- KEYS: session, checkpoints, lease of the claimant, outcomes, their calls by magnitude. ARGV: claimant, highest epoch seen, what the keys
--- of leases begin with, highest epoch that there may be.
--- Returns {0} if there is none, {1, milliseconds, address, known epoch, tokens} if it is held, {2, epoch, known epoch, tokens, checkpoints}.
+-- KEYS: session, checkpoints, lease of the claimant, outcomes, calls by magnitude. ARGV: claimant,
+-- highest epoch seen, prefix of the keys of leases, maximum epoch. Returns {0} if there is no
+-- session, {1, milliseconds, address, known epoch, tokens} if another owner has it, or {2, epoch,
+-- known epoch, tokens, checkpoints}.
 if redis.call('EXISTS', KEYS[3]) == 0 then
-    return redis.error_reply('FENCED not this owner by now')
+    return redis.error_reply('FENCED the lease has ended')
 end
 local session = redis.call('HMGET', KEYS[1], 'owner', 'claimed', 'known', 'tokens')
 if not session[2] then
@@ -20,7 +21,7 @@ if epoch > tonumber(ARGV[4]) then
     return redis.error_reply('FULL ' .. text)
 end
 redis.call('HSET', KEYS[1], 'owner', ARGV[1], 'claimed', text)
--- It was to end sooner while it belonged to nobody.
+-- The session would have expired earlier while it had no owner.
 local ends = redis.call('HGET', KEYS[1], 'ends')
 for _, key in ipairs({KEYS[1], KEYS[2], KEYS[4], KEYS[5]}) do
     redis.call('PEXPIREAT', key, ends)

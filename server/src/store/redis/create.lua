@@ -1,14 +1,15 @@
--- KEYS: session, checkpoints, outcomes, their calls by magnitude, lease of the owner. ARGV: owner, lifetime, account, quota,
--- bytes that a session takes, name of the session, what the keys of accounts and of sessions begin with.
+-- KEYS: session, checkpoints, outcomes, calls by magnitude, lease of the owner. ARGV: owner,
+-- lifetime, account, quota, size of a session without contents, id of the session, prefix of the
+-- keys of accounts, prefix of the keys of sessions.
 if redis.call('EXISTS', KEYS[5]) == 0 then
-    return redis.error_reply('FENCED not this owner by now')
+    return redis.error_reply('FENCED the lease has ended')
 end
 local session = redis.call('HMGET', KEYS[1], 'owner', 'claimed')
 if session[2] then
     if session[1] == ARGV[1] and session[2] == '1' and redis.call('EXISTS', KEYS[2], KEYS[3]) == 0 then
         return 1
     end
-    return redis.error_reply('TAKEN by something else')
+    return redis.error_reply('TAKEN the session exists')
 end
 redis.call('DEL', KEYS[2], KEYS[3], KEYS[4])
 local time = redis.call('TIME')

@@ -1,5 +1,5 @@
--- KEYS: session, checkpoints, outcomes, their calls by magnitude. ARGV: owner, epoch, name of the session,
--- what the keys of accounts begin with.
+-- KEYS: session, checkpoints, outcomes, calls by magnitude. ARGV: owner, epoch, id of the session,
+-- prefix of the keys of accounts.
 charge(KEYS[1], ARGV[3], ARGV[4], '', 0)
 local account = redis.call('HGET', KEYS[1], 'account')
 if account and account ~= '' then

@@ -1,7 +1,7 @@
--- KEYS: lease of the owner, owner of the instance. ARGV: owner, its address, what the keys of leases
--- begin with, whether there is an instance, whether it is left to another owner that has it.
+-- KEYS: lease of the owner, owner of the instance. ARGV: owner, its address, prefix of the keys of
+-- leases, 1 if there is an instance, 1 if another owner may keep the instance.
 if redis.call('EXISTS', KEYS[1]) == 0 then
-    return redis.error_reply('FENCED not this owner by now')
+    return redis.error_reply('FENCED the lease has ended')
 end
 if ARGV[4] == '1' then
     local other = redis.call('GET', KEYS[2])

@@ -1,2 +1,2 @@
--- KEYS: session, checkpoints. ARGV: owner, epoch, place.
+-- KEYS: session, checkpoints. ARGV: owner, epoch, position.
 return redis.call('HGET', KEYS[2], ARGV[3])

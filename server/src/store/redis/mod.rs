@@ -1,10 +1,10 @@
-//! Sessions in Redis, which many hosts share. Every change is a script that runs inside of the
-//! server, by the server's clock.
+//! A store in Redis, which several hosts can share. Every change is a script that runs inside of
+//! the server, with the server's clock.
 //!
-//! Redis copies to its replicas after it has answered. When a replica takes over, what was answered
-//! last may be gone, a claim among it: then two owners can hold one session by the same epoch. Who
-//! cannot have that runs a single server that writes every change to its disk
-//! (`appendfsync always`), and lets nothing take over from it.
+//! Redis replicates after it has answered. When a replica takes over, the latest changes may be
+//! lost, even claims: two owners can then have one session with the same epoch. To rule that out,
+//! run a single server that writes every change to its disk (`appendfsync always`), without
+//! failover.
 
 mod script;
 
@@ -28,22 +28,22 @@ use super::{
     SturdyEntry, SturdyRecord, Wanted, intact,
 };
 
-/// How long a connection may take to be there, and an answer to come.
+/// The timeout of connecting, and of an answer.
 const WAIT: Duration = Duration::from_secs(2);
 
-/// How long an operation may take, a new connection included.
+/// The timeout of an operation, including reconnecting.
 const OPERATION: Duration = Duration::from_secs(5);
 
-/// The longest that anything is kept for: the server counts milliseconds.
+/// The longest time to live: the server counts milliseconds.
 const KEEP_MAX: Duration = Duration::from_secs(100 * 365 * 86_400);
 
-/// The layout of version 1.
+/// The number of the layout.
 const LAYOUT: i64 = 1;
 
-/// The digits of a sum, before the bytes it is of.
+/// The length of the checksum in front of a snapshot.
 const SUM_BYTES: usize = 43;
 
-/// What the names of keys begin with, behind the prefix.
+/// The kinds of keys, which follow the prefix.
 const SESSION: char = 's';
 const CHECKPOINTS: char = 'c';
 const OUTCOMES: char = 'r';
@@ -55,35 +55,37 @@ const ACCOUNT: char = 'a';
 const INSTANCE: char = 'i';
 const WANTED: char = 'w';
 
-/// How long an owner is told of a session that another has asked for.
+/// How long a request for a session is kept for its owner.
 const WANTED_FOR: Duration = Duration::from_secs(60);
 
-/// Keeps everything in a Redis server, under keys that begin with one prefix.
+/// A store in a Redis server, under keys with a common prefix.
 #[derive(Clone)]
 pub struct RedisStore {
     connection: ConnectionManager,
-    /// Leases are not to wait behind checkpoints that are being sent.
+    /// Another connection, so that leases are renewed while large checkpoints are sent.
     leases: ConnectionManager,
     scripts: Arc<Scripts>,
     prefix: Arc<str>,
 }
 
 impl RedisStore {
-    /// Connects to a server, such as `redis://127.0.0.1:6379`, and keeps to keys that begin with
-    /// `bowline:`. A connection that breaks fails what is under way with `Unavailable`, and is made anew.
+    /// Connects to a server, for example `redis://127.0.0.1:6379`, and uses keys that begin with
+    /// `bowline:`. If the connection breaks, operations in progress fail with `Unavailable`, and
+    /// the next one reconnects.
     ///
     /// # Errors
-    /// `Unavailable` if the server cannot be reached or the address cannot be read, `Layout` if
-    /// another version has written there.
+    /// Returns `Unavailable` if the server cannot be reached or the URL is malformed, and `Layout`
+    /// if another version has written there.
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
         Self::connect_with_prefix(url, "bowline:").await
     }
 
-    /// As [`connect`](Self::connect), with keys that begin otherwise: services that share a server
-    /// and are not to see each other's sessions.
+    /// Connects to a server and uses keys that begin with `prefix`. Services that share a server
+    /// need different prefixes to keep their sessions apart.
     ///
     /// # Errors
-    /// As [`connect`](Self::connect).
+    /// Returns `Unavailable` if the server cannot be reached or the URL is malformed, and `Layout`
+    /// if another version has written there.
     pub async fn connect_with_prefix(url: &str, prefix: &str) -> Result<Self, StoreError> {
         let config = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(WAIT))
@@ -122,7 +124,7 @@ impl RedisStore {
         in_time(command.query_async(&mut connection)).await?.map_err(|error| failure(&error, None))
     }
 
-    /// Runs a script that may say that there is more than `bound`, if there is one.
+    /// Runs a script that may report that `bound` is exceeded.
     async fn run<T: FromRedisValue>(
         &self,
         script: &ScriptInvocation<'_>,
@@ -136,7 +138,8 @@ impl RedisStore {
         format!("{}{kind}:{name}", self.prefix)
     }
 
-    /// Begins a lease; false if there is such an owner. What is kept with it is the owner's address.
+    /// Creates the key of a lease, whose value is the owner's address. Returns `false` if the owner
+    /// exists.
     async fn begin_lease(&self, owner: &str, lease: Duration) -> Result<bool, StoreError> {
         let expires = SetExpiry::PX(millis(lease));
         let options = SetOptions::default().conditional_set(ExistenceCheck::NX).with_expiration(expires);
@@ -148,17 +151,17 @@ impl RedisStore {
 
 impl fmt::Debug for RedisStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The address may hold a password.
+        // The URL may contain a password.
         f.debug_struct("RedisStore").field("prefix", &self.prefix).finish_non_exhaustive()
     }
 }
 
 async fn in_time<T>(operation: impl Future<Output = T>) -> Result<T, StoreError> {
-    let elapsed = |_elapsed| StoreError::Unavailable("the server did not answer in time".to_owned());
+    let elapsed = |_elapsed| StoreError::Unavailable("the Redis server did not answer in time".to_owned());
     tokio::time::timeout(OPERATION, operation).await.map_err(elapsed)
 }
 
-/// What scripts say with a code, and everything that can go wrong on the way.
+/// Converts the error codes of scripts, and all other errors.
 fn failure(error: &RedisError, bound: Option<Bound>) -> StoreError {
     let size = error.detail().and_then(|size| size.parse().ok());
     match (error.code(), bound.zip(size)) {
@@ -172,19 +175,19 @@ fn failure(error: &RedisError, bound: Option<Bound>) -> StoreError {
     }
 }
 
-/// A script says how much there would be, and how much there may be.
+/// Reads the size and the limit that a script reports.
 fn quota_exceeded(detail: &str) -> StoreError {
     let mut numbers = detail.split(' ').map(|number| number.parse().unwrap_or_default());
     let (size, max) = (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());
     StoreError::TooMuch { what: bounds::STORED, size, max }
 }
 
-/// The server knows no time of nothing.
+/// Returns at least 1, because the server refuses a time to live of 0.
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.min(KEEP_MAX).as_millis()).unwrap_or(u64::MAX).max(1)
 }
 
-/// Places of checkpoints as texts that are in the order of the places.
+/// Returns a position as text that sorts in the order of positions.
 fn place(at: Position) -> String {
     format!("{:020}{:020}", at.lineage, at.number)
 }
@@ -363,7 +366,7 @@ impl SessionStore for RedisStore {
         self.run(&script, None).await
     }
 
-    /// The server drops what is past its time by itself.
+    /// Does nothing: the server expires keys by itself.
     async fn gc(&self) -> Result<u64, StoreError> {
         Ok(0)
     }
@@ -373,7 +376,7 @@ fn read_tokens(tokens: &str) -> Vec<Jti> {
     tokens.split_ascii_whitespace().map(|token| Jti(token.to_owned())).collect()
 }
 
-/// Takes the answer to a claim apart.
+/// Parses the result of the claim script.
 fn read_claim(sid: &str, owner: &str, answer: Vec<Value>) -> Result<Option<Claim>, RedisError> {
     let mut answer = answer.into_iter();
     let mut next = || answer.next().unwrap_or(Value::Nil);

@@ -1,13 +1,13 @@
--- KEYS: session, outcomes, their calls by magnitude. ARGV: owner, epoch, call, its magnitude, outcome,
--- bytes that each takes beside its own, bytes that there may be, name of the session, what the keys of
--- accounts and of sessions begin with.
+-- KEYS: session, outcomes, calls by magnitude. ARGV: owner, epoch, call, its magnitude, outcome,
+-- size of an outcome without contents, maximum size of all outcomes, id of the session, prefix of
+-- the keys of accounts, prefix of the keys of sessions.
 if redis.call('HEXISTS', KEYS[2], ARGV[3]) == 1 then
     return 1
 end
 local before = tonumber(redis.call('HGET', KEYS[1], 'recorded'))
 local others = tonumber(redis.call('HGET', KEYS[1], 'size')) - before
 local held = before + #ARGV[5] + ARGV[6]
--- Which of the oldest have to go for this one.
+-- The oldest outcomes that must be forgotten for this one.
 local oldest = {}
 local forgotten = -1
 while held > tonumber(ARGV[7]) do

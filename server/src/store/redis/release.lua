@@ -1,5 +1,5 @@
--- KEYS: session, checkpoints, outcomes, their calls by magnitude. ARGV: owner, epoch, milliseconds that it is kept for
--- unless it is claimed.
+-- KEYS: session, checkpoints, outcomes, calls by magnitude. ARGV: owner, epoch, milliseconds until
+-- the session expires unless it is claimed.
 redis.call('HDEL', KEYS[1], 'owner')
 local left = math.min(redis.call('PTTL', KEYS[1]), tonumber(ARGV[3]))
 for _, key in ipairs(KEYS) do

@@ -1,4 +1,4 @@
--- KEYS: reference, references of the owner. ARGV: name, owner.
+-- KEYS: reference, references of the owner. ARGV: id, owner.
 if redis.call('HGET', KEYS[1], 'owner') ~= ARGV[2] then
     return 0
 end

@@ -1,10 +1,11 @@
--- KEYS: reference, references of the owner. ARGV: name, owner, label, recipe, how many there may be.
+-- KEYS: reference, references of the owner. ARGV: id, owner, label, recipe, maximum number of
+-- references.
 local there = redis.call('HMGET', KEYS[1], 'owner', 'label', 'recipe')
 if there[1] then
     if there[1] == ARGV[2] and there[2] == ARGV[3] and there[3] == ARGV[4] then
         return 1
     end
-    return redis.error_reply('TAKEN by something else')
+    return redis.error_reply('TAKEN the reference exists')
 end
 local held = redis.call('ZCARD', KEYS[2]) + 1
 if held > tonumber(ARGV[5]) then

@@ -1,16 +1,17 @@
-//! The scripts that run inside of the server, where nothing comes between what they read and what
-//! they write.
+//! The scripts that run inside of the server. Each is atomic: nothing changes between its reads and
+//! writes.
 
 use redis::Script;
 
-/// A script on a session, which does nothing but for the session's owner.
+/// A script on a session that does nothing unless the caller owns the session.
 macro_rules! fenced {
     ($file:literal) => {
         Script::new(concat!(include_str!("fence.lua"), include_str!($file)))
     };
 }
 
-/// As `fenced!`, for one that changes how much is stored.
+/// A script on a session that does nothing unless the caller owns the session, and that changes how
+/// much is stored.
 macro_rules! charged {
     ($file:literal) => {
         Script::new(concat!(include_str!("charge.lua"), include_str!("fence.lua"), include_str!($file)))

@@ -1,7 +1,7 @@
--- KEYS: lease of the owner, sessions that are wanted of it. ARGV: how many are returned at most.
--- Returns names and tokens in turns.
+-- KEYS: lease of the owner, requested sessions of the owner. ARGV: maximum number. Returns ids and
+-- tokens alternately.
 if redis.call('EXISTS', KEYS[1]) == 0 then
-    return redis.error_reply('FENCED not this owner by now')
+    return redis.error_reply('FENCED the lease has ended')
 end
 local told = {}
 for n, session in ipairs(redis.call('HKEYS', KEYS[2])) do

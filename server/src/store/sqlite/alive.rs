@@ -1,5 +1,5 @@
-//! Which owners' processes run: each holds a lock on a file of its own beside the database, which the
-//! kernel releases when the process ends, however it ends.
+//! Detects whether the process of an owner has ended. Each owner holds a lock on a file beside the
+//! database, which the kernel releases when the process ends, however it ends.
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bowline_core::resume::snapshot_sum;
 
-/// The locks of the owners that this process has opened, and a look at those of others.
+/// The locks of the owners that this process has opened.
 #[derive(Debug)]
 pub(super) struct Alive {
     database: PathBuf,
@@ -20,8 +20,9 @@ impl Alive {
         Self { database: database.to_owned(), held: Mutex::default() }
     }
 
-    /// Takes the lock of an owner; false where the file system has no locks, or it is taken. The lock
-    /// is held before others know of the owner, so a free lock is that of a process that has ended.
+    /// Takes the lock of an owner. Returns `false` if the file system does not support locks, or if
+    /// the lock is taken. The lock is taken before the owner is in the database, so a free lock is
+    /// that of a process that has ended.
     pub(super) fn lock(&self, owner: &str) -> bool {
         let mut options = OpenOptions::new();
         options.read(true).append(true).create(true);
@@ -36,21 +37,21 @@ impl Alive {
             }
             Err(error) => {
                 self.remove(owner);
-                tracing::debug!(path = %path.display(), %error, "no lock shows that this process runs");
+                tracing::debug!(path = %path.display(), %error, "cannot lock a file as proof that this process runs");
                 false
             }
         }
     }
 
-    /// Releases the lock of an owner that has ended.
+    /// Releases the lock of an owner that was closed.
     pub(super) fn unlock(&self, owner: &str) {
         if self.held().remove(owner).is_some() {
             self.remove(owner);
         }
     }
 
-    /// Whether the process of an owner that had a lock has ended. A lock that cannot be looked at, or is
-    /// not there, says nothing. Nothing is left of one that has ended.
+    /// Returns whether the process of an owner that had a lock has ended, and removes its file
+    /// then. A file that cannot be opened or does not exist proves nothing.
     pub(super) fn is_dead(&self, owner: &str) -> bool {
         if self.held().contains_key(owner) {
             return false;
@@ -66,11 +67,11 @@ impl Alive {
     }
 
     fn remove(&self, owner: &str) {
-        // A file that cannot be removed is empty, and its name is never used again.
+        // If the file cannot be removed, an empty file remains, whose name is never used again.
         drop(std::fs::remove_file(self.path(owner)));
     }
 
-    /// Beside the database, by a name that every owner's makes a file name.
+    /// Returns the path of an owner's file. The hash makes every owner name a valid file name.
     fn path(&self, owner: &str) -> PathBuf {
         let mut path = self.database.clone().into_os_string();
         path.push("-owner-");

@@ -1,7 +1,7 @@
-//! Sessions in a SQLite file, which several processes of one host may have open.
+//! A store in a SQLite file, which several processes of one host may share.
 //!
-//! Files of a network file system do not do: their locks and shared memory are not to be relied
-//! upon.
+//! The file must be on a local disk: locks and shared memory of network file systems are not
+//! reliable.
 
 mod alive;
 mod pool;
@@ -24,16 +24,18 @@ use super::{
     SturdyEntry, SturdyRecord, Wanted, bounds,
 };
 
-/// Connections that only read, beside the one that writes.
+/// The number of connections that only read.
 const READERS: usize = 3;
 
-/// Keeps everything in a file. What was answered is on the disk.
+/// A store in a SQLite file. What was acknowledged is on disk.
 #[derive(Clone, Debug)]
 pub struct SqliteStore {
     writer: Arc<Pool>,
-    /// Checkpoints may be large: sessions are opened, claimed and closed between two of them.
+    /// Checkpoints may be large, so they have a connection of their own: sessions are opened,
+    /// claimed, and closed between two of them.
     checkpoints: Arc<Pool>,
-    /// Leases are not to wait behind checkpoints, or many large ones would end the process's sessions.
+    /// Leases must not wait behind checkpoints, because the process would lose its sessions if it
+    /// could not renew its lease in time.
     leases: Arc<Pool>,
     readers: Arc<Pool>,
     alive: Arc<Alive>,
@@ -41,20 +43,21 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens a file, or makes it, for its owner alone to read. Takes milliseconds, in which it
-    /// blocks its thread.
+    /// Opens a file, or creates it with permissions for its owner only. This blocks the thread,
+    /// usually for milliseconds.
     ///
     /// # Errors
-    /// `Unavailable` if the file cannot be opened, `Layout` if it is another version's or another
-    /// program's, `Corrupt` if it is no database.
+    /// Returns `Unavailable` if the file cannot be opened, `Layout` if it belongs to another
+    /// version or program, and `Corrupt` if it is not a database.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, StoreError> {
         Self::open_with_clock(path, Clock::system())
     }
 
-    /// Opens a file with a clock of one's own, which all that open the file have to share.
+    /// Opens a file with a clock, which all processes that open the file must share. Otherwise the
+    /// same as [`open`](Self::open).
     ///
     /// # Errors
-    /// As [`open`](Self::open).
+    /// Returns the errors of [`open`](Self::open).
     pub fn open_with_clock(path: impl Into<PathBuf>, clock: Clock) -> Result<Self, StoreError> {
         let path = path.into();
         let turn = Turn::new();
@@ -67,7 +70,7 @@ impl SqliteStore {
         Ok(Self { writer: Arc::new(writer), checkpoints, leases, readers, alive, clock })
     }
 
-    /// Does all of `work` or nothing of it, with nobody else writing meanwhile.
+    /// Runs `work` in a transaction. No other writer runs meanwhile.
     async fn write<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection, Millis) -> Result<T, Fault> + Send + 'static,
@@ -75,7 +78,7 @@ impl SqliteStore {
         self.write_by(&self.writer, work).await
     }
 
-    /// Changes the lease of an owner, ahead of everything that waits to be written.
+    /// Changes the lease of an owner, ahead of other queued writes.
     async fn write_lease<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection, Millis) -> Result<T, Fault> + Send + 'static,
@@ -91,7 +94,8 @@ impl SqliteStore {
         let clock = self.clock.clone();
         let run = move |connection: &mut Connection| {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            // The time is that of the change, not of when it began to wait.
+            // Read inside of the transaction, so that it is the time of the change and not of the
+            // request.
             let done = work(&transaction, millis(clock.now()))?;
             transaction.commit()?;
             Ok(done)
@@ -105,7 +109,7 @@ impl SqliteStore {
     ) -> Result<T, StoreError> {
         let clock = self.clock.clone();
         let run = move |connection: &mut Connection| {
-            // What is read in several steps is read as of one moment.
+            // A transaction, so that several reads see the same state.
             let transaction = connection.transaction()?;
             work(&transaction, millis(clock.now()))
         };

@@ -1,4 +1,4 @@
-//! Connections to the file, and the threads that wait for it.
+//! Connections to the file, and blocking threads for them.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -11,10 +11,11 @@ use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use super::schema;
 use crate::store::StoreError;
 
-/// How long an operation waits for a connection, beyond what a connection waits for others.
+/// How long an operation waits for a connection. A connection then waits for other processes in
+/// addition.
 const WAIT: Duration = Duration::from_secs(5);
 
-/// Why an operation was not carried out, on this side of the store.
+/// Why an operation was not executed.
 #[derive(Debug)]
 pub(super) struct Fault(pub(super) StoreError);
 
@@ -40,11 +41,12 @@ impl From<rusqlite::Error> for Fault {
     }
 }
 
-/// The right to write, of which a file has one: SQLite has one writer at a time, and within a process waiting
-/// here is cheap and fair.
+/// The turn to write. SQLite has one writer at a time, and within a process, waiting here is cheap
+/// and fair.
 ///
-/// Each pool that writes lets one of its operations at a time ask for the turn. So an operation of a pool that
-/// is seldom used waits for one transaction of the others, however many of them queue.
+/// In each pool that writes, one operation at a time waits for the turn. So an operation of a
+/// rarely used pool waits for at most one transaction of each other pool, however many are queued
+/// there.
 #[derive(Clone, Debug)]
 pub(super) struct Turn(Arc<Semaphore>);
 
@@ -54,18 +56,18 @@ impl Turn {
     }
 }
 
-/// What the connections of a pool are for.
+/// What the connections of a pool are used for.
 #[derive(Clone, Debug)]
 pub(super) enum Role {
-    /// Reading, with so many at a time.
+    /// Reading, with this many connections.
     Read(usize),
     /// Writing sessions. These connections fold the write-ahead log into the file.
     Write(Turn),
-    /// Renewing leases, which must not wait while others fold the log.
+    /// Renewing leases, which must not wait while the log is folded.
     Lease(Turn),
 }
 
-/// Connections of one kind, at most as many at a time as there are permits.
+/// Connections with the same role. There are at most as many as permits.
 pub(super) struct Pool {
     path: PathBuf,
     role: Role,
@@ -79,14 +81,14 @@ impl Pool {
         Self { path, role, permits: Arc::new(Semaphore::new(connections)), idle: Mutex::default() }
     }
 
-    /// Opens a connection on this thread, so that a file that cannot be opened is found at once.
+    /// Opens a connection on this thread, so that a file that cannot be opened is reported at once.
     pub(super) fn open_one(&self) -> Result<(), StoreError> {
         let connection = self.open().map_err(|Fault(error)| error)?;
         self.put_back(connection);
         Ok(())
     }
 
-    /// Runs `work` on a thread that may wait.
+    /// Runs `work` on a blocking thread.
     pub(super) async fn run<T: Send + 'static>(
         self: &Arc<Self>,
         work: impl FnOnce(&mut Connection) -> Result<T, Fault> + Send + 'static,
@@ -95,14 +97,16 @@ impl Pool {
         let permit = permit.map_err(|_closed| busy())?;
         let pool = Arc::clone(self);
         let done = tokio::task::spawn_blocking(move || {
-            // Held until the connection is back, though nobody may wait for the outcome any more.
+            // Held until the connection is returned, even if the future was dropped.
             let _permit = permit;
             pool.with_connection(work).map_err(|Fault(error)| error)
         });
         done.await.unwrap_or_else(|error| Err(StoreError::Unavailable(error.to_string())))
     }
 
-    /// The place in the pool, and the turn to write if the pool writes.
+    /// Waits for a permit of the pool, and for the turn if the pool writes. The order matters: if
+    /// operations waited for the turn first, all queued operations of a busy pool would be ahead of
+    /// those of other pools.
     async fn permit(&self) -> Result<(OwnedSemaphorePermit, Option<OwnedSemaphorePermit>), AcquireError> {
         let place = Arc::clone(&self.permits).acquire_owned().await?;
         let turn = match &self.role {
@@ -127,10 +131,10 @@ impl Pool {
         if !matches!(done, Err(Fault(StoreError::Unavailable(_) | StoreError::Corrupt(_)))) {
             self.put_back(connection);
         } else if let Role::Write(_) = self.role {
-            // The log may have filled a small disk: what is in it has to move before it can shrink.
+            // The log may have filled the disk. Its contents must be moved before it can shrink.
             schema::fold_log(&connection);
         }
-        // After a fault of the file another connection may fare better.
+        // After an error of the file, the connection is dropped: a new one may work.
         done
     }
 
@@ -146,5 +150,5 @@ impl fmt::Debug for Pool {
 }
 
 fn busy() -> StoreError {
-    StoreError::Unavailable("too many operations wait for the file".to_owned())
+    StoreError::Unavailable("too many operations are waiting for the database file".to_owned())
 }

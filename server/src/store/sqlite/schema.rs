@@ -1,4 +1,4 @@
-//! The file: how it is opened, and the tables in it.
+//! Opening the file, and its tables.
 
 use std::fs;
 use std::path::Path;
@@ -9,27 +9,29 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use super::Fault;
 use crate::store::StoreError;
 
-/// The layout of version 1. Another one is another number, and what changes a file is written
-/// for each step between two.
+/// The number of the layout. Another layout gets another number, and code that converts files from
+/// the previous one.
 const LAYOUT: i64 = 1;
 
-/// "bwln": no other program's file is written to.
+/// The application id, "bwln". Files of other programs are refused.
 const APPLICATION: i64 = 0x62_77_6c_6e;
 
-/// How often a connection looks whether others have stopped writing, and for how long: 2 s. SQLite's own handler
-/// looks ten times a second, and may find a busy process between two of its transactions every time.
+/// How often a connection checks whether other writers are done, and how many times: 2 s in all.
+/// SQLite's own handler checks ten times a second, and may find a busy process between two of its
+/// transactions every time.
 const LOOK: Duration = Duration::from_millis(4);
 const LOOKS: i32 = 500;
 
-/// Pages in the write-ahead log from which on a commit folds it into the file, and bytes that the log may keep
-/// on the disk after that. SQLite's own 1,000 pages fill a small disk with a log that is never folded.
+/// The number of pages in the write-ahead log from which a commit folds it into the file, and the
+/// bytes of the log that may stay on disk after that. With SQLite's default of 1,000 pages, a small
+/// disk could fill up with a log that is never folded.
 const LOG_PAGES: i64 = 256;
 const LOG_BYTES: i64 = 1 << 20;
 
-/// Statements that a connection keeps prepared: all that there are.
+/// The number of prepared statements that a connection caches, which is more than there are.
 const STATEMENTS: usize = 64;
 
-/// Tries to make a new file one that several processes may open, while they all try.
+/// How often switching a new file to a write-ahead log is tried, while other processes try as well.
 const TRIES: usize = 20;
 
 const TABLES: &str = "
@@ -61,10 +63,10 @@ CREATE TABLE sturdy (id TEXT PRIMARY KEY, owner TEXT NOT NULL, label TEXT NOT NU
 CREATE INDEX sturdy_owner ON sturdy (owner, id);
 ";
 
-/// A connection to the file, which is made if it is not there.
+/// Opens a connection to the file, and creates the file if it does not exist.
 pub(super) fn open(path: &Path) -> Result<Connection, Fault> {
     if path.as_os_str() == ":memory:" {
-        return Err(StoreError::Unavailable("a store in memory is another type".to_owned()).into());
+        return Err(StoreError::Unavailable("`:memory:` is not a file: use MemoryStore".to_owned()).into());
     }
     create_private(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -72,7 +74,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, Fault> {
     connection.busy_handler(Some(waits))?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     write_ahead(&mut connection)?;
-    // Every commit is on the disk before it is answered.
+    // Every commit is on disk before it is acknowledged.
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
     connection.pragma_update(None, "journal_size_limit", LOG_BYTES)?;
@@ -82,24 +84,26 @@ pub(super) fn open(path: &Path) -> Result<Connection, Fault> {
     Ok(connection)
 }
 
-/// Waits for others that write; false when that has taken too long.
-#[expect(clippy::disallowed_methods, reason = "connections are used on threads that may wait")]
+/// Waits for other writers. Returns `false` when that has taken too long.
+#[expect(clippy::disallowed_methods, reason = "connections are used on blocking threads")]
 fn waits(looks: i32) -> bool {
     std::thread::sleep(LOOK);
     looks < LOOKS
 }
 
-/// Moves what is in the write-ahead log into the file and truncates the log, as far as that can be done at once.
+/// Folds the write-ahead log into the file and truncates it, as far as that is possible without
+/// waiting.
 pub(super) fn fold_log(connection: &Connection) {
     let folded = connection
         .busy_timeout(Duration::ZERO)
         .and_then(|()| connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0)));
     if let Err(error) = folded {
-        tracing::debug!(%error, "the write-ahead log was not folded");
+        tracing::debug!(%error, "cannot fold the write-ahead log");
     }
 }
 
-/// Snapshots are for nobody else to read. What SQLite puts beside the file has the file's mode.
+/// Creates the file with permissions for its owner only, because snapshots are confidential. SQLite
+/// gives the files beside it the same mode.
 fn create_private(path: &Path) -> Result<(), Fault> {
     let mut options = fs::OpenOptions::new();
     options.read(true).append(true).create(true);
@@ -109,22 +113,27 @@ fn create_private(path: &Path) -> Result<(), Fault> {
     Ok(made.map(drop)?)
 }
 
-/// The change to a write-ahead log needs the file alone, and does not wait for it; beginning to
-/// write does.
+/// Switches the file to a write-ahead log. That needs exclusive access and does not wait for it.
+/// Beginning a transaction does wait, so the attempts alternate with empty transactions.
 fn write_ahead(connection: &mut Connection) -> Result<(), Fault> {
     let mut last = None;
     for _ in 0..TRIES {
         match connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0)) {
             Ok(mode) if mode == "wal" => return Ok(()),
-            Ok(mode) => last = Some(StoreError::Unavailable(format!("no write-ahead log here, but {mode}")).into()),
+            Ok(mode) => {
+                last = Some(
+                    StoreError::Unavailable(format!("cannot use a write-ahead log here, only the journal mode {mode}"))
+                        .into(),
+                )
+            }
             Err(error) => last = Some(Fault::from(error)),
         }
         connection.transaction_with_behavior(TransactionBehavior::Immediate)?.commit()?;
     }
-    Err(last.expect("there are tries"))
+    Err(last.expect("TRIES is not 0"))
 }
 
-/// Makes the tables in an empty file, and refuses a file of another layout.
+/// Creates the tables in an empty file, and refuses a file with another layout.
 fn prepare(connection: &mut Connection) -> Result<(), Fault> {
     if pragma(connection, "user_version")? == LAYOUT && pragma(connection, "application_id")? == APPLICATION {
         return Ok(());

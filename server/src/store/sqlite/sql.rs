@@ -1,4 +1,4 @@
-//! What is done to the tables. Whoever calls a function that writes holds the write lock.
+//! The operations on the tables. Callers of functions that write hold the write lock.
 
 use std::time::Duration;
 
@@ -12,19 +12,20 @@ use crate::store::{
     RECORDED_BYTES_MAX, Recorded, SESSION_BYTES_EACH, StoreError, SturdyEntry, SturdyRecord, Wanted, bounds, intact,
 };
 
-/// Sessions that one transaction drops: others want to write, too.
+/// The maximum number of sessions that one transaction drops, so that other writers get their turn.
 pub(super) const SWEPT_AT_ONCE: usize = 256;
 
-/// Bytes of outcomes that are dropped beyond what there has to be room for.
+/// The bytes of outcomes that are dropped in addition to what is needed.
 const FORGOTTEN_AT_ONCE: usize = RECORDED_BYTES_MAX / 64;
 
-/// Milliseconds, by the store's clock.
+/// Milliseconds of the store's clock.
 pub(super) type Millis = i64;
 
-/// Whether the process of an owner has verifiably ended.
+/// Returns whether the process of an owner has verifiably ended.
 pub(super) type IsDead<'a> = &'a dyn Fn(&str) -> bool;
 
-/// `locked` says that the owner holds a lock for as long as its process runs.
+/// Creates an owner, and removes those whose processes have ended. `locked` is whether the owner
+/// holds a lock while its process runs.
 pub(super) fn open_owner(
     db: &Connection,
     owner: &str,
@@ -61,15 +62,15 @@ pub(super) fn describe_owner(
     Ok(())
 }
 
-/// Tells the owner of a session that it is wanted.
+/// Records that a session was requested from its owner.
 pub(super) fn want(db: &Connection, wanted: &Wanted) -> Result<(), Fault> {
-    // A row that does not change is not written.
+    // The condition avoids a write if the row would not change.
     let update = "UPDATE sessions SET wanted = ?2 WHERE sid = ?1 AND owner IS NOT NULL AND wanted IS NOT ?2";
     db.prepare_cached(update)?.execute(params![wanted.sid, wanted.token.0])?;
     Ok(())
 }
 
-/// The sessions of an owner that are wanted.
+/// Returns the requested sessions of an owner.
 pub(super) fn wanted(db: &Connection, owner: &str, now: Millis) -> Result<Vec<Wanted>, Fault> {
     let there = "SELECT 1 FROM owners WHERE owner = ?1 AND ends > ?2";
     if !db.prepare_cached(there)?.exists(params![owner, now])? {
@@ -123,14 +124,14 @@ pub(super) fn create(
         "INSERT INTO sessions (sid, owner, claimed, known_epoch, tokens, ends, lifetime_ends, account, quota, size)
         VALUES (?1, ?2, ?3, 0, '', ?4, ?4, ?5, ?6, 0)";
     let account = quota.map(|quota| quota.account.as_str());
-    // SQLite has no larger numbers, and no disk has as many bytes.
+    // SQLite has no larger integers, and no disk has as many bytes.
     let bytes = quota.map(|quota| i64::try_from(quota.bytes).unwrap_or(i64::MAX));
     db.prepare_cached(insert)?.execute(params![fence.sid, fence.owner, fence.epoch, ends, account, bytes])?;
     charge(db, &fence.sid, now)
 }
 
-/// Counts what is stored of a session after it was changed. If that exceeds its quota, the change is undone with
-/// the transaction.
+/// Updates the size of a session after a change. If that exceeds the quota, the error rolls back
+/// the change with the transaction.
 fn charge(db: &Connection, sid: &str, now: Millis) -> Result<(), Fault> {
     let there = "SELECT account, quota, size FROM sessions WHERE sid = ?1";
     let read = |row: &rusqlite::Row<'_>| {
@@ -192,8 +193,8 @@ fn read_tokens(tokens: &str) -> Vec<Jti> {
     tokens.split_ascii_whitespace().map(|token| Jti(token.to_owned())).collect()
 }
 
-/// How long a lease lasts. One that ends later than it could have been asked for is from before
-/// the clock was set back: it lasts for its length from now, or nobody would get at its sessions.
+/// Returns how long a lease lasts. If it ends later than possible, the clock was set back since: it
+/// then lasts for its length from now. Otherwise its sessions would stay unavailable.
 fn lease_left(db: &Connection, owner: &str, now: Millis) -> Result<Option<Duration>, Fault> {
     let there = "SELECT ends, length FROM owners WHERE owner = ?1 AND ends > ?2";
     let row: Option<(Millis, Millis)> =
@@ -213,7 +214,7 @@ fn positions(db: &Connection, sid: &str) -> Result<Vec<Position>, Fault> {
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Whether a session is the owner's.
+/// Checks that the owner of a fence has the session.
 fn check(db: &Connection, fence: &Fence, now: Millis) -> Result<(), Fault> {
     let there = "SELECT 1 FROM sessions WHERE sid = ?1 AND owner = ?2 AND claimed = ?3 AND ends > ?4";
     let arguments = params![fence.sid, fence.owner, fence.epoch, now];
@@ -293,8 +294,8 @@ pub(super) fn record(db: &Connection, fence: &Fence, call: i64, outcome: &[u8], 
     charge(db, &fence.sid, now)
 }
 
-/// Drops the outcomes of the lowest calls, at least so many bytes of them, and some more so that not
-/// every record has to. `sessions.forgotten` is the highest magnitude of a call of those.
+/// Drops the outcomes of the lowest calls: at least this many bytes, and some more, so that not
+/// every record has to drop some. `sessions.forgotten` is the highest magnitude of their calls.
 fn forget_oldest(db: &Connection, sid: &str, bytes: usize) -> Result<(), Fault> {
     let oldest = "SELECT abs(call), size FROM recorded WHERE sid = ?1 ORDER BY abs(call)";
     let mut select = db.prepare_cached(oldest)?;
@@ -361,11 +362,11 @@ pub(super) fn revoke(db: &Connection, owner: &str, id: &str) -> Result<bool, Fau
     Ok(db.prepare_cached(delete)?.execute([id, owner])? == 1)
 }
 
-/// Drops some of what is past its time, and says how many sessions.
+/// Drops a part of what has expired. Returns how many sessions it has dropped.
 pub(super) fn sweep(db: &Connection, now: Millis, is_dead: IsDead<'_>) -> Result<usize, Fault> {
     let mut select = db.prepare_cached("SELECT owner FROM owners WHERE ends <= ?1 AND locked")?;
     for owner in select.query_map([now], |row| row.get::<_, String>(0))? {
-        // Nothing is left of the lock of one that has ended.
+        // Removes the lock files of owners that have ended.
         is_dead(&owner?);
     }
     db.prepare_cached("DELETE FROM owners WHERE ends <= ?1")?.execute([now])?;
