@@ -1,14 +1,18 @@
-//! Capability RPC for Rust, on the wire of Cap'n Web.
+//! Bowline is a capability-based RPC framework. It is for services that hand out *objects* and not
+//! just endpoints, and whose clients should not notice a lost connection or a restarted server.
 //!
-//! An attribute on a trait makes its implementors objects that other processes can hold: call
-//! them, pass them on, and chain calls on results that have not arrived, all in one round trip.
-//! Browsers and scripts do the same with the `capnweb` package from npm; Bowline is a server and a
-//! client for it. Between Bowline peers a session outlives its connection.
+//! You export Rust objects. Peers hold references to them, call them, pass them on, and chain calls
+//! on results that have not arrived yet, all in one round trip. References outlive the connection: a
+//! session between Bowline peers survives a dropped socket, a deploy, and a server crash. The wire
+//! protocol is that of Cap'n Web, so every program that runs the `capnweb` package from npm, such as a
+//! web page, is already a client.
+//!
+//! # Example
 //!
 //! ```
 //! use bowline::{Peer, Service};
 //!
-//! /// An interface. The macro makes the reference type `GreeterRef` from it.
+//! /// An interface. The attribute generates the reference type `GreeterRef`.
 //! #[bowline::interface]
 //! pub trait Greeter {
 //!     async fn named(&self, name: String) -> GreeterRef;
@@ -28,43 +32,77 @@
 //!
 //! #[tokio::main]
 //! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     // The server. The closure returns the root object of each session.
 //!     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
 //!     let address = listener.local_addr()?;
 //!     let service = Service::new(|_peer: Peer| GreeterRef::new(Polite("stranger".to_owned())));
 //!     tokio::spawn(service.serve(listener));
 //!
+//!     // The client.
 //!     let session = bowline::connect(format!("ws://{address}")).await?;
 //!     let greeter: GreeterRef = session.root();
-//!     // Two calls, the second on the result of the first; one round trip.
+//!     // Two calls, the second on the result of the first, in one round trip.
 //!     assert_eq!(greeter.named("Ann").greet().await?, "Good day, Ann.");
 //!     Ok(())
 //! }
 //! ```
 //!
-//! # Where to read on
+//! **A call is sent when it is made**, not when it is awaited: the methods of a reference return a
+//! [`Promise`].
 //!
-//! - [`interface`]: what an interface can have, how names, errors, cancellation and compatibility
-//!   work. [`Pipeline`](derive@Pipeline) and [`RpcError`](derive@RpcError) are the derives that go
-//!   with it.
-//! - [`Promise`]: **a call is sent when it is made**, awaited or not.
-//! - [`Service`]: serving alone or in an application that has a router. [`connect`] and [`batch`]:
-//!   the two ways to be a client.
-//! - [`Func`] for callbacks, [`Stub`] for references without a type, [`DynTarget`] for objects
-//!   without one, [`Attenuate`] for handing on less than one has.
-//! - [`Elements::map_each`]: a function over a list that has not arrived, in the same round trip.
-//! - [`Reader`] and [`Writer`]: streams, as arguments, as results and inside of data; [`stream`]
-//!   says how they are made.
-//! - [`CallError`]: how calls fail, sorted by who can do something about it.
-//! - [`Limits`] and [`HttpLimits`]: the bounds on what a peer can make us hold.
-//! - [`typescript`](fn@typescript): a `.d.ts` of an interface, for pages and scripts.
-//! - [`testing`]: two connected sessions in one process, and what crossed between them.
+//! # What to read
+//!
+//! The chapters are in the folder `docs` of the repository; [Getting started] is the first.
+//!
+//! | to | items | chapter |
+//! | --- | --- | --- |
+//! | define an interface | [`interface`] | [Interfaces] |
+//! | chain calls in one round trip | [`Promise`], [`Pipeline`](derive@Pipeline), [`Elements::map_each`] | [Interfaces] |
+//! | pass callbacks | [`Func`] | [Interfaces] |
+//! | hand out a weaker or revocable reference | [`Attenuate`] | [Interfaces] |
+//! | declare and handle errors | [`RpcError`](derive@RpcError), [`CallError`] | [Errors] |
+//! | stream data | [`Reader`], [`Writer`], [`mod@stream`] | [Streams] |
+//! | serve, alone or inside of another application | [`Service`], [`Peer`] | [Getting started] |
+//! | connect, or send calls as one HTTP request | [`connect`], [`Connect`], [`batch`] | [Getting started] |
+//! | follow lost and resumed connections | [`Session::events`], [`LinkEvent`] | [Sessions] |
+//! | survive a server restart | [`durable`], [`Restorer`], [`Restoration`] | [Durable objects] |
+//! | authenticate clients | [`Authenticator`], [`Principal`] | [Security] |
+//! | bound what a peer can make the process hold | [`Limits`], [`HttpLimits`] | [Security] |
+//! | deploy, drain, and run several processes | [`Service::drain`], [`Resumption`], [`store`] | [Operations], [Session stores] |
+//! | generate TypeScript declarations | [`typescript`](fn@typescript), [`TypeScript`](derive@TypeScript) | [Interfaces] |
+//! | forward calls without knowing their types | [`Stub`], [`DynTarget`], [`Value`] | [Interfaces] |
+//! | test both sides in one process | [`testing`] | [Getting started] |
+//! | run a session over a custom transport | [`transport`] | |
+//!
+//! [Performance] explains where the time of a call goes. [Wire protocol], [Link protocol], and [Token
+//! format] are references for those who debug or implement a peer.
 //!
 //! # Features
 //!
-//! `server`, `client` and `macros`, and `tls` for `wss:` and `https:` in the client, are on by
-//! default. `sqlite` and `redis` are the stores of those names, off by default: the one compiles
-//! SQLite, for which a C compiler is needed. None changes what is on the wire. A Tokio runtime is
-//! needed.
+//! | feature | default | enables |
+//! | --- | --- | --- |
+//! | `server` | yes | [`Service`] |
+//! | `client` | yes | [`connect`] and [`batch`] |
+//! | `macros` | yes | the attributes and derives |
+//! | `tls` | yes | `wss:` and `https:` in the client |
+//! | `sqlite` | no | `store::SqliteStore`; compiles SQLite, which needs a C compiler |
+//! | `redis` | no | `store::RedisStore` |
+//!
+//! No feature changes what is sent on the wire. Bowline needs a Tokio runtime.
+//!
+//! [Getting started]: https://github.com/bowline-rpc/bowline/blob/main/docs/getting-started.md
+//! [Interfaces]: https://github.com/bowline-rpc/bowline/blob/main/docs/interfaces.md
+//! [Errors]: https://github.com/bowline-rpc/bowline/blob/main/docs/errors.md
+//! [Streams]: https://github.com/bowline-rpc/bowline/blob/main/docs/streams.md
+//! [Sessions]: https://github.com/bowline-rpc/bowline/blob/main/docs/sessions.md
+//! [Durable objects]: https://github.com/bowline-rpc/bowline/blob/main/docs/durable.md
+//! [Security]: https://github.com/bowline-rpc/bowline/blob/main/docs/security.md
+//! [Operations]: https://github.com/bowline-rpc/bowline/blob/main/docs/operations.md
+//! [Session stores]: https://github.com/bowline-rpc/bowline/blob/main/docs/store.md
+//! [Wire protocol]: https://github.com/bowline-rpc/bowline/blob/main/docs/wire.md
+//! [Link protocol]: https://github.com/bowline-rpc/bowline/blob/main/docs/link.md
+//! [Token format]: https://github.com/bowline-rpc/bowline/blob/main/docs/token.md
+//! [Performance]: https://github.com/bowline-rpc/bowline/blob/main/docs/performance.md
 
 pub use bowline_core::error::ErrorCode;
 #[doc(hidden)]
@@ -98,22 +136,22 @@ pub use bowline_server::{
     TokenPolicy, TrustedProxies, Via, store,
 };
 
-/// A reference without a type, by the name that reads better in signatures.
+/// A reference without a type: another name of [`Stub`], for signatures.
 pub type Dyn = Stub;
 
-/// Values that a program rarely names: what JavaScript has and Rust has no type for.
+/// JavaScript values that Rust has no type for, and conversions from and to [`Value`].
 pub mod value {
     pub use bowline_core::value::{
         Body, DecodeError, EncodeError, Headers, Object, Payload, Request, Response, Url, encode, from_value, to_value,
     };
 }
 
-/// Running a session over a carrier of one's own.
+/// Running a session over a custom transport.
 pub mod transport {
     pub use bowline_core::peer::{Connection, Receiving, Sending, Transport, TransportEnd};
 }
 
-/// The code in README.md and in the chapters of docs/ is compiled.
+/// Compiles the code in README.md and in the chapters of docs/ as documentation tests.
 #[cfg(all(doctest, feature = "client", feature = "macros", feature = "server"))]
 mod documents {
     #[doc = include_str!("../README.md")]
