@@ -1,15 +1,16 @@
 //! A client that calls without a pause, remembers what became of every call, and compares that with
 //! what the servers have carried out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use bowline::{CallError, ErrorCode, Events, Func, LinkEvent, Never, Session, connect};
+use bowline::{CallError, Events, Func, LinkEvent, Never, Session, connect};
 use tokio::task::JoinHandle;
 
+use crate::ledger::{self, Call, Effects, Ledger, Losses, Outcome};
 use crate::shop::{AccountRef, BellRef, ShopRef};
 
 const CALLERS: u64 = 6;
@@ -17,19 +18,9 @@ const CALLERS: u64 = 6;
 /// Nothing may take longer, whatever happens to servers.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What became of a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Outcome {
-    Answered,
-    /// It may have been carried out.
-    Unknown,
-    /// It was not carried out.
-    NotAttempted,
-}
-
 #[derive(Default)]
 struct Notes {
-    outcomes: Mutex<BTreeMap<(String, u64), Outcome>>,
+    ledger: Ledger,
     heard: Mutex<BTreeMap<u64, usize>>,
     /// How often the session was made again, and calls were answered since.
     restored: AtomicUsize,
@@ -109,38 +100,20 @@ impl Load {
         within(self.session.close()).await;
         assert_eq!(within(self.watching).await.unwrap(), 0, "every object is durable");
         let restored = self.notes.restored.load(Ordering::SeqCst);
-        let outcomes = self.notes.outcomes.lock().unwrap().clone();
-        let heard = self.notes.heard.lock().unwrap().clone();
-        let mut done: BTreeMap<(String, u64), usize> = BTreeMap::new();
-        let mut last: BTreeMap<String, u64> = BTreeMap::new();
-        for line in std::fs::read_to_string(history).unwrap().lines() {
-            let (call, id) = line.rsplit_once(' ').unwrap();
-            let (key, id) = ((call.to_owned(), id.parse().unwrap()), id.parse().unwrap());
-            // A server that stood still may have done late what its client has given up.
-            if call.starts_with("book") && outcomes.get(&key) == Some(&Outcome::Answered) {
-                let before = last.insert(call.to_owned(), id);
-                assert!(before.is_none_or(|before| before < id), "{call} {id} comes after {before:?}");
-            }
-            *done.entry(key).or_default() += 1;
-        }
-        for ((call, id), outcome) in &outcomes {
-            let key = (call.clone(), *id);
-            let times = if call == "ring" { heard.get(id) } else { done.get(&key) }.copied().unwrap_or(0);
-            let may_repeat = call.starts_with("put");
-            let fits = match outcome {
-                Outcome::Answered => times == 1 || (may_repeat && times > 1),
-                Outcome::Unknown => times <= 1 && !may_repeat,
-                Outcome::NotAttempted => times == 0,
-            };
-            assert!(fits, "{call} {id} is {outcome:?}, and was carried out {times} times");
-        }
-        let made: BTreeSet<_> = outcomes.keys().collect();
-        assert!(done.keys().all(|call| made.contains(call)), "nothing was carried out that nobody called");
-        let count = |of| outcomes.values().filter(|outcome| **outcome == of).count();
+        let (ledger, heard) = (&self.notes.ledger, self.notes.heard.lock().unwrap());
+        // A server that stood still may have done late what its client has given up.
+        let answered = |call: &Call| call.0.starts_with("book") && ledger.has(call, Outcome::Answered);
+        let effects = Effects::read(history, answered);
+        ledger.compare(Losses::OfProcesses, |call| match call.0.as_str() {
+            "ring" => heard.get(&call.1).copied().unwrap_or(0),
+            _ => effects.times(call),
+        });
+        assert_eq!(ledger.count(Outcome::Interrupted), 0);
+        assert!(effects.calls().all(|call| ledger.contains(call)), "nothing was carried out that nobody called");
         Tally {
-            answered: count(Outcome::Answered),
-            unknown: count(Outcome::Unknown),
-            not_attempted: count(Outcome::NotAttempted),
+            answered: ledger.count(Outcome::Answered),
+            unknown: ledger.count(Outcome::Unknown),
+            not_attempted: ledger.count(Outcome::NotAttempted),
             restored,
         }
     }
@@ -185,25 +158,15 @@ async fn ring(bell: BellRef, notes: Arc<Notes>) {
 
 impl Notes {
     fn note(&self, call: String, id: u64, result: Result<u64, CallError<Never>>) {
-        let outcome = match result {
-            Ok(answer) => {
-                assert_eq!(answer, id, "{call} got the answer of another");
-                self.answered_since.fetch_add(1, Ordering::SeqCst);
-                Outcome::Answered
-            }
-            Err(error) => match error.code() {
-                Some(ErrorCode::CallOutcomeUnknown) => Outcome::Unknown,
-                Some(ErrorCode::CallNotAttempted) => Outcome::NotAttempted,
-                _ => panic!("{call} {id} failed: {error}"),
-            },
-        };
-        let before = self.outcomes.lock().unwrap().insert((call, id), outcome);
-        assert_eq!(before, None);
+        let outcome = Ledger::outcome(&call, id, result);
+        if outcome == Outcome::Answered {
+            self.answered_since.fetch_add(1, Ordering::SeqCst);
+        }
+        self.ledger.note(call, id, outcome);
     }
 }
 
 #[track_caller]
 fn within<F: Future>(future: F) -> impl Future<Output = F::Output> {
-    let caller = std::panic::Location::caller();
-    async move { tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_elapsed| panic!("{caller} hangs")) }
+    ledger::within(PATIENCE, future)
 }

@@ -6,18 +6,27 @@
 
 /// A stream that is read slowly.
 mod bulk;
+/// Runs of seconds or minutes under one kind of fault each.
+mod faults;
+/// What calls were told, and what was carried out.
+mod ledger;
 /// A client under load, and what it remembers.
 mod load;
-/// Several servers, and what is around them.
-mod replicas;
+/// A TCP proxy.
+mod network;
+/// A Redis server.
+mod redis_server;
 /// The application, and the process that serves it.
 mod shop;
+/// Clients that call, stream and drop promises.
+mod traffic;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use load::Load;
-use replicas::{Balancer, Redis};
+use network::Network;
+use redis_server::Redis;
 use shop::{LEASE, Server, Times, free_address};
 
 /// How often servers are killed, in each test.
@@ -119,8 +128,8 @@ async fn client_that_a_balancer_sends_to_another_live_server_is_served_at_once()
     let history = folder.0.join("history");
     let start = || Server::start_with(free_address(), &redis.url, &history, Times::Default, None);
     let servers = [start(), start()];
-    let balancer = Balancer::to(servers[0].address).await;
-    let load = Load::begin(format!("ws://{}", balancer.address)).await;
+    let balancer = Network::to(servers[0].address).await;
+    let load = Load::begin(balancer.url()).await;
     let mut gaps = Vec::new();
     for n in 1..=kills() {
         tokio::time::sleep(Duration::from_millis(rand::random_range(1_500..2_000))).await;
@@ -141,8 +150,8 @@ async fn either_replica_goes_on_when_the_other_is_killed() {
     let history = folder.0.join("history");
     let start = |address| Server::start(address, &redis.url, &history);
     let (mut serving, mut idle) = (start(free_address()), start(free_address()));
-    let balancer = Balancer::to(serving.address).await;
-    let load = Load::begin(format!("ws://{}", balancer.address)).await;
+    let balancer = Network::to(serving.address).await;
+    let load = Load::begin(balancer.url()).await;
     let mut gaps = Vec::new();
     for _ in 0..kills() {
         tokio::time::sleep(Duration::from_millis(rand::random_range(0..120))).await;
@@ -167,8 +176,8 @@ async fn a_paused_owner_that_wakes_is_fenced() {
     let start = |address| Server::start(address, &redis.url, &history);
     let first = start(free_address());
     let mut second = start(free_address());
-    let balancer = Balancer::to(first.address).await;
-    let load = Load::begin(format!("ws://{}", balancer.address)).await;
+    let balancer = Network::to(first.address).await;
+    let load = Load::begin(balancer.url()).await;
     let mut gaps = Vec::new();
     for _ in 0..kills().div_ceil(3) {
         tokio::time::sleep(Duration::from_millis(rand::random_range(0..120))).await;

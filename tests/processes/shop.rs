@@ -1,15 +1,16 @@
 //! The application under test, and the process that serves it.
 
+use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bowline::store::{RedisStore, SessionStore, SqliteStore};
-use bowline::{Func, Key, KeyRing, Never, Restoration, Restorer, Resumption, Service};
+use bowline::{Func, Key, KeyRing, Never, Reader, Restoration, Restorer, Resumption, Service, Successor, stream};
 use tokio::net::TcpListener;
 
 /// How long other processes wait for one that has vanished.
@@ -31,6 +32,20 @@ pub(crate) trait Account {
     async fn put(&self, id: u64) -> Result<u64, Never>;
     #[rpc(recorded)]
     async fn once(&self, id: u64) -> Result<u64, Never>;
+    /// Writes its line before it waits for anything, so lines are in the order of the calls.
+    async fn note(&self, id: u64) -> Result<u64, Never>;
+    /// Writes its line when the stream has ended well.
+    async fn upload(&self, id: u64, chunks: Reader<u64>) -> Result<Uploaded, Never>;
+    #[rpc(idempotent)]
+    async fn download(&self, chunks: u64) -> Reader<u64>;
+}
+
+/// What a stream brought.
+#[derive(Debug, serde::Deserialize, serde::Serialize)]
+pub(crate) struct Uploaded {
+    pub(crate) chunks: u64,
+    /// The code of the error that it ended with, or nothing.
+    pub(crate) code: String,
 }
 
 /// Tells its client of every call.
@@ -46,8 +61,12 @@ struct History(File);
 impl History {
     async fn write(&self, line: &str) {
         tokio::time::sleep(Duration::from_micros(rand::random_range(0..1_500))).await;
-        (&self.0).write_all(line.as_bytes()).expect("the history can be written");
+        self.write_now(line);
         tokio::time::sleep(Duration::from_micros(rand::random_range(0..1_500))).await;
+    }
+
+    fn write_now(&self, line: &str) {
+        (&self.0).write_all(line.as_bytes()).expect("the history can be written");
     }
 }
 
@@ -86,6 +105,42 @@ impl Account for Stored {
     async fn once(&self, id: u64) -> Result<u64, Never> {
         self.history.write(&format!("once {} {id}\n", self.name)).await;
         Ok(id)
+    }
+    async fn note(&self, id: u64) -> Result<u64, Never> {
+        self.history.write_now(&format!("note {} {id}\n", self.name));
+        tokio::time::sleep(Duration::from_micros(rand::random_range(0..1_500))).await;
+        Ok(id)
+    }
+    async fn upload(&self, id: u64, mut reader: Reader<u64>) -> Result<Uploaded, Never> {
+        let mut chunks = 0;
+        while let Some(chunk) = reader.next().await {
+            match chunk {
+                Ok(chunk) => assert_eq!(chunk, chunks),
+                Err(error) => {
+                    let code = error.code().map_or_else(|| error.to_string(), |code| code.to_string());
+                    return Ok(Uploaded { chunks, code });
+                }
+            }
+            chunks += 1;
+        }
+        self.history.write_now(&format!("upload {} {id}\n", self.name));
+        Ok(Uploaded { chunks, code: String::new() })
+    }
+    async fn download(&self, chunks: u64) -> Reader<u64> {
+        let (mut writer, reader) = stream::channel(4);
+        tokio::spawn(async move {
+            for chunk in 0..chunks {
+                if writer.write(chunk).await.is_err() {
+                    return;
+                }
+                if chunk % 16 == 0 {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            }
+            // Its reader may be gone.
+            drop(writer.close().await);
+        });
+        reader
     }
 }
 
@@ -152,13 +207,69 @@ async fn serve(address: &str, store: &str, history: &str) {
             Err(_taken) => tokio::time::sleep(Duration::from_millis(5)).await,
         }
     };
-    service.serve(listener).await;
+    tokio::spawn(service.clone().serve(listener));
+    drain_when_told(service).await;
 }
+
+/// Drains the service when a line on the standard input says how long that may take and who is next.
+async fn drain_when_told(service: Service) {
+    let (told, mut lines) = tokio::sync::mpsc::unbounded_channel();
+    std::thread::spawn(move || {
+        std::io::stdin().lines().map_while(Result::ok).for_each(|line| drop(told.send(line)));
+    });
+    let Some(line) = lines.recv().await else { return std::future::pending().await };
+    let (ms, url) = line.split_once(' ').unwrap();
+    let began = Instant::now();
+    let report = service.drain_to(Duration::from_millis(ms.parse().unwrap()), Successor::default().at(url)).await;
+    println!("\n{DRAINED}{} {}", report.calls_cut, began.elapsed().as_millis());
+    std::process::exit(0);
+}
+
+/// What a process says when it is drained, before the calls that were cut and the milliseconds that it took.
+const DRAINED: &str = "drained ";
 
 async fn open(store: &str) -> Arc<dyn SessionStore> {
     match store.strip_prefix("sqlite:") {
         Some(path) => Arc::new(SqliteStore::open(path).unwrap()),
         None => Arc::new(RedisStore::connect(store).await.unwrap()),
+    }
+}
+
+/// The clock of the processes that are started with it: the system's and an offset that a file says, where
+/// libfaketime is installed. Without it they have the system's.
+pub(crate) struct Clock(Option<(PathBuf, PathBuf)>);
+
+impl Clock {
+    pub(crate) fn new(folder: &Path) -> Self {
+        let library = ["x86_64-linux-gnu", "aarch64-linux-gnu"]
+            .map(|target| Path::new("/usr/lib").join(target).join("faketime/libfaketimeMT.so.1"))
+            .into_iter()
+            .find(|path| path.exists());
+        if library.is_none() {
+            println!("libfaketime is not installed, so clocks do not jump");
+        }
+        let clock = Self(library.map(|library| (library, folder.join("clock"))));
+        clock.set("+0");
+        clock
+    }
+
+    /// Sets the time of day, of processes that run and of those that start.
+    pub(crate) fn set(&self, offset: &str) {
+        if let Some((_, file)) = &self.0 {
+            let beside = file.with_extension("new");
+            std::fs::write(&beside, offset).unwrap();
+            std::fs::rename(beside, file).unwrap();
+        }
+    }
+
+    fn variables(&self) -> Vec<(&'static str, OsString)> {
+        let Some((library, file)) = &self.0 else { return Vec::new() };
+        vec![
+            ("LD_PRELOAD", library.into()),
+            ("FAKETIME_TIMESTAMP_FILE", file.into()),
+            ("FAKETIME_NO_CACHE", "1".into()),
+            ("FAKETIME_DONT_FAKE_MONOTONIC", "1".into()),
+        ]
     }
 }
 
@@ -182,6 +293,21 @@ impl Server {
         times: Times,
         instance: Option<&str>,
     ) -> Self {
+        Self::launch(address, store, history, times, instance.map(|instance| (INSTANCE, instance.into())))
+    }
+
+    /// Starts one with the times that it has by default, and a clock that a file sets.
+    pub(crate) fn start_by_clock(address: SocketAddr, store: &str, history: &Path, clock: &Clock) -> Self {
+        Self::launch(address, store, history, Times::Default, clock.variables())
+    }
+
+    fn launch(
+        address: SocketAddr,
+        store: &str,
+        history: &Path,
+        times: Times,
+        variables: impl IntoIterator<Item = (&'static str, OsString)>,
+    ) -> Self {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command
             .args(["--exact", "shop::server_process", "--nocapture"])
@@ -189,8 +315,9 @@ impl Server {
             .env(STORE, store)
             .env(HISTORY, history)
             .env(TIMES, format!("{times:?}"))
-            .envs(instance.map(|instance| (INSTANCE, instance)))
-            .stdout(Stdio::null());
+            .envs(variables)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
         let child = command.spawn().unwrap();
         let server = Self { child, address };
         let began = Instant::now();
@@ -199,6 +326,19 @@ impl Server {
             std::thread::sleep(Duration::from_millis(2));
         }
         server
+    }
+
+    /// Has the process drain its sessions to the one at `next`, and waits for its end. Returns how many calls were
+    /// cut, and how long it took.
+    pub(crate) fn drain(mut self, within: Duration, next: SocketAddr) -> (usize, Duration) {
+        let line = format!("{} ws://{next}\n", within.as_millis());
+        self.child.stdin.take().unwrap().write_all(line.as_bytes()).unwrap();
+        let said = BufReader::new(self.child.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let report = said.filter_map(|line| Some(line.strip_prefix(DRAINED)?.to_owned())).next();
+        self.child.wait().unwrap();
+        let report = report.expect("it says what the drain came to");
+        let (calls_cut, ms) = report.split_once(' ').unwrap();
+        (calls_cut.parse().unwrap(), Duration::from_millis(ms.parse().unwrap()))
     }
 
     /// SIGKILL: it gets to do nothing more.

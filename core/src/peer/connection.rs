@@ -22,6 +22,9 @@ use crate::peer::transport::Transport;
 use crate::peer::vars::Vars;
 use crate::session::{Closed, ClosedBy, Stats};
 
+/// How often a checkpoint waits until no call is about to begin, before it is taken all the same.
+const TRIES: usize = 64;
+
 /// A handle on a running session. Clones refer to the same session. Dropping them all does not end the
 /// session, which lives as long as its transport.
 #[derive(Clone, Debug)]
@@ -106,6 +109,19 @@ impl Connection {
     /// checkpoints. Runs no user code.
     pub fn between_inputs<T>(&self, look: impl FnOnce(&mut Endpoint) -> T) -> T {
         self.shared.between_inputs(look)
+    }
+
+    /// Shows the endpoint as [`between_inputs`](Self::between_inputs) does, once every call that the application
+    /// was handed has begun: a checkpoint does not say of a call that has yet to begin that it may be repeated.
+    /// Does not wait for long in a session that is never idle. Cancel-safe.
+    pub async fn between_calls<T>(&self, look: impl FnOnce(&mut Endpoint) -> T) -> T {
+        for _ in 0..TRIES {
+            self.shared.until_begun().await;
+            if let Some(state) = self.shared.lock_if_begun() {
+                return self.shared.look(state, look);
+            }
+        }
+        self.between_inputs(look)
     }
 
     /// Waits until a durable session has changed, in a way that a checkpoint would store, since the last

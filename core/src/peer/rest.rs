@@ -13,6 +13,7 @@ use crate::id::PromiseId;
 use crate::link::{List, Objects};
 use crate::peer::error::SessionError;
 use crate::peer::shared::{Entry, Shared, State};
+use crate::peer::stage::Job;
 use crate::peer::wait::{self, Ending};
 use crate::session::{Closed, ClosedBy, Ref};
 
@@ -23,6 +24,8 @@ pub(crate) struct Rest {
     answered: Vec<oneshot::Sender<()>>,
     /// Waits until no call is running.
     quiet: Vec<oneshot::Sender<()>>,
+    /// Waits until every call that was handed out has begun.
+    begun: Vec<oneshot::Sender<()>>,
     /// Waits until no call up to this one is running.
     earlier: Vec<(PromiseId, oneshot::Sender<()>)>,
     /// Waits until the application holds no reference of the session.
@@ -38,15 +41,16 @@ impl Rest {
 
     /// Returns `true` if all waits are for the application to hold nothing.
     fn awaits_only_disuse(&self) -> bool {
-        self.answered.is_empty() && self.quiet.is_empty() && self.earlier.is_empty() && self.lists.is_empty()
+        let Self { answered, quiet, begun, earlier, unused: _, lists } = self;
+        answered.is_empty() && quiet.is_empty() && begun.is_empty() && earlier.is_empty() && lists.is_empty()
     }
 
     /// Removes the waits whose receiver was dropped. Dropping the senders may run code of an executor, so
     /// the caller does it without the lock.
     fn take_abandoned(&mut self) -> Vec<oneshot::Sender<()>> {
-        let Self { answered, quiet, earlier, unused, lists: _ } = self;
+        let Self { answered, quiet, begun, earlier, unused, lists: _ } = self;
         let mut abandoned = Vec::new();
-        for waiters in [answered, quiet, unused] {
+        for waiters in [answered, quiet, begun, unused] {
             abandoned.extend(waiters.extract_if(.., |waiter| waiter.is_closed()));
         }
         abandoned.extend(earlier.extract_if(.., |(_, waiter)| waiter.is_closed()).map(|(_, waiter)| waiter));
@@ -132,6 +136,11 @@ impl Shared {
         self.until(is_quiet, |rest| &mut rest.quiet).await;
     }
 
+    /// Waits until every call of the peer's that was handed out has begun. Cancel-safe.
+    pub(crate) async fn until_begun(&self) {
+        self.until(State::has_begun_all, |rest| &mut rest.begun).await;
+    }
+
     /// Waits until the calls from the peer that are running now have ended. Calls that begin meanwhile are
     /// not waited for. Cancel-safe.
     pub(crate) async fn until_earlier_done(&self) {
@@ -209,6 +218,9 @@ impl Shared {
         if is_quiet(state) {
             at_rest.append(&mut rest.quiet);
         }
+        if !rest.begun.is_empty() && state.has_begun_all() {
+            at_rest.append(&mut rest.begun);
+        }
         if !rest.unused.is_empty() && self.is_unused(state) {
             at_rest.append(&mut rest.unused);
         }
@@ -249,6 +261,14 @@ impl Shared {
             Ok(objects) => Ok(objects),
             Err(_session_over) => Err(SessionError::Closed(self.until_closed().await)),
         }
+    }
+}
+
+impl State {
+    /// Returns whether no call that was taken from the session has yet to begin, other than those that are kept to
+    /// be repeated.
+    pub(crate) fn has_begun_all(&self) -> bool {
+        self.closed.is_some() || !(self.pumping || self.deferred.iter().any(Job::is_delivery))
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 
 use tokio::sync::oneshot;
 
@@ -230,11 +230,34 @@ impl Shared {
 
     /// Runs `look` on the endpoint when the session has no pending outputs.
     pub(crate) fn between_inputs<T>(self: &Arc<Self>, look: impl FnOnce(&mut Endpoint) -> T) -> T {
+        self.look(self.lock(), look)
+    }
+
+    /// Locks the state, unless a call was handed out that has yet to begin.
+    pub(crate) fn lock_if_begun(self: &Arc<Self>) -> Option<MutexGuard<'_, State>> {
         let mut state = self.lock();
+        self.stage_deferred(&mut state);
+        if state.has_begun_all() {
+            return Some(state);
+        }
+        self.go_on(state);
+        None
+    }
+
+    fn stage_deferred(self: &Arc<Self>, state: &mut State) {
         // The next thread that carries out outputs takes these before any later ones.
         let mut jobs = state.stage(self);
         jobs.append(&mut state.deferred);
         state.deferred = jobs;
+    }
+
+    /// Shows the endpoint of a locked session when there is nothing to be taken from it.
+    pub(crate) fn look<T>(
+        self: &Arc<Self>,
+        mut state: MutexGuard<'_, State>,
+        look: impl FnOnce(&mut Endpoint) -> T,
+    ) -> T {
+        self.stage_deferred(&mut state);
         let seen = look(&mut state.endpoint);
         drop(state);
         self.wake.notify_one();

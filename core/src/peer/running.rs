@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::id::PromiseId;
+use crate::peer::again::Kept;
 use crate::peer::deliver;
 use crate::peer::shared::Shared;
 use crate::peer::stage::Job;
@@ -170,6 +171,11 @@ impl Shared {
 
     /// Queues a call for a place, behind the waiting calls of the session.
     pub(crate) fn hold_back(self: &Arc<Self>, bound: &RunningCalls, call: deliver::Call) {
+        if call.origin.is_some() {
+            // Another process can make it if this one ends first.
+            let (path, args) = (call.path.clone(), call.args.clone());
+            self.keep_for_rerun(call.call, Kept { target: call.target, path, args });
+        }
         let mut state = self.lock();
         if state.closed.is_some() {
             drop(state);

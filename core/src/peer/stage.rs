@@ -15,7 +15,8 @@ use crate::peer::runtime::Task;
 use crate::peer::shared::{Entry, Shared, State};
 use crate::peer::stream::{Chunk, Pipe, Pumping, Readable, Use, Writable};
 use crate::peer::wait::{Ending, Waiter};
-use crate::session::{Closed, ClosedBy, Outcome, Output, Ref, Table};
+use crate::session::{Closed, ClosedBy, Delivery, Outcome, Output, Ref, Table};
+use crate::value::Payload;
 
 /// An output of the session, with everything looked up that needs the lock.
 pub(crate) enum Job {
@@ -123,8 +124,12 @@ impl State {
         Some(match output {
             Output::Deliver(delivery) => {
                 let durability = shared.options().durability.as_deref();
+                let entry = self.targets.get(delivery.target).cloned();
+                if let Some(Entry::Dormant(_)) = entry {
+                    self.keep_waiting_call(&delivery);
+                }
                 let call = deliver::Call {
-                    entry: self.targets.get(delivery.target).cloned(),
+                    entry,
                     call: delivery.call,
                     target: delivery.target,
                     origin: durability
@@ -168,6 +173,14 @@ impl State {
                 Job::Close(closed, leftovers)
             }
         })
+    }
+
+    /// Keeps a call that waits until its object is restored, so that another process can make it if this one
+    /// ends first. Whether it may be repeated is known when the object is there.
+    fn keep_waiting_call(&mut self, delivery: &Delivery) {
+        let session = &mut self.endpoint.session;
+        delivery.args.iter().flat_map(Payload::refs).for_each(|&of| session.retain(of));
+        session.keep_for_rerun(delivery.call, delivery.target, delivery.path.clone(), delivery.args.clone());
     }
 
     fn end_wait(&mut self, wait: WaitId, ending: Ending) -> Option<Job> {

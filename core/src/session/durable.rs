@@ -30,6 +30,8 @@ impl Session {
             return args.into_iter().for_each(|args| self.let_go_all(args));
         }
         self.hold(Ref::Target(target));
+        // It was kept before if it has waited for its object.
+        self.drop_rerun(call);
         let rerun = Rerun { target, path, args };
         self.account.add(&rerun);
         self.reruns.insert(call, rerun);

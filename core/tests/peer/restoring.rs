@@ -427,6 +427,88 @@ async fn an_idempotent_call_runs_again_and_any_other_is_owned_up_to() {
 }
 
 #[tokio::test]
+async fn idempotent_call_that_waits_for_its_object_runs_in_the_next_process() {
+    let world = Arc::new(World::default());
+    let mut first = Life::first(&world);
+    first.ask(1, ACCOUNT).await;
+    let kept = first.keep().await;
+    drop(first);
+
+    // This process ends before it has restored the object.
+    let never = Restorer::new("account", 2, |_, _: Value| async { std::future::pending::<Result<Stub, _>>().await });
+    let unrestored = options_with(&world, Restorers::new().with(never));
+    let (mut second, _) = Life::next(&world, unrestored, &kept, &[-1], &[]);
+    for (id, name) in [(2, "owner"), (3, "parent")] {
+        second.say(&format!(r#"["push",["pipeline",-1,["{name}"],[]]]"#)).await;
+        second.say(&format!(r#"["pull",{id}]"#)).await;
+    }
+    let kept = second.keep().await;
+    drop(second);
+
+    let (mut third, revived) = Life::next(&world, options(&world), &kept, &[-1, 2, 3], &[2, 3]);
+    assert!(revived.unknown.is_empty(), "{revived:?}");
+    assert_eq!(third.hear().await, r#"["resolve",2,"ann"]"#);
+    let answer = third.hear().await;
+    assert!(answer.ends_with(r#"{"code":"CALL_OUTCOME_UNKNOWN"}]]"#), "{answer}");
+}
+
+/// Its method blocks the thread of its caller, twice, and then waits.
+struct Blocking(Arc<std::sync::Barrier>);
+
+impl Object for Blocking {
+    fn interface(&self) -> &'static str {
+        "Blocking"
+    }
+
+    fn members(&self) -> &'static [Member] {
+        const MEMBERS: &[Member] = &[method("slowAgain", Repeat::Idempotent)];
+        MEMBERS
+    }
+
+    fn call(self: Arc<Self>, _: &str, _: Args) -> Option<Reply> {
+        self.0.wait();
+        self.0.wait();
+        later(std::future::pending::<Result<(), Never>>())
+    }
+
+    fn get(self: Arc<Self>, _: &str) -> Option<Reply> {
+        None
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn checkpoint_waits_until_calls_that_were_handed_out_have_begun() {
+    let world = Arc::new(World::default());
+    let barrier = Arc::new(std::sync::Barrier::new(2));
+    let (client, server) = wire();
+    let main = Some(Stub::new(Blocking(Arc::clone(&barrier))));
+    let (server, driver) = Connection::start(server, main, options(&world));
+    tokio::spawn(driver);
+    let (mut sender, receiver) = client.split();
+    for text in [r#"["push",["pipeline",0,["slowAgain"],[]]]"#, r#"["pull",1]"#] {
+        sender.feed(text.to_owned()).await.unwrap();
+    }
+    let waits = async |barrier: &Arc<std::sync::Barrier>| {
+        let barrier = Arc::clone(barrier);
+        tokio::task::spawn_blocking(move || barrier.wait()).await.unwrap();
+    };
+    waits(&barrier).await;
+    let snapshot = |endpoint: &mut Endpoint| serde_json::to_string(&endpoint.session.snapshot().unwrap()).unwrap();
+    let mut keeping = Box::pin(server.between_calls(snapshot));
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(keeping.as_mut().poll(&mut cx).is_pending());
+    waits(&barrier).await;
+    let kept = tokio::time::timeout(Duration::from_secs(10), &mut keeping).await.unwrap();
+    drop(keeping);
+    drop((server, sender, receiver));
+
+    world.ends.store(1, Ordering::SeqCst);
+    let (mut next, revived) = Life::next(&world, options(&world), &kept, &[1], &[1]);
+    assert!(revived.unknown.is_empty(), "{revived:?}");
+    assert_eq!(next.hear().await, r#"["resolve",1,"done"]"#);
+}
+
+#[tokio::test]
 async fn a_recorded_call_is_answered_from_the_log() {
     let world = Arc::new(World::default());
     let mut first = Life::first(&world);

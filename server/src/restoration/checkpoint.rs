@@ -149,7 +149,7 @@ impl Registry {
         let _turn = kept.keeping.lock().await;
         let vars = entry.connection.vars().filter(|vars| !vars.names().is_empty());
         let beside = vars.and_then(|vars| serde_json::to_value(vars.stored()).ok()).unwrap_or_default();
-        let taken = entry.connection.between_inputs(|endpoint| endpoint.checkpoint(beside));
+        let taken = entry.connection.between_calls(|endpoint| endpoint.checkpoint(beside)).await;
         let Some(taken) = taken else { return Ok(false) };
         let mut storing = Storing { entry, is_stored: false };
         if self.keeper.as_ref().is_some_and(|keeper| !keeper.admits(&entry.id, kept, taken.bytes.len())) {

@@ -1,48 +1,10 @@
-//! Two servers that share a Redis, and a client that reaches one of them.
+//! A Redis server for the processes under test.
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
-
 use crate::shop::free_address;
-
-/// What stands before the servers: every connection goes to the one it is told, and ends when that
-/// changes.
-pub(crate) struct Balancer {
-    pub(crate) address: SocketAddr,
-    target: watch::Sender<SocketAddr>,
-}
-
-impl Balancer {
-    pub(crate) async fn to(first: SocketAddr) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let target = watch::Sender::new(first);
-        let targets = target.subscribe();
-        tokio::spawn(async move {
-            while let Ok((mut client, _)) = listener.accept().await {
-                let mut targets = targets.clone();
-                tokio::spawn(async move {
-                    let target = *targets.borrow_and_update();
-                    let Ok(mut server) = TcpStream::connect(target).await else { return };
-                    tokio::select! {
-                        _ = tokio::io::copy_bidirectional(&mut client, &mut server) => {}
-                        _ = targets.changed() => {}
-                    }
-                });
-            }
-        });
-        Self { address, target }
-    }
-
-    pub(crate) fn now_to(&self, target: SocketAddr) {
-        self.target.send_replace(target);
-    }
-}
 
 /// Debian's redis-server, which ends with the test.
 pub(crate) struct Redis {
@@ -70,6 +32,12 @@ impl Redis {
             std::thread::sleep(Duration::from_millis(5));
         }
         Some(Self { child, url: format!("redis://{address}") })
+    }
+
+    /// SIGSTOP and SIGCONT: it answers nothing in between, and keeps its connections.
+    pub(crate) fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
     }
 }
 
