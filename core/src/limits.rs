@@ -13,8 +13,9 @@ pub struct Limits {
     /// UTF-16 code units of one message, which is how JavaScript measures text. Beyond: abort. Default
     /// 33,554,432, the value of Cap'n Web. It matters only if `message_bytes` is larger.
     pub message_units: usize,
-    /// Nesting levels of a value, counted as in Cap'n Web: the root is level 0. Beyond: abort. Default
-    /// 256, the value of Cap'n Web; official peers refuse more.
+    /// Nesting levels of a value, counted as in Cap'n Web: the root is level 0. Beyond: abort. A call
+    /// whose arguments are too deep only once results are inserted is rejected. Default 256, the value
+    /// of Cap'n Web; official peers refuse more.
     pub value_depth: usize,
     /// JSON values in one message. Small values take far more memory than their text, so a bound on
     /// bytes alone is not enough. Beyond: abort. Default 1,000,000.
@@ -31,24 +32,25 @@ pub struct Limits {
     pub map_instructions: usize,
     /// Elements of an array to be mapped. Beyond: the map is rejected. Default 10,000.
     pub map_inputs: usize,
-    /// Instructions that one map may run, for all its elements and the maps inside of it. Beyond: the
-    /// map is rejected. Default 100,000.
+    /// Instructions that the maps of one message may run, for all their elements and the maps inside of
+    /// them. Beyond: the map is rejected. Default 100,000.
     pub map_steps: u64,
     /// Work that one message may cause, in bytes of values read: to look up parts of values, to map
-    /// them, and to assemble arguments. Copying 8 bytes counts as 1; a lookup adds 64, and an
-    /// instruction of a mapper function adds 32, and a call inside of a value adds 128. Work that waits
-    /// for a result counts when the result arrives. Beyond: the call is rejected. Default 12 MiB,
-    /// which takes less than 100 ms and is enough to read the longest message and copy it.
+    /// them, and to assemble arguments. Copying 8 bytes counts as 1. A lookup adds 64, an instruction
+    /// of a mapper function 32, and a call inside of a value 128. Work that waits for a result counts
+    /// when the result arrives. Beyond: the call is rejected. Default 12 MiB, which takes less than
+    /// 100 ms and is enough to read the longest message and copy it.
     pub work_bytes: usize,
     /// Entries of each table: exports, imports, and promises. Beyond: a new call is rejected; at twice
     /// the number the session is aborted. An entry takes about 400 bytes. Default 65,536.
     pub table_entries: usize,
     /// Bytes that a session holds for its peer: results, errors, waiting calls with their paths and
-    /// arguments, arguments of running methods, chunks that wait for their reader, and mapper
-    /// functions with their captures. Text counts its length, and a reference counts 16 bytes. Each
-    /// JSON value in the arguments of a running method counts 64 bytes in addition to its text, for
-    /// the memory that it takes once decoded. Beyond: a new call is rejected; at one and a half
-    /// times the number the session is aborted. Default 64 MiB.
+    /// arguments, arguments of running methods, chunks that wait for their reader, mapper functions
+    /// with their captures, and indexes of large values. Text counts its length, a reference 16 bytes,
+    /// and the reader of a stream 10 KiB. If the arguments of a running method are longer than 256
+    /// bytes, each JSON value in them counts another 64 bytes, for the memory that it takes once
+    /// decoded. Beyond: a new call is rejected; at one and a half times the number the session is
+    /// aborted. Default 64 MiB.
     pub held_bytes: usize,
     /// Streams to this side that the peer may have open. Beyond: a new stream fails. Default 256.
     pub streams: usize,

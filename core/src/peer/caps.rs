@@ -48,6 +48,7 @@ impl Shared {
             state.endpoint.session.release(of);
         }
         self.pump(state);
+        // Both run user code, so they come after the lock is released.
         for (promise, stub) in follow {
             deliver::follow(self, promise, stub);
         }

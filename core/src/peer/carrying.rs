@@ -56,8 +56,10 @@ impl Shared {
         self.tell_change(is_due);
     }
 
-    /// Carries out all outputs of the session, in order. Returns `true` if the driver has to be woken. Any
-    /// thread but the host stops before the first delivery and leaves the rest to the host.
+    /// Carries out all outputs of the session, in order. Returns `true` if the driver has to be woken.
+    ///
+    /// Methods of a session with a transport run only on its host, so any other thread stops before the
+    /// first delivery and leaves the rest to the host.
     pub(crate) fn carry_out<'a>(self: &'a Arc<Self>, mut state: MutexGuard<'a, State>, place: Place) -> bool {
         if state.pumping {
             return state.has_to_send();

@@ -331,7 +331,8 @@ impl Connection {
         Stub::from_remote(Remote { shared: Arc::clone(&self.shared), of, kind: Kind::Stub })
     }
 
-    /// Returns the sizes of the session's tables. An idle session has one entry for each main object.
+    /// Returns how many references each side holds of the other. The main objects count, so an idle
+    /// session has one of each.
     pub fn stats(&self) -> Stats {
         self.shared.lock().endpoint.session.stats()
     }

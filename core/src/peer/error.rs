@@ -256,7 +256,7 @@ impl RemoteError {
         code_of(&self.0)
     }
 
-    /// Returns the further properties of the error.
+    /// Returns the properties of the error other than its name, message, and stack.
     pub fn props(&self) -> Option<&Object> {
         match &*self.0 {
             Value::Error(error) => Some(&error.props),

@@ -150,6 +150,8 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         let Some(of) = self.0.take() else { return };
+        // Freed before the flag is read. `enqueue` does the reverse, so that one of the two sees both the
+        // free place and the queued session.
         of.0.running.fetch_sub(1, Ordering::SeqCst);
         if of.0.is_queued.load(Ordering::SeqCst) {
             of.hand_out();

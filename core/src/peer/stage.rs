@@ -102,6 +102,7 @@ impl State {
                 jobs.push(job);
             }
         }
+        // Staging itself defers jobs, such as restoring an object that is called.
         jobs.append(&mut self.deferred);
         if self.closed.is_some() {
             // A call that has not begun when its session ends never begins, as in `Session`.

@@ -34,7 +34,7 @@ pub struct Stub(Arc<Inner>);
 pub(crate) enum Inner {
     /// An object of this process.
     Local(Arc<Local>),
-    /// An import, an export, or a promise of a session.
+    /// A target, an import, or a promise of a session.
     Remote(Remote),
     /// A property of `base`, which is not a property itself. Nothing is sent before it is used.
     Property { base: Stub, path: Path },

@@ -16,6 +16,18 @@ use crate::peer::transport::{Receiving, Sending, Transport, TransportEnd};
 /// Creates two connected sessions whose main objects are `left` and `right`.
 ///
 /// Both sessions are running; this needs a Tokio runtime. By convention the left one is the client.
+///
+/// ```
+/// use bowline_core::peer::{Stub, testing};
+///
+/// # async fn example() -> Result<(), bowline_core::peer::CallError> {
+/// let echo = Stub::function(|mut args| async move { Ok(args.remove(0)) });
+/// let pair = testing::pair(None, Some(echo));
+/// assert_eq!(pair.left.root_dyn().call("", 7).await?.as_f64(), Some(7.0));
+/// assert_eq!(pair.wire.round_trips(), 1);
+/// # Ok(())
+/// # }
+/// ```
 pub fn pair(left: Option<Stub>, right: Option<Stub>) -> Pair {
     pair_with(left, right, Options::default())
 }

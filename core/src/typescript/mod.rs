@@ -37,16 +37,16 @@ pub trait TypeScript: 'static {
 /// ```
 /// use bowline_core::typescript::{Declarations, Type, TypeScript, typescript};
 ///
-/// struct Colour;
+/// struct Color;
 ///
 /// // By hand; `#[derive(bowline::TypeScript)]` does the same.
-/// impl TypeScript for Colour {
+/// impl TypeScript for Color {
 ///     fn describe(_: &mut Declarations) -> Type {
 ///         Type::new("`#${string}`")
 ///     }
 /// }
 ///
-/// assert!(typescript::<Vec<Colour>>().starts_with("// Written by Bowline from Rust, for `"));
+/// assert!(typescript::<Vec<Color>>().starts_with("// Written by Bowline from Rust, for `"));
 /// ```
 ///
 /// A client passes the declared interface to the official package:

@@ -191,7 +191,7 @@ impl Fields {
         Type::new(parts.join(" & "))
     }
 
-    /// Returns the fields on separate lines, or `None` if the type is not a plain object.
+    /// Returns the fields on separate lines, or `None` if flattened types make it an intersection.
     pub(super) fn as_block(&self) -> Option<String> {
         self.flattened.is_empty().then(|| self.block())
     }

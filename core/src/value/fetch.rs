@@ -24,8 +24,8 @@ pub enum Body {
     Text(String),
     /// Binary data. Its kind is not sent.
     Bytes(Bytes),
-    /// A stream of bytes. Bodies from a peer always have this form. `Body::bytes` and `Body::text` read
-    /// it, and `Body::from` creates it from a `Reader`.
+    /// A stream of bytes. A body from a peer usually has this form, whatever it was there. `Body::bytes`
+    /// and `Body::text` read it, and `Body::from` creates it from a `Reader`.
     Stream(Cap),
 }
 

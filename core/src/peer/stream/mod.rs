@@ -35,6 +35,19 @@ pub use writer::Writer;
 
 /// Creates a stream within this process. A write waits while `chunks` chunks (at least one) wait for
 /// the reader.
+///
+/// Pass one of the ends to a peer, or keep both:
+///
+/// ```
+/// use bowline_core::peer::stream::channel;
+///
+/// # async fn example() -> Result<(), bowline_core::peer::CallError> {
+/// let (mut writer, mut reader) = channel::<u32>(8);
+/// writer.write(7).await?;
+/// assert_eq!(reader.next().await.transpose()?, Some(7));
+/// # Ok(())
+/// # }
+/// ```
 pub fn channel<T>(chunks: usize) -> (Writer<T>, Reader<T>) {
     let (entry, exit) = Pipe::ends(Use::Read, chunks.max(1));
     (Writer::from_writable(Writable::Pipe(entry)), Reader::from_source(Box::new(exit)))

@@ -117,6 +117,7 @@ impl Outlet {
         loop {
             let mut changed = pin!(self.changed.notified());
             let mut room = pin!(self.shared.room.notified());
+            // Enabled before `look`, so that no notification after it is missed.
             changed.as_mut().enable();
             room.as_mut().enable();
             if let Some(found) = look() {

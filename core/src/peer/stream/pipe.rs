@@ -320,6 +320,7 @@ impl Entry {
     async fn until(&self, look: impl Fn(&State) -> Option<Result<(), Payload<Cap>>>) -> Result<(), Payload<Cap>> {
         loop {
             let mut changed = std::pin::pin!(self.0.changed.notified());
+            // Enabled before the state is read, so that no notification after that is missed.
             changed.as_mut().enable();
             let seen = {
                 let state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);

@@ -123,9 +123,9 @@ impl<T: DeserializeOwned> Reader<T> {
     /// Returns the next chunk, or `None` at the end of the stream. Cancel-safe.
     ///
     /// # Errors
-    /// [`CallError::Remote`] if the writer aborted the stream, or [`CallError::Session`] if the session
-    /// ended; the stream is then at its end. [`CallError::Codec`] if the chunk is of another type; the
-    /// next chunk can still be read.
+    /// [`CallError::Remote`] if the writer aborted the stream or was lost with its session; the stream is
+    /// then at its end. [`CallError::Codec`] if the chunk is of another type; the next chunk can still be
+    /// read.
     pub async fn next(&mut self) -> Option<Result<T, CallError>> {
         poll_fn(|cx| self.poll_typed(cx)).await
     }

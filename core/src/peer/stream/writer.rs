@@ -100,8 +100,8 @@ impl<T> Writer<T> {
 impl<T: Serialize> Writer<T> {
     /// Writes a chunk.
     ///
-    /// Completes when the chunk has been sent, before it arrives. Waits while too many chunks are in
-    /// flight. Cancel-safe: if the future is dropped before it completes, the chunk is not written.
+    /// Completes when the chunk is queued to be sent, before it has arrived. Waits while too many chunks
+    /// are in flight. Cancel-safe: if the future is dropped before it completes, the chunk is not written.
     ///
     /// # Errors
     /// [`CallError::Codec`] if the chunk cannot be encoded; the stream continues. All other errors mean
