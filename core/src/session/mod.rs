@@ -82,7 +82,7 @@ const RELEASES_WAIT_MAX: usize = 1024;
 /// last output is [`Output::Closed`].
 ///
 /// References are counted. A [`Ref`] that a command returns, or that is in an output, counts once
-/// and must be given back by [`release`](Self::release). Commands do not take over the references
+/// and must be released with [`release`](Self::release). Commands do not take over the references
 /// in their arguments.
 ///
 /// ```

@@ -285,7 +285,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_taken_is_what_was_pushed_and_room_is_given_back() {
+    fn messages_are_taken_in_order_and_buffers_are_freed() {
         let mut outbox = Outbox::default();
         let mut expected = VecDeque::new();
         for n in 0..20_000_i64 {
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_and_their_pulls_and_releases_in_a_row_are_taken_together() {
+    fn calls_with_pulls_and_consecutive_releases_are_taken_together() {
         let mut outbox = Outbox::default();
         for n in 5..8 {
             outbox.push_release(n, 1);

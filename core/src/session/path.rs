@@ -202,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_knows_the_steps_that_were_taken() {
+    fn path_remembers_walked_steps() {
         let names = ["a", "b", "c"].map(|name| Step::Name(name.into()));
         let rest = Path::from(names.to_vec()).after(1).after(1);
         assert_eq!((&*rest, rest.dotted().as_str()), (&names[2..], "a.b.c"));

@@ -294,7 +294,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_lived_entry_does_not_hold_the_range_open() {
+    fn long_lived_entry_does_not_keep_the_ring_long() {
         let mut table = Table::default();
         table.insert(ImportId(1), "old");
         for id in (2..100_000).map(ImportId) {
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_of_a_peer_that_does_not_count_cost_one_entry_each() {
+    fn arbitrary_ids_cost_one_entry_each() {
         let mut table = Table::default();
         let ids = [-1, -(1 << 53), -7, 1 << 53, 0].map(ImportId);
         for id in ids {
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn behaves_as_a_map_does() {
+    fn table_behaves_like_a_map() {
         let (mut table, mut model, mut state) = (Table::default(), BTreeMap::new(), 1u64);
         for step in 0..20_000u64 {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_come_in_the_order_of_their_ids_wherever_they_are_kept() {
+    fn entries_are_in_id_order_across_ring_and_tree() {
         let far = 2 * GAP_MAX as i64 + 10;
         let mut table = Table::default();
         for id in [1, far, 2, far + 1, 0, -far, -1, -2] {

@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_keep_their_own_references() {
+    fn parts_keep_their_references() {
         assert_eq!(at(&[name("a"), Step::Index(1)]), part("[[2]]"));
         assert_eq!(at(&[name("a"), Step::Index(1), Step::Index(0)]), part("2"));
         assert_eq!(at(&[Step::Index(1)]), part("7"), "a number names a member of an object");
@@ -215,14 +215,14 @@ mod tests {
     }
 
     #[test]
-    fn a_capability_takes_the_rest_of_the_path() {
+    fn capability_takes_the_rest_of_the_path() {
         let path = [name("a"), Step::Index(2), name("b"), name("x")];
         assert_eq!(at(&path), Walk::Capability { of: Ref::Target(TargetId(1)), steps: 3 });
         assert_eq!(at(&[name("a"), Step::Index(3)]), Walk::Capability { of: Ref::Target(TargetId(2)), steps: 2 });
     }
 
     #[test]
-    fn what_is_not_an_own_property_is_undefined() {
+    fn inherited_and_missing_properties_are_undefined() {
         let undefined = part("[\"undefined\"]");
         for path in [
             vec![name("x")],
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn an_index_leads_where_reading_from_the_front_does() {
+    fn index_agrees_with_reading_from_the_front() {
         let value = large();
         let index = Index::of(&value).expect("it is smaller than the value");
         let mut read = 0;
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deep_value_is_not_read_again_at_every_level() {
+    fn deep_value_is_read_once() {
         let text = format!("{}\"{}\"{}", r#"{"a":"#.repeat(60), "x".repeat(100_000), "}".repeat(60));
         let value = Payload::plain(text);
         let path = vec![name("a"); 60];

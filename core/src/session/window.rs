@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_window_lets_27_chunks_of_10_041_units_out() {
+    fn first_window_admits_27_chunks_of_10_041_units() {
         let mut window = Window::default();
         let sent = (0..100).take_while(|_| {
             let open = window.is_open();

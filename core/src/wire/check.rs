@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_of_several_members_wins_at_the_first_place() {
+    fn last_of_repeated_members_wins_at_the_first_position() {
         let read = |text| read(text).expect("valid JSON");
         assert_eq!(read(r#"{"a":1,"b":2,"a":[3,{"c":1,"c":2}]}"#), r#"{"a":[3,{"c":2}],"b":2}"#);
         assert_eq!(read(r#"{"a":1,"\u0061":2}"#), r#"{"a":2}"#);
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn names_with_equal_hashes_are_told_apart() {
+    fn names_with_equal_hashes_are_distinguished() {
         // Some of so many have equal hashes.
         let names: Vec<String> = (1..300_000_u64)
             .map(|n| format!("{:016x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29)))
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn each_bound_holds_at_its_limit_and_not_beyond() {
+    fn each_limit_is_exact() {
         let limits = Limits { message_nodes: 5, key_bytes: 4, message_bytes: 40, value_depth: 2, ..Limits::default() };
         let ok = |text: &str| check(text, &limits).is_ok();
         assert!(ok("[1,2,3,4]") && !ok("[1,2,3,4,5]"), "nodes");
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deep_message_costs_no_stack_and_names_the_limit() {
+    fn deep_message_uses_no_stack_and_names_the_limit() {
         let error = check(&"[".repeat(1_000_000), &Limits::default()).expect_err("too deep");
         assert!(error.message.contains("depth of 256"), "{error}");
     }

@@ -237,7 +237,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_are_put_into_the_spelling_that_browsers_read() {
+    fn bytes_are_converted_to_the_spelling_of_browsers() {
         let spelled = ["aGk", "aGk=", "-_+/", "AA==", ""].map(usual_base64);
         assert_eq!(spelled, [None, Some("aGk".to_owned()), Some("+/+/".to_owned()), Some("AA".to_owned()), None]);
     }

@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn short_messages_are_read_as_long_ones_are() {
+    fn short_and_long_messages_are_read_alike() {
         for text in [
             "[\"pull\",1]",
             "[\"pull\",-12]",

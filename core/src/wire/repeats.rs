@@ -142,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_value_is_at_the_first_place() {
+    fn last_value_is_at_the_first_position() {
         for (text, read) in [
             (r#"{"a":1,"b":2,"a":[3,{"c":1,"c":2}]}"#, r#"{"a":[3,{"c":2}],"b":2}"#),
             (r#"{"a":{"x":1,"x":2},"a":3}"#, r#"{"a":3}"#),
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn many_members_are_read_as_few_are() {
+    fn repeats_among_many_members_are_resolved() {
         let members: Vec<String> = (0..100).chain([50, 3]).map(|n| format!("\"k{n}\":{n}")).collect();
         let read = without_repeats(&format!("{{{}}}", members.join(","))).expect("it is JSON");
         assert_eq!(read, format!("{{{}}}", members[..100].join(",")));

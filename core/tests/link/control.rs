@@ -29,7 +29,7 @@ fn carry(from: (&mut Endpoint, Attached), to: (&mut Endpoint, Attached), now: u6
 
 /// D9: what was not agreed upon ends the session, whoever says it.
 #[test]
-fn a_frame_that_was_not_agreed_upon_is_refused() {
+fn frame_of_a_feature_that_is_not_live_is_refused() {
     let frames = [
         (Role::Server, r#"{"type":"session.ping","nonce":"1"}"#),
         (Role::Server, r#"{"type":"session.authenticate","response":"x"}"#),
@@ -51,7 +51,7 @@ fn a_frame_that_was_not_agreed_upon_is_refused() {
 
 /// Tables are adjusted after a cold restore and never in a session that has lost nothing.
 #[test]
-fn a_warm_session_is_not_adjusted() {
+fn reconcile_and_skip_are_refused_in_a_session_that_was_not_recovered() {
     for frame in [r#"{"type":"session.skip","next_positive":9}"#, r#"{"type":"session.reconcile","hold":[],"pull":[]}"#]
     {
         let (mut server, attached) = end(Role::Server, LinkRules::default());
@@ -61,7 +61,7 @@ fn a_warm_session_is_not_adjusted() {
 }
 
 #[test]
-fn a_client_is_asked_who_it_is_and_its_lease_begins_anew() {
+fn client_is_asked_for_credentials_and_gets_a_new_lease() {
     let (mut client, at_client) = end(Role::Client, LinkRules::default());
     let (mut server, at_server) = end(Role::Server, LinkRules::default());
     assert!(server.refresh(1_700, Some("riddle".to_owned())));
@@ -80,7 +80,7 @@ fn a_client_is_asked_who_it_is_and_its_lease_begins_anew() {
 
 /// A key that is not said is that of the token before.
 #[test]
-fn a_token_that_comes_without_a_key_keeps_the_key_of_the_token_before() {
+fn token_without_a_key_keeps_the_previous_key() {
     let (mut client, at_client) = end(Role::Client, LinkRules::default());
     let ticket =
         |token: &str, key: &str| Ticket { resume_token: Secret::new(token), resume_key: Some(Secret::new(key)) };
@@ -97,7 +97,7 @@ fn a_token_that_comes_without_a_key_keeps_the_key_of_the_token_before() {
 
 /// What came with the next transport is newer.
 #[test]
-fn a_token_that_nobody_took_is_forgotten_with_the_next_transport() {
+fn untaken_token_is_dropped_on_the_next_connection() {
     let (mut client, at_client) = end(Role::Client, LinkRules::default());
     client.handle_text(at_client.attachment, at(1), r#"{"type":"session.token","resume_token":"1","resume_key":"k"}"#);
     assert!(client.has_token());
@@ -108,7 +108,7 @@ fn a_token_that_nobody_took_is_forgotten_with_the_next_transport() {
 
 /// A question of the transport before is not answered on the next.
 #[test]
-fn what_was_asked_before_a_cut_is_asked_again_or_forgotten() {
+fn pending_requests_are_repeated_or_dropped_after_a_reconnect() {
     let (mut client, at_client) = end(Role::Client, LinkRules::default());
     client.handle_text(at_client.attachment, at(1), r#"{"type":"session.refresh","deadline":1}"#);
     let request_id = client.list(List::default()).unwrap();
@@ -122,7 +122,7 @@ fn what_was_asked_before_a_cut_is_asked_again_or_forgotten() {
 }
 
 #[test]
-fn a_client_that_is_told_of_a_drain_keeps_its_calls_back_and_says_so() {
+fn client_confirms_a_drain_and_holds_back_its_calls() {
     let (mut client, at_client) = end(Role::Client, LinkRules::default());
     let (mut server, at_server) = end(Role::Server, LinkRules::default());
     let drain =
@@ -138,7 +138,7 @@ fn a_client_that_is_told_of_a_drain_keeps_its_calls_back_and_says_so() {
 }
 
 #[test]
-fn nobody_drains_who_was_not_asked_to() {
+fn unsolicited_drain_confirmation_is_refused() {
     let (mut server, attached) = end(Role::Server, LinkRules::default());
     server.handle_text(attached.attachment, at(1), r#"{"type":"session.drain"}"#);
     assert_eq!(server.session.closed().map(|closed| closed.name.as_str()), Some("INVALID_REQUEST"));
@@ -176,7 +176,7 @@ fn listed(server: &mut Endpoint, attached: Attached, list: &str) -> Objects {
 }
 
 #[test]
-fn a_client_can_ask_what_is_held_for_it() {
+fn client_can_list_what_is_held_for_it() {
     let (mut server, attached) = busy();
     let all = listed(&mut server, attached, r#"{"type":"session.list","request_id":7}"#);
     let seen: Vec<_> = all.objects.iter().map(|entry| (entry.id, entry.kind, entry.status, entry.parent_id)).collect();
@@ -193,7 +193,7 @@ fn a_client_can_ask_what_is_held_for_it() {
 }
 
 #[test]
-fn lists_are_filtered_and_come_in_pages() {
+fn lists_are_filtered_and_paged() {
     let (mut server, attached) = busy();
     let mut ids = |list: &str| {
         let Objects { objects, next_cursor, .. } = listed(&mut server, attached, list);
@@ -217,7 +217,7 @@ fn lists_are_filtered_and_come_in_pages() {
 }
 
 #[test]
-fn whoever_asks_too_much_or_nonsense_is_refused() {
+fn excessive_or_malformed_list_requests_are_refused() {
     let (mut server, attached) = end(Role::Server, LinkRules::default());
     for request_id in 0..17 {
         let list = format!(r#"{{"type":"session.list","request_id":{request_id}}}"#);
@@ -231,7 +231,7 @@ fn whoever_asks_too_much_or_nonsense_is_refused() {
 
 /// A20: what was called before the client closed the session runs to its end.
 #[test]
-fn a_session_that_is_closed_waits_for_its_calls() {
+fn closed_session_waits_for_its_calls() {
     let (mut server, attached) = end(Role::Server, LinkRules::default());
     server.handle_text(attached.attachment, at(1), r#"["push",["pipeline",0,["a"],[]]]"#);
     let Some(Output::Deliver(a)) = server.session.poll_output() else { panic!("a call") };
@@ -246,7 +246,7 @@ fn a_session_that_is_closed_waits_for_its_calls() {
 }
 
 #[test]
-fn a_session_without_calls_is_closed_at_once() {
+fn session_without_calls_closes_at_once() {
     let (mut server, attached) = end(Role::Server, LinkRules::default());
     server.handle_text(attached.attachment, at(2), r#"{"type":"session.close"}"#);
     assert!(server.session.is_closed() && !server.is_closing());
@@ -254,7 +254,7 @@ fn a_session_without_calls_is_closed_at_once() {
 
 /// A24
 #[test]
-fn a_peer_that_confirms_too_little_is_noticed_once() {
+fn slow_peer_is_reported_once() {
     let mut rules = LinkRules::default();
     rules.retain_messages = 8;
     let (mut client, attached) = end(Role::Client, rules);
@@ -279,7 +279,7 @@ fn a_peer_that_confirms_too_little_is_noticed_once() {
 /// A peer that is there, and takes nothing in for two heartbeats while all that may be kept is,
 /// is as good as gone.
 #[test]
-fn a_peer_that_answers_pings_and_confirms_nothing_is_given_up() {
+fn peer_that_answers_pings_but_acknowledges_nothing_is_disconnected() {
     let mut rules = LinkRules::default();
     rules.retain_messages = 2;
     let (mut client, attached) = end(Role::Client, rules.clone());
@@ -297,7 +297,7 @@ fn a_peer_that_answers_pings_and_confirms_nothing_is_given_up() {
 
 /// A21, A22: pings say when they were sent, and the answer how long both ways took.
 #[test]
-fn the_round_trip_is_measured() {
+fn round_trip_is_measured() {
     let (mut client, attached) = end(Role::Client, LinkRules::default());
     assert!(client.handle_timeout(attached.attachment, at(20_000)));
     assert!(written(&mut client, attached).iter().any(|text| text.contains("session.ping")));

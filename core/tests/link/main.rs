@@ -76,7 +76,7 @@ fn hello_examples_verbatim_and_nothing_before_hello() {
 }
 
 #[test]
-fn every_frame_is_read_and_written_to_the_letter() {
+fn every_frame_round_trips_exactly() {
     for text in [
         r#"{"type":"session.challenge","challenge":"c"}"#,
         r#"{"type":"session.hello","protocol":[2,1],"features":[],"client":{"kind":"ジョナサン","version":"…"},"auth":{"scheme":"none"}}"#,
@@ -109,7 +109,7 @@ fn every_frame_is_read_and_written_to_the_letter() {
 }
 
 #[test]
-fn frames_of_newer_versions_are_ignored_unless_they_must_not_be() {
+fn unknown_frames_are_ignored_unless_marked_must() {
     assert_eq!(Frame::read(r#"{"type":"session.later","x":1}"#), Ok(None));
     assert_eq!(Frame::read(r#"{"type":"session.later","must":true}"#).unwrap_err().code, ErrorCode::InvalidRequest);
     assert_eq!(Frame::read(r#"{"type":"session.pong"}"#).unwrap_err().code, ErrorCode::InvalidRequest);
@@ -126,14 +126,14 @@ fn frames_of_newer_versions_are_ignored_unless_they_must_not_be() {
 }
 
 #[test]
-fn every_code_is_written_as_it_is_read() {
+fn every_code_round_trips() {
     for code in ErrorCode::ALL {
         assert_eq!(ErrorCode::from(code.as_str()), *code);
     }
 }
 
 #[test]
-fn idle_client_resumes_after_buffer_aged() {
+fn idle_client_resumes_after_the_buffer_was_acknowledged() {
     let (mut client, first) = end(Role::Client, LinkRules::default());
     call(&mut client, "a");
     let sent = written(&mut client, first);
@@ -150,7 +150,7 @@ fn idle_client_resumes_after_buffer_aged() {
 
 /// F26: so an owner that was paused changes nothing when it goes on.
 #[test]
-fn late_frame_from_fenced_socket_is_dropped() {
+fn late_frame_from_a_replaced_connection_is_dropped() {
     let (mut server, old) = end(Role::Server, LinkRules::default());
     let message = r#"["push",["pipeline",0,["f"],[]]]"#;
     assert!(server.handle_text(old.attachment, at(1), message));
@@ -165,7 +165,7 @@ fn late_frame_from_fenced_socket_is_dropped() {
 
 /// F30.
 #[test]
-fn a_peer_that_lies_about_numbers_gets_nothing() {
+fn peer_with_impossible_numbers_is_refused() {
     let (mut client, first) = end(Role::Client, LinkRules::default());
     call(&mut client, "a");
     written(&mut client, first);
@@ -181,7 +181,7 @@ fn a_peer_that_lies_about_numbers_gets_nothing() {
 
 /// A push with its pull, and releases in a row, for who names `calls`.
 #[test]
-fn calls_and_releases_in_a_row_are_one_message_each() {
+fn calls_with_pulls_and_consecutive_releases_are_joined() {
     let (mut client, attached) = end(Role::Client, LinkRules::default());
     let (mut server, _) = end(Role::Server, LinkRules::default());
     for text in ["a", "b", "c"] {
@@ -207,7 +207,7 @@ fn calls_and_releases_in_a_row_are_one_message_each() {
 }
 
 #[test]
-fn joint_messages_that_are_wrong_end_the_session() {
+fn malformed_joined_messages_end_the_session() {
     let features = Features { calls: false, ..Features::ALL };
     for (text, features, what) in [
         (r#"+["pull",1]"#, Features::ALL, "bad RPC message"),
@@ -230,7 +230,7 @@ fn joint_messages_that_are_wrong_end_the_session() {
 }
 
 #[test]
-fn what_is_confirmed_before_it_was_sent_again_keeps_its_number() {
+fn message_acknowledged_before_its_retransmission_keeps_its_number() {
     let (mut server, first) = end(Role::Server, LinkRules::default());
     for _ in 0..3 {
         call(&mut server, "x");
@@ -276,7 +276,7 @@ fn overflow_is_reported_not_truncated() {
 }
 
 #[test]
-fn silence_is_asked_about_and_then_believed() {
+fn silent_peer_is_pinged_and_then_disconnected() {
     let (mut client, attached) = end(Role::Client, LinkRules::default());
     written(&mut client, attached);
     assert_eq!(client.poll_timeout(), Some(at(20_000)));
@@ -295,7 +295,7 @@ fn silence_is_asked_about_and_then_believed() {
 }
 
 #[test]
-fn acks_come_by_number_by_bytes_and_by_time() {
+fn acks_are_due_by_number_by_bytes_and_by_time() {
     let (mut server, attached) = end(Role::Server, LinkRules::default());
     let ack = |server: &mut Endpoint| {
         let texts = std::iter::from_fn(|| server.poll_transmit(attached.attachment));
@@ -319,7 +319,7 @@ fn acks_come_by_number_by_bytes_and_by_time() {
 }
 
 #[test]
-fn without_a_link_bytes_are_those_of_a_plain_session() {
+fn plain_session_has_no_link_bytes() {
     let mut plain = Endpoint::plain(Limits::default(), true);
     let transport = plain.attach_plain();
     let mut session = bowline_core::session::Session::new(Limits::default(), true);
@@ -336,7 +336,7 @@ fn without_a_link_bytes_are_those_of_a_plain_session() {
 }
 
 #[test]
-fn the_end_is_said_and_told() {
+fn end_of_a_session_is_sent_and_reported() {
     let (mut server, of_server) = end(Role::Server, LinkRules::default());
     let (mut client, of_client) = end(Role::Client, LinkRules::default());
     server.end(ClosedBy::Us, &ErrorCode::Draining, "later");

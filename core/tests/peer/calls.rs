@@ -18,7 +18,7 @@ async fn get<T: DeserializeOwned>(stub: Stub) -> T {
 }
 
 #[tokio::test]
-async fn a_call_is_four_messages() {
+async fn call_takes_four_messages() {
     let (api, pair, _) = client();
     let sum: u32 = api.call_typed::<_, Never>("add", &(2, 3)).await.unwrap();
     assert_eq!(sum, 5);
@@ -35,7 +35,7 @@ async fn a_call_is_four_messages() {
 }
 
 #[tokio::test]
-async fn a_chain_is_one_round_trip() {
+async fn chain_takes_one_round_trip() {
     let (api, pair, _) = client();
     let authed = api.call_typed::<Stub, Never>("authenticate", &("tok",));
     let me = authed.call_typed::<Profile, Never>("me", &());
@@ -60,7 +60,7 @@ async fn a_chain_is_one_round_trip() {
 }
 
 #[tokio::test]
-async fn temporaries_of_a_chain_may_go_before_their_calls_have_run() {
+async fn chain_temporaries_may_be_dropped_before_their_calls_run() {
     let (api, pair, _) = client();
     let me: Profile =
         api.call_typed::<Stub, Never>("authenticate", &("tok",)).call_typed::<_, Never>("me", &()).await.unwrap();
@@ -80,7 +80,7 @@ async fn properties_are_read_and_walked() {
 }
 
 #[tokio::test]
-async fn a_method_that_is_read_is_a_bound_function() {
+async fn method_read_as_a_property_is_a_bound_function() {
     let (api, pair, _) = client();
     let add = Stub::from_value(&api.get("add").await.unwrap()).unwrap();
     let sum: u32 = add.call_typed::<_, Never>("", &(20, 3)).await.unwrap();
@@ -90,7 +90,7 @@ async fn a_method_that_is_read_is_a_bound_function() {
 }
 
 #[tokio::test]
-async fn what_is_no_function_says_so_with_its_whole_path() {
+async fn calling_a_non_function_names_the_whole_path() {
     let (api, pair, _) = client();
     for (result, text) in [
         (api.call("nope", ()).await, "'nope' is not a function."),
@@ -108,7 +108,7 @@ async fn what_is_no_function_says_so_with_its_whole_path() {
 }
 
 #[tokio::test]
-async fn errors_are_typed_where_they_are_declared_and_found_again_where_not() {
+async fn declared_errors_are_typed_and_others_are_recoverable() {
     let (api, pair, _) = client();
     let error = api.call_typed::<Profile, NoUser>("profile", &200).await.unwrap_err();
     assert!(matches!(error, CallError::App(NoUser { id: 200 })), "{error:?}");
@@ -126,7 +126,7 @@ async fn errors_are_typed_where_they_are_declared_and_found_again_where_not() {
 }
 
 #[tokio::test]
-async fn bad_arguments_and_bad_results_fail_that_call_alone() {
+async fn invalid_arguments_and_results_reject_only_their_call() {
     let (api, pair, _) = client();
     let error = remote(api.call_typed::<u32, Never>("add", &("x", 1)).await);
     assert_eq!(error.name(), "TypeError");
@@ -140,7 +140,7 @@ async fn bad_arguments_and_bad_results_fail_that_call_alone() {
 }
 
 #[tokio::test]
-async fn a_panic_rejects_the_call_and_the_session_goes_on() {
+async fn panic_rejects_the_call_and_keeps_the_session() {
     let (api, pair, _) = client();
     for method in ["panic", "panicLater"] {
         let error = remote(api.call(method, ()).await);
@@ -151,7 +151,7 @@ async fn a_panic_rejects_the_call_and_the_session_goes_on() {
 }
 
 #[tokio::test]
-async fn calls_arrive_in_order_whatever_is_awaited() {
+async fn calls_arrive_in_order_regardless_of_awaits() {
     let (api, pair, seen) = client();
     let calls: Vec<_> = (0..50).map(|n| api.call("note", format!("{n}"))).collect();
     for call in calls.into_iter().rev() {
@@ -162,7 +162,7 @@ async fn calls_arrive_in_order_whatever_is_awaited() {
 }
 
 #[tokio::test]
-async fn no_main_object() {
+async fn calls_on_a_missing_main_object_are_rejected() {
     let (_, pair, _) = client();
     let error = remote(pair.right.root_dyn().call("x", ()).await);
     assert_eq!(error.message(), "This connection has no main object.");

@@ -140,7 +140,7 @@ fn hand_on(way: &str, given: Stub) -> (Stub, Option<Revoke>) {
 const WAYS: [&str; 5] = ["only", "revocable", "both", "wrapper", "gateway"];
 
 #[test]
-fn a_local_chain_is_called_and_dropped() {
+fn long_local_chain_is_called_and_dropped() {
     on_a_thread(async || {
         for way in WAYS {
             let dropped = Arc::new(AtomicUsize::new(0));
@@ -159,7 +159,7 @@ fn a_local_chain_is_called_and_dropped() {
 }
 
 #[test]
-fn a_chain_of_properties_of_guards_is_called_and_dropped() {
+fn long_chain_of_guarded_properties_is_called_and_dropped() {
     on_a_thread(async || {
         let dropped = Arc::new(AtomicUsize::new(0));
         let mut chain = Stub::new(Leaf(Arc::clone(&dropped)));
@@ -183,7 +183,7 @@ fn a_chain_of_properties_of_guards_is_called_and_dropped() {
 }
 
 #[test]
-fn a_chain_that_a_peer_makes_is_called_and_dropped() {
+fn long_chain_from_a_peer_is_called_and_dropped() {
     on_a_thread(async || {
         for way in WAYS {
             let dropped = Arc::new(AtomicUsize::new(0));
@@ -209,7 +209,7 @@ fn a_chain_that_a_peer_makes_is_called_and_dropped() {
 }
 
 #[tokio::test]
-async fn guards_of_guards_intersect_and_any_of_them_can_be_taken_back() {
+async fn nested_guards_intersect_and_can_each_be_revoked() {
     let dropped = Arc::new(AtomicUsize::new(0));
     let leaf = Stub::new(Leaf(Arc::clone(&dropped)));
     let narrow = leaf.only(["value", "hidden"]).only(["value", "inner"]);

@@ -14,7 +14,7 @@ use bowline_core::session::ClosedBy;
 use crate::fixture::*;
 
 #[tokio::test]
-async fn a_call_nobody_waits_for_runs_to_its_end() {
+async fn unawaited_call_runs_to_completion() {
     let (api, pair, seen) = client();
     drop(api.call("slow", ()));
     seen.started.notified().await;
@@ -27,7 +27,7 @@ async fn a_call_nobody_waits_for_runs_to_its_end() {
 }
 
 #[tokio::test]
-async fn a_call_dropped_while_awaited_is_cancelled() {
+async fn call_dropped_while_awaited_is_canceled() {
     let (api, pair, seen) = client();
     let waiting = api.call("forever", ()).into_future();
     seen.started.notified().await;
@@ -41,7 +41,7 @@ async fn a_call_dropped_while_awaited_is_cancelled() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_timeout_cancels() {
+async fn timeout_cancels_the_call() {
     let (api, pair, seen) = client();
     let result = api.call("forever", ()).timeout(Duration::from_secs(3)).await;
     assert!(matches!(result, Err(CallError::Session(SessionError::TimedOut))), "{result:?}");
@@ -50,7 +50,7 @@ async fn a_timeout_cancels() {
 }
 
 #[tokio::test]
-async fn clones_are_one_reference_and_the_last_releases() {
+async fn dropping_the_last_clone_releases_the_reference() {
     let (api, pair, seen) = client();
     let counter: Stub = api.call_typed::<_, Never>("counter", &0).await.unwrap();
     let twin = counter.clone();
@@ -65,7 +65,7 @@ async fn clones_are_one_reference_and_the_last_releases() {
 }
 
 #[tokio::test]
-async fn a_lost_session_ends_every_wait_and_drops_every_object() {
+async fn lost_session_ends_all_waits_and_drops_all_objects() {
     let (api, pair, seen) = client();
     let mine = counter(0, &seen);
     api.call("hold", mine).await.unwrap();
@@ -97,7 +97,7 @@ async fn a_lost_session_ends_every_wait_and_drops_every_object() {
 }
 
 #[tokio::test]
-async fn closing_tells_the_peer_in_the_close_frame() {
+async fn close_reason_is_sent_in_the_close_frame() {
     let (_, pair, _) = client();
     pair.left.close();
     assert_eq!(pair.left.closed().await.by, ClosedBy::Us);
@@ -106,7 +106,7 @@ async fn closing_tells_the_peer_in_the_close_frame() {
 }
 
 #[tokio::test]
-async fn aborting_tells_the_peer_in_a_message() {
+async fn abort_reason_is_sent_in_a_message() {
     let (_, pair, _) = client();
     pair.left.abort("RangeError", "enough");
     let closed = pair.right.closed().await;
@@ -115,7 +115,7 @@ async fn aborting_tells_the_peer_in_a_message() {
 }
 
 #[tokio::test]
-async fn a_protocol_error_aborts_and_closes_with_its_text() {
+async fn protocol_error_aborts_and_closes_with_its_message() {
     let (left, right, wire) = link();
     let (connection, driver) = Connection::start(right, None, Limits::default());
     let driver = tokio::spawn(driver);
@@ -132,7 +132,7 @@ async fn a_protocol_error_aborts_and_closes_with_its_text() {
 }
 
 #[tokio::test]
-async fn a_stream_nobody_reads_is_refused_and_the_session_goes_on() {
+async fn unread_stream_is_refused_and_keeps_the_session() {
     let (left, right, _) = link();
     let main = Stub::new(Api(Default::default()));
     let (connection, driver) = Connection::start(right, Some(main), Limits::default());
@@ -158,7 +158,7 @@ async fn a_stream_nobody_reads_is_refused_and_the_session_goes_on() {
 }
 
 #[tokio::test]
-async fn a_dropped_driver_ends_the_session() {
+async fn dropped_driver_ends_the_session() {
     let (_left, right, _) = link();
     let (connection, driver) = Connection::start(right, None, Limits::default());
     let wait = connection.root_dyn().call("x", ()).into_future();
@@ -227,7 +227,7 @@ impl Sending for Closing {
 }
 
 #[tokio::test]
-async fn what_was_called_before_the_end_is_carried_out() {
+async fn calls_made_before_the_end_run() {
     for calls in [1, 15, 16, 17, 30] {
         let seen = std::sync::Arc::new(Seen::default());
         let call = |n| [r#"["push",["pipeline",0,["note"],["x"]]]"#.to_owned(), format!(r#"["pull",{n}]"#)];
@@ -239,7 +239,7 @@ async fn what_was_called_before_the_end_is_carried_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_does_not_read_is_given_up() {
+async fn peer_that_does_not_read_is_disconnected() {
     let (connection, driver) = Connection::start(Deaf, None, Limits::default());
     tokio::spawn(driver);
     let error = connection.root_dyn().call("x", ()).await.unwrap_err();
@@ -257,7 +257,7 @@ async fn a_peer_that_does_not_read_is_given_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_link_delays_and_loses_nothing() {
+async fn slow_connection_delays_but_loses_nothing() {
     let (api, pair, _) = client();
     pair.wire.delay(Duration::from_millis(100));
     let start = tokio::time::Instant::now();
@@ -268,7 +268,7 @@ async fn a_slow_link_delays_and_loses_nothing() {
 }
 
 #[tokio::test]
-async fn answered_waits_for_what_was_asked() {
+async fn answered_waits_for_pulled_results() {
     let (api, pair, seen) = client();
     pair.right.answered().await;
     let waiting = api.call("slow", (1, 2, 3)).into_future();
@@ -286,7 +286,7 @@ async fn answered_waits_for_what_was_asked() {
 }
 
 #[tokio::test]
-async fn calls_beyond_the_bound_wait_their_turn() {
+async fn calls_beyond_the_limit_wait() {
     let seen = std::sync::Arc::new(Seen::default());
     let mut limits = Limits::default();
     limits.running_calls = 2;

@@ -92,7 +92,7 @@ impl Waits {
 }
 
 #[tokio::test]
-async fn the_end_of_a_session_drops_what_its_running_calls_hold() {
+async fn session_end_drops_the_state_of_running_calls() {
     let waits = Arc::new(Waits::default());
     for way in ["cut", "closed by the peer", "closed here", "aborted by the peer", "broken protocol"] {
         let pair = pair(None, Some(Stub::new(Service(Arc::clone(&waits)))));
@@ -118,7 +118,7 @@ async fn the_end_of_a_session_drops_what_its_running_calls_hold() {
 }
 
 #[tokio::test]
-async fn a_detached_method_runs_to_its_end() {
+async fn detached_method_runs_to_completion() {
     let waits = Arc::new(Waits::default());
     let pair = pair(None, Some(Stub::new(Service(Arc::clone(&waits)))));
     let api = pair.left.root_dyn();
@@ -140,7 +140,7 @@ async fn a_detached_method_runs_to_its_end() {
 }
 
 #[tokio::test]
-async fn a_call_passed_on_to_another_session_is_aborted_there_too() {
+async fn forwarded_call_is_aborted_in_the_other_session() {
     let waits = Arc::new(Waits::default());
     let back = pair(None, Some(Stub::new(Service(Arc::clone(&waits)))));
     // The proxy hands out what it has of another session.
@@ -168,7 +168,7 @@ impl Waits {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn running_calls_of_many_sessions_stay_within_their_common_bound() {
+async fn running_calls_of_many_sessions_share_a_limit() {
     let waits = Arc::new(Waits::default());
     let bound = RunningCalls::new(5);
     let options = Options::new().running_calls(bound.clone());
@@ -200,7 +200,7 @@ async fn running_calls_of_many_sessions_stay_within_their_common_bound() {
 }
 
 #[tokio::test]
-async fn sessions_take_turns_for_places_and_keep_the_order_of_their_calls() {
+async fn sessions_take_turns_and_keep_the_order_of_their_calls() {
     let waits = Arc::new(Waits::default());
     let bound = RunningCalls::new(1);
     let options = Options::new().running_calls(bound.clone());

@@ -65,7 +65,7 @@ fn answers(pair: &Pair) -> String {
 }
 
 #[tokio::test]
-async fn without_a_hook_only_stacks_are_kept_back() {
+async fn without_a_hook_only_stacks_are_removed() {
     let (root, pair) = thrower(Options::default());
     let arrived = rejection(&root, nested()).await;
     assert_eq!(
@@ -85,7 +85,7 @@ async fn without_a_hook_only_stacks_are_kept_back() {
 }
 
 #[tokio::test]
-async fn a_hook_sees_causes_first_and_what_it_returns_is_sent() {
+async fn hook_sees_causes_first_and_its_result_is_sent() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&seen);
     let (root, pair) = thrower(Options::new().on_send_error(move |error| {
@@ -105,7 +105,7 @@ async fn a_hook_sees_causes_first_and_what_it_returns_is_sent() {
 }
 
 #[tokio::test]
-async fn a_hook_runs_wherever_an_error_leaves() {
+async fn hook_runs_for_every_outgoing_error() {
     let shout = |mut error: ErrorValue| {
         error.message = error.message.to_uppercase();
         error
@@ -132,7 +132,7 @@ async fn a_hook_runs_wherever_an_error_leaves() {
 }
 
 #[tokio::test]
-async fn session_errors_pass_the_hook_too() {
+async fn session_errors_pass_the_hook() {
     let redact = Options::new().on_send_error(|_| ErrorValue::new("Error", "no details"));
     let api = Stub::new(Api(Arc::new(Seen::default())));
     let pair = pair_with(None, Some(api), redact);
@@ -146,7 +146,7 @@ async fn session_errors_pass_the_hook_too() {
 }
 
 #[tokio::test]
-async fn a_hook_that_panics_or_returns_nonsense_harms_nobody() {
+async fn panicking_or_invalid_hook_is_contained() {
     let (root, pair) = thrower(Options::new().on_send_error(|error| match error.message.as_str() {
         "panic" => panic!("in a hook"),
         _ => (0..400).fold(error.clone(), |inner, _| ErrorValue::new("Error", "more").with_cause(inner)),
@@ -166,7 +166,7 @@ async fn a_hook_that_panics_or_returns_nonsense_harms_nobody() {
 }
 
 #[tokio::test]
-async fn aggregates_and_causes_of_any_depth_arrive_whole() {
+async fn aggregates_and_causes_of_any_depth_arrive_intact() {
     let pair = pair(None, Some(Stub::dynamic(Thrower)));
     let root = pair.left.root_dyn();
     let both = [ErrorValue::new("RangeError", "one"), ErrorValue::new("TypeError", "two")];
@@ -193,7 +193,7 @@ async fn aggregates_and_causes_of_any_depth_arrive_whole() {
 }
 
 #[tokio::test]
-async fn an_error_sent_on_by_a_proxy_loses_its_stack_and_its_capabilities() {
+async fn error_forwarded_by_a_proxy_loses_its_stack_and_capabilities() {
     let (near, far, wire) = link();
     let (gateway, driver) = Connection::start(far, None, Limits::default());
     tokio::spawn(driver);
@@ -218,7 +218,7 @@ async fn an_error_sent_on_by_a_proxy_loses_its_stack_and_its_capabilities() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_called_is_named_by_the_whole_path() {
+async fn uncallable_target_is_named_by_its_whole_path() {
     let (root, _pair) = thrower(Options::default());
     let tools = root.call("tools", ());
     let tools = tools.stub();

@@ -89,7 +89,7 @@ impl Future for Answers {
 const INTERNAL: &str = "Error: internal error";
 
 #[tokio::test]
-async fn every_panic_answers_its_call_and_the_session_goes_on() {
+async fn every_panic_rejects_its_call_and_keeps_the_session() {
     for (way, expected) in [
         ("payload", Err(INTERNAL)),
         ("late payload", Err(INTERNAL)),
@@ -109,7 +109,7 @@ async fn every_panic_answers_its_call_and_the_session_goes_on() {
 }
 
 #[tokio::test]
-async fn an_argument_whose_drop_panics_answers_its_call() {
+async fn argument_with_panicking_drop_rejects_its_call() {
     let bomb = || {
         let bomb = Bomb;
         Stub::function(move |_| {
@@ -129,7 +129,7 @@ async fn an_argument_whose_drop_panics_answers_its_call() {
 }
 
 #[tokio::test]
-async fn a_panic_in_a_waker_leaves_the_others_to_be_woken() {
+async fn panicking_waker_does_not_stop_other_wakeups() {
     struct Panics;
     impl Wake for Panics {
         fn wake(self: Arc<Self>) {
@@ -149,7 +149,7 @@ async fn a_panic_in_a_waker_leaves_the_others_to_be_woken() {
 }
 
 #[tokio::test]
-async fn a_local_call_whose_runtime_ends_is_answered() {
+async fn local_call_is_answered_when_its_runtime_ends() {
     let other = other_runtime();
     let seen = Arc::new(Seen::default());
     let api = Stub::new(Api(Arc::clone(&seen)));
@@ -166,7 +166,7 @@ async fn a_local_call_whose_runtime_ends_is_answered() {
 }
 
 #[tokio::test]
-async fn a_promise_whose_runtime_ends_is_rejected_for_the_peer() {
+async fn promise_is_rejected_for_the_peer_when_its_runtime_ends() {
     let other = other_runtime();
     let (api, pair, _) = client();
     let promise = other.spawn(async { Promise::<u32>::new(std::future::pending()) }).await.unwrap();
@@ -179,7 +179,7 @@ async fn a_promise_whose_runtime_ends_is_rejected_for_the_peer() {
 }
 
 #[tokio::test]
-async fn a_call_on_a_runtime_that_has_ended_is_answered() {
+async fn call_on_an_ended_runtime_is_answered() {
     let other = other_runtime();
     let handle = other.handle().clone();
     shut_down(other).await;
@@ -213,7 +213,7 @@ impl Sink<String> for Fragile {
 }
 
 #[tokio::test]
-async fn a_sink_that_panics_refuses_what_was_written() {
+async fn panicking_sink_rejects_the_write() {
     for (way, accepted) in [("a", 0), ("late a", 0), ("b", 1), ("late b", 1), ("close", 3)] {
         let (api, pair, seen) = client();
         soon(api.call("hold", Writer::to_sink(Fragile(way))).into_future()).await.unwrap();
@@ -232,7 +232,7 @@ async fn a_sink_that_panics_refuses_what_was_written() {
 }
 
 #[tokio::test]
-async fn a_sink_whose_runtime_ends_refuses_what_was_written() {
+async fn sink_rejects_the_write_when_its_runtime_ends() {
     struct Slow;
     impl Sink<String> for Slow {
         type Error = Never;

@@ -13,7 +13,7 @@ fn listing() -> (Stub, bowline_core::peer::testing::Pair) {
 }
 
 #[tokio::test]
-async fn apply_sends_each_value_as_an_argument() {
+async fn apply_sends_each_value_as_argument() {
     let (function, pair) = listing();
     for args in [vec![], vec![Value::Undefined], vec![Value::Array(vec![1.into()])], vec![1.into(), "x".into()]] {
         assert_eq!(function.apply(args.clone()).await.unwrap(), Value::Array(args));
@@ -31,7 +31,7 @@ async fn apply_sends_each_value_as_an_argument() {
 }
 
 #[tokio::test]
-async fn a_method_that_throws_what_it_caught_passes_any_error_on() {
+async fn caught_error_of_any_kind_can_be_rethrown() {
     async fn forward(function: &Stub) -> Result<Value, Thrown> {
         Ok(function.apply([]).await?)
     }
@@ -47,7 +47,7 @@ async fn a_method_that_throws_what_it_caught_passes_any_error_on() {
 }
 
 #[tokio::test]
-async fn a_session_that_was_aborted_passes_on_why() {
+async fn abort_reason_is_forwarded_to_other_sessions() {
     let (function, pair) = listing();
     pair.right.abort("RangeError", "server says no");
     pair.left.closed().await;
@@ -57,7 +57,7 @@ async fn a_session_that_was_aborted_passes_on_why() {
 }
 
 #[tokio::test]
-async fn a_promise_in_a_result_that_has_not_arrived_is_called_through() {
+async fn calls_are_forwarded_through_a_promise_in_a_pending_result() {
     let object = Stub::function(|_| async {
         let late = Promise::<_, Never>::new(async {
             tokio::task::yield_now().await;

@@ -123,7 +123,7 @@ fn take<T>(from: &mut Vec<T>, dice: &mut Dice) -> Option<T> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_session_is_due_to_be_kept_exactly_when_it_is_not_what_was_kept() {
+async fn checkpoint_is_due_exactly_when_the_session_has_changed() {
     let (mut kept_again, mut at_rest) = (0, 0);
     for seed in 0..60 {
         let (mut kept, mut hands, mut dice) = (Kept::start(), Hands::default(), Dice(seed));
@@ -156,7 +156,7 @@ async fn a_session_is_due_to_be_kept_exactly_when_it_is_not_what_was_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_checkpoint_that_has_to_wait_is_not_tried_again_before_something_arrives() {
+async fn waiting_checkpoint_is_retried_only_after_something_arrives() {
     let kept = Kept::start();
     rest().await;
     assert!(kept.server.changed().now_or_never().is_some());
@@ -175,7 +175,7 @@ async fn a_checkpoint_that_has_to_wait_is_not_tried_again_before_something_arriv
 
 /// The reference is worth nothing to its holder once the process ends, unless it is kept.
 #[tokio::test]
-async fn a_checkpoint_is_due_at_once_when_a_durable_object_is_first_handed_out() {
+async fn checkpoint_is_due_at_once_after_a_durable_object_is_first_exported() {
     let mut kept = Kept::start();
     let phone = kept.server.root_dyn();
     let is_urgent = |kept: &Kept| kept.server.link(|endpoint| endpoint.is_checkpoint_urgent());

@@ -32,7 +32,7 @@ async fn add(client: &Connection, count: u32) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_sent_together_shares_texts() {
+async fn messages_sent_together_share_texts() {
     let (client, server, wire) = linked(Features::ALL);
     add(&client, 500).await;
     drop(client.root_dyn());
@@ -52,14 +52,14 @@ async fn what_is_sent_together_shares_texts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_does_not_know_of_it_is_sent_one_message_at_a_time() {
+async fn peer_without_lines_gets_one_message_per_text() {
     let (client, _server, wire) = linked(Features { lines: false, ..Features::ALL });
     add(&client, 20).await;
     assert!(wire.messages().iter().all(|text| !text.text.contains('\n')));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_does_not_know_of_calls_is_sent_pushes_pulls_and_releases() {
+async fn peer_without_calls_gets_pushes_pulls_and_releases() {
     let (client, _server, wire) = linked(Features { calls: false, ..Features::ALL });
     add(&client, 500).await;
     drop(client.root_dyn());
@@ -71,7 +71,7 @@ async fn a_peer_that_does_not_know_of_calls_is_sent_pushes_pulls_and_releases() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_value_with_line_breaks_is_passed_on() {
+async fn value_with_line_breaks_is_forwarded() {
     let (client, _server, wire) = linked(Features::ALL);
     let (plain, proxy, _) = link();
     let (_proxy, driver) = Connection::start(proxy, Some(client.root_dyn()), Limits::default());
@@ -85,7 +85,7 @@ async fn a_value_with_line_breaks_is_passed_on() {
 }
 
 #[test]
-fn whoever_takes_less_does_not_name_it() {
+fn peer_with_a_small_message_limit_does_not_offer_lines() {
     let within = |message_bytes| {
         let mut limits = Limits::default();
         limits.message_bytes = message_bytes;

@@ -8,7 +8,7 @@ use bowline_core::peer::{Func, Never, Stub};
 use crate::fixture::*;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn many_callers() {
+async fn many_concurrent_callers() {
     let (api, pair, seen) = client();
     let tasks: Vec<_> = (0..8)
         .map(|task| {
@@ -52,7 +52,7 @@ async fn many_callers() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn local_objects_from_many_threads() {
+async fn local_objects_are_callable_from_many_threads() {
     let count = Arc::new(AtomicUsize::new(0));
     let function = Func::<(), usize>::new({
         let count = Arc::clone(&count);
@@ -81,7 +81,7 @@ async fn local_objects_from_many_threads() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn cuts_in_the_middle_of_everything() {
+async fn connection_cuts_at_every_point() {
     for round in 0..30 {
         let (api, pair, _) = client();
         let tasks: Vec<_> = (0..4)

@@ -31,7 +31,7 @@ async fn local_calls_and_pipelining() {
 }
 
 #[tokio::test]
-async fn local_calls_are_in_order_and_start_at_once() {
+async fn local_calls_run_in_order_and_start_at_once() {
     let (api, seen) = api();
     drop(api.call("note", "a"));
     drop(api.call("note", "b"));
@@ -50,7 +50,7 @@ async fn local_cancellation() {
 }
 
 #[tokio::test]
-async fn promises_of_ours() {
+async fn local_promises() {
     let promise = Promise::<u32, NoUser>::new(async { Ok(4) });
     assert_eq!(promise.clone().await.unwrap(), 4);
     assert_eq!(promise.await.unwrap(), 4);
@@ -76,7 +76,7 @@ async fn functions() {
 }
 
 #[test]
-fn without_a_runtime_what_does_not_wait_works() {
+fn local_calls_that_do_not_wait_work_without_a_runtime() {
     let (api, _) = api();
     let mut call = std::pin::pin!(api.call_typed::<u32, Never>("add", &(1, 2)).into_future());
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
@@ -86,6 +86,6 @@ fn without_a_runtime_what_does_not_wait_works() {
 }
 
 #[test]
-fn a_reference_does_not_leak_into_other_formats() {
+fn reference_does_not_serialize_in_other_formats() {
     assert!(serde_json::to_string(&api().0).is_err());
 }

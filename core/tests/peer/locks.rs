@@ -69,7 +69,7 @@ fn durable() -> Options {
 }
 
 #[test]
-fn listeners_are_woken_without_the_lock_of_the_session() {
+fn listeners_are_woken_without_the_session_lock() {
     bounded(|| {
         let linked = Connection::linked(None, durable(), Role::Server, LinkRules::default());
         let look = || {
@@ -97,7 +97,7 @@ fn listeners_are_woken_without_the_lock_of_the_session() {
 }
 
 #[test]
-fn a_reader_is_woken_and_its_waker_dropped_without_the_lock_of_the_stream() {
+fn reader_is_woken_and_its_waker_dropped_without_the_stream_lock() {
     bounded(|| {
         let (writer, mut reader) = channel::<u32>(1);
         let writer = Arc::new(Mutex::new(Some(writer)));
@@ -143,7 +143,7 @@ impl Subscriber for Looks {
 }
 
 #[test]
-fn a_log_subscriber_may_look_at_the_session() {
+fn log_subscriber_may_access_the_session() {
     bounded(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let lines = Arc::new(AtomicUsize::new(0));
@@ -166,7 +166,7 @@ fn a_log_subscriber_may_look_at_the_session() {
 }
 
 #[test]
-fn that_a_revocable_reference_is_not_durable_is_logged_once() {
+fn revocable_reference_to_a_durable_object_is_logged_once() {
     bounded(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let lines = Arc::new(AtomicUsize::new(0));
@@ -191,7 +191,7 @@ fn that_a_revocable_reference_is_not_durable_is_logged_once() {
 }
 
 #[tokio::test]
-async fn waits_that_are_given_up_leave_nothing_behind() {
+async fn dropped_waits_leave_no_state() {
     let seen = Arc::new(Seen::default());
     let pair = pair_with(None, Some(Stub::new(Api(Arc::clone(&seen)))), Limits::default());
     let api = pair.left.root_dyn();
@@ -220,7 +220,7 @@ async fn waits_that_are_given_up_leave_nothing_behind() {
 }
 
 #[tokio::test]
-async fn local_calls_in_a_row_let_other_tasks_run() {
+async fn consecutive_local_calls_yield_to_other_tasks() {
     let turns = Arc::new(AtomicUsize::new(0));
     let others = tokio::spawn({
         let turns = Arc::clone(&turns);

@@ -11,7 +11,7 @@ fn numbers(api: &Stub, numbers: &[u32]) -> Promise<Vec<u32>> {
 }
 
 #[tokio::test]
-async fn a_list_in_one_round_trip() {
+async fn list_is_mapped_in_one_round_trip() {
     let (api, pair, _) = client();
     let list = numbers(&api, &[1, 2]);
     let mapped = list.map_each(|n| api.call_typed::<u32, Never>("add", &(&n, 10)));
@@ -37,7 +37,7 @@ async fn a_list_in_one_round_trip() {
 }
 
 #[tokio::test]
-async fn a_property_of_a_call() {
+async fn map_on_a_property_of_a_call() {
     let (api, pair, _) = client();
     let list = numbers(&api, &[1, 2]);
     let names = list.map_each(|id| {
@@ -64,7 +64,7 @@ impl Mapped for Row {
 }
 
 #[tokio::test]
-async fn data_made_of_promises() {
+async fn map_result_built_from_promises() {
     let (api, pair, _) = client();
     let list = numbers(&api, &[3]);
     let rows = list.map_each(|n| Row {
@@ -87,7 +87,7 @@ async fn data_made_of_promises() {
 }
 
 #[tokio::test]
-async fn a_map_inside_a_map() {
+async fn nested_map() {
     let (api, pair, _) = client();
     let lists: Promise<Vec<Vec<u32>>> = api.call_typed("echo", &([[1, 2], [3, 4]],));
     let sums = lists.map_each(|list| {
@@ -103,7 +103,7 @@ async fn a_map_inside_a_map() {
 }
 
 #[tokio::test]
-async fn something_or_nothing() {
+async fn map_of_an_option() {
     let (api, pair, _) = client();
     for (n, sum) in [(Some(1), Some(3)), (None, None)] {
         let maybe: Promise<Option<u32>> = api.call_typed("echo", &(n,));
@@ -115,7 +115,7 @@ async fn something_or_nothing() {
 }
 
 #[tokio::test]
-async fn without_types() {
+async fn map_without_types() {
     let (api, pair, _) = client();
     let list = api.call("echo", ([1, 2],));
     let mapped = list.map_each(|n| api.call("add", (n, 1)));
@@ -125,7 +125,7 @@ async fn without_types() {
 }
 
 #[tokio::test]
-async fn functions_of_ours_are_captured_once() {
+async fn local_functions_are_captured_once() {
     let (api, pair, _) = client();
     let double = Func::<u32, u32>::new(|n| async move { 2 * n });
     let list = numbers(&api, &[1, 2]);
@@ -158,7 +158,7 @@ trait MapTo: Sized {
 impl MapTo for Promise<u32> {}
 
 #[tokio::test]
-async fn errors_of_elements_are_errors_of_the_map() {
+async fn error_of_an_element_rejects_the_map() {
     let (api, pair, _) = client();
     let list = numbers(&api, &[1, 500]);
     let mapped = list.map_each(|id| api.call_typed::<Value, Never>("profile", &id));
@@ -168,7 +168,7 @@ async fn errors_of_elements_are_errors_of_the_map() {
 }
 
 #[tokio::test]
-async fn what_a_placeholder_cannot_do() {
+async fn placeholder_refuses_unsupported_operations() {
     let (api, pair, _) = client();
     let list = numbers(&api, &[1]);
     let mut leaked = None;
@@ -197,7 +197,7 @@ async fn what_a_placeholder_cannot_do() {
 }
 
 #[tokio::test]
-async fn after_a_panic_calls_are_calls_again() {
+async fn calls_are_not_recorded_after_a_panic() {
     let (api, pair, _) = client();
     let list = numbers(&api, &[1]);
     let closure = std::panic::AssertUnwindSafe(|| list.map_each(|_| -> Promise<u32> { panic!("in the closure") }));
@@ -208,7 +208,7 @@ async fn after_a_panic_calls_are_calls_again() {
 }
 
 #[tokio::test]
-async fn a_list_that_is_here() {
+async fn local_list_is_mapped() {
     let (api, pair, _) = client();
     let list = Promise::<Vec<u32>>::new(async { Ok(vec![1, 2]) });
     let mapped = list.map_each(|n| api.call_typed::<u32, Never>("add", &(n, 5)));

@@ -15,7 +15,7 @@ async fn within<F: Future>(future: F) -> F::Output {
 }
 
 #[tokio::test]
-async fn a_budget_counts_what_its_sessions_hold_and_no_more_when_they_are_gone() {
+async fn memory_budget_counts_its_sessions_until_they_end() {
     let budget = MemoryBudget::new(TEXT);
     let options = Options::new().memory(budget.clone());
     let pairs: Vec<_> =

@@ -12,7 +12,7 @@ use bowline_core::value::Value;
 use crate::fixture::*;
 
 #[tokio::test]
-async fn a_callback_is_released_before_the_answer() {
+async fn callback_is_released_before_the_answer() {
     let (api, pair, _) = client();
     let double = Func::new(|n: u32| async move { n * 2 });
     let result: u32 = api.call_typed::<_, Never>("callBack", &(double, 21)).await.unwrap();
@@ -35,7 +35,7 @@ async fn a_callback_is_released_before_the_answer() {
 }
 
 #[tokio::test]
-async fn a_reference_that_comes_home_is_the_object_itself() {
+async fn returned_reference_is_the_object_itself() {
     let (api, pair, seen) = client();
     let mine = counter(0, &seen);
     api.call("hold", mine.clone()).await.unwrap();
@@ -47,7 +47,7 @@ async fn a_reference_that_comes_home_is_the_object_itself() {
 }
 
 #[tokio::test]
-async fn a_result_holds_objects_until_they_are_dropped() {
+async fn result_holds_its_objects_until_dropped() {
     let (api, pair, seen) = client();
     let counter: Stub = api.call_typed::<_, Never>("counter", &10).await.unwrap();
     assert_eq!(counter.call_typed::<u32, Never>("add", &5).await.unwrap(), 15);
@@ -58,7 +58,7 @@ async fn a_result_holds_objects_until_they_are_dropped() {
 }
 
 #[tokio::test]
-async fn a_promise_in_a_result_follows_by_itself() {
+async fn promise_in_a_result_resolves_later() {
     let (api, pair, seen) = client();
     let later = api.call_typed::<Later, Never>("counterLater", &());
     let counter = later.stub().get("counter");
@@ -74,7 +74,7 @@ async fn a_promise_in_a_result_follows_by_itself() {
 }
 
 #[tokio::test]
-async fn a_promise_of_ours_can_be_an_argument() {
+async fn local_promise_can_be_an_argument() {
     let (api, pair, _) = client();
     let promise = Promise::<u32>::new(async {
         tokio::task::yield_now().await;
@@ -86,7 +86,7 @@ async fn a_promise_of_ours_can_be_an_argument() {
 
 /// left - middle - right: the middle hands on what it gets from the right.
 #[tokio::test]
-async fn three_parties() {
+async fn reference_passes_through_three_parties() {
     let (far, right, seen) = client();
     let middle = pair(None, Some(far.clone()));
     let api = middle.left.root_dyn();
@@ -112,7 +112,7 @@ async fn three_parties() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_chain_crosses_a_proxy_without_a_stop() {
+async fn chain_crosses_a_proxy_in_one_round_trip() {
     let (far, right, _) = client();
     let middle = pair(None, Some(far));
     for wire in [&middle.wire, &right.wire] {
@@ -134,7 +134,7 @@ async fn a_chain_crosses_a_proxy_without_a_stop() {
 }
 
 #[tokio::test]
-async fn calls_through_a_proxy_keep_their_order() {
+async fn calls_through_a_proxy_stay_in_order() {
     let (far, right, _) = client();
     let middle = pair(None, Some(far));
     let counter = middle.left.root_dyn().call_typed::<Stub, Never>("counter", &0);
@@ -150,7 +150,7 @@ async fn calls_through_a_proxy_keep_their_order() {
 }
 
 #[tokio::test]
-async fn cancelling_crosses_a_proxy() {
+async fn cancellation_crosses_a_proxy() {
     let (far, right, seen) = client();
     let middle = pair(None, Some(far));
     let waiting = middle.left.root_dyn().call("forever", ()).into_future();
@@ -181,7 +181,7 @@ impl DynTarget for Recorder {
 }
 
 #[tokio::test]
-async fn a_dynamic_target_takes_whatever_comes() {
+async fn dynamic_target_accepts_any_call() {
     let seen = Arc::new(Seen::default());
     let pair = pair(None, Some(Stub::dynamic(Recorder(Arc::clone(&seen)))));
     let any = pair.left.root_dyn();

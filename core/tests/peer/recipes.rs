@@ -108,7 +108,7 @@ fn stored(name: &str, version: u32, params: &str) -> StoredRecipe {
 }
 
 #[tokio::test]
-async fn restorer_reauthorises_and_migrates_v1_to_v2() {
+async fn restorer_reauthorizes_and_migrates() {
     let policy = Arc::new(Policy::default());
     let restorers = restorers(&policy);
     let old = stored("account", 1, r#""ann""#);
@@ -123,7 +123,7 @@ async fn restorer_reauthorises_and_migrates_v1_to_v2() {
 }
 
 #[tokio::test]
-async fn an_object_is_made_after_those_that_it_is_made_of() {
+async fn object_is_restored_after_its_dependencies() {
     let policy = Arc::new(Policy::default());
     let child = Account::reference("ann", Some(Account::reference("bank", None)));
     let recipe = child.stored_recipe().unwrap();
@@ -136,7 +136,7 @@ async fn an_object_is_made_after_those_that_it_is_made_of() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_way_to_fail_has_its_code() {
+async fn each_restore_failure_has_its_code() {
     let policy = Arc::new(Policy::default());
     let restorers = restorers(&policy);
     for (recipe, code) in [
@@ -159,7 +159,7 @@ async fn each_way_to_fail_has_its_code() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn as_many_as_are_allowed_are_made_at_the_same_time() {
+async fn concurrent_restores_are_limited() {
     let running = Arc::new(AtomicUsize::new(0));
     let most = Arc::new(AtomicUsize::new(0));
     let counted = Restorer::new("counted", 1, {
@@ -183,7 +183,7 @@ async fn as_many_as_are_allowed_are_made_at_the_same_time() {
 }
 
 #[test]
-fn what_cannot_be_made_again_alone_says_so() {
+fn recipe_that_depends_on_the_session_cannot_be_stored_alone() {
     let plain = Stub::dynamic(Nothing);
     assert!(matches!(plain.stored_recipe(), Err(NotDurable::NoRecipe)));
     let of_plain = Account::reference("ann", Some(plain));
@@ -224,7 +224,7 @@ impl bowline_core::peer::DynTarget for Nothing {
 }
 
 #[test]
-fn debug_shows_no_parameters() {
+fn debug_output_hides_parameters() {
     let account = Account::reference("ann", None);
     let shown = format!("{:?} {:?}", account.stored_recipe().unwrap(), reply(Ok::<_, Never>(1)));
     assert!(!shown.contains("ann"), "{shown}");

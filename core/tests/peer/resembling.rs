@@ -48,7 +48,7 @@ fn serve(marker: &'static str) -> Pair {
 }
 
 #[tokio::test]
-async fn a_call_on_an_item_of_a_list_reaches_that_item() {
+async fn call_on_a_list_item_reaches_that_item() {
     for marker in MARKERS {
         let connected = serve(marker);
         let list = connected.left.root_dyn().apply([]);
@@ -63,7 +63,7 @@ async fn a_call_on_an_item_of_a_list_reaches_that_item() {
 }
 
 #[tokio::test]
-async fn a_gateway_passes_items_on_with_their_own_references() {
+async fn gateway_forwards_items_with_their_own_references() {
     for marker in MARKERS {
         let behind = serve(marker);
         let list = behind.left.root_dyn();
@@ -85,7 +85,7 @@ async fn a_gateway_passes_items_on_with_their_own_references() {
 }
 
 #[tokio::test]
-async fn a_limited_reference_does_not_become_the_full_one() {
+async fn limited_reference_does_not_become_the_full_one() {
     for marker in MARKERS {
         let service = Stub::function(move |_| async move {
             let full = Account::reference("ann", Some(Account::reference("bank", None)));
@@ -102,7 +102,7 @@ async fn a_limited_reference_does_not_become_the_full_one() {
 }
 
 #[tokio::test]
-async fn a_mapped_list_calls_each_item() {
+async fn map_over_a_list_calls_each_item() {
     for marker in MARKERS {
         let connected = serve(marker);
         let owners = connected.left.root_dyn().apply([]).stub().map_each(|item| item.get("file").call("owner", ()));
@@ -112,7 +112,7 @@ async fn a_mapped_list_calls_each_item() {
 }
 
 #[tokio::test]
-async fn a_callback_receives_data_and_references_in_their_places() {
+async fn callback_receives_data_and_references_in_their_positions() {
     for marker in MARKERS {
         let connected = serve(marker);
         let function = Func::new(move |(first, again): (Item, Item)| async move {
@@ -134,7 +134,7 @@ async fn a_callback_receives_data_and_references_in_their_places() {
 }
 
 #[tokio::test]
-async fn variables_are_stored_and_come_back() {
+async fn variables_are_stored_and_read_back() {
     let restorers = restorers(&Arc::new(Policy::default()));
     for marker in MARKERS {
         let vars = Vars::new();
@@ -151,7 +151,7 @@ async fn variables_are_stored_and_come_back() {
 }
 
 #[tokio::test]
-async fn an_object_is_restored_from_data_and_references_in_their_places() {
+async fn object_is_restored_from_data_and_references_in_their_positions() {
     let restorer = Restorer::new("items", 1, |_, items: Vec<Item>| async move {
         let names = reached(&items).await;
         assert!(names.iter().eq(items.iter().map(|item| &item.name)));

@@ -233,7 +233,7 @@ fn wire() -> (End, End) {
 const ACCOUNT: &str = r#"["pipeline",0,["account"],["ann",null]]"#;
 
 #[tokio::test]
-async fn durable_objects_are_there_again_and_equal_ones_are_one() {
+async fn durable_objects_are_restored_and_equal_recipes_share_one_object() {
     let world = Arc::new(World::default());
     let mut first = Life::first(&world);
     assert_eq!(first.ask(1, ACCOUNT).await, r#"["resolve",1,["export",-1]]"#);
@@ -257,7 +257,7 @@ async fn durable_objects_are_there_again_and_equal_ones_are_one() {
 }
 
 #[tokio::test]
-async fn authority_withdrawn_meanwhile_is_not_usable_after() {
+async fn revoked_permission_stays_revoked_after_recovery() {
     let world = Arc::new(World::default());
     let mut first = Life::first(&world);
     first.ask(1, ACCOUNT).await;
@@ -276,7 +276,7 @@ async fn authority_withdrawn_meanwhile_is_not_usable_after() {
 }
 
 #[tokio::test]
-async fn what_an_object_is_made_of_is_made_first_and_passed_back_is_itself() {
+async fn dependencies_are_restored_first_and_keep_their_identity() {
     let world = Arc::new(World::default());
     let mut first = Life::first(&world);
     first.ask(1, ACCOUNT).await;
@@ -300,7 +300,7 @@ async fn what_an_object_is_made_of_is_made_first_and_passed_back_is_itself() {
 }
 
 #[tokio::test]
-async fn an_object_can_be_kept_in_a_variable_before_it_has_been_made_again() {
+async fn unrestored_object_can_be_stored_in_a_variable() {
     let world = Arc::new(World::default());
     let mut first = Life::first(&world);
     first.ask(1, ACCOUNT).await;
@@ -319,7 +319,7 @@ async fn an_object_can_be_kept_in_a_variable_before_it_has_been_made_again() {
 }
 
 #[tokio::test]
-async fn a_restored_object_calls_the_clients_callback() {
+async fn restored_object_calls_the_clients_callback() {
     let world = Arc::new(World::default());
     let mut first = Life::first(&world);
     first.ask(1, r#"["pipeline",0,["watcher"],[["export",-1]]]"#).await;
@@ -334,7 +334,7 @@ async fn a_restored_object_calls_the_clients_callback() {
 }
 
 #[tokio::test]
-async fn calls_wait_for_the_object_and_keep_their_order() {
+async fn calls_wait_for_the_restored_object_in_order() {
     let world = Arc::new(World::default());
     let mut first = Life::first(&world);
     first.ask(1, ACCOUNT).await;
@@ -386,7 +386,7 @@ impl Object for Noted {
 }
 
 #[tokio::test]
-async fn eager_restorers_do_not_wait_for_a_call() {
+async fn eager_restorers_run_without_a_call() {
     let world = Arc::new(World::default());
     let mut first = Life::first(&world);
     first.ask(1, ACCOUNT).await;
@@ -405,7 +405,7 @@ async fn eager_restorers_do_not_wait_for_a_call() {
 }
 
 #[tokio::test]
-async fn an_idempotent_call_runs_again_and_any_other_is_owned_up_to() {
+async fn idempotent_call_is_repeated_and_others_have_unknown_outcome() {
     let world = Arc::new(World::default());
     let mut first = Life::first(&world);
     for name in ["slowAgain", "slow"] {
@@ -509,7 +509,7 @@ async fn checkpoint_waits_until_calls_that_were_handed_out_have_begun() {
 }
 
 #[tokio::test]
-async fn a_recorded_call_is_answered_from_the_log() {
+async fn recorded_call_is_answered_from_the_log() {
     let world = Arc::new(World::default());
     let mut first = Life::first(&world);
     let kept = first.keep().await;
@@ -530,7 +530,7 @@ async fn a_recorded_call_is_answered_from_the_log() {
 }
 
 #[tokio::test]
-async fn a_recorded_call_that_was_running_is_looked_up_and_never_run_again() {
+async fn interrupted_recorded_call_is_looked_up_and_never_repeated() {
     let world = Arc::new(World::default());
     let mut first = Life::first(&world);
     for id in [1, 2] {
@@ -550,7 +550,7 @@ async fn a_recorded_call_that_was_running_is_looked_up_and_never_run_again() {
 }
 
 #[tokio::test]
-async fn changes_are_told_and_nothing_is_kept_of_what_was_given_back() {
+async fn changes_are_reported_and_released_state_is_dropped() {
     let world = Arc::new(World::default());
     let mut first = Life::first(&world);
     let empty = first.keep().await;
@@ -601,7 +601,7 @@ async fn until_dropped(token: &Arc<()>) {
 }
 
 #[tokio::test]
-async fn a_restored_object_is_dropped_when_it_is_given_back() {
+async fn restored_object_is_dropped_when_released() {
     let world = Arc::new(World::default());
     let mut first = Life::first(&world);
     first.ask(1, ACCOUNT).await;
@@ -629,7 +629,7 @@ async fn a_restored_object_is_dropped_when_it_is_given_back() {
 }
 
 #[tokio::test]
-async fn a_call_on_a_restored_object_that_is_given_back_at_once_is_answered() {
+async fn call_on_a_restored_object_released_at_once_is_answered() {
     let world = Arc::new(World::default());
     let mut first = Life::first(&world);
     first.ask(1, ACCOUNT).await;
@@ -643,7 +643,7 @@ async fn a_call_on_a_restored_object_that_is_given_back_at_once_is_answered() {
 }
 
 #[tokio::test]
-async fn calls_on_an_object_whose_runtime_ends_while_it_is_made_are_answered() {
+async fn calls_on_an_object_are_answered_when_its_runtime_ends_during_restore() {
     let world = Arc::new(World::default());
     let mut first = Life::first(&world);
     first.ask(1, ACCOUNT).await;
@@ -666,7 +666,7 @@ async fn calls_on_an_object_whose_runtime_ends_while_it_is_made_are_answered() {
 }
 
 #[tokio::test]
-async fn a_narrowed_reference_is_restored_as_narrow_as_it_was() {
+async fn narrowed_reference_is_restored_equally_narrow() {
     let world = Arc::new(World::default());
     let mut first = Life::first(&world);
     first.ask(1, ACCOUNT).await;
@@ -704,7 +704,7 @@ async fn a_narrowed_reference_is_restored_as_narrow_as_it_was() {
 }
 
 #[tokio::test]
-async fn a_reference_is_narrowed_before_its_object_has_been_made_again() {
+async fn unrestored_reference_can_be_narrowed() {
     let world = Arc::new(World::default());
     let mut first = Life::first(&world);
     first.ask(1, ACCOUNT).await;
@@ -723,7 +723,7 @@ async fn a_reference_is_narrowed_before_its_object_has_been_made_again() {
 }
 
 #[tokio::test]
-async fn a_narrowed_reference_is_kept_in_a_variable() {
+async fn narrowed_reference_can_be_stored_in_a_variable() {
     let world = Arc::new(World::default());
     let account = Account::reference("ann", None);
     world.vars.set("mine", &account.only(["owner", "parent"]).only(["owner"])).unwrap();
@@ -742,7 +742,7 @@ async fn a_narrowed_reference_is_kept_in_a_variable() {
 }
 
 #[tokio::test]
-async fn a_revocable_reference_is_lost_with_its_process() {
+async fn revocable_reference_is_lost_with_its_process() {
     let world = Arc::new(World::default());
     let mut first = Life::first(&world);
     first.ask(1, ACCOUNT).await;
@@ -756,7 +756,7 @@ async fn a_revocable_reference_is_lost_with_its_process() {
 
 #[test]
 #[should_panic(expected = "a restorer cannot be named `bowline.only`")]
-fn no_restorer_takes_the_place_of_that_of_narrowed_references() {
+fn restorer_of_narrowed_references_cannot_be_replaced() {
     let forged = Restorer::new("bowline.only", 1, |_, _: Value| async { Err::<Stub, _>(RestoreError::failed("")) });
     let _ = Restorers::new().with(forged);
 }

@@ -64,7 +64,7 @@ fn homebound() -> (Stub, Arc<AtomicUsize>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn methods_run_on_the_runtime_of_the_driver_whoever_uses_the_session() {
+async fn methods_run_on_the_runtime_of_the_driver() {
     let (main, strays) = homebound();
     let pair = pair(Some(Stub::new(Api(Arc::default()))), Some(main));
     let is_over = Arc::new(AtomicBool::new(false));
@@ -105,7 +105,7 @@ async fn methods_run_on_the_runtime_of_the_driver_whoever_uses_the_session() {
 }
 
 #[tokio::test]
-async fn a_call_that_waits_for_room_runs_though_its_session_has_no_transport() {
+async fn waiting_call_runs_while_its_session_is_detached() {
     let seen = Arc::new(Seen::default());
     let mut limits = Limits::default();
     limits.running_calls = 1;

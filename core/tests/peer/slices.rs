@@ -31,7 +31,7 @@ fn much() -> [String; 3] {
 }
 
 #[tokio::test]
-async fn other_sessions_have_their_turn_while_one_is_busy() {
+async fn other_sessions_run_while_one_is_busy() {
     let seen = Arc::new(Seen::default());
     let (_connection, far, _wire) = by_hand(&seen);
     let (mut sender, mut receiver) = far.split();
@@ -64,7 +64,7 @@ async fn other_sessions_have_their_turn_while_one_is_busy() {
 }
 
 #[tokio::test]
-async fn work_for_a_peer_that_is_gone_is_abandoned() {
+async fn work_for_a_disconnected_peer_is_abandoned() {
     let seen = Arc::new(Seen::default());
     let (connection, far, wire) = by_hand(&seen);
     let (mut sender, _receiver) = far.split();
@@ -89,7 +89,7 @@ async fn work_for_a_peer_that_is_gone_is_abandoned() {
 }
 
 #[tokio::test]
-async fn messages_behind_a_long_one_are_carried_out_after_it() {
+async fn messages_behind_a_long_one_are_handled_after_it() {
     let seen = Arc::new(Seen::default());
     let (_connection, far, _wire) = by_hand(&seen);
     let (mut sender, mut receiver) = far.split();

@@ -21,7 +21,7 @@ fn refused(result: Result<(), VarError>, words: &str) {
 }
 
 #[test]
-fn every_bound_holds_to_the_number() {
+fn every_variable_limit_is_exact() {
     let vars = Vars::new();
     vars.set(&"ä".repeat(256), &1).unwrap();
     refused(vars.set(&"ä".repeat(257), &1), "characters of the name of a variable (at most 256)");
@@ -53,7 +53,7 @@ fn every_bound_holds_to_the_number() {
 }
 
 #[tokio::test]
-async fn variables_come_back_with_what_they_refer_to() {
+async fn variables_are_restored_with_their_references() {
     let policy = Arc::new(Policy::default());
     let restorers = restorers(&policy);
     let vars = Vars::new();
@@ -81,7 +81,7 @@ async fn variables_come_back_with_what_they_refer_to() {
 }
 
 #[test]
-fn kept_variables_that_could_not_have_been_set_are_refused() {
+fn stored_variables_beyond_the_limits_are_refused() {
     let restorers = Arc::new(Restorers::new());
     let long = format!(r#"[{{"n":"a","x":"[[{}]]"}}]"#, vec!["0"; 1_001].join(","));
     for kept in [
@@ -97,7 +97,7 @@ fn kept_variables_that_could_not_have_been_set_are_refused() {
 }
 
 #[tokio::test]
-async fn a_client_uses_them_through_a_target() {
+async fn client_uses_variables_through_a_target() {
     let policy = Arc::new(Policy::default());
     let vars = Vars::new();
     let both = pair(None, Some(vars.target()));
@@ -131,7 +131,7 @@ struct OfPeer {
 }
 
 #[tokio::test]
-async fn a_restorer_of_a_variable_reads_the_variables() {
+async fn restorer_of_a_variable_can_read_variables() {
     let stored = {
         let vars = Vars::new();
         vars.set("name", &"ann").unwrap();

@@ -16,7 +16,7 @@ fn counting(owner: &Owner) -> Vec<usize> {
 }
 
 #[test]
-fn a_restored_session_is_resumed_with_what_its_client_may_hold() {
+fn recovered_session_accepts_every_token_its_client_may_have() {
     let mut owner = Owner::new(jti(0));
     for n in 1..4 {
         owner.claim(&jti(0), jti(n)).unwrap();
@@ -42,7 +42,7 @@ fn a_restored_session_is_resumed_with_what_its_client_may_hold() {
 }
 
 #[test]
-fn a_store_that_knows_many_tokens_fills_nothing() {
+fn many_tokens_in_the_store_leave_room_for_new_ones() {
     let stored: Vec<_> = (0..TOKENS_MAX).map(jti).collect();
     let restored = Owner::restore(1, stored, &presented(0, 1), 2, jti(99)).unwrap();
     let tokens = counting(&restored);

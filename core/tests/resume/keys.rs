@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use crate::{AUDIENCE, BORN, key, keys, minted};
 
 #[test]
-fn token_does_not_confirm_a_guessed_principal() {
+fn token_does_not_reveal_its_principal() {
     let (token, _) = minted(&keys(), BORN);
     let body = token.expose().split('.').nth(2).unwrap();
     let claims = String::from_utf8(URL_SAFE_NO_PAD.decode(body).unwrap()).unwrap();
@@ -27,7 +27,7 @@ fn token_does_not_confirm_a_guessed_principal() {
 }
 
 #[test]
-fn holder_of_the_key_knows_whose_token_it_is() {
+fn principal_of_a_token_is_verified_with_the_key() {
     let (token, _) = minted(&keys(), BORN);
     let rotated = keys().rotate(key("b")).unwrap();
     for ring in [keys(), rotated] {
@@ -70,7 +70,7 @@ fn generated_keys_differ() {
 }
 
 #[test]
-fn secrets_are_equal_if_every_byte_is() {
+fn secrets_compare_by_every_byte() {
     assert_eq!(Secret::new("token"), Secret::new("token"));
     for other in ["", "toke", "tokens", "Token", "tokeN"] {
         assert_ne!(Secret::new("token"), Secret::new(other));

@@ -90,7 +90,7 @@ fn flipping_any_bit_of_a_token_is_refused() {
 }
 
 #[test]
-fn wrong_key_unknown_kid_and_old_age_have_distinct_logs_one_wire_code() {
+fn wrong_key_unknown_key_and_expiry_are_distinct_errors() {
     let (token, _) = minted(&keys(), BORN);
     let open = |keys: KeyRing, now| keys.open(token.expose(), AUDIENCE, now).unwrap_err();
     let other_a = KeyRing::new(Key::new("a", &[9; 40]).unwrap());
@@ -117,7 +117,7 @@ fn wrong_key_unknown_kid_and_old_age_have_distinct_logs_one_wire_code() {
 
 /// F18: clocks that differ by more have a code each way, above.
 #[test]
-fn clocks_may_differ_by_half_a_minute() {
+fn clock_skew_of_half_a_minute_is_tolerated() {
     let (token, _) = minted(&keys(), BORN);
     keys().open(token.expose(), AUDIENCE, UnixTime(BORN.0 - 30)).unwrap();
     keys().open(token.expose(), AUDIENCE, after(3_630)).unwrap();
@@ -139,7 +139,7 @@ fn mac_is_hmac_not_prefix_hash() {
 }
 
 #[test]
-fn keys_rotate() {
+fn rotated_keys_stay_accepted() {
     let (old, _) = minted(&keys(), BORN);
     let rotated = keys().rotate(key("b")).unwrap();
     rotated.open(old.expose(), AUDIENCE, BORN).unwrap();
@@ -154,7 +154,7 @@ fn keys_rotate() {
 }
 
 #[test]
-fn a_token_without_its_key_resumes_nothing() {
+fn token_without_its_key_is_refused() {
     let keys = keys();
     let (token, claims) = minted(&keys, BORN);
     let held = resume_key(&keys, &claims);
@@ -178,7 +178,7 @@ fn jti(n: usize) -> Jti {
 }
 
 #[test]
-fn confirmed_previous_token_is_replay() {
+fn previous_token_is_a_replay_once_the_new_one_is_confirmed() {
     let mut owner = Owner::new(jti(0));
     assert_eq!(owner.claim(&jti(0), jti(1)), Ok(2));
     // The answer may have been lost: both count.
@@ -194,7 +194,7 @@ fn confirmed_previous_token_is_replay() {
 }
 
 #[test]
-fn answers_that_are_all_lost_strand_nobody() {
+fn lost_answers_never_lock_the_client_out() {
     let mut owner = Owner::new(jti(0));
     let mut handed_out = vec![jti(0)];
     for n in 1..500 {
@@ -215,7 +215,7 @@ fn answers_that_are_all_lost_strand_nobody() {
 }
 
 #[test]
-fn a_token_that_only_a_store_knows_pushes_none_out() {
+fn token_known_to_the_store_alone_displaces_none() {
     let mut owner = Owner::new(jti(0));
     owner.claim(&jti(0), jti(1)).unwrap();
     for n in 2..100 {
@@ -227,7 +227,7 @@ fn a_token_that_only_a_store_knows_pushes_none_out() {
 }
 
 #[test]
-fn renewed_tokens_count_beside_those_before() {
+fn renewed_tokens_are_valid_beside_earlier_ones() {
     let mut owner = Owner::new(jti(0));
     owner.renew(jti(1));
     owner.confirm();

@@ -43,7 +43,7 @@ fn open(header: &str, claims: &str) -> Result<Claims, TokenError> {
 }
 
 #[test]
-fn b2_age_counts_from_birth_however_often_a_token_is_made() {
+fn session_age_counts_from_birth_across_tokens() {
     let mut claims = Claims::new("s_1", "ann", AUDIENCE, BORN);
     for hour in 0..24 {
         let now = after(hour * 3_600);
@@ -57,7 +57,7 @@ fn b2_age_counts_from_birth_however_often_a_token_is_made() {
 }
 
 #[test]
-fn b3_another_version_is_refused_and_the_program_is_told_by_a_hash() {
+fn other_versions_are_refused_and_programs_are_identified_by_hash() {
     assert_eq!(open(HEADER, &claimed("\"v\":1", "\"v\":2")), Err(TokenError::Kind));
     assert_eq!(open(HEADER, &claimed("\"v\":1", "\"v\":0")), Err(TokenError::Kind));
     let token = inline(&keys(), b"state").unwrap();
@@ -70,7 +70,7 @@ fn b3_another_version_is_refused_and_the_program_is_told_by_a_hash() {
 }
 
 #[test]
-fn b8_a_session_past_its_age_is_refused_by_a_name_of_its_own() {
+fn session_past_its_maximum_age_has_its_own_code() {
     let old = keys().open(&signed(HEADER, &claimed("\"mx\":86400", "\"mx\":10")), AUDIENCE, after(11));
     assert_eq!(old.clone().unwrap_err(), TokenError::TooOld(11));
     assert_eq!(old.unwrap_err().code(), ErrorCode::SessionTooOld);
@@ -78,7 +78,7 @@ fn b8_a_session_past_its_age_is_refused_by_a_name_of_its_own() {
 }
 
 #[test]
-fn b12_nothing_is_outside_of_the_tag() {
+fn tag_covers_the_whole_token() {
     // All four parts of two good tokens, mixed in every way: only the two are good.
     let (one, _) = minted(&keys(), BORN);
     let (two, _) = minted(&keys(), after(1_000));
@@ -98,7 +98,7 @@ fn b12_nothing_is_outside_of_the_tag() {
 }
 
 #[test]
-fn b12_a_forged_expiry_revives_nothing() {
+fn forged_expiry_is_refused() {
     let late = after(3_631);
     let expired = signed(HEADER, &claimed("\"v\":1", "\"v\":1"));
     assert_eq!(keys().open(&expired, AUDIENCE, late), Err(TokenError::Expired(31)));
@@ -115,7 +115,7 @@ fn b12_a_forged_expiry_revives_nothing() {
 }
 
 #[test]
-fn b13_what_is_called_sealed_cannot_be_read() {
+fn sealed_contents_are_not_readable() {
     let secret = b"a row number that is nobody's business";
     let token = inline(&keys(), secret).unwrap();
     let body = URL_SAFE_NO_PAD.decode(token.expose().split('.').nth(2).unwrap()).unwrap();
@@ -127,7 +127,7 @@ fn b13_what_is_called_sealed_cannot_be_read() {
 }
 
 #[test]
-fn b14_and_b15_keys_are_a_ring_and_have_32_bytes() {
+fn key_rings_require_keys_of_32_bytes() {
     let policy = TokenPolicy::default();
     assert_eq!((policy.token_seconds, policy.session_seconds), (3_600, 86_400));
     for bytes in [0, 1, 16, 31] {
@@ -145,7 +145,7 @@ fn b14_and_b15_keys_are_a_ring_and_have_32_bytes() {
 }
 
 #[test]
-fn b17_a_token_is_a_third_longer_than_what_it_holds_and_not_five_times() {
+fn token_is_at_most_a_third_longer_than_its_contents() {
     let length = |size: usize| inline(&keys(), &vec![b'x'; size]).unwrap().expose().len();
     let around = length(0);
     assert!(around < 620, "{around}");
@@ -179,7 +179,7 @@ fn extended(tag: [u8; 32], length: usize, suffix: &[u8]) -> (Vec<u8>, [u8; 32]) 
 }
 
 #[test]
-fn b18_a_tag_cannot_be_extended() {
+fn tag_is_not_open_to_length_extension() {
     let derived = hmac(&[b'a'; 32], b"bowline/mac/1");
     let (token, _) = minted(&keys(), BORN);
     let (text, tag) = token.expose().rsplit_once('.').unwrap();
@@ -203,7 +203,7 @@ fn b18_a_tag_cannot_be_extended() {
 
 /// A token with several faults is refused for the first of them in this order.
 #[test]
-fn b19_nothing_is_believed_before_the_tag() {
+fn claims_are_not_read_before_the_tag_is_verified() {
     let (past, future) = (BORN.0 - 99_999, BORN.0 + 99_999);
     let all_wrong = format!(
         r#"{{"v":2,"sid":"s","ep":1,"jti":"t","sub":"u","aud":"else","iat":{future},"exp":{past},"born":{past},"mx":1}}"#
@@ -261,7 +261,7 @@ fn b19_nothing_is_believed_before_the_tag() {
 }
 
 #[test]
-fn b21_every_refusal_has_its_code_and_its_line_in_the_log() {
+fn every_refusal_has_a_code_and_a_message() {
     let refusals = [
         (TokenError::TooLong(70_000), "RESUME_TOKEN_INVALID"),
         (TokenError::Shape("no tag"), "RESUME_TOKEN_INVALID"),
@@ -296,7 +296,7 @@ fn unknown_claims_are_ignored() {
 proptest! {
     /// B25: a clock that says anything at all, and times that nobody would write.
     #[test]
-    fn b25_no_time_panics(
+    fn extreme_times_do_not_panic(
         now in times(), iat in times(), exp in times(), born in times(), mx in times(), life in times(),
     ) {
         let claims = format!(

@@ -48,7 +48,7 @@ fn with_part(token: &Secret, at: usize, part: &str) -> String {
 }
 
 #[test]
-fn a_token_holds_the_state_that_it_was_made_of() {
+fn token_contains_the_state_it_was_minted_from() {
     let keys = keys();
     let token = inline(&keys, SNAPSHOT).unwrap();
     let opened = keys.open(token.expose(), AUDIENCE, after(10)).unwrap();
@@ -77,7 +77,7 @@ fn opened_by_hand(token: &Secret, purpose: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn the_layout_is_the_documented_one() {
+fn token_layout_matches_the_documentation() {
     let keys = keys();
     let plain = opened_by_hand(&inline(&keys, SNAPSHOT).unwrap(), b"bowline/seal/1");
     let (length, rest) = plain.split_first_chunk::<4>().unwrap();
@@ -141,7 +141,7 @@ fn flipping_any_bit_of_a_sealed_token_is_refused() {
 }
 
 #[test]
-fn a_durable_reference_is_no_session_and_no_session_is_one() {
+fn tokens_of_sessions_and_saved_references_are_not_interchangeable() {
     let keys = keys();
     let (session, reference) = (inline(&keys, SNAPSHOT).unwrap(), sturdy(&keys));
     assert_eq!(keys.open(reference.expose(), AUDIENCE, BORN), Err(TokenError::Kind));
@@ -156,7 +156,7 @@ fn a_durable_reference_is_no_session_and_no_session_is_one() {
 }
 
 #[test]
-fn a_sealed_token_is_bound_to_its_key_and_its_service() {
+fn sealed_token_is_bound_to_its_key_and_audience() {
     let ours = keys();
     let (session, reference) = (inline(&ours, SNAPSHOT).unwrap(), sturdy(&ours));
     assert_eq!(ours.open(session.expose(), "another", BORN), Err(TokenError::Audience));
@@ -178,7 +178,7 @@ fn a_sealed_token_is_bound_to_its_key_and_its_service() {
 }
 
 #[test]
-fn a_session_token_ends_and_a_durable_reference_does_not() {
+fn session_tokens_expire_and_saved_references_do_not() {
     let keys = keys();
     let (session, reference) = (inline(&keys, SNAPSHOT).unwrap(), sturdy(&keys));
     assert_eq!(keys.open(session.expose(), AUDIENCE, after(3_631)), Err(TokenError::Expired(31)));
@@ -189,7 +189,7 @@ fn a_session_token_ends_and_a_durable_reference_does_not() {
 }
 
 #[test]
-fn a_token_that_holds_state_still_needs_its_key() {
+fn token_with_state_requires_its_key() {
     let keys = keys();
     let token = inline(&keys, SNAPSHOT).unwrap();
     let claims = keys.open(token.expose(), AUDIENCE, BORN).unwrap();
@@ -199,7 +199,7 @@ fn a_token_that_holds_state_still_needs_its_key() {
 }
 
 #[test]
-fn what_does_not_fit_is_named_if_it_is_kept_and_else_not_minted() {
+fn oversized_state_is_referenced_if_stored_and_refused_otherwise() {
     let keys = keys();
     let mint = |snapshot: usize, kept, inline_bytes| {
         let mut policy = TokenPolicy::default();

@@ -18,7 +18,7 @@ fn small() -> Limits {
 }
 
 #[test]
-fn depth_costs_no_stack_and_no_more_time_than_length() {
+fn deep_values_use_no_stack_and_time_linear_in_length() {
     for text in ["[", "[[", "{\"a\":", "[\"push\",[\"pipeline\",0,[\"sq\"],["] {
         let mut server = Scripted::new(Limits::default());
         server.send(&text.repeat(1_000_000));
@@ -37,21 +37,21 @@ fn depth_costs_no_stack_and_no_more_time_than_length() {
 }
 
 #[test]
-fn many_small_values_are_refused_by_their_number() {
+fn number_of_values_in_a_message_is_limited() {
     let mut server = Scripted::new(Limits::default());
     server.send(&format!("[\"push\",[[{}0]]]", "{\"\":0},".repeat(600_000)));
     server.assert_aborted("limit: values in a message (at most 1000000)");
 }
 
 #[test]
-fn a_message_that_is_too_long_is_refused_unread() {
+fn oversized_message_is_refused_without_parsing() {
     let mut server = Scripted::new(Limits::default());
     server.send(&format!("[\"push\",\"{}\"]", "x".repeat(8 << 20)));
     server.assert_aborted("limit: bytes of a message (at most 8388608)");
 }
 
 #[test]
-fn keys_that_would_collide_cost_no_more_than_others() {
+fn colliding_keys_cost_no_more_than_others() {
     let members: Vec<String> = (0..200_000).map(|n| format!("\"k{n}\":0")).collect();
     let text = format!("[\"push\",{{{},\"k7\":1}}]", members.join(","));
     let start = std::time::Instant::now();
@@ -62,7 +62,7 @@ fn keys_that_would_collide_cost_no_more_than_others() {
 }
 
 #[test]
-fn pushes_that_are_never_released() {
+fn unreleased_pushes_are_limited() {
     let mut server = Scripted::new(small());
     let mut rejected = 0;
     for n in 1..=100 {
@@ -78,7 +78,7 @@ fn pushes_that_are_never_released() {
 }
 
 #[test]
-fn stubs_that_are_kept_for_ever() {
+fn retained_stubs_are_limited() {
     let mut server = Scripted::new(small());
     for n in 1..=100 {
         server.send(&format!(r#"["push",["pipeline",0,["take"],[["export",-{n}]]]]"#));
@@ -88,7 +88,7 @@ fn stubs_that_are_kept_for_ever() {
 }
 
 #[test]
-fn results_that_are_never_pulled() {
+fn unpulled_results_are_limited() {
     let mut server = Scripted::new(small());
     for _ in 0..20 {
         server.send(&format!(r#"["push",["pipeline",0,["echo"],["{}"]]]"#, "x".repeat(300)));
@@ -97,7 +97,7 @@ fn results_that_are_never_pulled() {
 }
 
 #[test]
-fn calls_beyond_those_that_may_run_wait_in_order() {
+fn calls_beyond_the_running_limit_wait_in_order() {
     let mut server = Scripted::new(small());
     for n in 1..=6 {
         server.send(&format!(r#"["push",["pipeline",0,["slow"],[{n}]]]"#));
@@ -112,7 +112,7 @@ fn calls_beyond_those_that_may_run_wait_in_order() {
 }
 
 #[test]
-fn push_and_release_over_and_over_leaves_nothing() {
+fn repeated_push_and_release_leaves_no_state() {
     let mut server = Scripted::new(small());
     for n in 1..=10_000 {
         server.send(r#"["push",["pipeline",0,["mk"],[2]]]"#);
@@ -122,7 +122,7 @@ fn push_and_release_over_and_over_leaves_nothing() {
 }
 
 #[test]
-fn a_path_has_so_many_steps() {
+fn path_steps_are_limited() {
     let mut server = Scripted::new(small());
     server.says(
         r#"c> ["push",["pipeline",0,["a","b","c","d","e"]]]
@@ -134,7 +134,7 @@ fn a_path_has_so_many_steps() {
 }
 
 #[test]
-fn values_that_double_with_every_level_are_refused() {
+fn values_that_double_at_every_level_are_refused() {
     let mut limits = Limits::default();
     limits.message_bytes = 10_000;
     let mut server = Scripted::new(limits);
@@ -147,7 +147,7 @@ fn values_that_double_with_every_level_are_refused() {
 }
 
 #[test]
-fn a_long_chain_on_a_pending_result_costs_no_stack() {
+fn long_chain_on_a_pending_result_uses_no_stack() {
     let mut server = Scripted::new(Limits::default());
     server.send(r#"["push",["pipeline",0,["slow"],[]]]"#);
     for n in 1..30_000 {
@@ -162,7 +162,7 @@ fn a_long_chain_on_a_pending_result_costs_no_stack() {
 }
 
 #[test]
-fn a_value_that_holds_itself_through_the_wire_ends_with_an_error() {
+fn value_that_contains_itself_over_the_wire_is_rejected() {
     let mut limits = Limits::default();
     limits.table_entries = 1_000;
     let mut server = Scripted::new(limits);
@@ -177,7 +177,7 @@ fn a_value_that_holds_itself_through_the_wire_ends_with_an_error() {
 }
 
 #[test]
-fn a_promise_that_resolves_to_itself_is_rejected() {
+fn promise_that_resolves_to_itself_is_rejected() {
     let mut server = Scripted::new(Limits::default());
     server.says(
         r#"c> ["push",["promise",-1]]
@@ -198,7 +198,7 @@ fn nested(levels: usize) -> String {
 const TOO_DEEP: &str = r#"["error","RangeError","limit: levels of nesting of a value (at most 256)"]"#;
 
 #[test]
-fn arguments_that_are_too_deep_with_their_parts_fail_their_call() {
+fn call_with_too_deep_combined_arguments_is_rejected() {
     let mut server = Scripted::new(Limits::default());
     for (push, levels, outer) in [(1, 254, 0), (3, 255, 0), (5, 200, 54), (7, 200, 55)] {
         server.send(&format!("[\"push\",{}]", nested(levels)));
@@ -217,7 +217,7 @@ fn arguments_that_are_too_deep_with_their_parts_fail_their_call() {
 }
 
 #[test]
-fn calls_whose_arguments_would_be_sent_too_deep_fail_unsent() {
+fn call_with_too_deep_outgoing_arguments_is_rejected_without_being_sent() {
     let mut session = Session::new(Limits::default(), true);
     for (levels, text, fits) in [
         (254, "[$]", true),
@@ -246,7 +246,7 @@ fn calls_whose_arguments_would_be_sent_too_deep_fail_unsent() {
 }
 
 #[test]
-fn calls_within_one_message_fill_the_tables_no_further_than_others() {
+fn calls_in_one_message_are_subject_to_the_table_limit() {
     for call in [r#"["pipeline",0,["slow"],[]]"#, r#"["pipeline",0,["a"]]"#, r#"["remap",0,[],[],[1]]"#] {
         let mut limits = Limits::default();
         limits.table_entries = 1_000;

@@ -65,7 +65,7 @@ impl Greedy {
 const SLOW: &str = r#"["pipeline",0,["slow"],[]]"#;
 
 #[test]
-fn names_in_the_paths_of_calls_that_wait_are_held() {
+fn path_names_of_waiting_calls_are_counted_as_held() {
     let mut peer = Greedy::new();
     peer.push(SLOW);
     let name = "x".repeat(5_000);
@@ -74,7 +74,7 @@ fn names_in_the_paths_of_calls_that_wait_are_held() {
 }
 
 #[test]
-fn steps_in_the_paths_of_calls_that_wait_are_held() {
+fn path_steps_of_waiting_calls_are_counted_as_held() {
     let mut peer = Greedy::new();
     peer.push(SLOW);
     let steps = ["0"; 60].join(",");
@@ -83,7 +83,7 @@ fn steps_in_the_paths_of_calls_that_wait_are_held() {
 }
 
 #[test]
-fn names_in_the_paths_of_maps_that_wait_are_held() {
+fn path_names_of_waiting_maps_are_counted_as_held() {
     let mut peer = Greedy::new();
     peer.push(SLOW);
     let name = "x".repeat(5_000);
@@ -92,7 +92,7 @@ fn names_in_the_paths_of_maps_that_wait_are_held() {
 }
 
 #[test]
-fn captures_and_instructions_of_maps_that_wait_are_held() {
+fn captures_and_instructions_of_waiting_maps_are_counted_as_held() {
     for (captures, instructions) in [
         (vec![r#"["import",0]"#; 300].join(","), "1".to_owned()),
         (String::new(), format!("\"{}\"", "x".repeat(5_000))),
@@ -105,7 +105,7 @@ fn captures_and_instructions_of_maps_that_wait_are_held() {
 }
 
 #[test]
-fn arguments_of_calls_that_wait_are_held() {
+fn arguments_of_waiting_calls_are_counted_as_held() {
     let mut peer = Greedy::new();
     peer.push(SLOW);
     let text = "x".repeat(5_000);
@@ -114,7 +114,7 @@ fn arguments_of_calls_that_wait_are_held() {
 }
 
 #[test]
-fn arguments_of_calls_that_run_are_held_until_they_return() {
+fn arguments_of_running_calls_are_counted_as_held_until_they_return() {
     let mut peer = Greedy::new();
     let text = "x".repeat(5_000);
     // Four times the limit. The rejections are held, too, so that more would end the session.
@@ -127,7 +127,7 @@ fn arguments_of_calls_that_run_are_held_until_they_return() {
 }
 
 #[test]
-fn arguments_of_calls_that_run_count_what_they_take_when_decoded() {
+fn arguments_of_running_calls_are_counted_at_their_decoded_size() {
     for (value, times) in [("[[]],", 500), ("0,", 1_000), (r#"{"":0},"#, 500), (r#""","#, 1_000)] {
         let mut server = Scripted::new(limits());
         server.send(&format!(r#"["push",["pipeline",0,["slow"],[[[{}0]]]]]"#, value.repeat(times)));
@@ -139,7 +139,7 @@ fn arguments_of_calls_that_run_count_what_they_take_when_decoded() {
 }
 
 #[test]
-fn chunks_that_nobody_reads_are_held() {
+fn unread_chunks_are_counted_as_held() {
     let mut peer = Greedy::new();
     peer.send(r#"["pipe"]"#);
     peer.pushes += 1;
@@ -150,7 +150,7 @@ fn chunks_that_nobody_reads_are_held() {
 }
 
 #[test]
-fn results_and_errors_that_are_kept_are_held() {
+fn retained_results_and_errors_are_counted_as_held() {
     for what in [r#""$""#, r#"["error","Error","$"]"#] {
         let mut peer = Greedy::new();
         let what = what.replace('$', &"x".repeat(5_000));
@@ -166,7 +166,7 @@ fn results_and_errors_that_are_kept_are_held() {
 }
 
 #[test]
-fn references_in_kept_values_are_held() {
+fn references_in_retained_values_are_counted_as_held() {
     let mut peer = Greedy::new();
     let refs = [r#"["import",0]"#; 600].join(",");
     peer.send_much(|peer| peer.push(&format!("[[{refs}]]")));
@@ -174,7 +174,7 @@ fn references_in_kept_values_are_held() {
 }
 
 #[test]
-fn values_that_wait_for_their_parts_are_held() {
+fn values_waiting_for_parts_are_counted_as_held() {
     let mut peer = Greedy::new();
     peer.push(SLOW);
     let parts = [r#"["pipeline",1]"#; 600].join(",");
@@ -183,7 +183,7 @@ fn values_that_wait_for_their_parts_are_held() {
 }
 
 #[test]
-fn readers_of_streams_are_held() {
+fn stream_readers_are_counted_as_held() {
     let mut limits = limits();
     limits.streams = 1_000;
     let mut server = Scripted::new(limits);
@@ -198,7 +198,7 @@ fn readers_of_streams_are_held() {
 }
 
 #[test]
-fn a_name_in_a_path_that_is_too_long_is_rejected() {
+fn oversized_name_in_a_path_is_rejected() {
     let mut limits = Limits::default();
     limits.key_bytes = 4;
     let mut server = Scripted::new(limits);
@@ -212,7 +212,7 @@ fn a_name_in_a_path_that_is_too_long_is_rejected() {
 }
 
 #[test]
-fn answers_are_not_written_beyond_the_bound_on_what_waits_to_be_sent() {
+fn answers_beyond_the_outbound_limit_are_not_written() {
     let mut limits = Limits::default();
     limits.outbound_bytes = 100_000;
     let mut server = Scripted::new(limits);
@@ -232,7 +232,7 @@ fn answers_are_not_written_beyond_the_bound_on_what_waits_to_be_sent() {
 const SLOW_PUSH: &str = r#"["push",["pipeline",0,["slow"],[]]]"#;
 
 #[test]
-fn the_reason_of_an_abort_is_cut() {
+fn abort_reason_is_truncated() {
     let mut session = Session::new(Limits::default(), true);
     let long = "日".repeat(100_000);
     session.handle_message(&format!(r#"["abort",["error","{long}","{long}"]]"#));

@@ -483,7 +483,7 @@ mod tests {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(150) })]
 
         #[test]
-        fn every_call_reaches_the_object_of_its_label(program in prop::collection::vec(any::<u8>(), 0..400)) {
+        fn every_call_reaches_its_labeled_object(program in prop::collection::vec(any::<u8>(), 0..400)) {
             super::replay(&program);
         }
     }

@@ -98,7 +98,7 @@ fn error(name: &str, message: &str) -> String {
 }
 
 #[test]
-fn a_malformed_value_fails_its_call_wherever_it_stands() {
+fn malformed_value_rejects_its_call_in_any_position() {
     for (expr, name, message) in MALFORMED {
         let error = error(name, message);
         let mut server = scripted();
@@ -143,7 +143,7 @@ fn a_malformed_value_fails_its_call_wherever_it_stands() {
 }
 
 #[test]
-fn what_stands_beside_a_malformed_value_is_given_back() {
+fn references_beside_a_malformed_value_are_released() {
     let mut server = scripted();
     server.says(
         r#"c> ["push",["pipeline",0,["take"],[["export",-1],["bigint","x"],{"a":["export",-2],"toString":["export",-3]}]]]
@@ -168,7 +168,7 @@ fn what_stands_beside_a_malformed_value_is_given_back() {
 }
 
 #[test]
-fn a_malformed_value_in_a_mapper_fails_what_uses_it() {
+fn malformed_value_in_a_mapper_rejects_what_uses_it() {
     let mut server = scripted();
     server.says(
         r#"c> ["push",[[1,2]]]
@@ -187,7 +187,7 @@ fn a_malformed_value_in_a_mapper_fails_what_uses_it() {
 
 /// What arrives and what goes on.
 #[test]
-fn values_go_on_in_the_form_that_every_peer_reads() {
+fn values_are_forwarded_in_canonical_form() {
     let mut server = scripted();
     for (n, (arrives, goes_on)) in [
         (r#"["bytes","-_-_AA=="]"#, r#"["bytes","+/+/AA"]"#),
@@ -227,7 +227,7 @@ fn values_go_on_in_the_form_that_every_peer_reads() {
 }
 
 #[test]
-fn an_error_cannot_have_its_fields_again_as_properties() {
+fn error_fields_are_not_repeated_as_properties() {
     let mut server = scripted();
     server.says(
         r#"c> ["push",["error","E","m",null,{"stack":["nope"],"a":1,"name":["export",-1],"message":{"x":[5]}}]]

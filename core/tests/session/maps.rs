@@ -35,7 +35,7 @@ fn map() {
 }
 
 #[test]
-fn a_function_of_the_caller_is_captured() {
+fn mapper_captures_a_function_of_the_caller() {
     let mut pair = Pair::new();
     let main = pair.client.session.main();
     let list = pair.client.session.call(main, &path("lst"), Some(Payload::plain("[]")));
@@ -50,7 +50,7 @@ fn a_function_of_the_caller_is_captured() {
 }
 
 #[test]
-fn a_value_that_is_here_is_mapped_here() {
+fn local_value_is_mapped_locally() {
     let mut pair = Pair::new();
     let main = pair.client.session.main();
     let list = pair.client.session.call(main, &path("lst"), Some(Payload::plain("[]")));
@@ -67,7 +67,7 @@ fn a_value_that_is_here_is_mapped_here() {
 }
 
 #[test]
-fn inputs_of_every_kind() {
+fn map_accepts_every_kind_of_input() {
     let mut server = Scripted::new(Limits::default());
     let identity = r#"[["pipeline",0]]"#;
     for (n, (input, instructions, answer)) in [
@@ -97,7 +97,7 @@ fn inputs_of_every_kind() {
 }
 
 #[test]
-fn a_map_inside_a_map() {
+fn nested_map() {
     let mut server = Scripted::new(Limits::default());
     server.says(
         r#"c> ["push",[[[[1,2]],[[3]]]]]
@@ -113,7 +113,7 @@ fn a_map_inside_a_map() {
 }
 
 #[test]
-fn errors_reject_the_map_and_never_abort() {
+fn errors_reject_the_map_without_abort() {
     let mut server = Scripted::new(Limits::default());
     server.send(r#"["push",[[1,2]]]"#);
     let mut id = 1;
@@ -139,7 +139,7 @@ fn errors_reject_the_map_and_never_abort() {
 }
 
 #[test]
-fn a_bad_capture_ends_the_session() {
+fn invalid_capture_ends_the_session() {
     for captures in [r#"[["pipeline",0]]"#, "[5]", r#"[["import","x"]]"#, r#"[["import",0],["import",0,["x"]]]"#] {
         let mut server = Scripted::new(Limits::default());
         server.send(&format!(r#"["push",["remap",0,[],{captures},[["pipeline",0]]]]"#));
@@ -152,7 +152,7 @@ fn a_bad_capture_ends_the_session() {
 }
 
 #[test]
-fn captures_are_given_back_when_the_map_has_been_applied() {
+fn captures_are_released_when_the_map_has_run() {
     let mut server = Scripted::new(Limits::default());
     server.says(
         r#"c> ["push",["pipeline",0,["slow"],[]]]
@@ -168,7 +168,7 @@ fn captures_are_given_back_when_the_map_has_been_applied() {
 }
 
 #[test]
-fn an_input_that_the_mapped_side_has_yet_to_send_may_be_released() {
+fn map_input_can_be_released_before_it_arrives() {
     let mut server = Scripted::new(Limits::default());
     server.says(
         r#"c> ["push",["pipeline",0,["cb"],[["export",-1],1]]]
@@ -187,7 +187,7 @@ fn an_input_that_the_mapped_side_has_yet_to_send_may_be_released() {
 }
 
 #[test]
-fn order_is_kept_between_calls_and_maps_on_one_result() {
+fn calls_and_maps_on_one_result_run_in_order() {
     let mut server = Scripted::new(Limits::default());
     server.send(r#"["push",["pipeline",0,["slow"],[]]]"#);
     server.send(r#"["push",["pipeline",1,["inc"],[1]]]"#);
@@ -201,7 +201,7 @@ fn order_is_kept_between_calls_and_maps_on_one_result() {
 }
 
 #[test]
-fn what_a_map_may_carry_out_is_bounded() {
+fn map_elements_and_instructions_are_limited() {
     let mut limits = Limits::default();
     (limits.map_inputs, limits.map_instructions, limits.map_steps) = (10, 4, 20);
     let attempt = |input: &str, instructions: &str| {
@@ -223,7 +223,7 @@ fn what_a_map_may_carry_out_is_bounded() {
 }
 
 #[test]
-fn a_map_on_a_property_of_a_promise_keeps_its_place_among_calls() {
+fn map_on_a_property_of_a_promise_runs_in_call_order() {
     let mut server = Scripted::new(Limits::default());
     server.says(
         r#"c> ["push",["pipeline",0,["slow"],[]]]

@@ -287,7 +287,7 @@ mod tests {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(400) })]
 
         #[test]
-        fn whatever_two_sessions_do_nothing_is_left(list in "([cgmpfrdnqwsevhtttCGMPFRDNQWSEVHTTT][0-9a-z]{2}){0,80}") {
+        fn random_operations_leave_no_state(list in "([cgmpfrdnqwsevhtttCGMPFRDNQWSEVHTTT][0-9a-z]{2}){0,80}") {
             super::replay(&list);
         }
     }

@@ -67,7 +67,7 @@ impl End {
 const FILES: &str = r#"[[{"name":"draft","tags":[["@"]],"file":$},{"name":"payroll","tags":[["[\"@\"]"]],"file":$},{"name":"taxes","tags":[[]],"file":$}]]"#;
 
 #[test]
-fn a_pipelined_call_reaches_the_object_it_names() {
+fn pipelined_call_reaches_its_target() {
     let mut end = End::new();
     let files = [end.target(), end.target(), end.target()];
     end.result(FILES, &files);
@@ -81,7 +81,7 @@ fn a_pipelined_call_reaches_the_object_it_names() {
 }
 
 #[test]
-fn an_answer_carries_each_reference_in_its_place() {
+fn answer_keeps_each_reference_in_its_position() {
     let mut end = End::new();
     let files = [end.target(), end.target(), end.target()];
     end.result(FILES, &files);
@@ -92,7 +92,7 @@ fn an_answer_carries_each_reference_in_its_place() {
 }
 
 #[test]
-fn a_full_and_a_limited_reference_never_change_places() {
+fn full_and_limited_references_are_not_swapped() {
     for text in [
         r#"{"note":[["@"]],"full":$,"limited":$}"#,
         r#"{"note":[[["@"]]],"full":$,"limited":$}"#,
@@ -121,7 +121,7 @@ fn a_full_and_a_limited_reference_never_change_places() {
 }
 
 #[test]
-fn elements_of_a_mapped_list_keep_their_own_references() {
+fn elements_of_a_mapped_list_keep_their_references() {
     let mut end = End::new();
     let files = [end.target(), end.target(), end.target()];
     end.result(FILES, &files);
@@ -131,7 +131,7 @@ fn elements_of_a_mapped_list_keep_their_own_references() {
 }
 
 #[test]
-fn a_promise_among_arguments_is_replaced_by_data_that_resembles_a_capability() {
+fn promise_argument_is_replaced_by_data_resembling_a_capability() {
     let mut end = End::new();
     let files = [end.target(), end.target(), end.target()];
     let waits = end.hear(r#"["push",["pipeline",0,["items"],[]]]"#);
@@ -146,7 +146,7 @@ fn a_promise_among_arguments_is_replaced_by_data_that_resembles_a_capability() {
 }
 
 #[test]
-fn a_placeholder_is_no_message_wherever_it_stands() {
+fn raw_placeholder_in_a_message_is_refused() {
     for message in [
         "[\"push\",\u{1a}]",
         "[\"push\",[[\u{1a}]]]",
@@ -181,7 +181,7 @@ fn a_placeholder_is_no_message_wherever_it_stands() {
 }
 
 #[test]
-fn plain_text_with_a_raw_placeholder_stands_for_nothing() {
+fn raw_placeholder_in_plain_text_is_not_a_reference() {
     let mut end = End::new();
     let file = end.target();
     let waits = end.hear(r#"["push",["pipeline",0,["a"],[]]]"#);
@@ -194,7 +194,7 @@ fn plain_text_with_a_raw_placeholder_stands_for_nothing() {
 }
 
 #[test]
-fn a_snapshot_whose_placeholders_and_references_disagree_is_refused() {
+fn snapshot_with_mismatched_placeholders_is_refused() {
     let mut end = End::new();
     let files = [end.target(), end.target(), end.target()];
     end.result(FILES, &files);

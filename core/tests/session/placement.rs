@@ -300,7 +300,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
 
     #[test]
-    fn paths_lead_to_the_capabilities_they_name(tree in tree()) {
+    fn paths_lead_to_the_named_capabilities(tree in tree()) {
         let written = Written::new(&tree);
         let mut server = Server::with_result(&written);
         server.assert_paths(&written);
@@ -312,7 +312,7 @@ proptest! {
     }
 
     #[test]
-    fn arguments_arrive_as_a_peer_spells_them(tree in list(), spelling in 0..3_u8) {
+    fn arguments_arrive_in_any_spelling(tree in list(), spelling in 0..3_u8) {
         let written = Written::new(&tree);
         let mut session = Session::new(Limits::default(), true);
         let args = expression(&written.value, spelling);
@@ -325,7 +325,7 @@ proptest! {
     }
 
     #[test]
-    fn a_promise_among_arguments_brings_its_capabilities(tree in list(), beside in text()) {
+    fn promise_argument_keeps_its_capabilities(tree in list(), beside in text()) {
         let written = Written::new(&tree);
         let mut server = Server::with_result(&written);
         let beside = serde_json::to_string(&beside).unwrap();
@@ -338,7 +338,7 @@ proptest! {
     }
 
     #[test]
-    fn a_mapped_list_gives_each_element_its_capabilities(tree in list()) {
+    fn mapped_list_keeps_the_capabilities_of_each_element(tree in list()) {
         let written = Written::new(&tree);
         let mut server = Server::with_result(&written);
         let calls = server.hear(r#"["push",["remap",1,[],[["import",0]],[["pipeline",-1,["f"],[["pipeline",0]]]]]]"#);
@@ -347,7 +347,7 @@ proptest! {
     }
 
     #[test]
-    fn a_recipe_keeps_its_capabilities(tree in list()) {
+    fn recipe_keeps_its_capabilities(tree in list()) {
         let written = Written::new(&tree);
         let mut session = Session::new(Limits::default(), true);
         let params = encode(&written.value).unwrap().map_refs(|_| Ref::Target(session.new_target(Kind::Object)));
@@ -360,7 +360,7 @@ proptest! {
     }
 
     #[test]
-    fn a_second_session_passes_capabilities_on(tree in list()) {
+    fn capabilities_are_forwarded_through_a_second_session(tree in list()) {
         let written = Written::new(&tree);
         let mut first = Pair::new();
         let got = first.result(&written.value);

@@ -11,7 +11,7 @@ fn scripted() -> Scripted {
 
 /// Every line ends a fresh session; the error is as given.
 #[test]
-fn messages_that_break_the_protocol() {
+fn protocol_violations_abort_the_session() {
     for (text, name, message) in [
         ("{nope", "SyntaxError", "expected a string at byte 1"),
         ("", "SyntaxError", "unexpected end at byte 0"),
@@ -52,7 +52,7 @@ fn messages_that_break_the_protocol() {
 }
 
 #[test]
-fn ids_and_counts_are_read_in_every_spelling_of_json() {
+fn ids_and_counts_are_read_in_every_json_spelling() {
     let mut server = scripted();
     server.says(
         r#"c> ["push",["pipeline",0.0,["mk"],[5]]]
@@ -72,7 +72,7 @@ fn ids_and_counts_are_read_in_every_spelling_of_json() {
 }
 
 #[test]
-fn an_answer_for_a_number_that_is_no_id_is_ignored() {
+fn answer_for_a_number_that_is_not_an_id_is_ignored() {
     let mut server = scripted();
     for number in ["1.5", "-0.5", "1e400", "9007199254740993", "77"] {
         assert!(server.send(&format!("[\"resolve\",{number},1]")).is_empty(), "{number}");
@@ -87,7 +87,7 @@ fn an_answer_for_a_number_that_is_no_id_is_ignored() {
 }
 
 #[test]
-fn numbers_in_paths_are_read_as_javascript_reads_them() {
+fn numbers_in_paths_follow_javascript_rules() {
     let mut server = scripted();
     server.says(
         r#"c> ["push",{"1":"one","1.5":"half","1e+21":"much","list":[["a","b"]]}]
@@ -115,7 +115,7 @@ fn numbers_in_paths_are_read_as_javascript_reads_them() {
 }
 
 #[test]
-fn expressions_that_are_none() {
+fn invalid_expressions_reject_the_call() {
     for expr in [
         "[]",
         "[1]",
@@ -159,7 +159,7 @@ fn expressions_that_are_none() {
 }
 
 #[test]
-fn ids_and_sizes_that_cannot_be() {
+fn invalid_ids_and_sizes_are_refused() {
     for (expr, message) in [
         (r#"["export",5]"#.to_owned(), "not an id an exporter may give out: 5"),
         (r#"["export",0]"#.into(), "not an id an exporter may give out: 0"),
@@ -180,7 +180,7 @@ fn ids_and_sizes_that_cannot_be() {
 }
 
 #[test]
-fn what_only_rejects_the_call() {
+fn recoverable_errors_reject_only_the_call() {
     let mut server = scripted();
     for (n, (call, error)) in [
         (r#"["pipeline",0,["nope"],[]]"#, r#"["error","TypeError","'nope' is not a function."]"#),
@@ -214,7 +214,7 @@ fn what_only_rejects_the_call() {
 }
 
 #[test]
-fn pulls_that_have_no_result() {
+fn pulls_without_a_result_are_rejected() {
     let mut server = scripted();
     server.says(
         r#"c> ["push",["pipeline",0,["mk"],[1]]]
@@ -231,7 +231,7 @@ fn pulls_that_have_no_result() {
 }
 
 #[test]
-fn a_promise_id_that_is_in_use_rejects_the_call_that_names_it() {
+fn reused_promise_id_rejects_the_call() {
     let mut server = scripted();
     server.says(
         r#"c> ["push",["pipeline",0,["sq"],[["promise",-1]]]]
@@ -249,7 +249,7 @@ fn a_promise_id_that_is_in_use_rejects_the_call_that_names_it() {
 }
 
 #[test]
-fn members_that_javascript_objects_inherit_are_dropped() {
+fn members_with_inherited_names_are_dropped() {
     let mut server = scripted();
     server.says(
         r#"c> ["push",{"toString":1,"a":2,"__proto__":["export",-1],"b":{"toJSON":3},"constructor":4}]
@@ -272,7 +272,7 @@ fn members_that_javascript_objects_inherit_are_dropped() {
 }
 
 #[test]
-fn an_abort_is_not_answered() {
+fn abort_is_not_answered() {
     for (text, name, message) in [
         (r#"["abort",["error","RangeError","bye"]]"#, "RangeError", "bye"),
         (r#"["abort","bye"]"#, "Error", "bye"),
@@ -290,7 +290,7 @@ fn an_abort_is_not_answered() {
 }
 
 #[test]
-fn odd_texts_and_numbers_are_carried_as_they_are() {
+fn unusual_texts_and_numbers_are_passed_through() {
     let mut server = scripted();
     server.says(
         "c> [\"push\",[[\"\\ud800\",-0,1e400,18446744073709551616,0.1,\"\\u0000\"]]]\n\
@@ -303,7 +303,7 @@ fn odd_texts_and_numbers_are_carried_as_they_are() {
 }
 
 #[test]
-fn what_comes_with_an_answer_nobody_waits_for_is_given_back() {
+fn references_in_an_unawaited_answer_are_released() {
     let mut server = Scripted::new(Limits::default());
     server.says(
         r#"c> ["resolve",7,{"a":["export",-1],"b":["promise",-2]}]
@@ -323,7 +323,7 @@ fn what_comes_with_an_answer_nobody_waits_for_is_given_back() {
 }
 
 #[test]
-fn main_object_is_pulled_under_every_id() {
+fn main_object_can_be_pulled_under_every_id() {
     let mut server = scripted();
     server.says(
         r#"c> ["push",[[["import",0]]]]

@@ -85,7 +85,7 @@ fn remembers(next_positive: i64, restored: &[i64]) -> Remembered {
 }
 
 #[test]
-fn what_was_not_handed_over_is_sent_again_as_it_was() {
+fn unsent_calls_are_retransmitted_unchanged() {
     let mut client = Client::new();
     let (result, _) = client.ask("sq");
     client.app.session.release(result);
@@ -101,7 +101,7 @@ fn what_was_not_handed_over_is_sent_again_as_it_was() {
 }
 
 #[test]
-fn a_call_that_may_have_been_carried_out_is_unknown_unless_it_is_idempotent() {
+fn call_that_may_have_run_is_unknown_unless_idempotent() {
     let mut client = Client::new();
     let (_, once) = client.ask("sq");
     let (again, _) = client.ask_of(client.main, "profile");
@@ -114,7 +114,7 @@ fn a_call_that_may_have_been_carried_out_is_unknown_unless_it_is_idempotent() {
 }
 
 #[test]
-fn an_idempotent_call_is_sent_again_under_its_id() {
+fn idempotent_call_is_retransmitted_under_its_id() {
     let mut client = Client::new();
     let (dropped, _) = client.ask("sq");
     client.hand();
@@ -135,7 +135,7 @@ fn an_idempotent_call_is_sent_again_under_its_id() {
 }
 
 #[test]
-fn unknown_call_blocks_followers_on_same_object_only() {
+fn unknown_call_blocks_later_calls_on_the_same_object_only() {
     let mut client = Client::new();
     let (stubs, _) = client.ask("two");
     client.hand();
@@ -161,7 +161,7 @@ fn unknown_call_blocks_followers_on_same_object_only() {
 }
 
 #[test]
-fn a_call_that_the_server_had_and_lost_blocks_followers_too() {
+fn call_lost_by_the_server_blocks_later_calls() {
     let mut client = Client::new();
     let (_, running) = client.ask("slow");
     client.hand();
@@ -174,7 +174,7 @@ fn a_call_that_the_server_had_and_lost_blocks_followers_too() {
 }
 
 #[test]
-fn results_that_the_server_knows_of_are_held_and_asked_for() {
+fn results_known_to_the_server_are_held_and_pulled() {
     let mut client = Client::new();
     let (asked, wait) = client.ask("slow");
     let unasked = client.call(client.main, "slow", Payload::plain("[]"));
@@ -189,7 +189,7 @@ fn results_that_the_server_knows_of_are_held_and_asked_for() {
 }
 
 #[test]
-fn what_a_call_needs_and_nobody_else_holds_is_held_for_it() {
+fn references_needed_by_a_retransmitted_call_are_held_for_it() {
     let mut client = Client::new();
     let made = client.call(client.main, "mk", Payload::plain("[1]"));
     client.hand();
@@ -208,7 +208,7 @@ fn what_a_call_needs_and_nobody_else_holds_is_held_for_it() {
 }
 
 #[test]
-fn a_call_on_what_is_lost_is_not_attempted() {
+fn call_on_a_lost_object_is_not_attempted() {
     let mut client = Client::new();
     let (result, _) = client.ask("mk");
     client.hand();
@@ -227,7 +227,7 @@ fn a_call_on_what_is_lost_is_not_attempted() {
 }
 
 #[test]
-fn callbacks_are_counted_as_the_server_counts_them() {
+fn callback_counts_follow_the_server() {
     let mut client = Client::new();
     let (kept, given_up) = (client.app.adder(1), client.app.adder(2));
     for of in [kept, kept, given_up] {
@@ -252,7 +252,7 @@ fn callbacks_are_counted_as_the_server_counts_them() {
 }
 
 #[test]
-fn a_promise_that_the_server_holds_is_answered_once_more() {
+fn promise_held_by_the_server_is_answered_again() {
     let mut client = Client::new();
     let promise = client.app.session.new_promise();
     let result = client.call(client.main, "take", payload("[$]", &[Ref::Promise(promise)]));
@@ -269,7 +269,7 @@ fn a_promise_that_the_server_holds_is_answered_once_more() {
 }
 
 #[test]
-fn streams_end_on_this_side() {
+fn streams_end_on_the_client() {
     let mut client = Client::new();
     let sink = client.app.sink();
     let done = client.call(client.main, "writeTo", payload("[$]", &[sink]));
@@ -315,7 +315,7 @@ fn stream(client: &mut Client, into: Ref, chunks: i64) {
 }
 
 #[test]
-fn calls_are_sent_again_in_their_order_however_many_chunks_lie_between() {
+fn calls_are_retransmitted_in_order_across_chunks() {
     for chunks in [0, 3, 60, 64, 65, 200, 1000] {
         let mut client = Client::new();
         let into = writable(&mut client);
@@ -336,7 +336,7 @@ fn calls_are_sent_again_in_their_order_however_many_chunks_lie_between() {
 }
 
 #[test]
-fn a_call_behind_one_of_unknown_outcome_is_not_carried_out_however_far_behind() {
+fn call_behind_one_of_unknown_outcome_never_runs() {
     for chunks in [0, 10, 64, 65, 100, 1000] {
         let mut client = Client::new();
         let into = writable(&mut client);
@@ -354,7 +354,7 @@ fn a_call_behind_one_of_unknown_outcome_is_not_carried_out_however_far_behind() 
 }
 
 #[test]
-fn calls_that_a_checkpoint_covers_are_not_sent_again_however_many_chunks_lie_between() {
+fn calls_covered_by_a_checkpoint_are_not_retransmitted() {
     for chunks in [0, 65, 200] {
         let mut client = Client::new();
         let into = writable(&mut client);
@@ -372,7 +372,7 @@ fn calls_that_a_checkpoint_covers_are_not_sent_again_however_many_chunks_lie_bet
 }
 
 #[test]
-fn a_call_with_a_stream_is_never_sent_twice() {
+fn call_with_a_stream_is_never_retransmitted() {
     let mut client = Client::new();
     let sink = client.app.sink();
     let result = client.call(client.main, "writeTo", payload("[$]", &[sink]));
@@ -384,7 +384,7 @@ fn a_call_with_a_stream_is_never_sent_twice() {
 }
 
 #[test]
-fn calls_beyond_what_is_kept_are_unknown() {
+fn calls_beyond_the_log_limit_have_unknown_outcome() {
     let mut client = Client::keeping(200);
     let waits: Vec<WaitId> = (0..20)
         .map(|_| {
@@ -402,7 +402,7 @@ fn calls_beyond_what_is_kept_are_unknown() {
 }
 
 #[test]
-fn a_second_loss_before_anything_was_sent_changes_nothing() {
+fn second_recovery_before_anything_was_sent_gives_the_same_plan() {
     let mut client = Client::new();
     let (given_up, _) = client.ask("sq");
     client.hand();
@@ -423,7 +423,7 @@ fn a_second_loss_before_anything_was_sent_changes_nothing() {
 }
 
 #[test]
-fn a_server_that_holds_what_was_never_given_is_not_believed() {
+fn server_claiming_unknown_references_is_refused() {
     let mut client = Client::new();
     let theirs = Remembered { imports: BTreeMap::from([(-1, 1)]), ..remembers(1, &[]) };
     let refused = client.app.session.replan(&theirs, written).expect_err("nothing was exported");

@@ -110,7 +110,7 @@ impl Durable {
 }
 
 #[test]
-fn objects_with_a_recipe_live_on_and_others_say_that_they_do_not() {
+fn objects_with_a_recipe_are_restored_and_others_are_lost() {
     let mut durable = Durable::new();
     let counter = durable.counter(5);
     let tools = durable.ask(durable.main, "tools.add", Payload::plain("[1]"));
@@ -129,7 +129,7 @@ fn objects_with_a_recipe_live_on_and_others_say_that_they_do_not() {
 }
 
 #[test]
-fn cold_restore_never_reuses_ids() {
+fn recovery_never_reuses_ids() {
     let mut durable = Durable::new();
     durable.checkpoint();
     let before = durable.counter(1);
@@ -148,7 +148,7 @@ fn cold_restore_never_reuses_ids() {
 }
 
 #[test]
-fn release_of_lost_id_is_swallowed() {
+fn release_of_a_lost_id_is_ignored() {
     let mut durable = Durable::new();
     durable.pair.server.is_durable = false;
     let lost = durable.counter(1);
@@ -163,7 +163,7 @@ fn release_of_lost_id_is_swallowed() {
 }
 
 #[test]
-fn release_waits_for_checkpoint() {
+fn release_is_withheld_until_a_checkpoint_covers_it() {
     let mut durable = Durable::new();
     let callback = durable.pair.client.adder(1);
     durable.ask(durable.main, "take", payload("[$]", &[callback]));
@@ -180,7 +180,7 @@ fn release_waits_for_checkpoint() {
 }
 
 #[test]
-fn crash_again_before_first_new_token() {
+fn second_crash_before_the_first_new_token_is_recovered() {
     let mut durable = Durable::new();
     let counter = durable.counter(1);
     durable.checkpoint();
@@ -195,7 +195,7 @@ fn crash_again_before_first_new_token() {
 }
 
 #[test]
-fn a_second_resume_before_the_first_was_answered_is_the_same() {
+fn repeated_recovery_gives_the_same_result() {
     let mut durable = Durable::new();
     let counter = durable.counter(1);
     durable.checkpoint();
@@ -208,7 +208,7 @@ fn a_second_resume_before_the_first_was_answered_is_the_same() {
 }
 
 #[test]
-fn a_recipe_can_name_what_the_client_gave() {
+fn recipe_can_contain_client_references() {
     let mut durable = Durable::new();
     let callback = durable.pair.client.adder(1);
     durable.ask(durable.main, "take", payload("[$]", &[callback]));
@@ -226,7 +226,7 @@ fn a_recipe_can_name_what_the_client_gave() {
 }
 
 #[test]
-fn a_call_that_was_running_is_unknown_and_so_is_what_waited_for_it() {
+fn running_call_and_its_dependents_have_unknown_outcome() {
     let mut durable = Durable::new();
     let slow = durable.pair.client.session.call(durable.main, &path("slow"), Some(Payload::plain("[]")));
     let wait = durable.pair.client.session.pull(slow, &[]);
@@ -241,7 +241,7 @@ fn a_call_that_was_running_is_unknown_and_so_is_what_waited_for_it() {
 }
 
 #[test]
-fn a_call_that_may_run_twice_is_handed_out_again() {
+fn repeatable_call_is_delivered_again() {
     for again in [true, false] {
         let mut durable = Durable::new();
         let wait = durable.ask(durable.main, "slow", Payload::plain("[[[1]]]"));
@@ -272,7 +272,7 @@ fn a_call_that_may_run_twice_is_handed_out_again() {
 }
 
 #[test]
-fn a_result_that_was_not_asked_for_is_still_there() {
+fn unpulled_result_is_preserved() {
     let mut durable = Durable::new();
     let list = durable.pair.client.session.call(durable.main, &path("lst"), Some(Payload::plain("[]")));
     let made = durable.pair.client.session.call(durable.main, &path("mkIn"), Some(Payload::plain("[4]")));
@@ -287,7 +287,7 @@ fn a_result_that_was_not_asked_for_is_still_there() {
 }
 
 #[test]
-fn a_promise_that_was_given_out_is_rejected_when_its_maker_is_gone() {
+fn exported_promise_of_the_old_process_is_rejected() {
     let mut durable = Durable::new();
     let wait = durable.ask(durable.main, "later", Payload::plain("[]"));
     durable.pair.settle();
@@ -298,7 +298,7 @@ fn a_promise_that_was_given_out_is_rejected_when_its_maker_is_gone() {
 }
 
 #[test]
-fn a_map_that_waited_is_not_carried_out_again() {
+fn waiting_map_is_not_repeated() {
     let mut durable = Durable::new();
     let client = &mut durable.pair.client.session;
     let slow = client.call(durable.main, &path("slow"), Some(Payload::plain("[]")));
@@ -313,7 +313,7 @@ fn a_map_that_waited_is_not_carried_out_again() {
 }
 
 #[test]
-fn a_report_that_cannot_be_true_is_refused() {
+fn contradictory_report_is_refused() {
     let mut durable = Durable::new();
     durable.counter(1);
     durable.checkpoint();
@@ -333,7 +333,7 @@ fn a_report_that_cannot_be_true_is_refused() {
 }
 
 #[test]
-fn nothing_is_taken_before_the_peer_has_said_what_it_holds() {
+fn messages_before_reconciliation_are_refused() {
     for message in [r#"["push",["pipeline",0,["mk"],[1]]]"#, r#"["pull",1]"#, "not JSON"] {
         let mut durable = Durable::new();
         durable.pair.lose();
@@ -347,7 +347,7 @@ fn nothing_is_taken_before_the_peer_has_said_what_it_holds() {
 }
 
 #[test]
-fn holding_what_is_not_there_ends_the_session() {
+fn reconciling_an_unknown_export_ends_the_session() {
     for text in [r#"{"hold":[7],"pull":[]}"#, r#"{"hold":[],"pull":[1]}"#, r#"{"next":0}"#, r#"{"next":5000000000}"#] {
         let mut durable = Durable::new();
         durable.pair.lose();

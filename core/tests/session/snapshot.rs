@@ -81,7 +81,7 @@ fn places(value: &Value, at: String, found: &mut Vec<String>) {
 }
 
 #[test]
-fn no_snapshot_does_harm() {
+fn corrupt_snapshots_never_panic() {
     let honest = serde_json::to_value(full().snapshot().expect("it is open")).expect("plain data");
     let mut ways = Vec::new();
     places(&honest, String::new(), &mut ways);
@@ -122,7 +122,7 @@ fn no_snapshot_does_harm() {
 }
 
 #[test]
-fn a_snapshot_of_another_version_is_refused_by_name() {
+fn snapshot_of_another_version_is_refused() {
     let mut snapshot = serde_json::to_value(full().snapshot()).expect("plain data");
     snapshot["v"] = Value::from(2);
     let read: Snapshot = serde_json::from_value(snapshot).expect("of the same shape");
@@ -131,7 +131,7 @@ fn a_snapshot_of_another_version_is_refused_by_name() {
 }
 
 #[test]
-fn a_snapshot_is_held_to_the_limits_of_the_process_that_reads_it() {
+fn snapshot_must_satisfy_the_limits_of_its_reader() {
     let mut limits = Limits::default();
     limits.table_entries = 2;
     let snapshot = full().snapshot().expect("it is open");
@@ -139,7 +139,7 @@ fn a_snapshot_is_held_to_the_limits_of_the_process_that_reads_it() {
 }
 
 #[test]
-fn golden_snapshots_are_read_for_ever() {
+fn golden_snapshots_remain_readable() {
     let read: Snapshot = serde_json::from_str(GOLDEN).expect("version 1 is read");
     let session = Session::restore(read, Limits::default()).expect("it was a session");
     assert_eq!(session, full(), "a new field needs a default, and a change of form a new version");
@@ -148,7 +148,7 @@ fn golden_snapshots_are_read_for_ever() {
 
 /// Changes that a session would have to pay for later, each with what is said of it.
 #[test]
-fn what_would_do_harm_later_is_refused() {
+fn inconsistent_snapshots_are_refused() {
     let cases = [
         ("/nid/export", Value::from(i64::MIN), "an assigned id is not below its counter"),
         ("/nid/peer_export", Value::from(i64::MIN), "an assigned id is not below its counter"),

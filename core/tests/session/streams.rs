@@ -8,7 +8,7 @@ use super::app::{path, payload};
 use super::pair::{Pair, Scripted, assert_idle};
 
 #[test]
-fn a_stream_towards_us() {
+fn peer_opens_a_stream() {
     let mut server = Scripted::new(Limits::default());
     server.says(
         r#"c> ["pipe"]
@@ -33,7 +33,7 @@ fn a_stream_towards_us() {
 }
 
 #[test]
-fn a_readable_is_taken_once_and_only_from_a_pipe() {
+fn readable_is_claimed_once_and_only_from_a_pipe() {
     for (messages, id) in [
         (vec![r#"["pipe"]"#, r#"["push",[[["readable",1],["readable",1]]]]"#], 1),
         (vec![r#"["push",["readable",0]]"#], 0),
@@ -46,7 +46,7 @@ fn a_readable_is_taken_once_and_only_from_a_pipe() {
 }
 
 #[test]
-fn a_pipe_that_nobody_claims_is_dropped_with_its_release() {
+fn unclaimed_pipe_is_dropped_on_release() {
     let mut server = Scripted::new(Limits::default());
     server.says(
         r#"c> ["pipe"]
@@ -58,7 +58,7 @@ fn a_pipe_that_nobody_claims_is_dropped_with_its_release() {
 }
 
 #[test]
-fn a_sink_of_ours() {
+fn local_sink_is_written_by_the_peer() {
     let mut server = Scripted::new(Limits::default());
     server.says(
         r#"c> ["push",["pipeline",0,["sink"],[]]]
@@ -74,7 +74,7 @@ fn a_sink_of_ours() {
 }
 
 #[test]
-fn writable_arg() {
+fn writable_as_an_argument() {
     let mut pair = Pair::new();
     let sink = pair.client.sink();
     let main = pair.client.session.main();
@@ -106,7 +106,7 @@ fn writable_arg() {
 }
 
 #[test]
-fn a_stream_of_ours_opens_a_pipe_before_the_message_that_names_it() {
+fn pipe_is_opened_before_the_message_that_names_it() {
     let mut pair = Pair::new();
     let main = pair.client.session.main();
     let source = pair.client.session.call(main, &path("source"), Some(Payload::plain("[]")));
@@ -143,7 +143,7 @@ fn a_stream_of_ours_opens_a_pipe_before_the_message_that_names_it() {
 }
 
 #[test]
-fn chunks_take_no_room_from_calls() {
+fn chunks_do_not_count_as_running_calls() {
     let mut limits = Limits::default();
     limits.running_calls = 2;
     let mut server = Scripted::new(limits);
@@ -158,7 +158,7 @@ fn chunks_take_no_room_from_calls() {
 }
 
 #[test]
-fn so_many_streams_and_no_more() {
+fn open_streams_are_limited() {
     let mut limits = Limits::default();
     limits.streams = 2;
     let mut server = Scripted::new(limits);
@@ -181,7 +181,7 @@ fn so_many_streams_and_no_more() {
 }
 
 #[test]
-fn a_property_of_a_stream_in_a_value_is_undefined() {
+fn property_of_a_stream_in_a_value_is_undefined() {
     let mut server = Scripted::new(Limits::default());
     server.says(
         r#"c> ["push",["pipeline",0,["source"],[]]]

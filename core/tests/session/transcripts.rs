@@ -66,7 +66,7 @@ fn pipelined() {
 }
 
 #[test]
-fn a_target_lives_until_the_calls_before_its_release_are_done() {
+fn target_outlives_the_calls_sent_before_its_release() {
     let mut pair = Pair::new();
     let counter = pair.call("mk", plain("[5]"));
     let result = pair.call_on(counter, "inc", "[2]");
@@ -102,7 +102,7 @@ fn promise_argument() {
 }
 
 #[test]
-fn property_of_a_result_as_an_argument() {
+fn property_of_a_result_as_argument() {
     let mut pair = Pair::new();
     let inner = pair.call("echo", plain(r#"[{"n":[[4,5]]}]"#));
     let args = Payload::new(format!("[{PLACEHOLDER}]"), vec![Outgoing { of: inner, path: path("n.1") }])
@@ -145,7 +145,7 @@ fn stub_result() {
 }
 
 #[test]
-fn calls_on_a_resolved_promise_go_to_what_it_became() {
+fn calls_on_a_resolved_promise_go_to_its_result() {
     let mut pair = Pair::new();
     let counter = pair.call("mkIn", plain("[5]"));
     let wait = pair.client.session.pull(counter, &[]);
@@ -279,7 +279,7 @@ fn error() {
 }
 
 #[test]
-fn a_rejection_may_be_any_value_and_passes_down_a_chain() {
+fn rejection_may_be_any_value_and_propagates() {
     let mut pair = Pair::new();
     let first = pair.call("boo", plain("[]"));
     let second = pair.call_on(first, "a.b", "[]");
@@ -304,7 +304,7 @@ fn cancel() {
 }
 
 #[test]
-fn a_result_that_was_awaited_and_is_released_is_cancelled() {
+fn released_result_that_was_awaited_is_canceled() {
     let mut pair = Pair::new();
     let result = pair.call("slow", plain("[]"));
     let wait = pair.client.session.pull(result, &[]);
@@ -323,7 +323,7 @@ fn a_result_that_was_awaited_and_is_released_is_cancelled() {
 }
 
 #[test]
-fn order_is_kept_across_a_resolution() {
+fn order_is_preserved_across_a_resolution() {
     let mut pair = Pair::new();
     let counter = pair.call("slow", plain("[]"));
     let a = pair.call_on(counter, "inc", "[1]");
@@ -349,7 +349,7 @@ fn order_is_kept_across_a_resolution() {
 }
 
 #[test]
-fn a_call_that_waits_for_its_arguments_holds_nobody_up() {
+fn call_waiting_for_arguments_does_not_block_others() {
     let mut pair = Pair::new();
     let promise = pair.client.session.new_promise();
     let waiting = pair.call("sq", payload("[$]", &[Ref::Promise(promise)]));
@@ -401,7 +401,7 @@ fn nested_calls_and_plain_values_in_a_push() {
 }
 
 #[test]
-fn answers_for_what_was_released_are_ignored_and_their_stubs_given_back() {
+fn answers_for_released_imports_are_ignored_and_their_stubs_released() {
     let mut server = Scripted::new(Limits::default());
     server.says(
         r#"c> ["resolve",99,["export",-1]]
@@ -419,7 +419,7 @@ fn answers_for_what_was_released_are_ignored_and_their_stubs_given_back() {
 }
 
 #[test]
-fn an_import_that_is_mentioned_twice_is_released_with_a_count_of_two() {
+fn import_mentioned_twice_is_released_with_a_count_of_two() {
     let mut server = Scripted::new(Limits::default());
     server.says(
         r#"c> ["push",["pipeline",0,["sq"],[1,["export",-7],["export",-7]]]]
@@ -430,7 +430,7 @@ fn an_import_that_is_mentioned_twice_is_released_with_a_count_of_two() {
 }
 
 #[test]
-fn without_a_main_object_every_call_is_rejected() {
+fn calls_without_a_main_object_are_rejected() {
     let mut pair = Pair::new();
     pair.server.session = bowline_core::session::Session::new(Limits::default(), false);
     let result = pair.call("sq", plain("[3]"));
@@ -439,7 +439,7 @@ fn without_a_main_object_every_call_is_rejected() {
 }
 
 #[test]
-fn white_space_and_extra_elements_do_not_matter() {
+fn whitespace_and_extra_elements_are_ignored() {
     let mut server = Scripted::new(Limits::default());
     server.says(
         r#"c>  [ "push" , [ "pipeline" , 0 , [ "sq" ] , [ 5 ] ] , "extra" , ["@"] ]
@@ -451,7 +451,7 @@ fn white_space_and_extra_elements_do_not_matter() {
 }
 
 #[test]
-fn a_failed_argument_fails_its_call_while_others_are_to_come() {
+fn rejected_argument_rejects_the_call_before_others_arrive() {
     let mut server = Scripted::new(Limits::default());
     server.says(
         r#"c> ["push",["pipeline",0,["err"],[]]]

@@ -28,7 +28,7 @@ fn echo(server: &mut Scripted, argument: &str) -> String {
 }
 
 #[test]
-fn many_look_ups_read_a_large_value_once() {
+fn many_lookups_read_a_large_value_once() {
     let mut server = with_large_value(400_000);
     let look_ups = vec![r#"["pipeline",1,["z"]]"#; 300].join(",");
     let answer = echo(&mut server, &format!("[[{look_ups}]]"));
@@ -39,7 +39,7 @@ fn many_look_ups_read_a_large_value_once() {
 }
 
 #[test]
-fn a_map_reads_what_it_captures_once() {
+fn map_reads_its_captures_once() {
     let mut server = with_large_value(400_000);
     server.send(&format!("[\"push\",[[{}]]]", vec!["1"; 300].join(",")));
     server.send(r#"["push",["remap",2,[],[["import",1]],[["pipeline",-1,["z"]]]]]"#);
@@ -49,7 +49,7 @@ fn a_map_reads_what_it_captures_once() {
 }
 
 #[test]
-fn an_index_is_held_and_dropped_with_its_value() {
+fn index_is_counted_and_dropped_with_its_value() {
     let mut server = with_large_value(400_000);
     let before = server.app.session.held_bytes();
     server.send(r#"["push",["pipeline",1,["z"]]]"#);
@@ -75,7 +75,7 @@ fn work_beyond_the_limit_is_rejected_until_the_next_message() {
 }
 
 #[test]
-fn calls_that_waited_for_one_result_share_its_budget() {
+fn calls_waiting_for_one_result_share_its_budget() {
     let mut server = Scripted::new(limits(300_000));
     server.send(r#"["push",["pipeline",0,["slow"],[]]]"#);
     for _ in 0..100 {
@@ -87,7 +87,7 @@ fn calls_that_waited_for_one_result_share_its_budget() {
 }
 
 #[test]
-fn a_large_value_is_copied_once_however_deep_the_promises_beside_it_are() {
+fn large_value_is_copied_once_beside_nested_promises() {
     let big = "x".repeat(100_000);
     // Twice as much as is copied at once.
     let mut server = Scripted::new(limits(2 * (100_000 + 240 * 128) / 8));
@@ -102,7 +102,7 @@ fn a_large_value_is_copied_once_however_deep_the_promises_beside_it_are() {
 }
 
 #[test]
-fn arguments_are_put_together_when_the_last_part_is_there() {
+fn arguments_are_assembled_when_the_last_part_arrives() {
     let mut server = Scripted::new(limits(100_000));
     let parts: Vec<String> = (1..=300).map(|n| format!(r#"["promise",-{n}]"#)).collect();
     let big = "x".repeat(100_000);
@@ -114,7 +114,7 @@ fn arguments_are_put_together_when_the_last_part_is_there() {
 }
 
 #[test]
-fn a_part_that_fails_rejects_its_call_while_others_are_to_come() {
+fn rejected_part_rejects_its_call_before_others_arrive() {
     let mut server = Scripted::new(Limits::default());
     server.says(
         r#"c> ["push",["pipeline",0,["boo"],[]]]
@@ -129,7 +129,7 @@ fn a_part_that_fails_rejects_its_call_while_others_are_to_come() {
 }
 
 #[test]
-fn a_long_chain_of_promises_is_followed_once() {
+fn long_chain_of_promises_is_followed_once() {
     let mut server = Scripted::new(limits(1 << 20));
     server.send(r#"["push",7]"#);
     let long = 5_000;
@@ -145,7 +145,7 @@ fn a_long_chain_of_promises_is_followed_once() {
 }
 
 #[test]
-fn maps_beside_each_other_share_what_a_map_may_carry_out() {
+fn maps_in_one_message_share_the_instruction_limit() {
     let mut limits = Limits::default();
     limits.map_steps = 1_000;
     let mut server = Scripted::new(limits);
@@ -183,7 +183,7 @@ fn send_in_slices(server: &mut Scripted, messages: &[String]) -> usize {
 }
 
 #[test]
-fn a_session_that_works_in_slices_does_the_same_in_the_same_order() {
+fn session_working_in_slices_does_the_same_in_the_same_order() {
     let small = format!("{{\"a\":\"{}\",\"z\":7}}", "x".repeat(12_000));
     let list = format!("[[{}]]", (0..20).map(|n| n.to_string()).collect::<Vec<_>>().join(","));
     let squares = |n: usize| {
@@ -229,7 +229,7 @@ fn busy() -> Scripted {
 }
 
 #[test]
-fn a_message_is_carried_out_behind_the_work_that_is_left() {
+fn message_is_handled_after_remaining_work() {
     let mut server = busy();
     server.app.session.handle_message(r#"["push",["pipeline",0,["lst"],[]]]"#);
     assert!(!server.app.session.has_work());
@@ -239,14 +239,14 @@ fn a_message_is_carried_out_behind_the_work_that_is_left() {
 }
 
 #[test]
-fn work_that_is_left_ends_with_its_session() {
+fn remaining_work_is_dropped_with_its_session() {
     let mut server = busy();
     server.app.session.handle_message(r#"["abort",1]"#);
     assert_eq!((server.app.session.has_work(), server.app.session.held_bytes()), (false, 0));
 }
 
 #[test]
-fn a_result_of_the_application_is_worked_on_in_slices_too() {
+fn results_of_the_application_are_processed_in_slices() {
     let mut server = Scripted::new(Limits::default());
     server.app.session.work_in_slices();
     server.send(r#"["push",["pipeline",0,["slow"],[]]]"#);
@@ -265,7 +265,7 @@ fn a_result_of_the_application_is_worked_on_in_slices_too() {
 }
 
 #[test]
-fn calls_beyond_the_work_of_a_message_fail_the_value_they_are_in() {
+fn calls_beyond_the_work_limit_reject_the_value_containing_them() {
     let mut server = Scripted::new(limits(100_000));
     let calls = |n: usize| format!("[[{}]]", vec![r#"["pipeline",0,["sq"],[3]]"#; n].join(","));
     server.send("[\"push\",1]");

@@ -12,7 +12,7 @@ async fn echo<T: Serialize + serde::de::DeserializeOwned + Send>(api: &Stub, val
 }
 
 #[tokio::test]
-async fn a_blob_there_and_back() {
+async fn blob_round_trips() {
     let (api, pair, _) = client();
     for size in [0, 5, 100_000] {
         let blob = Blob::new("text/plain", vec![7; size]);
@@ -28,7 +28,7 @@ async fn a_blob_there_and_back() {
 }
 
 #[tokio::test]
-async fn how_a_blob_looks() {
+async fn blob_wire_format() {
     let (api, pair, _) = client();
     drop(api.call("drop", (Blob::new("t/x", "hi"),)).await.unwrap());
     settle().await;
@@ -40,7 +40,7 @@ async fn how_a_blob_looks() {
 }
 
 #[tokio::test]
-async fn a_blob_that_is_too_large_is_refused_midway() {
+async fn oversized_blob_is_refused_midway() {
     let (api, pair, _) = client();
     let blob = echo(&api, &Blob::new("", vec![1; 1 << 20])).await;
     let error = blob.bytes_within(100_000).await.unwrap_err();
@@ -55,7 +55,7 @@ enum Thing {
 }
 
 #[tokio::test]
-async fn blobs_inside_of_data() {
+async fn blobs_inside_data() {
     let (api, pair, _) = client();
     let things = vec![
         Thing::File { name: "a".to_owned(), blob: Some(Blob::new("t/x", "aa")) },
@@ -71,7 +71,7 @@ async fn blobs_inside_of_data() {
 }
 
 #[tokio::test]
-async fn a_blob_from_a_reader() {
+async fn blob_from_a_reader() {
     let (api, pair, _) = client();
     let (mut writer, reader) = channel::<Bytes>(1);
     let blob = Blob::from_reader("t/x", reader);
@@ -107,7 +107,7 @@ async fn bodies() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_a_reader() {
+async fn body_from_a_reader() {
     let (api, pair, _) = client();
     let (mut writer, reader) = channel::<Bytes>(1);
     let mut response = echo(&api, &Response { body: reader.into(), ..Response::default() }).await;
@@ -119,7 +119,7 @@ async fn a_body_that_is_a_reader() {
 }
 
 #[tokio::test]
-async fn in_one_process() {
+async fn blobs_within_one_process() {
     let blob = Blob::new("t/x", "abc");
     assert_eq!(*blob.bytes().await.unwrap(), *b"abc");
     let mut reader: Reader<Bytes> = blob.reader();
@@ -136,7 +136,7 @@ async fn written(mut writer: bowline_core::peer::stream::Writer<Bytes>) {
 }
 
 #[tokio::test]
-async fn a_blob_that_was_received_can_be_sent_any_number_of_times() {
+async fn received_blob_can_be_sent_repeatedly() {
     let (api, pair, _) = client();
     let kept = echo(&api, &Blob::new("t/x", vec![7; 200_000])).await;
     // At the same time, one after the other, and read here beside it.
@@ -155,7 +155,7 @@ async fn a_blob_that_was_received_can_be_sent_any_number_of_times() {
 }
 
 #[tokio::test]
-async fn readers_of_a_kept_blob_see_the_same_chunks_whoever_is_first() {
+async fn readers_of_a_buffered_blob_see_the_same_chunks() {
     let (writer, reader) = channel::<Bytes>(1);
     let blob = Blob::from_reader("t/x", reader);
     let (early, late) = (blob.reader(), blob.reader());
@@ -174,7 +174,7 @@ async fn readers_of_a_kept_blob_see_the_same_chunks_whoever_is_first() {
 }
 
 #[tokio::test]
-async fn a_kept_blob_whose_stream_fails_fails_every_reader() {
+async fn failed_stream_of_a_buffered_blob_fails_every_reader() {
     let (mut writer, reader) = channel::<Bytes>(1);
     let blob = Blob::from_reader("t/x", reader);
     writer.write(Bytes::new("half")).await.unwrap();

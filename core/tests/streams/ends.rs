@@ -15,7 +15,7 @@ fn why<T: std::fmt::Debug>(result: Result<T, CallError>) -> String {
 }
 
 #[tokio::test]
-async fn a_source_ends() {
+async fn source_ends() {
     let (api, pair, seen) = client();
     let reader = Reader::<u32>::from_stream(Count::new(2, &seen));
     let collected: Vec<u32> = api.call_typed::<_, bowline_core::peer::Never>("collect", &reader).await.unwrap();
@@ -50,7 +50,7 @@ async fn a_source_ends() {
 }
 
 #[tokio::test]
-async fn a_download_ends() {
+async fn download_ends() {
     let (api, pair, seen) = client();
     let mut reader: Reader<u32> = api.call_typed::<_, bowline_core::peer::Never>("count", &3).await.unwrap();
     assert_eq!(collect(&mut reader).await.unwrap(), [0, 1, 2]);
@@ -60,7 +60,7 @@ async fn a_download_ends() {
 }
 
 #[tokio::test]
-async fn a_source_fails() {
+async fn source_fails() {
     let (api, pair, seen) = client();
     let mut reader: Reader<u32> = api.call_typed::<_, bowline_core::peer::Never>("failing", &2).await.unwrap();
     assert_eq!(reader.next().await.unwrap().unwrap(), 0);
@@ -76,7 +76,7 @@ async fn a_source_fails() {
 }
 
 #[tokio::test]
-async fn a_writer_aborts() {
+async fn writer_aborts() {
     let (api, pair, seen) = client();
     let (mut writer, reader) = channel::<&str>(1);
     api.call("keepReader", reader).await.unwrap();
@@ -90,7 +90,7 @@ async fn a_writer_aborts() {
 }
 
 #[tokio::test]
-async fn a_sink_fails() {
+async fn sink_fails() {
     let (api, pair, seen) = client();
     let mut writer: Writer<&str> = api.call_typed::<_, bowline_core::peer::Never>("sink", &()).await.unwrap();
     for chunk in ["a", "bad", "b"] {
@@ -108,7 +108,7 @@ async fn a_sink_fails() {
 }
 
 #[tokio::test]
-async fn a_sink_is_closed() {
+async fn sink_is_closed() {
     let (api, pair, seen) = client();
     let mut writer: Writer<&str> = api.call_typed::<_, bowline_core::peer::Never>("sink", &()).await.unwrap();
     for chunk in ["a", "slow", "b"] {
@@ -120,7 +120,7 @@ async fn a_sink_is_closed() {
 }
 
 #[tokio::test]
-async fn a_sink_is_aborted_even_while_it_writes() {
+async fn sink_is_aborted_while_writing() {
     let (api, pair, seen) = client();
     let mut writer: Writer<&str> = api.call_typed::<_, bowline_core::peer::Never>("sink", &()).await.unwrap();
     writer.write("a").await.unwrap();
@@ -133,7 +133,7 @@ async fn a_sink_is_aborted_even_while_it_writes() {
 }
 
 #[tokio::test]
-async fn a_reader_cancels() {
+async fn reader_cancels() {
     let (api, pair, seen) = client();
     let (mut writer, reader) = channel::<u32>(1);
     api.call("keepReader", reader).await.unwrap();
@@ -150,7 +150,7 @@ async fn a_reader_cancels() {
 }
 
 #[tokio::test]
-async fn a_cancelled_source_is_dropped() {
+async fn canceled_source_is_dropped() {
     let (api, pair, seen) = client();
     let mut reader: Reader<u32> = api.call_typed::<_, bowline_core::peer::Never>("endless", &()).await.unwrap();
     assert_eq!(reader.next().await.unwrap().unwrap(), 0);
@@ -162,7 +162,7 @@ async fn a_cancelled_source_is_dropped() {
 }
 
 #[tokio::test]
-async fn a_reader_is_dropped_unread() {
+async fn reader_is_dropped_unread() {
     let (api, pair, seen) = client();
     let (mut writer, reader) = channel::<u32>(1);
     api.call("drop", reader).await.unwrap();
@@ -176,7 +176,7 @@ async fn a_reader_is_dropped_unread() {
 }
 
 #[tokio::test]
-async fn a_writer_is_dropped_without_a_close() {
+async fn writer_dropped_without_close_aborts() {
     let (api, pair, seen) = client();
     let mut writer: Writer<&str> = api.call_typed::<_, bowline_core::peer::Never>("sink", &()).await.unwrap();
     writer.write("a").await.unwrap();
@@ -188,7 +188,7 @@ async fn a_writer_is_dropped_without_a_close() {
 }
 
 #[tokio::test]
-async fn a_writer_that_goes_into_a_reader_is_dropped() {
+async fn writer_feeding_a_reader_is_dropped() {
     let (api, pair, seen) = client();
     let (writer, mut reader) = channel::<Value>(1);
     api.call("keepWriter", writer).await.unwrap();
@@ -201,7 +201,7 @@ async fn a_writer_that_goes_into_a_reader_is_dropped() {
 }
 
 #[tokio::test]
-async fn the_session_is_lost() {
+async fn streams_fail_when_the_session_is_lost() {
     let (api, pair, seen) = client();
     let mut writer: Writer<&str> = api.call_typed::<_, bowline_core::peer::Never>("sink", &()).await.unwrap();
     let mut reader: Reader<u32> = api.call_typed::<_, bowline_core::peer::Never>("endless", &()).await.unwrap();
@@ -227,7 +227,7 @@ async fn the_session_is_lost() {
 }
 
 #[tokio::test]
-async fn the_reader_learns_that_the_session_of_the_writer_was_lost() {
+async fn reader_fails_when_the_session_of_the_writer_is_lost() {
     let (api, pair, _) = client();
     let (far_api, far, far_seen) = client();
     let writer: Writer<Value> = far_api.call_typed::<_, bowline_core::peer::Never>("sink", &()).await.unwrap();
@@ -247,7 +247,7 @@ async fn the_reader_learns_that_the_session_of_the_writer_was_lost() {
 }
 
 #[tokio::test]
-async fn what_a_writable_does_not_do() {
+async fn writable_refuses_other_methods() {
     let (api, pair, _) = client();
     let writer: Value = api.call("sink", ()).await.unwrap();
     let stub = bowline_core::peer::Stub::from_value(&writer).unwrap();

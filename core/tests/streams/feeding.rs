@@ -26,7 +26,7 @@ fn is_ready<T: serde::Serialize>(writer: &mut Writer<T>) -> bool {
 }
 
 #[tokio::test]
-async fn a_channel_is_ready_for_as_many_chunks_as_it_holds() {
+async fn channel_accepts_as_many_chunks_as_it_holds() {
     let (mut writer, mut reader) = channel::<u32>(2);
     for n in 0..2 {
         assert!(is_ready(&mut writer));
@@ -48,7 +48,7 @@ async fn a_channel_is_ready_for_as_many_chunks_as_it_holds() {
 }
 
 #[tokio::test]
-async fn a_stream_is_forwarded_to_a_peer_no_faster_than_it_is_read() {
+async fn forwarded_stream_is_no_faster_than_its_reader() {
     let (api, pair, seen) = client();
     let (writer, mut reader) = channel::<Value>(1);
     api.call("keepWriter", writer).await.unwrap();
@@ -68,7 +68,7 @@ async fn a_stream_is_forwarded_to_a_peer_no_faster_than_it_is_read() {
 }
 
 #[tokio::test]
-async fn a_flush_waits_for_the_reader_and_a_close_for_the_end() {
+async fn flush_waits_for_the_reader_and_close_for_the_end() {
     let (api, pair, seen) = client();
     let (writer, mut reader) = channel::<Value>(1);
     api.call("keepWriter", writer).await.unwrap();
@@ -92,7 +92,7 @@ async fn a_flush_waits_for_the_reader_and_a_close_for_the_end() {
 }
 
 #[tokio::test]
-async fn what_the_reader_says_is_what_the_sink_fails_with() {
+async fn sink_fails_with_the_readers_error() {
     let (api, pair, seen) = client();
     let (writer, reader) = channel::<Value>(1);
     api.call("keepWriter", writer).await.unwrap();
@@ -112,7 +112,7 @@ async fn what_the_reader_says_is_what_the_sink_fails_with() {
 }
 
 #[tokio::test]
-async fn a_chunk_without_a_form_on_the_wire_is_refused_and_the_stream_goes_on() {
+async fn unencodable_chunk_is_refused_and_the_stream_continues() {
     let (mut writer, mut reader): (Writer<Option<u64>>, Reader<Option<u64>>) = channel(2);
     let error = writer.feed(Some(u64::MAX)).await.unwrap_err();
     assert!(matches!(error, CallError::Codec(_)), "{error}");
@@ -121,7 +121,7 @@ async fn a_chunk_without_a_form_on_the_wire_is_refused_and_the_stream_goes_on() 
 }
 
 #[tokio::test]
-async fn a_sink_that_is_dropped_without_a_close_has_aborted() {
+async fn sink_dropped_without_close_aborts() {
     let (mut writer, mut reader) = channel::<u32>(2);
     writer.feed(1).await.unwrap();
     drop(writer);

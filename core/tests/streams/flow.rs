@@ -38,7 +38,7 @@ async fn writes_wait_for_the_window() {
 }
 
 #[tokio::test]
-async fn a_reader_that_does_not_read_stops_the_source() {
+async fn idle_reader_stops_the_source() {
     let (api, pair, seen) = client();
     let reader: Reader<u32> = api.call_typed::<_, Never>("count", &1_000_000).await.unwrap();
     let written = || pair.wire.messages().iter().filter(|message| message.from == Side::Right).count();
@@ -56,7 +56,7 @@ async fn a_reader_that_does_not_read_stops_the_source() {
 }
 
 #[tokio::test]
-async fn a_pipe_whose_writer_ignores_the_window_is_cut_off() {
+async fn writer_that_ignores_the_window_is_cut_off() {
     let (api, pair, _) = client();
     let (writer, mut reader) = channel::<Value>(1);
     // Through its stub, writes go out whatever the window says.
@@ -77,7 +77,7 @@ async fn a_pipe_whose_writer_ignores_the_window_is_cut_off() {
 }
 
 #[tokio::test]
-async fn a_slow_reader_makes_nobody_hold_what_it_does_not_read() {
+async fn slow_reader_causes_no_buffering() {
     let seen = Arc::new(Seen::default());
     let pair = pair(None, Some(Stub::new(Api(Arc::clone(&seen)))));
     let (mut writer, reader) = channel::<Bytes>(1);
@@ -111,7 +111,7 @@ async fn a_slow_reader_makes_nobody_hold_what_it_does_not_read() {
 }
 
 #[tokio::test]
-async fn small_calls_get_through_while_a_stream_runs() {
+async fn calls_are_served_while_a_stream_runs() {
     let (api, pair, seen) = client();
     let mut reader: Reader<u32> = api.call_typed::<_, Never>("count", &20_000).await.unwrap();
     let reading = tokio::spawn(async move {
@@ -138,7 +138,7 @@ async fn small_calls_get_through_while_a_stream_runs() {
 }
 
 #[tokio::test]
-async fn a_sink_of_ours_slows_its_writer_in_this_process_too() {
+async fn local_sink_slows_its_local_writer() {
     let seen = Arc::new(Seen::default());
     let mut writer = Writer::<Value>::to_sink(super::fixture::Notes(Arc::clone(&seen)));
     for _ in 0..5 {
@@ -150,7 +150,7 @@ async fn a_sink_of_ours_slows_its_writer_in_this_process_too() {
 }
 
 #[tokio::test]
-async fn nothing_waits_for_acknowledgements_in_a_batch() {
+async fn writes_in_a_batch_do_not_wait_for_acknowledgments() {
     let (left, right, _) = link();
     let seen = Arc::new(Seen::default());
     let (connection, driver) =

@@ -17,7 +17,7 @@ fn through_a_proxy() -> (Stub, Pair, Pair, std::sync::Arc<super::fixture::Seen>)
 }
 
 #[tokio::test]
-async fn a_stream_there_and_back() {
+async fn stream_round_trips() {
     let (api, pair, seen) = client();
     let reader = Reader::<u32>::from_stream(Count::new(100, &seen));
     let mut back: Reader<u32> = api.call_typed::<_, Never>("echo", &reader).await.unwrap();
@@ -27,7 +27,7 @@ async fn a_stream_there_and_back() {
 }
 
 #[tokio::test]
-async fn a_reader_crosses_a_proxy() {
+async fn reader_crosses_a_proxy() {
     let (api, front, behind, seen) = through_a_proxy();
     let mut reader: Reader<u32> = api.call_typed::<_, Never>("count", &50).await.unwrap();
     assert_eq!(collect(&mut reader).await.unwrap(), Vec::from_iter(0..50));
@@ -41,7 +41,7 @@ async fn a_reader_crosses_a_proxy() {
 }
 
 #[tokio::test]
-async fn a_writer_crosses_a_proxy_and_so_do_its_errors() {
+async fn writer_and_its_errors_cross_a_proxy() {
     let (api, front, behind, seen) = through_a_proxy();
     let mut writer: Writer<&str> = api.call_typed::<_, Never>("sink", &()).await.unwrap();
     writer.write("a").await.unwrap();
@@ -60,7 +60,7 @@ async fn a_writer_crosses_a_proxy_and_so_do_its_errors() {
 }
 
 #[tokio::test]
-async fn capabilities_in_chunks() {
+async fn chunks_carry_capabilities() {
     let (api, pair, _) = client();
     let (mut writer, reader) = channel::<Func<u32, u32>>(4);
     let mut back: Reader<Func<u32, u32>> = api.call_typed::<_, Never>("echo", &reader).await.unwrap();
@@ -93,7 +93,7 @@ enum Kind {
 }
 
 #[tokio::test]
-async fn a_stream_inside_of_data() {
+async fn stream_inside_data() {
     let (api, pair, _) = client();
     let (writer, reader) = channel::<u32>(1);
     let sent = vec![
@@ -119,7 +119,7 @@ async fn a_stream_inside_of_data() {
 }
 
 #[tokio::test]
-async fn a_reader_is_read_in_one_place() {
+async fn reader_can_be_consumed_once() {
     let (api, pair, seen) = client();
     let mut reader = Reader::<u32>::from_stream(Count::new(2, &seen));
     let collected: Vec<u32> = api.call_typed::<_, Never>("collect", &reader).await.unwrap();
@@ -133,7 +133,7 @@ async fn a_reader_is_read_in_one_place() {
 }
 
 #[tokio::test]
-async fn what_was_read_before_is_not_passed_on() {
+async fn chunks_already_read_are_not_forwarded() {
     let (api, pair, seen) = client();
     let mut reader = Reader::<u32>::from_stream(Count::new(4, &seen));
     assert_eq!(reader.next().await.unwrap().unwrap(), 0);
@@ -144,7 +144,7 @@ async fn what_was_read_before_is_not_passed_on() {
 }
 
 #[tokio::test]
-async fn a_stream_without_a_session() {
+async fn stream_without_a_session() {
     let (mut writer, mut reader) = channel::<Vec<u32>>(2);
     let writing = tokio::spawn(async move {
         for n in 0..10 {
@@ -161,7 +161,7 @@ async fn a_stream_without_a_session() {
 }
 
 #[tokio::test]
-async fn a_chunk_of_another_type_does_not_end_the_stream() {
+async fn chunk_of_another_type_does_not_end_the_stream() {
     let (mut writer, reader) = channel::<Value>(8);
     for value in [Value::from("one"), Value::from(2)] {
         writer.write(value).await.unwrap();

@@ -26,7 +26,7 @@ fn errors(levels: usize) -> Value {
 }
 
 #[test]
-fn values_up_to_the_limit_pass_on_a_small_stack() {
+fn values_up_to_the_depth_limit_fit_a_small_stack() {
     on_small_stack(|| {
         for value in [arrays(255), objects(255), errors(255)] {
             let written = encode(&value).unwrap();
@@ -62,13 +62,13 @@ fn deeper_values_are_refused() {
 }
 
 #[test]
-fn a_property_that_is_too_deep_is_left_out() {
+fn too_deep_error_property_is_left_out() {
     let Value::Error(error) = errors(300) else { unreachable!() };
     assert!(encode(&error).is_ok());
 }
 
 #[test]
-fn plain_json_has_its_own_levels() {
+fn plain_json_counts_its_own_levels() {
     on_small_stack(|| {
         let text = |outer: usize, inner: usize| {
             let cf = "[".repeat(inner) + &"]".repeat(inner);
@@ -92,7 +92,7 @@ enum Tree {
 }
 
 #[test]
-fn buffers_of_serde_fit_the_stack_too() {
+fn serde_buffers_fit_a_small_stack() {
     on_small_stack(|| {
         // Each level of an untagged enum buffers all levels below; the nesting that serde can
         // do is its own, so only that nothing overflows is tested.

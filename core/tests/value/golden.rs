@@ -88,7 +88,7 @@ fn table() -> Vec<(Value, &'static str)> {
 }
 
 #[test]
-fn values_are_written_and_read_exactly() {
+fn values_round_trip_exactly() {
     for (value, text) in table() {
         let written = encode(&value).unwrap();
         assert_eq!(
@@ -100,7 +100,7 @@ fn values_are_written_and_read_exactly() {
 }
 
 #[test]
-fn other_spellings_are_read_too() {
+fn other_spellings_are_read() {
     let bytes = Value::from(Bytes::new([0xff]));
     for (text, value) in [
         ("25.0", Value::from(25)),

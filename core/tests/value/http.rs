@@ -4,7 +4,7 @@ use ::http::{HeaderMap, HeaderValue};
 use bowline_core::value::{Body, Headers, Request, Response, Url};
 
 #[test]
-fn headers_go_there_and_back() {
+fn headers_round_trip() {
     let mut headers = Headers::new();
     for (name, value) in [("Set-Cookie", "a=1"), ("set-cookie", "b=2"), ("x", "Grüße"), ("accept", ""), ("x", "2")] {
         headers.append(name, value).unwrap();
@@ -24,7 +24,7 @@ fn headers_go_there_and_back() {
 }
 
 #[test]
-fn requests_go_there_and_back() {
+fn requests_round_trip() {
     let mut request = Request::get(Url::parse("https://host/a?b=c").unwrap());
     request.method = "PUT".to_owned();
     request.body = Body::Text("text".to_owned());
@@ -42,7 +42,7 @@ fn requests_go_there_and_back() {
 }
 
 #[test]
-fn responses_go_there_and_back() {
+fn responses_round_trip() {
     let response = Response { status: 404, body: Body::Text("no".to_owned()), ..Response::default() };
     let sent = http::Response::try_from(response.clone()).unwrap();
     assert_eq!(sent.status(), http::StatusCode::NOT_FOUND);

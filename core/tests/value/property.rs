@@ -105,7 +105,7 @@ fn error() -> impl Strategy<Value = ErrorValue> {
 
 proptest! {
     #[test]
-    fn values_are_read_as_they_were_written(value in value(true)) {
+    fn random_values_round_trip(value in value(true)) {
         let written = encode(&value).unwrap();
         prop_assert_eq!(written.text().matches(PLACEHOLDER).count(), written.refs().len());
         prop_assert_eq!(&decode::<Value>(written.clone()).unwrap(), &value);
@@ -116,13 +116,13 @@ proptest! {
     }
 
     #[test]
-    fn errors_are_read_as_they_were_written(error in error()) {
+    fn random_errors_round_trip(error in error()) {
         let written = encode(&error).unwrap();
         prop_assert_eq!(decode::<ErrorValue>(written).unwrap(), error);
     }
 
     #[test]
-    fn doubles_are_exact(bits in any::<u64>()) {
+    fn doubles_round_trip_exactly(bits in any::<u64>()) {
         let n = f64::from_bits(bits);
         let read: f64 = decode(encode(&n).unwrap()).unwrap();
         prop_assert!(read == n || (read.is_nan() && n.is_nan()));
@@ -135,7 +135,7 @@ proptest! {
     }
 
     #[test]
-    fn text_made_of_pieces_does_no_harm(pieces in vec(piece(), 0..24)) {
+    fn text_assembled_from_fragments_never_panics(pieces in vec(piece(), 0..24)) {
         let text = pieces.concat();
         let _ = read::<Value>(&text);
         let _ = read::<Vec<Option<u8>>>(&text);
@@ -145,7 +145,7 @@ proptest! {
     }
 
     #[test]
-    fn a_cut_or_changed_text_does_no_harm(value in value(false), at in any::<prop::sample::Index>(), with in piece()) {
+    fn truncated_or_changed_text_never_panics(value in value(false), at in any::<prop::sample::Index>(), with in piece()) {
         let mut text = encode(&value).unwrap().into_text();
         let mut at = at.index(text.len() + 1);
         while !text.is_char_boundary(at) {

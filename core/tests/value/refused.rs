@@ -7,7 +7,7 @@ use bowline_core::value::{BigInt, Body, Date, EncodeError, Object, Request, Resp
 use crate::{error, read};
 
 #[test]
-fn text_that_is_no_expression() {
+fn invalid_expressions_are_refused() {
     for text in [
         "",
         " ",
@@ -67,7 +67,7 @@ fn text_that_is_no_expression() {
 }
 
 #[test]
-fn integers_that_javascript_cannot_hold() {
+fn integers_beyond_javascript_precision_are_refused() {
     let limit = 1_u64 << 53;
     assert_eq!(encode(&limit).unwrap().text(), "9007199254740992");
     assert_eq!(
@@ -81,13 +81,13 @@ fn integers_that_javascript_cannot_hold() {
 }
 
 #[test]
-fn keys_that_are_not_text() {
+fn non_string_keys_are_refused() {
     assert_eq!(encode(&BTreeMap::from([((1, 2), 3)])), Err(EncodeError::Key("a tuple")));
     assert_eq!(error::<BTreeMap<u8, u8>>(r#"{"x":1}"#), "invalid value: string \"x\", expected u8");
 }
 
 #[test]
-fn specials_of_another_kind() {
+fn mismatched_special_values_are_refused() {
     assert_eq!(error::<Date>("5"), "expected a date, found a number");
     assert_eq!(error::<BigInt>(r#""5""#), "expected a bigint, found a string");
     assert_eq!(error::<Url>(r#""https://e.com""#), "expected a URL, found a string");
@@ -97,7 +97,7 @@ fn specials_of_another_kind() {
 }
 
 #[test]
-fn requests_and_responses_that_fetch_refuses() {
+fn requests_and_responses_refused_by_fetch_are_refused() {
     let mut request = Request::get(Url::parse("https://e.com").unwrap());
     request.body = Body::Text("x".to_owned());
     assert!(encode(&request).is_err());
@@ -112,7 +112,7 @@ fn requests_and_responses_that_fetch_refuses() {
 }
 
 #[test]
-fn request_options_that_no_request_can_be_made_with_are_refused() {
+fn invalid_request_options_are_refused() {
     let get = || Request::get(Url::parse("https://e.com").unwrap());
     let with = |request: Request, name: &str, value: Value| {
         let mut request = request;
@@ -163,7 +163,7 @@ fn request_options_that_no_request_can_be_made_with_are_refused() {
 }
 
 #[test]
-fn bodies_and_response_options_that_no_response_can_be_made_with_are_refused() {
+fn invalid_bodies_and_response_options_are_refused() {
     for status in [204, 205, 304] {
         assert!(encode(&Response { status, ..Response::default() }).is_ok());
         assert!(encode(&Response { status, body: Body::Text(String::new()), ..Response::default() }).is_err());

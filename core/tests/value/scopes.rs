@@ -49,7 +49,7 @@ impl Serialize for Panics {
 }
 
 #[test]
-fn a_failed_encode_leaves_nothing_behind() {
+fn failed_encode_leaves_no_state() {
     let (living, cap) = counted();
     assert_eq!(encode(&(cap, Fails)), Err(EncodeError::Custom("boom".into())));
     assert_eq!(living.load(Relaxed), 0);
@@ -65,7 +65,7 @@ fn a_failed_encode_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_failed_decode_leaves_nothing_behind() {
+fn failed_decode_leaves_no_state() {
     let (living, cap) = counted();
     let payload = with_caps(r#"[[$,"x"]]"#, [cap]);
     assert!(decode::<(Cap, u8)>(payload).is_err());
@@ -73,7 +73,7 @@ fn a_failed_decode_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_capability_exists_in_messages_only() {
+fn capability_serializes_in_messages_only() {
     let message = "a capability can be serialized only inside a Bowline message";
     let value = Value::from(vec![Value::Cap(cap(1))]);
     assert_eq!(serde_json::to_string(&cap(1)).unwrap_err().to_string(), message);
@@ -100,7 +100,7 @@ impl Serialize for Leaks {
 }
 
 #[test]
-fn a_capability_that_misses_its_message_is_an_error() {
+fn capability_without_its_reference_is_an_error() {
     assert_eq!(encode(&Leaks(cap(1))), Err(EncodeError::LostCapability));
 }
 
@@ -121,7 +121,7 @@ impl Serialize for Nests {
 }
 
 #[test]
-fn scopes_nest_without_mixing() {
+fn encode_scopes_nest() {
     let (a, b) = (cap(1), cap(2));
     let written = encode(&Nests(a.clone(), b)).unwrap();
     assert_eq!(written.text().replace(PLACEHOLDER, "$"), "[[$,$]]");
@@ -145,7 +145,7 @@ impl<'de> Deserialize<'de> for ReadsAnother {
 }
 
 #[test]
-fn reading_nests_without_mixing() {
+fn decode_scopes_nest() {
     let (a, b) = (cap(1), cap(2));
     KEPT.set(Some(Payload::capability(b.clone())));
     let read: ReadsAnother = decode(Payload::capability(a.clone())).unwrap();
@@ -153,7 +153,7 @@ fn reading_nests_without_mixing() {
 }
 
 #[test]
-fn nothing_plain_is_taken_for_a_capability() {
+fn plain_data_is_never_read_as_a_capability() {
     #[derive(Deserialize, Debug, PartialEq)]
     #[serde(untagged)]
     enum Either {
@@ -193,7 +193,7 @@ fn placeholders_and_references_must_agree() {
 }
 
 #[test]
-fn text_that_resembles_a_capability_is_none() {
+fn text_resembling_a_capability_is_text() {
     for text in [r#"["@"]"#, r#"[ "@"]"#, r#"["\u0040"]"#, r#"["@" ]"#] {
         assert_eq!(error::<Value>(text), "unknown special value \"@\"", "{text}");
         assert_eq!(error::<Cap>(text), "unknown special value \"@\"", "{text}");
@@ -205,7 +205,7 @@ fn text_that_resembles_a_capability_is_none() {
 }
 
 #[test]
-fn an_error_leaves_out_what_it_cannot_carry() {
+fn error_omits_properties_it_cannot_carry() {
     let nested = Object::from([("deep", Value::Cap(cap(1))), ("n", 1.into())]);
     let error = ErrorValue::new("E", "m").with_prop("cap", cap(2)).with_prop("name", "no").with_prop("nested", nested);
     let written = encode(&(error.clone(), cap(3))).unwrap();
@@ -217,7 +217,7 @@ fn an_error_leaves_out_what_it_cannot_carry() {
 }
 
 #[test]
-fn a_capability_is_not_plain_json() {
+fn capability_is_not_plain_json() {
     use bowline_core::value::{Request, Url};
     let mut request = Request::get(Url::parse("https://ex.com").unwrap());
     request.options.insert("cf", Value::Cap(cap(1)));
@@ -225,7 +225,7 @@ fn a_capability_is_not_plain_json() {
 }
 
 #[test]
-fn plain_json_holds_the_string_of_an_at_sign() {
+fn plain_json_may_contain_the_string_at_sign() {
     use bowline_core::value::{Request, Url};
     let mut request = Request::get(Url::parse("https://ex.com").unwrap());
     request.options.insert("cf", vec![Value::from("@")]);

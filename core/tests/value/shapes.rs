@@ -130,7 +130,7 @@ fn all_shapes<T: Part>(x: &T, y: &T) {
 }
 
 #[test]
-fn capabilities_keep_their_place_in_every_shape() {
+fn capabilities_keep_their_position_in_every_shape() {
     all_shapes(&cap(1), &cap(2));
     all_shapes(&Value::Cap(cap(1)), &Value::Cap(cap(2)));
 }
@@ -182,7 +182,7 @@ struct Numbers {
 }
 
 #[test]
-fn fields_can_choose_their_form() {
+fn fields_can_choose_their_encoding() {
     let numbers = Numbers { a: u64::MAX, b: None, at: UNIX_EPOCH + Duration::from_millis(5), raw: vec![1, 2] };
     let text = r#"{"a":["bigint","18446744073709551615"],"b":null,"at":["date",5],"raw":["bytes","AQI"]}"#;
     assert_eq!(encode(&numbers).unwrap().text(), text);
@@ -193,7 +193,7 @@ fn fields_can_choose_their_form() {
 }
 
 #[test]
-fn flattened_fields_can_choose_their_form_too() {
+fn flattened_fields_can_choose_their_encoding() {
     #[derive(Serialize, Deserialize, PartialEq, Debug)]
     struct Outer {
         #[serde(flatten)]
@@ -223,7 +223,7 @@ fn integers_are_read_from_numbers_and_bigints_that_fit() {
 }
 
 #[test]
-fn none_and_unit_read_each_other() {
+fn none_and_unit_are_interchangeable() {
     assert_eq!(encode(&None::<u8>).unwrap().text(), "null");
     assert_eq!(encode(&()).unwrap().text(), r#"["undefined"]"#);
     for text in ["null", r#"["undefined"]"#, r#" [ "undefined" ] "#] {
@@ -252,7 +252,7 @@ fn missing_arguments_are_undefined_and_extra_ones_ignored() {
 }
 
 #[test]
-fn errors_say_where() {
+fn errors_name_the_position() {
     #[derive(Deserialize, Debug)]
     #[expect(dead_code, reason = "only read")]
     struct User {
@@ -272,7 +272,7 @@ fn errors_say_where() {
 }
 
 #[test]
-fn skipped_values_take_their_capabilities_with_them() {
+fn skipped_values_consume_their_capabilities() {
     #[derive(Deserialize)]
     struct Last {
         last: Cap,
