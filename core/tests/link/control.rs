@@ -1,4 +1,5 @@
-//! What is said beside messages: leases, drains, lists, the end, and who may say what.
+//! Control frames: leases, drains, lists, the end of a session, and which side may send which
+//! frame.
 
 use std::time::Duration;
 
@@ -20,14 +21,14 @@ fn with(role: Role, features: Features) -> (Endpoint, Attached) {
     (endpoint, attached)
 }
 
-/// Carries everything from one end to the other.
+/// Passes all texts from one end to the other.
 fn carry(from: (&mut Endpoint, Attached), to: (&mut Endpoint, Attached), now: u64) {
     while let Some(text) = from.0.poll_transmit(from.1.attachment) {
         to.0.handle_text(to.1.attachment, at(now), &text);
     }
 }
 
-/// D9: what was not agreed upon ends the session, whoever says it.
+/// Sent by either side, such a frame ends the session.
 #[test]
 fn frame_of_a_feature_that_is_not_live_is_refused() {
     let frames = [
@@ -49,7 +50,7 @@ fn frame_of_a_feature_that_is_not_live_is_refused() {
     }
 }
 
-/// Tables are adjusted after a cold restore and never in a session that has lost nothing.
+/// Tables are adjusted after a recovery, and never in a session that has lost nothing.
 #[test]
 fn reconcile_and_skip_are_refused_in_a_session_that_was_not_recovered() {
     for frame in [r#"{"type":"session.skip","next_positive":9}"#, r#"{"type":"session.reconcile","hold":[],"pull":[]}"#]
@@ -78,7 +79,7 @@ fn client_is_asked_for_credentials_and_gets_a_new_lease() {
     assert_eq!((client.take_token(), client.lease()), (Some(newer), Some(Lease { expires_at: 2_300 })));
 }
 
-/// A key that is not said is that of the token before.
+/// A token without a key has the key of the previous token.
 #[test]
 fn token_without_a_key_keeps_the_previous_key() {
     let (mut client, at_client) = end(Role::Client, LinkRules::default());
@@ -95,7 +96,7 @@ fn token_without_a_key_keeps_the_previous_key() {
     assert_eq!(client.take_token(), Some(Ticket { resume_token: Secret::new("3"), resume_key: None }));
 }
 
-/// What came with the next transport is newer.
+/// The token that came with the next connection is newer.
 #[test]
 fn untaken_token_is_dropped_on_the_next_connection() {
     let (mut client, at_client) = end(Role::Client, LinkRules::default());
@@ -106,7 +107,7 @@ fn untaken_token_is_dropped_on_the_next_connection() {
     assert_eq!(client.take_token(), None);
 }
 
-/// A question of the transport before is not answered on the next.
+/// A request from the previous connection is not answered on the next one.
 #[test]
 fn pending_requests_are_repeated_or_dropped_after_a_reconnect() {
     let (mut client, at_client) = end(Role::Client, LinkRules::default());
@@ -144,7 +145,7 @@ fn unsolicited_drain_confirmation_is_refused() {
     assert_eq!(server.session.closed().map(|closed| closed.name.as_str()), Some("INVALID_REQUEST"));
 }
 
-/// A server with three calls under way and one object given to the client.
+/// Creates a server with three running calls and one object that the client holds.
 fn busy() -> (Endpoint, Attached) {
     let (mut server, attached) = end(Role::Server, LinkRules::default());
     server.date_from(1_000_000, at(0));
@@ -229,7 +230,7 @@ fn excessive_or_malformed_list_requests_are_refused() {
     assert!(written(&mut server, attached).iter().any(|text| text.contains("session.evicted")));
 }
 
-/// A20: what was called before the client closed the session runs to its end.
+/// Calls made before the client closed the session complete.
 #[test]
 fn closed_session_waits_for_its_calls() {
     let (mut server, attached) = end(Role::Server, LinkRules::default());
@@ -252,7 +253,6 @@ fn session_without_calls_closes_at_once() {
     assert!(server.session.is_closed() && !server.is_closing());
 }
 
-/// A24
 #[test]
 fn slow_peer_is_reported_once() {
     let mut rules = LinkRules::default();
@@ -276,8 +276,8 @@ fn slow_peer_is_reported_once() {
     assert_eq!(slow(&mut client), 1, "after it had caught up, it is noticed again");
 }
 
-/// A peer that is there, and takes nothing in for two heartbeats while all that may be kept is,
-/// is as good as gone.
+/// A peer that acknowledges nothing for two heartbeats while the retransmit buffer is full is
+/// treated as dead.
 #[test]
 fn peer_that_answers_pings_but_acknowledges_nothing_is_disconnected() {
     let mut rules = LinkRules::default();
@@ -295,7 +295,7 @@ fn peer_that_answers_pings_but_acknowledges_nothing_is_disconnected() {
     assert!(!client.handle_timeout(attached.attachment, at(dead)));
 }
 
-/// A21, A22: pings say when they were sent, and the answer how long both ways took.
+/// Pings contain the time at which they were sent, and the pong gives the round-trip time.
 #[test]
 fn round_trip_is_measured() {
     let (mut client, attached) = end(Role::Client, LinkRules::default());

@@ -1,7 +1,7 @@
-//! Both ends of a link fed with arbitrary lines, as frames before a session, as frames and
-//! messages of it, and as what a resume says. Whatever they are: no panic, no end without a
-//! code, nothing kept beyond its bounds, and nobody is kept busy with nothing. The fuzz target
-//! `link_frames` runs `replay` on its inputs; here its corpus is.
+//! Both ends of a link, which receive arbitrary lines: as frames before a session, as frames and
+//! messages of a session, and as the numbers of a resume. Nothing may panic, end without a code,
+//! exceed a limit, or loop. The fuzz target `link_frames` runs `replay` on its inputs; the test
+//! here runs it on the corpus.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use bowline_core::session::{Closed, ClosedBy, Output, Step};
 use bowline_core::time::Time;
 use bowline_core::value::Payload;
 
-/// Texts that one input may lead to, at most.
+/// The maximum number of texts that one input may cause.
 const TEXTS_MAX: usize = 64;
 
 struct End {
@@ -23,8 +23,8 @@ struct End {
     now: Time,
 }
 
-/// Feeds every line of `text` to a client and to a server. A `resume` or `resumed` changes the
-/// transport, with the numbers that it says.
+/// Passes every line of `text` to a client and to a server. A `resume` or `resumed` attaches a new
+/// connection with its numbers.
 pub(crate) fn replay(text: &str) {
     for role in [Role::Client, Role::Server] {
         let mut end = End::new(role);
@@ -38,7 +38,7 @@ pub(crate) fn replay(text: &str) {
     }
 }
 
-/// What was read is written so that it is read the same again.
+/// Asserts that a frame that was read is written so that it reads the same again.
 fn frame_is_stable(line: &str) {
     if let Ok(Some(frame)) = Frame::read(line) {
         let written = frame.write();
@@ -83,7 +83,7 @@ impl End {
         self.write();
     }
 
-    /// Whoever runs the session calls something, and lets time pass.
+    /// Makes a call, and lets time pass.
     fn act(&mut self) {
         if !self.endpoint.is_overfull() && !self.endpoint.session.is_closed() {
             let session = &mut self.endpoint.session;
@@ -113,7 +113,7 @@ impl End {
         }
         let waits = self.endpoint.has_transmit() && self.endpoint.is_attached(self.attached.attachment);
         assert!(!waits, "there is something to write, and nothing comes");
-        // A session that is over is written to its end, whatever that takes.
+        // When the session has ended, its messages are written regardless of the retransmit buffer.
         let LinkStats { retained_bytes: bytes, retained_messages: messages, .. } = self.endpoint.link_stats();
         let is_bounded = messages <= self.rules.retain_messages && bytes <= self.rules.retain_bytes + 4_096;
         assert!(is_bounded || self.endpoint.session.is_closed(), "{messages} messages of {bytes} bytes");

@@ -1,4 +1,4 @@
-//! Frames as they are written and read, the first words, and the link's own bounds and times.
+//! Frames, the handshake, and the limits and timeouts of a link.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 mod control;
@@ -37,7 +37,7 @@ fn call(endpoint: &mut Endpoint, text: &str) -> Ref {
     session.call(session.main(), &[Step::Name("f".into())], Some(args))
 }
 
-/// Everything that is written, acks left out.
+/// Returns everything that is written, except acks.
 fn written(endpoint: &mut Endpoint, attached: Attached) -> Vec<String> {
     let texts = std::iter::from_fn(|| endpoint.poll_transmit(attached.attachment));
     texts.filter(|text| !text.contains("session.ack")).collect()
@@ -47,7 +47,7 @@ fn gone() -> Closed {
     Closed { by: ClosedBy::Transport, name: "Error".to_owned(), message: "cut".to_owned() }
 }
 
-/// F24: and versions that are not spoken here.
+/// Includes versions that are not supported.
 #[test]
 fn hello_examples_verbatim_and_nothing_before_hello() {
     let Ok(Opening::Hello(hello)) = Opening::read(HELLO) else { panic!("a hello") };
@@ -71,7 +71,7 @@ fn hello_examples_verbatim_and_nothing_before_hello() {
         let hello = format!(r#"{{"type":"session.hello","protocol":[1],"hello_id":"{}"}}"#, "x".repeat(bytes));
         assert_eq!(Opening::read(&hello).map_err(|refused| refused.code).is_ok(), is_kept, "{bytes}");
     }
-    // The least that a client may say, from whatever future.
+    // The shortest hello, of a newer version.
     Opening::read(r#" {"protocol":[7,1],"type":"session.hello","zone":{"x":[1]}}"#).unwrap();
 }
 
@@ -139,7 +139,7 @@ fn idle_client_resumes_after_the_buffer_was_acknowledged() {
     let sent = written(&mut client, first);
     client.handle_text(first.attachment, at(1), r#"{"type":"session.ack","last_processed_seq":1}"#);
     client.detach(first.attachment, at(2), gone());
-    // Nothing is kept any more, and nothing was missed.
+    // Everything was acknowledged, and nothing was missed.
     assert_eq!((sent.len(), client.link_stats().retained_messages), (1, 0));
     for n in 1..10 {
         let attached = client.attach(at(n << 30), joint(1)).unwrap();
@@ -148,7 +148,7 @@ fn idle_client_resumes_after_the_buffer_was_acknowledged() {
     }
 }
 
-/// F26: so an owner that was paused changes nothing when it goes on.
+/// A paused owner that continues cannot change anything.
 #[test]
 fn late_frame_from_a_replaced_connection_is_dropped() {
     let (mut server, old) = end(Role::Server, LinkRules::default());
@@ -163,7 +163,6 @@ fn late_frame_from_a_replaced_connection_is_dropped() {
     assert_eq!(server.processed(), 1);
 }
 
-/// F30.
 #[test]
 fn peer_with_impossible_numbers_is_refused() {
     let (mut client, first) = end(Role::Client, LinkRules::default());
@@ -179,7 +178,7 @@ fn peer_with_impossible_numbers_is_refused() {
     assert_eq!(client.session.closed().unwrap().name, "RESUME_GAP");
 }
 
-/// A push with its pull, and releases in a row, for who names `calls`.
+/// A push with its pull, and consecutive releases, are joined for peers that name `calls`.
 #[test]
 fn calls_with_pulls_and_consecutive_releases_are_joined() {
     let (mut client, attached) = end(Role::Client, LinkRules::default());
@@ -198,7 +197,7 @@ fn calls_with_pulls_and_consecutive_releases_are_joined() {
     assert!(server.handle_text(attached.attachment, at(1), r#"["release",1,1,3]"#));
     assert_eq!((server.session.stats().exports, server.session.is_closed()), (1, false));
 
-    // What is several in one is not sent again to who does not know of that.
+    // A joined message is not retransmitted to a peer that no longer names `calls`.
     client.detach(attached.attachment, at(2), gone());
     let features = Features { calls: false, ..Features::ALL };
     let refused = client.attach(at(3), Joint { features, ..joint(2) }).unwrap_err();
@@ -236,7 +235,7 @@ fn message_acknowledged_before_its_retransmission_keeps_its_number() {
         call(&mut server, "x");
     }
     let sent = written(&mut server, first);
-    // The server begins with the first, though the client says at once that it has all three.
+    // The server starts with the first message, although the client then acknowledges all three.
     let second = server.attach(at(1), joint(0)).unwrap();
     server.handle_text(second.attachment, at(1), r#"{"type":"session.ack","last_processed_seq":3}"#);
     call(&mut server, "new");
@@ -245,7 +244,6 @@ fn message_acknowledged_before_its_retransmission_keeps_its_number() {
     assert_eq!((again.len(), server.link_stats().retained_messages, server.has_transmit()), (4, 1, false));
 }
 
-/// F17.
 #[test]
 fn overflow_is_reported_not_truncated() {
     let mut rules = LinkRules::default();
@@ -254,17 +252,17 @@ fn overflow_is_reported_not_truncated() {
     for _ in 0..10 {
         call(&mut server, "x");
     }
-    // With a transport, messages wait for acks.
+    // With a connection, messages wait for acks.
     assert_eq!(written(&mut server, attached).len(), 4);
     server.handle_text(attached.attachment, at(1), r#"{"type":"session.ack","last_processed_seq":3}"#);
     assert_eq!(written(&mut server, attached).len(), 3);
     server.bound_retained();
     assert!(!server.session.is_closed());
-    // Without one, a server gives the session up, and says so.
+    // Without one, a server ends the session and reports it.
     server.detach(attached.attachment, at(2), gone());
     server.bound_retained();
     assert_eq!(server.session.closed().unwrap().name, "BUFFER_OVERFLOW");
-    // A client refuses what is new.
+    // A client refuses new messages.
     let (mut client, attached) = end(Role::Client, rules);
     for _ in 0..4 {
         call(&mut client, "x");

@@ -1,4 +1,4 @@
-//! Calls, pipelining, properties and errors.
+//! Calls, pipelining, properties, and errors.
 
 use bowline_core::peer::{CallError, Never, Promise, RemoteError, Stub};
 use bowline_core::value::{ErrorValue, Value};

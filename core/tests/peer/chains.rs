@@ -1,5 +1,5 @@
-//! Chains of references that a peer makes as long as it likes: calls through them are answered and
-//! dropping them ends, on the stack of an ordinary thread.
+//! Long chains of references that a peer creates. Calls through them are answered, and dropping
+//! them terminates, on the stack of an ordinary thread.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,7 +15,7 @@ use crate::fixture::*;
 
 const LEVELS: usize = 2_000;
 
-/// Runs a test on a thread with the stack that Rust gives to threads, whatever the environment says.
+/// Runs a test on a thread with the default stack size of Rust, regardless of the environment.
 fn on_a_thread<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 'static) {
     let thread = std::thread::Builder::new().stack_size(2 << 20).spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -52,7 +52,7 @@ impl Drop for Leaf {
     }
 }
 
-/// Passes calls on.
+/// Forwards calls.
 struct Wrapper(Stub);
 
 impl Object for Wrapper {
@@ -74,7 +74,7 @@ impl Object for Wrapper {
     }
 }
 
-/// Passes everything on.
+/// Forwards everything.
 struct Gateway(Stub);
 
 #[async_trait]
@@ -97,7 +97,7 @@ where
     ErrorValue::new("Error", error.to_string())
 }
 
-/// Hands on what it is given, guarded or wrapped in the way that it is asked for.
+/// Returns its argument, guarded or wrapped as requested.
 struct Hands(&'static str);
 
 impl Object for Hands {
@@ -217,7 +217,7 @@ async fn nested_guards_intersect_and_can_each_be_revoked() {
     for name in ["hidden", "inner", "other"] {
         assert!(narrow.call(name, ()).await.is_err(), "{name}");
     }
-    // Awaiting a guard gives the guard, not what it guards.
+    // Awaiting a guard returns the guard, not what it guards.
     let (first, revoke_first) = narrow.revocable();
     let itself = first.clone().await.unwrap();
     assert!(Stub::from_value(&itself).unwrap().call("hidden", ()).await.is_err());
@@ -235,7 +235,7 @@ async fn nested_guards_intersect_and_can_each_be_revoked() {
     assert!(first.call("value", ()).await.is_err());
     assert!(fourth.call("value", ()).await.is_err());
     assert!(narrow.call("value", ()).await.is_ok());
-    // What was taken back holds nothing any more.
+    // A revoked guard holds nothing.
     drop((narrow, leaf));
     settle().await;
     assert_eq!(dropped.load(Ordering::SeqCst), 1);

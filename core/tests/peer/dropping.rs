@@ -1,4 +1,4 @@
-//! What becomes of calls, objects and waits when somebody lets go.
+//! What happens to calls, objects, and waits when a handle is dropped.
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
@@ -85,7 +85,7 @@ async fn lost_session_ends_all_waits_and_drops_all_objects() {
     assert_eq!(broken.await.unwrap(), "Peer closed WebSocket: 1001 going");
     assert_eq!(pair.left.closed().await.by, ClosedBy::Transport);
     pair.right.closed().await;
-    // Whatever is still held fails in the same words.
+    // Everything that is still held fails with the same message.
     for stub in [api.clone(), theirs.clone(), api.get("version"), theirs.call("add", 1).stub().clone()] {
         let error = stub.call("x", ()).await.unwrap_err();
         assert_eq!(error.to_string(), "Peer closed WebSocket: 1001 going");
@@ -195,7 +195,8 @@ impl Sending for Deaf {
     async fn close(&mut self, _: u16, _: &str) {}
 }
 
-/// A transport whose peer said a few things and closed it: they are there, and nothing can be written.
+/// A transport whose peer has sent a few messages and closed it. They can be read, and nothing can
+/// be written.
 struct Closing(VecDeque<String>);
 
 impl Transport for Closing {

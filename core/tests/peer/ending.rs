@@ -1,4 +1,4 @@
-//! What becomes of running calls when their session ends.
+//! What happens to running calls when their session ends.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 
 use crate::fixture::*;
 
-/// Calls that wait hold their arguments, and are counted.
+/// Waiting calls hold their arguments and are counted.
 #[derive(Default)]
 struct Waits {
     held: AtomicUsize,
@@ -143,7 +143,7 @@ async fn detached_method_runs_to_completion() {
 async fn forwarded_call_is_aborted_in_the_other_session() {
     let waits = Arc::new(Waits::default());
     let back = pair(None, Some(Stub::new(Service(Arc::clone(&waits)))));
-    // The proxy hands out what it has of another session.
+    // The proxy exports a reference of another session.
     let front = pair_with(None, Some(back.left.root_dyn()), Limits::default());
     let waiting = front.left.root_dyn().call("wait", "held").into_future();
     waits.until_held(4).await;
@@ -154,7 +154,7 @@ async fn forwarded_call_is_aborted_in_the_other_session() {
 }
 
 impl Waits {
-    /// Lets running calls return, one at a time, until `done` have.
+    /// Lets running calls return, one at a time, until `done` have returned.
     async fn until_done(&self, done: usize) {
         let all = async {
             while self.done.load(Ordering::SeqCst) < done {
@@ -180,13 +180,13 @@ async fn running_calls_of_many_sessions_share_a_limit() {
         .collect();
     waits.until_held(5).await;
     assert_eq!(bound.running(), 5);
-    // Half of the sessions go, with calls that run and calls that wait.
+    // Half of the sessions are lost, with running and waiting calls.
     pairs[..10].iter().for_each(|pair| pair.wire.cut());
     let (gone, rest): (Vec<_>, Vec<_>) = calls.into_iter().enumerate().partition(|(at, _)| *at < 100);
     for (_, call) in gone {
         assert!(call.await.unwrap_err().is_lost());
     }
-    // Until the server's side has ended too, its calls could return and be counted below.
+    // Until the server's side has ended as well, its calls could return and be counted below.
     for pair in &pairs[..10] {
         pair.right.closed().await;
     }
@@ -210,7 +210,7 @@ async fn sessions_take_turns_and_keep_the_order_of_their_calls() {
     waits.until_held(6).await;
     let few: Vec<_> = (0..3).map(|n| quiet.left.root_dyn().call("wait", format!("quiet {n}")).into_future()).collect();
     settle().await;
-    // One that waits can be given up; it never begins.
+    // A waiting call can be dropped, and then never begins.
     drop(quiet.left.root_dyn().call("wait", "given up").into_future());
     settle().await;
     waits.until_done(53).await;

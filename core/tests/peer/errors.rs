@@ -1,4 +1,4 @@
-//! Errors on their way out and as they arrive: hooks, stacks, causes, aggregates.
+//! Outgoing and incoming errors: hooks, stacks, causes, and aggregates.
 
 use std::sync::{Arc, Mutex};
 
@@ -10,7 +10,7 @@ use bowline_core::value::{ErrorKind, ErrorValue, Object, Value};
 
 use crate::fixture::{Api, Seen};
 
-/// Fails with its argument; `give` returns it. What it reads is an error within.
+/// Fails with its argument; `give` returns it. Its properties are objects that contain an error.
 struct Thrower;
 
 #[async_trait::async_trait]
@@ -43,7 +43,7 @@ fn nested() -> ErrorValue {
     with_stack(ErrorValue::new("Mine", "outer")).with_prop("list", vec![Value::from(1)]).with_cause(cause)
 }
 
-/// A client of a thrower that sends errors as `options` say.
+/// Creates a client of a thrower whose errors are sent with these options.
 fn thrower(options: Options) -> (Stub, Pair) {
     let (left, right, wire) = link();
     let (left, left_driver) = Connection::start(left, None, Limits::default());
@@ -95,7 +95,7 @@ async fn hook_sees_causes_first_and_its_result_is_sent() {
         sent.props = error.props.into_iter().filter(|(key, _)| key == "cause").collect();
         sent
     }));
-    // The arguments leave from the other side, which has no hook.
+    // The arguments are sent by the other side, which has no hook.
     rejection(&root, nested()).await;
     assert_eq!(*seen.lock().unwrap(), ["deeper", "outer"]);
     assert_eq!(
@@ -187,7 +187,7 @@ async fn aggregates_and_causes_of_any_depth_arrive_intact() {
         causes += 1;
     }
     assert_eq!((causes, arrived.message.as_str()), (253, "0"));
-    // What is beyond the limit is left out; the session goes on.
+    // What exceeds the limit is left out, and the session continues.
     rejection(&root, chain(300)).await;
     assert!(!pair.left.is_closed());
 }

@@ -1,4 +1,4 @@
-//! Panics and lost runtimes: whatever becomes of the code that was called, its call is answered.
+//! Panics and ended runtimes: every call is answered, whatever happens to the code that it calls.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::fixture::*;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What `future` gives; it must not take long.
+/// Returns the output of `future`, which must be ready soon.
 async fn soon<F: Future>(future: F) -> F::Output {
     tokio::time::timeout(PATIENCE, future).await.expect("it is answered")
 }
@@ -28,7 +28,7 @@ async fn shut_down(runtime: Runtime) {
     tokio::task::spawn_blocking(move || drop(runtime)).await.unwrap();
 }
 
-/// Panics whenever it is dropped.
+/// Panics on drop.
 struct Bomb;
 
 impl Drop for Bomb {
@@ -37,7 +37,7 @@ impl Drop for Bomb {
     }
 }
 
-/// An object that fails in the way its name says.
+/// An object that fails in the way that its name says.
 struct Failing(&'static str);
 
 impl Object for Failing {
@@ -75,7 +75,7 @@ impl Object for Failing {
     }
 }
 
-/// Answers at once, and panics when it is dropped.
+/// Answers at once, and panics on drop.
 struct Answers(Bomb);
 
 impl Future for Answers {
@@ -193,7 +193,7 @@ async fn call_on_an_ended_runtime_is_answered() {
     assert_eq!(error.to_string(), "Error: the async runtime of this call has shut down");
 }
 
-/// Panics at the chunk, or the end, that its text names.
+/// Panics at the chunk or the end that its text names.
 struct Fragile(&'static str);
 
 impl Sink<String> for Fragile {

@@ -44,7 +44,7 @@ impl RpcError for NoUser {
     }
 }
 
-/// What the tests look at from outside.
+/// What the tests observe.
 #[derive(Default)]
 pub(crate) struct Seen {
     pub(crate) held: Mutex<Vec<Stub>>,
@@ -271,14 +271,14 @@ impl Drop for Counter {
     }
 }
 
-/// A client on the left, an `Api` on the right.
+/// Creates a client on the left and an `Api` on the right.
 pub(crate) fn client() -> (Stub, Pair, Arc<Seen>) {
     let seen = Arc::new(Seen::default());
     let pair = pair(None, Some(Stub::new(Api(Arc::clone(&seen)))));
     (pair.left.root_dyn(), pair, seen)
 }
 
-/// Lets everything under way arrive.
+/// Waits until all messages in flight have arrived.
 pub(crate) async fn settle() {
     for _ in 0..50 {
         tokio::task::yield_now().await;

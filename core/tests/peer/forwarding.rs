@@ -1,11 +1,10 @@
-//! What gateways need: as many arguments as there are, errors passed on, and promises of
-//! promises.
+//! What gateways need: any number of arguments, forwarded errors, and promises of promises.
 
 use bowline_core::peer::testing::pair;
 use bowline_core::peer::{CallError, Never, Promise, RpcError, Stub, Thrown};
 use bowline_core::value::{ErrorValue, Object, Value};
 
-/// A function that returns its arguments as a list, on the other side.
+/// Creates a function on the other side that returns its arguments as a list.
 fn listing() -> (Stub, bowline_core::peer::testing::Pair) {
     let function = Stub::function(|args| async { Ok(Value::Array(args)) });
     let pair = pair(None, Some(function));

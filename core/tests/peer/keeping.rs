@@ -1,4 +1,4 @@
-//! When a session has to be kept again: after whatever a checkpoint would hold, and after nothing
+//! When a checkpoint is due: after every change that a checkpoint would contain, and after nothing
 //! else.
 
 use std::sync::Arc;
@@ -13,11 +13,11 @@ use crate::dice::Dice;
 use crate::fixture::{Api, Seen, counter, settle};
 use crate::recipes::{Account, Policy, ctx, restorers};
 
-/// A session that is kept, both ends of it, and what was kept last.
+/// Both ends of a session with checkpoints, and the newest checkpoint.
 struct Kept {
     client: Connection,
     server: Connection,
-    /// What the application has on either side.
+    /// What the application holds on either side.
     at_client: Arc<Seen>,
     at_server: Arc<Seen>,
     newest: Option<serde_json::Value>,
@@ -38,7 +38,7 @@ impl Kept {
         kept
     }
 
-    /// Over a new transport.
+    /// Attaches a new connection.
     fn connect(&self) {
         let (left, right, _) = link();
         for (side, peer, end) in [(&self.client, &self.server, left), (&self.server, &self.client, right)] {
@@ -49,7 +49,8 @@ impl Kept {
         }
     }
 
-    /// What a checkpoint would hold, but for messages and releases that need not be sent again.
+    /// Returns what a checkpoint would contain, except messages and releases that need not be
+    /// retransmitted.
     fn state(&self) -> serde_json::Value {
         let snapshot = self.server.between_inputs(|endpoint| endpoint.session.snapshot().unwrap());
         let mut state = serde_json::to_value(snapshot).unwrap();
@@ -63,7 +64,7 @@ impl Kept {
         self.server.link(|endpoint| endpoint.is_checkpoint_due())
     }
 
-    /// As a server does it; false if that has to wait.
+    /// Takes and stores a checkpoint as a server does. Returns `false` if that has to wait.
     fn keep(&mut self) -> bool {
         let number = self.server.between_inputs(|endpoint| endpoint.checkpoint(serde_json::Value::Null));
         let Some(number) = number.map(|checkpoint| checkpoint.number) else { return false };
@@ -74,24 +75,24 @@ impl Kept {
     }
 }
 
-/// Until nothing moves, the link's acknowledgements included.
+/// Waits until nothing happens any more, acks of the link included.
 async fn rest() {
     tokio::time::sleep(Duration::from_millis(500)).await;
 }
 
-/// What both applications hold of each other, and the calls that are under way.
+/// What both applications hold of each other, and the calls in flight.
 #[derive(Default)]
 struct Hands {
     of_client: Vec<Stub>,
     of_server: Vec<Stub>,
-    /// Awaited, by either.
+    /// Calls of either side that are awaited.
     calls: Vec<tokio::task::JoinHandle<()>>,
-    /// Made by the client, which does not ask for the result.
+    /// Calls of the client whose result is not pulled.
     unasked: Vec<Promise<usize>>,
 }
 
 impl Hands {
-    /// One step of either application, or of the network.
+    /// Performs one step of either application, or of the network.
     async fn step(&mut self, kept: &Kept, dice: &mut Dice) {
         let (desk, phone) = (kept.client.root_dyn(), kept.server.root_dyn());
         match dice.below(15) {
@@ -148,7 +149,7 @@ async fn checkpoint_is_due_exactly_when_the_session_has_changed() {
                 at_rest += 1;
             }
             was_due = is_due;
-            // A look at the endpoint wakes the driver, which may tell what nobody else has.
+            // Reading the endpoint wakes the driver, which may send something.
             settle().await;
         }
     }
@@ -173,7 +174,7 @@ async fn waiting_checkpoint_is_retried_only_after_something_arrives() {
     assert!(kept.server.changed().now_or_never().is_some());
 }
 
-/// The reference is worth nothing to its holder once the process ends, unless it is kept.
+/// Without a checkpoint, the reference is lost with the process.
 #[tokio::test]
 async fn checkpoint_is_due_at_once_after_a_durable_object_is_first_exported() {
     let mut kept = Kept::start();

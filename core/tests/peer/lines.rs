@@ -1,4 +1,4 @@
-//! Messages that share a text, between peers that both know of that.
+//! Messages that share a text, between peers that support that.
 
 use std::sync::Arc;
 

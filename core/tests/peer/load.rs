@@ -1,4 +1,4 @@
-//! Many threads at once: nothing is lost, reordered per reference, or left behind.
+//! Many threads at once: nothing is lost, reordered for a reference, or left behind.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -38,7 +38,7 @@ async fn many_concurrent_callers() {
     for task in tasks {
         task.await.unwrap();
     }
-    // Everything was asked for; wait until the last release has arrived.
+    // Every result was pulled. Wait until the last release has arrived.
     api.call("add", (1, 1)).await.unwrap();
     drop(api);
     for _ in 0..100 {
@@ -91,7 +91,8 @@ async fn connection_cuts_at_every_point() {
                     loop {
                         let double = Func::new(|n: u32| async move { n * 2 });
                         if let Err(error) = api.call_typed::<u32, Never>("callBack", &(double, 2)).await {
-                            // Seen from here, or from the callee on its way back.
+                            // The session was lost on this side, or on the callee's side, which
+                            // reported it.
                             assert!(error.is_lost() || error.remote().is_some(), "{error:?}");
                             if error.is_lost() {
                                 return;

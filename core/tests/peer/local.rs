@@ -1,4 +1,4 @@
-//! References and promises of ours, without a connection.
+//! Local references and promises, without a connection.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

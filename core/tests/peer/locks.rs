@@ -1,5 +1,5 @@
-//! Code of the application that looks at a session or a stream wherever the library calls it: wakers,
-//! log subscribers, drops. Each test runs on a thread of its own, because a deadlock is what it is about.
+//! Application code that uses a session or stream wherever the library calls it: wakers, log
+//! subscribers, and drops. Each test has a thread of its own, because its failure is a deadlock.
 
 use std::future::Future;
 use std::pin::pin;
@@ -34,7 +34,7 @@ fn bounded(test: impl FnOnce() + Send + 'static) {
     }
 }
 
-/// A waker of an executor that does something at once, when it is woken and when it is dropped.
+/// A waker that acts at once when it is woken and when it is dropped.
 struct Eager {
     act: Box<dyn Fn() + Send + Sync>,
     woken: AtomicUsize,
@@ -111,7 +111,7 @@ fn reader_is_woken_and_its_waker_dropped_without_the_stream_lock() {
             }
         };
         let mut next = Box::pin(reader.next());
-        // Each poll drops the waker of the one before.
+        // Each poll drops the previous waker.
         for _ in 0..3 {
             if poll_with(next.as_mut(), Eager::new(act.clone())).is_ready() {
                 break;
@@ -122,7 +122,7 @@ fn reader_is_woken_and_its_waker_dropped_without_the_stream_lock() {
     });
 }
 
-/// A log subscriber that looks at a session at every line.
+/// A log subscriber that uses a session for every line.
 struct Looks(Mutex<Vec<Connection>>, Arc<AtomicUsize>);
 
 impl Subscriber for Looks {
@@ -152,7 +152,7 @@ fn log_subscriber_may_access_the_session() {
         let _default = tracing::dispatcher::set_default(&dispatch);
         runtime.block_on(async {
             let seen = Arc::new(Seen::default());
-            // Made of something that no other process could have.
+            // The parameters contain something that no other process could restore.
             let recipe = Recipe::new("things", 1, &(Stub::new(Api(Arc::clone(&seen))),));
             let thing = Stub::durable(Api(Arc::clone(&seen)), recipe);
             let pair = pair_with(None, Some(Stub::new(Api(Arc::clone(&seen)))), durable());
@@ -197,7 +197,7 @@ async fn dropped_waits_leave_no_state() {
     let api = pair.left.root_dyn();
     let waiting = api.call("slow", ()).into_future();
     seen.started.notified().await;
-    // What each wait is woken with is dropped with it.
+    // A waker is dropped with its wait.
     let token = Arc::new(());
     for _ in 0..100 {
         let held = Arc::clone(&token);

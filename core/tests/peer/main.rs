@@ -1,5 +1,5 @@
-//! The peer layer as its users see it: two sessions over an in-memory link, objects written by
-//! hand. What crosses the link is compared message by message where order is the point.
+//! The public API of the peer layer: two sessions over an in-memory transport, with objects written
+//! by hand. Messages are compared one by one where their order matters.
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 #![allow(clippy::disallowed_methods, reason = "tests have tasks and clocks; the library has none")]
 

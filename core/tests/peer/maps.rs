@@ -1,4 +1,4 @@
-//! Mapping results that have not arrived: what is recorded, what is sent, what is refused.
+//! Maps over results that have not arrived: what is recorded, sent, and refused.
 
 use bowline_core::peer::{Func, Mapped, Never, Promise, Stub};
 use bowline_core::value::Value;
@@ -138,7 +138,7 @@ async fn local_functions_are_captured_once() {
     assert_idle(&pair).await;
 }
 
-/// Calls of a function with what has not arrived.
+/// Calls of a function with arguments that have not arrived.
 trait CallWith {
     fn call_with(&self, n: &Promise<u32>) -> Promise<u32>;
 }

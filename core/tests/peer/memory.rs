@@ -1,4 +1,4 @@
-//! What sessions hold together.
+//! The memory that sessions hold together.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ async fn memory_budget_counts_its_sessions_until_they_end() {
     let mut echoed = Vec::new();
     for pair in &pairs {
         let echo = pair.left.root_dyn().call("echo", ("x".repeat(TEXT),));
-        // It is not awaited: the callee keeps it for the caller.
+        // The result is not awaited, so the callee keeps it for the caller.
         within(pair.left.root_dyn().call("add", (1, 2)).into_future()).await.unwrap();
         echoed.push(echo);
     }

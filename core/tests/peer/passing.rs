@@ -84,20 +84,20 @@ async fn local_promise_can_be_an_argument() {
     assert_idle(&pair).await;
 }
 
-/// left - middle - right: the middle hands on what it gets from the right.
+/// left - middle - right: the middle returns a reference of the right.
 #[tokio::test]
 async fn reference_passes_through_three_parties() {
     let (far, right, seen) = client();
     let middle = pair(None, Some(far.clone()));
     let api = middle.left.root_dyn();
-    // Calls, objects and promises pass through.
+    // Calls, objects, and promises are forwarded.
     assert_eq!(api.call_typed::<u32, Never>("add", &(1, 2)).await.unwrap(), 3);
     let counter = api.call_typed::<Stub, Never>("counter", &10);
     assert_eq!(counter.call_typed::<u32, Never>("add", &1).await.unwrap(), 11);
-    // Callbacks pass the other way.
+    // Callbacks are forwarded in the other direction.
     let double = Func::new(|n: u32| async move { n * 2 });
     assert_eq!(api.call_typed::<u32, Never>("callBack", &(double, 4)).await.unwrap(), 8);
-    // What comes home is itself again.
+    // A reference that returns to its owner is the object itself.
     let mine = crate::fixture::counter(0, &seen);
     api.call("hold", mine.clone()).await.unwrap();
     let home: Stub = api.call_typed::<_, Never>("give", &()).await.unwrap();
@@ -125,7 +125,7 @@ async fn chain_crosses_a_proxy_in_one_round_trip() {
     let boss = api.call_typed::<Profile, NoUser>("profile", &(me.stub().get("boss"),));
     assert_eq!(me.await.unwrap().name, "Ann");
     assert_eq!(start.elapsed().as_millis() / 10, 40, "two links, there and back");
-    // An argument that is a result is awaited before the call is passed on.
+    // An argument that is a result is awaited before the call is forwarded.
     assert_eq!(boss.await.unwrap().boss, 8);
     drop(authed);
     tokio::time::sleep(std::time::Duration::from_secs(1)).await;

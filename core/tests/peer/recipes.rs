@@ -1,4 +1,4 @@
-//! Durable objects as they are kept by themselves: recipes, restorers, versions, refusals.
+//! Durable objects that are stored alone: recipes, restorers, versions, and refusals.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fixture::now;
 
-/// Who may do what, as of today.
+/// The current permissions.
 #[derive(Default)]
 pub(crate) struct Policy {
     pub(crate) withdrawn: Mutex<HashSet<String>>,
@@ -75,7 +75,7 @@ impl Object for Account {
     }
 }
 
-/// Restorers of today: accounts of version 2, which were bare names in version 1.
+/// Creates the current restorers: accounts of version 2, which were bare names in version 1.
 pub(crate) fn restorers(policy: &Arc<Policy>) -> Arc<Restorers> {
     let policy = Arc::clone(policy);
     let account = Restorer::new("account", 2, move |ctx: RestoreCtx, key: AccountKey| {
@@ -188,7 +188,7 @@ fn recipe_that_depends_on_the_session_cannot_be_stored_alone() {
     assert!(matches!(plain.stored_recipe(), Err(NotDurable::NoRecipe)));
     let of_plain = Account::reference("ann", Some(plain));
     assert!(matches!(of_plain.stored_recipe(), Err(NotDurable::NoRecipe)));
-    // Each level names the one below twice: written out, that is two to the power of 31 recipes.
+    // Each level contains the one below twice. Expanded, that would be 2^31 recipes.
     let doubled = (0..30).fold(Account::reference("ann", None), |below, _| {
         let recipe = Recipe::new("account", 2, &(below.clone(), below));
         Stub::durable(Account(AccountKey { owner: String::new(), parent: None }), recipe)

@@ -1,5 +1,5 @@
-//! Typed data that resembles a capability, beside capabilities: as arguments and results, through a
-//! gateway, among session variables, and in recipes.
+//! Typed data that resembles a capability, beside capabilities: in arguments and results, through a
+//! gateway, in session variables, and in recipes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::recipes::{Account, AccountKey, Policy, ctx, restorers};
 const MARKERS: [&str; 12] =
     ["@", "[\"@\"]", "[[\"@\"]]", "\\u0040", "\u{1a}", "\u{1}", "\\u001a", "\"", "\\", "\u{fffd}", "", "$"];
 
-/// One entry of a list that every client may write to, with the reference that belongs to it.
+/// One entry of a list that every client may write to, with its reference.
 #[derive(Clone, Serialize, Deserialize)]
 struct Item {
     name: String,
@@ -29,7 +29,7 @@ fn item(name: &str, marker: &str, file: Stub) -> Item {
     Item { name: name.to_owned(), tags, notes, file }
 }
 
-/// The names of the files that are reached through each item, in order.
+/// Returns the names of the files that are reached through each item, in order.
 async fn reached(items: &[Item]) -> Vec<String> {
     let mut names = Vec::new();
     for item in items {
@@ -38,7 +38,7 @@ async fn reached(items: &[Item]) -> Vec<String> {
     names
 }
 
-/// Returns the items of a peer, each with a durable file that says its name.
+/// Serves the items of a peer, each with a durable file that returns its name.
 fn serve(marker: &'static str) -> Pair {
     let list = Stub::function(move |_| async move {
         let items = ["draft", "payroll", "taxes"].map(|name| item(name, marker, Account::reference(name, None)));

@@ -1,5 +1,5 @@
-//! Sessions that another process goes on with: what the peer held is there again, or says why it
-//! is not. The client is written out, message by message.
+//! Sessions that another process recovers: what the peer held is restored, or fails with the
+//! reason. The test plays the client, message by message.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -24,7 +24,7 @@ use crate::recipes::{Account, Policy, ctx, restorers};
 struct World {
     policy: Arc<Policy>,
     ran: Mutex<Vec<String>>,
-    /// Slow calls end in this process.
+    /// Whether slow calls return in this process.
     ends: AtomicUsize,
     log: Mutex<std::collections::HashMap<i64, Option<String>>>,
     vars: Vars,
@@ -164,7 +164,7 @@ fn options_with(world: &Arc<World>, restorers: Restorers) -> Options {
     Options::new().durability(durability)
 }
 
-/// A server's process, and the client's end of the wire.
+/// A process of the server, and the client's end of the connection.
 struct Life {
     server: Connection,
     sender: EndSender,
@@ -180,7 +180,7 @@ impl Life {
         Self { server, sender, receiver }
     }
 
-    /// The process that comes after: the client holds `hold` and awaits `pull`.
+    /// Creates the next process, for a client that holds `hold` and awaits `pull`.
     fn next(world: &Arc<World>, options: Options, kept: &str, hold: &[i64], pull: &[i64]) -> (Self, Revived) {
         let snapshot: Snapshot = serde_json::from_str(kept).unwrap();
         let mut session = Session::restore(snapshot, Limits::default()).unwrap();
@@ -289,7 +289,7 @@ async fn dependencies_are_restored_first_and_keep_their_identity() {
     next.say(r#"["push",["pipeline",-2,["parent"],[]]]"#).await;
     assert_eq!(next.ask(4, r#"["pipeline",3,["owner"],[]]"#).await, r#"["resolve",4,"ann"]"#);
     assert_eq!(world.policy.made.load(Ordering::SeqCst), 2);
-    // A dormant object as an argument: the new account is durable, as its parent is.
+    // An unrestored object as an argument: the new account is durable, as its parent is.
     let (mut other, _) = Life::next(&world, options(&world), &kept, &[-1], &[]);
     other.ask(3, child).await;
     let kept = other.keep().await;
@@ -452,7 +452,7 @@ async fn idempotent_call_that_waits_for_its_object_runs_in_the_next_process() {
     assert!(answer.ends_with(r#"{"code":"CALL_OUTCOME_UNKNOWN"}]]"#), "{answer}");
 }
 
-/// Its method blocks the thread of its caller, twice, and then waits.
+/// Its method blocks the caller's thread twice, and then waits.
 struct Blocking(Arc<std::sync::Barrier>);
 
 impl Object for Blocking {
@@ -516,13 +516,13 @@ async fn recorded_call_is_answered_from_the_log() {
     assert_eq!(first.ask(1, r#"["pipeline",0,["count"],[]]"#).await, r#"["resolve",1,1]"#);
     drop(first);
 
-    // The client has not seen the answer, and sends the call again.
+    // The client has not received the answer, and retransmits the call.
     let (mut next, _) = Life::next(&world, options(&world), &kept, &[], &[]);
     assert_eq!(next.ask(1, r#"["pipeline",0,["count"],[]]"#).await, r#"["resolve",1,1]"#);
     assert_eq!(world.ran.lock().unwrap().len(), 1);
     assert_eq!(next.ask(2, r#"["pipeline",0,["count"],[]]"#).await, r#"["resolve",2,2]"#);
 
-    // This one began, and nobody knows how it ended.
+    // This call began, and its outcome is unknown.
     world.log.lock().unwrap().insert(3, None);
     let answer = next.ask(3, r#"["pipeline",0,["count"],[]]"#).await;
     assert!(answer.ends_with(r#"{"code":"CALL_OUTCOME_UNKNOWN"}]]"#), "{answer}");
@@ -539,7 +539,7 @@ async fn interrupted_recorded_call_is_looked_up_and_never_repeated() {
     }
     let kept = first.keep().await;
     drop(first);
-    // It ended after the checkpoint.
+    // The call returned after the checkpoint.
     world.log.lock().unwrap().insert(2, Some("+\"done\"".to_owned()));
     let (mut next, _) = Life::next(&world, options(&world), &kept, &[1, 2], &[1, 2]);
     let mut answers = [next.hear().await, next.hear().await];
@@ -569,7 +569,7 @@ async fn changes_are_reported_and_released_state_is_dropped() {
     assert_eq!(but_counters(after), but_counters(before));
 }
 
-/// Says when it is dropped.
+/// Tells whether it has been dropped.
 struct Tracked(Arc<()>);
 
 impl Object for Tracked {
@@ -678,7 +678,7 @@ async fn narrowed_reference_is_restored_equally_narrow() {
     drop(first);
 
     for life in 0..3 {
-        // The object itself is held in the first life only.
+        // The object itself is held in the first process only.
         let hold: &[i64] = if life == 0 { &[-1, -2, -3, -4] } else { &[-2, -3, -4] };
         let (mut next, revived) = Life::next(&world, options(&world), &kept, hold, &[]);
         assert!([-2, -3, -4].iter().all(|id| revived.restored.contains(id)), "{revived:?}");
@@ -696,7 +696,7 @@ async fn narrowed_reference_is_restored_equally_narrow() {
         kept = next.keep().await;
     }
 
-    // Rights that were withdrawn are withdrawn for the narrowed reference, too.
+    // Withdrawn permissions are withdrawn for the narrowed reference as well.
     world.policy.withdrawn.lock().unwrap().insert("ann".to_owned());
     let (mut next, _) = Life::next(&world, options(&world), &kept, &[-2, -3, -4], &[]);
     let refused = next.ask(23, r#"["pipeline",-3,["owner"],[]]"#).await;

@@ -1,5 +1,5 @@
-//! Where the methods of a session run: on the runtime of its driver, whichever thread uses a
-//! reference of the same session.
+//! The runtime on which the methods of a session run: that of its driver, regardless of which
+//! thread uses the session.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -13,7 +13,7 @@ use tokio::runtime::{Builder, Handle};
 
 use crate::fixture::*;
 
-/// Notes whether its methods run where they should.
+/// Records whether its methods run on the right runtime.
 struct Homebound {
     home: tokio::runtime::Id,
     strays: Arc<AtomicUsize>,
@@ -72,17 +72,17 @@ async fn methods_run_on_the_runtime_of_the_driver() {
         let is_over = Arc::clone(&is_over);
         move || {
             while !is_over.load(Ordering::SeqCst) {
-                // Made, pulled and dropped: each does what the session asks for.
+                // Creating, pulling, and dropping each cause outputs of the session.
                 let made: Vec<_> = (0..2).map(|_| stub.call("echo", "x")).collect();
                 let pulled: Vec<_> = made.iter().map(|made| made.clone().into_future()).collect();
                 drop(made);
                 drop(pulled);
-                // Leaves room for the calls that are looked at.
+                // Leaves time for the calls that are observed.
                 std::thread::sleep(Duration::from_micros(200));
             }
         }
     };
-    // A thread without a runtime, and one of another runtime, on the side whose methods are called.
+    // A thread without a runtime and one of another runtime, on the side whose methods are called.
     let plain = std::thread::spawn(uses(pair.right.root_dyn()));
     let other = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let foreign = other.spawn_blocking(uses(pair.right.root_dyn()));

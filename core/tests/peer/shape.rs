@@ -1,4 +1,4 @@
-//! Everything public is `Send + Sync + 'static` and can be printed for debugging.
+//! All public types are `Send + Sync + 'static` and implement `Debug`.
 
 use std::fmt::Debug;
 

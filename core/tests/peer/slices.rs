@@ -1,5 +1,5 @@
-//! A session that has much to do for its peer lets other sessions have their turn, and stops when the
-//! peer is gone.
+//! A session with much work for its peer lets other sessions run, and stops when the peer is
+//! disconnected.
 
 use std::sync::Arc;
 
@@ -9,10 +9,10 @@ use bowline_core::peer::{Connection, Never, Receiving, Sending, Stub, Transport}
 
 use crate::fixture::{Api, Seen, settle};
 
-/// Notes that one message asks for. Each reads a value of 12 KB.
+/// The number of notes that one message requests. Each reads a value of 12 KB.
 const NOTES: usize = 1_000;
 
-/// A session whose peer sends messages by hand.
+/// Creates a session whose peer is the test.
 fn by_hand(seen: &Arc<Seen>) -> (Connection, End, Wire) {
     let (near, far, wire) = link();
     let (connection, driver) = Connection::start(near, Some(Stub::new(Api(Arc::clone(seen)))), Limits::default());
@@ -20,7 +20,7 @@ fn by_hand(seen: &Arc<Seen>) -> (Connection, End, Wire) {
     (connection, far, wire)
 }
 
-/// What keeps a session busy for many slices.
+/// Returns messages that keep a session busy for many slices.
 fn much() -> [String; 3] {
     let note = r#"["pipeline",0,["note"],[["pipeline",1,["z"]]]]"#;
     [
@@ -40,7 +40,7 @@ async fn other_sessions_run_while_one_is_busy() {
     for message in much() {
         sender.feed(message).await.unwrap();
     }
-    // In a task of its own, as those of sessions are, so that it has its turn as often as they have.
+    // In a task of its own, like those of sessions, so that it is scheduled as often.
     let calls = tokio::spawn(async move {
         let mut calls = 0;
         let mut answer = std::pin::pin!(receiver.receive());

@@ -1,4 +1,4 @@
-//! Session variables: their bounds, what they may hold, and how they come back.
+//! Session variables: their limits, contents, and restoration.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -125,7 +125,7 @@ async fn client_uses_variables_through_a_target() {
     assert_idle(&both).await;
 }
 
-/// What a restorer is told of its peer.
+/// What a restorer receives of its peer.
 struct OfPeer {
     vars: Vars,
 }
@@ -140,7 +140,7 @@ async fn restorer_of_a_variable_can_read_variables() {
         vars.stored()
     };
     let reads = Restorer::new("account", 2, |ctx: RestoreCtx, _: Value| {
-        // Before its first await, and the variable that is being restored itself.
+        // Before the first await, and the variable that is being restored itself.
         let vars = ctx.peer::<OfPeer>().unwrap().vars.clone();
         let name = vars.get::<String>("name").unwrap().unwrap();
         assert!(vars.get::<Stub>("account").unwrap().is_some());

@@ -1,10 +1,10 @@
-//! Which tokens count for a process that knows a session only from a store.
+//! The tokens that are valid for a process that recovers a session from a store.
 
 use bowline_core::resume::{Claims, Owner, TOKENS_MAX, TokenError};
 
 use crate::{AUDIENCE, BORN, jti};
 
-/// The claims of token `n`, of an epoch.
+/// Returns the claims of token `n`, of an epoch.
 fn presented(n: usize, epoch: u64) -> Claims {
     let mut claims = Claims::new("s_1", "ann", AUDIENCE, BORN);
     (claims.jti, claims.ep) = (jti(n), epoch);
@@ -23,19 +23,19 @@ fn recovered_session_accepts_every_token_its_client_may_have() {
     }
     let (known, stored) = (owner.epoch(), owner.tokens().cloned().collect::<Vec<_>>());
     assert_eq!((known, counting(&owner)), (4, vec![0, 1, 2, 3]));
-    // One that the store knows: those before it are over, a late try of one after it is not.
+    // A token that the store knows: earlier ones are invalid now, and later ones stay valid.
     let mut restored = Owner::restore(known, stored.clone(), &presented(1, 2), 9, jti(9)).unwrap();
     assert_eq!((restored.epoch(), counting(&restored)), (9, vec![1, 2, 3, 9]));
     assert_eq!(restored.check(&jti(0)), Err(TokenError::Replayed));
     restored.confirm();
     assert_eq!(counting(&restored), [9]);
-    // One of a transport that came after the last checkpoint.
+    // A token of a connection that was made after the last checkpoint.
     let restored = Owner::restore(known, stored.clone(), &presented(7, 6), 9, jti(9)).unwrap();
     assert_eq!(counting(&restored), [7, 9]);
-    // The answer is lost, and the process too: the same token once more.
+    // The answer is lost, and so is the process: the same token is presented again.
     let again = Owner::restore(known, stored.clone(), &presented(7, 6), 10, jti(10)).unwrap();
     assert_eq!((again.epoch(), counting(&again)), (10, vec![7, 10]));
-    // One that the client has shown not to need.
+    // A token that the client no longer needs.
     for epoch in 0..=4 {
         assert_eq!(Owner::restore(known, stored.clone(), &presented(8, epoch), 9, jti(9)), Err(TokenError::Replayed));
     }

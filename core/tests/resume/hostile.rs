@@ -1,6 +1,6 @@
-//! Arbitrary text as a token, as a proof, and as what is inside of a token that is well signed.
-//! Whatever it is: no panic, and nothing is accepted that was not minted. The fuzz target
-//! `token_open` runs `replay` on its inputs; here its corpus is.
+//! Arbitrary text as a token, as a proof, and as the contents of a token with a valid signature.
+//! Nothing may panic, and nothing that was not minted may be accepted. The fuzz target `token_open`
+//! runs `replay` on its inputs; the test here runs it on the corpus.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -16,21 +16,21 @@ const AUDIENCE: &str = "calculator";
 const NOW: UnixTime = UnixTime(1_700_000_000);
 const ROOT: [u8; 32] = [b'a'; 32];
 
-/// Takes `text` for a token; and its first line for a header, the rest for claims.
+/// Opens `text` as a token, and as a header (its first line) with claims (the rest).
 pub(crate) fn replay(text: &str) {
     let keys = KeyRing::new(Key::new("a", &ROOT).expect("32 bytes are enough"));
     let mut claims = Claims::new("s_1", "ann", AUDIENCE, NOW);
     claims.jti = Jti("first".to_owned());
     let minted = keys.mint(&mut claims, &TokenPolicy::default(), NOW);
     match keys.open(text, AUDIENCE, NOW) {
-        // The text may have come from a corpus of tokens that were minted.
+        // The text may have come from a corpus of valid tokens.
         Ok(opened) => assert_eq!(keys.open(text, "another", NOW), Err(TokenError::Audience), "{opened:?}"),
         Err(error) => assert!(!error.to_string().is_empty() && !error.code().as_str().is_empty()),
     }
     if let Ok(opened) = keys.open_sturdy(text, AUDIENCE, NOW) {
         assert_eq!(keys.open(text, AUDIENCE, NOW), Err(TokenError::Kind), "{opened:?}");
     }
-    // A single bit of what was minted, chosen by the text.
+    // A single bit of a valid token, chosen by the text.
     let flipped = flip(&minted, text);
     assert!(keys.open(&flipped, AUDIENCE, NOW).is_err(), "{flipped}");
     replay_sealed(&keys, &claims, text);
@@ -39,7 +39,7 @@ pub(crate) fn replay(text: &str) {
     let proven = keys.check_proof(&claims, challenge, &minted, 1, text);
     let proof = prove(&resume_key(&keys, &claims), challenge, &minted, 1);
     assert_eq!(proven.is_ok(), URL_SAFE_NO_PAD.decode(text).ok() == URL_SAFE_NO_PAD.decode(proof).ok());
-    // Well signed, by somebody who has the key and no sense.
+    // Arbitrary contents, signed with the key.
     let (header, body) = text.split_once('\n').unwrap_or((r#"{"k":"a","t":"ref","m":"s"}"#, text));
     let signed = sign(header, body);
     if let Ok(claims) = keys.open(&signed, AUDIENCE, NOW) {
@@ -51,7 +51,7 @@ pub(crate) fn replay(text: &str) {
     }
 }
 
-/// Takes `text` for a snapshot, and for what a seal holds.
+/// Uses `text` as a snapshot, and as the contents of a seal.
 fn replay_sealed(keys: &KeyRing, claims: &Claims, text: &str) {
     let mint =
         |policy| keys.mint_checkpoint(&mut claims.clone(), text.as_bytes(), Kept::InTokenAlone, policy, NOW, &[3; 24]);
@@ -64,7 +64,7 @@ fn replay_sealed(keys: &KeyRing, claims: &Claims, text: &str) {
         }
         Err(error) => assert!(matches!(error, TokenError::TooLarge { .. }), "{error}"),
     }
-    // Well sealed, by somebody who has the key and no sense: its first byte says how long the claims are.
+    // Arbitrary contents, sealed with the key. The first byte is the length of the claims.
     for (kind, purpose) in [("inline", &b"bowline/seal/1"[..]), ("sturdy", b"bowline/sturdy/1")] {
         let header = URL_SAFE_NO_PAD.encode(format!(r#"{{"k":"a","t":"{kind}","m":"x"}}"#));
         let length = text.bytes().next().map_or(u32::MAX, u32::from).to_be_bytes();
@@ -79,7 +79,7 @@ fn replay_sealed(keys: &KeyRing, claims: &Claims, text: &str) {
     }
 }
 
-/// A token with one bit of it changed, chosen by `text`.
+/// Returns a token with one bit changed, chosen by `text`.
 fn flip(token: &Secret, text: &str) -> String {
     let sum = text.bytes().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
     let mut flipped = token.expose().as_bytes().to_vec();

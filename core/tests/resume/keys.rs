@@ -1,4 +1,4 @@
-//! Root keys, and the principal as a key hides it.
+//! Root keys, and blinded principals.
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -17,7 +17,7 @@ fn token_does_not_reveal_its_principal() {
     for known in [principal_hash("ann"), URL_SAFE_NO_PAD.encode(Sha256::digest("ann")), "ann".to_owned()] {
         assert!(!claims.contains(&known), "{claims}");
     }
-    // As docs/token.md says.
+    // As in docs/token.md.
     let mac = |key: &[u8], text: &[u8]| {
         Hmac::<Sha256>::new_from_slice(key).unwrap().chain_update(text).finalize().into_bytes()
     };

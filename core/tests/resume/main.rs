@@ -1,15 +1,15 @@
-//! Tokens, the keys that sign them, the proof of possession, and which token counts.
+//! Tokens, their keys, the proof of possession, and the valid tokens of a session.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
-/// A session that comes back in another process.
+/// Sessions that another process recovers.
 mod cold;
-/// Tokens that somebody has tampered with.
+/// Modified tokens.
 mod hostile;
-/// Root keys, and the principal as a key hides it.
+/// Root keys, and blinded principals.
 mod keys;
-/// What an earlier port did wrong.
+/// Weaknesses that tokens must not have.
 mod rows;
-/// Tokens whose holder cannot read them.
+/// Sealed tokens.
 mod sealed;
 
 use base64::Engine;
@@ -26,7 +26,7 @@ use sha2::{Digest, Sha256};
 const AUDIENCE: &str = "calculator";
 const BORN: UnixTime = UnixTime(1_700_000_000);
 
-/// Minted by version 0.1; read for ever.
+/// Minted by version 0.1, and must remain readable.
 const GOLDEN: &str = include_str!("golden.token");
 
 fn key(id: &str) -> Key {
@@ -55,7 +55,7 @@ fn token_round_trip_is_byte_stable() {
     let (again, _) = minted(&keys(), BORN);
     assert_eq!(token.expose(), again.expose());
     let opened = keys().open(token.expose(), AUDIENCE, after(10)).unwrap();
-    // Who presents a token is not in it.
+    // The token does not contain the principal.
     assert_eq!(opened.principal, "");
     assert_eq!(Claims { principal: claims.principal.clone(), ..opened }, claims);
     assert_eq!(token.expose(), GOLDEN.trim());
@@ -110,12 +110,12 @@ fn wrong_key_unknown_key_and_expiry_are_distinct_errors() {
     texts.sort();
     texts.dedup();
     assert_eq!(texts.len(), errors.len(), "one log line each");
-    // A young token of an old session.
+    // A new token of an old session.
     let (token, _) = minted(&keys(), after(86_000));
     assert_eq!(keys().open(token.expose(), AUDIENCE, after(86_401)), Err(TokenError::TooOld(86_401)));
 }
 
-/// F18: clocks that differ by more have a code each way, above.
+/// Larger differences have a code in each direction; see above.
 #[test]
 fn clock_skew_of_half_a_minute_is_tolerated() {
     let (token, _) = minted(&keys(), BORN);
@@ -181,10 +181,10 @@ fn jti(n: usize) -> Jti {
 fn previous_token_is_a_replay_once_the_new_one_is_confirmed() {
     let mut owner = Owner::new(jti(0));
     assert_eq!(owner.claim(&jti(0), jti(1)), Ok(2));
-    // The answer may have been lost: both count.
+    // The answer may have been lost: both are valid.
     assert_eq!(owner.claim(&jti(0), jti(2)), Ok(3));
     assert_eq!(owner.claim(&jti(1), jti(3)), Ok(4));
-    // The client has shown that it holds 1.
+    // The client has confirmed token 1.
     assert_eq!(owner.check(&jti(0)), Err(TokenError::Replayed));
     owner.confirm();
     for old in [0, 1, 2] {
@@ -200,7 +200,7 @@ fn lost_answers_never_lock_the_client_out() {
     for n in 1..500 {
         owner.claim(&jti(0), jti(n)).unwrap();
         handed_out.push(owner.handed_out().clone());
-        // What is sent on that transport, too.
+        // So are tokens that are sent on that connection.
         handed_out.push(owner.renew(jti(1_000 + n)));
     }
     assert!(handed_out.iter().all(|token| owner.check(token).is_ok()), "any of them may have arrived");
@@ -209,7 +209,7 @@ fn lost_answers_never_lock_the_client_out() {
     owner.confirm();
     owner.check(&newest).unwrap();
     assert_eq!(owner.check(&jti(0)), Err(TokenError::Replayed));
-    // With room, tokens have names of their own again.
+    // With room again, tokens have ids of their own.
     owner.claim(&newest, jti(9_999)).unwrap();
     assert_eq!(owner.handed_out(), &jti(9_999));
 }
@@ -231,7 +231,7 @@ fn renewed_tokens_are_valid_beside_earlier_ones() {
     let mut owner = Owner::new(jti(0));
     owner.renew(jti(1));
     owner.confirm();
-    // Hearing of the client shows nothing about a token that was sent meanwhile.
+    // A message from the client confirms nothing about a token that was sent meanwhile.
     owner.check(&jti(0)).unwrap();
     owner.claim(&jti(1), jti(2)).unwrap();
     assert_eq!(owner.check(&jti(0)), Err(TokenError::Replayed));

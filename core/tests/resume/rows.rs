@@ -1,5 +1,4 @@
-//! What was wrong with the resume tokens of an earlier port, and is not here. Each test says what it
-//! was, by the number of the row.
+//! Weaknesses that resume tokens must not have. Each test attempts one attack or misuse.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -18,7 +17,7 @@ fn hmac(key: &[u8], message: &[u8]) -> [u8; 32] {
     Hmac::<Sha256>::new_from_slice(key).unwrap().chain_update(message).finalize().into_bytes().into()
 }
 
-/// A token of whatever header and claims, with the right tag of key `a`.
+/// Returns a token of any header and claims, with the valid tag of key `a`.
 fn signed(header: &str, claims: &str) -> String {
     let signed = format!("bwl1.{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
     let tag = hmac(&hmac(&[b'a'; 32], b"bowline/mac/1"), signed.as_bytes());
@@ -27,7 +26,7 @@ fn signed(header: &str, claims: &str) -> String {
 
 const HEADER: &str = r#"{"k":"a","t":"ref","m":"s"}"#;
 
-/// Claims that are good at [`BORN`], with one of them changed.
+/// Returns claims that are valid at [`BORN`], with one of them changed.
 fn claimed(from: &str, to: &str) -> String {
     let good = format!(
         r#"{{"v":1,"sid":"s","ep":1,"jti":"t","sub":"u","aud":"{AUDIENCE}","iat":{0},"exp":{1},"born":{0},"mx":86400}}"#,
@@ -65,7 +64,7 @@ fn other_versions_are_refused_and_programs_are_identified_by_hash() {
     assert_eq!((opened.v, opened.app), (1, app_hash([("cursor", 1), ("account", 2)])));
     let others = [app_hash([]), app_hash([("account", 2)]), app_hash([("account", 1), ("cursor", 1)])];
     assert!(others.iter().all(|other| *other != claims().app));
-    // Names do not run into each other.
+    // The boundary between names matters.
     assert_ne!(app_hash([("ab", 1), ("c", 1)]), app_hash([("a", 1), ("bc", 1)]));
 }
 
@@ -79,7 +78,7 @@ fn session_past_its_maximum_age_has_its_own_code() {
 
 #[test]
 fn tag_covers_the_whole_token() {
-    // All four parts of two good tokens, mixed in every way: only the two are good.
+    // All combinations of the four parts of two valid tokens: only the two are valid.
     let (one, _) = minted(&keys(), BORN);
     let (two, _) = minted(&keys(), after(1_000));
     let sealed = inline(&keys(), b"one").unwrap();
@@ -106,7 +105,7 @@ fn forged_expiry_is_refused() {
     let later = claimed(&format!("\"exp\":{}", BORN.0 + 3_600), &format!("\"exp\":{}", BORN.0 + 99_999));
     let forged = [parts[0], parts[1], &URL_SAFE_NO_PAD.encode(later), parts[3]].join(".");
     assert_eq!(keys().open(&forged, AUDIENCE, late), Err(TokenError::Tag));
-    // Nor does saying it twice, or beside the token.
+    // Nor does repeating it, or putting it beside the token.
     for text in
         [format!("{expired}.{}", parts[3]), format!("{expired}?exp=99999999999"), format!("{{\"exp\":9}}{expired}")]
     {
@@ -134,7 +133,7 @@ fn key_rings_require_keys_of_32_bytes() {
         assert!(matches!(Key::new("a", &vec![1; bytes]), Err(KeyError::TooShort(short)) if short == bytes));
     }
     for bytes in [32, 33, 100] {
-        // All of it counts.
+        // Every byte counts.
         let mut root = vec![1; bytes];
         let one = KeyRing::new(Key::new("a", &root).unwrap());
         root[bytes - 1] ^= 1;
@@ -155,8 +154,8 @@ fn token_is_at_most_a_third_longer_than_its_contents() {
     }
 }
 
-/// The SHA-256 of something that begins unknown, continued: what an attacker does with a hash that
-/// is taken for a tag.
+/// Continues the SHA-256 of an unknown prefix, as an attacker does with a hash that is used as a
+/// tag.
 fn extended(tag: [u8; 32], length: usize, suffix: &[u8]) -> (Vec<u8>, [u8; 32]) {
     let pad = |length: usize| {
         let zeros = (119 - length % 64) % 64;
@@ -184,13 +183,13 @@ fn tag_is_not_open_to_length_extension() {
     let (token, _) = minted(&keys(), BORN);
     let (text, tag) = token.expose().rsplit_once('.').unwrap();
     let suffix = b".more";
-    // Against a hash of key and data, as it was, this forges a tag without knowing the key.
+    // Against a hash of key and data, this forges a tag without knowing the key.
     let prefix_hash: [u8; 32] = Sha256::new().chain_update(derived).chain_update(text).finalize().into();
     let (glue, forged) = extended(prefix_hash, derived.len() + text.len(), suffix);
     let message = [text.as_bytes(), &glue, suffix].concat();
     let of_message: [u8; 32] = Sha256::new().chain_update(derived).chain_update(&message).finalize().into();
     assert_eq!(forged, of_message, "the attack itself works");
-    // Against an HMAC it does not, whatever length the attacker takes for the key's.
+    // Against an HMAC it does not, whatever key length the attacker assumes.
     let tag: [u8; 32] = URL_SAFE_NO_PAD.decode(tag).unwrap().try_into().unwrap();
     for key_length in 0..=128 {
         let (glue, forged) = extended(tag, key_length + text.len(), suffix);
@@ -201,7 +200,7 @@ fn tag_is_not_open_to_length_extension() {
     }
 }
 
-/// A token with several faults is refused for the first of them in this order.
+/// A token with several faults is refused for the first of them, in this order.
 #[test]
 fn claims_are_not_read_before_the_tag_is_verified() {
     let (past, future) = (BORN.0 - 99_999, BORN.0 + 99_999);
@@ -236,7 +235,7 @@ fn claims_are_not_read_before_the_tag_is_verified() {
         assert_eq!(fix(&steps[..at]), expected);
     }
     fix(&steps).unwrap();
-    // Before all of that: length, shape, kind, key, tag.
+    // Before all of these: length, shape, kind, key, and tag.
     let spoil = |token: String| token[..token.len() - 2].to_owned() + "AA";
     let cases = [
         (spoil(signed(HEADER, &all_wrong)), TokenError::Tag),
@@ -294,7 +293,7 @@ fn unknown_claims_are_ignored() {
 }
 
 proptest! {
-    /// B25: a clock that says anything at all, and times that nobody would write.
+    /// Clocks and times of any value.
     #[test]
     fn extreme_times_do_not_panic(
         now in times(), iat in times(), exp in times(), born in times(), mx in times(), life in times(),

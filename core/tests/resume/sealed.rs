@@ -1,4 +1,4 @@
-//! Tokens that are sealed: those that hold a session's state, and those of durable references.
+//! Sealed tokens: those that contain a session's state, and those of saved references.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -14,7 +14,7 @@ use sha2::Sha256;
 
 use crate::{AUDIENCE, BORN, after, key, keys};
 
-/// Minted by version 0.1; read for ever.
+/// Minted by version 0.1, and must remain readable.
 const GOLDEN_CHECKPOINT: &str = include_str!("golden/checkpoint.token");
 const GOLDEN_INLINE: &str = include_str!("golden/inline.token");
 const GOLDEN_STURDY: &str = include_str!("golden/sturdy.token");
@@ -22,7 +22,7 @@ const GOLDEN_STURDY: &str = include_str!("golden/sturdy.token");
 const NONCE: [u8; NONCE_BYTES] = [5; NONCE_BYTES];
 const SNAPSHOT: &[u8] = br#"{"v":1,"exports":[["account",{"row":17}]]}"#;
 
-/// The claims of the third checkpoint of a session that was restored once.
+/// Returns the claims of the third checkpoint of a session that was recovered once.
 pub(crate) fn claims() -> Claims {
     let mut claims = Claims::new("s_1", "ann", AUDIENCE, BORN);
     (claims.ep, claims.jti, claims.ln, claims.ck) = (3, Jti("first".to_owned()), 2, 3);
@@ -40,7 +40,7 @@ fn sturdy(keys: &KeyRing) -> Secret {
     keys.mint_sturdy(&mut Sturdy::new("ref_1", "ann", AUDIENCE), BORN, &NONCE)
 }
 
-/// A token with one part written anew.
+/// Returns a token with one part replaced.
 fn with_part(token: &Secret, at: usize, part: &str) -> String {
     let mut parts: Vec<&str> = token.expose().split('.').collect();
     parts[at] = part;
@@ -56,7 +56,7 @@ fn token_contains_the_state_it_was_minted_from() {
     assert_eq!((opened.ln, opened.ck, opened.ep, opened.sid.as_str()), (2, 3, 3, "s_1"));
     assert_eq!(opened.sum, snapshot_sum(SNAPSHOT));
     assert_eq!((opened.kid.as_str(), opened.exp), ("a", BORN.0 + 3_600));
-    // The same state, key and nonce give the same bytes.
+    // Equal state, keys, and nonces give equal bytes.
     assert_eq!(inline(&keys, SNAPSHOT).unwrap().expose(), token.expose());
     let other = keys.mint_checkpoint(&mut claims(), SNAPSHOT, Kept::InStore, &TokenPolicy::default(), BORN, &[6; 24]);
     assert_ne!(other.unwrap().token.expose(), token.expose());
@@ -64,7 +64,7 @@ fn token_contains_the_state_it_was_minted_from() {
     assert_eq!(keys.open(empty.expose(), AUDIENCE, BORN).unwrap().snapshot.as_deref(), Some(&b""[..]));
 }
 
-/// Opens a sealed token by what docs/token.md says, with nothing of ours.
+/// Opens a sealed token as docs/token.md describes, without code of this crate.
 fn opened_by_hand(token: &Secret, purpose: &[u8]) -> Vec<u8> {
     let mut derive = Hmac::<Sha256>::new_from_slice(&[b'a'; 32]).unwrap();
     derive.update(purpose);
@@ -103,10 +103,10 @@ fn golden_tokens_of_every_kind_are_read() {
     assert_eq!((opened.sum, opened.app), (snapshot_sum(SNAPSHOT), app_hash([("cursor", 1), ("account", 2)])));
     let opened = keys.open_sturdy(GOLDEN_STURDY.trim(), AUDIENCE, after(10_000_000)).unwrap();
     assert_eq!((opened.id.as_str(), opened.iat), ("ref_1", BORN.0));
-    // One from before there were checkpoints claims none.
+    // A token from before there were checkpoints has no such claims.
     let opened = keys.open(crate::GOLDEN.trim(), AUDIENCE, after(10)).unwrap();
     assert_eq!((opened.ln, opened.ck, opened.sum.as_str(), opened.app.as_str()), (0, 0, "", ""));
-    // And this version writes them as it did.
+    // This version still writes the same bytes.
     assert_eq!(inline(&keys, SNAPSHOT).unwrap().expose(), GOLDEN_INLINE.trim());
     assert_eq!(sturdy(&keys).expose(), GOLDEN_STURDY.trim());
     let mut named = claims();
@@ -164,14 +164,14 @@ fn sealed_token_is_bound_to_its_key_and_audience() {
     let unknown = KeyRing::new(key("b"));
     assert_eq!(unknown.open(session.expose(), AUDIENCE, BORN), Err(TokenError::KeyUnknown));
     assert_eq!(unknown.open_sturdy(reference.expose(), AUDIENCE, BORN), Err(TokenError::KeyUnknown));
-    // Another key by the same name, and the same key by another name.
+    // Another key with the same name, and the same key with another name.
     let impostor = KeyRing::new(bowline_core::resume::Key::new("a", &[9; 40]).unwrap());
     assert_eq!(impostor.open(session.expose(), AUDIENCE, BORN), Err(TokenError::Seal));
     assert_eq!(impostor.open_sturdy(reference.expose(), AUDIENCE, BORN), Err(TokenError::Seal));
     let renamed = ours.clone().accept(bowline_core::resume::Key::new("c", &[b'a'; 32]).unwrap()).unwrap();
     let header = "eyJrIjoiYyIsInQiOiJpbmxpbmUiLCJtIjoieCJ9";
     assert_eq!(renamed.open(&with_part(&session, 1, header), AUDIENCE, BORN), Err(TokenError::Seal));
-    // Rotated keys go on opening what they have sealed.
+    // Rotated keys still open what they have sealed.
     let rotated = ours.rotate(key("b")).unwrap();
     rotated.open(session.expose(), AUDIENCE, BORN).unwrap();
     rotated.open_sturdy(reference.expose(), AUDIENCE, BORN).unwrap();
@@ -207,7 +207,7 @@ fn oversized_state_is_referenced_if_stored_and_refused_otherwise() {
         let minted = keys.mint_checkpoint(&mut claims(), &vec![b'x'; snapshot], kept, &policy, BORN, &NONCE);
         minted.map(|minted| minted.token)
     };
-    // The largest snapshot that fits, for both bounds: a token of so many bytes, and no longer.
+    // The largest snapshot that fits, for both limits. The token has exactly that length.
     for max in [16 << 10, 64 << 10] {
         let sizes: Vec<usize> = (0..max).collect();
         let fits = sizes.partition_point(|&size| mint(size, Kept::InTokenAlone, max).is_ok()) - 1;
@@ -226,7 +226,7 @@ fn oversized_state_is_referenced_if_stored_and_refused_otherwise() {
         assert_eq!((opened.snapshot, opened.sum), (None, snapshot_sum(&vec![b'x'; fits + 3])));
         assert!(named.expose().len() < 700, "{}", named.expose().len());
     }
-    // No policy makes a longer one, and none at all can be asked for.
+    // No policy allows a longer token, and a policy can forbid them.
     mint(64 << 10, Kept::InTokenAlone, usize::MAX).unwrap_err();
     assert_eq!(TokenPolicy::default().inline_bytes, 16 << 10);
     assert!(mint(0, Kept::InTokenAlone, 0).is_err());

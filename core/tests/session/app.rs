@@ -1,4 +1,5 @@
-//! A small application on the commands of a session: what the peer layer does, without tasks.
+//! A small application that uses the commands of a session directly, as the peer layer does, but
+//! without tasks.
 
 use std::collections::BTreeMap;
 
@@ -13,25 +14,25 @@ use bowline_core::value::{PLACEHOLDER, Payload};
 pub(crate) struct App {
     pub(crate) session: Session,
     objects: BTreeMap<TargetId, Object>,
-    /// Calls of `slow`, and promises of `later`, that wait for `finish`.
+    /// Calls of `slow`, and promises of `later`, that `finish` settles.
     pub(crate) unfinished: Vec<PromiseId>,
-    /// What `take` has kept.
+    /// References kept by `take`.
     kept: Vec<Ref>,
-    /// What each wait ended with: text, or text behind `!` for a rejection.
+    /// The outcome of each wait: text, with a leading `!` for a rejection.
     pub(crate) settled: BTreeMap<WaitId, String>,
-    /// References that came with what waits ended with.
+    /// References received in the outcomes of waits.
     pub(crate) received: Vec<Ref>,
     pub(crate) cancelled: Vec<PromiseId>,
-    /// The peer's ends of streams we have sent.
+    /// The peer's ends of streams that were sent.
     pub(crate) pumps: Vec<Ref>,
-    /// Methods entered, with their arguments.
+    /// Methods that were called, with their arguments.
     pub(crate) entered: Vec<String>,
     pub(crate) closed: Option<Closed>,
-    /// Counters have a recipe: the number they begin with, and whatever was taken before.
+    /// Counters have a recipe: their initial number, and the references that `take` has kept.
     pub(crate) is_durable: bool,
-    /// Calls that another process may have carried out are carried out again.
+    /// Calls that another process may have run are run again.
     pub(crate) runs_again: bool,
-    /// The session comes from who knows where.
+    /// The session is arbitrary, so its targets may be unknown.
     pub(crate) ignores_unknown_targets: bool,
 }
 
@@ -41,11 +42,11 @@ enum Object {
     Counter(i64),
     /// A function that returns its argument plus this.
     Adder(i64),
-    /// Takes chunks when `finish` is called.
+    /// Accepts chunks when `finish` is called.
     Sink,
-    /// Yields what a test writes by hand.
+    /// Yields what a test writes to it.
     Source,
-    /// What could not be made again.
+    /// An object that could not be restored.
     Lost,
 }
 
@@ -53,7 +54,7 @@ pub(crate) fn hole(of: Ref) -> Payload<Outgoing> {
     Payload::capability(Outgoing { of, path: Path::new() })
 }
 
-/// A payload with a hole for every `$` in `text`.
+/// Returns a payload in which each `$` in `text` is a placeholder.
 pub(crate) fn payload(text: &str, refs: &[Ref]) -> Payload<Outgoing> {
     let refs = refs.iter().map(|&of| Outgoing { of, path: Path::new() }).collect();
     Payload::new(text.replace('$', PLACEHOLDER), refs).expect("as many placeholders as references")
@@ -64,7 +65,7 @@ pub(crate) fn path(dotted: &str) -> Path {
     steps.map(|step| step.parse().map_or_else(|_| Step::Name(step.into()), Step::Index)).collect()
 }
 
-/// A session is what its snapshot says, to the byte. Those that a test has filled are left out.
+/// Asserts that a session equals what its snapshot restores, to the byte. Skips large sessions.
 #[track_caller]
 pub(crate) fn assert_survives(session: &Session) {
     let Stats { imports, exports } = session.stats();
@@ -99,7 +100,7 @@ impl App {
         }
     }
 
-    /// An application in another process, for a session that was revived there.
+    /// Creates the application of another process, for a session that was revived there.
     pub(crate) fn revived(session: Session, revived: &Revived) -> Self {
         let mut app = Self { is_durable: true, ..Self::new(session) };
         for &target in revived.targets.iter().filter(|&&target| target != Session::MAIN) {
@@ -112,27 +113,27 @@ impl App {
         app
     }
 
-    /// A function of this side, held by the caller.
+    /// Creates a local function, held by the caller.
     pub(crate) fn adder(&mut self, n: i64) -> Ref {
         self.add(Object::Adder(n))
     }
 
-    /// A sink of this side, held by the caller.
+    /// Creates a local sink, held by the caller.
     pub(crate) fn sink(&mut self) -> Ref {
         self.add(Object::Sink)
     }
 
-    /// What `writeTo` has been given.
+    /// Returns the references that `writeTo` has received.
     pub(crate) fn take_kept(&mut self) -> Vec<Ref> {
         std::mem::take(&mut self.kept)
     }
 
-    /// Objects alive, main not counted.
+    /// Returns the number of objects other than the main one.
     pub(crate) fn objects(&self) -> usize {
         self.objects.len() - usize::from(self.objects.contains_key(&Session::MAIN))
     }
 
-    /// Does what the session asks for until it asks for nothing more.
+    /// Performs the outputs of the session until there are none.
     pub(crate) fn react(&mut self) {
         while let Some(output) = self.session.poll_output() {
             match output {
@@ -153,14 +154,14 @@ impl App {
         }
     }
 
-    /// Ends the oldest unfinished call or promise.
+    /// Settles the oldest unfinished call or promise.
     pub(crate) fn finish(&mut self, text: &str) {
         let call = self.unfinished.remove(0);
         self.session.settle(call, Ok(Payload::plain(text)));
         self.react();
     }
 
-    /// Ends a call with `text`, in which `$` is a new counter.
+    /// Settles a call with `text`, in which `$` is a new counter.
     pub(crate) fn finish_with_counter(&mut self, n: i64, text: &str) {
         let call = self.unfinished.remove(0);
         self.settle_with_new(call, Object::Counter(n), text);
@@ -324,7 +325,7 @@ fn number(args: &Payload<Ref>, at: usize) -> i64 {
     values(args).get(at).and_then(serde_json::Value::as_i64).unwrap_or_default()
 }
 
-/// The first argument as a result, its references those of the arguments.
+/// Returns the first argument as a result, with its references.
 fn first(args: &Payload<Ref>) -> Payload<Outgoing> {
     let text = values(args).first().map_or_else(|| "[\"undefined\"]".to_owned(), ToString::to_string);
     Payload::new(text, args.refs().iter().map(|&of| Outgoing { of, path: Path::new() }).collect())

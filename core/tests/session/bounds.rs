@@ -1,4 +1,4 @@
-//! What a peer cannot make us hold, however it goes about it.
+//! Limits on what a peer can make a session hold.
 
 #![expect(clippy::disallowed_methods, reason = "measures how long a session takes")]
 
@@ -190,7 +190,7 @@ fn promise_that_resolves_to_itself_is_rejected() {
     assert_idle("server", &server.app);
 }
 
-/// A list of `levels` levels.
+/// Returns a list nested `levels` deep.
 fn nested(levels: usize) -> String {
     format!("{}1{}", "[[".repeat(levels), "]]".repeat(levels))
 }

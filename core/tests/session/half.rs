@@ -1,5 +1,4 @@
-//! The link under a session that a test speaks to by hand: its transport is cut around every
-//! message, as that of a pair is.
+//! A link under a session whose other end is the test. Its connection is cut around every message.
 
 use bowline_core::endpoint::Endpoint;
 use bowline_core::limits::Limits;
@@ -7,26 +6,27 @@ use bowline_core::link::{Attachment, Features, Frame, Joint, LinkRules, Role};
 use bowline_core::session::Session;
 use bowline_core::time::Time;
 
-/// One end of a link, which borrows the session while it carries something. The test is the other.
+/// One end of a link, which borrows the session while it exchanges messages. The test is the other
+/// end.
 #[derive(Debug)]
 pub(crate) struct Half {
     endpoint: Endpoint,
-    /// Messages that the test has taken.
+    /// The number of messages that the test has taken.
     taken: u64,
 }
 
 impl Half {
     pub(crate) fn new() -> Self {
         let mut rules = LinkRules::default();
-        // The test confirms only what it has compared.
+        // The test acknowledges only what it has compared.
         (rules.retain_bytes, rules.retain_messages) = (usize::MAX, usize::MAX);
         Self { endpoint: Endpoint::linked(Limits::default(), true, Role::Server, rules), taken: 0 }
     }
 
-    /// Hands the session a message, which then comes again on the next transport.
+    /// Passes a message to the session, and retransmits it on the next connection.
     pub(crate) fn hear(&mut self, session: &mut Session, text: &str) {
         std::mem::swap(&mut self.endpoint.session, session);
-        // What a plain session ends for would be taken for a frame.
+        // A message that ends a plain session may look like a frame.
         if Frame::is_frame(text) || self.endpoint.session.is_closed() {
             self.endpoint.session.handle_message(text);
         } else {
@@ -43,7 +43,7 @@ impl Half {
         std::mem::swap(&mut self.endpoint.session, session);
     }
 
-    /// What the session has to say, which is said again on the next transport.
+    /// Returns the messages of the session, which are retransmitted on the next connection.
     pub(crate) fn written(&mut self, session: &mut Session) -> Vec<String> {
         std::mem::swap(&mut self.endpoint.session, session);
         let texts = if self.endpoint.session.is_closed() {
@@ -64,7 +64,7 @@ impl Half {
         texts.filter(|text| !Frame::is_frame(text)).collect()
     }
 
-    /// A new transport, on which the test sends its last messages again.
+    /// Attaches a new connection, on which the test retransmits its last messages.
     fn attach(&mut self, again: u64) -> Attachment {
         let peer_sends_after = Some(self.endpoint.processed() - again);
         let features = Features { calls: false, ..Features::ALL };

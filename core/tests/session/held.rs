@@ -1,6 +1,6 @@
-//! Everything that a session holds for its peer is counted, whatever it is: many times the limit is
-//! sent, and held is less than twice the limit. That the count agrees with what is stored is
-//! compared after every message (`assert_survives`).
+//! Everything that a session holds for its peer counts against `held_bytes`. Each test sends many
+//! times the limit, and less than twice the limit is held. `assert_survives` compares the count
+//! with what is stored after every message.
 
 use bowline_core::limits::Limits;
 use bowline_core::session::Session;
@@ -16,13 +16,13 @@ fn limits() -> Limits {
     limits
 }
 
-/// A server that holds what its peer makes it hold.
+/// A server whose peer makes it hold as much as possible.
 struct Greedy {
     server: Scripted,
     sent_bytes: usize,
     most_held: usize,
     rejected: usize,
-    /// Results of the peer's pushes so far.
+    /// The number of the peer's pushes so far.
     pushes: usize,
 }
 
@@ -38,14 +38,14 @@ impl Greedy {
         self.most_held = self.most_held.max(self.server.app.session.held_bytes());
     }
 
-    /// Sends a push, and pulls it.
+    /// Sends a push and its pull.
     fn push(&mut self, expression: &str) {
         self.pushes += 1;
         self.send(&format!("[\"push\",{expression}]"));
         self.send(&format!("[\"pull\",{}]", self.pushes));
     }
 
-    /// Sends forty times the limit, unless the session ends first.
+    /// Sends forty times the limit, unless the session ends before.
     fn send_much(&mut self, mut send: impl FnMut(&mut Self)) {
         while self.sent_bytes < 40 * HELD_BYTES && self.server.app.closed.is_none() {
             send(self);
@@ -61,7 +61,7 @@ impl Greedy {
     }
 }
 
-/// A promise of the server's that is never settled.
+/// A promise of the server that is never settled.
 const SLOW: &str = r#"["pipeline",0,["slow"],[]]"#;
 
 #[test]
@@ -117,7 +117,7 @@ fn arguments_of_waiting_calls_are_counted_as_held() {
 fn arguments_of_running_calls_are_counted_as_held_until_they_return() {
     let mut peer = Greedy::new();
     let text = "x".repeat(5_000);
-    // Four times the limit. The rejections are held, too, so that more would end the session.
+    // Four times the limit. Rejections are held as well, so more would end the session.
     (0..40).for_each(|_| peer.push(&format!(r#"["pipeline",0,["slow"],["{text}"]]"#)));
     peer.assert_bounded();
     let before = peer.server.app.session.held_bytes();

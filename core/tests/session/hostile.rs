@@ -1,13 +1,13 @@
-//! A session fed with arbitrary lines. Whatever they are: no panic, no unbounded growth, one end,
-//! and nothing half-written goes out. The fuzz target `session_messages` runs `replay` on its
-//! inputs; here its corpus is.
+//! A session that receives arbitrary lines. It must not panic or grow without bounds, must end
+//! once, and must not send incomplete messages. The fuzz target `session_messages` runs `replay` on
+//! its inputs; the test here runs it on the corpus.
 
 use bowline_core::id::PromiseId;
 use bowline_core::limits::Limits;
 use bowline_core::session::{Closed, ClosedBy, Delivery, Kind, Outgoing, Output, Path, Ref, Session, Step};
 use bowline_core::value::{PLACEHOLDER, Payload};
 
-/// An end that does odd but legal things with what it is asked.
+/// An end that handles its outputs in unusual but valid ways.
 pub(crate) struct End {
     session: Session,
     slow: Vec<PromiseId>,
@@ -16,7 +16,7 @@ pub(crate) struct End {
     ends: usize,
 }
 
-/// Feeds every line of `text` to a session as one message.
+/// Passes every line of `text` to a session as one message.
 pub(crate) fn replay(text: &str) {
     let mut limits = Limits::default();
     (limits.table_entries, limits.held_bytes, limits.running_calls) = (100, 100_000, 8);
@@ -34,28 +34,28 @@ impl End {
         Self::of(Session::new(limits, true))
     }
 
-    /// The end whose session this is.
+    /// Creates the end of this session.
     pub(crate) fn of(session: Session) -> Self {
         Self { session, slow: Vec::new(), kept: Vec::new(), delivered: 0, ends: 0 }
     }
 
-    /// A message arrives.
+    /// Handles a message.
     pub(crate) fn take(&mut self, text: &str) {
         self.session.handle_message(text);
         self.react();
     }
 
-    /// How the session has ended, if it has.
+    /// Returns why the session has ended, if it has.
     pub(crate) fn closed(&self) -> Option<&Closed> {
         self.session.closed()
     }
 
-    /// Calls and reads that arrived at an object.
+    /// Returns the number of calls and reads that were delivered.
     pub(crate) fn delivered(&self) -> usize {
         self.delivered
     }
 
-    /// Answers the calls that were left waiting.
+    /// Settles the calls that were left pending.
     pub(crate) fn settle_all(&mut self) {
         for call in std::mem::take(&mut self.slow) {
             self.session.settle(call, Ok(Payload::plain(r#"{"a":[[1,2]]}"#)));
@@ -63,7 +63,7 @@ impl End {
         }
     }
 
-    /// Lets go of everything and ends the session.
+    /// Releases everything and ends the session.
     pub(crate) fn finish(mut self) {
         for of in std::mem::take(&mut self.kept) {
             self.session.release(of);

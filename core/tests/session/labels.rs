@@ -1,9 +1,9 @@
-//! Two sessions that pass each other values in which every capability has a label beside it, amid
-//! data that resembles capabilities. Whatever is done, each value arrives as it was sent and each
-//! call reaches the object that bears its label.
+//! Two sessions that send each other values in which every capability is next to a label, among
+//! data that resembles capabilities. Whatever they do, each value arrives as it was sent, and each
+//! call reaches the object with its label.
 //!
-//! The fuzz target `session_labels` runs `replay` on its inputs; here its corpus is, and programs
-//! made at random.
+//! The fuzz target `session_labels` runs `replay` on its inputs; the tests here run it on the
+//! corpus and on random programs.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::{BTreeMap, VecDeque};
@@ -17,7 +17,7 @@ use bowline_core::value::{
     Cap, Capability, ErrorValue, Object, PLACEHOLDER, Payload, Value, decode, decode_args, encode, encode_args,
 };
 
-/// Data that resembles a capability, or how one is written, in one place or another.
+/// Data that resembles a capability or its spelling, in various positions.
 pub(crate) const MARKERS: [&str; 18] = [
     "@",
     "[\"@\"]",
@@ -39,11 +39,11 @@ pub(crate) const MARKERS: [&str; 18] = [
     "export",
 ];
 
-/// Operations of one program, and values in a value.
+/// The maximum number of operations in a program, and of values in a value.
 const OPERATIONS_MAX: usize = 150;
 const NODES_MAX: usize = 500;
 
-/// Applied to an element with a capability, calls that with the label beside it.
+/// A mapper that calls a capability with the label next to it.
 const PROBE_EACH: &str = r#"[["pipeline",0,["cap","probe"],[["pipeline",0,["label"]]]]]"#;
 
 /// A capability in a value that is written or was read.
@@ -55,28 +55,28 @@ impl Capability for Of {}
 /// The result of a call that returns its argument.
 struct Echoed {
     of: Ref,
-    /// What was passed, in which capabilities are the labels that they bear.
+    /// The argument, with labels in place of capabilities.
     value: Value,
     nodes: usize,
 }
 
-/// One side: its objects, what it holds, and what is on its way to it.
+/// One side: its objects, what it holds, and messages that have not arrived.
 struct Side {
     session: Session,
     labels: BTreeMap<TargetId, u32>,
     /// References whose label is known.
     held: Vec<(Ref, u32)>,
     echoed: Vec<Echoed>,
-    /// Calls that are owed an answer, with it.
+    /// Calls to answer, with their answers.
     owed: Vec<(PromiseId, Value)>,
     waits: BTreeMap<WaitId, Value>,
     recipes: BTreeMap<TargetId, Value>,
     arriving: VecDeque<String>,
-    /// Calls with a label that were made here, and that arrived here.
+    /// The numbers of labeled calls that were made and received.
     probes: [usize; 2],
 }
 
-/// The bytes of a program; zeros at its end.
+/// The bytes of a program, with zeros at its end.
 struct Bytes<'a>(&'a [u8]);
 
 impl Bytes<'_> {
@@ -87,7 +87,7 @@ impl Bytes<'_> {
     }
 }
 
-/// Carries out the program that `data` is.
+/// Runs the program in `data`.
 pub(crate) fn replay(data: &[u8]) {
     let mut sides = [Side::new(), Side::new()];
     let mut label = 0;
@@ -108,7 +108,7 @@ pub(crate) fn replay(data: &[u8]) {
     finish(&mut sides);
 }
 
-/// Carries what was said into the queues of the other side.
+/// Moves messages into the queue of the other side.
 fn exchange(sides: &mut [Side; 2]) {
     for at in 0..2 {
         sides[at].react();
@@ -119,7 +119,7 @@ fn exchange(sides: &mut [Side; 2]) {
     }
 }
 
-/// Answers and lets go of everything, after which nothing is left.
+/// Answers and releases everything. Nothing must be left then.
 fn finish(sides: &mut [Side; 2]) {
     sides.iter_mut().for_each(Side::store);
     loop {
@@ -161,7 +161,7 @@ impl Side {
         }
     }
 
-    /// A message arrives, if one is on its way.
+    /// Handles one message, if there is one. Returns whether there was.
     fn take(&mut self) -> bool {
         let Some(text) = self.arriving.pop_front() else { return false };
         self.session.handle_message(&text);
@@ -185,7 +185,7 @@ impl Side {
         }
     }
 
-    /// A new object with a label of its own.
+    /// Creates an object with a label of its own.
     fn create(&mut self, label: &mut u32) {
         *label += 1;
         let target = self.session.new_target(Kind::Object);
@@ -202,7 +202,7 @@ impl Side {
         self.echoed.push(Echoed { of, value, nodes });
     }
 
-    /// A value to send, and the same with labels in place of capabilities.
+    /// Returns a value to send, and the same value with labels in place of capabilities.
     fn value(&self, bytes: &mut Bytes<'_>, nodes: &mut usize, depth: usize) -> (Value, Value) {
         *nodes += 1;
         let what = bytes.next();
@@ -270,8 +270,8 @@ impl Side {
         self.session.release(result);
     }
 
-    /// Gives an object of this side a recipe with a value, in which are only objects that are older,
-    /// so that none holds itself.
+    /// Sets the recipe of a local object. Its parameters contain only older objects, so that no
+    /// object holds itself.
     fn set_recipe(&mut self, bytes: &mut Bytes<'_>) {
         let own = self.held.iter().filter_map(|&(of, label)| match of {
             Ref::Target(target) => Some((target, label)),
@@ -306,7 +306,7 @@ impl Side {
         }
     }
 
-    /// Answers a call with its argument.
+    /// Answers a call with its argument. Returns whether there was one.
     fn answer(&mut self, at: usize) -> bool {
         if self.owed.is_empty() {
             return false;
@@ -320,7 +320,7 @@ impl Side {
         true
     }
 
-    /// Replaces the session by what its snapshot restores, and looks at the recipes in it.
+    /// Replaces the session by what its snapshot restores, and checks the recipes.
     fn store(&mut self) {
         self.react();
         let stored = serde_json::to_string(&self.session.snapshot().expect("it is open")).expect("plain data");
@@ -335,7 +335,7 @@ impl Side {
         }
     }
 
-    /// Lets go of everything. Returns whether there was nothing.
+    /// Releases everything. Returns `true` if there was nothing.
     fn let_go(&mut self) -> bool {
         let held: Vec<Ref> = self.held.drain(..).map(|(of, _)| of).collect();
         let refs: Vec<Ref> = held.into_iter().chain(self.echoed.drain(..).map(|echoed| echoed.of)).collect();
@@ -378,7 +378,7 @@ impl Side {
         self.session.settle(delivery.call, Ok(Payload::plain("null")));
     }
 
-    /// Takes over the references of a value that must be `sent`, each of which is called.
+    /// Takes over the references of a value that must equal `sent`, and calls each of them.
     fn receive(&mut self, value: &Value, sent: &Value) {
         self.assert_same(value, sent);
         let mut found = Vec::new();
@@ -396,7 +396,7 @@ impl Side {
         }
     }
 
-    /// The same data, and own objects where their labels are.
+    /// Asserts that the data is equal, and that local objects are where their labels are.
     fn assert_same(&self, value: &Value, sent: &Value) {
         match (value, sent) {
             (Value::Array(items), Value::Array(others)) => {
@@ -425,18 +425,18 @@ fn text(what: usize, bytes: &mut Bytes<'_>) -> String {
     parts.collect()
 }
 
-/// A capability with its label beside it.
+/// Returns a capability with its label next to it.
 fn entry(label: u32, cap: Value) -> Value {
     Object::from([("label", label.into()), ("cap", cap)]).into()
 }
 
-/// The label of a value that is a capability with its label beside it.
+/// Returns the label of a value that is a capability with its label.
 fn label_of(value: &Value) -> Option<u32> {
     value.get("cap")?;
     value.get("label")?.as_f64().map(|label| label as u32)
 }
 
-/// The capabilities in a value with their labels, and the path to each.
+/// Collects the labels of the capabilities in a value, with the path to each.
 fn entries(value: &Value, at: &mut Vec<Step>, found: &mut Vec<(Vec<Step>, u32)>) {
     if let Some(label) = label_of(value) {
         return found.push((at.clone(), label));

@@ -1,26 +1,26 @@
-//! The session machine, driven without a socket, a task or a sleep.
+//! The session state machine, driven without sockets, tasks, or sleeps.
 //!
-//! - `app`: the objects both ends of a test serve
-//! - `half`: a link under a session that is spoken to by hand, cut at every message
-//! - `held`: what a session holds for its peer is counted
+//! - `app`: the objects that both ends of a test serve
+//! - `half`: a link under a session whose other end is the test, cut at every message
+//! - `held`: the count of what a session holds for its peer
 //! - `hostile`: arbitrary lines, and the corpus of the fuzz target
-//! - `labels`: two sessions that pass each other labeled capabilities, and the corpus of the fuzz target
-//! - `malformed`: values that cannot be
-//! - `maps`: functions that are sent to where their input is
-//! - `operations`: two sessions, and everything they can do to each other in any order
-//! - `pair`: two sessions joined by a list of messages; what crossed is compared line by line
-//! - `placement`: each capability stays in its place, whatever data is around it
+//! - `labels`: two sessions that exchange labeled capabilities, and the corpus of the fuzz target
+//! - `malformed`: malformed values
+//! - `maps`: functions that run where their input is
+//! - `operations`: two sessions that perform random operations
+//! - `pair`: two sessions connected by a list of messages, which is compared line by line
+//! - `placement`: capabilities keep their position in any data
 //! - `placeholders`: data that resembles a capability
-//! - `programs`: arbitrary functions to map with
-//! - `snapshot`: snapshots that are not what a session was
+//! - `programs`: arbitrary mapper functions
+//! - `snapshot`: corrupt snapshots
 //! - `stored`: arbitrary text as a snapshot, and the corpus of the fuzz target
-//! - `streams`: pipes, sinks, chunks and their ends
-//! - `transcripts`: what peers say to each other when all goes well
-//! - `replan`: a client whose server has lost its memory
-//! - `revive`: a server that was made again from a snapshot
-//! - `refusals`: what ends a session and what only rejects a call
-//! - `bounds`: what a peer cannot make us hold
-//! - `work`: what one message may make a session do
+//! - `streams`: pipes, sinks, chunks, and their ends
+//! - `transcripts`: the messages of ordinary exchanges
+//! - `replan`: a client whose server was recovered
+//! - `revive`: a server that was recovered from a snapshot
+//! - `refusals`: what ends a session, and what rejects only a call
+//! - `bounds`: limits on what a peer can make a session hold
+//! - `work`: limits on the work that one message can cause
 
 mod app;
 mod bounds;

@@ -1,5 +1,5 @@
-//! Values of the right form that cannot be: they fail the call that carries them and nothing else, and
-//! none of them is passed on.
+//! Malformed values of a known form. Each rejects the call that contains it and nothing else, and
+//! none is passed on.
 
 use bowline_core::limits::Limits;
 
@@ -9,7 +9,7 @@ fn scripted() -> Scripted {
     Scripted::new(Limits::default())
 }
 
-/// Values that no official peer can construct, with what is said of them.
+/// Values that no official peer can construct, with their errors.
 const MALFORMED: &[(&str, &str, &str)] = &[
     (r#"["bigint","abc"]"#, "SyntaxError", "Cannot convert abc to a BigInt"),
     (r#"["bigint",""]"#, "SyntaxError", "Cannot convert  to a BigInt"),
@@ -155,7 +155,7 @@ fn references_beside_a_malformed_value_are_released() {
            c> ["release",1,1]"#,
     );
     assert_idle("server", &server.app);
-    // A stream that belongs to a request that cannot be is taken and dropped.
+    // The stream of a malformed request is claimed and dropped.
     server.says(
         r#"c> ["pipe"]
            c> ["push",["pipeline",0,["echo"],[["request","https://a/",{"mode":"navigate","method":"PUT","body":["readable",2],"duplex":"half"}]]]]
@@ -185,7 +185,7 @@ fn malformed_value_in_a_mapper_rejects_what_uses_it() {
     assert_idle("server", &server.app);
 }
 
-/// What arrives and what goes on.
+/// What arrives, and what is forwarded.
 #[test]
 fn values_are_forwarded_in_canonical_form() {
     let mut server = scripted();

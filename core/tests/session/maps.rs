@@ -1,4 +1,4 @@
-//! `remap`: evaluated here, sent from here, and bounded.
+//! `remap`: evaluation, sending, and limits.
 
 use bowline_core::limits::Limits;
 use bowline_core::session::{Outgoing, Path};

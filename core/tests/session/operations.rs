@@ -1,9 +1,9 @@
-//! Two sessions that do whatever a list of operations says: calls, answers, maps and streams, with
-//! references of either side everywhere, and messages that arrive whenever the list says so.
+//! Two sessions that perform a list of operations: calls, answers, maps, and streams, with
+//! references of both sides anywhere in them. Messages arrive when the list says so.
 //!
-//! Both keep the protocol, so neither may end the other's session; and once everything is answered
-//! and let go, nothing may be left. The fuzz target `session_operations` runs `replay` on its
-//! inputs; here its corpus is, and lists made at random.
+//! Both sides observe the protocol, so neither may end the session of the other. Once everything is
+//! answered and released, nothing may be left. The fuzz target `session_operations` runs `replay`
+//! on its inputs; the tests here run it on the corpus and on random lists.
 
 use std::collections::VecDeque;
 
@@ -12,31 +12,31 @@ use bowline_core::limits::Limits;
 use bowline_core::session::{Kind, Outcome, Outgoing, Output, Path, Ref, Session, Stats, Step};
 use bowline_core::value::{PLACEHOLDER, Payload};
 
-/// What is known of a reference. A result is made only of what cannot wait for it: two results
-/// that wait for each other wait forever, here as in JavaScript.
+/// What is known of a reference. A result is composed only of references that cannot wait for it:
+/// two results that wait for each other wait forever, as in JavaScript.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Grade {
     /// An object, of either side.
     Object,
-    /// A promise of this side, whose result is made of objects.
+    /// A local promise, whose result is composed of objects.
     Promise,
     /// The result of a call.
     Result,
 }
 
-/// One side: what it holds, what it owes, and what is on its way to it.
+/// One side: what it holds, what it must answer, and messages that have not arrived.
 struct Side {
     session: Session,
     held: Vec<(Ref, Grade)>,
-    /// With the grade of the result.
+    /// Calls to answer, with the grade of their result.
     owed: Vec<(PromiseId, Grade)>,
     waits: Vec<WaitId>,
     targets: Vec<TargetId>,
     arriving: VecDeque<String>,
 }
 
-/// Carries out `text`: three characters an operation, the side and what to do, and two numbers.
-/// White space is for people.
+/// Runs the operations in `text`. Each has three characters: the side and the operation, and two
+/// numbers. Whitespace is ignored.
 pub(crate) fn replay(text: &str) {
     let mut sides = [Side::new(), Side::new()];
     let bytes: Vec<u8> = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
@@ -53,7 +53,7 @@ pub(crate) fn replay(text: &str) {
     finish(&mut sides);
 }
 
-/// Carries what was said into the queues of the other side.
+/// Moves messages into the queue of the other side.
 fn exchange(sides: &mut [Side; 2]) {
     for at in 0..2 {
         sides[at].react();
@@ -64,7 +64,7 @@ fn exchange(sides: &mut [Side; 2]) {
     }
 }
 
-/// Answers and lets go of everything, after which nothing is left.
+/// Answers and releases everything. Nothing must be left then.
 fn finish(sides: &mut [Side; 2]) {
     loop {
         exchange(sides);
@@ -95,7 +95,7 @@ fn finish(sides: &mut [Side; 2]) {
     }
 }
 
-/// Functions that are mapped; the first capture is called or returned.
+/// Mapper functions. The first capture is called or returned.
 const MAPPERS: [&str; 5] = [
     r#"[["pipeline",0]]"#,
     r#"[["pipeline",-1,["m"],[["pipeline",0]]]]"#,
@@ -116,7 +116,7 @@ impl Side {
         }
     }
 
-    /// A message arrives, if one is on its way.
+    /// Handles one message, if there is one. Returns whether there was.
     fn take(&mut self) -> bool {
         let Some(text) = self.arriving.pop_front() else { return false };
         self.session.handle_message(&text);
@@ -174,13 +174,13 @@ impl Side {
         }
     }
 
-    /// Ends a call that is owed an answer.
+    /// Settles a call that must be answered.
     fn answer(&mut self, what: u8, a: usize, b: usize) {
         if self.owed.is_empty() || !b"sevh".contains(&what) {
             return;
         }
         if what == b'h' {
-            // Calls on the result go to an object meanwhile; the answer is still owed.
+            // Calls on the result are redirected to an object. The answer is still owed.
             if let Some(&target) = self.targets.first() {
                 let (call, _) = self.owed[a % self.owed.len()];
                 self.session.redirect(call, target);
@@ -191,7 +191,8 @@ impl Side {
         let result = self.payload(b, Some(grade));
         match what {
             b'e' => self.session.settle(call, Err(result)),
-            // What a call ends at would be the result of a promise, and could wait for it.
+            // The target of the call would become the result of a promise, which might wait for
+            // itself.
             b'v' if grade == Grade::Result => {
                 self.session.settle_from(call, result, path(b), 0, Some(Payload::plain("[]")));
             }
@@ -204,11 +205,11 @@ impl Side {
         self.held.push((of, Grade::Result));
     }
 
-    /// A list of arguments, or a result of some grade, with up to three references in it.
+    /// Returns a list of arguments, or a result of some grade, with up to three references.
     fn payload(&self, b: usize, result: Option<Grade>) -> Payload<Outgoing> {
         let may = |grade| result.is_none_or(|result| grade < result);
         let known: Vec<Ref> = self.held.iter().filter(|(_, grade)| may(*grade)).map(|(of, _)| *of).collect();
-        // A property is the result of a call, too.
+        // A property is the result of a call as well.
         let steps = if result == Some(Grade::Promise) { 0 } else { b / 16 % 2 };
         let refs: Vec<Outgoing> =
             (0..b % 4).filter_map(|n| Some(outgoing(*known.get((b / 4 + n) % known.len().max(1))?, steps))).collect();
@@ -239,7 +240,7 @@ impl Side {
                         Outcome::Resolved(value) => {
                             self.held.extend(value.into_refs().into_iter().map(|of| (of, Grade::Object)));
                         }
-                        // In a reason promises stay promises.
+                        // Promises in a reason are not awaited.
                         Outcome::Rejected(reason) => {
                             self.held.extend(reason.into_refs().into_iter().map(|of| (of, Grade::Result)));
                         }

@@ -1,4 +1,4 @@
-//! Two sessions, and the messages that cross between them.
+//! Two sessions, and the messages that they exchange.
 
 use bowline_core::endpoint::Endpoint;
 use bowline_core::limits::Limits;
@@ -15,15 +15,15 @@ pub(crate) struct Pair {
     pub(crate) client: App,
     pub(crate) server: App,
     log: Vec<String>,
-    /// The links under both, whose transport is cut at every message.
+    /// The links under both, whose connection is cut at every message.
     cuts: Option<Cuts>,
 }
 
-/// The other binary of these tests: every transport is cut before and after every message.
+/// Whether this is the test binary in which the connection is cut before and after every message.
 const CUTS: bool = matches!(env!("CARGO_CRATE_NAME").as_bytes(), b"session_cut");
 
 impl Pair {
-    /// A pair whose transport is never cut.
+    /// Creates a pair whose connection is never cut.
     pub(crate) fn uncut() -> Self {
         Self { cuts: None, ..Self::new() }
     }
@@ -33,7 +33,7 @@ impl Pair {
         Self { client: end(), server: end(), log: Vec::new(), cuts: CUTS.then(Cuts::new) }
     }
 
-    /// Carries messages, the client's first, until neither side has any.
+    /// Exchanges messages, those of the client first, until neither side has any.
     pub(crate) fn settle(&mut self) {
         loop {
             let before = self.log.len();
@@ -53,7 +53,7 @@ impl Pair {
         carry("s>", &mut self.server, &mut self.client, &mut self.cuts, &mut self.log);
     }
 
-    /// What is under way is lost, and so is what was said of it.
+    /// Drops the queued messages and the log.
     pub(crate) fn lose(&mut self) {
         for app in [&mut self.client, &mut self.server] {
             app.react();
@@ -62,7 +62,7 @@ impl Pair {
         self.log.clear();
     }
 
-    /// Carries everything, then compares what crossed since the last time.
+    /// Exchanges all messages, and compares those since the last call.
     #[track_caller]
     pub(crate) fn crossed(&mut self, expected: &str) {
         self.settle();
@@ -70,7 +70,7 @@ impl Pair {
         assert_eq!(std::mem::take(&mut self.log), lines);
     }
 
-    /// Nothing is left on either side but the mains.
+    /// Asserts that nothing but the main objects is left on either side.
     #[track_caller]
     pub(crate) fn assert_idle(&mut self) {
         self.settle();
@@ -80,7 +80,7 @@ impl Pair {
     }
 }
 
-/// Carries what one side has to say, until it has nothing more.
+/// Passes on the messages of one side until it has no more.
 fn carry(mark: &str, from: &mut App, to: &mut App, cuts: &mut Option<Cuts>, log: &mut Vec<String>) {
     from.react();
     loop {
@@ -94,7 +94,7 @@ fn carry(mark: &str, from: &mut App, to: &mut App, cuts: &mut Option<Cuts>, log:
     }
 }
 
-/// A message, or what one session tells the other when that was made again.
+/// Handles a message, or an adjustment after a recovery.
 pub(crate) fn take(session: &mut Session, text: &str) {
     if !text.starts_with('{') {
         return session.handle_message(text);
@@ -107,7 +107,7 @@ pub(crate) fn take(session: &mut Session, text: &str) {
     }
 }
 
-/// What `take` takes.
+/// Writes an adjustment for `take`.
 pub(crate) fn written(adjustment: Adjustment) -> String {
     match adjustment {
         Adjustment::Reconcile { hold, pull } => serde_json::json!({"hold": hold, "pull": pull}).to_string(),
@@ -115,7 +115,7 @@ pub(crate) fn written(adjustment: Adjustment) -> String {
     }
 }
 
-/// Both ends of a link, which borrow the sessions while they carry something.
+/// Both ends of a link, which borrow the sessions while they exchange messages.
 #[derive(Debug)]
 struct Cuts {
     client: Endpoint,
@@ -129,8 +129,8 @@ impl Cuts {
         Self { client: end(Role::Client), server: end(Role::Server), transports: None }
     }
 
-    /// Carries one message, if there is one: the first time it is lost on its way, and when it
-    /// has arrived the transport is cut before anything is confirmed.
+    /// Passes on one message, if there is one. The first attempt is lost, and the connection is cut
+    /// after the second arrived and before it is acknowledged.
     fn carry(&mut self, from_server: bool, from: &mut Session, to: &mut Session) -> Option<String> {
         let (client, server) = if from_server { (to, from) } else { (from, to) };
         std::mem::swap(&mut self.client.session, client);
@@ -151,14 +151,14 @@ impl Cuts {
         text
     }
 
-    /// The next message that one side writes.
+    /// Returns the next message that one side writes.
     fn written(&mut self, by_server: bool) -> Option<String> {
         let (client, server) = *self.transports.get_or_insert_with(|| attach(&mut self.client, &mut self.server));
         let (from, at) = if by_server { (&mut self.server, server) } else { (&mut self.client, client) };
         std::iter::from_fn(|| from.poll_transmit(at)).find(|text| !text.starts_with('{'))
     }
 
-    /// A new transport; a session that is over gets none.
+    /// Attaches a new connection, unless the session has ended.
     fn cut(&mut self) {
         if !self.client.session.is_closed() && !self.server.session.is_closed() {
             self.transports = Some(attach(&mut self.client, &mut self.server));
@@ -167,7 +167,7 @@ impl Cuts {
 }
 
 fn attach(client: &mut Endpoint, server: &mut Endpoint) -> (Attachment, Attachment) {
-    // What crosses is compared with what does without a link.
+    // The messages must equal those without a link, so they are not joined.
     let features = Features { calls: false, ..Features::ALL };
     let joint = |peer: &Endpoint| Joint { peer_processed: peer.processed(), peer_sends_after: None, features };
     let (of_client, of_server) = (joint(server), joint(client));
@@ -183,7 +183,7 @@ pub(crate) fn assert_idle(name: &str, app: &App) {
     assert!(app.session.is_idle(), "{name}: {:#?}", app.session);
 }
 
-/// A session that a test speaks to by hand.
+/// A session whose peer is the test.
 #[derive(Debug)]
 pub(crate) struct Scripted {
     pub(crate) app: App,
@@ -195,7 +195,7 @@ impl Scripted {
         Self { app: App::new(Session::new(limits, true)), half: CUTS.then(Half::new) }
     }
 
-    /// Takes a conversation: `c>` lines are sent, `s>` lines must be exactly what comes back.
+    /// Runs a conversation: `c>` lines are sent, and `s>` lines must be exactly the answer.
     #[track_caller]
     pub(crate) fn says(&mut self, conversation: &str) {
         let mut answers: Vec<String> = Vec::new();
@@ -213,7 +213,7 @@ impl Scripted {
         assert_eq!(answers, expected, "at the end of {conversation}");
     }
 
-    /// Sends one message and returns what comes back.
+    /// Sends one message and returns the answers.
     pub(crate) fn send(&mut self, text: &str) -> Vec<String> {
         match &mut self.half {
             None => self.app.session.handle_message(text),
@@ -226,7 +226,7 @@ impl Scripted {
         }
     }
 
-    /// The session was ended by us with this error, and holds nothing any more.
+    /// Asserts that this side ended the session with this error, and that it holds nothing.
     #[track_caller]
     pub(crate) fn assert_aborted(&self, message: &str) {
         let closed = self.app.closed.as_ref().expect("the session has ended");

@@ -1,5 +1,5 @@
-//! Data that resembles a capability moves none: whatever a peer writes, each reference stays where
-//! it was put.
+//! Data that resembles a capability does not move any: whatever a peer writes, each reference keeps
+//! its position.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use bowline_core::id::TargetId;
@@ -9,7 +9,7 @@ use bowline_core::value::{PLACEHOLDER, Payload};
 
 use super::app::{path, payload};
 
-/// A session that is spoken to by hand.
+/// A session whose peer is the test.
 struct End(Session);
 
 impl End {
@@ -21,7 +21,7 @@ impl End {
         self.0.new_target(Kind::Object)
     }
 
-    /// Takes in a message and returns what is to be delivered for it.
+    /// Handles a message and returns the deliveries that follow.
     fn hear(&mut self, message: &str) -> Vec<Delivery> {
         self.0.handle_message(message);
         self.deliveries()
@@ -40,7 +40,7 @@ impl End {
         std::iter::from_fn(|| self.0.poll_transmit()).collect()
     }
 
-    /// Makes a call whose result is `text`, with the targets in the places of its dollar signs.
+    /// Makes a call whose result is `text`, with the targets in place of the dollar signs.
     fn result(&mut self, text: &str, of: &[TargetId]) {
         let [delivery] = &self.hear(r#"["push",["pipeline",0,["items"],[]]]"#)[..] else { panic!("one call") };
         let refs: Vec<Ref> = of.iter().map(|&target| Ref::Target(target)).collect();
@@ -48,7 +48,7 @@ impl End {
         assert!(self.deliveries().is_empty());
     }
 
-    /// The object and the method that a call is delivered to.
+    /// Returns the object and the method to which a call is delivered.
     fn called(&mut self, message: &str) -> (TargetId, Path) {
         let [delivery] = &self.hear(message)[..] else { panic!("{:?}", self.0.closed()) };
         (delivery.target, delivery.path.clone())
@@ -112,7 +112,7 @@ fn full_and_limited_references_are_not_swapped() {
         let args = read[0].args.clone().unwrap();
         assert_eq!(args.refs(), [Ref::Target(full), Ref::Target(limited)], "{text}");
         assert_eq!(args.text().replace(PLACEHOLDER, "$"), format!("[{text}]"));
-        // Each part of the value, mapped by itself.
+        // Each part of the value is mapped on its own.
         let message = r#"["push",["remap",1,[],[["import",0]],[["pipeline",-1,["h"],[["pipeline",0,["limited"]],["pipeline",0]]]]]]"#;
         let mapped = end.hear(message);
         let args = mapped[0].args.clone().unwrap();
@@ -209,7 +209,7 @@ fn snapshot_with_mismatched_placeholders_is_refused() {
         let error = serde_json::from_str::<Snapshot>(&changed).unwrap_err().to_string();
         assert!(error.contains("placeholders for 3 capabilities"), "{error}");
     }
-    // Of two mistakes that cancel out, the byte is in a string where no JSON text has one.
+    // Two errors that cancel out: the byte is in a string, where no JSON text has one.
     let swapped = stored.replacen(r#"\"file\":\u001a"#, r#"\"file\":\"\u001a\""#, 1);
     let read: Snapshot = serde_json::from_str(&swapped).unwrap();
     assert!(Session::restore(read, Limits::default()).is_err());

@@ -1,5 +1,5 @@
-//! Whatever data surrounds it, a capability stays where it was put: through paths, promises among
-//! arguments, maps, snapshots, recipes and a second session. Each one has a label beside it.
+//! A capability keeps its position in any data: through paths, promises in arguments, maps,
+//! snapshots, recipes, and a second session. Each is next to its label.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use bowline_core::id::TargetId;
@@ -17,9 +17,9 @@ enum Tree {
     Text(String),
     List(Vec<Self>),
     Object(Vec<(String, Self)>),
-    /// An error with properties, which carry no capabilities.
+    /// An error with properties, which contain no capabilities.
     Error(String, Vec<(String, String)>),
-    /// A capability with its label beside it.
+    /// A capability next to its label.
     Labeled,
 }
 
@@ -42,7 +42,7 @@ fn tree() -> impl Strategy<Value = Tree> {
     })
 }
 
-/// A list with at least two capabilities in it.
+/// Returns a list with at least two capabilities.
 fn list() -> impl Strategy<Value = Tree> {
     vec(tree(), 0..4).prop_map(|mut items| {
         items.insert(items.len() / 2, Tree::Labeled);
@@ -51,16 +51,16 @@ fn list() -> impl Strategy<Value = Tree> {
     })
 }
 
-/// A capability that is the target of this number.
+/// A capability that is the target with this number.
 #[derive(Debug)]
 struct Numbered(i64);
 
 impl Capability for Numbered {}
 
-/// What a tree is written as.
+/// The value written from a tree.
 struct Written {
     value: Value,
-    /// The path of each capability, in the order of the labels, which begin at 1.
+    /// The path of each capability, in the order of their labels, which start at 1.
     paths: Vec<Path>,
 }
 
@@ -84,7 +84,8 @@ fn value_of(tree: &Tree, at: &Path, paths: &mut Vec<Path>) -> Value {
             Value::Array(items.collect())
         }
         Tree::Object(members) => {
-            // Of several members with one name the last counts, so each name is made its own.
+            // Of several members with the same name, only the last counts. So each name is made
+            // unique.
             let members = members.iter().enumerate().map(|(n, (name, member))| {
                 let name = format!("{name}{n}");
                 let member = value_of(member, &below(at, Step::Name(name.as_str().into())), paths);
@@ -105,7 +106,8 @@ fn value_of(tree: &Tree, at: &Path, paths: &mut Vec<Path>) -> Value {
     }
 }
 
-/// A payload with a capability in place of each reference, numbered as targets and exports are.
+/// Returns a payload with a capability in place of each reference, with the number of its target or
+/// export.
 fn numbered(payload: Payload<Ref>) -> Payload<Cap> {
     payload.map_refs(|of| {
         Cap::new(Numbered(match of {
@@ -116,12 +118,12 @@ fn numbered(payload: Payload<Ref>) -> Payload<Cap> {
     })
 }
 
-/// The only argument of a call.
+/// Returns the only argument of a call.
 fn argument(call: &Delivery) -> Value {
     decode_args(numbered(call.args.clone().unwrap())).unwrap()
 }
 
-/// Each capability has its own label beside it. Returns how many there are.
+/// Asserts that each capability is next to its own label. Returns their number.
 fn count_labeled(value: &Value) -> usize {
     match value {
         Value::Array(items) => items.iter().map(count_labeled).sum(),
@@ -138,7 +140,7 @@ fn count_labeled(value: &Value) -> usize {
     }
 }
 
-/// The same data, whichever capabilities are in it.
+/// Returns the data without capabilities.
 fn without_caps(value: &Value) -> Value {
     match value {
         Value::Array(items) => Value::Array(items.iter().map(without_caps).collect()),
@@ -162,7 +164,7 @@ fn deliveries(session: &mut Session) -> Vec<Delivery> {
     outputs.filter_map(|output| if let Output::Deliver(delivery) = output { Some(delivery) } else { None }).collect()
 }
 
-/// A payload of `value`, with a new target for each capability: the one of its number.
+/// Returns a payload of `value` with a new target for each capability, of the same number.
 fn with_targets(session: &mut Session, value: &Value) -> Payload<Outgoing> {
     encode(value).unwrap().map_refs(|cap| {
         let target = session.new_target(Kind::Object);
@@ -172,7 +174,7 @@ fn with_targets(session: &mut Session, value: &Value) -> Payload<Outgoing> {
     })
 }
 
-/// A server, spoken to by hand, one of whose calls resulted in a value.
+/// A server whose peer is the test, and one of whose calls resulted in a value.
 struct Server(Session);
 
 impl Server {
@@ -191,7 +193,7 @@ impl Server {
         deliveries(&mut self.0)
     }
 
-    /// A call along the path of each capability reaches that one.
+    /// Asserts that a call along the path of each capability reaches it.
     fn assert_paths(&mut self, written: &Written) {
         for (label, at) in (1..).zip(&written.paths) {
             let steps: Vec<serde_json::Value> = at
@@ -221,7 +223,7 @@ impl Pair {
         Self { client: session(), server: session() }
     }
 
-    /// Carries all messages, and returns what the server is to deliver.
+    /// Exchanges all messages, and returns the deliveries of the server.
     fn carry(&mut self) -> Vec<Delivery> {
         while let Some(message) = self.client.poll_transmit() {
             self.server.handle_message(&message);
@@ -234,7 +236,7 @@ impl Pair {
         delivered
     }
 
-    /// What a call of the client results in that the server answers with `value`, in which
+    /// Returns the result of a client's call that the server answers with `value`, in which
     /// capabilities are new targets.
     fn result(&mut self, value: &Value) -> Payload<Ref> {
         let call = self.client.call(self.client.main(), &path("get"), Some(Payload::plain("[]")));
@@ -249,7 +251,7 @@ impl Pair {
         }
     }
 
-    /// The target that a call on `of` reaches.
+    /// Returns the target that a call on `of` reaches.
     fn called(&mut self, of: Ref) -> TargetId {
         self.client.call(of, &path("f"), Some(Payload::plain("[]")));
         let [called] = &self.carry()[..] else { panic!("one call") };
@@ -257,7 +259,7 @@ impl Pair {
     }
 }
 
-/// A string as JSON, of which some characters are escaped that need not be.
+/// Returns a JSON string in which some characters are escaped unnecessarily.
 fn spelled(text: &str, spelling: u8) -> String {
     if spelling == 0 {
         return serde_json::to_string(text).unwrap();
@@ -276,7 +278,7 @@ fn spelled(text: &str, spelling: u8) -> String {
     out + "\""
 }
 
-/// An expression of a peer that means `value`, whose capabilities the peer exports by their labels.
+/// Returns an expression of a peer for `value`, whose capabilities are exported under their labels.
 fn expression(value: &Value, spelling: u8) -> String {
     let list = |items: Vec<String>| items.join(if spelling == 2 { " ,\t" } else { "," });
     match value {

@@ -1,13 +1,13 @@
-//! A session asked to map with arbitrary functions. Whatever they are: what is wrong with one rejects
-//! its map and never ends the session, what it carries out is bounded, and every answer comes. The
-//! fuzz target `map_programs` runs `replay` on its inputs; here its corpus is.
+//! A session that is asked to run arbitrary mapper functions. An invalid one rejects its map and
+//! never ends the session, the number of instructions is limited, and every map is answered. The
+//! fuzz target `map_programs` runs `replay` on its inputs; the test here runs it on the corpus.
 
 use bowline_core::limits::Limits;
 use bowline_core::session::Closed;
 
 use super::hostile::End;
 
-/// The first line of `text` is a value, and each other a list of instructions for it.
+/// The first line of `text` is a value, and each further line a list of instructions for it.
 pub(crate) fn replay(text: &str) {
     let mut limits = Limits::default();
     (limits.map_inputs, limits.map_instructions, limits.map_steps) = (20, 20, 60);
@@ -27,7 +27,7 @@ pub(crate) fn replay(text: &str) {
             assert!(is_no_message(closed), "a map ends the session with {closed:?}: {instructions}");
             return;
         }
-        // One more each: a property may be read on the way to a call.
+        // Each call may be preceded by the read of a property.
         assert!(end.delivered() - before <= 2 * 60, "a map carries out too much: {instructions}");
     }
     end.settle_all();
@@ -35,7 +35,7 @@ pub(crate) fn replay(text: &str) {
     end.finish();
 }
 
-/// What was sent was no message, or too large for one.
+/// Returns `true` if the text was not a message, or was too large.
 fn is_no_message(closed: &Closed) -> bool {
     let message = &closed.message;
     closed.name == "SyntaxError"

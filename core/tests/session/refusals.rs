@@ -1,4 +1,4 @@
-//! What ends a session with an `abort`, and what only rejects the call: docs/wire.md, "Errors".
+//! What ends a session with an `abort`, and what rejects only the call; see docs/wire.md, "Errors".
 
 use bowline_core::limits::Limits;
 use bowline_core::session::ClosedBy;
@@ -9,7 +9,7 @@ fn scripted() -> Scripted {
     Scripted::new(Limits::default())
 }
 
-/// Every line ends a fresh session; the error is as given.
+/// Every line ends a new session, with the given error.
 #[test]
 fn protocol_violations_abort_the_session() {
     for (text, name, message) in [
@@ -78,7 +78,7 @@ fn answer_for_a_number_that_is_not_an_id_is_ignored() {
         assert!(server.send(&format!("[\"resolve\",{number},1]")).is_empty(), "{number}");
         assert!(server.send(&format!("[\"reject\",{number},1]")).is_empty(), "{number}");
     }
-    // What comes with it is released.
+    // References in it are released.
     server.says(
         r#"c> ["resolve",0.5,["export",-1]]
            s> ["release",-1,1]"#,
@@ -196,7 +196,7 @@ fn recoverable_errors_reject_only_the_call() {
         server.says(&format!("c> [\"push\",{call}]\nc> [\"pull\",{id}]\ns> [\"reject\",{id},{error}]"));
     }
     assert!(server.app.closed.is_none());
-    // Reaching through what is not there.
+    // A property of something that does not exist.
     server.says(
         r#"c> ["push",{"a":null}]
            c> ["push",["pipeline",6,["x","y"]]]

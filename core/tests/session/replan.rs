@@ -1,5 +1,5 @@
-//! A client whose server has lost its memory: what it sends again, what it owns up to, and what it
-//! holds afterwards. The server is played by hand.
+//! A client whose server was recovered: which calls it retransmits, which fail, and what it holds
+//! afterwards. The test plays the server.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,7 +34,7 @@ impl Client {
         self.app.session.call(on, &path(method), Some(args))
     }
 
-    /// A call on main that is awaited.
+    /// Calls a method of the main object and pulls its result.
     fn ask(&mut self, method: &str) -> (Ref, WaitId) {
         self.ask_of(self.main, method)
     }
@@ -44,7 +44,7 @@ impl Client {
         (result, self.app.session.pull(result, &[]))
     }
 
-    /// Everything is handed to the transport.
+    /// Gives all messages to the connection.
     fn hand(&mut self) -> Vec<String> {
         self.app.react();
         let sent = std::iter::from_fn(|| self.app.session.poll_transmit()).collect();
@@ -79,7 +79,7 @@ fn written(adjustment: Adjustment) -> String {
     }
 }
 
-/// A server that was made again, with these exports.
+/// Returns what a recovered server with these exports remembers.
 fn remembers(next_positive: i64, restored: &[i64]) -> Remembered {
     Remembered { next_positive, restored: BTreeSet::from_iter(restored.iter().copied()), ..Remembered::default() }
 }
@@ -108,7 +108,7 @@ fn call_that_may_have_run_is_unknown_unless_idempotent() {
     client.app.session.mark_idempotent(again);
     client.hand();
     let became = client.replans(&remembers(1, &[]), "hold [] pull []\nskip 3");
-    // Both were on the same object, and nothing runs behind what may not have run.
+    // Both were on the same object, and nothing may run behind a call that may not have run.
     assert_eq!((became.resent, became.unknown), (0, 2));
     client.settled(once, "CALL_OUTCOME_UNKNOWN");
 }
@@ -293,7 +293,7 @@ fn streams_end_on_the_client() {
     client.settled(next, "STREAM_INTERRUPTED");
 }
 
-/// A writable of the server's, which it was given as -1 in answer to a call.
+/// Returns a writable of the server, which was -1 in the answer to a call.
 fn writable(client: &mut Client) -> Ref {
     let (result, _) = client.ask("sink");
     client.hand();
@@ -303,7 +303,7 @@ fn writable(client: &mut Client) -> Ref {
     client.app.received.pop().expect("a writable came")
 }
 
-/// Chunks that are sent and acknowledged: each takes an id that no call has.
+/// Sends chunks and acknowledges them. Each takes an id that no call has.
 fn stream(client: &mut Client, into: Ref, chunks: i64) {
     for _ in 0..chunks {
         client.app.session.stream(into, "write", Payload::plain("[1]"));

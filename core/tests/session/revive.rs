@@ -1,4 +1,4 @@
-//! A server whose process dies, and is made again from a snapshot: with a client that goes on.
+//! A server whose process crashes and is recovered from a snapshot, with a client that continues.
 
 use bowline_core::error::ErrorCode;
 use bowline_core::id::{Ids, WaitId};
@@ -8,7 +8,7 @@ use bowline_core::value::Payload;
 use super::app::{App, path, payload};
 use super::pair::{Pair, written};
 
-/// A client, a server that is durable, and what was stored of the server.
+/// A client, a durable server, and what was stored of the server.
 struct Durable {
     pair: Pair,
     main: Ref,
@@ -43,14 +43,14 @@ impl Durable {
         wait
     }
 
-    /// A counter of the server's.
+    /// Returns a counter of the server.
     fn counter(&mut self, n: i64) -> Ref {
         self.ask(self.main, "mk", Payload::plain(format!("[{n}]")));
         self.pair.settle();
         self.pair.client.received.pop().expect("a counter came")
     }
 
-    /// Stores the server as it is, and tells the client.
+    /// Stores the server as it is, and informs the client.
     fn checkpoint(&mut self) {
         self.store();
         let covered = self.pair.server.session.ids().peer_next_positive;
@@ -65,7 +65,7 @@ impl Durable {
         server.release_withheld(server.withheld_len());
     }
 
-    /// The server's process dies, and another makes it again from what was stored.
+    /// Crashes the server's process, and recovers the session in another.
     fn crash(&mut self) -> Revived {
         self.pair.lose();
         let revived = self.revive().expect("the client's report is true");
@@ -98,7 +98,7 @@ impl Durable {
         assert!(text.contains(expected), "{text} is not {expected}");
     }
 
-    /// Nothing is left on either side once the client has let go of everything.
+    /// Asserts that nothing is left on either side once the client has released everything.
     #[track_caller]
     fn assert_idle(mut self, held: &[Ref]) {
         held.iter().for_each(|&of| self.pair.client.session.release(of));

@@ -1,5 +1,5 @@
-//! Snapshots that are not what a session was: none is believed, and none does harm. That every
-//! session equals what its snapshot says is looked at wherever these tests make one do something.
+//! Corrupt snapshots: each is refused, or the session behaves. That every session equals what its
+//! snapshot restores is checked in all of these tests.
 
 use bowline_core::limits::Limits;
 use bowline_core::session::{Ref, Session, Snapshot};
@@ -10,10 +10,10 @@ use super::app::{App, path, payload};
 use super::pair::Pair;
 use super::stored::revived;
 
-/// Read for ever: a session as version 1 wrote it.
+/// A session as version 1 wrote it, which must remain readable.
 const GOLDEN: &str = include_str!("golden.snapshot.json");
 
-/// A server with something in every table.
+/// Creates a server with an entry in every table.
 fn full() -> Session {
     let mut pair = Pair::uncut();
     let client = &mut pair.client;
@@ -44,7 +44,7 @@ fn full() -> Session {
     pair.server.session
 }
 
-/// Whatever is believed has to bear being used.
+/// Uses a session whose snapshot was accepted.
 fn use_it(session: Session) {
     let mut app = App::new(session.clone());
     app.ignores_unknown_targets = true;
@@ -70,7 +70,7 @@ fn use_it(session: Session) {
     }
 }
 
-/// Every place in a value, by its way from the root.
+/// Collects every position in a value, as a JSON pointer.
 fn places(value: &Value, at: String, found: &mut Vec<String>) {
     match value {
         Value::Array(list) => (0..).zip(list).for_each(|(n, part)| places(part, format!("{at}/{n}"), found)),
@@ -146,7 +146,7 @@ fn golden_snapshots_remain_readable() {
     assert_eq!(serde_json::to_string(&session.snapshot()).expect("plain data"), GOLDEN.trim_end());
 }
 
-/// Changes that a session would have to pay for later, each with what is said of it.
+/// Changes that would cause a fault later, each with the expected error.
 #[test]
 fn inconsistent_snapshots_are_refused() {
     let cases = [

@@ -1,6 +1,6 @@
-//! Arbitrary text as a snapshot, and messages for the session that it is taken for. Whatever they
-//! are: no panic, and a session that is believed to have been one is one. The fuzz target
-//! `snapshot_decode` runs `replay` on its inputs; here its corpus is.
+//! Arbitrary text as a snapshot, and messages for the session that it restores. Nothing may panic,
+//! and an accepted session must be consistent. The fuzz target `snapshot_decode` runs `replay` on
+//! its inputs; the test here runs it on the corpus.
 
 use bowline_core::error::ErrorCode;
 use bowline_core::limits::Limits;
@@ -8,8 +8,8 @@ use bowline_core::session::{Report, Session, Snapshot, Wanted};
 
 use super::hostile::End;
 
-/// Restores the first line of `text`, and feeds the others to what came of it: as it was, and as
-/// another process has it.
+/// Restores the first line of `text`, and passes the others to the session: as it is, and as
+/// another process recovers it.
 pub(crate) fn replay(text: &str) {
     let mut limits = Limits::default();
     (limits.table_entries, limits.held_bytes, limits.running_calls) = (100, 100_000, 8);
@@ -19,7 +19,7 @@ pub(crate) fn replay(text: &str) {
     let Ok(mut session) = Session::restore(snapshot, limits.clone()) else { return };
     let again = Session::restore(session.snapshot().expect("it is open"), limits).expect("it was one before");
     assert_eq!(again, session, "what is believed is kept");
-    // What was lined up is the text that stood there.
+    // The queued messages are arbitrary text from the snapshot.
     while session.poll_transmit().is_some() {}
     if let Some(revived) = revived(session.clone()) {
         converse(revived, messages);
@@ -27,7 +27,8 @@ pub(crate) fn replay(text: &str) {
     converse(session, messages);
 }
 
-/// The session without what a process takes along, with everything that is left wanted.
+/// Returns the session as another process recovers it, with everything that is left held and
+/// pulled.
 pub(crate) fn revived(mut session: Session) -> Option<Session> {
     let report = session.ids().of_peer();
     let left =

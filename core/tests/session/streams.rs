@@ -1,5 +1,5 @@
-//! Pipes, sinks, chunks and their ends, as messages. What a reader or writer sees of them is
-//! tested where readers and writers are (core/tests/streams).
+//! Pipes, sinks, chunks, and their ends, as messages. Readers and writers are tested in
+//! core/tests/streams.
 
 use bowline_core::limits::Limits;
 use bowline_core::value::Payload;
@@ -196,7 +196,7 @@ fn property_of_a_stream_in_a_value_is_undefined() {
            c> ["release",3,1]"#,
     );
     assert_idle("server", &server.app);
-    // The end of a stream that is no part of a value has no properties to ask for.
+    // The end of a stream has no properties unless it is in a value.
     server.says(
         r#"c> ["pipe"]
            c> ["push",["pipeline",4,["length"]]]

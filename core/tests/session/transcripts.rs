@@ -1,5 +1,5 @@
-//! What crosses when all goes well, message by message: the transcripts of docs/wire.md. Both
-//! ends are ours; the official package says the same (tests/node).
+//! The messages of ordinary exchanges, one by one: the transcripts of docs/wire.md. Both ends are
+//! Bowline; tests/node compares them with the official package.
 
 use bowline_core::limits::Limits;
 use bowline_core::session::{Outgoing, Ref};
@@ -9,7 +9,7 @@ use super::app::{hole, path, payload};
 use super::pair::{Pair, Scripted};
 
 impl Pair {
-    /// The client calls a method of the server's main object.
+    /// Calls a method of the server's main object.
     fn call(&mut self, method: &str, args: Payload<Outgoing>) -> Ref {
         let main = self.client.session.main();
         self.client.session.call(main, &path(method), Some(args))
@@ -19,7 +19,7 @@ impl Pair {
         self.client.session.call(on, &path(method), Some(Payload::plain(args)))
     }
 
-    /// Waits for a result, lets go of it, and tells what it was.
+    /// Waits for a result, releases it, and returns its text.
     #[track_caller]
     fn await_and_drop(&mut self, of: Ref) -> String {
         let wait = self.client.session.pull(of, &[]);
@@ -331,7 +331,7 @@ fn order_is_preserved_across_a_resolution() {
     let wait = pair.client.session.pull(counter, &[]);
     pair.carry_from_client();
     let d = pair.call_on(counter, "inc", "[3]");
-    // The server makes its object now; the client hears of it only after `d` has left.
+    // The server creates its object now. The client learns of it only after `d` has been sent.
     let object = pair.server.adder(0);
     let call = pair.server.unfinished.remove(0);
     pair.server.session.settle(call, Ok(hole(object)));
@@ -462,7 +462,7 @@ fn rejected_argument_rejects_the_call_before_others_arrive() {
            s> ["reject",2,["error","TypeError","bad",null,{"code":"E1","details":{"a":[[1]]}}]]
            c> ["release",2,1]"#,
     );
-    // The first failure is the one that is told, also when it is a part of a part.
+    // The first failure is reported, even if it is a part of a part.
     server.says(
         r#"c> ["push",["pipeline",0,["echo"],[[[["promise",-3],["promise",-4]]]]]]
            c> ["pull",3]

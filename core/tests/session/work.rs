@@ -1,5 +1,5 @@
-//! What one message may make a session do. `Limits::work_bytes` is what the tests count with: what
-//! stays within a small limit is not done over and over.
+//! The work that one message can cause. `Limits::work_bytes` serves as the measure: what stays
+//! within a small limit is not repeated.
 
 use bowline_core::limits::Limits;
 use bowline_core::value::Payload;
@@ -13,7 +13,7 @@ fn limits(work_bytes: usize) -> Limits {
     limits
 }
 
-/// A server with a value of some 200 KB as the result of push 1, whose last member is `z`.
+/// Creates a server whose push 1 resulted in a value of about 200 KB, whose last member is `z`.
 fn with_large_value(work_bytes: usize) -> Scripted {
     let mut server = Scripted::new(limits(work_bytes));
     let members: Vec<String> = (0..10_000).map(|n| format!("\"k{n}\":[[{n},{n}]]")).collect();
@@ -21,7 +21,7 @@ fn with_large_value(work_bytes: usize) -> Scripted {
     server
 }
 
-/// What the call of `echo` with `argument` is answered with, as push 2 of the peer.
+/// Returns the answer to a call of `echo` with `argument`, which is push 2 of the peer.
 fn echo(server: &mut Scripted, argument: &str) -> String {
     server.send(&format!(r#"["push",["pipeline",0,["echo"],[{argument}]]]"#));
     server.send("[\"pull\",2]").remove(0)
@@ -89,7 +89,7 @@ fn calls_waiting_for_one_result_share_its_budget() {
 #[test]
 fn large_value_is_copied_once_beside_nested_promises() {
     let big = "x".repeat(100_000);
-    // Twice as much as is copied at once.
+    // Twice the cost of what is copied at once.
     let mut server = Scripted::new(limits(2 * (100_000 + 240 * 128) / 8));
     server.send("[\"push\",1]");
     for n in 1..239 {
@@ -157,7 +157,7 @@ fn maps_in_one_message_share_the_instruction_limit() {
         server.send(&format!(r#"["push",["remap",1,[],[["import",1],["import",0]],[[[{inner}]]]]]"#));
         assert!(server.app.entered.len() <= 1_000, "{} calls of {beside} maps", server.app.entered.len());
     }
-    // Of one element there may be as many as the limit says.
+    // A map of one element may run as many instructions as the limit allows.
     server.app.entered.clear();
     let inner = [inner; 5].join(",");
     server.send("[\"push\",[[1]]]");
@@ -165,7 +165,8 @@ fn maps_in_one_message_share_the_instruction_limit() {
     assert_eq!(server.app.entered.len(), 500);
 }
 
-/// Sends messages to a session that works in slices. Returns the most slices that one took.
+/// Sends messages to a session that works in slices. Returns the maximum number of slices that one
+/// took.
 fn send_in_slices(server: &mut Scripted, messages: &[String]) -> usize {
     let mut most = 0;
     for message in messages {
@@ -194,9 +195,10 @@ fn session_working_in_slices_does_the_same_in_the_same_order() {
         format!("[\"push\",{small}]"),
         format!("[\"push\",{list}]"),
         squares(100),
-        // A map in whose middle the slice ends, with calls behind it in the same message.
+        // A map that is interrupted by the end of a slice, with calls behind it in the same
+        // message.
         r#"["push",[[["remap",2,[],[["import",1],["import",0]],[["pipeline",-1,["z"]],["pipeline",-2,["echo"],[["pipeline",0]]]]],["pipeline",0,["lst"],[]]]]]"#.to_owned(),
-        // And one inside of another.
+        // A map inside another.
         r#"["push",["remap",2,[],[["import",1],["import",0],["import",2]],[["remap",-3,[],[["import",-1],["import",-2]],[["pipeline",-1,["z"]],["pipeline",-2,["echo"],[["pipeline",0]]]]],["pipeline",-2,["lst"],[]]]]]"#.to_owned(),
         r#"["push",["pipeline",0,["lst"],[]]]"#.to_owned(),
     ];
@@ -217,7 +219,7 @@ fn session_working_in_slices_does_the_same_in_the_same_order() {
     assert_eq!(sliced.app.session.held_bytes(), whole.app.session.held_bytes());
 }
 
-/// A session with more work for one message than a slice has room for.
+/// Creates a session with more work for one message than fits into a slice.
 fn busy() -> Scripted {
     let mut server = Scripted::new(Limits::default());
     server.app.session.work_in_slices();

@@ -1,5 +1,6 @@
-//! The scenarios of `session` again, with the transport cut at every message: what crosses and
-//! what is left must be what it was without a cut. `session/pair.rs` asks for the name of this test.
+//! The scenarios of `session` with a connection that is cut at every message. What is exchanged and
+//! what is left must be the same as without cuts. `session/pair.rs` checks for the name of this
+//! test binary.
 
 #[path = "../session/main.rs"]
 mod session;

@@ -127,7 +127,7 @@ async fn blobs_within_one_process() {
     assert!(reader.next().await.is_none());
 }
 
-/// The bytes of three chunks.
+/// Writes the bytes of three chunks.
 async fn written(mut writer: bowline_core::peer::stream::Writer<Bytes>) {
     for piece in ["one ", "two ", "three"] {
         writer.write(Bytes::new(piece)).await.unwrap();
@@ -139,7 +139,7 @@ async fn written(mut writer: bowline_core::peer::stream::Writer<Bytes>) {
 async fn received_blob_can_be_sent_repeatedly() {
     let (api, pair, _) = client();
     let kept = echo(&api, &Blob::new("t/x", vec![7; 200_000])).await;
-    // At the same time, one after the other, and read here beside it.
+    // Concurrently, sequentially, and read here at the same time.
     let (a, b) = tokio::join!(echo(&api, &kept), echo(&api, &kept));
     let mut reader = kept.reader();
     let (first, second) = tokio::join!(a.bytes(), b.bytes());

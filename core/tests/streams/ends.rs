@@ -1,4 +1,4 @@
-//! The table "Ends" of docs/wire.md, "Streams", row by row and in both directions.
+//! The rows of the table "Ends" in docs/wire.md, "Streams", in both directions.
 
 use bowline_core::error::ErrorCode;
 use bowline_core::peer::CallError;
@@ -166,7 +166,7 @@ async fn reader_is_dropped_unread() {
     let (api, pair, seen) = client();
     let (mut writer, reader) = channel::<u32>(1);
     api.call("drop", reader).await.unwrap();
-    // The first chunk is under way before anything is known.
+    // The first chunk is sent before the outcome is known.
     writer.write(1).await.unwrap();
     settle().await;
     assert_eq!(why(writer.write(2).await), UNREAD);

@@ -1,4 +1,4 @@
-//! A writer as a `futures::Sink`: into this process and into a peer.
+//! Writers as `futures::Sink`, within this process and to a peer.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
@@ -13,7 +13,7 @@ use futures_util::{SinkExt, StreamExt as _};
 
 use super::fixture::{assert_idle, client, collect};
 
-/// Whether another chunk may be written right now.
+/// Returns `true` if another chunk may be written right now.
 fn is_ready<T: serde::Serialize>(writer: &mut Writer<T>) -> bool {
     let mut cx = Context::from_waker(Waker::noop());
     match Pin::new(writer).poll_ready(&mut cx) {
@@ -76,7 +76,7 @@ async fn flush_waits_for_the_reader_and_close_for_the_end() {
     let sending = tokio::spawn(async move {
         writer.send(Value::from("one")).await?;
         SinkExt::close(&mut writer).await?;
-        // What was closed takes nothing more, and a second close is none.
+        // A closed writer accepts nothing, and a second close has no effect.
         SinkExt::close(&mut writer).await?;
         writer.send(Value::from("two")).await
     });

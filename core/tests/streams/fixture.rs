@@ -1,4 +1,4 @@
-//! An object that takes and gives streams.
+//! An object that accepts and returns streams.
 
 use std::future::ready;
 use std::pin::Pin;
@@ -18,14 +18,14 @@ use futures_core::Stream;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// What the tests look at from outside.
+/// What the tests observe.
 #[derive(Default)]
 pub(crate) struct Seen {
     pub(crate) readers: Mutex<Vec<Reader<Value>>>,
     pub(crate) writers: Mutex<Vec<Writer<Value>>>,
-    /// What sinks were told, in order.
+    /// What sinks received, in order.
     pub(crate) sink: Mutex<Vec<String>>,
-    /// Sources of ours that exist.
+    /// The number of live local sources.
     pub(crate) sources: AtomicUsize,
 }
 
@@ -104,7 +104,7 @@ impl Stream for Count {
     }
 }
 
-/// Notes what it is told, and refuses the chunk `"bad"`.
+/// Records what it receives, and refuses the chunk `"bad"`.
 pub(crate) struct Notes(pub(crate) Arc<Seen>);
 
 impl Sink<Value> for Notes {
@@ -199,7 +199,7 @@ impl Object for Api {
     }
 }
 
-/// Everything a reader yields.
+/// Returns everything that a reader yields.
 pub(crate) async fn collect<T: DeserializeOwned>(reader: &mut Reader<T>) -> Result<Vec<T>, CallError> {
     let mut chunks = Vec::new();
     while let Some(chunk) = reader.next().await {
@@ -208,14 +208,14 @@ pub(crate) async fn collect<T: DeserializeOwned>(reader: &mut Reader<T>) -> Resu
     Ok(chunks)
 }
 
-/// A client on the left, an [`Api`] on the right.
+/// Creates a client on the left and an [`Api`] on the right.
 pub(crate) fn client() -> (Stub, Pair, Arc<Seen>) {
     let seen = Arc::new(Seen::default());
     let pair = pair(None, Some(Stub::new(Api(Arc::clone(&seen)))));
     (pair.left.root_dyn(), pair, seen)
 }
 
-/// Lets everything under way arrive.
+/// Waits until all messages in flight have arrived.
 pub(crate) async fn settle() {
     for _ in 0..100 {
         tokio::task::yield_now().await;

@@ -1,4 +1,4 @@
-//! How much is under way: windows, backpressure, bounds, and that small calls get through.
+//! Flow control: windows, backpressure, and limits, and that small calls are served meanwhile.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,8 @@ async fn writes_wait_for_the_window() {
     let (writer, mut reader) = channel::<Value>(1);
     api.call("keepWriter", writer).await.unwrap();
     let mut writer = seen.writer();
-    // The transcript of the official package: 10,041 units a message, 27 before the first wait.
+    // As in the transcript of the official package: 10,041 units a message, 27 before the first
+    // wait.
     let chunk = Value::from("x".repeat(10_041 - r#"["stream",["pipeline",-1,["write"],[""]]]"#.len()));
     let writing = tokio::spawn(async move {
         for _ in 0..60 {
@@ -59,7 +60,7 @@ async fn idle_reader_stops_the_source() {
 async fn writer_that_ignores_the_window_is_cut_off() {
     let (api, pair, _) = client();
     let (writer, mut reader) = channel::<Value>(1);
-    // Through its stub, writes go out whatever the window says.
+    // Through its stub, writes are sent regardless of the window.
     let echoed = api.call("echo", writer).await.unwrap();
     let stub = Stub::from_value(&echoed).unwrap();
     let chunk = "x".repeat(1 << 20);

@@ -1,5 +1,5 @@
-//! Streams as their users see them: readers, writers and sinks, through two sessions over an
-//! in-memory link. How they look as messages is tested in `core/tests/session/streams.rs`.
+//! The public API of streams: readers, writers, and sinks, through two sessions over an in-memory
+//! transport. Their messages are tested in `core/tests/session/streams.rs`.
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 #![allow(clippy::disallowed_methods, reason = "tests have tasks and clocks; the library has none")]
 

@@ -1,4 +1,4 @@
-//! Streams passed on, capabilities in chunks, and streams that no session knows of.
+//! Forwarded streams, capabilities in chunks, and streams without a session.
 
 use bowline_core::peer::stream::{Reader, Writer, channel};
 use bowline_core::peer::testing::{Pair, pair};
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fixture::{Count, assert_idle, client, collect, settle};
 
-/// A client whose server is the main object of another session.
+/// Creates a client whose server is the main object of another session.
 fn through_a_proxy() -> (Stub, Pair, Pair, std::sync::Arc<super::fixture::Seen>) {
     let (api, behind, seen) = client();
     let front = pair(None, Some(api));

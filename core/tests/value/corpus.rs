@@ -1,6 +1,6 @@
-//! Arbitrary text as a value, as typed data and as arguments: nothing may panic, and what was read
-//! must be written so that it is read the same again. The fuzz target `value_codec` runs `replay`
-//! on its inputs; here its corpus is.
+//! Arbitrary text as a value, as typed data, and as arguments. Nothing may panic, and what was read
+//! must be written so that it reads the same again. The fuzz target `value_codec` runs `replay` on
+//! its inputs; the test here runs it on the corpus.
 
 use std::collections::BTreeMap;
 
@@ -46,13 +46,13 @@ enum Kind {
     Other(Value),
 }
 
-/// Reads `text` in many ways: as what a peer sent, and with three capabilities at most.
+/// Reads `text` in many ways: as received from a peer, and with up to three capabilities.
 pub(crate) fn replay(text: &str) {
-    // A text that has placeholders without references has none: they are escaped.
+    // Placeholders without references are escaped, so this text has none.
     if let Ok(value) = decode::<Value>(Payload::plain(text)) {
         let written = encode(&value).expect("what was read can be written");
         assert_eq!(decode::<Value>(written).expect("and read again"), value, "{text}");
-        // A value of the greatest depth is too deep for an argument.
+        // A value of the maximum depth is too deep for an argument.
         if let Ok(args) = encode_args(&(&value, &value)) {
             assert_eq!(decode_args::<Value>(args).expect("as an argument too"), value);
         }
@@ -74,11 +74,11 @@ pub(crate) fn replay(text: &str) {
     let _ = decode::<i128>(payload);
 }
 
-/// What is written is read and then written the same. Capabilities in the properties of an error are
-/// left out when it is first written.
+/// Asserts that a value that was written and read is written the same again. Capabilities in the
+/// properties of an error are left out the first time.
 fn assert_written_the_same<T: Serialize + for<'de> Deserialize<'de>>(value: &T) {
     let written = match encode(value) {
-        // Whether a capability is a stream shows only when it is sent on.
+        // Whether a capability is a stream shows only when it is sent.
         Err(EncodeError::Custom(why)) if why.contains("must be a stream of bytes") => return,
         written => written.expect("what was read can be written"),
     };
@@ -87,7 +87,7 @@ fn assert_written_the_same<T: Serialize + for<'de> Deserialize<'de>>(value: &T) 
     assert_eq!(again.text(), written.text());
     assert_eq!(again.refs().len(), written.refs().len());
     for pair in again.refs().iter().zip(written.refs()) {
-        // What a body is sent as is made for each message; only that may differ.
+        // A body is sent as a new capability in each message, which may differ.
         let is_ours = |cap: &Cap| cap.downcast_ref::<Anything>().is_some();
         assert!(pair.0 == pair.1 || !(is_ours(pair.0) || is_ours(pair.1)), "{}", written.text());
     }

@@ -1,11 +1,11 @@
-//! The depth limit, counted as official peers count, and the stack that it needs.
+//! The depth limit, counted as in official peers, and the stack that it requires.
 
 use bowline_core::value::{EncodeError, ErrorValue, Object, Payload, Value, decode, decode_args, encode, encode_args};
 use serde::{Deserialize, Serialize};
 
 use crate::read;
 
-/// As small as the stacks of a runtime's threads.
+/// The stack size of a runtime's threads.
 const STACK: usize = 2 << 20;
 
 fn on_small_stack(test: impl FnOnce() + Send + 'static) {
@@ -94,8 +94,8 @@ enum Tree {
 #[test]
 fn serde_buffers_fit_a_small_stack() {
     on_small_stack(|| {
-        // Each level of an untagged enum buffers all levels below; the nesting that serde can
-        // do is its own, so only that nothing overflows is tested.
+        // Each level of an untagged enum buffers all levels below. The depth that serde supports is
+        // its own, so this tests only that the stack does not overflow.
         let tree = (0..100).fold(Tree::Leaf(1), |inner, _| Tree::Node { children: vec![inner] });
         let written = encode(&tree).unwrap();
         assert_eq!(decode::<Tree>(written).unwrap(), tree);

@@ -1,4 +1,4 @@
-//! Exact wire text of values, as the official package writes it, both ways.
+//! The exact wire text of values, as the official package writes it, in both directions.
 
 use bowline_core::value::{
     BigInt, Body, Bytes, BytesKind, Date, ErrorValue, Headers, Object, PLACEHOLDER, Request, Response, Url, Value,

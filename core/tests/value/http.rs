@@ -1,4 +1,4 @@
-//! Requests, responses and headers to the types of the `http` crate and back.
+//! Conversion of requests, responses, and headers to and from the types of the `http` crate.
 
 use ::http::{HeaderMap, HeaderValue};
 use bowline_core::value::{Body, Headers, Request, Response, Url};
@@ -13,7 +13,7 @@ fn headers_round_trip() {
     assert_eq!(map.get_all("set-cookie").iter().collect::<Vec<_>>(), ["a=1", "b=2"]);
     assert_eq!(map["x"].as_bytes(), b"Gr\xfc\xdfe, 2");
     assert_eq!(Headers::try_from(&map).unwrap(), headers);
-    // Repeated ones are joined, as `fetch` does.
+    // Repeated headers are joined, as in `fetch`.
     let mut map = HeaderMap::new();
     map.append("accept", HeaderValue::from_static("a"));
     map.append("accept", HeaderValue::from_static("b"));
@@ -32,7 +32,7 @@ fn requests_round_trip() {
     let sent = http::Request::try_from(request.clone()).unwrap();
     assert_eq!((sent.method().as_str(), sent.uri().to_string().as_str()), ("PUT", "https://host/a?b=c"));
     assert_eq!(Request::try_from(sent).unwrap(), request);
-    // A fragment is nobody's but the client's.
+    // A fragment is not sent to servers.
     let with_fragment = Request::get(Url::parse("https://host/a#b").unwrap());
     assert_eq!(http::Request::try_from(with_fragment).unwrap().uri().path(), "/a");
     let refused = |request: http::Request<Body>| Request::try_from(request).unwrap_err().to_string();

@@ -1,4 +1,4 @@
-//! Values through their public face: what is written, what is read, and what is refused.
+//! The public API of values: what is written, what is read, and what is refused.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod corpus;
@@ -13,28 +13,28 @@ mod shapes;
 use bowline_core::value::{Cap, Capability, DecodeError, PLACEHOLDER, Payload, decode};
 use serde::de::DeserializeOwned;
 
-/// A capability that is nothing but itself.
+/// A capability that is identified by a number.
 #[derive(Debug)]
 pub struct Thing(pub u32);
 
 impl Capability for Thing {}
 
-/// A new capability.
+/// Creates a capability.
 pub fn cap(id: u32) -> Cap {
     Cap::new(Thing(id))
 }
 
-/// A payload with `caps` in the places of the dollar signs of `text`.
+/// Returns a payload with `caps` in place of the dollar signs of `text`.
 pub fn with_caps<const N: usize>(text: &str, caps: [Cap; N]) -> Payload<Cap> {
     Payload::new(text.replace('$', PLACEHOLDER), caps.into()).unwrap()
 }
 
-/// Reads text that has no capabilities.
+/// Reads text without capabilities.
 pub fn read<T: DeserializeOwned>(text: &str) -> Result<T, DecodeError> {
     decode(Payload::plain(text))
 }
 
-/// What reading `text` as a `T` fails with.
+/// Returns the error of reading `text` as a `T`.
 pub fn error<T: DeserializeOwned + std::fmt::Debug>(text: &str) -> String {
     read::<T>(text).unwrap_err().to_string()
 }

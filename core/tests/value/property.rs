@@ -1,4 +1,4 @@
-//! For any value: what is written is read back equal, and arbitrary text does no harm.
+//! Properties of all values: what is written is read back equal, and arbitrary text never panics.
 
 use bowline_core::value::{
     BigInt, Body, Bytes, BytesKind, Date, ErrorValue, Headers, Object, PLACEHOLDER, Payload, Request, Response, Url,
@@ -58,7 +58,7 @@ fn response(caps: bool) -> impl Strategy<Value = Response> {
     })
 }
 
-/// Any text, and often one that resembles a capability or what one is written as.
+/// Returns any text, and often one that resembles a capability or its spelling.
 fn text() -> impl Strategy<Value = String> {
     let marker = prop::sample::select(
         &["@", "[\"@\"]", "[[\"@\"]]", "\\u0040", PLACEHOLDER, "\\u001a", "\u{1}", "\"", "\\"][..],

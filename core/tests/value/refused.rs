@@ -1,4 +1,4 @@
-//! What is refused, in which words.
+//! Refused values, and the messages of their errors.
 
 use std::collections::BTreeMap;
 
@@ -151,7 +151,7 @@ fn invalid_request_options_are_refused() {
     ] {
         assert!(encode(&with(get(), name, value.clone())).is_err(), "{name}: {value:?}");
     }
-    // What is written as a stream is held to the rules for streams.
+    // A body that is written as a stream must satisfy the rules for streams.
     assert!(encode(&sent(Body::Text("x".to_owned()))).is_ok());
     for (name, value) in [("keepalive", Value::from(true)), ("mode", "no-cors".into())] {
         assert!(encode(&with(post(), name, value.clone())).is_ok(), "{name}");
@@ -185,7 +185,7 @@ fn invalid_bodies_and_response_options_are_refused() {
         response.options.insert(name, value);
         assert_eq!(encode(&response).is_ok(), allowed, "{name}");
     }
-    // A capability that is no stream of bytes.
+    // A capability that is not a stream of bytes.
     let response = Response { body: Body::Stream(crate::cap(1)), ..Response::default() };
     assert!(encode(&response).unwrap_err().to_string().contains("must be a stream of bytes"));
 }

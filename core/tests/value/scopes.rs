@@ -1,4 +1,4 @@
-//! Capabilities while serde runs: they stay in their message, whatever goes wrong.
+//! Capabilities during serialization: they stay in their message, whatever fails.
 
 use std::cell::RefCell;
 use std::panic::AssertUnwindSafe;
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::{cap, error, read, with_caps};
 
-/// Counts how many of it live.
+/// Counts its live instances.
 #[derive(Debug)]
 struct Counted(Arc<AtomicUsize>);
 
@@ -22,7 +22,7 @@ impl Capability for Counted {}
 impl Drop for Counted {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Relaxed);
-        // What a drop does is not ours to know; it may encode.
+        // A drop may encode.
         encode(&1).unwrap();
     }
 }
@@ -104,7 +104,7 @@ fn capability_without_its_reference_is_an_error() {
     assert_eq!(encode(&Leaks(cap(1))), Err(EncodeError::LostCapability));
 }
 
-/// Encodes a message of its own while it is written.
+/// Encodes another message while it is serialized.
 struct Nests(Cap, Cap);
 
 impl Serialize for Nests {
@@ -132,7 +132,7 @@ thread_local! {
     static KEPT: RefCell<Option<Payload<Cap>>> = const { RefCell::new(None) };
 }
 
-/// Decodes another message while it is read.
+/// Decodes another message while it is deserialized.
 #[derive(Debug)]
 struct ReadsAnother(Cap, Cap);
 
@@ -170,7 +170,7 @@ fn plain_data_is_never_read_as_a_capability() {
     for text in ["3", r#"[["c",0]]"#, r#""c""#, r#"{"c":0}"#, "null"] {
         assert!(error::<Cap>(text).starts_with("expected a capability, found"));
     }
-    // Nor a capability for anything plain.
+    // Nor is a capability read as plain data.
     for failed in [
         decode::<String>(Payload::capability(cap(1))).is_err(),
         decode::<u64>(Payload::capability(cap(1))).is_err(),
@@ -198,7 +198,7 @@ fn text_resembling_a_capability_is_text() {
         assert_eq!(error::<Value>(text), "unknown special value \"@\"", "{text}");
         assert_eq!(error::<Cap>(text), "unknown special value \"@\"", "{text}");
     }
-    // A raw control character is escaped where it is no placeholder.
+    // A raw control character is escaped where it is not a placeholder.
     assert_eq!(read::<String>("\"\u{1a}\"").unwrap(), "\u{1a}");
     assert!(read::<Value>("\u{1a}").is_err());
     assert!(read::<Value>("[[\u{1a}]]").is_err());

@@ -1,4 +1,4 @@
-//! Serde shapes, both ways, each with a capability, a bigint, a date and bytes inside.
+//! Serde shapes in both directions, each containing a capability, a bigint, a date, and bytes.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Debug;
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{cap, error, read, with_caps};
 
-/// Something that is read as it was written.
+/// A type that is read as it was written.
 trait Part: Serialize + DeserializeOwned + Clone + PartialEq + Debug {}
 impl<T: Serialize + DeserializeOwned + Clone + PartialEq + Debug> Part for T {}
 
