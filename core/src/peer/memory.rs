@@ -121,6 +121,14 @@ impl Shared {
         }
     }
 
+    /// Counts bytes that the application keeps for the peer outside of the session: `after` in the place of
+    /// `before`.
+    pub(crate) fn count_outside(self: &Arc<Self>, before: usize, after: usize) {
+        let mut state = self.lock();
+        state.endpoint.session.set_held_outside(before, after);
+        self.report_memory(&mut state);
+    }
+
     #[cold]
     fn report(self: &Arc<Self>, MemoryBudget(budget): &MemoryBudget, reported: &mut Reported, bytes: usize) {
         if !reported.is_listed {

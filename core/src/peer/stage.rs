@@ -151,7 +151,7 @@ impl State {
             }
             Output::Pipe { sink, source } => {
                 let (entry, exit) = Pipe::ends(Use::Read, 1);
-                let (entry, exit) = (Writable::Pipe(entry), Readable::new(Box::new(exit)));
+                let (entry, exit) = (Writable::Pipe(entry), Readable::of_peer(Box::new(exit), shared));
                 self.targets.insert(sink, Entry::Local(Local::new(Body::Writable(entry))));
                 self.targets.insert(source, Entry::Local(Local::new(Body::Readable(Box::new(exit)))));
                 return None;

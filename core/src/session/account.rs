@@ -39,6 +39,8 @@ const READER_BYTES: usize = 10 << 10;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Account {
     bytes: usize,
+    /// Those of them that the application holds for the peer, outside of the session.
+    outside: usize,
 }
 
 /// An item that a session holds for its peer.
@@ -68,9 +70,17 @@ impl Account {
         self.bytes = self.bytes.saturating_sub(item.held_bytes());
     }
 
+    /// Replaces the number of bytes that are held outside of the session.
+    pub(super) fn set_outside(&mut self, before: usize, after: usize) {
+        let before = before.min(self.outside);
+        self.outside = self.outside - before + after;
+        self.bytes = self.bytes - before + after;
+    }
+
     /// Counts everything that is stored in `session`.
     pub(super) fn of(session: &Session) -> Self {
-        let mut account = Self::default();
+        let outside = session.account.outside;
+        let mut account = Self { bytes: outside, outside };
         for (_, import) in session.imports.iter() {
             match &import.state {
                 ImportState::Stub => {}

@@ -78,6 +78,14 @@ impl Session {
         self.account.bytes() + self.indexes.bytes()
     }
 
+    /// Counts bytes that are held for the peer outside of the session: `after` in the place of `before`. A
+    /// session that has ended counts nothing.
+    pub(crate) fn set_held_outside(&mut self, before: usize, after: usize) {
+        if self.closed.is_none() {
+            self.account.set_outside(before, after);
+        }
+    }
+
     fn entry_state(&self, of: Ref) -> EntryState {
         if let Ref::Target(_) = of {
             return EntryState::Object;

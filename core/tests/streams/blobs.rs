@@ -1,7 +1,11 @@
 //! Blobs, and the bodies of requests and responses.
 
+use std::sync::{Arc, Mutex};
+
+use bowline_core::limits::Limits;
 use bowline_core::peer::stream::{Reader, channel};
-use bowline_core::peer::{Never, Stub};
+use bowline_core::peer::testing::pair_with;
+use bowline_core::peer::{MemoryBudget, Never, Options, Stub};
 use bowline_core::value::{Blob, Body, Bytes, Request, Response, Url, Value};
 use serde::{Deserialize, Serialize};
 
@@ -186,4 +190,49 @@ async fn failed_stream_of_a_buffered_blob_fails_every_reader() {
         reader.next().await.unwrap().unwrap();
         assert!(reader.next().await.unwrap().is_err());
     }
+}
+
+#[tokio::test]
+async fn what_is_kept_of_a_received_blob_is_held_by_its_session() {
+    const HELD: usize = 1 << 20;
+    let kept = Arc::new(Mutex::new(None::<Blob>));
+    let keeper = Stub::function({
+        let kept = Arc::clone(&kept);
+        move |args| {
+            let kept = Arc::clone(&kept);
+            async move {
+                let mut kept = kept.lock().unwrap();
+                match args.first() {
+                    Some(Value::Blob(blob)) => *kept = Some(blob.clone()),
+                    _ => return Ok(kept.clone().map_or(Value::Undefined, Value::Blob)),
+                }
+                Ok::<_, Value>(Value::Undefined)
+            }
+        }
+    });
+    let mut limits = Limits::default();
+    limits.held_bytes = HELD;
+    let budget = MemoryBudget::new(HELD);
+    let pair = pair_with(None, Some(keeper), Options::from(limits).memory(budget.clone()));
+    let api = pair.left.root_dyn();
+    api.apply([Value::Blob(Blob::new("t/x", vec![7; HELD / 4]))]).await.unwrap();
+    // Sent back, it is read from the client, and kept for the next time.
+    let back = |value: Value| match value {
+        Value::Blob(blob) => blob,
+        other => panic!("a blob, not {other:?}"),
+    };
+    let blob = back(api.apply([]).await.unwrap());
+    assert_eq!(blob.bytes().await.unwrap().len(), HELD / 4);
+    settle().await;
+    let held = pair.right.held_bytes();
+    assert!(held > HELD / 3 && held < HELD / 2, "{held} bytes are held");
+    assert!(budget.held_bytes() >= held, "{} bytes are held by all sessions", budget.held_bytes());
+    drop((blob, kept.lock().unwrap().take()));
+    settle().await;
+    assert!(pair.right.held_bytes() < 1_000, "{} bytes are held", pair.right.held_bytes());
+    // Twice the bound.
+    api.apply([Value::Blob(Blob::new("t/x", vec![7; 2 * HELD]))]).await.unwrap();
+    let blob = back(api.apply([]).await.unwrap());
+    blob.bytes().await.unwrap_err();
+    assert!(pair.right.held_bytes() < 2 * HELD, "{} bytes are held", pair.right.held_bytes());
 }

@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::pipe::{Exit, Taken};
 use crate::peer::error::RpcError;
 use crate::peer::object::{error_payload, rejection};
+use crate::peer::shared::Shared;
 use crate::value::{self, Bytes, Cap, Payload};
 
 /// A source of chunks, each of which is an argument list.
@@ -94,21 +95,35 @@ impl Source for OfBytes {
 
 /// A source as a local object.
 #[derive(Default)]
-pub(crate) struct Readable(Mutex<Option<Box<dyn Source>>>);
+pub(crate) struct Readable {
+    source: Mutex<Option<Box<dyn Source>>>,
+    /// The session whose peer writes the stream, if it comes from a peer.
+    session: Weak<Shared>,
+}
 
 impl Readable {
     pub(crate) fn new(source: Box<dyn Source>) -> Self {
-        Self(Mutex::new(Some(source)))
+        Self { source: Mutex::new(Some(source)), session: Weak::new() }
+    }
+
+    /// Creates a readable of a stream that the peer of `session` writes.
+    pub(crate) fn of_peer(source: Box<dyn Source>, session: &Arc<Shared>) -> Self {
+        Self { session: Arc::downgrade(session), ..Self::new(source) }
+    }
+
+    /// Returns the session that counts what is kept of the stream.
+    pub(super) fn session(&self) -> Option<Arc<Shared>> {
+        self.session.upgrade()
     }
 
     /// Takes the source out, for the one place that reads it.
     pub(crate) fn take(&self) -> Option<Box<dyn Source>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.source.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Puts back the source that [`take`](Self::take) returned.
     pub(crate) fn put_back(&self, source: Box<dyn Source>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(source);
+        *self.source.lock().unwrap_or_else(PoisonError::into_inner) = Some(source);
     }
 }
 

@@ -9,11 +9,15 @@ use std::task::{Context, Poll, Wake, Waker};
 use super::{Reader, Source};
 use crate::peer::local::{Body, Local};
 use crate::peer::object::error_payload;
+use crate::peer::shared::Shared;
 use crate::peer::stub::Stub;
 use crate::value::{Bytes, Cap, Capability, Payload};
 
 /// The most bytes of chunks that are kept, as text: base64 of 64 MiB.
 const KEPT_MAX: usize = (64 << 20) / 3 * 4;
+
+/// What a kept chunk counts in the session in addition to its text.
+const CHUNK_BYTES: usize = 128;
 
 /// The stream, and the chunks that were read from it.
 pub(crate) struct Spool {
@@ -28,6 +32,8 @@ struct State {
     chunks: VecDeque<Payload<Cap>>,
     first: usize,
     kept_bytes: usize,
+    /// The bytes that the session counts for the chunks.
+    counted: usize,
     end: Option<Result<(), Payload<Cap>>>,
 }
 
@@ -68,12 +74,31 @@ impl Capability for Spool {
 impl Spool {
     /// Creates a spool of a stream that has not been read.
     pub(crate) fn new(readable: Arc<Local>) -> Self {
-        let state = State { source: Slot::Unread, chunks: VecDeque::new(), first: 0, kept_bytes: 0, end: None };
+        let state =
+            State { source: Slot::Unread, chunks: VecDeque::new(), first: 0, kept_bytes: 0, counted: 0, end: None };
         Self { readable, state: Mutex::new(state), waiting: Arc::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the session whose peer writes the stream. To be dropped when the spool is not locked.
+    fn session(&self) -> Option<Arc<Shared>> {
+        match &self.readable.body {
+            Body::Readable(readable) => readable.session(),
+            _ => None,
+        }
+    }
+}
+
+/// The session counts the chunks no more.
+impl Drop for Spool {
+    fn drop(&mut self) {
+        let counted = self.state().counted;
+        if let Some(session) = self.session().filter(|_| counted > 0) {
+            session.count_outside(counted, 0);
+        }
     }
 }
 
@@ -85,6 +110,16 @@ impl Stub {
 }
 
 impl State {
+    /// Has the session count the chunks that are kept now. The session is locked while the spool is, never
+    /// the other way round.
+    fn count(&mut self, session: Option<&Arc<Shared>>) {
+        let counted = self.kept_bytes + CHUNK_BYTES * self.chunks.len();
+        if let Some(session) = session.filter(|_| counted != self.counted) {
+            session.count_outside(self.counted, counted);
+            self.counted = counted;
+        }
+    }
+
     /// Keeps a chunk, and drops the oldest ones beyond the limit.
     fn keep(&mut self, chunk: Payload<Cap>) {
         self.kept_bytes += chunk.text_len();
@@ -157,9 +192,12 @@ impl Source for OfSpool {
     fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Payload<Cap>, Payload<Cap>>>> {
         let is_last = self.is_last();
         let spool = Arc::clone(&self.spool);
+        // Dropped after the lock, as it may be the last reference to the session.
+        let session = spool.session();
         loop {
             let mut state = spool.state();
             if let Some(chunk) = self.kept(&mut state, is_last) {
+                state.count(session.as_ref());
                 return Poll::Ready(chunk);
             }
             // Registered before the source is polled, so that no wake-up is missed.
@@ -181,6 +219,7 @@ impl Source for OfSpool {
                 }
                 Poll::Ready(Some(Ok(chunk))) => {
                     state.keep(chunk);
+                    state.count(session.as_ref());
                     state.source = Slot::Idle(source);
                 }
                 Poll::Ready(Some(Err(error))) => state.end = Some(Err(error)),
