@@ -69,8 +69,7 @@ impl Session {
         let (what, is_pipe) = (export.what, export.pipe);
         let (text, promised) = match self.follow_through(with) {
             Found::Target(_) if is_pipe => self.answer_error(id, "Cannot pull a WritableStream stub"),
-            // The main object can be pulled under every id, as with the official package.
-            Found::Target(_) if id.0 < 0 && matches!(what, Ref::Target(target) if target != Self::MAIN) => {
+            Found::Target(_) if id.0 < 0 && matches!(what, Ref::Target(_)) => {
                 self.answer_error(id, "Tried to resolve a non-promise stub.")
             }
             Found::Target(target) => self.answer_text(id, &Ok(Payload::capability(Ref::Target(target)))),

@@ -323,19 +323,20 @@ fn references_in_an_unawaited_answer_are_released() {
 }
 
 #[test]
-fn main_object_can_be_pulled_under_every_id() {
+fn exported_objects_cannot_be_pulled_but_for_the_main_object_under_its_id() {
     let mut server = scripted();
     server.says(
         r#"c> ["push",[[["import",0]]]]
            c> ["pull",1]
            s> ["resolve",1,[[["export",-1]]]]
            c> ["pull",-1]
-           s> ["resolve",-1,["export",-2]]
+           s> ["reject",-1,["error","Error","Tried to resolve a non-promise stub."]]
            c> ["pull",0]
-           s> ["resolve",0,["export",-3]]
+           s> ["resolve",0,["export",-2]]
+           c> ["pull",-2]
+           s> ["reject",-2,["error","Error","Tried to resolve a non-promise stub."]]
            c> ["release",1,1]
            c> ["release",-1,1]
-           c> ["release",-2,1]
-           c> ["release",-3,1]"#,
+           c> ["release",-2,1]"#,
     );
 }

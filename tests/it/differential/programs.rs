@@ -27,6 +27,8 @@ use super::workshop::{Bench, WorkshopRef};
 const PROGRAMS: u64 = 40_000;
 /// As if drawn.
 const SEED: u64 = 20_261_130;
+/// Programs that have shown a difference that few do; every run begins with them.
+const KEPT: [u64; 2] = [90_036_858, 314_184_732];
 /// A time in which nothing of a program waits.
 const QUIET: Duration = Duration::from_millis(50);
 
@@ -218,6 +220,12 @@ fn compare(program: &[Step], ours: &Answers, theirs: &Answers) -> Outcome {
         if asks || is_early || their.iter().any(|line| is_late(&line)) {
             return Outcome::Allowed("missing-methods");
         }
+        let is_of_pulled_object = |lines: &[String]| {
+            lines.iter().any(|line| line.ends_with(r#"["error","Error","Tried to resolve a non-promise stub."]]"#))
+        };
+        if step.text.starts_with("[\"pull\",-") && is_of_pulled_object(&our) != is_of_pulled_object(&their) {
+            return Outcome::Allowed("pulled-objects");
+        }
         if our != their {
             let mut what = String::new();
             let _ = write!(what, "after {}\n  Bowline      {our:?}\n  the package  {their:?}", step.text);
@@ -290,7 +298,7 @@ fn programs_come_to_the_same_as_with_the_official_package() {
     let list = allowed();
     let mut met = BTreeSet::new();
     let mut different = 0;
-    for seed in (0..programs).map(|n| first.wrapping_add(n)) {
+    for seed in KEPT.into_iter().chain((0..programs).map(|n| first.wrapping_add(n))) {
         let program = Program::of_seed(seed);
         match bed.try_out(&program) {
             Outcome::Alike => {}
