@@ -30,6 +30,7 @@ mod peer_info;
 mod permits;
 mod places;
 mod proxies;
+mod proxy_header;
 mod registry;
 mod reply;
 mod restoration;

@@ -31,7 +31,7 @@ const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// closed at once.
 const REFUSALS_MAX: usize = 64;
 /// How long a refused connection may take to close.
-const REFUSAL_MAX: Duration = Duration::from_secs(1);
+pub(crate) const REFUSAL_MAX: Duration = Duration::from_secs(1);
 /// The smallest buffer that hyper accepts.
 const HEADER_BYTES_MIN: usize = 8 << 10;
 
@@ -89,6 +89,9 @@ impl Service {
             };
             pause = ACCEPT_PAUSE_MIN;
             match self.connections.admit(self.address_group(address), &self.http) {
+                Ok(permit) if self.has_proxy_header(address) => {
+                    drop(tokio::spawn(Arc::clone(&service).connection_of_proxy(stream, address, permit)));
+                }
                 Ok(permit) => drop(tokio::spawn(Arc::clone(&service).connection(stream, address, permit))),
                 Err(why) => {
                     tracing::debug!(%address, why, "connection refused");
@@ -104,7 +107,11 @@ impl Service {
         }
     }
 
-    async fn connection(self: Arc<Self>, stream: TcpStream, address: SocketAddr, permit: ConnectionPermit) {
+    fn has_proxy_header(&self, address: SocketAddr) -> bool {
+        self.proxies.as_ref().is_some_and(|proxies| proxies.precede_connections_from(address.ip()))
+    }
+
+    pub(crate) async fn connection(self: Arc<Self>, stream: TcpStream, address: SocketAddr, permit: ConnectionPermit) {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "cannot set TCP_NODELAY");
         }
@@ -153,7 +160,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 
 /// Answers without reading the request, and waits until the peer has closed the connection: closing
 /// a socket with unread bytes would reset the connection before the peer reads the answer.
-async fn refuse(mut stream: TcpStream, why: &'static str) -> io::Result<()> {
+pub(crate) async fn refuse(mut stream: TcpStream, why: &'static str) -> io::Result<()> {
     let length = why.len();
     let answer = format!(
         "HTTP/1.1 503 Service Unavailable\r\nretry-after: {RETRY_AFTER_SECONDS}\r\nconnection: close\r\n\

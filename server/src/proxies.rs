@@ -37,6 +37,8 @@ pub struct TrustedProxies {
 enum Header {
     Forwarded,
     XForwardedFor,
+    /// Before the request, at the beginning of each connection.
+    ProxyProtocol,
 }
 
 /// Addresses with a common prefix. IPv4 addresses are mapped to IPv6.
@@ -67,6 +69,21 @@ impl TrustedProxies {
         Self::new(networks, Header::XForwardedFor)
     }
 
+    /// Trusts the header of the PROXY protocol, version 1 or 2, of load balancers in these networks: single
+    /// addresses, or an address and the length of a prefix, as in `10.0.0.0/8`. Each of their connections
+    /// must begin with such a header of at most [`HttpLimits::header_bytes`](crate::HttpLimits::header_bytes),
+    /// within [`HttpLimits::handshake`](crate::HttpLimits::handshake); one without is closed. Connections
+    /// from other addresses have no such header.
+    ///
+    /// This is for [`Service::listen`] and [`Service::serve`]. A service that is mounted in another server
+    /// does not see the connection, and takes the address from [`PeerAddress`].
+    ///
+    /// # Panics
+    /// If one is not a network.
+    pub fn proxy_protocol<N: AsRef<str>>(networks: impl IntoIterator<Item = N>) -> Self {
+        Self::new(networks, Header::ProxyProtocol)
+    }
+
     fn new<N: AsRef<str>>(networks: impl IntoIterator<Item = N>, header: Header) -> Self {
         let parse = |network: N| {
             let network = network.as_ref();
@@ -74,6 +91,11 @@ impl TrustedProxies {
                 .unwrap_or_else(|| panic!("{network:?} is not a network: write \"10.0.0.1\" or \"10.0.0.0/8\""))
         };
         Self { networks: networks.into_iter().map(parse).collect(), header }
+    }
+
+    /// Whether a connection from `address` begins with a PROXY header.
+    pub(crate) fn precede_connections_from(&self, address: IpAddr) -> bool {
+        self.header == Header::ProxyProtocol && self.trusts(address)
     }
 
     pub(crate) fn trusts(&self, address: IpAddr) -> bool {
@@ -91,6 +113,7 @@ impl TrustedProxies {
         let lines = match self.header {
             Header::Forwarded => headers.get_all(FORWARDED),
             Header::XForwardedFor => headers.get_all(X_FORWARDED_FOR),
+            Header::ProxyProtocol => return client,
         };
         for line in lines.iter().rev() {
             let Some(entries) = self.entries(line) else { return client };
@@ -110,7 +133,9 @@ impl TrustedProxies {
         let line = line.to_str().ok()?;
         match self.header {
             Header::Forwarded => parse_forwarded(line),
-            Header::XForwardedFor => Some(line.split(',').map(|entry| Some(entry.trim().to_owned())).collect()),
+            Header::XForwardedFor | Header::ProxyProtocol => {
+                Some(line.split(',').map(|entry| Some(entry.trim().to_owned())).collect())
+            }
         }
     }
 }

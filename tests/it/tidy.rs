@@ -65,6 +65,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("bowline-transport", &["server", "client"]),
     ("dashmap", &["server"]),
     ("hyper", &["server", "client"]),
+    ("proxy-header", &["server"]),
     ("rand", &["server", "client"]),
     ("redis", &["server"]),
     ("rusqlite", &["server"]),

@@ -8,6 +8,7 @@ use bowline_core::link::{Features, Frame, Hello, Refused, Resume, Resumed, Secre
 use bowline_core::resume::prove;
 use bowline_core::value::ErrorValue;
 use bowline_server::{Credentials, Principal, Resumption, Service, TokenPolicy};
+use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 use crate::harness::{Socket, connect_from, rss_bytes, serve, service, within};
@@ -142,7 +143,11 @@ pub(crate) async fn dial(address: SocketAddr) -> Socket {
 
 /// Opens a WebSocket from the given loopback address, with these headers.
 pub(crate) async fn dial_from(from: [u8; 4], address: SocketAddr, headers: &[(&'static str, &str)]) -> Socket {
-    let stream = connect_from(from, address).await;
+    dial_over(connect_from(from, address).await, address, headers).await
+}
+
+/// Opens a WebSocket over a connection.
+pub(crate) async fn dial_over(stream: TcpStream, address: SocketAddr, headers: &[(&'static str, &str)]) -> Socket {
     let mut request = format!("ws://{address}/rpc").into_client_request().unwrap();
     for (name, value) in headers {
         request.headers_mut().append(*name, value.parse().unwrap());

@@ -1,17 +1,18 @@
 //! Other clients, of other addresses or of the same one, cannot end a session, or keep a client from opening
 //! or resuming one.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use bowline_core::link::{Frame, Secret};
 use bowline_core::peer::Stub;
 use bowline_server::{Credentials, HttpLimits, Peer, Principal, Service, TrustedProxies};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::harness::{Api, Socket, announce, body, connect_from, post, serve, service, within};
-use crate::link::{Linked, code, dial_from, hello_of};
+use crate::link::{Linked, code, dial_from, dial_over, hello_of};
 
 /// The address of the client that must not be affected.
 const VICTIM: [u8; 4] = [127, 0, 0, 200];
@@ -120,7 +121,7 @@ async fn running_batches_and_sessions_are_never_displaced() {
     within(told.recv()).await.unwrap();
     let mut refused = String::new();
     let mut stream = connect_from([127, 0, 1, 9], address).await;
-    within(tokio::io::AsyncReadExt::read_to_string(&mut stream, &mut refused)).await.unwrap();
+    within(AsyncReadExt::read_to_string(&mut stream, &mut refused)).await.unwrap();
     assert_eq!(body(&refused), ("503", "too many connections"));
     assert_eq!(body(&batch.await.unwrap()), ("200", r#"["resolve",1,"rested"]"#));
     is_answered(&mut session, 2).await;
@@ -214,6 +215,103 @@ async fn trusted_proxy_names_the_addresses_of_its_clients() {
     direct.socket.send(&Frame::Hello(hello_of(Credentials::default())).write()).await;
     assert!(matches!(direct.frame().await, Frame::Welcome(_)));
     assert_eq!(told.recv().await.unwrap(), "127.0.0.200");
+}
+
+const PROXY: [u8; 4] = [127, 0, 0, 1];
+
+/// A connection on which a proxy has written its header.
+async fn connect_through(address: SocketAddr, header: &[u8]) -> TcpStream {
+    let mut stream = connect_from(PROXY, address).await;
+    stream.write_all(header).await.unwrap();
+    stream
+}
+
+/// The header of version 1 for an IPv4 address, of version 2 for an IPv6 address.
+fn header_of(client: &str) -> Vec<u8> {
+    match client.parse().unwrap() {
+        IpAddr::V4(client) => format!("PROXY TCP4 {client} 127.0.0.1 4711 80\r\n").into_bytes(),
+        IpAddr::V6(client) => {
+            let start = b"\r\n\r\n\0\r\nQUIT\n\x21\x21\0\x24";
+            [&start[..], &client.octets(), &client.octets(), &[0x12, 0x67, 0, 80]].concat()
+        }
+    }
+}
+
+/// What is answered to bytes on a connection, until it is closed.
+async fn answer_to(mut stream: TcpStream, bytes: &[u8]) -> String {
+    stream.write_all(bytes).await.unwrap();
+    let mut answer = Vec::new();
+    // A connection that is closed before it was read may be reset.
+    drop(within(stream.read_to_end(&mut answer)).await);
+    String::from_utf8(answer).unwrap()
+}
+
+const BATCH: &str = "POST /rpc HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+
+#[tokio::test]
+async fn header_of_the_proxy_protocol_says_who_the_client_is() {
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let service = Service::new(move |peer: Peer| {
+        tell.send(peer.address.unwrap().ip().to_string()).unwrap();
+        Stub::new(Api)
+    });
+    let bounds = limits(|limits| {
+        limits.connections_per_address = 2;
+        limits.refused_tokens_burst = 2;
+    });
+    let proxies = TrustedProxies::proxy_protocol(["127.0.0.1"]);
+    let address = serve(service.http_limits(bounds).trusted_proxies(proxies)).await;
+    let through = async |client: &str| {
+        let stream = connect_through(address, &header_of(client)).await;
+        // Headers of HTTP say nothing.
+        Linked::of(dial_over(stream, address, &[("x-forwarded-for", "6.6.6.6"), ("forwarded", "for=6.6.6.6")]).await)
+            .await
+    };
+    let mut held = Vec::new();
+    for client in ["192.0.2.1", "2001:db8::1", "192.0.2.2", "2001:db8::2", "192.0.2.1"] {
+        let mut linked = through(client).await;
+        linked.socket.send(&Frame::Hello(hello_of(Credentials::default())).write()).await;
+        assert!(matches!(linked.frame().await, Frame::Welcome(_)));
+        assert_eq!(told.recv().await.unwrap(), client);
+        held.push(linked);
+    }
+    for full in ["192.0.2.1", "2001:db8::ffff"] {
+        let answer = answer_to(connect_through(address, &header_of(full)).await, BATCH.as_bytes()).await;
+        assert_eq!(body(&answer), ("503", "too many connections from this address"));
+    }
+    let answer = answer_to(connect_through(address, &header_of("2001:db8:0:1::1")).await, BATCH.as_bytes()).await;
+    assert_eq!(body(&answer).0, "200");
+    // Bad tokens of one client do not count for another.
+    let (forged, key) = (Secret::new("bwl1.e30.e30.e30"), Secret::new("key"));
+    let mut codes = Vec::new();
+    for client in ["192.0.2.5", "192.0.2.5", "192.0.2.5", "192.0.2.6"] {
+        codes.push(code(through(client).await.resumes((&forged, &key), 0, None).await.1));
+    }
+    assert_eq!(codes, ["RESUME_TOKEN_INVALID", "RESUME_TOKEN_INVALID", "RATE_LIMITED", "RESUME_TOKEN_INVALID"]);
+    // The proxy asks for itself.
+    for own in [&b"PROXY UNKNOWN\r\n"[..], b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"] {
+        assert_eq!(body(&answer_to(connect_through(address, own).await, BATCH.as_bytes()).await).0, "200");
+    }
+}
+
+#[tokio::test]
+async fn header_of_the_proxy_protocol_is_required_of_proxies_and_ignored_from_others() {
+    let bounds = limits(|limits| limits.handshake = Duration::from_millis(300));
+    let proxies = TrustedProxies::proxy_protocol(["127.0.0.1"]);
+    let address = serve(service().http_limits(bounds).trusted_proxies(proxies)).await;
+    for malformed in [&b""[..], b"PROXY TCP4 192.0.2.1 127.0.0.1 4711\r\n", b"PROXY TCP9 1 2 3 4\r\n", b"\r\n\r\n"] {
+        let answer = answer_to(connect_through(address, malformed).await, BATCH.as_bytes()).await;
+        assert_eq!(answer, "", "{}", malformed.escape_ascii());
+    }
+    // One that does not come is not waited for.
+    assert_eq!(answer_to(connect_through(address, b"PROXY TCP4 192").await, b"").await, "");
+    // From any other address, the header is no request.
+    let direct = connect_from(VICTIM, address).await;
+    let answer = answer_to(direct, &[&header_of("192.0.2.1")[..], BATCH.as_bytes()].concat()).await;
+    assert_eq!(body(&answer).0, "400");
+    is_served(VICTIM, address).await;
+    let answer = answer_to(connect_through(address, &header_of("192.0.2.1")).await, BATCH.as_bytes()).await;
+    assert_eq!(body(&answer).0, "200");
 }
 
 #[tokio::test]
