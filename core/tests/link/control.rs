@@ -45,7 +45,7 @@ fn frame_of_a_feature_that_is_not_live_is_refused() {
     for (role, frame) in frames {
         let (mut endpoint, attached) = with(role, Features::default());
         endpoint.handle_text(attached.attachment, at(1), frame);
-        let closed = endpoint.session.closed().unwrap_or_else(|| panic!("{frame} was taken"));
+        let closed = endpoint.session.closed().unwrap_or_else(|| panic!("{frame} was accepted"));
         assert_eq!(closed.name, ErrorCode::InvalidRequest.as_str(), "{frame}");
     }
 }
@@ -133,7 +133,7 @@ fn client_confirms_a_drain_and_holds_back_its_calls() {
     carry((&mut server, at_server), (&mut client, at_client), 1);
     call(&mut client, "late");
     carry((&mut client, at_client), (&mut server, at_server), 2);
-    assert!(server.is_drained() && server.session.poll_output().is_none(), "the call was kept back");
+    assert!(server.is_drained() && server.session.poll_output().is_none(), "the call was held back");
     assert_eq!(client.poll_event(), Some(LinkEvent::Draining(drain.clone())));
     assert_eq!(client.take_drain(), Some(drain));
 }
@@ -239,7 +239,7 @@ fn closed_session_waits_for_its_calls() {
     server.handle_text(attached.attachment, at(2), r#"{"type":"session.close","reason":"done"}"#);
     assert!(server.is_closing() && server.asks() && !server.session.is_closed());
     server.handle_text(attached.attachment, at(3), r#"["push",["pipeline",0,["late"],[]]]"#);
-    assert_eq!(server.session.poll_output(), None, "nothing is taken in any more");
+    assert_eq!(server.session.poll_output(), None, "nothing is handled any more");
     server.session.settle(a.call, Ok(Payload::plain("1")));
     assert_eq!(server.session.calls_running(), 0);
     server.finish_closing();
@@ -273,7 +273,7 @@ fn slow_peer_is_reported_once() {
         call(&mut client, "x");
         written(&mut client, attached);
     }
-    assert_eq!(slow(&mut client), 1, "after it had caught up, it is noticed again");
+    assert_eq!(slow(&mut client), 1, "a peer that has caught up is reported again");
 }
 
 /// A peer that acknowledges nothing for two heartbeats while the retransmit buffer is full is

@@ -53,7 +53,7 @@ impl End {
         (rules.retain_messages, rules.retain_bytes) = (16, 4_096);
         let mut endpoint = Endpoint::linked(Limits::default(), true, role, rules.clone());
         let first = Joint { peer_processed: 0, peer_sends_after: None, features: Features::ALL };
-        let attached = endpoint.attach(Time::default(), first).expect("the first transport fits");
+        let attached = endpoint.attach(Time::default(), first).expect("the first connection is accepted");
         Self { endpoint, attached, rules, now: Time::default() }
     }
 
@@ -75,7 +75,7 @@ impl End {
                 };
                 match self.endpoint.attach(self.now, joint) {
                     Ok(attached) => self.attached = attached,
-                    Err(_) => assert_eq!(self.endpoint, before, "a refusal changes nothing"),
+                    Err(_) => assert_eq!(self.endpoint, before, "a refused resume changes nothing"),
                 }
             }
         }
@@ -108,11 +108,11 @@ impl End {
         let mut texts = 0;
         while let Some(text) = self.endpoint.poll_transmit(self.attached.attachment) {
             texts += 1;
-            assert!(texts <= TEXTS_MAX, "a line leads to {texts} texts");
+            assert!(texts <= TEXTS_MAX, "one line causes {texts} texts");
             assert!(Frame::is_frame(&text) || text.starts_with('['), "{text}");
         }
         let waits = self.endpoint.has_transmit() && self.endpoint.is_attached(self.attached.attachment);
-        assert!(!waits, "there is something to write, and nothing comes");
+        assert!(!waits, "`has_transmit` is true, but there is no text");
         // When the session has ended, its messages are written regardless of the retransmit buffer.
         let LinkStats { retained_bytes: bytes, retained_messages: messages, .. } = self.endpoint.link_stats();
         let is_bounded = messages <= self.rules.retain_messages && bytes <= self.rules.retain_bytes + 4_096;

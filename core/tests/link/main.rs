@@ -1,5 +1,5 @@
 //! Frames, the handshake, and the limits and timeouts of a link.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod control;
 mod hostile;
@@ -103,7 +103,7 @@ fn every_frame_round_trips_exactly() {
         r#"{"type":"session.pong","ping_nonce":"1","last_processed_seq":1827}"#,
     ] {
         let frame = Frame::read(text).unwrap().unwrap();
-        assert_eq!(frame.write(), text, "what a frame leaves out is not written");
+        assert_eq!(frame.write(), text, "absent fields are not written");
         assert!(!format!("{frame:?}").contains("bwl1"), "tokens are not shown");
     }
 }
@@ -159,7 +159,7 @@ fn late_frame_from_a_replaced_connection_is_dropped() {
     assert!(!server.handle_text(old.attachment, at(3), message));
     assert_eq!(server.poll_transmit(old.attachment), None);
     server.detach(old.attachment, at(4), gone());
-    assert!(server.is_attached(new.attachment), "the old socket's end is not the new one's");
+    assert!(server.is_attached(new.attachment), "the end of the old connection does not affect the new one");
     assert_eq!(server.processed(), 1);
 }
 
@@ -171,7 +171,7 @@ fn peer_with_impossible_numbers_is_refused() {
     for lie in [joint(2), joint(u64::MAX), Joint { peer_sends_after: Some(1), ..joint(0) }] {
         assert_eq!(client.attach(at(1), lie).unwrap_err().code, ErrorCode::ResumeGap);
     }
-    assert!(client.is_attached(first.attachment), "a lie does not end the turn of who is there");
+    assert!(client.is_attached(first.attachment), "a refused attach keeps the current connection");
     client.handle_text(first.attachment, at(1), r#"{"type":"session.ack","last_processed_seq":1}"#);
     assert_eq!(client.attach(at(1), joint(0)).unwrap_err().code, ErrorCode::ResumeGap);
     client.handle_text(first.attachment, at(1), r#"{"type":"session.ack","last_processed_seq":5}"#);
@@ -223,7 +223,7 @@ fn malformed_joined_messages_end_the_session() {
         server.handle_text(attached.attachment, at(1), r#"["push",1]"#);
         assert!(!server.session.is_closed());
         server.handle_text(attached.attachment, at(1), text);
-        let closed = server.session.closed().unwrap_or_else(|| panic!("{text} is taken"));
+        let closed = server.session.closed().unwrap_or_else(|| panic!("{text} is accepted"));
         assert!(closed.message.contains(what), "{text}: {}", closed.message);
     }
 }
@@ -299,7 +299,7 @@ fn acks_are_due_by_number_by_bytes_and_by_time() {
         let texts = std::iter::from_fn(|| server.poll_transmit(attached.attachment));
         texts.filter(|text| text.contains("session.ack")).count()
     };
-    assert_eq!(ack(&mut server), 1, "at once when a transport begins");
+    assert_eq!(ack(&mut server), 1, "an ack is due at the start of a connection");
     let release = r#"["release",1,1]"#;
     let push = r#"["push",1]"#;
     for _ in 0..31 {

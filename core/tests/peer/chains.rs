@@ -19,7 +19,9 @@ const LEVELS: usize = 2_000;
 fn on_a_thread<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 'static) {
     let thread = std::thread::Builder::new().stack_size(2 << 20).spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async { tokio::time::timeout(Duration::from_secs(60), test()).await }).expect("it ends");
+        runtime
+            .block_on(async { tokio::time::timeout(Duration::from_secs(60), test()).await })
+            .expect("the chain is dropped in time");
     });
     thread.unwrap().join().unwrap();
 }

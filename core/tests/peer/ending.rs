@@ -223,6 +223,6 @@ async fn sessions_take_turns_and_keep_the_order_of_their_calls() {
     assert_eq!(of("quiet"), ["quiet 0", "quiet 1", "quiet 2"]);
     assert_eq!(of("given up"), [""; 0]);
     let last = order.iter().position(|text| text == "quiet 2").unwrap();
-    assert!(last <= 8, "the quiet session waits behind the busy one: {order:?}");
+    assert!(last <= 8, "the idle session waits behind the busy one: {order:?}");
     assert_eq!(bound.running(), 0);
 }

@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Returns the output of `future`, which must be ready soon.
 async fn soon<F: Future>(future: F) -> F::Output {
-    tokio::time::timeout(PATIENCE, future).await.expect("it is answered")
+    tokio::time::timeout(PATIENCE, future).await.expect("the call is answered")
 }
 
 fn other_runtime() -> Runtime {

@@ -130,7 +130,7 @@ async fn checkpoint_is_due_exactly_when_the_session_has_changed() {
         let (mut kept, mut hands, mut dice) = (Kept::start(), Hands::default(), Dice(seed));
         rest().await;
         let mut was_due = kept.is_due();
-        assert!(was_due, "nothing was kept yet");
+        assert!(was_due, "no checkpoint was taken yet");
         for step in 0..40 {
             let was_kept = dice.one_in(3) && kept.keep();
             if was_kept {
@@ -141,9 +141,9 @@ async fn checkpoint_is_due_exactly_when_the_session_has_changed() {
             rest().await;
             let told = kept.server.changed().now_or_never().is_some();
             let is_due = kept.is_due();
-            assert!(!(is_due && was_kept), "seed {seed}, step {step}: that a token arrived is nothing to keep");
-            assert!(is_due || !told, "seed {seed}, step {step}: there is nothing to keep");
-            assert!(told || !is_due || was_due, "seed {seed}, step {step}: nobody is told");
+            assert!(!(is_due && was_kept), "seed {seed}, step {step}: the ack of a token is not a change");
+            assert!(is_due || !told, "seed {seed}, step {step}: nothing has changed");
+            assert!(told || !is_due || was_due, "seed {seed}, step {step}: the owner is not notified");
             if !is_due {
                 assert_eq!(Some(kept.state()), kept.newest, "seed {seed}, step {step}");
                 at_rest += 1;
@@ -190,7 +190,7 @@ async fn checkpoint_is_due_at_once_after_a_durable_object_is_first_exported() {
     assert!(kept.keep());
     assert!(!is_urgent(&kept));
     phone.call_typed::<(), Never>("hold", &account).await.unwrap();
-    assert!(!is_urgent(&kept), "the checkpoint has it");
+    assert!(!is_urgent(&kept), "the checkpoint contains it");
     phone.call_typed::<(), Never>("hold", &Account::reference("bob", None)).await.unwrap();
     assert!(is_urgent(&kept));
 }

@@ -46,7 +46,7 @@ async fn local_cancellation() {
     assert_eq!(seen.cancelled.load(Ordering::SeqCst), 1);
     drop(api.call("forever", ()));
     settle().await;
-    assert_eq!(seen.cancelled.load(Ordering::SeqCst), 1, "never awaited, so it runs on");
+    assert_eq!(seen.cancelled.load(Ordering::SeqCst), 1, "the call was not awaited, so it keeps running");
 }
 
 #[tokio::test]

@@ -180,7 +180,7 @@ fn revocable_reference_to_a_durable_object_is_logged_once() {
                 *seen.held() = vec![thing];
                 pair.left.root_dyn().call("give", ()).await.unwrap();
             }
-            assert_eq!(lines.load(Ordering::SeqCst), 0, "nothing was durable that is not");
+            assert_eq!(lines.load(Ordering::SeqCst), 0, "no durable reference was made revocable yet");
             for _ in 0..3 {
                 *seen.held() = vec![account.revocable().0];
                 pair.left.root_dyn().call("give", ()).await.unwrap();
@@ -208,7 +208,7 @@ async fn dropped_waits_leave_no_state() {
         assert!(poll_with(pin!(pair.right.running_calls_ended()), Arc::clone(&eager)).is_pending());
         assert!(poll_with(pin!(pair.left.unused()), eager).is_pending());
     }
-    assert_eq!(Arc::strong_count(&token), 1, "no wait is left");
+    assert_eq!(Arc::strong_count(&token), 1, "no wait remains");
     let quiet = tokio::spawn({
         let right = pair.right.clone();
         async move { tokio::join!(right.quiet(), right.answered(), right.settled(), right.running_calls_ended()) }

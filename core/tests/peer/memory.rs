@@ -11,7 +11,7 @@ use crate::fixture::{Api, Seen};
 const TEXT: usize = 100_000;
 
 async fn within<F: Future>(future: F) -> F::Output {
-    tokio::time::timeout(Duration::from_secs(10), future).await.expect("it takes too long")
+    tokio::time::timeout(Duration::from_secs(10), future).await.expect("the call takes too long")
 }
 
 #[tokio::test]

@@ -124,7 +124,7 @@ async fn chain_crosses_a_proxy_in_one_round_trip() {
     let me = authed.call_typed::<Profile, Never>("me", &());
     let boss = api.call_typed::<Profile, NoUser>("profile", &(me.stub().get("boss"),));
     assert_eq!(me.await.unwrap().name, "Ann");
-    assert_eq!(start.elapsed().as_millis() / 10, 40, "two links, there and back");
+    assert_eq!(start.elapsed().as_millis() / 10, 40, "two links, in both directions");
     // An argument that is a result is awaited before the call is forwarded.
     assert_eq!(boss.await.unwrap().boss, 8);
     drop(authed);
@@ -205,7 +205,7 @@ async fn attenuated_references() {
     revoke.revoke();
     let error = held.call("add", 1).await.unwrap_err();
     assert_eq!(error.to_string(), "Error: This reference was revoked.");
-    assert_eq!(seen.dropped.load(Ordering::SeqCst), 1, "what it led to is gone");
+    assert_eq!(seen.dropped.load(Ordering::SeqCst), 1, "its result is dropped");
     seen.held().clear();
     drop(held);
 

@@ -118,7 +118,7 @@ async fn restorer_reauthorizes_and_migrates() {
     policy.withdrawn.lock().unwrap().insert("ann".to_owned());
     let refused = owner(&restorers.restore(&ctx("ann"), &old)).await.unwrap_err();
     assert_eq!(refused.code(), Some(ErrorCode::PermissionDenied));
-    assert_eq!(policy.made.load(Ordering::SeqCst), 1, "what is refused is not made");
+    assert_eq!(policy.made.load(Ordering::SeqCst), 1, "a refused object is not created");
     assert_eq!(owner(&restorers.restore(&ctx("bob"), &old)).await.unwrap(), "ann");
 }
 
@@ -154,7 +154,7 @@ async fn each_restore_failure_has_its_code() {
         let error = owner(&restorers.restore(&ctx("ann"), &recipe)).await.unwrap_err();
         assert_eq!(error.code(), Some(code), "{recipe:?}: {error}");
         let CallError::Remote(error) = error else { panic!("{error:?}") };
-        assert!(!error.message().contains("digit"), "what went wrong inside stays inside: {error}");
+        assert!(!error.message().contains("digit"), "the internal error is not exposed: {error}");
     }
 }
 
@@ -177,7 +177,7 @@ async fn concurrent_restores_are_limited() {
     let restorers = Arc::new(Restorers::new().with(counted));
     let stubs: Vec<Stub> = (0..200).map(|_| restorers.restore(&ctx("ann"), &stored("counted", 1, "null"))).collect();
     for stub in &stubs {
-        assert_eq!(owner(stub).await.unwrap(), "ann", "the wait for a place is not held against anybody");
+        assert_eq!(owner(stub).await.unwrap(), "ann", "waiting for a place does not count against the timeout");
     }
     assert_eq!(most.load(Ordering::SeqCst), 64);
 }

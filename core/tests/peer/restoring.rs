@@ -205,7 +205,7 @@ impl Life {
 
     async fn hear(&mut self) -> String {
         let heard = tokio::time::timeout(Duration::from_secs(10), self.receiver.receive());
-        heard.await.expect("the server says something").unwrap()
+        heard.await.expect("the server sends a message").unwrap()
     }
 
     async fn ask(&mut self, id: i64, push: &str) -> String {
@@ -246,7 +246,7 @@ async fn durable_objects_are_restored_and_equal_recipes_share_one_object() {
     let (mut next, revived) = Life::next(&world, options(&world), &kept, &[-1, -2], &[]);
     let lost: Vec<(i64, ErrorCode)> = revived.lost.into_iter().filter(|&(id, _)| id < 0).collect();
     assert_eq!(lost, [(-4, ErrorCode::RestorerUnknown), (-3, ErrorCode::CapabilityLost)]);
-    assert_eq!(world.policy.made.load(Ordering::SeqCst), 0, "nothing is made before it is used");
+    assert_eq!(world.policy.made.load(Ordering::SeqCst), 0, "nothing is restored before it is used");
     assert_eq!(next.ask(5, r#"["pipeline",-1,["owner"],[]]"#).await, r#"["resolve",5,"ann"]"#);
     assert_eq!(next.ask(6, r#"["pipeline",-2,["owner"],[]]"#).await, r#"["resolve",6,"ann"]"#);
     assert_eq!(world.policy.made.load(Ordering::SeqCst), 1);
@@ -546,7 +546,7 @@ async fn interrupted_recorded_call_is_looked_up_and_never_repeated() {
     answers.sort();
     assert!(answers[0].ends_with(r#"{"code":"CALL_OUTCOME_UNKNOWN"}]]"#), "{answers:?}");
     assert_eq!(answers[1], r#"["resolve",2,"done"]"#);
-    assert_eq!(world.ran.lock().unwrap().len(), 2, "once each, in the first life");
+    assert_eq!(world.ran.lock().unwrap().len(), 2, "once each, in the first process");
 }
 
 #[tokio::test]

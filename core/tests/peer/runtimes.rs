@@ -96,7 +96,7 @@ async fn methods_run_on_the_runtime_of_the_driver() {
             }
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), calls).await.expect("calls end");
+    tokio::time::timeout(Duration::from_secs(60), calls).await.expect("calls return");
     is_over.store(true, Ordering::SeqCst);
     plain.join().unwrap();
     foreign.await.unwrap();

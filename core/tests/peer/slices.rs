@@ -85,7 +85,7 @@ async fn work_for_a_disconnected_peer_is_abandoned() {
     gone.await.unwrap();
     settle().await;
     let notes = seen.order.lock().unwrap().len();
-    assert!(notes < NOTES, "{notes} of {NOTES} calls were made for a peer that is gone");
+    assert!(notes < NOTES, "{notes} of {NOTES} calls were made for a disconnected peer");
 }
 
 #[tokio::test]

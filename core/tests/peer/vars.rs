@@ -33,7 +33,7 @@ fn every_variable_limit_is_exact() {
     let object = |keys: u32| BTreeMap::from_iter((0..keys).map(|key| (key.to_string(), key)));
     vars.set("object", &object(100)).unwrap();
     refused(vars.set("object", &vec![object(101)]), "keys of an object in a variable (at most 100)");
-    assert_eq!(vars.get::<Vec<u32>>("list").unwrap().unwrap().len(), 1_000, "what is refused changes nothing");
+    assert_eq!(vars.get::<Vec<u32>>("list").unwrap().unwrap().len(), 1_000, "a refused value changes nothing");
 
     vars.clear();
     (0..1_000).for_each(|n| vars.set(&format!("v{n}"), &n).unwrap());
@@ -119,7 +119,7 @@ async fn client_uses_variables_through_a_target() {
     let again = Vars::restored(vars.stored(), &restorers(&policy), &ctx("ann")).unwrap();
     let later = pair(None, Some(again.target()));
     let error = later.left.root_dyn().call("getVariable", "account").await.unwrap_err();
-    assert_eq!(error.code(), Some(ErrorCode::PermissionDenied), "what is lost is an error when it is read");
+    assert_eq!(error.code(), Some(ErrorCode::PermissionDenied), "a lost object is an error when it is read");
     target.call("clearAllVariables", ()).await.unwrap();
     assert!(vars.names().is_empty());
     assert_idle(&both).await;
@@ -159,7 +159,7 @@ async fn restorer_of_a_variable_can_read_variables() {
         done.send((account, first, second)).unwrap();
     });
     let restored = tokio::task::spawn_blocking(move || is_done.recv_timeout(std::time::Duration::from_secs(20)));
-    let (account, first, second) = restored.await.unwrap().expect("reading a variable ends");
+    let (account, first, second) = restored.await.unwrap().expect("the variable is read in time");
     for account in [account, first, second] {
         assert_eq!(account.call_typed::<String, Never>("owner", &()).await.unwrap(), "ann");
     }

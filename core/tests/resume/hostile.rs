@@ -18,7 +18,7 @@ const ROOT: [u8; 32] = [b'a'; 32];
 
 /// Opens `text` as a token, and as a header (its first line) with claims (the rest).
 pub(crate) fn replay(text: &str) {
-    let keys = KeyRing::new(Key::new("a", &ROOT).expect("32 bytes are enough"));
+    let keys = KeyRing::new(Key::new("a", &ROOT).expect("32 bytes suffice"));
     let mut claims = Claims::new("s_1", "ann", AUDIENCE, NOW);
     claims.jti = Jti("first".to_owned());
     let minted = keys.mint(&mut claims, &TokenPolicy::default(), NOW);
@@ -57,7 +57,7 @@ fn replay_sealed(keys: &KeyRing, claims: &Claims, text: &str) {
         |policy| keys.mint_checkpoint(&mut claims.clone(), text.as_bytes(), Kept::InTokenAlone, policy, NOW, &[3; 24]);
     match mint(&TokenPolicy::default()) {
         Ok(Minted { token, .. }) => {
-            let opened = keys.open(token.expose(), AUDIENCE, NOW).expect("it was minted");
+            let opened = keys.open(token.expose(), AUDIENCE, NOW).expect("the token is valid");
             assert_eq!(opened.snapshot.as_deref(), Some(text.as_bytes()));
             let flipped = flip(&token, text);
             assert!(keys.open(&flipped, AUDIENCE, NOW).is_err(), "{flipped}");
@@ -72,7 +72,7 @@ fn replay_sealed(keys: &KeyRing, claims: &Claims, text: &str) {
         let aad = format!("bwl1.{header}");
         let payload = Payload { msg: &plain, aad: aad.as_bytes() };
         let cipher = XChaCha20Poly1305::new(&hmac(&ROOT, purpose).into());
-        let sealed = cipher.encrypt(&XNonce::from([3; 24]), payload).expect("it is short");
+        let sealed = cipher.encrypt(&XNonce::from([3; 24]), payload).expect("the snapshot fits");
         let token = format!("bwl1.{header}.{}.", URL_SAFE_NO_PAD.encode([&[3; 24][..], &sealed].concat()));
         let refusals = [keys.open(&token, AUDIENCE, NOW).err(), keys.open_sturdy(&token, AUDIENCE, NOW).err()];
         assert!(refusals.iter().flatten().all(|refusal| *refusal != TokenError::Seal), "{refusals:?}");
@@ -89,7 +89,7 @@ fn flip(token: &Secret, text: &str) -> String {
 }
 
 fn hmac(key: &[u8], text: &[u8]) -> [u8; 32] {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC accepts keys of any length");
     mac.update(text);
     mac.finalize().into_bytes().into()
 }

@@ -37,7 +37,11 @@ fn principal_of_a_token_is_verified_with_the_key() {
         assert!(!KeyRing::new(key("c")).is_subject(&claims, "ann"), "the key is not there");
     }
     let (by_another, _) = minted(&KeyRing::new(key("b")), BORN);
-    assert_ne!(token.expose().split('.').nth(2), by_another.expose().split('.').nth(2), "each key hides it anew");
+    assert_ne!(
+        token.expose().split('.').nth(2),
+        by_another.expose().split('.').nth(2),
+        "each key blinds the principal differently"
+    );
 }
 
 #[test]

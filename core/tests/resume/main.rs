@@ -1,5 +1,5 @@
 //! Tokens, their keys, the proof of possession, and the valid tokens of a session.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 /// Sessions that another process recovers.
 mod cold;
@@ -221,7 +221,7 @@ fn token_known_to_the_store_alone_displaces_none() {
     for n in 2..100 {
         assert_eq!(owner.tokens_with(&jti(n)), [jti(0), jti(1), jti(n)]);
     }
-    assert_eq!(owner.check(&jti(99)), Err(TokenError::Replayed), "it was never handed out");
+    assert_eq!(owner.check(&jti(99)), Err(TokenError::Replayed), "the token was never sent");
     owner.check(&jti(0)).unwrap();
     owner.check(&jti(1)).unwrap();
 }

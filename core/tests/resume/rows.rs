@@ -279,7 +279,7 @@ fn every_refusal_has_a_code_and_a_message() {
     let mut lines: Vec<_> = refusals.iter().map(|(refusal, _)| refusal.to_string()).collect();
     for (refusal, code) in &refusals {
         assert_eq!(refusal.code().as_str(), *code);
-        assert_eq!(ErrorCode::from(*code), refusal.code(), "{code} is a code that is known");
+        assert_eq!(ErrorCode::from(*code), refusal.code(), "{code} is a known code");
     }
     lines.sort();
     lines.dedup();

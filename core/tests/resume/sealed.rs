@@ -125,7 +125,7 @@ fn flipping_any_bit_of_a_sealed_token_is_refused() {
         };
         let is_good = keys.open(token.expose(), AUDIENCE, BORN).is_ok()
             ^ keys.open_sturdy(token.expose(), AUDIENCE, BORN).is_ok();
-        assert!(is_good, "of one kind alone");
+        assert!(is_good, "of a single kind");
         for at in 0..token.expose().len() {
             for bit in 0..8 {
                 let mut bytes = token.expose().as_bytes().to_vec();

@@ -73,11 +73,11 @@ pub(crate) fn assert_survives(session: &Session) {
         return;
     }
     let Some(snapshot) = session.snapshot() else { return };
-    let bytes = serde_json::to_vec(&snapshot).expect("a snapshot is plain data");
+    let bytes = serde_json::to_vec(&snapshot).expect("snapshots serialize");
     let read: Snapshot = serde_json::from_slice(&bytes).expect("what was written can be read");
-    let restored = Session::restore(read, session.limits().clone()).expect("what was taken can be restored");
+    let restored = Session::restore(read, session.limits().clone()).expect("the snapshot can be restored");
     assert_eq!(restored, *session);
-    let again = restored.snapshot().map(|snapshot| serde_json::to_vec(&snapshot).expect("as before"));
+    let again = restored.snapshot().map(|snapshot| serde_json::to_vec(&snapshot).expect("snapshots serialize"));
     assert_eq!(again, Some(bytes), "equal sessions have equal bytes");
 }
 

@@ -73,7 +73,7 @@ fn unreleased_pushes_are_limited() {
             break;
         }
     }
-    assert!(rejected > 0, "first the calls are rejected");
+    assert!(rejected > 0, "calls are rejected at the limit");
     server.assert_aborted("limit: table entries of a session (at most 10)");
 }
 
@@ -84,7 +84,7 @@ fn retained_stubs_are_limited() {
         server.send(&format!(r#"["push",["pipeline",0,["take"],[["export",-{n}]]]]"#));
         server.send(&format!(r#"["release",{n},1]"#));
     }
-    assert_eq!(server.app.session.stats().imports, 10, "beyond them the calls are rejected and the stubs given back");
+    assert_eq!(server.app.session.stats().imports, 10, "calls are rejected beyond the limit and the stubs released");
 }
 
 #[test]

@@ -37,7 +37,7 @@ impl Half {
                 let before = state(&self.endpoint.session);
                 let at = self.attach(1);
                 self.endpoint.handle_text(at, Time::default(), text);
-                assert_eq!(state(&self.endpoint.session), before, "taken in again: {text}");
+                assert_eq!(state(&self.endpoint.session), before, "handled twice: {text}");
             }
         }
         std::mem::swap(&mut self.endpoint.session, session);
@@ -50,7 +50,7 @@ impl Half {
             std::iter::from_fn(|| self.endpoint.session.poll_transmit()).collect()
         } else {
             let texts = self.write();
-            assert_eq!(self.write(), texts, "what is sent again");
+            assert_eq!(self.write(), texts, "the retransmitted message");
             self.taken += texts.len() as u64;
             texts
         };
@@ -69,6 +69,6 @@ impl Half {
         let peer_sends_after = Some(self.endpoint.processed() - again);
         let features = Features { calls: false, ..Features::ALL };
         let joint = Joint { peer_processed: self.taken, peer_sends_after, features };
-        self.endpoint.attach(Time::default(), joint).expect("the numbers fit").attachment
+        self.endpoint.attach(Time::default(), joint).expect("the message numbers match").attachment
     }
 }

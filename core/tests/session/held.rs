@@ -56,7 +56,7 @@ impl Greedy {
     fn assert_bounded(&self) {
         let aborted = self.server.app.closed.as_ref().is_some_and(|closed| closed.message == NAMED);
         assert!(self.rejected > 0 || aborted, "{:?}", self.server.app.closed);
-        assert!(self.most_held > HELD_BYTES / 2, "only {} bytes were ever counted", self.most_held);
+        assert!(self.most_held > HELD_BYTES / 2, "at most {} bytes were counted", self.most_held);
         assert!(self.most_held < 2 * HELD_BYTES, "{} bytes are held", self.most_held);
     }
 }
@@ -132,7 +132,7 @@ fn arguments_of_running_calls_are_counted_at_their_decoded_size() {
         let mut server = Scripted::new(limits());
         server.send(&format!(r#"["push",["pipeline",0,["slow"],[[[{}0]]]]]"#, value.repeat(times)));
         let held = server.app.session.held_bytes();
-        assert!(held >= times * 64, "{held} bytes are held for {times} times {value}");
+        assert!(held >= times * 64, "{held} bytes are held for {value}, {times} times");
         server.app.finish("1");
         assert!(server.app.session.held_bytes() < 100);
     }
@@ -236,6 +236,6 @@ fn abort_reason_is_truncated() {
     let mut session = Session::new(Limits::default(), true);
     let long = "日".repeat(100_000);
     session.handle_message(&format!(r#"["abort",["error","{long}","{long}"]]"#));
-    let closed = session.closed().expect("it has ended");
+    let closed = session.closed().expect("the session has ended");
     assert_eq!((closed.name.len(), closed.message.len()), (255, 4_095), "whole characters");
 }

@@ -95,7 +95,7 @@ impl End {
             }
         }
         while let Some(text) = self.session.poll_transmit() {
-            assert!(!text.contains(PLACEHOLDER), "a placeholder goes out: {text}");
+            assert!(!text.contains(PLACEHOLDER), "a placeholder is sent: {text}");
             assert!(text.starts_with('[') && text.ends_with(']'), "{text}");
         }
     }

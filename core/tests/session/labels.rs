@@ -113,7 +113,7 @@ fn exchange(sides: &mut [Side; 2]) {
     for at in 0..2 {
         sides[at].react();
         while let Some(text) = sides[at].session.poll_transmit() {
-            assert!(!text.contains(PLACEHOLDER), "a placeholder goes out: {text}");
+            assert!(!text.contains(PLACEHOLDER), "a placeholder is sent: {text}");
             sides[1 - at].arriving.push_back(text);
         }
     }
@@ -323,9 +323,9 @@ impl Side {
     /// Replaces the session by what its snapshot restores, and checks the recipes.
     fn store(&mut self) {
         self.react();
-        let stored = serde_json::to_string(&self.session.snapshot().expect("it is open")).expect("plain data");
+        let stored = serde_json::to_string(&self.session.snapshot().expect("the session is open")).expect("plain data");
         let read: Snapshot = serde_json::from_str(&stored).expect("what was written can be read");
-        let restored = Session::restore(read, Limits::default()).expect("what was taken can be restored");
+        let restored = Session::restore(read, Limits::default()).expect("the snapshot can be restored");
         assert_eq!(restored, self.session);
         self.session = restored;
         for (&target, value) in &self.recipes {
@@ -358,9 +358,9 @@ impl Side {
                     self.labels.remove(&target).expect("an object is dropped once");
                     self.recipes.remove(&target);
                 }
-                Output::Closed(closed) => panic!("a session of two that keep the protocol ends: {closed:?}"),
+                Output::Closed(closed) => panic!("a session ends although both sides observe the protocol: {closed:?}"),
                 Output::Cancel(_) => {}
-                Output::Pump { .. } | Output::Pipe { .. } => panic!("there are no streams"),
+                Output::Pump { .. } | Output::Pipe { .. } => panic!("no stream is used"),
             }
         }
     }
@@ -413,7 +413,7 @@ impl Side {
             (Value::Cap(cap), label) => match reference(cap) {
                 Ref::Target(target) => assert_eq!(Value::from(self.labels[&target]), *label, "a capability moved"),
                 Ref::Import(_) => assert!(matches!(label, Value::Number(_)), "a capability in the place of {label:?}"),
-                Ref::Promise(_) => panic!("a promise is left in a value"),
+                Ref::Promise(_) => panic!("a promise remains in a value"),
             },
             _ => assert_eq!(value, sent),
         }
@@ -454,7 +454,7 @@ fn entries(value: &Value, at: &mut Vec<Step>, found: &mut Vec<(Vec<Step>, u32)>)
 }
 
 fn reference(cap: &Cap) -> Ref {
-    cap.downcast_ref::<Of>().expect("there are no other capabilities").0
+    cap.downcast_ref::<Of>().expect("no other capability is used").0
 }
 
 fn outgoing(payload: Payload<Cap>) -> Payload<Outgoing> {

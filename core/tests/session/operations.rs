@@ -58,7 +58,7 @@ fn exchange(sides: &mut [Side; 2]) {
     for at in 0..2 {
         sides[at].react();
         while let Some(text) = sides[at].session.poll_transmit() {
-            assert!(!text.contains(PLACEHOLDER), "a placeholder goes out: {text}");
+            assert!(!text.contains(PLACEHOLDER), "a placeholder is sent: {text}");
             sides[1 - at].arriving.push_back(text);
         }
     }
@@ -91,7 +91,7 @@ fn finish(sides: &mut [Side; 2]) {
     for side in sides {
         assert_eq!(side.session.stats(), Stats { imports: 1, exports: 1 }, "{:#?}", side.session);
         assert!(side.session.is_idle(), "{:#?}", side.session);
-        assert_eq!((side.waits.len(), side.targets.len()), (0, 0), "waits that never ended, objects nobody holds");
+        assert_eq!((side.waits.len(), side.targets.len()), (0, 0), "waits did not end, or unheld objects remain");
     }
 }
 
@@ -227,7 +227,7 @@ impl Side {
                 Output::Deliver(delivery) => {
                     assert!(
                         delivery.target == Session::MAIN || self.targets.contains(&delivery.target),
-                        "a call on an object that was dropped"
+                        "a call of a dropped object"
                     );
                     self.owed.push((delivery.call, Grade::Result));
                     let refs = delivery.args.into_iter().flat_map(Payload::into_refs);
@@ -235,7 +235,7 @@ impl Side {
                 }
                 Output::Settled { wait, outcome } => {
                     let place = self.waits.iter().position(|&other| other == wait);
-                    self.waits.swap_remove(place.expect("a wait ends once, and not when it was forgotten"));
+                    self.waits.swap_remove(place.expect("a wait ends once, and never after it was forgotten"));
                     match outcome {
                         Outcome::Resolved(value) => {
                             self.held.extend(value.into_refs().into_iter().map(|of| (of, Grade::Object)));
@@ -244,7 +244,9 @@ impl Side {
                         Outcome::Rejected(reason) => {
                             self.held.extend(reason.into_refs().into_iter().map(|of| (of, Grade::Result)));
                         }
-                        Outcome::Lost(closed) => panic!("a session of two that keep the protocol ends: {closed:?}"),
+                        Outcome::Lost(closed) => {
+                            panic!("a session ends although both sides observe the protocol: {closed:?}")
+                        }
                     }
                 }
                 Output::Pump { into, .. } => self.held.push((Ref::Import(into), Grade::Object)),
@@ -254,9 +256,9 @@ impl Side {
                     self.targets.swap_remove(place.expect("an object is dropped once"));
                 }
                 Output::Cancel(call) => {
-                    assert!(self.owed.iter().any(|(other, _)| *other == call), "a call that has ended is cancelled")
+                    assert!(self.owed.iter().any(|(other, _)| *other == call), "a settled call is canceled")
                 }
-                Output::Closed(closed) => panic!("a session of two that keep the protocol ends: {closed:?}"),
+                Output::Closed(closed) => panic!("a session ends although both sides observe the protocol: {closed:?}"),
             }
         }
     }

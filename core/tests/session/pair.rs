@@ -140,7 +140,7 @@ impl Cuts {
             self.cut();
         }
         let text = self.written(from_server).or_else(|| lost.clone());
-        assert_eq!(lost, text, "what is sent again");
+        assert_eq!(lost, text, "the retransmitted message");
         if let (Some(text), Some((client, server))) = (&text, self.transports) {
             let (to, at) = if from_server { (&mut self.client, client) } else { (&mut self.server, server) };
             to.handle_text(at, Time::default(), text);
@@ -171,8 +171,9 @@ fn attach(client: &mut Endpoint, server: &mut Endpoint) -> (Attachment, Attachme
     let features = Features { calls: false, ..Features::ALL };
     let joint = |peer: &Endpoint| Joint { peer_processed: peer.processed(), peer_sends_after: None, features };
     let (of_client, of_server) = (joint(server), joint(client));
-    let attach =
-        |endpoint: &mut Endpoint, joint| endpoint.attach(Time::default(), joint).expect("the numbers fit").attachment;
+    let attach = |endpoint: &mut Endpoint, joint| {
+        endpoint.attach(Time::default(), joint).expect("the message numbers match").attachment
+    };
     (attach(client, of_client), attach(server, of_server))
 }
 
@@ -207,7 +208,7 @@ impl Scripted {
                     (answers, expected) = (self.send(text.trim()), Vec::new());
                 }
                 ("s>", text) => expected.push(text.trim().to_owned()),
-                _ => panic!("a line begins with c> or s>: {line}"),
+                _ => panic!("a line must start with c> or s>: {line}"),
             }
         }
         assert_eq!(answers, expected, "at the end of {conversation}");

@@ -28,10 +28,10 @@ pub(crate) fn replay(text: &str) {
             return;
         }
         // Each call may be preceded by the read of a property.
-        assert!(end.delivered() - before <= 2 * 60, "a map carries out too much: {instructions}");
+        assert!(end.delivered() - before <= 2 * 60, "a map runs too many instructions: {instructions}");
     }
     end.settle_all();
-    assert!(end.closed().is_none(), "answers end no session");
+    assert!(end.closed().is_none(), "answers end the session");
     end.finish();
 }
 

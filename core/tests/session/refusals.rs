@@ -47,7 +47,7 @@ fn protocol_violations_abort_the_session() {
         let error = serde_json::json!(["abort", ["error", name, message]]).to_string();
         assert_eq!(answer, [error], "{text}");
         server.assert_aborted(message);
-        assert!(server.send(r#"["pull",0]"#).is_empty(), "nothing is heard after the end");
+        assert!(server.send(r#"["pull",0]"#).is_empty(), "messages after the end are ignored");
     }
 }
 

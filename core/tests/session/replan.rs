@@ -59,7 +59,7 @@ impl Client {
 
     #[track_caller]
     fn replans(&mut self, theirs: &Remembered, expected: &str) -> Replanned {
-        let became = self.app.session.replan(theirs, written).expect("both sides agree");
+        let became = self.app.session.replan(theirs, written).expect("both sides reconcile");
         let expected: Vec<_> = expected.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
         assert_eq!(self.hand(), expected);
         became
@@ -141,7 +141,7 @@ fn unknown_call_blocks_later_calls_on_the_same_object_only() {
     client.hand();
     client.hears(r#"["resolve",1,[[["export",-1],["export",-2]]]]"#);
     client.hand();
-    let [a, b] = client.app.received[..] else { panic!("two stubs came") };
+    let [a, b] = client.app.received[..] else { panic!("expected two stubs") };
     let (_, unknown) = client.ask_of(a, "inc");
     client.hand();
     let (_, behind) = client.ask_of(a, "inc");
@@ -245,7 +245,7 @@ fn callback_counts_follow_the_server() {
            ["push",["pipeline",0,["take"],[["export",-4]]]]
            ["release",4,1]"#,
     );
-    assert_eq!(client.app.objects(), 1, "the one that nobody holds is gone");
+    assert_eq!(client.app.objects(), 1, "the unheld export is dropped");
     client.hears(r#"["release",-1,1]"#);
     client.hears(r#"["release",-4,1]"#);
     assert_eq!(client.app.objects(), 0);
@@ -300,7 +300,7 @@ fn writable(client: &mut Client) -> Ref {
     client.hears(r#"["resolve",1,["writable",-1]]"#);
     client.app.session.release(result);
     client.hand();
-    client.app.received.pop().expect("a writable came")
+    client.app.received.pop().expect("expected a writable")
 }
 
 /// Sends chunks and acknowledges them. Each takes an id that no call has.
@@ -394,7 +394,7 @@ fn calls_beyond_the_log_limit_have_unknown_outcome() {
             wait
         })
         .collect();
-    let became = client.app.session.replan(&remembers(1, &[]), written).expect("both sides agree");
+    let became = client.app.session.replan(&remembers(1, &[]), written).expect("both sides reconcile");
     client.hand();
     assert_eq!(became.resent + became.unknown, 20);
     assert!((1..=4).contains(&became.resent), "{became:?}");
@@ -416,7 +416,7 @@ fn second_recovery_before_anything_was_sent_gives_the_same_plan() {
            ["push",["pipeline",0,["profile"],[]]]
            ["pull",2]
            ["push",["pipeline",0,["mk"],[1]]]"#;
-    client.app.session.replan(&theirs, written).expect("both sides agree");
+    client.app.session.replan(&theirs, written).expect("both sides reconcile");
     client.replans(&theirs, expected);
     client.replans(&theirs, "hold [1] pull [1]\n[\"push\",[\"pipeline\",0,[\"profile\"],[]]]\n[\"pull\",2]\nskip 4");
     client.app.session.release(other);

@@ -47,7 +47,7 @@ impl Durable {
     fn counter(&mut self, n: i64) -> Ref {
         self.ask(self.main, "mk", Payload::plain(format!("[{n}]")));
         self.pair.settle();
-        self.pair.client.received.pop().expect("a counter came")
+        self.pair.client.received.pop().expect("expected a counter")
     }
 
     /// Stores the server as it is, and informs the client.
@@ -68,7 +68,7 @@ impl Durable {
     /// Crashes the server's process, and recovers the session in another.
     fn crash(&mut self) -> Revived {
         self.pair.lose();
-        let revived = self.revive().expect("the client's report is true");
+        let revived = self.revive().expect("the client's report is consistent");
         let theirs = Remembered {
             next_positive: self.pair.server.session.ids().peer_next_positive,
             restored: revived.restored.iter().copied().collect(),
@@ -76,16 +76,16 @@ impl Durable {
             unknown: revived.unknown.iter().copied().collect(),
             imports: revived.imports.iter().copied().collect(),
         };
-        self.pair.client.session.replan(&theirs, written).expect("both sides agree");
+        self.pair.client.session.replan(&theirs, written).expect("both sides reconcile");
         self.pair.settle();
         revived
     }
 
     fn revive(&mut self) -> Result<Revived, bowline_core::session::Closed> {
         let report = self.pair.client.session.ids();
-        let snapshot: Snapshot = serde_json::from_slice(&self.stored).expect("it was stored");
+        let snapshot: Snapshot = serde_json::from_slice(&self.stored).expect("a checkpoint was stored");
         let limits = self.pair.server.session.limits().clone();
-        let mut session = Session::restore(snapshot, limits).expect("it was a session");
+        let mut session = Session::restore(snapshot, limits).expect("the snapshot is valid");
         let revived = session.revive(Report::Whole(report), lives)?;
         self.pair.server = App::revived(session, &revived);
         Ok(revived)
@@ -141,7 +141,7 @@ fn recovery_never_reuses_ids() {
     let ids = durable.pair.server.session.ids();
     assert!(ids.next_negative <= seen.peer_next_negative, "{ids:?} after {seen:?}");
     assert!(ids.next_positive >= seen.peer_next_positive, "{ids:?} after {seen:?}");
-    assert_eq!(ids.peer_next_positive, seen.next_positive, "no id of the client's is given again");
+    assert_eq!(ids.peer_next_positive, seen.next_positive, "no id of the client is reused");
     let after = durable.counter(2);
     assert_ne!(before, after);
     durable.assert_idle(&[before, after, callback]);
@@ -172,7 +172,7 @@ fn release_is_withheld_until_a_checkpoint_covers_it() {
     durable.store();
     durable.ask(durable.main, "drop", Payload::plain("[]"));
     durable.pair.settle();
-    assert_eq!(durable.pair.client.objects(), 1, "what is stored still holds it");
+    assert_eq!(durable.pair.client.objects(), 1, "the stored checkpoint still holds it");
     durable.store();
     durable.pair.settle();
     assert_eq!(durable.pair.client.objects(), 0);
@@ -200,7 +200,7 @@ fn repeated_recovery_gives_the_same_result() {
     let counter = durable.counter(1);
     durable.checkpoint();
     durable.pair.lose();
-    let first = durable.revive().expect("the report is true");
+    let first = durable.revive().expect("the report is consistent");
     assert_eq!(durable.crash(), first);
     let works = durable.ask(counter, "inc", Payload::plain("[1]"));
     durable.settled(works, "2");
@@ -253,13 +253,13 @@ fn repeatable_call_is_delivered_again() {
         durable.checkpoint();
         let revived = {
             durable.pair.lose();
-            let revived = durable.revive().expect("the report is true");
+            let revived = durable.revive().expect("the report is consistent");
             durable.pair.server.runs_again = again;
             revived
         };
         assert_eq!((revived.restored.as_slice(), revived.unknown.as_slice()), ([1].as_slice(), [].as_slice()));
         let theirs = Remembered { next_positive: 2, restored: [1].into(), ..Remembered::default() };
-        durable.pair.client.session.replan(&theirs, written).expect("both sides agree");
+        durable.pair.client.session.replan(&theirs, written).expect("both sides reconcile");
         durable.pair.settle();
         if again {
             durable.pair.server.finish("\"done\"");
@@ -317,7 +317,7 @@ fn contradictory_report_is_refused() {
     let mut durable = Durable::new();
     durable.counter(1);
     durable.checkpoint();
-    let snapshot: Snapshot = serde_json::from_slice(&durable.stored).expect("it was stored");
+    let snapshot: Snapshot = serde_json::from_slice(&durable.stored).expect("a checkpoint was stored");
     let truth = durable.pair.client.session.ids();
     for report in [
         Ids { peer_next_positive: 1 << 40, ..truth },
@@ -326,8 +326,8 @@ fn contradictory_report_is_refused() {
         Ids { next_positive: 1, ..truth },
     ] {
         let limits = durable.pair.server.session.limits().clone();
-        let mut session = Session::restore(snapshot.clone(), limits).expect("it was a session");
-        let refused = session.revive(Report::Whole(report), lives).expect_err("nobody gave so many");
+        let mut session = Session::restore(snapshot.clone(), limits).expect("the snapshot is valid");
+        let refused = session.revive(Report::Whole(report), lives).expect_err("so many ids were never assigned");
         assert_eq!(refused.name, "RESUME_GAP", "{report:?}");
     }
 }
@@ -337,7 +337,7 @@ fn messages_before_reconciliation_are_refused() {
     for message in [r#"["push",["pipeline",0,["mk"],[1]]]"#, r#"["pull",1]"#, "not JSON"] {
         let mut durable = Durable::new();
         durable.pair.lose();
-        durable.revive().expect("the report is true");
+        durable.revive().expect("the report is consistent");
         let server = &mut durable.pair.server;
         server.session.handle_message(message);
         server.react();
@@ -351,7 +351,7 @@ fn reconciling_an_unknown_export_ends_the_session() {
     for text in [r#"{"hold":[7],"pull":[]}"#, r#"{"hold":[],"pull":[1]}"#, r#"{"next":0}"#, r#"{"next":5000000000}"#] {
         let mut durable = Durable::new();
         durable.pair.lose();
-        durable.revive().expect("the report is true");
+        durable.revive().expect("the report is consistent");
         super::pair::take(&mut durable.pair.server.session, text);
         durable.pair.server.react();
         assert!(durable.pair.server.closed.is_some(), "{text}");

@@ -82,7 +82,7 @@ fn places(value: &Value, at: String, found: &mut Vec<String>) {
 
 #[test]
 fn corrupt_snapshots_never_panic() {
-    let honest = serde_json::to_value(full().snapshot().expect("it is open")).expect("plain data");
+    let honest = serde_json::to_value(full().snapshot().expect("the session is open")).expect("plain data");
     let mut ways = Vec::new();
     places(&honest, String::new(), &mut ways);
     let lies = [
@@ -107,7 +107,7 @@ fn corrupt_snapshots_never_panic() {
     for way in ways.iter().filter(|way| !way.is_empty()) {
         for lie in &lies {
             let mut snapshot = honest.clone();
-            *snapshot.pointer_mut(way).expect("the way was found") = lie.clone();
+            *snapshot.pointer_mut(way).expect("the position exists") = lie.clone();
             let read = serde_json::from_value::<Snapshot>(snapshot).map_err(|error| error.to_string());
             match read.and_then(|read| Session::restore(read, Limits::default()).map_err(|error| error.to_string())) {
                 Ok(session) => {
@@ -134,15 +134,15 @@ fn snapshot_of_another_version_is_refused() {
 fn snapshot_must_satisfy_the_limits_of_its_reader() {
     let mut limits = Limits::default();
     limits.table_entries = 2;
-    let snapshot = full().snapshot().expect("it is open");
+    let snapshot = full().snapshot().expect("the session is open");
     assert!(Session::restore(snapshot, limits).is_err());
 }
 
 #[test]
 fn golden_snapshots_remain_readable() {
-    let read: Snapshot = serde_json::from_str(GOLDEN).expect("version 1 is read");
-    let session = Session::restore(read, Limits::default()).expect("it was a session");
-    assert_eq!(session, full(), "a new field needs a default, and a change of form a new version");
+    let read: Snapshot = serde_json::from_str(GOLDEN).expect("version 1 is readable");
+    let session = Session::restore(read, Limits::default()).expect("the snapshot is valid");
+    assert_eq!(session, full(), "a new field needs a default, and a changed format a new version");
     assert_eq!(serde_json::to_string(&session.snapshot()).expect("plain data"), GOLDEN.trim_end());
 }
 
@@ -157,10 +157,10 @@ fn inconsistent_snapshots_are_refused() {
         ("/again/0/0", Value::from(99), "the result of a call is not pending"),
         ("/m/0/0", Value::from(10), "a result has two sources"),
     ];
-    let honest = serde_json::to_value(full().snapshot().expect("it is open")).expect("plain data");
+    let honest = serde_json::to_value(full().snapshot().expect("the session is open")).expect("plain data");
     for (way, lie, said) in cases {
         let mut snapshot = honest.clone();
-        *snapshot.pointer_mut(way).expect("it has one") = lie;
+        *snapshot.pointer_mut(way).expect("the position exists") = lie;
         let read: Snapshot = serde_json::from_value(snapshot).expect("of the same shape");
         let refused = Session::restore(read, Limits::default()).map(drop).map_err(|error| error.to_string());
         assert_eq!(refused, Err(format!("not a snapshot of a session: {said}")), "{way}");

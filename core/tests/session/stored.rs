@@ -17,8 +17,9 @@ pub(crate) fn replay(text: &str) {
     let (stored, messages) = text.split_once('\n').unwrap_or((text, ""));
     let Ok(snapshot) = serde_json::from_str::<Snapshot>(stored) else { return };
     let Ok(mut session) = Session::restore(snapshot, limits.clone()) else { return };
-    let again = Session::restore(session.snapshot().expect("it is open"), limits).expect("it was one before");
-    assert_eq!(again, session, "what is believed is kept");
+    let again = Session::restore(session.snapshot().expect("the session is open"), limits)
+        .expect("the session was consistent before");
+    assert_eq!(again, session, "an accepted session round-trips");
     // The queued messages are arbitrary text from the snapshot.
     while session.poll_transmit().is_some() {}
     if let Some(revived) = revived(session.clone()) {

@@ -149,7 +149,7 @@ fn chunks_do_not_count_as_running_calls() {
     let mut server = Scripted::new(limits);
     server.send(r#"["pipe"]"#);
     (0..10).for_each(|_| drop(server.send(r#"["stream",["pipeline",1,["write"],[1]]]"#)));
-    assert_eq!(server.app.unfinished.len(), 10, "chunks wait for their reader");
+    assert_eq!(server.app.unfinished.len(), 10, "chunks wait to be read");
     server.says(
         r#"c> ["push",["pipeline",0,["sq"],[3]]]
            c> ["pull",12]

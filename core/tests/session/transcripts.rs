@@ -156,7 +156,7 @@ fn calls_on_a_resolved_promise_go_to_its_result() {
     assert_eq!(pair.await_and_drop(result), "6");
     let zero = pair.client.session.pull(counter, &path("a.0"));
     pair.settle();
-    assert_eq!(pair.client.settled[&zero], "0", "known here, nothing is asked");
+    assert_eq!(pair.client.settled[&zero], "0", "the value is known, so nothing is sent");
     pair.client.session.release(counter);
     pair.crossed(
         r#"c> ["push",["pipeline",0,["mkIn"],[5]]]
@@ -202,7 +202,7 @@ fn held_stub() {
     assert_eq!(pair.await_and_drop(taken), r#"["undefined"]"#);
     let given = pair.call("give", plain("[]"));
     assert_eq!(pair.await_and_drop(given), r#"{"cap":$}"#);
-    assert!(matches!(pair.client.received[..], [Ref::Target(_)]), "our own object has come home");
+    assert!(matches!(pair.client.received[..], [Ref::Target(_)]), "the returned reference is the local object");
     pair.crossed(
         r#"c> ["push",["pipeline",0,["take"],[["export",-1]]]]
            c> ["pull",1]
@@ -238,7 +238,7 @@ fn local_promise() {
            c> ["release",1,1]"#,
     );
     assert_eq!(pair.client.settled[&wait], "\"ok\"");
-    assert_eq!(pair.server.entered, [r#"takeP[{"z":1}]"#], "the result stands where the promise stood");
+    assert_eq!(pair.server.entered, [r#"takeP[{"z":1}]"#], "the result replaces the promise");
     pair.assert_idle();
 }
 
@@ -249,7 +249,7 @@ fn promise_in_a_result() {
     let wait = pair.client.session.pull(result, &[]);
     pair.client.session.release(result);
     pair.settle();
-    assert!(!pair.client.settled.contains_key(&wait), "the application gets no half of a value");
+    assert!(!pair.client.settled.contains_key(&wait), "the application receives no incomplete value");
     pair.server.finish("7");
     pair.crossed(
         r#"c> ["push",["pipeline",0,["later"],[]]]
@@ -297,7 +297,7 @@ fn cancel() {
         r#"c> ["push",["pipeline",0,["slow"],[]]]
            c> ["release",1,1]"#,
     );
-    assert!(pair.server.cancelled.is_empty(), "nobody waited for it, so it runs to its end");
+    assert!(pair.server.cancelled.is_empty(), "the call was not awaited, so it runs to completion");
     pair.server.finish("1");
     pair.crossed("");
     pair.assert_idle();

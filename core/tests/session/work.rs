@@ -97,7 +97,7 @@ fn large_value_is_copied_once_beside_nested_promises() {
     }
     server.send(&format!("[\"push\",\"{big}\"]"));
     server.send(r#"["push",["pipeline",0,["slow"],[["pipeline",240],["pipeline",239]]]]"#);
-    let entered = server.app.entered.last().expect("it is not rejected");
+    let entered = server.app.entered.last().expect("the call is not rejected");
     assert!(entered.starts_with(&format!("slow[\"{big}\",[[[[")), "{entered:.40}");
 }
 

@@ -22,9 +22,9 @@ async fn blob_round_trips() {
         let blob = Blob::new("text/plain", vec![7; size]);
         let back = echo(&api, &blob).await;
         assert_eq!(back.mime(), "text/plain");
-        assert_ne!(back, blob, "its bytes are not here yet");
+        assert_ne!(back, blob, "its bytes have not arrived");
         assert_eq!(*back.bytes().await.unwrap(), vec![7; size]);
-        assert_eq!(back.bytes().await.unwrap().len(), size, "they are kept");
+        assert_eq!(back.bytes().await.unwrap().len(), size, "the bytes are kept");
         assert_eq!(back, blob);
         assert_eq!(echo(&api, &back).await.bytes().await.unwrap().len(), size);
     }

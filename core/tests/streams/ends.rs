@@ -213,7 +213,7 @@ async fn streams_fail_when_the_session_is_lost() {
     pair.right.closed().await;
     settle().await;
     assert_eq!(seen.sink(), ["String(\"a\")", "aborted: Error: The link was cut."]);
-    assert_eq!(seen.sources(), 0, "the pump has let go of it");
+    assert_eq!(seen.sources(), 0, "the pump has dropped it");
     let lost = writer.write("b").await.unwrap_err();
     assert!(lost.is_lost() && lost.to_string() == "The link was cut.", "{lost}");
     assert_eq!(lost.code(), Some(ErrorCode::AgentDisconnected));

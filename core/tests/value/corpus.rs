@@ -51,10 +51,10 @@ pub(crate) fn replay(text: &str) {
     // Placeholders without references are escaped, so this text has none.
     if let Ok(value) = decode::<Value>(Payload::plain(text)) {
         let written = encode(&value).expect("what was read can be written");
-        assert_eq!(decode::<Value>(written).expect("and read again"), value, "{text}");
+        assert_eq!(decode::<Value>(written).expect("what was written can be read"), value, "{text}");
         // A value of the maximum depth is too deep for an argument.
         if let Ok(args) = encode_args(&(&value, &value)) {
-            assert_eq!(decode_args::<Value>(args).expect("as an argument too"), value);
+            assert_eq!(decode_args::<Value>(args).expect("the value can be an argument"), value);
         }
     }
     let placeholders = text.matches(PLACEHOLDER).count();
@@ -82,8 +82,8 @@ fn assert_written_the_same<T: Serialize + for<'de> Deserialize<'de>>(value: &T) 
         Err(EncodeError::Custom(why)) if why.contains("must be a stream of bytes") => return,
         written => written.expect("what was read can be written"),
     };
-    let read: T = decode(written.clone()).expect("and read again");
-    let again = encode(&read).expect("and written again");
+    let read: T = decode(written.clone()).expect("what was written can be read");
+    let again = encode(&read).expect("what was read can be written");
     assert_eq!(again.text(), written.text());
     assert_eq!(again.refs().len(), written.refs().len());
     for pair in again.refs().iter().zip(written.refs()) {
