@@ -20,8 +20,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::time::{Duration, Instant};
 
+use bowline::auth::{Key, KeyRing};
+use bowline::durable::Restorer;
+use bowline::link::LinkEvent;
 use bowline::store::SqliteStore;
-use bowline::{ErrorCode, Func, Key, KeyRing, LinkEvent, Restoration, Restorer, Resumption, Service, connect};
+use bowline::{ErrorCode, Func, Restoration, Resumption, Service, connect};
 use clap::{Parser, Subcommand};
 use tokio::net::TcpListener;
 use tokio::time::sleep;

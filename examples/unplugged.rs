@@ -13,7 +13,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use bowline::{LinkEvent, Peer, Reader, Service, connect};
+use bowline::link::LinkEvent;
+use bowline::{Peer, Reader, Service, connect};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::sleep;

@@ -56,21 +56,21 @@
 //!
 //! | to | items | chapter |
 //! | --- | --- | --- |
-//! | define an interface | [`interface`] | [Interfaces] |
-//! | chain calls in one round trip | [`Promise`], [`Pipeline`](derive@Pipeline), [`Elements::map_each`] | [Interfaces] |
+//! | define an interface | [`interface`](macro@interface) | [Interfaces] |
+//! | chain calls in one round trip | [`Promise`], [`Pipeline`](derive@Pipeline), [`Elements::map_each`](interface::Elements::map_each) | [Interfaces] |
 //! | pass callbacks | [`Func`] | [Interfaces] |
-//! | hand out a weaker or revocable reference | [`Attenuate`] | [Interfaces] |
+//! | hand out a weaker or revocable reference | [`Attenuate`](interface::Attenuate) | [Interfaces] |
 //! | declare and handle errors | [`RpcError`](derive@RpcError), [`CallError`] | [Errors] |
 //! | stream data | [`Reader`], [`Writer`], [`mod@stream`] | [Streams] |
 //! | serve, alone or inside of another application | [`Service`], [`Peer`] | [Getting started] |
 //! | connect, or send calls as one HTTP request | [`connect`], [`Connect`], [`batch`] | [Getting started] |
-//! | follow lost and resumed connections | [`Session::events`], [`LinkEvent`] | [Sessions] |
-//! | survive a server restart | [`durable`], [`Restorer`], [`Restoration`] | [Durable objects] |
+//! | follow lost and resumed connections | [`Session::events`], [`LinkEvent`](link::LinkEvent) | [Sessions] |
+//! | survive a server restart | [`durable`](macro@durable), [`Restorer`](durable::Restorer), [`Restoration`] | [Durable objects] |
 //! | authenticate clients | [`Authenticator`], [`Principal`] | [Security] |
 //! | bound what a peer can make the process hold | [`Limits`], [`HttpLimits`] | [Security] |
 //! | deploy, drain, and run several processes | [`Service::drain`], [`Resumption`], [`store`] | [Operations], [Session stores] |
-//! | generate TypeScript declarations | [`typescript`](fn@typescript), [`TypeScript`](derive@TypeScript) | [Interfaces] |
-//! | forward calls without knowing their types | [`Stub`], [`DynTarget`], [`Value`] | [Interfaces] |
+//! | generate TypeScript declarations | [`typescript`](mod@typescript), [`TypeScript`](derive@TypeScript) | [Interfaces] |
+//! | forward calls without knowing their types | [`Stub`], [`DynTarget`](interface::DynTarget), [`Value`] | [Interfaces] |
 //! | test both sides in one process | [`testing`] | [Getting started] |
 //! | run a session over a custom transport | [`transport`] | |
 //!
@@ -104,51 +104,58 @@
 //! [Token format]: https://github.com/bowline-rpc/bowline/blob/main/docs/token.md
 //! [Performance]: https://github.com/bowline-rpc/bowline/blob/main/docs/performance.md
 
+pub mod auth;
+pub mod durable;
+pub mod error;
+pub mod inspect;
+pub mod interface;
+pub mod link;
+#[cfg(feature = "server")]
+pub mod server;
+
 pub use bowline_core::error::ErrorCode;
 #[doc(hidden)]
 pub use bowline_core::generated as __private;
 pub use bowline_core::limits::Limits;
-pub use bowline_core::link::{Credentials, Features, LinkRules, LinkStats, RuntimeIdentity, Secret, TrustLevel};
 pub use bowline_core::peer::stream::{Reader, Writer};
-pub use bowline_core::peer::{
-    Arg, Attenuate, CallError, CallId, CodecError, Durable, DynTarget, Elements, ErrorCase, FromPromise, Func,
-    Interface, IntoArg, IntoStep, Lifetime, Mapped, Member, MemberKind, Never, NotDurable, Options, Pipeline, Promise,
-    Recipe, Reference, RemoteError, Repeat, Restorable, RestoreCtx, RestoreError, Restorer, Restorers, Revoke,
-    RpcError, SessionError, StoredRecipe, StoredVars, Stub, Thrown, VarError, Vars, call_id, stream, testing,
-};
-pub use bowline_core::session::{Closed, ClosedBy, Path, Stats, Step};
-pub use bowline_core::typescript::{self, TypeScript, typescript};
-pub use bowline_core::value::{BigInt, Blob, Bytes, BytesKind, Date, ErrorKind, ErrorValue, Value, bigint, date};
+pub use bowline_core::peer::{CallError, Func, Pipeline, Promise, Reference, RpcError, Stub, Thrown, stream, testing};
+pub use bowline_core::typescript::{self, TypeScript};
+pub use bowline_core::value::{Bytes, Value, bigint, date};
 
-#[cfg(all(feature = "client", not(feature = "server")))]
-pub use bowline_client::KeepAlive;
 #[cfg(feature = "client")]
-pub use bowline_client::{
-    Batch, ClientIdentity, Connect, ConnectError, EntryKind, Events, KeepError, LinkEvent, ListFilter, ObjectEntry,
-    Objects, Server, Session, SharedLimits, Status, batch, connect,
-};
+pub use bowline_client::{Batch, Connect, Session, batch, connect};
 #[cfg(feature = "macros")]
 pub use bowline_macros::{Pipeline, RpcError, TypeScript, durable, interface};
 #[cfg(feature = "server")]
-pub use bowline_server::{
-    Authenticator, DrainReport, HttpLimits, KeepAlive, Key, KeyError, KeyRing, Keys, OnReplay, Peer, PeerAddress,
-    Principal, Reauth, Refusal, Restoration, Resumption, SavedRefs, ServerError, Service, SturdyError, Successor,
-    TokenPolicy, TrustedProxies, Via, store,
-};
+pub use bowline_server::{Authenticator, HttpLimits, Peer, Principal, Restoration, Resumption, Service, store};
 
-/// A reference without a type: another name of [`Stub`], for signatures.
-pub type Dyn = Stub;
-
-/// JavaScript values that Rust has no type for, and conversions from and to [`Value`].
+/// Dynamic values, and values that JavaScript has and Rust has no type for.
+///
+/// ```
+/// use bowline::value::{BigInt, from_value, to_value};
+///
+/// #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+/// struct Transfer {
+///     amount: BigInt,
+/// }
+///
+/// let transfer = Transfer { amount: BigInt::from(1_u64 << 60) };
+/// let value = to_value(&transfer).unwrap();
+/// assert_eq!(from_value::<Transfer>(&value).unwrap(), transfer);
+/// ```
 pub mod value {
     pub use bowline_core::value::{
-        Body, DecodeError, EncodeError, Headers, Object, Payload, Request, Response, Url, encode, from_value, to_value,
+        BigInt, Blob, Body, BytesKind, Date, Headers, Object, Payload, Request, Response, Url, encode, from_value,
+        to_value,
     };
 }
 
-/// Running a session over a custom transport.
+/// Running a session over a transport of your own.
+///
+/// Implement [`Transport`](transport::Transport) for what carries the messages, and start a session on it with
+/// [`Connection::start`](transport::Connection::start). The session is a plain one: it ends with its transport.
 pub mod transport {
-    pub use bowline_core::peer::{Connection, Receiving, Sending, Transport, TransportEnd};
+    pub use bowline_core::peer::{Connection, Options, Receiving, Sending, Transport, TransportEnd};
 }
 
 /// Compiles the code in README.md and in the chapters of docs/ as documentation tests.

@@ -8,7 +8,7 @@
 /// Who calls whom.
 mod peers;
 
-use bowline::Options;
+use bowline::transport::Options;
 
 use crate::peers::{Joined, join_in_memory};
 

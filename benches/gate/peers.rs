@@ -3,8 +3,11 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use bowline::error::Never;
+use bowline::link::{Features, LinkRules};
 use bowline::transport::Connection;
-use bowline::{Bytes, Features, Func, LinkRules, Never, Options, Reference};
+use bowline::transport::Options;
+use bowline::{Bytes, Func, Reference};
 use bowline_core::link::{Joint, Role as Side};
 use bowline_transport::{KeepAlive, Metered, WebSocket, config};
 use futures_util::future::join_all;

@@ -13,7 +13,8 @@ mod peers;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use bowline::{Limits, Options};
+use bowline::Limits;
+use bowline::transport::Options;
 use futures_util::future::join_all;
 use tokio::runtime::Runtime;
 

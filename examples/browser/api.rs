@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use bowline::{Date, Func};
+use bowline::Func;
+use bowline::value::Date;
 use serde::{Deserialize, Serialize};
 
 /// A board of tasks, shared by all participants.

@@ -30,7 +30,7 @@ pub(crate) const CAPNWEB: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/nod
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     if std::env::args().any(|argument| argument == "--types") {
-        print!("{}", bowline::typescript::<BoardRef>());
+        print!("{}", bowline::typescript::declarations::<BoardRef>());
         return Ok(());
     }
     let capnweb = std::fs::read_to_string(Path::new(CAPNWEB))

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use bowline::error::ErrorValue;
+use bowline::value::Blob;
 use bowline::value::{Request, Response};
-use bowline::{Blob, Bytes, ErrorValue, Func, Reader, Stub, Thrown, Value, Writer};
+use bowline::{Bytes, Func, Reader, Stub, Thrown, Value, Writer};
 
 pub(crate) use crate::data::*;
 

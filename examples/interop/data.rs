@@ -1,6 +1,7 @@
 //! The data types of the interfaces, some of which contain references and promises.
 
-use bowline::{Bytes, ErrorValue, Func, Promise, Reader, Value};
+use bowline::error::ErrorValue;
+use bowline::{Bytes, Func, Promise, Reader, Value};
 use serde::{Deserialize, Serialize};
 
 use crate::contract::{CounterRef, TrackedRef, Unary};

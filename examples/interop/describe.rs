@@ -1,7 +1,9 @@
 //! Describes any decoded value as one line of text, which is the same in every implementation.
 
+use bowline::error::ErrorValue;
+use bowline::value::Blob;
 use bowline::value::{Headers, Object, from_value};
-use bowline::{Blob, ErrorValue, Reader, Value, Writer};
+use bowline::{Reader, Value, Writer};
 use futures_util::FutureExt;
 
 /// The error classes of JavaScript. It treats an error of any other class as an `Error`.

@@ -1,7 +1,9 @@
 //! Blobs, requests, and responses: values whose bytes arrive as a stream.
 
+use bowline::error::ErrorValue;
+use bowline::value::Blob;
 use bowline::value::{Body, Headers, Request, Response, Url};
-use bowline::{Blob, CallError, ErrorValue, Thrown, Value};
+use bowline::{CallError, Thrown, Value};
 use sha2::{Digest, Sha256};
 
 use crate::contract::{BlobInfo, RequestInfo, ResponseInfo};

@@ -1,7 +1,9 @@
 //! Sample values of every kind, and sample errors of every shape.
 
+use bowline::error::ErrorValue;
+use bowline::value::{BigInt, BytesKind, Date};
 use bowline::value::{Headers, Object, Url};
-use bowline::{BigInt, Bytes, BytesKind, Date, ErrorValue, Reference, Value};
+use bowline::{Bytes, Reference, Value};
 
 use crate::contract::CounterRef;
 use crate::counter::Count;

@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bowline::{ErrorValue, Thrown, Value};
+use bowline::error::ErrorValue;
+use bowline::{Thrown, Value};
 
 use crate::contract::{Log, Node, NodeRef, Tracked, TrackedRef};
 use crate::tables::{LIVE, Life};

@@ -3,8 +3,10 @@
 use std::future::IntoFuture;
 use std::sync::Arc;
 
+use bowline::error::ErrorValue;
+use bowline::value::Blob;
 use bowline::value::{Request, Response};
-use bowline::{Blob, Bytes, ErrorValue, Func, Promise, Reader, Stub, Thrown, Value, Writer};
+use bowline::{Bytes, Func, Promise, Reader, Stub, Thrown, Value, Writer};
 use futures_util::TryStreamExt;
 use futures_util::future::try_join_all;
 

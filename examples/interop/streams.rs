@@ -2,8 +2,9 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bowline::error::{ErrorValue, Never, RemoteError};
 use bowline::stream::Sink;
-use bowline::{Bytes, CallError, ErrorValue, Never, Reader, RemoteError, Thrown, Value, Writer};
+use bowline::{Bytes, CallError, Reader, Thrown, Value, Writer};
 use futures_util::{StreamExt, stream};
 
 use sha2::{Digest, Sha256};

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
-use bowline::{ErrorValue, Stub};
+use bowline::Stub;
+use bowline::error::ErrorValue;
 
 use crate::contract::SinkStatus;
 

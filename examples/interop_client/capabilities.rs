@@ -4,8 +4,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bowline::error::ErrorValue;
 use bowline::value::Object;
-use bowline::{ErrorValue, Func, Reference, RpcError, Stub, Thrown, Value};
+use bowline::{Func, Reference, RpcError, Stub, Thrown, Value};
 use serde_json::json;
 
 use crate::contract::{CounterRef, Guest, GuestRef, InteropRef, Unary};

@@ -5,7 +5,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use bowline::{CallError, ErrorValue, RpcError, SessionError, Value};
+use bowline::error::{ErrorValue, SessionError};
+use bowline::{CallError, RpcError, Value};
 use serde_json::{Value as Json, json};
 
 use crate::contract::InteropRef;

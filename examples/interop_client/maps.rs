@@ -1,6 +1,7 @@
 //! Maps over remote lists, which run where the list is.
 
-use bowline::{Func, Mapped, Promise, Reference, Value};
+use bowline::interface::Mapped;
+use bowline::{Func, Promise, Reference, Value};
 use serde::Serialize;
 use serde_json::json;
 

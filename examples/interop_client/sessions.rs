@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use bowline::{CallError, Connect, ConnectError, Func, Reference, Session, Thrown, Value, batch};
+use bowline::error::ConnectError;
+use bowline::{CallError, Connect, Func, Reference, Session, Thrown, Value, batch};
 use serde_json::json;
 use tokio::time::sleep;
 

@@ -4,9 +4,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bowline::error::{ErrorValue, Never};
 use bowline::stream::Sink;
+use bowline::value::{BigInt, Blob};
 use bowline::value::{Body, Headers, Object, Request, Url};
-use bowline::{BigInt, Blob, Bytes, CallError, ErrorValue, Never, Reader, Reference, Value, Writer};
+use bowline::{Bytes, CallError, Reader, Reference, Value, Writer};
 use futures_util::{Stream, TryStreamExt, stream};
 use serde_json::json;
 use tokio::time::sleep;

@@ -1,7 +1,9 @@
 //! Round trips of every kind of value.
 
+use bowline::error::ErrorValue;
+use bowline::value::{BigInt, BytesKind, Date};
 use bowline::value::{Headers, Object, Url};
-use bowline::{BigInt, Bytes, BytesKind, CallError, Date, ErrorValue, Value};
+use bowline::{Bytes, CallError, Value};
 use serde_json::json;
 
 use crate::contract::InteropRef;

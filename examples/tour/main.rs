@@ -14,7 +14,8 @@ use std::error::Error;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bowline::{CallError, Func, Peer, Service, Session, Stats};
+use bowline::inspect::Stats;
+use bowline::{CallError, Func, Peer, Service, Session};
 use serde::{Deserialize, Serialize};
 use tap::Tap;
 use tokio::net::TcpListener;

@@ -99,7 +99,7 @@ fn dispatcher(interface: &Interface) -> TokenStream {
                 <#reference>::INTERFACE.name
             }
 
-            fn members(&self) -> &'static [::bowline::Member] {
+            fn members(&self) -> &'static [::bowline::interface::Member] {
                 <#reference>::INTERFACE.members
             }
 
@@ -192,7 +192,7 @@ fn constructors(interface: &Interface) -> TokenStream {
     quote! {
         impl #on #name #of_type #bounds {
             /// The members of the interface, as peers see them.
-            #vis const INTERFACE: ::bowline::Interface = #description;
+            #vis const INTERFACE: ::bowline::interface::Interface = #description;
 
             /// Creates a reference to a local object. The object is dropped when it is no longer
             /// referenced.
@@ -209,8 +209,8 @@ fn constructors(interface: &Interface) -> TokenStream {
 
             /// Creates a durable reference to a local object: another process can restore the
             /// object from its recipe. The recipe is taken when this function is called.
-            #vis fn durable(object: impl #of #of_interface + ::bowline::Durable) -> Self {
-                let recipe = ::bowline::Durable::recipe(&object);
+            #vis fn durable(object: impl #of #of_interface + ::bowline::durable::Durable) -> Self {
+                let recipe = ::bowline::durable::Durable::recipe(&object);
                 let stub = ::bowline::Stub::durable(__Dispatch { object: #make(object), #made }, recipe);
                 <Self as ::bowline::Reference>::from_stub(stub)
             }
@@ -240,14 +240,14 @@ fn description(interface: &Interface) -> TokenStream {
         let rest = rest.iter().map(|arg| format!("...{}", arg.name));
         quote! {
             #(#conditions)*
-            ::bowline::Member {
+            ::bowline::interface::Member {
                 name: #wire,
-                kind: ::bowline::MemberKind::#kind,
+                kind: ::bowline::interface::MemberKind::#kind,
                 args: &[#(#names,)* #(#rest,)*],
-                repeat: ::bowline::Repeat::#repeat,
-                lifetime: ::bowline::Lifetime::#lifetime,
+                repeat: ::bowline::interface::Repeat::#repeat,
+                lifetime: ::bowline::interface::Lifetime::#lifetime,
             }
         }
     });
-    quote!(::bowline::Interface { name: #name, members: &[#(#members),*] })
+    quote!(::bowline::interface::Interface { name: #name, members: &[#(#members),*] })
 }

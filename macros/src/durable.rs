@@ -160,15 +160,15 @@ fn render(item: &DeriveInput, fields: &[Part], restorer: &str, version: u32) -> 
 
         #(#conditions)*
         #[automatically_derived]
-        impl ::bowline::Durable for #of {
-            fn recipe(&self) -> ::bowline::Recipe {
-                ::bowline::Recipe::new(#restorer, #version, &#name { #(#copies,)* })
+        impl ::bowline::durable::Durable for #of {
+            fn recipe(&self) -> ::bowline::durable::Recipe {
+                ::bowline::durable::Recipe::new(#restorer, #version, &#name { #(#copies,)* })
             }
         }
 
         #(#conditions)*
         #[automatically_derived]
-        impl ::bowline::Restorable for #of {
+        impl ::bowline::durable::Restorable for #of {
             const RESTORER: &'static str = #restorer;
             const VERSION: u32 = #version;
             type Params = #name;

@@ -179,7 +179,7 @@ use syn::{DeriveInput, ItemTrait, parse_macro_input};
 ///   gets the recorded outcome. The outcome is kept for as long as the session, unless it contains
 ///   references or is longer than 64 KiB. Without a session store, the option has no effect.
 ///
-/// No other call runs twice. A property is read again. `bowline::call_id()` returns an id of the
+/// No other call runs twice. A property is read again. `bowline::durable::call_id()` returns an id of the
 /// running call that is the same whenever the call is repeated. `#[rpc(detached)]` has no influence on
 /// any of this: a detached method that its server did not survive is repeated only if it is
 /// `idempotent`.
@@ -207,7 +207,7 @@ use syn::{DeriveInput, ItemTrait, parse_macro_input};
 ///     async fn watch(&self, changed: bowline::Func<u64, ()>) -> CounterRef;
 /// }
 ///
-/// assert!(bowline::typescript::<CounterRef>().ends_with(
+/// assert!(bowline::typescript::declarations::<CounterRef>().ends_with(
 ///     r#"
 /// import type { RpcStub, RpcTarget } from "capnweb";
 ///
@@ -234,7 +234,7 @@ pub fn interface(options: TokenStream, item: TokenStream) -> TokenStream {
 /// of the fields. Both are required.
 ///
 /// ```
-/// use bowline::{Durable, RestoreError, Restorer, Restorers};
+/// use bowline::durable::{Durable, RestoreError, Restorer, Restorers};
 ///
 /// #[bowline::interface]
 /// pub trait Account {
@@ -353,11 +353,11 @@ pub fn derive_pipeline(input: TokenStream) -> TokenStream {
 /// #[serde(tag = "kind", rename_all = "camelCase")]
 /// enum Change {
 ///     /// A task was added.
-///     Added { id: u64, title: String, due: Option<bowline::Date> },
+///     Added { id: u64, title: String, due: Option<bowline::value::Date> },
 ///     Cleared,
 /// }
 ///
-/// assert!(bowline::typescript::<Change>().ends_with(
+/// assert!(bowline::typescript::declarations::<Change>().ends_with(
 ///     r#"
 /// /** What happened to a task. */
 /// export type Change =

@@ -117,7 +117,7 @@ fn render(input: &DeriveInput, properties: &[Property<'_>]) -> TokenStream {
 
         #(#conditions)*
         #[automatically_derived]
-        impl #on ::bowline::FromPromise for #name #of_type #bounds {
+        impl #on ::bowline::interface::FromPromise for #name #of_type #bounds {
             fn from_promise(stub: ::bowline::Stub) -> Self {
                 Self { stub, #(#made)* }
             }
@@ -143,7 +143,7 @@ fn method(property: &Property<'_>) -> TokenStream {
     quote! {
         #(#docs)*
         #(#conditions)*
-        #vis fn #ident(&self) -> ::bowline::Promise<#ty, ::bowline::Never> {
+        #vis fn #ident(&self) -> ::bowline::Promise<#ty, ::bowline::error::Never> {
             ::bowline::Promise::from_stub(::bowline::Stub::get(&self.stub, #wire))
         }
     }

@@ -57,7 +57,7 @@ fn method(interface: &Interface, member: &Member) -> TokenStream {
     let kept = only(attrs, &["cfg", "deprecated"]);
     let (ok, err) = (&output.ok, error(member));
     let args = args.iter().map(|Argument { name, ty }| {
-        let ty = quote_spanned!(ty.span()=> impl ::bowline::IntoArg<#ty>);
+        let ty = quote_spanned!(ty.span()=> impl ::bowline::interface::IntoArg<#ty>);
         quote!(#name: #ty)
     });
     let rest = rest.iter().map(|Argument { name, ty }| quote!(#name: impl ::core::iter::IntoIterator<Item = #ty>));
@@ -80,13 +80,14 @@ fn send(member: &Member) -> TokenStream {
     let names = args.iter().map(|arg| &arg.name);
     // The span makes the compiler report an argument that cannot be encoded at the method's name.
     let args = match rest {
-        None => quote_spanned!(name.span()=> (#(::bowline::IntoArg::into_arg(#names),)*)),
+        None => quote_spanned!(name.span()=> (#(::bowline::interface::IntoArg::into_arg(#names),)*)),
         Some(rest) => {
             let (last, ty) = (&rest.name, &rest.ty);
             let last = quote!(::core::iter::Iterator::collect::<::std::vec::Vec<#ty>>(
                 ::core::iter::IntoIterator::into_iter(#last)
             ));
-            let nested = names.rev().fold(last, |after, name| quote!((::bowline::IntoArg::into_arg(#name), #after)));
+            let nested =
+                names.rev().fold(last, |after, name| quote!((::bowline::interface::IntoArg::into_arg(#name), #after)));
             quote_spanned!(name.span()=> ::bowline::__private::Spread(#nested))
         }
     };
@@ -111,7 +112,7 @@ fn member_docs(member: &Member) -> TokenStream {
 
 /// Returns the error type that callers see.
 pub(crate) fn error(member: &Member) -> TokenStream {
-    member.output.err.as_ref().map_or_else(|| quote!(::bowline::Never), |err| quote!(#err))
+    member.output.err.as_ref().map_or_else(|| quote!(::bowline::error::Never), |err| quote!(#err))
 }
 
 /// Renders the trait implementations that make the struct a reference: it is created from a stub,
@@ -184,7 +185,7 @@ fn traits(interface: &Interface) -> TokenStream {
             }
 
             #[automatically_derived]
-            impl #on ::bowline::FromPromise for #name #of_type #bounds {
+            impl #on ::bowline::interface::FromPromise for #name #of_type #bounds {
                 fn from_promise(stub: ::bowline::Stub) -> Self {
                     Self { stub, #made }
                 }

@@ -2,7 +2,7 @@
 //! decoder reads from the message, and an answer is written into the text that is sent.
 
 use allocation_counter::measure;
-use bowline::Options;
+use bowline::transport::Options;
 use bowline::value::{Payload, encode};
 use bowline_core::value::decode_args;
 use serde::de::DeserializeOwned;

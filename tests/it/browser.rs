@@ -23,7 +23,7 @@ fn declarations_are_up_to_date() {
     let file = Path::new(FOLDER).join("api.d.ts");
     let stored = std::fs::read_to_string(&file).expect("api.d.ts is readable");
     let command = "cargo run --example browser -- --types > examples/browser/api.d.ts";
-    assert_eq!(bowline::typescript::<BoardRef>(), stored, "outdated; run {command}");
+    assert_eq!(bowline::typescript::declarations::<BoardRef>(), stored, "outdated; run {command}");
 }
 
 #[test]

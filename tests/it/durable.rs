@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use bowline::{CallError, Durable, ErrorCode, Lifetime, Repeat, RestoreCtx, RestoreError, Restorer, Restorers};
+use bowline::durable::{Durable, RestoreCtx, RestoreError, Restorer, Restorers};
+use bowline::interface::{Lifetime, Repeat};
+use bowline::{CallError, ErrorCode};
 
 #[bowline::interface]
 trait Account {

@@ -4,8 +4,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bowline::error::Never;
+use bowline::interface::MemberKind;
 use bowline::testing::{Pair, pair};
-use bowline::{CallError, MemberKind, Never, Promise, Reference, Value};
+use bowline::{CallError, Promise, Reference, Value};
 
 /// Finds people.
 #[bowline::interface]

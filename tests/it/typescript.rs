@@ -4,7 +4,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
-use bowline::{BigInt, Blob, Bytes, Date, Func, Reader, Stub, Value, Writer};
+use bowline::value::{BigInt, Blob, Date};
+use bowline::{Bytes, Func, Reader, Stub, Value, Writer};
 use serde::{Deserialize, Serialize};
 
 use crate::tsc;
@@ -173,8 +174,8 @@ const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/typescript");
 
 #[test]
 fn declarations_are_as_they_were() {
-    let text = bowline::typescript::<DirectoryRef>();
-    assert_eq!(text, bowline::typescript::<DirectoryRef>());
+    let text = bowline::typescript::declarations::<DirectoryRef>();
+    assert_eq!(text, bowline::typescript::declarations::<DirectoryRef>());
     let file = Path::new(FOLDER).join("directory.ts");
     if std::env::var_os("BOWLINE_BLESS").is_some() {
         std::fs::write(&file, &text).expect("the file can be written");
@@ -190,7 +191,7 @@ fn the_compiler_takes_what_is_right_and_refuses_what_is_wrong() {
 
 #[test]
 fn a_root_that_is_data_imports_nothing() {
-    let text = bowline::typescript::<Level>();
+    let text = bowline::typescript::declarations::<Level>();
     assert_eq!(
         text,
         "// Written by Bowline from Rust, for `Level`; changes belong there.\n\nexport type Level = \"very-low\" | \"high\";\n"
@@ -208,20 +209,20 @@ mod names {
 
     #[derive(bowline::TypeScript)]
     #[expect(dead_code, reason = "told to TypeScript, not used")]
-    pub(super) struct Date(pub(super) bowline::Date);
+    pub(super) struct Date(pub(super) bowline::value::Date);
 
     pub(super) mod other {
         #[derive(bowline::TypeScript)]
         #[expect(dead_code, reason = "told to TypeScript, not used")]
         pub(crate) struct Date {
-            pub(crate) at: bowline::Date,
+            pub(crate) at: bowline::value::Date,
         }
     }
 }
 
 #[test]
 fn types_of_one_name_are_told_apart() {
-    let text = bowline::typescript::<names::Request>();
+    let text = bowline::typescript::declarations::<names::Request>();
     assert!(text.contains("interface Request2 {\n  other: Date2;\n  own: Date3;\n}"), "{text}");
     assert!(text.contains("interface Date2 {\n  at: Date;\n}"), "{text}");
     assert!(text.contains("type Date3 = Date;"), "{text}");

@@ -4,10 +4,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use bowline::{
-    Connect, Credentials, EntryKind, ErrorCode, Func, LinkEvent, ListFilter, Principal, Resumption, RuntimeIdentity,
-    Service, Status, Successor, TrustLevel, connect,
-};
+use bowline::auth::{Credentials, TrustLevel};
+use bowline::inspect::{EntryKind, ListFilter, Status};
+use bowline::link::{LinkEvent, RuntimeIdentity};
+use bowline::server::Successor;
+use bowline::{Connect, ErrorCode, Func, Principal, Resumption, Service, connect};
 
 use crate::failures::{counter, next};
 use crate::harness::{serve, service, within};

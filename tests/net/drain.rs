@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use bowline::auth::{Key, KeyRing};
+use bowline::error::Never;
+use bowline::server::{DrainReport, Successor};
 use bowline::store::MemoryStore;
-use bowline::{
-    CallError, DrainReport, ErrorCode, Key, KeyRing, Never, Reader, Restoration, Resumption, Service, Session,
-    Successor,
-};
+use bowline::{CallError, ErrorCode, Reader, Restoration, Resumption, Service, Session};
 use tokio::task::JoinHandle;
 
 use crate::harness::{serve, within};

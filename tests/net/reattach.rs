@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bowline::{Connect, ConnectError, ErrorCode, Never, Restorer, Restorers, Session};
+use bowline::durable::{Restorer, Restorers};
+use bowline::error::{ConnectError, Never};
+use bowline::{Connect, ErrorCode, Session};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bowline::{Connect, ErrorCode, Events, LinkEvent, Restoration, Resumption, Session};
+use bowline::link::{Events, LinkEvent};
+use bowline::{Connect, ErrorCode, Restoration, Resumption, Session};
 
 use crate::harness::within;
 use crate::proxy::Proxy;

@@ -6,11 +6,12 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bowline::auth::{Key, KeyRing};
+use bowline::durable::{RestoreError, Restorer};
+use bowline::error::Never;
+use bowline::link::LinkEvent;
 use bowline::store::{MemoryStore, SessionStore};
-use bowline::{
-    CallError, ErrorCode, Func, Key, KeyRing, LinkEvent, Never, Peer, Restoration, RestoreError, Restorer, Resumption,
-    Service, Session,
-};
+use bowline::{CallError, ErrorCode, Func, Peer, Restoration, Resumption, Service, Session};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
@@ -249,7 +250,7 @@ pub(crate) async fn connect(process: &Process) -> (Session, DeskRef) {
 }
 
 /// Waits until the client has found the next process.
-pub(crate) async fn restored(events: &mut bowline::Events) -> LinkEvent {
+pub(crate) async fn restored(events: &mut bowline::link::Events) -> LinkEvent {
     loop {
         match within(events.next()).await.expect("the session lives") {
             LinkEvent::Detached { .. } => {}

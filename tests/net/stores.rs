@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bowline::link::{Events, LinkEvent};
 use bowline::store::MemoryStore;
-use bowline::{ErrorCode, Events, LinkEvent, Session};
+use bowline::{ErrorCode, Session};
 
 use crate::faulty::{Fault, FaultyStore};
 use crate::harness::within;

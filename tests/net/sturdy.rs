@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
+use bowline::auth::{Key, KeyRing, Secret};
+use bowline::durable::{RestoreError, Restorer};
+use bowline::error::{ErrorValue, Never};
 use bowline::store::{MemoryStore, SessionStore};
-use bowline::{
-    CallError, Connect, ErrorCode, ErrorValue, Func, Key, KeyRing, Never, Peer, Principal, Restoration, RestoreError,
-    Restorer, Resumption, Secret, Service, Session,
-};
+use bowline::{CallError, Connect, ErrorCode, Func, Peer, Principal, Restoration, Resumption, Service, Session};
 
 use crate::harness::{serve, within};
 

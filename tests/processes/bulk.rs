@@ -4,7 +4,8 @@
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use bowline::{Bytes, Never, Reader, Service, connect, stream};
+use bowline::error::Never;
+use bowline::{Bytes, Reader, Service, connect, stream};
 use tokio::net::TcpListener;
 
 const MIB: usize = 1 << 20;

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use bowline::{CallError, ErrorCode, Never};
+use bowline::error::Never;
+use bowline::{CallError, ErrorCode};
 
 /// Method and object, and the number of the call.
 pub(crate) type Call = (String, u64);

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use bowline::{CallError, Events, Func, LinkEvent, Never, Session, connect};
+use bowline::error::Never;
+use bowline::link::{Events, LinkEvent};
+use bowline::{CallError, Func, Session, connect};
 use tokio::task::JoinHandle;
 
 use crate::ledger::{self, Call, Effects, Ledger, Losses, Outcome};

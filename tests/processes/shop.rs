@@ -9,8 +9,12 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bowline::auth::{Key, KeyRing};
+use bowline::durable::Restorer;
+use bowline::error::Never;
+use bowline::server::Successor;
 use bowline::store::{RedisStore, SessionStore, SqliteStore};
-use bowline::{Func, Key, KeyRing, Never, Reader, Restoration, Restorer, Resumption, Service, Successor, stream};
+use bowline::{Func, Reader, Restoration, Resumption, Service, stream};
 use tokio::net::TcpListener;
 
 /// How long other processes wait for one that has vanished.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use bowline::{Events, LinkEvent, Session, connect, stream};
+use bowline::link::{Events, LinkEvent};
+use bowline::{Session, connect, stream};
 use tokio::task::JoinHandle;
 
 use crate::ledger::{Call, Effects, Ledger, Losses, Outcome, within};

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bowline::{Func, Never, Peer, Reader, Restorer, stream};
+use bowline::durable::Restorer;
+use bowline::error::Never;
+use bowline::{Func, Peer, Reader, stream};
 use tokio::time::sleep;
 
 /// What calls did.

@@ -5,7 +5,8 @@ use std::fmt::Display;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bowline::{CallError, Connect, ErrorCode, Func, LinkEvent, RpcError, Session, stream};
+use bowline::link::LinkEvent;
+use bowline::{CallError, Connect, ErrorCode, Func, RpcError, Session, stream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bowline::ErrorCode;
+use bowline::link::LinkEvent;
 use bowline::store::{Clock, MemoryStore, SessionStore};
-use bowline::{ErrorCode, LinkEvent};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::app::Ledger;

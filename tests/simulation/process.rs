@@ -4,8 +4,10 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bowline::auth::{Key, KeyRing};
+use bowline::server::DrainReport;
 use bowline::store::SessionStore;
-use bowline::{DrainReport, Key, KeyRing, Restoration, Resumption, Service};
+use bowline::{Restoration, Resumption, Service};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;

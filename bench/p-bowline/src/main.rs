@@ -4,7 +4,8 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use bowline::{Bytes, Connect, Func, HttpLimits, Limits, Never, Service, Session};
+use bowline::{Bytes, Connect, Func, HttpLimits, Limits, Service, Session};
+use bowline::error::Never;
 use common::{Conn, announce, peer_main};
 use futures::future::join_all;
 

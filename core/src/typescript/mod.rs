@@ -35,7 +35,7 @@ pub trait TypeScript: 'static {
 /// Write it in a test, or compare it there with a file in the repository, to keep both sides in sync:
 ///
 /// ```
-/// use bowline_core::typescript::{Declarations, Type, TypeScript, typescript};
+/// use bowline_core::typescript::{Declarations, Type, TypeScript, declarations};
 ///
 /// struct Color;
 ///
@@ -46,7 +46,7 @@ pub trait TypeScript: 'static {
 ///     }
 /// }
 ///
-/// assert!(typescript::<Vec<Color>>().starts_with("// Written by Bowline from Rust, for `"));
+/// assert!(declarations::<Vec<Color>>().starts_with("// Written by Bowline from Rust, for `"));
 /// ```
 ///
 /// A client passes the declared interface to the official package:
@@ -73,7 +73,7 @@ pub trait TypeScript: 'static {
 /// - A generic type is declared for each type that it is used with: `Page<Task>` is `PageOfTask`.
 ///   If two types have the same name, or one has the name of a JavaScript class that is used here, a
 ///   number is appended.
-pub fn typescript<T: TypeScript>() -> String {
+pub fn declarations<T: TypeScript>() -> String {
     let mut declarations = Declarations::default();
     let root = T::describe(&mut declarations);
     declarations.into_text(&root)

@@ -61,7 +61,7 @@ impl World {
     /// Lets things happen until something holds; false if the connection or the process went first.
     fn drain_step_until(&mut self, holds: impl Fn(&mut Self) -> bool) -> bool {
         for _ in 0..STEPS_MAX {
-            if !self.server.as_ref().is_some_and(|server| server.at.is_some()) {
+            if self.server.as_ref().is_none_or(|server| server.at.is_none()) {
                 return false;
             }
             if holds(self) {

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::future::pending;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bowline::error::ErrorValue;
 use bowline::value::Object;
-use bowline::{ErrorValue, Promise, Reference, Stub, Thrown, Value};
+use bowline::{Promise, Reference, Stub, Thrown, Value};
 use serde::Serialize;
 use tokio::sync::oneshot;
 

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use bowline::{ErrorValue, Func, Promise, Stub, Thrown, Value, Vars};
+use bowline::durable::Vars;
+use bowline::error::ErrorValue;
+use bowline::{Func, Promise, Stub, Thrown, Value};
 use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 

@@ -13,11 +13,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bowline::durable::{RestoreCtx, Restorers, Vars};
+use bowline::error::{ErrorValue, Never};
+use bowline::value::{BigInt, BytesKind, Date};
 use bowline::value::{Headers, Object, Url};
-use bowline::{
-    BigInt, Bytes, BytesKind, CallError, Date, ErrorValue, Func, Never, RestoreCtx, Restorers, Service, Session,
-    Thrown, Value, Vars, batch, connect,
-};
+use bowline::{Bytes, CallError, Func, Service, Session, Thrown, Value, batch, connect};
 use futures_util::future::try_join_all;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpListener;

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use bowline::{ErrorValue, Service, Stub, Thrown, Value};
+use bowline::error::ErrorValue;
+use bowline::{Service, Stub, Thrown, Value};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 

@@ -21,9 +21,9 @@ struct Unit;
 
 fn main() {
     let account = Account { owner: "ann".to_owned(), number: 7, bank: None };
-    let recipe = bowline::Durable::recipe(&account);
+    let recipe = bowline::durable::Durable::recipe(&account);
     assert_eq!((recipe.restorer(), recipe.version()), ("account", 2));
     let params = AccountParams { owner: String::new(), number: 1 };
     assert_eq!(params.restore(Some(3)).bank, Some(3));
-    let _ = (bowline::Durable::recipe(&Unit), UnitParams {}.restore());
+    let _ = (bowline::durable::Durable::recipe(&Unit), UnitParams {}.restore());
 }
