@@ -118,9 +118,9 @@ async fn forget(registry: Weak<Registry>, entry: &Entry) {
     // A client that tries to recover the session meanwhile waits, and then finds it deleted.
     let turn = registry.restoring(&entry.id);
     let _alone = turn.lock().await;
-    if let (Some(store), Some(fence)) =
-        (registry.keeper.as_ref().and_then(|keeper| keeper.store.as_ref()), kept.fence())
-        && let Err(error) = store.delete(&fence).await
+    if let (Some(store), Some(current)) =
+        (registry.keeper.as_ref().and_then(|keeper| keeper.store.as_ref()), &kept.fence)
+        && let Err(error) = store.delete(&current.give_back().await).await
     {
         tracing::debug!(session = entry.id, %error, "cannot delete an ended session, which stays until it expires");
     }

@@ -292,9 +292,9 @@ impl Keeper {
 
     /// Releases a session, so that other processes need not wait for the lease to end.
     pub(super) async fn give_back(&self, kept: &Kept) {
-        if let (Some(store), Some(fence)) = (&self.store, kept.fence())
-            && let Err(error) = store.release(&fence, self.bounds.unclaimed).await
-        {
+        let (Some(store), Some(current)) = (&self.store, &kept.fence) else { return };
+        let fence = current.give_back().await;
+        if let Err(error) = store.release(&fence, self.bounds.unclaimed).await {
             tracing::debug!(session = fence.sid, %error, "cannot release the session; it is free when the lease ends");
         }
     }

@@ -17,11 +17,15 @@
 //!   valid again, although the epochs of a session that was created again start over. The epochs in
 //!   tokens keep rising.
 //!
-//! The outcomes of recorded calls are lost with the store. The client retransmits none of those
-//! calls once the session is stored again, because the checkpoint covers them. That happens at
-//! once.
+//! The outcomes of recorded calls may be lost with the store. So before anything else is stored, the
+//! outcomes of all calls so far are declared forgotten: the outcome of such a call is unknown unless
+//! the store still has it.
+//!
+//! A session that this process has given back is not claimed again: an operation that was under way
+//! is refused.
 
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -31,7 +35,7 @@ use tokio::time::{Instant, sleep};
 use super::Keeper;
 use super::checkpoint::AT_ONCE;
 use crate::registry::Registry;
-use crate::store::{Claim, Claimed, Fence, Place, SessionStore, StoreError};
+use crate::store::{Claim, Claimed, EPOCH_MAX, Fence, Place, SessionStore, StoreError};
 
 /// The pause before sessions are claimed again that could not be claimed.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -42,13 +46,40 @@ pub(crate) struct CurrentFence {
     fence: Mutex<Fence>,
     /// The number of recoveries up to this process.
     lineage: u64,
-    /// Held while the session is claimed again.
+    /// Held while the session is claimed again, or given back.
     reclaiming: tokio::sync::Mutex<()>,
+    /// Whether this process has given the session back.
+    is_given_back: AtomicBool,
+    /// The highest call whose outcome the store may have lost and does not report as forgotten yet.
+    to_forget: Mutex<Option<i64>>,
 }
 
 impl CurrentFence {
     pub(crate) fn new(fence: Fence, lineage: u64) -> Arc<Self> {
-        Arc::new(Self { fence: Mutex::new(fence), lineage, reclaiming: tokio::sync::Mutex::default() })
+        Arc::new(Self {
+            fence: Mutex::new(fence),
+            lineage,
+            reclaiming: tokio::sync::Mutex::default(),
+            is_given_back: AtomicBool::new(false),
+            to_forget: Mutex::default(),
+        })
+    }
+
+    /// Returns the fence with which the session is given back. From now on it is not claimed again.
+    pub(super) async fn give_back(&self) -> Fence {
+        let _alone = self.reclaiming.lock().await;
+        self.is_given_back.store(true, Ordering::SeqCst);
+        self.get()
+    }
+
+    /// Tells the store which outcomes it may have lost.
+    async fn forget(&self, store: &Arc<dyn SessionStore>, fence: &Fence) -> Result<(), StoreError> {
+        let to_forget = *self.to_forget.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(call) = to_forget else { return Ok(()) };
+        store.forget(fence, call).await?;
+        let mut to_forget = self.to_forget.lock().unwrap_or_else(PoisonError::into_inner);
+        to_forget.take_if(|higher| *higher <= call);
+        Ok(())
     }
 
     pub(crate) fn get(&self) -> Fence {
@@ -57,6 +88,12 @@ impl CurrentFence {
 
     pub(crate) fn is_owned_by(&self, owner: &str) -> bool {
         self.fence.lock().unwrap_or_else(PoisonError::into_inner).owner == owner
+    }
+
+    /// Notes that the store may have lost the outcomes of calls up to this one.
+    fn lose_outcomes(&self, call: i64) {
+        let mut to_forget = self.to_forget.lock().unwrap_or_else(PoisonError::into_inner);
+        *to_forget = (*to_forget).max(Some(call));
     }
 
     fn replace(&self, fence: Fence) {
@@ -87,13 +124,28 @@ impl Keeper {
         F: Future<Output = Result<T, StoreError>>,
     {
         let fence = current.get();
-        let done = operation(fence.clone()).await;
+        let done = self.attempt(current, &operation, &fence).await;
         if !matches!(done, Err(StoreError::Fenced)) {
             return done;
         }
         let Some(registry) = registry.upgrade() else { return done };
         let fence = self.reclaim(&registry, current, &fence).await?;
-        operation(fence).await
+        self.attempt(current, &operation, &fence).await
+    }
+
+    async fn attempt<T, F>(
+        &self,
+        current: &CurrentFence,
+        operation: &impl Fn(Fence) -> F,
+        fence: &Fence,
+    ) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        if let Some(store) = &self.store {
+            current.forget(store, fence).await?;
+        }
+        operation(fence.clone()).await
     }
 
     /// Claims a session again whose fence the store has refused.
@@ -108,6 +160,9 @@ impl Keeper {
         let fence = current.get();
         if fence != *refused {
             return Ok(fence);
+        }
+        if current.is_given_back.load(Ordering::SeqCst) {
+            return Err(StoreError::Fenced);
         }
         let owner = self.living_owner(store, registry, &fence.owner).await?;
         let claimed = match store.claim(&fence.sid, &owner, 0).await? {
@@ -132,6 +187,11 @@ impl Keeper {
             session = fence.sid,
             "the store had lost the session; it was claimed again"
         );
+        let newest = registry.entry(&fence.sid).map(|entry| {
+            let next = entry.connection.link(|endpoint| endpoint.session.ids().peer_next_positive);
+            next.saturating_sub(1)
+        });
+        current.lose_outcomes(newest.unwrap_or(i64::try_from(EPOCH_MAX).unwrap_or(i64::MAX)));
         current.replace(claimed.clone());
         if let Some(entry) = registry.entry(&fence.sid) {
             if let Some(until) = self.may_go_on_until().await {

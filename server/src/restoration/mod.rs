@@ -214,11 +214,6 @@ impl Kept {
         !self.retired.swap(true, Ordering::SeqCst)
     }
 
-    /// Returns the fence, if there is one.
-    pub(crate) fn fence(&self) -> Option<Fence> {
-        self.fence.as_ref().map(|fence| fence.get())
-    }
-
     pub(crate) fn is_retired(&self) -> bool {
         self.retired.load(Ordering::SeqCst)
     }

@@ -96,7 +96,7 @@ mod tests {
     use super::*;
     use crate::restoration::Restoration;
     use crate::resumption::Resumption;
-    use crate::store::{Clock, MemoryStore, OUTCOME_BYTES_MAX, RECORDED_BYTES_MAX};
+    use crate::store::{Claim, Clock, MemoryStore, OUTCOME_BYTES_MAX, RECORDED_BYTES_MAX};
 
     const DAY: Duration = Duration::from_secs(86_400);
 
@@ -110,6 +110,41 @@ mod tests {
         let keeper = Keeper::new(Restoration::in_shared_store(Arc::clone(&store)));
         let registry = Registry::new(Resumption::default(), Some(Arc::clone(&keeper)));
         (Outcomes::new(&store, &CurrentFence::new(fence, 0), &keeper, &registry), keeper)
+    }
+
+    #[tokio::test]
+    async fn call_that_began_before_the_store_lost_the_session_is_not_run_again() {
+        let (log, keeper, _registry) = owned_log().await;
+        let store = Arc::clone(keeper.store.as_ref().unwrap());
+        assert_eq!(log.begin(1).await, Ok(Begun::Now));
+        store.delete(&log.current.get()).await.unwrap();
+        assert_eq!(log.begin(1).await, Ok(Begun::Before));
+        // So it is for the process that claims the session next.
+        let fence = log.current.get();
+        assert_eq!(store.recorded(&fence, 1).await, Ok(Recorded::Forgotten));
+    }
+
+    #[tokio::test]
+    async fn session_that_was_given_back_is_not_claimed_again_for_a_call() {
+        let (log, keeper, _registry) = owned_log().await;
+        let store = Arc::clone(keeper.store.as_ref().unwrap());
+        let fence = log.current.give_back().await;
+        store.release(&fence, DAY).await.unwrap();
+        assert_eq!(log.begin(1).await, Err(ErrorCode::SessionElsewhere));
+        store.open_owner("b", DAY).await.unwrap();
+        let claim = store.claim("s", "b", 0).await.unwrap();
+        assert!(matches!(claim, Claim::Claimed(_)), "{claim:?}");
+    }
+
+    /// Creates the log of a session whose process has a lease.
+    async fn owned_log() -> (Outcomes, Arc<Keeper>, Arc<Registry>) {
+        let store: Arc<dyn SessionStore> = Arc::new(MemoryStore::new());
+        let keeper = Keeper::new(Restoration::in_shared_store(Arc::clone(&store)));
+        let registry = Registry::new(Resumption::default(), Some(Arc::clone(&keeper)));
+        let owner = keeper.owner(&store, &registry).await.unwrap();
+        let fence = store.create("s", &owner, DAY, None).await.unwrap();
+        let log = Outcomes::new(&store, &CurrentFence::new(fence, 0), &keeper, &registry);
+        (log, keeper, registry)
     }
 
     #[tokio::test]

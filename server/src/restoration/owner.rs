@@ -15,6 +15,9 @@ use crate::store::{Lease, OwnerInfo, Place, SessionStore, StoreError};
 /// How often an owner checks whether clients have requested its sessions from other processes.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// How often an owner without sessions checks: it may own one whose client has left while it was recovered.
+const IDLE_LOOK: Duration = Duration::from_millis(500);
+
 /// The pause after the store did not respond.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -189,15 +192,17 @@ async fn watch(
     owner: String,
     fenced: Arc<Notify>,
 ) {
+    let mut looked_at = Instant::now();
     loop {
         sleep(LOOK).await;
         let (Some(keeper), Some(registry)) = (keeper.upgrade(), registry.upgrade()) else { return };
         if keeper.process.lock().await.as_ref().is_none_or(|process| process.owner != owner) {
             return;
         }
-        if !registry.has_kept() {
+        if !registry.has_kept() && looked_at.elapsed() < IDLE_LOOK {
             continue;
         }
+        looked_at = Instant::now();
         match store.wanted(&owner).await {
             Ok(wanted) => wanted.into_iter().for_each(|wanted| registry.start_handing_over(wanted)),
             Err(StoreError::Fenced) => fenced.notify_one(),

@@ -374,6 +374,13 @@ impl SessionStore for MemoryStore {
         self.with_room(|| self.record_now(fence, call, &outcome))
     }
 
+    async fn forget(&self, fence: &Fence, call: i64) -> Result<(), StoreError> {
+        bounds::outcome(call, &[])?;
+        let mut session = self.fenced(fence)?;
+        session.forgotten = session.forgotten.max(Some(call.unsigned_abs()));
+        Ok(())
+    }
+
     async fn recorded(&self, fence: &Fence, call: i64) -> Result<Recorded, StoreError> {
         let session = self.fenced(fence)?;
         Ok(match session.recorded.get(&place(call)) {

@@ -348,6 +348,13 @@ pub trait SessionStore: Send + Sync + fmt::Debug + 'static {
     /// Returns `Fenced`, and `TooMuch` if the outcome is too long or the quota is exhausted.
     async fn record(&self, fence: &Fence, call: i64, outcome: Bytes) -> Result<(), StoreError>;
 
+    /// Declares the outcomes of calls up to this one forgotten, where `-n` counts as `n`: `recorded` reports
+    /// [`Forgotten`](Recorded::Forgotten) for those of them that have no outcome. Outcomes that are there stay.
+    ///
+    /// # Errors
+    /// Returns `Fenced`.
+    async fn forget(&self, fence: &Fence, call: i64) -> Result<(), StoreError>;
+
     /// Returns what is known about the outcome of a call.
     ///
     /// # Errors

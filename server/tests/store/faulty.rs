@@ -152,6 +152,10 @@ impl SessionStore for FaultyStore {
         self.pass(self.inner().record(fence, call, outcome)).await
     }
 
+    async fn forget(&self, fence: &Fence, call: i64) -> Result<(), StoreError> {
+        self.pass(self.inner().forget(fence, call)).await
+    }
+
     async fn recorded(&self, fence: &Fence, call: i64) -> Result<Recorded, StoreError> {
         self.pass(self.inner().recorded(fence, call)).await
     }

@@ -326,6 +326,12 @@ impl SessionStore for RedisStore {
         self.run(&script, None).await
     }
 
+    async fn forget(&self, fence: &Fence, call: i64) -> Result<(), StoreError> {
+        bounds::outcome(call, &[])?;
+        let mut script = self.scripts.forget.key(self.key(SESSION, &fence.sid));
+        self.run(script.arg(&fence.owner).arg(fence.epoch).arg(call.unsigned_abs()), None).await
+    }
+
     async fn recorded(&self, fence: &Fence, call: i64) -> Result<Recorded, StoreError> {
         let mut script = self.scripts.recorded.key(self.key(SESSION, &fence.sid));
         script.key(self.key(OUTCOMES, &fence.sid)).arg(&fence.owner).arg(fence.epoch);

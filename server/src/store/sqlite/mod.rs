@@ -231,6 +231,12 @@ impl SessionStore for SqliteStore {
         self.write(move |db, now| sql::record(db, &fence, call, &outcome, now)).await
     }
 
+    async fn forget(&self, fence: &Fence, call: i64) -> Result<(), StoreError> {
+        bounds::outcome(call, &[])?;
+        let fence = fence.clone();
+        self.write(move |db, now| sql::forget(db, &fence, call, now)).await
+    }
+
     async fn recorded(&self, fence: &Fence, call: i64) -> Result<Recorded, StoreError> {
         let fence = fence.clone();
         self.read(move |db, now| sql::recorded(db, &fence, call, now)).await

@@ -309,8 +309,17 @@ fn forget_oldest(db: &Connection, sid: &str, bytes: usize) -> Result<(), Fault> 
     }
     drop(rows);
     db.prepare_cached("DELETE FROM recorded WHERE sid = ?1 AND abs(call) <= ?2")?.execute(params![sid, last])?;
-    db.prepare_cached("UPDATE sessions SET forgotten = max(forgotten, ?2) WHERE sid = ?1")?
-        .execute(params![sid, last])?;
+    if last >= 0 { set_forgotten(db, sid, last) } else { Ok(()) }
+}
+
+pub(super) fn forget(db: &Connection, fence: &Fence, call: i64, now: Millis) -> Result<(), Fault> {
+    check(db, fence, now)?;
+    set_forgotten(db, &fence.sid, call)
+}
+
+fn set_forgotten(db: &Connection, sid: &str, call: i64) -> Result<(), Fault> {
+    db.prepare_cached("UPDATE sessions SET forgotten = max(forgotten, abs(?2)) WHERE sid = ?1")?
+        .execute(params![sid, call])?;
     Ok(())
 }
 

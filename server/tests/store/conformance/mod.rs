@@ -79,6 +79,7 @@ macro_rules! store_conformance {
                 deleted_session_leaves_nothing,
                 recorded_outcomes_are_kept_as_long_as_their_session,
                 oldest_recorded_outcomes_are_forgotten_and_reported_as_such,
+                outcomes_declared_forgotten_are_reported_as_such,
                 snapshots_of_a_client_share_its_quota,
                 outcomes_and_sessions_count_towards_the_quota,
                 expired_sessions_make_room,

@@ -33,6 +33,24 @@ pub(crate) async fn recorded_outcomes_are_kept_as_long_as_their_session(bench: &
     assert_eq!(store.recorded(&fence, 0).await, Ok(Recorded::Never));
 }
 
+pub(crate) async fn outcomes_declared_forgotten_are_reported_as_such(bench: &impl Bench) {
+    let (store, fence) = owned(bench).await;
+    store.record(&fence, 3, Bytes::from("three")).await.unwrap();
+    store.forget(&fence, 7).await.unwrap();
+    // A lower number changes nothing.
+    store.forget(&fence, 2).await.unwrap();
+    assert_eq!(store.recorded(&fence, 3).await, kept(b"three"));
+    for call in [1, -3, 7, -7] {
+        assert_eq!(store.recorded(&fence, call).await, Ok(Recorded::Forgotten), "{call}");
+    }
+    assert_eq!(store.recorded(&fence, 8).await, Ok(Recorded::Never));
+    store.release(&fence, DAY).await.unwrap();
+    let next = claimed(&store, "b").await.fence;
+    assert_eq!(store.recorded(&next, 7).await, Ok(Recorded::Forgotten));
+    assert_eq!(store.forget(&fence, 9).await, Err(StoreError::Fenced));
+    assert_eq!(store.recorded(&next, 8).await, Ok(Recorded::Never));
+}
+
 pub(crate) async fn oldest_recorded_outcomes_are_forgotten_and_reported_as_such(bench: &impl Bench) {
     let (store, fence) = owned(bench).await;
     let mib = Bytes::from(vec![b'x'; OUTCOME_BYTES_MAX]);
