@@ -1,5 +1,5 @@
-//! How often memory is asked for. Typed arguments take what their types own and nothing else: the
-//! decoder reads from the message, and an answer is written into the text that is sent.
+//! Numbers of allocations. Typed arguments allocate only what their types own: the decoder reads from the
+//! message, and a reply is written into the text that is sent.
 
 use allocation_counter::measure;
 use bowline::transport::Options;
@@ -27,8 +27,8 @@ enum Side {
 
 const ORDER: Order = Order { id: 7, price: 12.5, paid: true, side: Side::Sell };
 
-/// Decodes an argument list, and says how often that asked for memory the second time: a thread keeps
-/// where it notes capabilities.
+/// Decodes an argument list twice and returns the number of allocations of the second time, because each
+/// thread allocates its list of capabilities once.
 #[track_caller]
 fn decoding<T: DeserializeOwned + PartialEq + std::fmt::Debug>(text: &str, expected: &T) -> u64 {
     let first = decode_args::<T>(Payload::plain(text)).unwrap();
@@ -48,7 +48,7 @@ fn encoding<T: Serialize>(value: &T, expected: &str) -> u64 {
 }
 
 #[test]
-fn arguments_that_own_nothing_take_no_allocation() {
+fn arguments_that_own_nothing_do_not_allocate() {
     assert_eq!(decoding("[]", &()), 0);
     assert_eq!(decoding("[1,2]", &(1_i64, 2_i64)), 0);
     assert_eq!(decoding("[true,null,1.5]", &(true, None::<u8>, 1.5_f64)), 0);
@@ -56,23 +56,23 @@ fn arguments_that_own_nothing_take_no_allocation() {
 }
 
 #[test]
-fn arguments_that_own_something_take_one_allocation_for_each() {
+fn each_owning_argument_takes_one_allocation() {
     assert_eq!(decoding(r#"["a word"]"#, &"a word".to_owned()), 1);
     assert_eq!(decoding(r#"["one",2,"three"]"#, &("one".to_owned(), 2_u8, "three".to_owned())), 2);
     assert_eq!(decoding("[[[1,2,3,4]]]", &vec![1_u64, 2, 3, 4]), 1);
-    // Nothing is owned, for it is not asked for.
+    // An argument that is not decoded allocates nothing.
     assert_eq!(decoding(r#"[{"id":7,"note":"long","price":12.5,"paid":true,"side":"Sell"}]"#, &ORDER), 0);
 }
 
 #[test]
-fn a_small_answer_lies_in_place_and_a_larger_one_is_one_allocation() {
+fn small_reply_is_inline_and_a_larger_one_takes_one_allocation() {
     assert_eq!(encoding(&3_i64, "3"), 0);
     assert_eq!(encoding(&(), "[\"undefined\"]"), 0);
     assert_eq!(encoding(&"a word", "\"a word\""), 0);
     assert_eq!(encoding(&ORDER, r#"{"id":7,"price":12.5,"paid":true,"side":"Sell"}"#), 1);
 }
 
-/// Rounds that are counted; what grows once in a while is spread over them.
+/// The number of counted rounds. Allocations of growing tables are spread over them.
 const ROUNDS: u64 = 100;
 
 fn per_round(runtime: &Runtime, joined: &Joined, scenario: impl AsyncFn(&Joined)) -> f64 {
@@ -83,15 +83,15 @@ fn per_round(runtime: &Runtime, joined: &Joined, scenario: impl AsyncFn(&Joined)
             }
         });
     };
-    // Tables and buffers have grown when the second hundred begins.
+    // Tables and buffers have grown before the second hundred rounds begin.
     rounds();
     measure(rounds).count_total as f64 / ROUNDS as f64
 }
 
-/// Both sides together, the caller's future, frames and the pipe included. Bounds are what was counted
-/// and some more, so that a new allocation for each call is seen.
+/// Counts both sides, including the caller's future, frames, and the pipe. The limits are slightly above the
+/// measured numbers, so that one more allocation per call exceeds them.
 #[test]
-fn whole_calls_stay_within_their_allocations() {
+fn calls_stay_within_their_allocation_limits() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     let joined = runtime.block_on(join_in_memory(Options::default()));
     let idle = joined.client.stats();
@@ -106,7 +106,7 @@ fn whole_calls_stay_within_their_allocations() {
     ];
     for (what, bound, count) in counts {
         println!("{what}: {count} allocations");
-        assert!(count <= bound, "{what}: {count} allocations, more than {bound}");
+        assert!(count <= bound, "{what}: {count} allocations exceed the limit of {bound}");
     }
     assert_eq!(joined.client.stats(), idle);
     assert!(!joined.server.is_closed());

@@ -1,21 +1,22 @@
-//! What a call takes, counted where counts do not depend on the machine: reads, writes, allocations and memory.
+//! The cost of a call and of a session in numbers that do not depend on the machine: system calls,
+//! allocations, and memory.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
-/// Allocations of codec and calls.
+/// Allocations of the codec and of calls.
 mod allocations;
 /// The peak of allocated bytes, shared with the benchmark of amplification.
 #[path = "../../benches/amplification/held.rs"]
 mod held;
 /// The memory that a hostile peer takes.
 mod hostile;
-/// What a session at rest holds.
+/// Memory of an idle session.
 mod memory;
-/// Who calls whom, shared with the scenarios whose instructions are counted.
+/// The callers and objects of the scenarios, shared with benches/gate.
 #[path = "../../benches/gate/peers.rs"]
 mod peers;
-/// What a hostile peer sends, shared with the benchmark of amplification.
-#[allow(dead_code, reason = "messages whose time is measured are for the benchmark")]
+/// The messages of a hostile peer, shared with the benchmark of amplification.
+#[allow(dead_code, reason = "the benchmark uses messages that this test does not")]
 #[path = "../../benches/amplification/rows.rs"]
 mod rows;
-/// Reads and writes of 64 calls made at once.
+/// Reads and writes of 64 concurrent calls.
 mod system_calls;

@@ -1,4 +1,4 @@
-//! What a session at rest holds on its server: socket, link and what a resume takes included.
+//! Memory of an idle session on its server, including its connection and its link.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::mpsc;
@@ -12,20 +12,20 @@ use tokio::sync::oneshot;
 
 use crate::peers::{ApiRef, Served};
 
-/// Sessions that are counted, and those before: tables that all of them share have grown by then.
+/// The number of sessions that are counted, and of those opened before, which let shared tables grow.
 const SESSIONS: usize = 100;
 
-/// A session gives room back when it has paused for 200 ms.
+/// A session shrinks its buffers after it has been idle for up to 200 ms.
 const PAUSE: Duration = Duration::from_millis(600);
 
-/// Bytes of a session, without what the allocator adds. What was counted, and a little more.
+/// The limit of bytes per session, without the overhead of the allocator. Slightly above the measured number.
 const SESSION_BYTES_MAX: i64 = 11_200;
 
 fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-/// Opens as many sessions as it is asked to, of one call each, and keeps them.
+/// Opens the requested number of sessions, makes a call in each, and keeps them open.
 fn clients(address: SocketAddr, ask: &mpsc::Receiver<oneshot::Sender<()>>) {
     let mut sessions = Vec::new();
     let runtime = runtime();
@@ -43,7 +43,7 @@ fn clients(address: SocketAddr, ask: &mpsc::Receiver<oneshot::Sender<()>>) {
 }
 
 #[test]
-fn a_session_at_rest_holds_little() {
+fn idle_session_stays_within_its_memory_limit() {
     let runtime = runtime();
     let listener = runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).unwrap();
     let address = listener.local_addr().unwrap();
@@ -60,8 +60,8 @@ fn a_session_at_rest_holds_little() {
     open_sessions();
     let bytes = measure(open_sessions).bytes_current / SESSIONS as i64;
     println!("{bytes} bytes");
-    assert!(bytes > 1_000, "sessions are served on this thread, {bytes} bytes");
-    assert!(bytes <= SESSION_BYTES_MAX, "a session holds {bytes} bytes, more than {SESSION_BYTES_MAX}");
+    assert!(bytes > 1_000, "the sessions must be served on this thread; {bytes} bytes per session");
+    assert!(bytes <= SESSION_BYTES_MAX, "a session holds {bytes} bytes; the limit is {SESSION_BYTES_MAX}");
     drop(ask);
     clients.join().unwrap();
 }

@@ -1,5 +1,5 @@
-//! 64 calls made at once over TCP: how often either side reads and writes. That many messages share
-//! system calls is most of what makes calls cheap when there are many.
+//! Reads and writes of either side for 64 concurrent calls over TCP. Concurrent calls are cheap mostly because
+//! many messages share a system call.
 
 use std::io;
 use std::pin::Pin;
@@ -13,14 +13,14 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::peers::join;
 
-/// Writes of one side for 64 calls: the client makes its calls in one, which releases the results of those
-/// before; the server answers the first half in one and the others in another.
+/// The limit of writes of one side for 64 calls. The client sends its calls, and the releases of earlier results,
+/// in one write; the server answers in two.
 const WRITES_MAX: usize = 2;
-/// Attempts to read of one side. Of those that find nothing Tokio takes most to the kernel no more: it
-/// knows by then.
+/// The limit of attempts to read of one side. Most attempts that find nothing do not reach the kernel, because
+/// Tokio knows that the socket is not ready.
 const READS_MAX: usize = 8;
 
-/// What one side asks of the kernel.
+/// The reads and writes of one side.
 #[derive(Debug, Default)]
 struct Asked {
     reads: AtomicUsize,
@@ -76,7 +76,7 @@ async fn counted_sockets() -> ([Counted; 2], [Arc<Asked>; 2]) {
 }
 
 #[tokio::test]
-async fn sixty_four_calls_at_once_share_their_reads_and_writes() {
+async fn concurrent_calls_share_reads_and_writes() {
     let ([of_client, of_server], asked) = counted_sockets().await;
     let joined = join(of_client, of_server, Options::default()).await;
     joined.calls_at_once().await;
@@ -92,7 +92,7 @@ async fn sixty_four_calls_at_once_share_their_reads_and_writes() {
         let (mut reads, mut writes): (Vec<_>, Vec<_>) = taken.into_iter().unzip();
         reads.sort_unstable();
         writes.sort_unstable();
-        // The median: a machine that stops for 100 ms has acknowledgements sent alone.
+        // The median counts, because acks are sent separately when the machine stalls for 100 ms.
         let (reads, writes) = (reads[reads.len() / 2], writes[writes.len() / 2]);
         println!("{name}: {reads} reads, {writes} writes");
         assert!(writes <= WRITES_MAX, "the {name} wrote {writes} times");

@@ -1,4 +1,4 @@
-//! `#[bowline::durable]` and what methods say of being called twice, as programs use them.
+//! `#[bowline::durable]`, and the attributes that say what a repeated call does, as applications use them.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ trait Account {
     async fn parent(&self) -> Option<AccountRef>;
 }
 
-/// Data, a durable reference, and a connection that is no part of the recipe.
+/// Data, a durable reference, and a field that is not part of the recipe.
 #[bowline::durable(restorer = "account", version = 2)]
 struct Ledger {
     owner: String,
@@ -55,7 +55,7 @@ fn restorers() -> Arc<Restorers> {
 }
 
 #[test]
-fn methods_say_what_a_second_call_does() {
+fn attributes_declare_what_a_repeated_call_does() {
     let repeats: Vec<_> = AccountRef::INTERFACE.members.iter().map(|member| (member.name, member.repeat)).collect();
     assert_eq!(repeats, [("owner", Repeat::Idempotent), ("pay", Repeat::Recorded), ("parent", Repeat::Never)]);
 }
@@ -70,7 +70,7 @@ trait Orders {
 }
 
 #[test]
-fn methods_say_how_long_a_call_may_run() {
+fn attributes_declare_the_lifetime_of_a_call() {
     let members = OrdersRef::INTERFACE.members.iter();
     let lifetimes: Vec<_> = members.map(|member| (member.name, member.repeat, member.lifetime)).collect();
     let expected = [
@@ -82,7 +82,7 @@ fn methods_say_how_long_a_call_may_run() {
 }
 
 #[tokio::test]
-async fn a_struct_is_made_again_from_its_fields() {
+async fn durable_struct_is_restored_from_its_fields() {
     let first = AccountRef::durable(ledger("ann", Some(AccountRef::durable(ledger("bank", None)))));
     assert_eq!(first.owner().await.unwrap(), "ann at then");
     let kept = serde_json::to_string(&bowline::Reference::stub(&first).stored_recipe().unwrap()).unwrap();

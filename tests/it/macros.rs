@@ -1,5 +1,5 @@
-//! What the macros generate, used over a real session. Nothing is imported that the generated code
-//! might lean on; `hygiene` takes even the prelude away.
+//! The generated code of the macros, used over a real session. This file imports nothing that generated code
+//! could rely on, and `hygiene` shadows even the prelude.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +9,7 @@ use bowline::interface::MemberKind;
 use bowline::testing::{Pair, pair};
 use bowline::{CallError, Promise, Reference, Value};
 
-/// Finds people.
+/// A directory of people.
 #[bowline::interface]
 pub(crate) trait Directory {
     async fn authenticate(&self, token: String) -> Result<AccountRef, TokenError>;
@@ -69,13 +69,13 @@ pub(crate) enum ProfileError {
     #[error("{0}")]
     #[rpc(name = "RangeError")]
     TooLarge(#[rpc(message)] String),
-    #[error("the token is not good")]
+    #[error("the token is not valid")]
     Token(
         #[from]
         #[rpc(cause)]
         TokenError,
     ),
-    #[error("nobody here")]
+    #[error("the directory is empty")]
     Empty,
     #[error("the disk is gone")]
     Disk {
@@ -143,7 +143,7 @@ impl Directory for Staff {
 
     async fn watch(&self, request: Watch) -> u64 {
         match request.how {
-            How::Ask { account } => account.me().await.expect("the account answers"),
+            How::Ask { account } => account.me().await.expect("the callback succeeds"),
             How::Poll => request.topic.len() as u64,
         }
     }
@@ -168,7 +168,7 @@ impl Account for Used {
     }
 }
 
-/// A caller, and the session it calls through.
+/// Returns a reference of a client, and the session through which it calls.
 fn connected() -> (DirectoryRef, Pair) {
     let directory = DirectoryRef::new(Staff);
     let pair = pair(None, Some(directory.stub().clone()));
@@ -179,7 +179,7 @@ fn connected() -> (DirectoryRef, Pair) {
 async fn dependent_calls_take_one_round_trip() {
     let (api, pair) = connected();
     let me = api.authenticate("good").me();
-    let boss = api.profile(&me).await.expect("there is one");
+    let boss = api.profile(&me).await.expect("the person exists");
     assert_eq!((boss.id, boss.first_name.as_str()), (1, "P1"));
     assert_eq!(
         pair.wire.log()[..5],
@@ -194,14 +194,14 @@ async fn dependent_calls_take_one_round_trip() {
 }
 
 #[tokio::test]
-async fn fields_of_what_has_not_arrived_are_promises_under_their_wire_names() {
+async fn fields_of_a_pending_result_are_promises_under_their_wire_names() {
     let (api, pair) = connected();
     let me = api.profile(7);
     let chief = api.profile(me.boss());
     let used = me.account().me().await.expect("an optional reference can be called through");
     assert_eq!(used, 1);
-    assert_eq!(chief.await.expect("there is one").id, 8);
-    assert_eq!(me.first_name().await.expect("it is there"), "P7");
+    assert_eq!(chief.await.expect("the person exists").id, 8);
+    assert_eq!(me.first_name().await.expect("the field exists"), "P7");
     let log = pair.wire.log().join("\n");
     assert!(log.contains(r#"["pipeline",1,["chief"]]"#), "{log}");
     assert!(log.contains(r#"["pipeline",1,["firstName"]]"#), "{log}");
@@ -210,28 +210,31 @@ async fn fields_of_what_has_not_arrived_are_promises_under_their_wire_names() {
 #[tokio::test]
 async fn properties_are_read_not_called() {
     let (api, pair) = connected();
-    assert_eq!(api.version().await.expect("it is readable"), "1.0");
+    assert_eq!(api.version().await.expect("the property is readable"), "1.0");
     assert!(pair.wire.log()[0].contains(r#"["pipeline",0,["version"]]"#), "{:?}", pair.wire.log());
     let secret = api.hidden().await;
     assert!(matches!(secret, Err(CallError::App(TokenError { reason })) if reason == "too old"));
     let stub = api.stub();
-    assert!(stub.call("version", ()).await.is_err(), "a property is no method");
+    assert!(stub.call("version", ()).await.is_err(), "a property was called");
 }
 
 #[tokio::test]
-async fn the_rest_of_the_arguments_is_spread() {
+async fn rest_arguments_are_spread() {
     let (api, pair) = connected();
-    assert_eq!(api.arg_count([]).await.expect("it counts"), 0);
-    assert_eq!(api.arg_count([Value::Null, Value::Bool(true)]).await.expect("it counts"), 2);
-    assert_eq!(api.label("x", [1, 2, 3]).await.expect("it counts"), "x[1, 2, 3]");
+    assert_eq!(api.arg_count([]).await.expect("the call succeeds"), 0);
+    assert_eq!(api.arg_count([Value::Null, Value::Bool(true)]).await.expect("the call succeeds"), 2);
+    assert_eq!(api.label("x", [1, 2, 3]).await.expect("the call succeeds"), "x[1, 2, 3]");
     assert!(pair.wire.log().iter().any(|line| line.contains(r#"["label"],["x",1,2,3]"#)));
-    assert_eq!(api.stub().call("argCount", (1, "b", Value::Undefined)).await.expect("it counts"), Value::Number(3.0));
-    let refused = api.stub().call("label", ()).await.expect_err("the first one is no option");
-    assert_eq!(refused.remote().expect("the peer says so").name(), "TypeError");
+    assert_eq!(
+        api.stub().call("argCount", (1, "b", Value::Undefined)).await.expect("the call succeeds"),
+        Value::Number(3.0)
+    );
+    let refused = api.stub().call("label", ()).await.expect_err("the first argument is required");
+    assert_eq!(refused.remote().expect("the error comes from the peer").name(), "TypeError");
 }
 
 #[tokio::test]
-async fn arguments_left_out_are_undefined_and_further_ones_ignored() {
+async fn missing_arguments_are_undefined_and_additional_ones_ignored() {
     let (api, _pair) = connected();
     let greet = |args: Vec<&'static str>| {
         let stub = api.stub().clone();
@@ -246,45 +249,45 @@ async fn arguments_left_out_are_undefined_and_further_ones_ignored() {
     for (args, said) in
         [(vec!["Ann"], "Hello, Ann"), (vec!["Ann", "Hi"], "Hi, Ann"), (vec!["Ann", "Hi", "x"], "Hi, Ann")]
     {
-        assert_eq!(greet(args).await.expect("it greets"), Value::String(said.to_owned()));
+        assert_eq!(greet(args).await.expect("the call succeeds"), Value::String(said.to_owned()));
     }
-    assert_eq!(api.greet("Bo", None).await.expect("it greets"), "Hello, Bo");
+    assert_eq!(api.greet("Bo", None).await.expect("the call succeeds"), "Hello, Bo");
 }
 
 #[tokio::test]
-async fn arguments_that_do_not_fit_are_a_type_error() {
+async fn arguments_of_the_wrong_type_are_a_type_error() {
     let (api, _pair) = connected();
-    let wrong = api.stub().call("profile", ("seven",)).await.expect_err("it is no number");
-    assert_eq!(wrong.remote().expect("the peer says so").name(), "TypeError");
-    let unknown = api.stub().call("getProfile", (7,)).await.expect_err("it has another name");
-    assert_eq!(unknown.remote().expect("the peer says so").message(), "'getProfile' is not a function.");
+    let wrong = api.stub().call("profile", ("seven",)).await.expect_err("the argument is not a number");
+    assert_eq!(wrong.remote().expect("the error comes from the peer").name(), "TypeError");
+    let unknown = api.stub().call("getProfile", (7,)).await.expect_err("the method does not exist");
+    assert_eq!(unknown.remote().expect("the error comes from the peer").message(), "'getProfile' is not a function.");
 }
 
 #[tokio::test]
-async fn references_travel_in_data_and_stay_one_object() {
+async fn references_in_data_refer_to_the_same_object() {
     let (api, _pair) = connected();
     let account = AccountRef::new(Used::default());
     let ask = |account: &AccountRef| Watch { topic: "t".to_owned(), how: How::Ask { account: account.clone() } };
-    assert_eq!(api.watch(ask(&account)).await.expect("it asks us"), 1);
-    assert_eq!(api.watch(ask(&account)).await.expect("it asks us"), 2);
-    assert_eq!(account.me().await.expect("ours can be called too"), 3);
-    assert_eq!(account.itself().itself().me().await.expect("it hands itself out"), 4);
-    assert_eq!(api.watch(Watch { topic: "four".to_owned(), how: How::Poll }).await.expect("it polls"), 4);
+    assert_eq!(api.watch(ask(&account)).await.expect("the call succeeds"), 1);
+    assert_eq!(api.watch(ask(&account)).await.expect("the call succeeds"), 2);
+    assert_eq!(account.me().await.expect("a local reference can be called"), 3);
+    assert_eq!(account.itself().itself().me().await.expect("the object returns itself"), 4);
+    assert_eq!(api.watch(Watch { topic: "four".to_owned(), how: How::Poll }).await.expect("the call succeeds"), 4);
 }
 
 #[tokio::test]
-async fn defaults_raw_names_and_nothing_work() {
+async fn default_methods_raw_identifiers_and_unit_results_work() {
     let (api, _pair) = connected();
-    assert_eq!(api.twice(21).await.expect("it has a body"), 42);
-    assert_eq!(api.r#type().await.expect("it is called `type`"), "directory");
-    api.nothing().await.expect("nothing is a result");
+    assert_eq!(api.twice(21).await.expect("the default method runs"), 42);
+    assert_eq!(api.r#type().await.expect("the method is called `type`"), "directory");
+    api.nothing().await.expect("a method may return nothing");
 }
 
 #[tokio::test]
-async fn errors_are_the_same_at_the_caller() {
+async fn errors_arrive_unchanged_at_the_caller() {
     let (api, pair) = connected();
     let errors = [
-        (0, ProfileError::Empty, r#"["error","Empty","nobody here"]"#),
+        (0, ProfileError::Empty, r#"["error","Empty","the directory is empty"]"#),
         (
             100,
             ProfileError::NoUser { user_id: 100, hint: None },
@@ -294,7 +297,7 @@ async fn errors_are_the_same_at_the_caller() {
         (
             102,
             ProfileError::Token(bad_token()),
-            r#"["error","Token","the token is not good",null,{"cause":["error","TokenError","bad token",null,{"why":"too old"}]}]"#,
+            r#"["error","Token","the token is not valid",null,{"cause":["error","TokenError","bad token",null,{"why":"too old"}]}]"#,
         ),
     ];
     for (id, expected, wire) in errors {
@@ -308,29 +311,29 @@ async fn errors_are_the_same_at_the_caller() {
 }
 
 #[tokio::test]
-async fn a_source_that_is_no_cause_stays_here() {
+async fn source_that_is_not_a_cause_is_not_sent() {
     let (api, pair) = connected();
-    let error = api.profile(103).await.err().expect("the disk is gone");
-    let remote = error.remote().expect("it can not be made up again");
+    let error = api.profile(103).await.err().expect("the call fails");
+    let remote = error.remote().expect("the error cannot be rebuilt from its properties");
     assert_eq!((remote.name(), remote.message()), ("Disk", "the disk is gone"));
     assert_eq!(remote.props().and_then(|props| props.get("code")), Some(&Value::Number(5.0)));
     assert!(!pair.wire.log().join("\n").contains("/var/lib"));
 }
 
 #[tokio::test]
-async fn an_error_of_an_earlier_call_is_found_by_its_type() {
+async fn error_of_an_earlier_call_can_be_downcast() {
     let (api, _pair) = connected();
-    let error = api.authenticate("bad").me().await.expect_err("the token is bad");
+    let error = api.authenticate("bad").me().await.expect_err("the token is not valid");
     let remote = error.remote().expect("`me` declares no error");
     assert_eq!(remote.downcast::<TokenError>(), Some(bad_token()));
     assert_eq!(remote.downcast::<ProfileError>(), None);
 }
 
 #[test]
-fn an_interface_describes_itself() {
+fn interface_lists_its_members() {
     let interface = DirectoryRef::INTERFACE;
     assert_eq!(interface.name, "Directory");
-    let member = |name: &str| interface.members.iter().find(|member| member.name == name).expect("it is a member");
+    let member = |name: &str| interface.members.iter().find(|member| member.name == name).expect("the member exists");
     assert_eq!((member("version").kind, member("secret").kind), (MemberKind::Property, MemberKind::Property));
     assert_eq!((member("argCount").kind, member("argCount").args), (MemberKind::Method, &["...values"][..]));
     assert_eq!(member("label").args, ["of", "...parts"]);
@@ -338,7 +341,7 @@ fn an_interface_describes_itself() {
     assert_eq!(interface.members.len(), 11);
 }
 
-/// Keeps values.
+/// A generic store of values.
 #[bowline::interface]
 pub(crate) trait Store<T> {
     async fn put(&self, key: String, value: T) -> Option<T>;
@@ -348,7 +351,7 @@ struct Kept<T>(std::sync::Mutex<Option<T>>);
 
 impl<T: Send + 'static> Store<T> for Kept<T> {
     async fn put(&self, _key: String, value: T) -> Option<T> {
-        self.0.lock().expect("nobody panicked").replace(value)
+        self.0.lock().expect("the lock is not poisoned").replace(value)
     }
 }
 
@@ -357,17 +360,17 @@ async fn interfaces_can_be_generic() {
     let store = StoreRef::<String>::new(Kept(std::sync::Mutex::new(None)));
     let pair = pair(None, Some(store.stub().clone()));
     let store: StoreRef<String> = pair.left.root();
-    assert_eq!(store.put("k", "one").await.expect("it keeps"), None);
-    assert_eq!(store.put("k", "two").await.expect("it keeps").as_deref(), Some("one"));
+    assert_eq!(store.put("k", "one").await.expect("the call succeeds"), None);
+    assert_eq!(store.put("k", "two").await.expect("the call succeeds").as_deref(), Some("one"));
     let references = StoreRef::<AccountRef>::new(Kept(std::sync::Mutex::new(None)));
     let first = references.put("k", AccountRef::new(Used::default()));
-    assert!(first.await.expect("it keeps").is_none());
+    assert!(first.await.expect("the call succeeds").is_none());
     let back = references.put("k", AccountRef::new(Used::default()));
-    assert_eq!(back.me().await.expect("what was kept can be called"), 1);
+    assert_eq!(back.me().await.expect("the stored reference can be called"), 1);
 }
 
 #[test]
-fn everything_public_can_go_anywhere() {
+fn public_types_are_send_sync_and_static() {
     fn anywhere<T: Send + Sync + 'static>() {}
     anywhere::<DirectoryRef>();
     anywhere::<StoreRef<std::cell::Cell<u8>>>();
@@ -377,7 +380,7 @@ fn everything_public_can_go_anywhere() {
 }
 
 #[test]
-fn a_reference_is_what_its_stub_is() {
+fn reference_wraps_its_stub() {
     let stub = DirectoryRef::new(Staff).stub().clone();
     assert!(DirectoryRef::from_stub(stub.clone()).stub().ptr_eq(&stub));
 }
@@ -399,15 +402,20 @@ macro_rules! doubling {
 doubling!(Doubling, double);
 
 #[tokio::test]
-async fn macro_rules_can_make_interfaces() {
+async fn macro_rules_can_declare_interfaces() {
     struct Twice;
     impl Doubling for Twice {}
-    assert_eq!(DoublingRef::new(Twice).double(4).await.expect("it has a body"), 8);
+    assert_eq!(DoublingRef::new(Twice).double(4).await.expect("the default method runs"), 8);
 }
 
-/// Everything that generated code might take for granted means something else here.
+/// Shadows every name that generated code could rely on.
 mod hygiene {
-    #![allow(dead_code, non_camel_case_types, clippy::upper_case_acronyms, reason = "that is the point")]
+    #![allow(
+        dead_code,
+        non_camel_case_types,
+        clippy::upper_case_acronyms,
+        reason = "the names shadow those of the standard library"
+    )]
 
     struct Option;
     struct Some;

@@ -1,4 +1,4 @@
-//! `map_each`, readers and writers through generated references.
+//! `map_each`, readers, and writers through generated references.
 
 use bowline::testing::pair;
 use bowline::{Reader, Thrown, Writer};
@@ -56,7 +56,7 @@ impl Api for Server {
 }
 
 #[tokio::test]
-async fn names_of_friends_of_friends_in_one_round_trip() -> Result<(), Box<dyn std::error::Error>> {
+async fn nested_maps_take_one_round_trip() -> Result<(), Box<dyn std::error::Error>> {
     let pair = pair(None, Some(bowline::Reference::stub(&ApiRef::new(Server)).clone()));
     let api: ApiRef = pair.left.root();
     let names: Vec<String> = api.friends().map_each(|id| api.profile(id).name()).await?;
@@ -69,7 +69,7 @@ async fn names_of_friends_of_friends_in_one_round_trip() -> Result<(), Box<dyn s
 }
 
 #[tokio::test]
-async fn streams_in_signatures() -> Result<(), Box<dyn std::error::Error>> {
+async fn streams_work_in_signatures() -> Result<(), Box<dyn std::error::Error>> {
     let pair = pair(None, Some(bowline::Reference::stub(&ApiRef::new(Server)).clone()));
     let api: ApiRef = pair.left.root();
     let numbers = api.count(10).await?;

@@ -1,13 +1,13 @@
-//! What no compiler checks: who imports whom, what manifests and files hold, and that the documents
-//! say what is so. Rules are in ARCHITECTURE.md and CONTRIBUTING.md; a failure names file and line.
+//! Rules that no compiler checks: imports between modules, manifests, file headers, and that documents match
+//! the code. The rules are in ARCHITECTURE.md and CONTRIBUTING.md; a failure names file and line.
 //!
-//! Code that is tried for its errors (tests/ui) is not held to the rules of the rest.
+//! Files in tests/ui are exempt from most rules, because they are test input.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What modules of core may name: of core, and of other packages. In the order of who builds on whom.
+/// The modules of core, in order of dependency: module, what it may name of core, and of other packages.
 const IMPORTS: &[(&str, &[&str], &[&str])] = &[
     ("id", &[], &["serde"]),
     ("time", &[], &[]),
@@ -55,10 +55,10 @@ const IMPORTS: &[(&str, &[&str], &[&str])] = &[
 /// The file of `peer` that may name all of Tokio.
 const RUNTIME: &str = "core/src/peer/runtime.rs";
 
-/// Lines of a source file, beyond which it is two.
+/// The maximum number of lines of a source file.
 const LINES_MAX: usize = 500;
 
-/// Packages, and the members whose libraries alone may have them.
+/// Packages that only the libraries of the listed members may depend on.
 const CONFINED: &[(&str, &[&str])] = &[
     ("bowline-client", &[]),
     ("bowline-server", &[]),
@@ -74,7 +74,7 @@ const CONFINED: &[(&str, &[&str])] = &[
 
 /// A text file of the repository.
 struct File {
-    /// From the root, with `/`.
+    /// The path from the root, separated by `/`.
     path: String,
     text: String,
 }
@@ -84,7 +84,7 @@ impl File {
         self.path.ends_with(".rs")
     }
 
-    /// Lines with their numbers, comments left out.
+    /// Returns the lines that are not comments, with their numbers.
     fn code(&self) -> impl Iterator<Item = (usize, &str)> {
         let lines = (1..).zip(self.text.lines());
         lines.filter(|(_, line)| !line.trim_start().starts_with("//"))
@@ -95,7 +95,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Every text file except what tools write.
+/// Returns every text file except those that tools write.
 fn files() -> Vec<File> {
     const SKIPPED: [&str; 6] = ["target", "node_modules", ".git", "Cargo.lock", "package-lock.json", "corpus"];
     let mut files = Vec::new();
@@ -106,14 +106,15 @@ fn files() -> Vec<File> {
             continue;
         }
         if path.is_dir() {
-            let entries = fs::read_dir(&path).expect("a directory that was listed");
-            open.extend(entries.map(|entry| entry.expect("an entry").path()));
+            let entries = fs::read_dir(&path).expect("the directory is readable");
+            open.extend(entries.map(|entry| entry.expect("the entry is readable").path()));
         } else if let Ok(text) = fs::read_to_string(&path) {
-            let path = path.strip_prefix(root()).expect("it is below the root").to_string_lossy().replace('\\', "/");
+            let path =
+                path.strip_prefix(root()).expect("the path is below the root").to_string_lossy().replace('\\', "/");
             files.push(File { path, text });
         }
     }
-    assert!(files.len() > 100, "the repository was not found");
+    assert!(files.len() > 100, "too few files: the repository was not found");
     files
 }
 
@@ -126,14 +127,18 @@ fn assert_none(faults: &[String]) {
     assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
 }
 
-/// The members of the workspace, the root package apart.
+/// Returns the members of the workspace without the root package.
 fn members() -> Vec<String> {
     let manifest = read("Cargo.toml");
-    let list = manifest.split("members = [").nth(1).and_then(|rest| rest.split(']').next()).expect("a workspace");
+    let list = manifest
+        .split("members = [")
+        .nth(1)
+        .and_then(|rest| rest.split(']').next())
+        .expect("Cargo.toml lists the members");
     list.split(',').map(|name| name.trim().trim_matches('"').to_owned()).filter(|name| !name.is_empty()).collect()
 }
 
-/// The packages under a heading of a manifest.
+/// Returns the packages under a heading of a manifest.
 fn dependencies(manifest: &str, heading: &str) -> BTreeSet<String> {
     let section = manifest.split(&format!("[{heading}]\n")).nth(1).unwrap_or_default();
     let lines = section.lines().take_while(|line| !line.starts_with('['));
@@ -145,7 +150,7 @@ fn dependencies(manifest: &str, heading: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// The paths that `text` begins with, `{a, b::c}` taken apart.
+/// Returns the paths at the beginning of `text`, with `{a, b::c}` expanded.
 fn paths(text: &str) -> Vec<String> {
     let end = text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len());
     let (name, rest) = text.split_at(end);
@@ -163,12 +168,13 @@ fn paths(text: &str) -> Vec<String> {
     }
 }
 
-/// Whether one of `allowed` is `path` or leads to it.
+/// Returns `true` if one of `allowed` is `path` or a prefix of it.
 fn is_allowed(path: &str, allowed: &[&str]) -> bool {
     allowed.iter().any(|prefix| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with("::")))
 }
 
-/// Where `word` begins in `line`, not as the end of another word or a later part of a path.
+/// Returns what follows each occurrence of `word` in `line` that is not the end of another word or a later
+/// segment of a path.
 fn starts<'a>(line: &'a str, word: &'a str) -> impl Iterator<Item = &'a str> {
     line.match_indices(word).filter_map(move |(at, _)| {
         let before = line[..at].chars().next_back();
@@ -178,7 +184,7 @@ fn starts<'a>(line: &'a str, word: &'a str) -> impl Iterator<Item = &'a str> {
 }
 
 #[test]
-fn modules_of_core_name_only_what_is_below_them() {
+fn modules_of_core_import_only_lower_modules() {
     let outside: Vec<String> = dependencies(&read("core/Cargo.toml"), "dependencies").into_iter().collect();
     let mut faults = Vec::new();
     for file in files().iter().filter(|file| file.path.starts_with("core/src/") && file.path != "core/src/lib.rs") {
@@ -210,7 +216,7 @@ fn modules_of_core_name_only_what_is_below_them() {
 }
 
 #[test]
-fn the_import_table_is_the_one_in_the_architecture() {
+fn import_table_matches_the_architecture() {
     let document = read("ARCHITECTURE.md");
     let list = |names: &[&str]| match names {
         [] => "–".to_owned(),
@@ -223,7 +229,7 @@ fn the_import_table_is_the_one_in_the_architecture() {
 }
 
 #[test]
-fn manifests_keep_packages_where_they_belong() {
+fn manifests_confine_packages() {
     let mut faults = Vec::new();
     for member in members() {
         let manifest = read(&format!("{member}/Cargo.toml"));
@@ -240,28 +246,30 @@ fn manifests_keep_packages_where_they_belong() {
             }
         }
         if member == "macros" && has.iter().any(|package| package.starts_with("bowline")) {
-            faults.push("macros name something of ours".to_owned());
+            faults.push("macros depends on a package of the workspace".to_owned());
         }
     }
     assert_none(&faults);
 }
 
-/// Cargo is told what to test, so what it is not told of is never run.
+/// Test targets are listed in Cargo.toml, so a folder that is not listed is never run.
 #[test]
-fn every_folder_of_tests_is_run() {
+fn every_test_folder_is_run() {
     let manifest = read("Cargo.toml");
-    let folders = fs::read_dir(root().join("tests")).expect("there are tests");
+    let folders = fs::read_dir(root().join("tests")).expect("tests/ is readable");
     let missing: Vec<_> = folders
-        .map(|entry| entry.expect("an entry").path())
+        .map(|entry| entry.expect("the entry is readable").path())
         .filter(|path| path.join("main.rs").exists())
-        .map(|path| path.join("main.rs").strip_prefix(root()).expect("it is below the root").display().to_string())
+        .map(|path| {
+            path.join("main.rs").strip_prefix(root()).expect("the path is below the root").display().to_string()
+        })
         .filter(|path| !manifest.contains(&format!("path = \"{path}\"")))
         .collect();
     assert_none(&missing);
 }
 
 #[test]
-fn every_member_says_what_its_code_may_not_call() {
+fn every_member_has_a_clippy_toml() {
     let missing: Vec<_> = members()
         .into_iter()
         .filter(|member| fs::read_to_string(root().join(member).join("clippy.toml")).is_err())
@@ -271,11 +279,11 @@ fn every_member_says_what_its_code_may_not_call() {
 }
 
 #[test]
-fn files_have_a_head_and_an_end() {
+fn files_have_a_header_and_a_maximum_length() {
     let mut faults = Vec::new();
     for file in files().iter().filter(|file| file.is_rust() && !file.path.starts_with("tests/ui/")) {
         if !file.text.starts_with("//! ") {
-            faults.push(format!("{}: does not begin by saying what lives here", file.path));
+            faults.push(format!("{}: the first line is not a `//!` header", file.path));
         }
         let lines = file.text.lines().count();
         if lines > LINES_MAX && file.path.contains("src/") {
@@ -286,7 +294,7 @@ fn files_have_a_head_and_an_end() {
 }
 
 #[test]
-fn nothing_is_left_for_later() {
+fn no_unfinished_code() {
     const WORDS: [&str; 7] = [
         concat!("to", "do!"),
         concat!("TO", "DO"),
@@ -307,7 +315,7 @@ fn nothing_is_left_for_later() {
 }
 
 #[test]
-fn a_lint_that_is_allowed_is_allowed_for_a_reason() {
+fn allowed_lints_have_a_reason() {
     let mut faults = Vec::new();
     for file in files().iter().filter(|file| file.is_rust() && !file.path.starts_with("tests/ui/")) {
         for lint in ["[allow(", "[expect("] {
@@ -324,7 +332,7 @@ fn a_lint_that_is_allowed_is_allowed_for_a_reason() {
 }
 
 #[test]
-fn nothing_names_a_machine_or_a_registry() {
+fn no_machine_paths_or_registries() {
     const DIRECTORIES: [&str; 3] = [concat!("/wo", "rk"), concat!("/ro", "ot"), concat!("/t", "mp")];
     const HOSTS: [&str; 3] = [concat!("crates", ".io"), concat!("npm", "js.org"), concat!("npm", "js.com")];
     let mut faults = Vec::new();
@@ -340,14 +348,14 @@ fn nothing_names_a_machine_or_a_registry() {
 }
 
 #[test]
-fn commands_and_links_in_documents_lead_somewhere() {
+fn commands_and_links_in_documents_are_valid() {
     let mut faults = Vec::new();
     for file in files().iter().filter(|file| file.path.ends_with(".md")) {
-        let folder = Path::new(&file.path).parent().expect("a file is in a folder");
+        let folder = Path::new(&file.path).parent().expect("a file has a parent folder");
         let links = file.text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next());
         for link in links.filter(|link| !link.is_empty() && !link.contains("://")) {
             if !root().join(folder).join(link).exists() {
-                faults.push(format!("{}: {link} is not there", file.path));
+                faults.push(format!("{}: the link {link} leads nowhere", file.path));
             }
         }
         for command in file.text.split(['`', '\n']).map(str::trim) {
@@ -367,7 +375,7 @@ fn commands_and_links_in_documents_lead_somewhere() {
     assert_none(&faults);
 }
 
-/// Each field of a struct of limits, and the default that its documentation states.
+/// Returns each field of a struct of limits with the default that its documentation states.
 fn documented_limits(source: &str) -> Vec<(String, String)> {
     let mut limits = Vec::new();
     let mut words = String::new();
@@ -388,17 +396,17 @@ fn documented_limits(source: &str) -> Vec<(String, String)> {
     limits
 }
 
-/// The fields of a struct that is public.
+/// Returns the public fields of a public struct.
 fn public_fields(source: &str, name: &str) -> Vec<String> {
     let source = read(source);
-    let (_, body) = source.split_once(&format!("pub struct {name} {{")).expect("the struct is in its file");
-    let (body, _) = body.split_once("\n}").expect("a struct ends");
+    let (_, body) = source.split_once(&format!("pub struct {name} {{")).expect("the file contains the struct");
+    let (body, _) = body.split_once("\n}").expect("the struct is closed");
     let fields = body.lines().filter_map(|line| line.trim().strip_prefix("pub ")?.split_once(": "));
     fields.map(|(field, _)| field.to_owned()).collect()
 }
 
 #[test]
-fn every_limit_is_in_the_document_with_its_default() {
+fn every_limit_is_documented_with_its_default() {
     let document = read("docs/wire.md");
     let limits =
         documented_limits("core/src/limits.rs").into_iter().chain(documented_limits("server/src/http_limits.rs"));
@@ -413,7 +421,7 @@ fn every_limit_is_in_the_document_with_its_default() {
 }
 
 #[test]
-fn every_limit_has_a_test_that_goes_beyond_it() {
+fn every_limit_has_a_test_that_exceeds_it() {
     let document = read("docs/wire.md");
     let tests: String = files().iter().filter(|file| file.is_rust()).map(|file| file.text.as_str()).collect();
     let limits = [
@@ -437,7 +445,7 @@ fn every_limit_has_a_test_that_goes_beyond_it() {
 }
 
 #[test]
-fn the_transcripts_in_the_document_are_tested() {
+fn transcripts_in_documents_are_tested() {
     let tests: String = ["transcripts", "refusals", "maps", "streams"]
         .map(|name| read(&format!("core/tests/session/{name}.rs")))
         .concat();

@@ -1,19 +1,19 @@
-//! TypeScript's compiler, which `tests/node/package.json` names. Whoever lacks it is told what to
-//! install; `BOWLINE_SKIP=node` does without.
+//! TypeScript's compiler, in the version of `tests/node/package.json`. If it is missing, tests fail and name
+//! what to install; `BOWLINE_SKIP=node` skips them.
 
 use std::process::Command;
 
-/// What to do when something of npm's is not there.
+/// What to do if Node.js or an npm package is missing.
 pub(crate) const MISSING: &str = "apt-get install nodejs npm && npm ci --prefix tests/node, or set BOWLINE_SKIP=node";
 
 const COMPILER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/node/node_modules/typescript/bin/tsc");
 
-/// Whether `BOWLINE_SKIP`, a list with commas, leaves this part out.
+/// Returns `true` if the comma-separated list `BOWLINE_SKIP` contains `part`.
 pub(crate) fn skips(part: &str) -> bool {
     std::env::var("BOWLINE_SKIP").is_ok_and(|parts| parts.split(',').any(|name| name == part))
 }
 
-/// Compiles the TypeScript of a folder, whose `tsconfig.json` says what that is.
+/// Compiles the TypeScript of a folder that has a `tsconfig.json`. Panics with the compiler's output on an error.
 pub(crate) fn compile(folder: &str) {
     if skips("node") {
         return;

@@ -1,5 +1,5 @@
-//! The TypeScript declarations of an interface, as text and as TypeScript's compiler takes them:
-//! `tests/typescript/client.ts` uses them with the official package, rightly and wrongly.
+//! The TypeScript declarations of an interface, as text and as TypeScript's compiler reads them:
+//! `tests/typescript/client.ts` uses them with the official package, correctly and incorrectly.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
@@ -10,15 +10,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::tsc;
 
-/// Finds people.
+/// A directory of people.
 ///
-/// There is one for everybody.
+/// All clients share it.
 #[bowline::interface(typescript)]
 trait Directory {
-    /// Who signs in.
+    /// Returns the account that the token belongs to.
     async fn authenticate(&self, token: String) -> Result<AccountRef, TokenError>;
     async fn profile(&self, id: u64, note: Option<String>) -> Result<Profile, ProfileError>;
-    /// Ends when the handle is disposed.
+    /// The subscription ends when the handle is disposed.
     async fn watch(&self, request: Watch, sink: SinkRef) -> Result<HandleRef, ProfileError>;
     async fn each(&self, r#function: Func<Event, ()>);
     async fn fold(&self, with: Func<(u64, Option<Event>), Option<u64>>) -> u64;
@@ -48,19 +48,19 @@ trait Account {
 #[bowline::interface(typescript)]
 trait Handle {}
 
-/// What a client implements.
+/// Implemented by clients.
 #[bowline::interface(typescript)]
 trait Sink {
     async fn push(&self, event: Event);
     async fn accept(&self, account: AccountRef) -> bool;
 }
 
-/// Somebody.
+/// A person.
 #[derive(Serialize, Deserialize, bowline::Pipeline, bowline::TypeScript)]
 #[serde(rename_all = "camelCase")]
-#[expect(dead_code, reason = "told to TypeScript, not used")]
+#[expect(dead_code, reason = "only declared in TypeScript")]
 struct Profile {
-    /// Never given twice.
+    /// Unique.
     id: u64,
     first_name: String,
     #[serde(rename = "chief")]
@@ -87,7 +87,7 @@ struct Watch {
 #[derive(Serialize, Deserialize, bowline::TypeScript)]
 #[serde(tag = "kind", rename_all = "snake_case", rename_all_fields = "camelCase")]
 enum How {
-    /// Calls for each.
+    /// Calls back for each event.
     PushEach {
         call_back: Func<Event, ()>,
     },
@@ -105,7 +105,7 @@ struct Plan {
 struct UserId(u32);
 
 #[derive(Serialize, Deserialize, bowline::TypeScript)]
-#[expect(dead_code, reason = "told to TypeScript, not used")]
+#[expect(dead_code, reason = "only declared in TypeScript")]
 #[serde(rename_all = "kebab-case")]
 enum Level {
     VeryLow,
@@ -169,28 +169,29 @@ enum ProfileError {
     Range(#[rpc(message)] String),
 }
 
-/// Where the declarations are kept, as a `.ts`, since of a `.d.ts` the compiler overlooks mistakes.
+/// The folder of the declarations. They are stored as `.ts`, because the compiler ignores mistakes in `.d.ts`
+/// files.
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/typescript");
 
 #[test]
-fn declarations_are_as_they_were() {
+fn declarations_are_unchanged() {
     let text = bowline::typescript::declarations::<DirectoryRef>();
     assert_eq!(text, bowline::typescript::declarations::<DirectoryRef>());
     let file = Path::new(FOLDER).join("directory.ts");
     if std::env::var_os("BOWLINE_BLESS").is_some() {
-        std::fs::write(&file, &text).expect("the file can be written");
+        std::fs::write(&file, &text).expect("directory.ts is writable");
     }
-    let kept = std::fs::read_to_string(&file).expect("the file is there");
-    assert_eq!(text, kept, "BOWLINE_BLESS=1 writes {} anew; read what changed", file.display());
+    let stored = std::fs::read_to_string(&file).expect("directory.ts is readable");
+    assert_eq!(text, stored, "BOWLINE_BLESS=1 rewrites {}; read the diff", file.display());
 }
 
 #[test]
-fn the_compiler_takes_what_is_right_and_refuses_what_is_wrong() {
+fn compiler_accepts_correct_uses_and_refuses_incorrect_ones() {
     tsc::compile(FOLDER);
 }
 
 #[test]
-fn a_root_that_is_data_imports_nothing() {
+fn declarations_of_plain_data_import_nothing() {
     let text = bowline::typescript::declarations::<Level>();
     assert_eq!(
         text,
@@ -198,22 +199,22 @@ fn a_root_that_is_data_imports_nothing() {
     );
 }
 
-/// Names that mean something to TypeScript, and one name for two types.
+/// Names that TypeScript defines itself, and one name for two types.
 mod names {
     #[derive(bowline::TypeScript)]
-    #[expect(dead_code, reason = "told to TypeScript, not used")]
+    #[expect(dead_code, reason = "only declared in TypeScript")]
     pub(super) struct Request {
         pub(super) other: other::Date,
         pub(super) own: Date,
     }
 
     #[derive(bowline::TypeScript)]
-    #[expect(dead_code, reason = "told to TypeScript, not used")]
+    #[expect(dead_code, reason = "only declared in TypeScript")]
     pub(super) struct Date(pub(super) bowline::value::Date);
 
     pub(super) mod other {
         #[derive(bowline::TypeScript)]
-        #[expect(dead_code, reason = "told to TypeScript, not used")]
+        #[expect(dead_code, reason = "only declared in TypeScript")]
         pub(crate) struct Date {
             pub(crate) at: bowline::value::Date,
         }
@@ -221,7 +222,7 @@ mod names {
 }
 
 #[test]
-fn types_of_one_name_are_told_apart() {
+fn types_with_the_same_name_are_distinguished() {
     let text = bowline::typescript::declarations::<names::Request>();
     assert!(text.contains("interface Request2 {\n  other: Date2;\n  own: Date3;\n}"), "{text}");
     assert!(text.contains("interface Date2 {\n  at: Date;\n}"), "{text}");

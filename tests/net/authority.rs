@@ -1,4 +1,4 @@
-//! What a client does about who it is, where its server goes, and what its session holds.
+//! A client's credentials and leases, moves between servers, and what its session lists.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -15,7 +15,7 @@ use crate::harness::{serve, service, within};
 use crate::proxy::Proxy;
 use crate::restart::{DeskRef, Site};
 
-/// Leases of a second; every token counts once.
+/// Returns a service with leases of one second, which accepts each token once.
 fn strict(asked: Arc<Mutex<Vec<String>>>) -> Service {
     service().authenticate(move |token: &str| {
         let mut asked = asked.lock().unwrap();
@@ -28,7 +28,7 @@ fn strict(asked: Arc<Mutex<Vec<String>>>) -> Service {
 }
 
 #[tokio::test]
-async fn a_client_goes_on_from_lease_to_lease() {
+async fn client_renews_its_lease_with_new_credentials() {
     let seen = Arc::default();
     let address = serve(strict(Arc::clone(&seen))).await;
     let shown = AtomicUsize::new(0);
@@ -47,13 +47,13 @@ async fn a_client_goes_on_from_lease_to_lease() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert!(session.lease_expires_at().expect("a lease") > first);
-    assert!(seen.lock().unwrap().len() >= 4, "asked each half second: {seen:?}");
+    assert!(seen.lock().unwrap().len() >= 4, "expected new credentials every half second: {seen:?}");
     within(session.close()).await;
 }
 
-/// What cannot be shown again ends the session by name.
+/// The client has only a token that is accepted once, so the session ends with its lease.
 #[tokio::test]
-async fn a_client_with_nothing_new_to_show_is_evicted() {
+async fn client_without_new_credentials_is_evicted() {
     let address = serve(strict(Arc::default())).await;
     let session = within(Connect::new(format!("ws://{address}")).bearer("ann").connect()).await.unwrap();
     let mut events = session.events();
@@ -64,7 +64,7 @@ async fn a_client_with_nothing_new_to_show_is_evicted() {
 }
 
 #[tokio::test]
-async fn a_client_goes_where_its_server_tells_it_to() {
+async fn client_reconnects_to_the_successor_of_a_draining_server() {
     let site = Site::new();
     let (first, second) = (site.start(None), site.start(None));
     let proxy = Proxy::to(second.address).await;
@@ -85,16 +85,16 @@ async fn a_client_goes_where_its_server_tells_it_to() {
     };
     assert_eq!((draining_to.retry_after_ms, draining_to.resume_url), (Some(300), Some(proxy.url())));
     assert!(draining_to.deadline.is_some());
-    // A call made now waits for the successor.
+    // A call made now waits until the client has reached the successor.
     assert_eq!(within(counter.add(2).into_future()).await.unwrap(), 3);
     assert!(began.elapsed() >= Duration::from_millis(300), "{:?}", began.elapsed());
     assert_eq!(proxy.accepted(), 1);
     within(draining).await.unwrap();
 }
 
-/// A session that no store keeps ends with its server, after what it has called is answered.
+/// A session without a store ends with its server, after its running calls are answered.
 #[tokio::test]
-async fn a_server_that_stops_answers_what_it_has_taken_on() {
+async fn draining_server_answers_running_calls() {
     let service = service();
     let address = serve(service.clone()).await;
     let session = within(connect(format!("ws://{address}"))).await.unwrap();
@@ -118,9 +118,9 @@ fn slow_answer() -> Func<u32, u32> {
     })
 }
 
-/// A client that keeps its new calls back goes on to answer.
+/// A client that holds back its new calls still answers calls of the server.
 #[tokio::test]
-async fn a_call_that_needs_its_caller_ends_before_a_session_moves() {
+async fn call_that_calls_back_completes_before_a_handoff() {
     let site = Site::new();
     let first = site.start(None);
     let session = within(connect(format!("ws://{}", first.address))).await.unwrap();
@@ -139,7 +139,7 @@ async fn a_call_that_needs_its_caller_ends_before_a_session_moves() {
 }
 
 #[tokio::test]
-async fn a_session_says_what_it_holds() {
+async fn session_lists_its_objects() {
     let address = serve(service()).await;
     let session = within(connect(format!("ws://{address}"))).await.unwrap();
     let counters = [counter(&session).await, counter(&session).await, counter(&session).await];
@@ -151,7 +151,7 @@ async fn a_session_says_what_it_holds() {
     let running = ListFilter { status: vec![Status::Pending], ..ListFilter::default() };
     let running = within(session.list(running, None, None)).await.unwrap();
     assert_eq!(running.objects.len(), 1, "{running:?}");
-    // Page by page it is the same.
+    // Reading it in pages returns the same entries.
     let (mut pages, mut cursor) = (Vec::new(), None);
     loop {
         let page = within(session.list(ListFilter::default(), Some(1), cursor)).await.unwrap();
@@ -164,7 +164,10 @@ async fn a_session_says_what_it_holds() {
     }
     assert_eq!(pages, all.objects);
     let wrong = within(session.list(ListFilter::default(), None, Some("nonsense".to_owned()))).await;
-    assert!(wrong.is_err() || wrong.is_ok_and(|page| page.objects.is_empty()), "no entry twice");
+    assert!(
+        wrong.is_err() || wrong.is_ok_and(|page| page.objects.is_empty()),
+        "an invalid cursor must not return entries"
+    );
     drop(counters);
 }
 
@@ -176,7 +179,7 @@ fn named(fingerprint: &str) -> RuntimeIdentity {
 }
 
 #[tokio::test]
-async fn a_client_knows_its_server() {
+async fn client_learns_the_identity_of_its_server() {
     let mut resumption = Resumption::default();
     resumption.runtime = named("SHA256:aa");
     let service = service().resumption(resumption);
@@ -194,9 +197,9 @@ async fn a_client_knows_its_server() {
     assert!(plain.server().is_none());
 }
 
-/// Whoever resumes a session has to be who began it, if that had a fingerprint.
+/// A server with a fingerprint is pinned for the lifetime of the session.
 #[tokio::test]
-async fn a_session_is_not_resumed_by_a_server_of_another_fingerprint() {
+async fn resume_with_wrong_fingerprint_is_rejected() {
     let mut site = Site::new();
     site.tune = |resumption, _| resumption.runtime = named("SHA256:aa");
     let first = site.start(None);
@@ -206,7 +209,7 @@ async fn a_session_is_not_resumed_by_a_server_of_another_fingerprint() {
     site.tune = |resumption, _| resumption.runtime = named("SHA256:bb");
     let _second = site.start(Some(first.kill()));
     loop {
-        match within(events.next()).await.expect("an end") {
+        match within(events.next()).await.expect("an event precedes the end") {
             LinkEvent::Lost { code, .. } => break assert_eq!(code, ErrorCode::WrongRuntime),
             LinkEvent::Detached { .. } => {}
             event => panic!("{event:?}"),

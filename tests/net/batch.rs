@@ -1,11 +1,11 @@
-//! Calls that share one request.
+//! HTTP batches: calls that share one request.
 
 use bowline_client::batch;
 
 use crate::harness::{canned, serve, service, within};
 
 #[tokio::test]
-async fn what_is_asked_for_at_once_is_one_request() {
+async fn concurrent_calls_share_one_request() {
     let answer =
         "HTTP/1.1 200 OK\r\nContent-Length: 31\r\nConnection: close\r\n\r\n[\"resolve\",1,5]\n[\"resolve\",2,7]";
     let (address, requests) = canned(answer).await;
@@ -28,7 +28,7 @@ async fn what_is_asked_for_at_once_is_one_request() {
 }
 
 #[tokio::test]
-async fn a_server_of_ours_answers() {
+async fn bowline_server_answers_a_batch() {
     let batch = batch(format!("http://{}/rpc", serve(service()).await)).unwrap();
     let api = batch.root_dyn();
     let two = within(batch.send(async move {
@@ -43,7 +43,7 @@ async fn a_server_of_ours_answers() {
 }
 
 #[tokio::test]
-async fn later_calls_and_open_answers_fail() {
+async fn later_calls_and_unanswered_calls_fail() {
     let (address, _requests) =
         canned("HTTP/1.1 200 OK\r\nContent-Length: 15\r\nConnection: close\r\n\r\n[\"resolve\",1,5]").await;
     let batch = batch(format!("http://{address}")).unwrap();
@@ -61,7 +61,7 @@ async fn later_calls_and_open_answers_fail() {
 }
 
 #[tokio::test]
-async fn a_refused_request_fails_the_calls() {
+async fn refused_request_fails_the_calls() {
     let (address, _requests) =
         canned("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").await;
     let batch = batch(format!("ws://{address}")).unwrap();
@@ -71,7 +71,7 @@ async fn a_refused_request_fails_the_calls() {
 }
 
 #[tokio::test]
-async fn an_unsent_batch_fails_its_calls() {
+async fn unsent_batch_fails_its_calls() {
     let batch = batch("http://127.0.0.1:1").unwrap();
     let open = batch.root_dyn().call("add", (1, 1));
     drop(batch);
@@ -80,7 +80,7 @@ async fn an_unsent_batch_fails_its_calls() {
 }
 
 #[tokio::test]
-async fn an_unreachable_server_fails_the_calls() {
+async fn unreachable_server_fails_the_calls() {
     let batch = batch("http://127.0.0.1:1").unwrap();
     let api = batch.root_dyn();
     let failed = within(batch.send(async move { api.call("add", (1, 1)).await })).await.unwrap_err();
@@ -88,7 +88,7 @@ async fn an_unreachable_server_fails_the_calls() {
 }
 
 #[tokio::test]
-async fn nobody_needs_to_wait_for_a_call() {
+async fn batch_is_sent_even_if_no_call_is_awaited() {
     let (address, requests) = canned("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").await;
     let batch = batch(format!("http://{address}")).unwrap();
     let told = batch.root_dyn().call("add", (1, 1));

@@ -1,4 +1,4 @@
-//! What becomes of a client's session when its task, its runtime or its handles end.
+//! What happens to a client's session when its task, its runtime, or its handles end.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -30,16 +30,16 @@ fn with_window(window: Duration) -> Service {
 }
 
 #[tokio::test]
-async fn credentials_that_panic_are_a_try_that_failed() {
+async fn panicking_credentials_count_as_a_failed_attempt() {
     let proxy = Proxy::to(serve(service()).await).await;
     let asked = Arc::new(AtomicUsize::new(0));
     let counting = Arc::clone(&asked);
     let ask = move |_challenge| {
         let n = counting.fetch_add(1, Ordering::SeqCst);
-        // The function itself, then its future.
-        assert!(n != 1, "the application's own fault");
+        // The second call panics in the function itself, the third in its future.
+        assert!(n != 1, "a panic of the application");
         async move {
-            assert!(n != 2, "the application's own fault");
+            assert!(n != 2, "a panic of the application");
             Credentials::default()
         }
     };
@@ -53,7 +53,7 @@ async fn credentials_that_panic_are_a_try_that_failed() {
 }
 
 #[tokio::test]
-async fn window_without_end_is_waited_for() {
+async fn unlimited_resume_window_works() {
     for window in [Duration::MAX, Duration::from_secs(u64::MAX / 2)] {
         let proxy = Proxy::to(serve(with_window(window)).await).await;
         let session = within(connect(proxy.url())).await.unwrap();
@@ -85,7 +85,7 @@ fn session_whose_runtime_ends_fails_its_callers() {
 }
 
 #[tokio::test]
-async fn save_that_hangs_does_not_keep_a_session_away() {
+async fn hanging_save_does_not_prevent_a_resume() {
     let proxy = Proxy::to(serve(service()).await).await;
     let (hangs, writes) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let (hanging, counting) = (Arc::clone(&hangs), Arc::clone(&writes));
@@ -111,16 +111,16 @@ async fn save_that_hangs_does_not_keep_a_session_away() {
         assert_eq!(within(session.root_dyn().call("add", (1, 2)).into_future()).await.unwrap(), 3.into());
         assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
     }
-    assert_eq!(writes.load(Ordering::SeqCst), before + 1, "one write at a time");
+    assert_eq!(writes.load(Ordering::SeqCst), before + 1, "writes must not overlap");
 }
 
 #[tokio::test]
-async fn save_that_panics_does_not_keep_a_session_away() {
+async fn panicking_save_does_not_prevent_a_resume() {
     let proxy = Proxy::to(serve(service()).await).await;
     let panics = Arc::new(AtomicBool::new(false));
     let panicking = Arc::clone(&panics);
     let write = move |_bytes| {
-        assert!(!panicking.load(Ordering::SeqCst), "the application's own fault");
+        assert!(!panicking.load(Ordering::SeqCst), "a panic of the application");
         async { Ok(()) }
     };
     let session = within(Connect::new(proxy.url()).save(write).connect()).await.unwrap();
@@ -168,7 +168,7 @@ async fn longest_durations_mean_never() {
     assert_eq!(within(sum).await.unwrap(), 5.into());
 }
 
-/// Sessions at a server that are open or wait for their client.
+/// Evicts all sessions of the server, connected or parked, and returns their number.
 fn held(service: &Service) -> usize {
     service.evict_principal("", &ErrorCode::PermissionDenied, "the test counts them")
 }
@@ -191,7 +191,7 @@ async fn last_handle_ends_the_session() {
         let hangs = tokio::spawn(counter.call("next", ()).into_future());
         drop(counter);
         within(hangs).await.unwrap().unwrap();
-        until("the socket is closed", || proxy.open() == 0).await;
+        until("the connection was not closed", || proxy.open() == 0).await;
         assert_eq!(held(&service), 0, "plain: {plain}");
     }
 }
@@ -208,22 +208,22 @@ async fn last_handle_ends_a_session_without_a_connection() {
     assert!(matches!(within(events.next()).await, Some(LinkEvent::Detached { .. })));
     drop(session);
     drop(root);
-    assert!(within(events.next()).await.is_none(), "the session is over");
+    assert!(within(events.next()).await.is_none(), "events continued after the session had ended");
 }
 
 #[tokio::test]
-async fn connect_that_is_dropped_leaves_no_session() {
+async fn dropped_connect_leaves_no_session() {
     let service = service();
     let proxy = Proxy::to(serve(service.clone()).await).await;
     for polls_ms in 0..20 {
         let connecting = tokio::time::timeout(Duration::from_millis(polls_ms), connect(proxy.url()));
         drop(connecting.await);
     }
-    until("the sockets are closed", || proxy.open() == 0).await;
+    until("the connections were not closed", || proxy.open() == 0).await;
 }
 
 #[tokio::test]
-async fn detached_session_serves_what_it_has_given_to_the_server() {
+async fn detached_session_serves_objects_given_to_the_server() {
     let bells = Arc::new(std::sync::Mutex::new(Vec::<Stub>::new()));
     let kept = Arc::clone(&bells);
     let service = Service::new(move |_peer| {
@@ -254,7 +254,7 @@ async fn detached_session_serves_what_it_has_given_to_the_server() {
     }
 }
 
-/// Ends connections before the server has answered their handshake, then lets them be.
+/// Cuts the first `cuts` connections during their handshake, and forwards later ones.
 async fn cutting(server: std::net::SocketAddr, cuts: usize, after: usize) -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}", listener.local_addr().unwrap());
@@ -280,7 +280,7 @@ async fn cutting(server: std::net::SocketAddr, cuts: usize, after: usize) -> (St
 }
 
 #[tokio::test]
-async fn handshake_that_is_cut_is_repeated() {
+async fn interrupted_handshake_is_retried() {
     let server = serve(service()).await;
     for (plain, after) in [(false, 0), (false, 20), (true, 0), (true, 20)] {
         let (url, accepted) = cutting(server, 3, after).await;
@@ -292,7 +292,7 @@ async fn handshake_that_is_cut_is_repeated() {
 }
 
 #[tokio::test]
-async fn handshake_that_is_always_cut_fails_by_its_cause() {
+async fn handshake_that_is_always_interrupted_fails_with_its_cause() {
     let server = serve(service()).await;
     let (url, accepted) = cutting(server, usize::MAX, 0).await;
     let error = within(Connect::new(url).within(Duration::from_secs(1)).connect()).await.unwrap_err();

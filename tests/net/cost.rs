@@ -1,5 +1,5 @@
-//! What the link costs a call. Measured when asked, on a machine that does nothing else; a short run
-//! shows that both ways carry such a load.
+//! What the link costs a call. The default run is short and only checks that both kinds of session carry
+//! the load. To measure on an idle machine:
 //!
 //! `BOWLINE_CALLS=4000 BOWLINE_ROUNDS=301 cargo test --release --test net cost -- --nocapture`
 
@@ -39,7 +39,7 @@ async fn cost_of_the_link_on_a_call() {
     let plain = Connect::new(&url).plain().connect().await.unwrap();
     let calls = number("BOWLINE_CALLS").unwrap_or(640);
     match std::env::var("BOWLINE_COST").as_deref() {
-        // Under a tool that counts instructions, one of both alone.
+        // To count instructions with a tool, measure only one of the two.
         Ok("plain") => return println!("{:.0}", calls_per_second(&plain, calls).await),
         Ok("linked") => return println!("{:.0}", calls_per_second(&linked, calls).await),
         _ => {}
@@ -54,8 +54,8 @@ async fn cost_of_the_link_on_a_call() {
     println!("plain {plain:.0} calls/s, with the link {linked:.0}, {:.1} % less", 100.0 * (1.0 - share));
 }
 
-/// What a store costs a call, beside the same session that nobody keeps. With `BOWLINE_REDIS` set to
-/// the URL of a server, in Redis, too.
+/// What a store costs a call, compared with the same session without a store. Includes Redis if
+/// `BOWLINE_REDIS` is set to the URL of a server.
 ///
 /// `BOWLINE_CALLS=20000 BOWLINE_ROUNDS=21 cargo test --release --all-features --test net cost -- --nocapture`
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
@@ -79,7 +79,7 @@ async fn cost_of_checkpoints_on_a_call() {
             shares.push(calls_per_second(&kept, calls).await / calls_per_second(&nobody, calls).await);
         }
         shares.sort_by(f64::total_cmp);
-        println!("kept in {name}: {:.1} % fewer calls a second", 100.0 * (1.0 - shares[shares.len() / 2]));
+        println!("stored in {name}: {:.1} % fewer calls per second", 100.0 * (1.0 - shares[shares.len() / 2]));
     }
     std::fs::remove_dir_all(&folder).unwrap();
 }

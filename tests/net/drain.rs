@@ -1,4 +1,4 @@
-//! Servers that stop while clients call, write and read.
+//! Draining a server while clients call, write, and read.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::proxy::Proxy;
 
 #[bowline::interface]
 trait Depot {
-    /// How many chunks there were, or the code that the stream ended with.
+    /// Returns the number of chunks, or the code that the stream ended with.
     async fn upload(&self, chunks: Reader<u64>) -> Result<Result<u64, String>, Never>;
     async fn nap(&self, ms: u64) -> Result<u64, Never>;
     #[rpc(idempotent)]
@@ -52,7 +52,7 @@ impl Depot for House {
     }
 }
 
-/// Two processes that share what they keep; the one is about to stop.
+/// Two processes that share a store. The old one is drained.
 struct Pair {
     old: Service,
     old_address: SocketAddr,
@@ -107,7 +107,7 @@ async fn call_awaited_later_is_answered_by_a_server_that_hands_over() {
 }
 
 #[tokio::test]
-async fn call_that_nobody_awaits_ends_before_the_session_is_handed_over() {
+async fn call_without_a_pull_completes_before_a_handoff() {
     let pair = Pair::new().await;
     let (_session, depot) = pair.connect().await;
     drop(depot.nap(500));
@@ -119,7 +119,7 @@ async fn call_that_nobody_awaits_ends_before_the_session_is_handed_over() {
 }
 
 #[tokio::test]
-async fn upload_ends_and_small_calls_are_answered_meanwhile() {
+async fn upload_completes_and_small_calls_are_answered_meanwhile() {
     let pair = Pair::new().await;
     let (_session, depot) = pair.connect().await;
     let (mut writer, reader) = bowline::stream::channel::<u64>(4);
@@ -143,7 +143,7 @@ async fn upload_ends_and_small_calls_are_answered_meanwhile() {
 }
 
 #[tokio::test]
-async fn upload_that_takes_longer_is_interrupted_by_name_on_both_sides() {
+async fn upload_beyond_the_deadline_is_interrupted_on_both_sides() {
     let pair = Pair::new().await;
     let (_session, depot) = pair.connect().await;
     let (mut writer, reader) = bowline::stream::channel::<u64>(4);
@@ -153,7 +153,7 @@ async fn upload_that_takes_longer_is_interrupted_by_name_on_both_sides() {
             writer.write(1).await?;
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        #[expect(unreachable_code, reason = "names the type of the block")]
+        #[expect(unreachable_code, reason = "states the type of the block")]
         Ok::<(), CallError>(())
     });
     within(depot.small().into_future()).await.unwrap();
@@ -173,7 +173,7 @@ async fn upload_that_takes_longer_is_interrupted_by_name_on_both_sides() {
 }
 
 #[tokio::test]
-async fn call_of_a_client_that_is_away_runs_to_its_end() {
+async fn call_of_a_detached_client_completes() {
     for keeps in [true, false] {
         let pair = Pair::new().await;
         let old = match keeps {

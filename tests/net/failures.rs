@@ -1,5 +1,5 @@
-//! What goes wrong with a link, and what comes of it: the rows of docs/link.md, "Failures", that
-//! take a network to be seen. The others are in server/tests and core/tests.
+//! The rows of docs/link.md, "Failures", that need a network. Tests of the others are in server/tests and
+//! core/tests.
 
 use std::time::{Duration, Instant};
 
@@ -25,9 +25,9 @@ pub(crate) async fn next(counter: &Stub) -> f64 {
     next.as_f64().unwrap()
 }
 
-/// F1: the connection ends within a message. It was not counted, and is sent again.
+/// The connection ends in the middle of a message, which was not counted and is retransmitted.
 #[tokio::test]
-async fn a_message_that_was_cut_in_two_is_sent_again() {
+async fn message_cut_in_half_is_retransmitted() {
     let proxy = Proxy::to(serve(service()).await).await;
     let session = connect(proxy.url()).await.unwrap();
     let counter = counter(&session).await;
@@ -38,15 +38,15 @@ async fn a_message_that_was_cut_in_two_is_sent_again() {
     assert!(proxy.accepted() > 20, "{} connections", proxy.accepted());
 }
 
-/// F2: half-open, then black altogether. The client dials again; of the old socket nothing is
-/// taken any more, and it is closed with 4409. `BOWLINE_BLACK_MS=5000` is the long run.
+/// The network stalls, and then drops all packets. The client reconnects. Messages on the old connection
+/// are ignored, and it is closed with 4409. `BOWLINE_BLACK_MS=5000` makes the run longer.
 #[tokio::test]
-async fn black_holes_cost_time_and_nothing_else() {
+async fn black_holes_only_cost_time() {
     let black = std::env::var("BOWLINE_BLACK_MS").ok().and_then(|ms| ms.parse().ok()).unwrap_or(400);
     let black = Duration::from_millis(black);
     let mut rules = LinkRules::default();
     (rules.heartbeat, rules.dead_after) = (black / 5, black * 2 / 5);
-    // The server is patient: it is the client that finds the old socket dead.
+    // The server has long timeouts, so it is the client that detects the dead connection.
     let mut resumption = Resumption::default();
     (resumption.rules.heartbeat, resumption.rules.dead_after) = (Duration::from_millis(900), black * 20);
     let proxy = Proxy::to(serve(service().resumption(resumption)).await).await;
@@ -71,12 +71,12 @@ async fn black_holes_cost_time_and_nothing_else() {
     };
     within(told).await;
     let heard = proxy.heard();
-    assert!(heard.contains("\u{11}9SESSION_TAKEN_OVER"), "closed with 4409");
+    assert!(heard.contains("\u{11}9SESSION_TAKEN_OVER"), "the old connection was not closed with 4409");
 }
 
-/// A resume costs the dial, which is the WebSocket's handshake, and one round trip.
+/// Reconnecting takes the WebSocket handshake, and resuming takes one round trip.
 #[tokio::test]
-async fn a_resume_costs_the_dial_and_one_round_trip() {
+async fn resume_takes_the_handshake_and_one_round_trip() {
     let latency = Duration::from_millis(40);
     let round_trip = 2 * latency;
     let proxy = Proxy::slow(serve(service()).await, latency).await;
@@ -96,9 +96,9 @@ async fn a_resume_costs_the_dial_and_one_round_trip() {
     assert!(fastest >= 2 * round_trip && fastest < 2 * round_trip + latency, "{fastest:?}");
 }
 
-/// F9: token and key are stolen. The thief has the session, its client is told.
+/// Token and key are stolen. The thief gets the session, and its client learns of it.
 #[tokio::test]
-async fn whoever_is_robbed_of_token_and_key_is_told() {
+async fn client_learns_that_its_token_and_key_were_stolen() {
     let proxy = Proxy::to(serve(service()).await).await;
     let session = connect(proxy.url()).await.unwrap();
     let mut events = session.events();
@@ -110,7 +110,6 @@ async fn whoever_is_robbed_of_token_and_key_is_told() {
         Secret::new(after.split('"').next().unwrap())
     };
     let (token, key) = (stolen("resume_token"), stolen("resume_key"));
-    // Nobody else is at the door for a while.
     let url = proxy.url();
     let mut request = url.into_client_request().unwrap();
     request.headers_mut().insert("sec-websocket-protocol", "bowline.v1".parse().unwrap());
@@ -144,12 +143,12 @@ async fn whoever_is_robbed_of_token_and_key_is_told() {
     assert_eq!(within(lost).await.as_str(), "SESSION_TAKEN_OVER");
     let closed = within(session.closed()).await;
     assert_eq!((closed.by, closed.name.as_str()), (ClosedBy::Transport, "SESSION_TAKEN_OVER"));
-    assert!(proxy.heard().contains("RESUME_TOKEN_REPLAYED"), "its next try was refused, and is in the log");
+    assert!(proxy.heard().contains("RESUME_TOKEN_REPLAYED"), "the client's next resume was not refused");
 }
 
-/// F17: more waits than may be kept. What is new is refused, what waits is not lost.
+/// The retransmit buffer is full. New calls are refused, and queued ones are not lost.
 #[tokio::test]
-async fn a_client_that_is_away_refuses_what_it_cannot_keep() {
+async fn detached_client_refuses_calls_beyond_its_retransmit_buffer() {
     let mut rules = LinkRules::default();
     rules.retain_messages = 16;
     let proxy = Proxy::to(serve(service()).await).await;
@@ -170,13 +169,13 @@ async fn a_client_that_is_away_refuses_what_it_cannot_keep() {
             answers += 1;
         }
     }
-    assert!((1..19).contains(&answers), "{answers} of the calls that waited were answered");
+    assert!((1..19).contains(&answers), "{answers} of the queued calls were answered");
     assert_eq!(next(&counter).await, f64::from(answers + 2));
 }
 
-/// F19: the key that made the token is gone, as after a restart. The session is lost at once.
+/// The server no longer has the key that signed the token, as after a restart. The session is lost at once.
 #[tokio::test]
-async fn a_session_whose_key_is_gone_is_lost() {
+async fn session_is_lost_without_the_key_of_its_token() {
     let with_key = |id: &str| {
         let mut resumption = Resumption::default();
         resumption.keys = KeyRing::new(Key::new(id, &[7; 32]).unwrap()).into();

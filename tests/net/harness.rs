@@ -1,4 +1,4 @@
-//! The objects under test and a server for them.
+//! The objects under test, and a server for them.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,8 +9,8 @@ use bowline_server::Service;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-/// `add(a, b)`; `hang()` never answers; `counter()` gives an object with `next()`; `ask(f)`
-/// answers what `f(20)` gives.
+/// `add(a, b)`; `hang()` never returns; `counter()` returns an object with `next()`; `ask(f)` returns the
+/// result of `f(20)`.
 pub(crate) struct Api;
 
 struct Counter(std::sync::atomic::AtomicU32);
@@ -73,7 +73,7 @@ pub(crate) fn service() -> Service {
     Service::new(|_peer| Stub::new(Api))
 }
 
-/// Serves on a port of its own until the test ends.
+/// Serves on a free port until the test ends.
 pub(crate) async fn serve(service: Service) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -81,7 +81,7 @@ pub(crate) async fn serve(service: Service) -> SocketAddr {
     address
 }
 
-/// Answers every request with the same bytes, and tells how many there were.
+/// Answers every request with the same bytes, and records the requests.
 pub(crate) async fn canned(answer: &'static str) -> (SocketAddr, Arc<std::sync::Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -93,7 +93,7 @@ pub(crate) async fn canned(answer: &'static str) -> (SocketAddr, Arc<std::sync::
             let mut request = vec![0; 64 << 10];
             let mut length = 0;
             loop {
-                // The tests' requests are small: what came within 50 ms is all of it.
+                // Requests in these tests are small, so they arrive completely within 50 ms.
                 let read = tokio::time::timeout(Duration::from_millis(50), stream.read(&mut request[length..])).await;
                 match read {
                     Ok(Ok(1..)) => length += read.unwrap().unwrap(),

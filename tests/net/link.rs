@@ -1,4 +1,4 @@
-//! Sessions that outlive their connections, over real sockets that fail.
+//! Sessions that outlive their connections, over real connections that fail.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -50,7 +50,7 @@ async fn warm_resume_200_calls_10_cuts_exactly_once() {
 }
 
 #[tokio::test]
-async fn calls_in_flight_callbacks_and_pipelines_do_not_notice() {
+async fn calls_in_flight_callbacks_and_pipelines_survive_cuts() {
     let proxy = Proxy::to(serve(service()).await).await;
     let session = connect(proxy.url()).await.unwrap();
     let api = session.root_dyn();
@@ -59,7 +59,7 @@ async fn calls_in_flight_callbacks_and_pipelines_do_not_notice() {
     let double = Func::<(f64,), f64, Never>::new(move |(n,): (f64,)| {
         let (cutting, counting) = (cutting.clone(), counting.clone());
         async move {
-            // The call that is being answered is cut off from both sides.
+            // Cuts the connection while the call is running, so that its reply is cut off.
             counting.fetch_add(1, Ordering::SeqCst);
             cutting.cut();
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -74,11 +74,11 @@ async fn calls_in_flight_callbacks_and_pipelines_do_not_notice() {
     }
     assert_eq!(called.load(Ordering::SeqCst), 20);
     drop(double);
-    until("references are given back", || session.stats().exports == 1 && session.stats().imports == 1).await;
+    until("references were not released", || session.stats().exports == 1 && session.stats().imports == 1).await;
 }
 
 #[tokio::test]
-async fn cuts_under_load_lose_and_double_nothing() {
+async fn cuts_under_load_lose_and_repeat_nothing() {
     let cuts: u64 = std::env::var("BOWLINE_CUTS").ok().and_then(|cuts| cuts.parse().ok()).unwrap_or(200);
     let proxy = Proxy::to(serve(service()).await).await;
     let session = connect(proxy.url()).await.unwrap();
@@ -113,7 +113,7 @@ async fn cuts_under_load_lose_and_double_nothing() {
 }
 
 #[tokio::test]
-async fn a_half_open_socket_is_noticed_and_replaced() {
+async fn half_open_connection_is_detected_and_replaced() {
     let mut rules = LinkRules::default();
     rules.heartbeat = Duration::from_millis(100);
     rules.dead_after = Duration::from_millis(250);
@@ -123,7 +123,7 @@ async fn a_half_open_socket_is_noticed_and_replaced() {
     let session = Connect::new(proxy.url()).link_rules(rules).connect().await.unwrap();
     let counter = session.root_dyn().call("counter", ()).stub().clone();
     assert_eq!(within(counter.call("next", ()).into_future()).await.unwrap(), 1.into());
-    // An idle session stays on its socket.
+    // An idle session keeps its connection.
     tokio::time::sleep(Duration::from_millis(600)).await;
     assert_eq!(proxy.accepted(), 1);
     proxy.go_black();
@@ -131,9 +131,9 @@ async fn a_half_open_socket_is_noticed_and_replaced() {
     assert_eq!(proxy.accepted(), 2);
 }
 
-/// F16: the window is over, and nothing is durable.
+/// The client returns after the resume window has ended. The session is not stored.
 #[tokio::test]
-async fn a_client_that_comes_too_late_is_told() {
+async fn client_that_returns_too_late_loses_its_session() {
     let service = service().resumption(resumption(Duration::from_millis(200)));
     let proxy = Proxy::to(serve(service.clone()).await).await;
     let session = connect(proxy.url()).await.unwrap();
@@ -141,8 +141,8 @@ async fn a_client_that_comes_too_late_is_told() {
     let hanging = session.root_dyn().call("hang", ()).into_future();
     proxy.set_down(true);
     assert!(matches!(within(events.next()).await, Some(LinkEvent::Detached { .. })));
-    until("it is parked", || service.parked_sessions() == 1).await;
-    until("it is swept", || service.parked_sessions() == 0).await;
+    until("the session was not parked", || service.parked_sessions() == 1).await;
+    until("the session was not removed", || service.parked_sessions() == 0).await;
     proxy.set_down(false);
     let error = within(hanging).await.unwrap_err();
     assert!(error.is_lost(), "{error}");
@@ -152,9 +152,8 @@ async fn a_client_that_comes_too_late_is_told() {
     assert!(!session.is_resumable());
 }
 
-/// F14.
 #[tokio::test]
-async fn client_crash_frees_everything_after_window() {
+async fn client_crash_frees_everything_after_the_window() {
     struct Root(Arc<AtomicU64>);
     impl Drop for Root {
         fn drop(&mut self) {
@@ -175,12 +174,12 @@ async fn client_crash_frees_everything_after_window() {
     let session = connect(proxy.url()).await.unwrap();
     assert_eq!(within(session.root_dyn().call("", ()).into_future()).await.unwrap(), true.into());
     proxy.set_down(true);
-    until("its objects are dropped", || dropped.load(Ordering::SeqCst) == 1).await;
+    until("the session's objects were not dropped", || dropped.load(Ordering::SeqCst) == 1).await;
     assert_eq!(service.parked_sessions(), 0);
 }
 
 #[tokio::test]
-async fn a_closed_session_is_over_on_both_sides() {
+async fn closed_session_ends_on_both_sides() {
     let service = service();
     let session = connect(format!("ws://{}", serve(service.clone()).await)).await.unwrap();
     session.root_dyn().call("add", (1, 2)).await.unwrap();
@@ -191,7 +190,7 @@ async fn a_closed_session_is_over_on_both_sides() {
 }
 
 #[tokio::test]
-async fn bearers_are_known_with_and_without_the_link() {
+async fn bearer_tokens_work_with_and_without_the_link() {
     let service = Service::new(|peer| {
         let id = peer.principal.id.clone();
         Func::<(), String, Never>::new(move |()| std::future::ready(id.clone()))
@@ -214,21 +213,21 @@ async fn bearers_are_known_with_and_without_the_link() {
 }
 
 #[tokio::test]
-async fn servers_without_the_link_are_spoken_to_plainly() {
-    // It declines the subprotocol, as servers do that know of none.
+async fn server_without_the_link_gets_plain_sessions() {
+    // A window of zero makes the server decline the subprotocol, as a server without the link does.
     let service = service().resumption(resumption(Duration::ZERO));
     let proxy = Proxy::to(serve(service).await).await;
     for dials in [2, 3] {
         let session = connect(proxy.url()).await.unwrap();
         assert!(!session.is_resumable());
         assert_eq!(within(session.root_dyn().call("add", (1, 2)).into_future()).await.unwrap(), 3.into());
-        // The second time it is known.
+        // The client remembers that the server is plain, so the second session takes one dial.
         assert_eq!(proxy.accepted(), dials);
     }
 }
 
 #[tokio::test]
-async fn references_of_a_session_that_is_away_wait() {
+async fn calls_of_a_detached_session_wait() {
     let proxy = Proxy::to(serve(service()).await).await;
     let session = connect(proxy.url()).await.unwrap();
     let api: Stub = session.root_dyn();

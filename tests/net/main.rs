@@ -1,40 +1,40 @@
-//! Client and server of ours over real sockets, port 0.
+//! Tests of Bowline's client with Bowline's server over real sockets.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
-/// Who the client is, and where its server goes.
+/// Credentials, leases, and moves between servers.
 mod authority;
-/// Calls that share one request.
+/// HTTP batches.
 mod batch;
-/// A client's session when its task, its runtime or its handles end.
+/// A client's session when its task, its runtime, or its handles end.
 mod client_tasks;
-/// What the link costs, on demand.
+/// What the link and a store cost a call.
 mod cost;
-/// Servers that stop.
+/// Draining a server.
 mod drain;
-/// What goes wrong with a link, row by row.
+/// Failures of the network, row by row of docs/link.md.
 mod failures;
-/// A store that fails and lags.
+/// A store with injected faults and delays.
 #[path = "../../server/tests/store/faulty.rs"]
 mod faulty;
-/// The objects under test and a server for them.
+/// The objects under test, and a server for them.
 mod harness;
 /// Sessions that outlive their connections.
 mod link;
-/// A network that fails when it is told to.
+/// A proxy that fails on demand.
 mod proxy;
-/// Sessions that outlive the process of their client.
+/// Replacing the client process.
 mod reattach;
-/// Several servers that share what they keep.
+/// Several server processes that share a store.
 mod replicas;
-/// Sessions that outlive the process of their server.
+/// Replacing the server process.
 mod restart;
 /// Sessions on a WebSocket.
 mod session;
 /// Stores that fail.
 mod stores;
-/// References that outlive their session.
+/// Saved references.
 mod sturdy;
-/// The same over TLS, with a certificate of the test's own.
+/// Sessions and batches over TLS.
 mod tls;
-/// Secrets that are not sent in the clear.
+/// Secrets are not sent unencrypted.
 mod unencrypted;

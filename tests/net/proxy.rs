@@ -1,4 +1,4 @@
-//! A TCP proxy that can be told to fail.
+//! A TCP proxy that fails on demand.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -9,31 +9,31 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// Passes connections on to a server until it is told otherwise.
+/// Forwards connections to a server, with faults on demand.
 #[derive(Clone)]
 pub(crate) struct Proxy {
     pub(crate) address: SocketAddr,
     server: Arc<Mutex<SocketAddr>>,
-    /// Counts the cuts; connections end when it changes.
+    /// The number of cuts. Connections end when it changes.
     cuts: watch::Sender<usize>,
-    /// New connections are closed at once.
+    /// Whether new connections are closed at once.
     down: Arc<AtomicBool>,
-    /// Counts the blackouts; connections go silent when it changes.
+    /// The number of blackouts. Connections go silent when it changes.
     black: watch::Sender<usize>,
     accepted: Arc<AtomicUsize>,
     open: Arc<AtomicUsize>,
-    /// Nothing is carried while it is set, on no connection; then all of it is.
+    /// While this is set, all traffic is held back. It is forwarded afterwards.
     held: watch::Sender<bool>,
-    /// The next piece towards the server is cut off after half of it, and the connection with it.
+    /// Whether the next piece from a client is cut in half, and its connection closed.
     halved: Arc<AtomicBool>,
     latency: Duration,
-    /// What servers have said, whether it was passed on or not.
+    /// What servers have sent, whether it was forwarded or not.
     heard: Arc<Mutex<Vec<u8>>>,
-    /// Who has spoken, one after the other.
+    /// The ends that have sent, in order, without repetitions.
     turns: Arc<Mutex<Vec<End>>>,
 }
 
-/// An end of a connection.
+/// One end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
     Client,
@@ -41,7 +41,7 @@ pub(crate) enum End {
 }
 
 impl Proxy {
-    /// One that takes its time with everything, in each direction.
+    /// Creates a proxy that delays all traffic, in each direction.
     pub(crate) async fn slow(server: SocketAddr, latency: Duration) -> Self {
         Self::carrying(server, latency).await
     }
@@ -84,12 +84,12 @@ impl Proxy {
         format!("ws://{}", self.address)
     }
 
-    /// Ends every connection, whatever is under way on it.
+    /// Ends all connections, whatever is in flight on them.
     pub(crate) fn cut(&self) {
         self.cuts.send_modify(|cuts| *cuts += 1);
     }
 
-    /// Ends every connection and lets no new one through, or lets them through again.
+    /// If `down`, ends all connections and refuses new ones. Otherwise, accepts connections again.
     pub(crate) fn set_down(&self, down: bool) {
         self.down.store(down, Ordering::SeqCst);
         if down {
@@ -97,23 +97,23 @@ impl Proxy {
         }
     }
 
-    /// Ends every connection; new ones go to another server.
+    /// Ends all connections, and forwards new ones to another server.
     pub(crate) fn now_to(&self, server: SocketAddr) {
         *self.server.lock().unwrap() = server;
         self.cut();
     }
 
-    /// Carries nothing any more on the connections there are, without a word to either end.
+    /// Drops all traffic on existing connections without closing them.
     pub(crate) fn go_black(&self) {
         self.black.send_modify(|blackouts| *blackouts += 1);
     }
 
-    /// Holds everything back, on connections that there are and that come, or lets go of it.
+    /// If `held`, holds back all traffic on existing and new connections. Otherwise, forwards it.
     pub(crate) fn set_held(&self, held: bool) {
         self.held.send_replace(held);
     }
 
-    /// Cuts the next connection on which a client says something, in the middle of that.
+    /// Cuts the next connection on which a client sends something, in the middle of it.
     pub(crate) fn cut_within_the_next_piece(&self) {
         self.halved.store(true, Ordering::SeqCst);
     }
@@ -122,17 +122,17 @@ impl Proxy {
         self.accepted.load(Ordering::SeqCst)
     }
 
-    /// Connections that are open.
+    /// Returns the number of open connections.
     pub(crate) fn open(&self) -> usize {
         self.open.load(Ordering::SeqCst)
     }
 
-    /// What servers have said until now.
+    /// Returns what servers have sent so far.
     pub(crate) fn heard(&self) -> String {
         String::from_utf8_lossy(&self.heard.lock().unwrap()).into_owned()
     }
 
-    /// Who has spoken since the last time, one after the other.
+    /// Returns the ends that have sent since the last call, in order, without repetitions.
     pub(crate) fn take_turns(&self) -> Vec<End> {
         std::mem::take(&mut *self.turns.lock().unwrap())
     }
@@ -160,7 +160,7 @@ impl Proxy {
             _ = cuts.changed() => return,
             _ = black.changed() => {}
         }
-        // Both ends stay open until the next cut, and hear nothing.
+        // Both ends stay open until the next cut, and receive nothing.
         let mut nowhere = tokio::io::sink();
         tokio::select! {
             _ = self.copy(End::Server, &mut from_server, &mut nowhere) => drop(cuts.changed().await),
@@ -189,7 +189,7 @@ impl Proxy {
             if self.latency > Duration::ZERO {
                 tokio::time::sleep(self.latency).await;
             }
-            // The sender lives as long as the proxy, which is here.
+            // Cannot fail: the proxy owns the sender.
             drop(held.wait_for(|held| !held).await);
             to.write_all(&buffer[..read]).await?;
         }

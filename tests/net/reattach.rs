@@ -1,5 +1,5 @@
-//! Sessions that outlive the process of their client. A process is a runtime of its own here, and its
-//! end is that of all its tasks at once.
+//! Replacing the client process. A process is simulated by a runtime, and its end by the end of all tasks of
+//! that runtime.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -15,7 +15,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use crate::harness::within;
 use crate::restart::{Bell, BellRef, CounterRef, DeskRef, Process, Site, code, kept};
 
-/// The disk of a client, which outlives its processes.
+/// The disk of a client, which its processes share.
 #[derive(Clone, Default)]
 struct Disk {
     bytes: Arc<Mutex<Vec<u8>>>,
@@ -42,7 +42,7 @@ impl Disk {
     }
 }
 
-/// A client's object: what is told goes to whoever listens in this process.
+/// An object of the client, which forwards rings to the test.
 #[bowline::durable(restorer = "ear", version = 1)]
 struct Ear {
     name: String,
@@ -52,12 +52,12 @@ struct Ear {
 
 impl Bell for Ear {
     async fn ring(&self, n: u64) -> Result<(), Never> {
-        self.tell.send((self.name.clone(), n)).expect("the test listens");
+        self.tell.send((self.name.clone(), n)).expect("the test receives rings");
         Ok(())
     }
 }
 
-/// A client's process.
+/// A client process.
 struct Program {
     runtime: Option<Runtime>,
     session: Session,
@@ -97,7 +97,7 @@ impl Program {
     }
 
     async fn add(&self, name: &str, n: u64) -> u64 {
-        let counter: CounterRef = self.session.kept(name).expect("it was kept");
+        let counter: CounterRef = self.session.kept(name).expect("the reference was kept");
         within(counter.add(n).into_future()).await.unwrap()
     }
 }
@@ -111,7 +111,7 @@ impl Drop for Program {
 }
 
 #[tokio::test]
-async fn a_client_that_is_started_anew_finds_what_it_has_kept() {
+async fn restarted_client_finds_its_kept_references() {
     let (site, disk, (tell, mut told)) = (Site::new(), Disk::default(), unbounded_channel());
     let server = site.start(None);
     let first = Program::start(&server, &disk, &tell).await.unwrap();
@@ -139,7 +139,7 @@ async fn a_client_that_is_started_anew_finds_what_it_has_kept() {
     assert_eq!(second.session.server().unwrap().session_id, id);
     assert_eq!(second.session.kept_names(), ["counter", "fleeting"]);
     assert_eq!(second.add("counter", 3).await, 5);
-    // The server's process is the same, so its object needs no recipe.
+    // The server process is the same, so its object needs no recipe.
     assert_eq!(second.add("fleeting", 4).await, 4);
     assert_eq!(within(second.desk.noted().into_future()).await.unwrap().as_deref(), Some("there"));
     assert_eq!(within(second.desk.ring(2).into_future()).await.unwrap(), None);
@@ -147,12 +147,12 @@ async fn a_client_that_is_started_anew_finds_what_it_has_kept() {
     assert_eq!(within(told.recv()).await, Some(("left".to_owned(), 2)));
     let listed = within(second.session.list(Default::default(), None, None)).await.unwrap();
     let objects: Vec<_> = listed.objects.iter().filter(|object| object.id < 0).collect();
-    assert_eq!(objects.len(), 2, "what was not kept is released: {objects:?}");
-    assert_eq!(site.world.entered("hang"), 1, "calls of the first process are nobody's");
+    assert_eq!(objects.len(), 2, "references that were not kept must be released: {objects:?}");
+    assert_eq!(site.world.entered("hang"), 1, "the call of the first process ran again");
 }
 
 #[tokio::test]
-async fn what_a_client_cannot_make_again_is_lost_to_its_server() {
+async fn client_objects_without_a_recipe_are_lost_to_the_server() {
     let (site, disk, (tell, _told)) = (Site::new(), Disk::default(), unbounded_channel());
     let server = site.start(None);
     let first = Program::start(&server, &disk, &tell).await.unwrap();
@@ -166,7 +166,7 @@ async fn what_a_client_cannot_make_again_is_lost_to_its_server() {
 }
 
 #[tokio::test]
-async fn client_and_server_may_both_be_started_anew() {
+async fn client_and_server_can_both_restart() {
     let (site, disk, (tell, _told)) = (Site::new(), Disk::default(), unbounded_channel());
     let first_server = site.start(None);
     let first = Program::start(&first_server, &disk, &tell).await.unwrap();
@@ -186,11 +186,11 @@ async fn client_and_server_may_both_be_started_anew() {
     let fleeting: CounterRef = second.session.kept("fleeting").unwrap();
     assert_eq!(code(within(fleeting.add(1).into_future()).await), ErrorCode::CapabilityLost);
     assert_eq!(within(second.desk.noted().into_future()).await.unwrap().as_deref(), Some("there"));
-    assert_eq!(within(second.desk.once().into_future()).await.unwrap(), 1, "no call is taken for one of before");
+    assert_eq!(within(second.desk.once().into_future()).await.unwrap(), 1, "the call was mistaken for an earlier one");
 }
 
 #[tokio::test]
-async fn clients_and_servers_die_in_turns_and_the_session_goes_on() {
+async fn session_survives_alternating_restarts_of_client_and_server() {
     let (site, disk, (tell, mut told)) = (Site::new(), Disk::default(), unbounded_channel());
     let mut server = site.start(None);
     let mut program = Program::start(&server, &disk, &tell).await.unwrap();
@@ -219,7 +219,7 @@ async fn clients_and_servers_die_in_turns_and_the_session_goes_on() {
 }
 
 #[tokio::test]
-async fn a_session_that_could_not_be_saved_is_found_as_it_was_saved_last() {
+async fn session_that_could_not_be_saved_reattaches_from_its_last_save() {
     for stalls in [false, true] {
         let (site, disk, (tell, _told)) = (Site::new(), Disk::default(), unbounded_channel());
         let server = site.start(None);
@@ -231,7 +231,7 @@ async fn a_session_that_could_not_be_saved_is_found_as_it_was_saved_last() {
         if !stalls {
             assert_eq!(within(first.session.save()).await.unwrap_err().kind(), io::ErrorKind::StorageFull);
         }
-        // States of the server's whose tokens arrive and are not saved.
+        // The server takes checkpoints whose tokens reach the client but are not saved.
         for n in 1..=10 {
             assert_eq!(within(counter.add(1).into_future()).await.unwrap(), n);
             tokio::time::sleep(Duration::from_millis(30)).await;
@@ -245,14 +245,14 @@ async fn a_session_that_could_not_be_saved_is_found_as_it_was_saved_last() {
 }
 
 #[tokio::test]
-async fn what_a_client_exports_at_once_is_not_taken_back() {
+async fn exports_right_after_a_reattach_are_not_released() {
     let (site, disk, (tell, mut told)) = (Site::new(), Disk::default(), unbounded_channel());
     let server = site.start(None);
     let mut program = Program::start(&server, &disk, &tell).await.unwrap();
     for n in 1..=10 {
         program.kill();
         program = Program::start(&server, &disk, &tell).await.unwrap();
-        // Both leave in one write, with the first that this process says.
+        // Both are sent in one write, with the first messages of this process.
         let hung = program.desk.hang_up(BellRef::new(Ear { name: "new".to_owned(), tell: tell.clone() }));
         let rung = program.desk.ring(n);
         within(hung.into_future()).await.unwrap();
@@ -262,7 +262,7 @@ async fn what_a_client_exports_at_once_is_not_taken_back() {
 }
 
 #[tokio::test]
-async fn a_second_process_takes_the_session_over() {
+async fn second_process_takes_over_the_session() {
     let (site, disk, (tell, _told)) = (Site::new(), Disk::default(), unbounded_channel());
     let server = site.start(None);
     let first = Program::start(&server, &disk, &tell).await.unwrap();
@@ -272,30 +272,30 @@ async fn a_second_process_takes_the_session_over() {
     assert_eq!(closed.name, ErrorCode::SessionTakenOver.as_str());
     within(second.desk.note("mine").into_future()).await.unwrap();
     let latecomer = Disk { bytes: Arc::new(Mutex::new(early)), ..Disk::default() };
-    let refused = Program::start(&server, &latecomer, &tell).await.err().expect("what was saved is old");
+    let refused = Program::start(&server, &latecomer, &tell).await.err().expect("the saved token is outdated");
     assert!(matches!(&refused, ConnectError::Rejected { code: ErrorCode::ResumeTokenReplayed, .. }), "{refused:?}");
     assert_eq!(within(second.desk.noted().into_future()).await.unwrap().as_deref(), Some("mine"));
 }
 
 #[tokio::test]
-async fn what_is_no_saved_session_is_refused_by_name() {
+async fn invalid_saved_session_is_refused() {
     let (site, (tell, _told)) = (Site::new(), unbounded_channel());
     let server = site.start(None);
     for bytes in [&b"x"[..], b"{}", b"{\"v\":2}"] {
         let disk = Disk { bytes: Arc::new(Mutex::new(bytes.to_vec())), ..Disk::default() };
-        let refused = Program::start(&server, &disk, &tell).await.err().expect("nothing was saved");
+        let refused = Program::start(&server, &disk, &tell).await.err().expect("the bytes are invalid");
         assert!(matches!(&refused, ConnectError::Saved(_)), "{refused:?}");
     }
     let disk = Disk::default();
     let first = Program::start(&server, &disk, &tell).await.unwrap();
     let id = first.session.server().unwrap().session_id.clone();
     assert!(server.service.evict(&id, &ErrorCode::PermissionDenied, "enough"));
-    let refused = Program::start(&server, &disk, &tell).await.err().expect("the session is over");
+    let refused = Program::start(&server, &disk, &tell).await.err().expect("the session has ended");
     assert!(matches!(&refused, ConnectError::Rejected { code: ErrorCode::ResumeWindowExpired, .. }), "{refused:?}");
 }
 
 #[tokio::test]
-async fn a_session_at_rest_is_not_kept_again() {
+async fn idle_session_is_not_saved_again() {
     let (site, disk, (tell, _told)) = (Site::new(), Disk::default(), unbounded_channel());
     let server = site.start(None);
     let program = Program::start(&server, &disk, &tell).await.unwrap();
@@ -306,7 +306,7 @@ async fn a_session_at_rest_is_not_kept_again() {
         }
     };
     within(saved).await;
-    // The rest of what the call brought about.
+    // Waits until later writes that the call causes are done.
     tokio::time::sleep(Duration::from_millis(500)).await;
     let before = disk.writes.load(Ordering::SeqCst);
     tokio::time::sleep(Duration::from_millis(1500)).await;

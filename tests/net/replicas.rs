@@ -1,4 +1,4 @@
-//! Several servers that share what they keep, and clients that reach one or the other.
+//! Several server processes that share a store, and clients that reach one or the other.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use crate::harness::within;
 use crate::proxy::Proxy;
 use crate::restart::{CounterRef, DeskRef, Process, Site, code, kept};
 
-/// A lease far longer than a test, so that waiting for its end fails the test.
+/// Sets a lease that is far longer than a test, so that waiting for its end fails the test.
 fn long_lease(_: &mut Resumption, restoration: &mut Restoration) {
     restoration.lease = Duration::from_secs(60);
 }
@@ -27,13 +27,13 @@ async fn served(what: impl Future<Output = u64>, expected: u64) {
     assert!(asked.elapsed() < Duration::from_millis(1_500), "{:?}", asked.elapsed());
 }
 
-/// The client's connection goes to another process, and the client knows.
+/// Switches the proxy to another process, and waits until the client has noticed.
 async fn switched(proxy: &Proxy, to: &Process, events: &mut Events) {
     proxy.now_to(to.address);
     while !matches!(within(events.next()).await, Some(LinkEvent::Detached { .. })) {}
 }
 
-/// Opens a session by way of a proxy, and counts to one on an object of the server.
+/// Opens a session through a proxy, and calls an object of the server once.
 async fn counted(proxy: &Proxy) -> (Session, Events, CounterRef) {
     let session = within(bowline::connect(proxy.url())).await.unwrap();
     let events = session.events();
@@ -57,7 +57,7 @@ async fn client_that_reaches_another_live_process_is_served_at_once() {
 }
 
 #[tokio::test]
-async fn calls_end_before_their_session_goes_to_another_process() {
+async fn running_calls_may_complete_before_a_session_moves() {
     let site = site();
     let (one, other) = (site.start(None), site.start(None));
     let proxy = Proxy::to(one.address).await;
@@ -75,14 +75,14 @@ async fn calls_end_before_their_session_goes_to_another_process() {
 }
 
 #[tokio::test]
-async fn client_is_redirected_to_an_owner_that_says_where_it_is() {
+async fn client_returns_if_the_advertised_address_does_not_answer() {
     let mut site = Site::new();
     site.tune = |_, restoration| {
         restoration.lease = Duration::from_secs(60);
         let owned = std::mem::replace(restoration, Restoration::in_tokens_unfenced());
         *restoration = owned.advertise("ws://127.0.0.1:1/nobody");
     };
-    // An address that does not answer costs time alone.
+    // The advertised address does not answer, which only costs time.
     let (one, other) = (site.start(None), site.start(None));
     let proxy = Proxy::to(one.address).await;
     let (_session, mut events, counter) = counted(&proxy).await;
@@ -104,7 +104,7 @@ async fn redirected_client_loses_nothing() {
     let session = within(bowline::connect(proxy.url())).await.unwrap();
     let mut events = session.events();
     let desk: DeskRef = session.root();
-    // It would not outlive its process.
+    // An object without a recipe, which would not survive the move to another process.
     let fleeting = within(desk.fleeting().into_future()).await.unwrap();
     switched(&proxy, &other, &mut events).await;
     served(async { fleeting.add(7).into_future().await.unwrap() }, 7).await;
@@ -118,7 +118,7 @@ async fn redirected_client_loses_nothing() {
 }
 
 #[tokio::test]
-async fn later_of_two_clients_has_the_session_wherever_it_comes() {
+async fn later_of_two_clients_gets_the_session_at_any_process() {
     let site = site();
     let (one, other) = (site.start(None), site.start(None));
     let saved = Arc::new(std::sync::Mutex::new(Vec::new()));
@@ -133,7 +133,7 @@ async fn later_of_two_clients_has_the_session_wherever_it_comes() {
     within(desk.note("kept".to_owned()).into_future()).await.unwrap();
     kept(&one).await;
     within(earlier.save()).await.unwrap();
-    // A session whose client has just come is not let go of.
+    // A session is not released within two seconds after its client has connected.
     tokio::time::sleep(Duration::from_millis(2_100)).await;
     let bytes = saved.lock().unwrap().clone();
     let asked = Instant::now();
@@ -149,7 +149,7 @@ async fn later_of_two_clients_has_the_session_wherever_it_comes() {
 }
 
 #[tokio::test]
-async fn successor_of_an_instance_need_not_wait_for_the_lease() {
+async fn new_process_of_an_instance_does_not_wait_for_the_lease() {
     let mut site = Site::new();
     site.tune = |_, restoration| {
         let owned = std::mem::replace(restoration, Restoration::in_tokens_unfenced());

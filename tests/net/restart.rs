@@ -1,5 +1,5 @@
-//! Sessions that outlive the process of their server. A process is a runtime of its own here, and
-//! its end is that of all its tasks at once.
+//! Replacing the server process. A process is simulated by a runtime, and its end by the end of all tasks of
+//! that runtime.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -17,7 +17,7 @@ use tokio::runtime::Runtime;
 
 use crate::harness::within;
 
-/// What every process of a test shares: the application's own data, and who is shut out of it.
+/// What all processes of a test share: the data of the application, and whether access is forbidden.
 #[derive(Default)]
 pub(crate) struct World {
     counts: Mutex<BTreeMap<String, u64>>,
@@ -108,7 +108,7 @@ impl Desk for Front {
         BellRef::durable(Brass { ring })
     }
     async fn ask(&self, answer: Func<u32, u32>) -> Result<u32, Never> {
-        Ok(answer.call(20).await.expect("the caller answers"))
+        Ok(answer.call(20).await.expect("the callback succeeds"))
     }
     async fn note(&self, text: String) -> Result<(), Never> {
         self.peer.vars.set("note", &text).unwrap();
@@ -122,7 +122,7 @@ impl Desk for Front {
         Ok(())
     }
     async fn ring(&self, n: u64) -> Result<Option<ErrorCode>, Never> {
-        let bell = self.world.bell.lock().unwrap().clone().expect("one was hung up");
+        let bell = self.world.bell.lock().unwrap().clone().expect("a bell was hung up");
         Ok(bell.ring(n).await.err().and_then(|error| error.code()))
     }
 }
@@ -149,7 +149,7 @@ impl Bell for Brass {
     }
 }
 
-/// A server's process.
+/// A server process.
 pub(crate) struct Process {
     runtime: Option<Runtime>,
     pub(crate) service: Service,
@@ -202,7 +202,7 @@ impl Site {
         let service = service.resumption(resumption).restoration(restoration);
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let at = at.unwrap_or_else(|| "127.0.0.1:0".parse().unwrap());
-        // The process before may take a moment to be gone.
+        // The previous process may take a moment to release the port.
         let listener = (0..200).find_map(|_| {
             let bound = std::net::TcpListener::bind(at).ok();
             bound.or_else(|| {
@@ -220,15 +220,15 @@ impl Site {
 }
 
 impl Process {
-    /// Runs in the process, and ends with it.
+    /// Spawns a task that ends with the process.
     pub(crate) fn spawn<F>(&self, task: F) -> tokio::task::JoinHandle<F::Output>
     where
         F: Future<Output: Send> + Send + 'static,
     {
-        self.runtime.as_ref().expect("it is not killed").spawn(task)
+        self.runtime.as_ref().expect("the process is running").spawn(task)
     }
 
-    /// Everything stops where it is.
+    /// Stops all tasks of the process at once, and returns its address.
     pub(crate) fn kill(mut self) -> SocketAddr {
         self.runtime.take().unwrap().shutdown_background();
         self.address
@@ -249,17 +249,17 @@ pub(crate) async fn connect(process: &Process) -> (Session, DeskRef) {
     (session, desk)
 }
 
-/// Waits until the client has found the next process.
+/// Waits for the next event other than `Detached`.
 pub(crate) async fn restored(events: &mut bowline::link::Events) -> LinkEvent {
     loop {
-        match within(events.next()).await.expect("the session lives") {
+        match within(events.next()).await.expect("the session is open") {
             LinkEvent::Detached { .. } => {}
             event => return event,
         }
     }
 }
 
-/// What has happened is kept, and the client knows.
+/// Stores the sessions of the process, and waits until their clients have acknowledged that.
 pub(crate) async fn kept(process: &Process) {
     let service = process.service.clone();
     let keeping = process.runtime.as_ref().unwrap().spawn(async move { service.checkpoint().await });
@@ -274,7 +274,7 @@ pub(crate) fn code<T: std::fmt::Debug, E: bowline::RpcError + std::fmt::Debug>(
 }
 
 #[tokio::test]
-async fn durable_objects_are_there_after_a_crash_and_others_say_that_they_are_not() {
+async fn durable_objects_survive_a_crash_and_others_are_lost() {
     let site = Site::new();
     let first = site.start(None);
     let (session, desk) = connect(&first).await;
@@ -298,7 +298,7 @@ async fn durable_objects_are_there_after_a_crash_and_others_say_that_they_are_no
 }
 
 #[tokio::test]
-async fn calls_that_were_running_are_unknown_unless_they_may_run_twice() {
+async fn running_calls_have_unknown_outcome_unless_they_are_idempotent() {
     let site = Site::new();
     let first = site.start(None);
     let (session, desk) = connect(&first).await;
@@ -320,7 +320,7 @@ async fn calls_that_were_running_are_unknown_unless_they_may_run_twice() {
 }
 
 #[tokio::test]
-async fn a_restored_object_calls_the_clients_callback() {
+async fn restored_object_calls_the_callback_of_the_client() {
     let site = Site::new();
     let first = site.start(None);
     let (session, desk) = connect(&first).await;
@@ -328,7 +328,7 @@ async fn a_restored_object_calls_the_clients_callback() {
     let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
     let ring = Func::new(move |n: u64| {
         let tell = tell.clone();
-        async move { tell.send(n).expect("the test listens") }
+        async move { tell.send(n).expect("the test receives rings") }
     });
     let bell = within(desk.bell(ring).into_future()).await.unwrap();
     within(bell.ring(1).into_future()).await.unwrap();
@@ -341,7 +341,7 @@ async fn a_restored_object_calls_the_clients_callback() {
 }
 
 #[tokio::test]
-async fn rights_that_were_withdrawn_are_gone() {
+async fn revoked_permissions_apply_after_recovery() {
     let site = Site::new();
     let first = site.start(None);
     let (session, desk) = connect(&first).await;
@@ -357,7 +357,7 @@ async fn rights_that_were_withdrawn_are_gone() {
 }
 
 #[tokio::test]
-async fn a_drained_server_hands_its_sessions_to_the_next() {
+async fn drained_server_hands_its_sessions_to_the_next() {
     let site = Site::new();
     let first = site.start(None);
     let (session, desk) = connect(&first).await;
@@ -374,7 +374,7 @@ async fn a_drained_server_hands_its_sessions_to_the_next() {
 }
 
 #[tokio::test]
-async fn a_crash_before_anything_was_kept_leaves_the_main_object() {
+async fn root_object_survives_a_crash_before_the_first_checkpoint() {
     let site = Site::new();
     let first = site.start(None);
     let (session, desk) = connect(&first).await;
@@ -387,7 +387,7 @@ async fn a_crash_before_anything_was_kept_leaves_the_main_object() {
 }
 
 #[tokio::test]
-async fn a_session_survives_many_crashes() {
+async fn session_survives_many_crashes() {
     let site = Site::new();
     let mut process = site.start(None);
     let (session, desk) = connect(&process).await;
@@ -403,7 +403,7 @@ async fn a_session_survives_many_crashes() {
 }
 
 #[tokio::test]
-async fn without_a_store_a_session_comes_back_from_its_token() {
+async fn session_without_a_store_is_recovered_from_its_token() {
     let mut site = Site::new();
     site.tune = |_, restoration| {
         let mut unfenced = Restoration::in_tokens_unfenced();
@@ -423,7 +423,7 @@ async fn without_a_store_a_session_comes_back_from_its_token() {
 }
 
 #[tokio::test]
-async fn a_callback_that_is_dropped_while_nothing_else_happens_is_given_back() {
+async fn callback_dropped_in_an_idle_session_is_released() {
     let site = Site::new();
     let server = site.start(None);
     let (session, desk) = connect(&server).await;

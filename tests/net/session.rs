@@ -32,7 +32,7 @@ async fn calls_pipeline_and_nothing_is_left_behind() {
 }
 
 #[tokio::test]
-async fn the_server_calls_back() {
+async fn server_calls_back() {
     let session = connect(format!("http://{}", serve(service()).await)).await.unwrap();
     let add_one = bowline_core::peer::Func::new(|n: i64| async move { n + 1 });
     let answer: bowline_core::value::Value =
@@ -41,7 +41,7 @@ async fn the_server_calls_back() {
 }
 
 #[tokio::test]
-async fn a_session_that_is_closed_fails_its_calls() {
+async fn closed_session_fails_its_calls() {
     let session = connect(format!("ws://{}", serve(service()).await)).await.unwrap();
     let hanging = session.root_dyn().call("hang", ());
     let (closed, hung) = tokio::join!(within(session.close()), within(hanging.into_future()));
@@ -51,7 +51,7 @@ async fn a_session_that_is_closed_fails_its_calls() {
 }
 
 #[tokio::test]
-async fn a_drained_server_says_so() {
+async fn drained_server_closes_with_a_code() {
     let service = service();
     let session = connect(format!("ws://{}", serve(service.clone()).await)).await.unwrap();
     let (closed, _report) = tokio::join!(within(session.closed()), service.drain(Duration::from_secs(5)));
@@ -86,7 +86,7 @@ async fn headers_reach_the_server_and_refusals_the_client() {
 const QUICK: KeepAlive = KeepAlive { ping_after: Duration::from_millis(30), pong_within: Duration::from_millis(100) };
 
 #[tokio::test]
-async fn a_silent_server_is_noticed() {
+async fn silent_server_is_detected() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}", listener.local_addr().unwrap());
     let accept = async {
@@ -99,7 +99,7 @@ async fn a_silent_server_is_noticed() {
 }
 
 #[tokio::test]
-async fn a_quiet_session_stays_open() {
+async fn idle_session_stays_open() {
     let url = format!("ws://{}", serve(service()).await);
     let session = Connect::new(url).keep_alive(QUICK).connect().await.unwrap();
     tokio::time::sleep(Duration::from_millis(400)).await;
@@ -107,7 +107,7 @@ async fn a_quiet_session_stays_open() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_no_handshake_is_refused() {
+async fn invalid_handshake_response_is_refused() {
     let answer = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
     let (address, _requests) = canned(answer).await;
     let refused = connect(format!("ws://{address}")).await.unwrap_err();
@@ -115,7 +115,7 @@ async fn an_answer_that_is_no_handshake_is_refused() {
 }
 
 #[tokio::test]
-async fn bad_addresses_are_named() {
+async fn invalid_urls_are_refused_with_a_reason() {
     for (url, reason) in [
         ("ftp://host", "it must begin with ws:, wss:, http: or https:"),
         ("/rpc", "it must begin with ws:, wss:, http: or https:"),
@@ -130,7 +130,7 @@ async fn bad_addresses_are_named() {
 }
 
 #[tokio::test]
-async fn errors_leave_a_server_as_its_hook_says() {
+async fn on_send_error_replaces_errors_that_a_server_sends() {
     use bowline_core::value::ErrorValue;
     let service = service().on_send_error(|error| ErrorValue::new(error.name, "server's own"));
     let session = connect(format!("ws://{}", serve(service).await)).await.unwrap();

@@ -1,4 +1,4 @@
-//! Stores that fail while sessions live, and when one is to be had back.
+//! Stores that fail while sessions are open, or when one is recovered.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ fn site() -> (Site, FaultyStore) {
     (site, store)
 }
 
-/// A session that holds a counter, which its server has kept.
+/// A session that holds a counter, and that the server has stored.
 struct Holding {
     first: Process,
     session: Session,
@@ -37,10 +37,10 @@ async fn holding(site: &Site) -> Holding {
     Holding { first, session, desk, events, counter }
 }
 
-/// F20: nothing is kept while the store is down, and nothing waits for it. When it is back, what has
-/// happened meanwhile is kept.
+/// While the store is down, nothing is stored and nothing waits for it. When it is back, the current state is
+/// stored.
 #[tokio::test]
-async fn a_store_that_is_down_at_a_checkpoint_holds_nothing_up() {
+async fn store_outage_during_checkpoints_delays_no_call() {
     let (site, store) = site();
     let Holding { first, session: _session, desk, mut events, counter } = holding(&site).await;
     store.set_fault(Fault::Refuse);
@@ -53,13 +53,17 @@ async fn a_store_that_is_down_at_a_checkpoint_holds_nothing_up() {
     kept(&first).await;
     let _second = site.start(Some(first.kill()));
     assert!(matches!(restored(&mut events).await, LinkEvent::Restored { lost: 0, .. }));
-    assert_eq!(within(late.add(3).into_future()).await.unwrap(), 3, "what was made while it was down is there");
+    assert_eq!(
+        within(late.add(3).into_future()).await.unwrap(),
+        3,
+        "the object created while the store was down was lost"
+    );
     assert_eq!(within(counter.add(1).into_future()).await.unwrap(), 21);
 }
 
-/// A store whose answers come late delays checkpoints, and no call.
+/// A slow store delays checkpoints but no calls.
 #[tokio::test]
-async fn a_store_that_lags_holds_nothing_up() {
+async fn slow_store_delays_no_call() {
     let (site, store) = site();
     let Holding { first: _first, session, counter, .. } = holding(&site).await;
     store.set_lag(Duration::from_millis(300));
@@ -71,10 +75,9 @@ async fn a_store_that_lags_holds_nothing_up() {
     within(session.close()).await;
 }
 
-/// F21: the store is down when a session is to be had back. The client tries again, and has it when
-/// the store is back.
+/// The store is down when a session is to be recovered. The client retries until the store is back.
 #[tokio::test]
-async fn a_store_that_is_down_at_a_resume_is_waited_for() {
+async fn recovery_waits_for_a_store_outage_to_end() {
     let (site, store) = site();
     let Holding { first, session: _session, mut events, counter, .. } = holding(&site).await;
     store.set_fault(Fault::Refuse);
@@ -88,9 +91,9 @@ async fn a_store_that_is_down_at_a_resume_is_waited_for() {
     assert_eq!(within(waiting).await.unwrap().unwrap(), 1);
 }
 
-/// F21: and if it does not come back in time, that is why the session is lost.
+/// If the store is not back within the resume window, the session is lost with its code.
 #[tokio::test]
-async fn a_store_that_stays_down_loses_the_session_by_name() {
+async fn lasting_store_outage_loses_the_session_with_its_code() {
     let (mut site, store) = site();
     site.tune = |resumption, _| resumption.window = Duration::from_secs(2);
     let Holding { first, session: _session, mut events, counter, .. } = holding(&site).await;
@@ -102,11 +105,11 @@ async fn a_store_that_stays_down_loses_the_session_by_name() {
     assert_eq!(error.code(), Some(ErrorCode::StoreUnavailable), "{error}");
 }
 
-/// F22: what was kept has been damaged. The token names one state and no other will do.
+/// The stored snapshot is corrupt. The token refers to this snapshot, so no other can be used.
 #[tokio::test]
-async fn a_damaged_checkpoint_is_refused_by_name() {
+async fn corrupt_checkpoint_is_refused_with_its_code() {
     let (mut site, store) = site();
-    // Small states are in the token itself, and need no store.
+    // Otherwise the token would contain the small state, and the store would not be read.
     site.tune = |resumption, _| resumption.tokens.inline_bytes = 0;
     let Holding { first, session: _session, mut events, .. } = holding(&site).await;
     store.set_fault(Fault::Spoil);
@@ -114,22 +117,22 @@ async fn a_damaged_checkpoint_is_refused_by_name() {
     let event = restored(&mut events).await;
     let LinkEvent::Lost { code, .. } = event else { panic!("{event:?}") };
     assert_eq!(code, ErrorCode::StoreCorrupt);
-    // Nobody else notices.
+    // Other sessions are not affected.
     let (_other, desk) = connect(&second).await;
     assert_eq!(within(desk.counter("a".to_owned()).add(1).into_future()).await.unwrap(), 1);
 }
 
-/// The store has lost everything, as a Redis server that was flushed. The session goes on, is stored anew, and
-/// survives the end of its process.
+/// The store has lost all its data, like a Redis server that was flushed. The session continues, is stored anew,
+/// and survives the end of its process.
 #[tokio::test]
-async fn a_store_that_forgets_ends_no_session() {
+async fn store_that_loses_its_data_ends_no_session() {
     let (site, store) = site();
     let Holding { first, session: _session, desk, mut events, counter } = holding(&site).await;
     assert_eq!(within(desk.once().into_future()).await.unwrap(), 1);
     store.replace(Arc::new(MemoryStore::new()));
-    assert_eq!(within(desk.once().into_future()).await.unwrap(), 2, "nobody else has the session");
+    assert_eq!(within(desk.once().into_future()).await.unwrap(), 2, "the recorded call failed");
     assert_eq!(within(counter.add(1).into_future()).await.unwrap(), 1);
-    // Longer than the lease.
+    // Waits for longer than the lease.
     tokio::time::sleep(Duration::from_millis(2_000)).await;
     assert_eq!(within(counter.add(1).into_future()).await.unwrap(), 2);
     kept(&first).await;
@@ -138,9 +141,9 @@ async fn a_store_that_forgets_ends_no_session() {
     assert_eq!(within(counter.add(1).into_future()).await.unwrap(), 3);
 }
 
-/// A session at rest is stored anew without a call.
+/// An idle session is stored anew without a call.
 #[tokio::test]
-async fn a_session_at_rest_is_stored_anew_by_the_next_renewal() {
+async fn idle_session_is_stored_anew_by_the_next_lease_renewal() {
     let (site, store) = site();
     let Holding { first, session: _session, desk: _desk, mut events, counter } = holding(&site).await;
     store.replace(Arc::new(MemoryStore::new()));
@@ -150,10 +153,10 @@ async fn a_session_at_rest_is_stored_anew_by_the_next_renewal() {
     assert_eq!(within(counter.add(1).into_future()).await.unwrap(), 1);
 }
 
-/// Tokens that were on their way, or being minted, when the connection went reach the client over
-/// the next connection. They must be of that one.
+/// Tokens that were in flight, or being minted, when the connection ended reach the client over the next
+/// connection. They must be valid there.
 #[tokio::test]
-async fn a_connection_that_goes_twice_within_a_second_loses_no_session() {
+async fn two_cuts_within_a_second_lose_no_session() {
     let (mut site, store) = site();
     site.tune = |_, restoration| {
         (restoration.idle, restoration.latest) = (Duration::from_millis(250), Duration::from_secs(1));
@@ -169,7 +172,7 @@ async fn a_connection_that_goes_twice_within_a_second_loses_no_session() {
         let counter = within(desk.counter(format!("{pause:?}")).into_future()).await.unwrap();
         for cut in 1..=4 {
             assert_eq!(within(counter.add(1).into_future()).await.unwrap(), 2 * cut - 1);
-            // What the server says now does not arrive: the checkpoint's token least of all.
+            // What the server sends now is held back, including the token of the checkpoint.
             proxy.set_held(true);
             tokio::time::sleep(Duration::from_millis(if cut == 1 { 600 } else { 260 })).await;
             for again in [pause, Duration::ZERO] {

@@ -1,4 +1,4 @@
-//! References that outlive their session: saved under a label, had back by their owner elsewhere.
+//! Saved references: saved under a label, and restored by the same principal in another session.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -84,7 +84,7 @@ impl Bank for Counter {
     }
 }
 
-/// A process of a service that shares its store and its keys with the others.
+/// Starts a server process that shares its store and its keys with the others.
 async fn process(store: Option<&Arc<dyn SessionStore>>, books: &Books, closed: &Arc<Mutex<Vec<String>>>) -> SocketAddr {
     let mut resumption = Resumption::default();
     resumption.keys = KeyRing::new(Key::new("test", &[7; 32]).unwrap()).into();
@@ -124,7 +124,7 @@ fn code<T: std::fmt::Debug>(result: Result<T, CallError<ErrorValue>>) -> Option<
 }
 
 #[tokio::test]
-async fn a_saved_reference_is_there_in_another_session_of_another_process() {
+async fn saved_reference_is_restored_in_another_session_of_another_process() {
     let (books, closed) = (Books::default(), Arc::default());
     let store: Arc<dyn SessionStore> = Arc::new(MemoryStore::new());
     let (first, second) = (process(Some(&store), &books, &closed).await, process(Some(&store), &books, &closed).await);
@@ -136,22 +136,22 @@ async fn a_saved_reference_is_there_in_another_session_of_another_process() {
     within(session.close()).await;
 
     let (_session, bank) = open(second, "ann").await;
-    // One round trip: the call is made on what is yet to be restored.
+    // The call is made on the reference before it is restored, so both take one round trip.
     assert_eq!(within(bank.restore(token.clone()).add(2).into_future()).await.unwrap(), 7);
     let saved = within(bank.saved().into_future()).await.unwrap();
     assert_eq!(saved.iter().map(|(_, label)| label.as_str()).collect::<Vec<_>>(), ["for later"]);
-    // Nobody else's, whoever has the token.
+    // Another principal cannot use the token.
     let (_bobs, bob) = open(second, "bob").await;
     let stolen = within(bob.restore(token.clone()).into_future()).await;
     assert_eq!(code(stolen), Some(ErrorCode::PermissionDenied));
     assert!(within(bob.saved().into_future()).await.unwrap().is_empty());
     assert!(!within(bob.revoke(saved[0].0.clone()).into_future()).await.unwrap());
-    // Today's policy decides.
+    // The restorer applies the current policy.
     closed.lock().unwrap().push("savings".to_owned());
     let refused = within(bank.restore(token.clone()).add(1).into_future()).await.unwrap_err();
     assert_eq!(refused.code(), Some(ErrorCode::PermissionDenied), "{refused}");
     closed.lock().unwrap().clear();
-    // Revoked is gone, once.
+    // A revoked reference cannot be restored, and is revoked once.
     let had_before = within(bank.restore(token.clone()).into_future()).await.unwrap();
     assert!(within(bank.revoke(saved[0].0.clone()).into_future()).await.unwrap());
     assert!(!within(bank.revoke(saved[0].0.clone()).into_future()).await.unwrap());
@@ -160,7 +160,7 @@ async fn a_saved_reference_is_there_in_another_session_of_another_process() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_saved_says_why() {
+async fn saving_fails_with_a_code() {
     let (books, closed) = (Books::default(), Arc::default());
     let store: Arc<dyn SessionStore> = Arc::new(MemoryStore::new());
     let address = process(Some(&store), &books, &closed).await;

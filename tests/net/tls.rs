@@ -1,5 +1,5 @@
-//! The same over TLS, with a certificate of the test's own. The server is bare hyper on a TLS
-//! stream, so that upgrades of something else than a TCP socket are tried too.
+//! Sessions and batches over TLS, with a certificate of the test. The server is bare hyper on a TLS stream,
+//! which also tests upgrades of streams other than TCP sockets.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use tower_service::Service as _;
 
 use crate::harness::{service, within};
 
-/// A server on `localhost`, and a client's trust in it.
+/// Starts a server on `localhost`. Returns its address and a client configuration that trusts it.
 async fn serve_tls() -> (SocketAddr, Arc<ClientConfig>) {
     let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let mut roots = RootCertStore::empty();
@@ -28,7 +28,7 @@ async fn serve_tls() -> (SocketAddr, Arc<ClientConfig>) {
     tokio::spawn(async move {
         loop {
             let (stream, _peer) = listener.accept().await.unwrap();
-            // Clients that do not trust the certificate hang up here.
+            // Fails for clients that do not trust the certificate.
             let Ok(stream) = acceptor.accept(stream).await else { continue };
             let respond = service_fn(|request| service().call(request));
             let http = hyper::server::conn::http1::Builder::new();
@@ -39,7 +39,7 @@ async fn serve_tls() -> (SocketAddr, Arc<ClientConfig>) {
 }
 
 #[tokio::test]
-async fn a_session() {
+async fn session_over_tls() {
     let (address, trust) = serve_tls().await;
     let url = format!("wss://localhost:{}/rpc", address.port());
     let session = within(Connect::new(url.clone()).tls(trust).connect()).await.unwrap();
@@ -49,7 +49,7 @@ async fn a_session() {
 }
 
 #[tokio::test]
-async fn a_batch() {
+async fn batch_over_tls() {
     let (address, trust) = serve_tls().await;
     let batch = batch(format!("https://localhost:{}/rpc", address.port())).unwrap().tls(trust);
     let api = batch.root_dyn();

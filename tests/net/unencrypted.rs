@@ -1,4 +1,4 @@
-//! Secrets that are not sent to another machine in the clear.
+//! Secrets are not sent to another machine unencrypted.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use bowline_server::{Credentials, Principal};
 
 use crate::harness::{serve, service, within};
 
-/// An address that is reserved for documentation, so nothing answers there (RFC 5737).
+/// An address that is reserved for documentation (RFC 5737), where nothing answers.
 const ELSEWHERE: &str = "ws://192.0.2.1:9/rpc";
 
 fn elsewhere() -> Connect {
@@ -15,7 +15,7 @@ fn elsewhere() -> Connect {
 }
 
 #[tokio::test]
-async fn credentials_and_tokens_are_not_sent_in_the_clear() {
+async fn credentials_and_tokens_are_not_sent_unencrypted() {
     let with_header = elsewhere().header("authorization", "Bearer s3cret").plain();
     let with_cookie = elsewhere().header("cookie", "session=s3cret").plain();
     let asked = elsewhere().credentials(|_challenge| async { Credentials::bearer("s3cret") });
@@ -33,7 +33,7 @@ async fn credentials_and_tokens_are_not_sent_in_the_clear() {
 }
 
 #[tokio::test]
-async fn connections_without_secrets_and_those_that_are_allowed_are_dialed() {
+async fn unencrypted_connections_without_secrets_or_with_permission_are_dialed() {
     for connect in [elsewhere().plain(), elsewhere().allow_unencrypted().bearer("s3cret")] {
         let error = within(connect.connect()).await.unwrap_err();
         assert!(matches!(error, ConnectError::Unreachable { .. } | ConnectError::TimedOut(_)), "{error}");
@@ -41,7 +41,7 @@ async fn connections_without_secrets_and_those_that_are_allowed_are_dialed() {
 }
 
 #[tokio::test]
-async fn headers_of_a_batch_are_not_sent_in_the_clear() {
+async fn headers_of_a_batch_are_not_sent_unencrypted() {
     for (name, value) in [("authorization", "Bearer s3cret"), ("cookie", "session=s3cret")] {
         let batch = batch("http://192.0.2.1:9/rpc").unwrap().header(name, value);
         let api = batch.root_dyn();
@@ -51,7 +51,7 @@ async fn headers_of_a_batch_are_not_sent_in_the_clear() {
 }
 
 #[tokio::test]
-async fn secrets_are_sent_to_this_machine() {
+async fn secrets_are_sent_unencrypted_to_the_same_machine() {
     let named = |token: &str| (token == "s3cret").then(|| Principal::new("ann"));
     let address = serve(service().authenticate(named)).await;
     for host in ["127.0.0.1", "localhost"] {

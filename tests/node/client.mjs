@@ -1,5 +1,5 @@
-// The official client against a Bowline server that serves the garden of tests/it/node.rs:
-// node client.mjs URL. A line for each case, and exit code 1 if one failed.
+// The official client against a Bowline server that serves the garden of tests/it/node/garden.rs: node client.mjs
+// URL. Prints a line for each case, and exits with code 1 if one fails.
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -7,7 +7,7 @@ import { RpcSession, RpcTarget, WebSocketTransport, newHttpBatchRpcSession } fro
 import { WebSocket } from "ws";
 
 globalThis.WebSocket ??= WebSocket;
-process.on("unhandledRejection", () => {});   // of calls that a case cuts off on purpose
+process.on("unhandledRejection", () => {});   // some cases cut off calls on purpose
 
 const url = process.argv[2];
 const eq = assert.deepStrictEqual;
@@ -22,7 +22,7 @@ async function session() {
   const rpc = new RpcSession(new WebSocketTransport(ws));
   return { ws, rpc, garden: rpc.getRemoteMain() };
 }
-/** Frames by hand: sends these, and gives the frames that come within 100 ms or before the end. */
+/** Sends raw frames, and returns the frames that arrive within 100 ms or before the connection closes. */
 async function exchange(...frames) {
   const ws = await socket();
   const got = [];
@@ -42,7 +42,7 @@ async function eventually(ask, want) {
   eq(got, want);
 }
 const fails = (promise, name, message) => assert.rejects(async () => await promise, { name, message });
-/** Bytes by kind and content (Node's Buffer is a Uint8Array), errors without their stacks. */
+/** Describes bytes by kind and content (Node's Buffer is a Uint8Array), and errors without their stacks. */
 function plain(value) {
   if (ArrayBuffer.isView(value)) {
     const kind = Buffer.isBuffer(value) ? "Uint8Array" : value.constructor.name;
@@ -74,7 +74,7 @@ const VALUES = {
 };
 
 const cases = {
-  "a session ends like it began": async ({ garden, rpc }) => {
+  "a session ends as it began": async ({ garden, rpc }) => {
     for (let i = 0; i < 10; i++) {
       const bed = garden.plant("leek", i);
       eq(await bed.water(1), i + 1);
@@ -82,7 +82,7 @@ const cases = {
     }
     await eventually(() => JSON.stringify(rpc.getStats()), '{"imports":1,"exports":1}');
   },
-  "missing and surplus arguments": async ({ garden }) => {
+  "missing and additional arguments": async ({ garden }) => {
     eq(await garden.plant("kale").water(2), 2);
     eq(await garden.plant("kale", undefined, "more").water(2), 2);
     await fails(garden.plant(), "TypeError", /args\[0\]/);
@@ -115,11 +115,11 @@ const cases = {
     const { got } = await exchange(call(0, ["toString"], []), ["pull", 1], call(0, ["valueOf"]), ["pull", 2]);
     eq(got.sort(), [`["reject",1,["error","TypeError","'toString' is not a function."]]`, '["resolve",2,["undefined"]]']);
   },
-  "a chain of calls waits for nobody": async ({ garden }) => {
+  "a chain of calls needs no awaiting": async ({ garden }) => {
     const bed = garden.slowlyPlanted("rose", 30).neighbour("lily").neighbour("iris");
     eq(await Promise.all([bed.name, bed.water(bed.water(3)), garden.echo({ deep: [bed.name] })]), ["iris", 6, { deep: ["iris"] }]);
   },
-  "errors have class, message, properties and cause, and no stack": async ({ garden }) => {
+  "errors have class, message, properties, and cause, and no stack": async ({ garden }) => {
     await fails(garden.dig(3), "RangeError", "3 m is too deep");
     const error = await garden.dig(1).catch((e) => e);
     eq([error.name, error.message, error.tool, error.cause.message], ["Error", "the spade broke", "spade", "rust"]);
@@ -127,18 +127,18 @@ const cases = {
     const { got } = await exchange(call(0, ["dig"], [3]), ["pull", 1]);
     eq(got, ['["reject",1,["error","RangeError","3 m is too deep"]]']);
   },
-  "a panic is one call's trouble": async ({ garden }) => {
+  "a panic fails one call": async ({ garden }) => {
     await fails(garden.dig(-1), "Error", "internal error");
     eq(await garden.echo(1), 1);
   },
-  "callbacks run in order, nested, and may fail": async ({ garden }) => {
+  "callbacks run in order, nest, and may fail": async ({ garden }) => {
     const days = [];
     eq(await garden.eachDay(4, async (day) => { days.push(day); return await garden.echo(day * day); }), [0, 1, 4, 9]);
     eq(days, [0, 1, 2, 3]);
     await fails(garden.eachDay(2, () => { throw new SyntaxError("rain"); }), "SyntaxError", "rain");
     await fails(garden.eachDay(1, (day) => day.no.such), "TypeError", /undefined/);
   },
-  "an object of ours lives as long as the server wants it": async ({ garden }) => {
+  "an object of the client lives as long as the server holds it": async ({ garden }) => {
     const guest = new Visitor("Ann"), other = new Visitor("Bob");
     eq(await garden.welcome("gate", guest), "Welcome, Ann");
     await sleep(30);
@@ -149,7 +149,7 @@ const cases = {
     await garden.close("gate");
     await eventually(() => other.left, true);
   },
-  "an object passed through the server is ours again": async ({ garden }) => {
+  "an object passed through the server arrives as itself": async ({ garden }) => {
     const guest = new Visitor("Cat");
     const back = await garden.echo({ list: [guest] });
     await back.list[0].see("itself");
@@ -157,7 +157,7 @@ const cases = {
     back[Symbol.dispose]();
     await eventually(() => guest.left, true);
   },
-  "one session calls the other through the server": async ({ garden }) => {
+  "one session calls another through the server": async ({ garden }) => {
     const guest = new Visitor("Dan"), third = await session();
     await garden.welcome("bridge", guest);
     const proxy = await third.garden.visitor("bridge");
@@ -167,7 +167,7 @@ const cases = {
     third.ws.terminate();
     eq(await garden.show("bridge", "still"), 41);
   },
-  "beds are counted until nobody holds them": async ({ garden }) => {
+  "objects live until their last reference is released": async ({ garden }) => {
     const kind = `count-${Math.random()}`;
     const beds = [await garden.plant(kind), garden.plant(kind)];
     beds.push(await beds[1].neighbour(kind), beds[0].dup());
@@ -175,7 +175,7 @@ const cases = {
     beds.forEach((bed) => bed[Symbol.dispose]());
     await eventually(() => garden.bedsOf(kind), 0);
   },
-  "what a session held goes when it ends, in any way": async ({ garden }) => {
+  "objects of a session are dropped however it ends": async ({ garden }) => {
     for (const end of [(ws) => ws.close(), (ws) => ws.terminate(), (ws) => ws.send("no JSON"), (ws) => ws.send('["abort",1]')]) {
       const kind = `end-${Math.random()}`, other = await session();
       const held = [await other.garden.plant(kind), other.garden.slowlyPlanted(kind, 40), await other.garden.plant(kind)];
@@ -200,7 +200,7 @@ const cases = {
     const many = newHttpBatchRpcSession(url);
     eq((await Promise.all(Array.from({ length: 400 }, (_, i) => many.echo(i)))).length, 400);
   },
-  "nonsense ends its session with one abort and code 3000": async () => {
+  "an invalid message ends its session with one abort and code 3000": async () => {
     for (const bad of ["", "{", "7", "[]", '["what"]', '["pull",3]', '["push",[1,2]]', '["push",["pipeline",9]]', Buffer.from("[]")]) {
       const { got, code } = await exchange(bad, '["pull",1]');
       eq([got.length, got[0].slice(0, 17), code], [1, '["abort",["error"', 3000]);
@@ -211,13 +211,13 @@ const cases = {
     const { got } = await exchange(call(0, ["plant"], ["fern", 1]), call(1, ["water"], [2]), ["pull", 2], ["pull", 1], ["push", ["import", 0, ["place", "at", 1]]], ["pull", 3]);
     eq(got.sort(), ['["resolve",1,["export",-1]]', '["resolve",2,3]', '["resolve",3,16.6]']);
   },
-  "a large value each way": async ({ garden }) => {
+  "a large value in each direction": async ({ garden }) => {
     const large = "z".repeat(3 << 20);
     assert.ok((await garden.echo(large)) === large);
   },
 };
 for (const [kind, values] of Object.entries(VALUES)) {
-  cases[`${kind} come back as they were`] = async ({ garden }) => {
+  cases[`${kind} come back unchanged`] = async ({ garden }) => {
     for (const value of values) eq(plain(await garden.echo(value)), plain(value));
     eq(plain((await garden.echo({ values: [values] })).values), plain([values]));
     eq(plain(await garden.eachDay(values.length, (day) => values[day])), plain(values));

@@ -1,6 +1,6 @@
-// The three ways in which a server without the link can look to a client that offers it, each a real
-// `capnweb` on a real `ws`: node fallback.mjs URL. Calls the Bowline server at URL first, as any official
-// client does, then prints the URLs of its servers.
+// Three servers without the link, which respond in different ways to a client that offers it, each a real `capnweb`
+// on a real `ws`: node fallback.mjs URL. Calls the Bowline server at URL first, as any official client does, then
+// prints the URLs of its servers.
 import assert from "node:assert/strict";
 import http from "node:http";
 import { RpcSession, RpcTarget, WebSocketTransport, newWebSocketRpcSession } from "capnweb";
@@ -26,11 +26,11 @@ async function served(options, headers = []) {
 }
 
 console.log([
-  // Echoes the first subprotocol that is offered.
+  // Echoes the first offered subprotocol.
   await served({}),
   // Selects none.
   await served({ handleProtocols: () => false }),
-  // Answers a frame of the link as a bad message. A middlebox has put the confirmation into its answer.
+  // Treats a frame of the link as a bad message, although a middlebox has added the confirmation to its response.
   await served({}, ["bowline-link: bowline.v1"]),
 ].join(" "));
 process.stdin.resume().on("end", () => process.exit(0));

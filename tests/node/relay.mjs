@@ -1,7 +1,7 @@
-// Special values, valid and nearly valid, through a Bowline server (tests/it/node/relay.rs) from a client that
-// is written by hand to one of the official package: node relay.mjs URL SEED. Each is sent as an argument and as
-// an answer, read by the server's application and passed on unread. The session of the official client must
-// outlive them all; only the call that carries a value may fail, or the session of who sent it.
+// Valid and nearly valid values, sent through a Bowline server (tests/it/node/relay.rs) from a handwritten client to
+// an official one: node relay.mjs URL SEED. Each is sent as an argument and as a result, and is either decoded by the
+// server's application or forwarded without decoding. The session of the official client must survive all of them;
+// only the call that carries a value may fail, or the session of its sender.
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { RpcSession, RpcTarget, WebSocketTransport } from "capnweb";
@@ -23,7 +23,7 @@ function below(n) { // mulberry32
 }
 const pick = (list) => list[below(list.length)];
 
-/** A client by hand. `READABLE` in a value stands for a pipe that it opens and closes. */
+/** A handwritten client. `READABLE` in a value stands for a pipe that the client opens and closes. */
 class Hand {
   static async open() {
     const hand = new Hand();
@@ -60,7 +60,7 @@ class Hand {
       },
     };
   }
-  /** What came of a call: "resolve", "reject" or "ended". */
+  /** Makes a call and returns "resolve", "reject", or "ended". */
   async call(on, path, args) {
     const { text, after } = this.#filled(typeof args === "string" ? args : JSON.stringify(args));
     const id = this.next++;
@@ -161,7 +161,7 @@ const outcomes = { resolve: 0, reject: 0, ended: 0 };
 const settled = (promise) => Promise.race([promise.then((value) => { value?.[Symbol.dispose]?.(); return "resolve"; }, () => "reject"), hand.ended]);
 const ways = {
   "as an argument": (value) => hand.call(0, ["show"], `["b",${value}]`),
-  "as an argument that is passed on unread": async (value) => {
+  "as an argument that is forwarded without decoding": async (value) => {
     const peer = hand.next;
     hand.next++;
     hand.ws.send('["push",["pipeline",0,["peer"],["b"]]]');
@@ -169,8 +169,8 @@ const ways = {
     if (outcome !== "ended") hand.ws.send(`["release",${peer},1]`);
     return outcome;
   },
-  "as an answer": (value) => { hand.tells = value; return settled(relay.ask("a")); },
-  "as an answer that is passed on unread": (value) => { hand.tells = value; return settled(relay.peer("a").tell()); },
+  "as a result": (value) => { hand.tells = value; return settled(relay.ask("a")); },
+  "as a result that is forwarded without decoding": (value) => { hand.tells = value; return settled(relay.peer("a").tell()); },
 };
 
 for (let n = 0; n < 1000; n++) {
@@ -181,7 +181,7 @@ for (let n = 0; n < 1000; n++) {
     outcomes[outcome]++;
     if (outcome === "ended") hand = await Hand.open();
     if (broken === undefined && outcome !== "resolve") await relay.ping();
-    assert.equal(broken, undefined, `seed ${process.argv[3]}: ${value} ${way} has ended the session of the receiver: ${broken}`);
+    assert.equal(broken, undefined, `seed ${process.argv[3]}: ${value} ${way} ended the session of the receiver: ${broken}`);
   }
 }
 assert.ok(outcomes.resolve > 500 && outcomes.reject > 500, JSON.stringify(outcomes));

@@ -1,5 +1,5 @@
-// A server on the official package, for a Bowline client: the garden of tests/it/node.rs, over
-// WebSocket and HTTP batch. Prints its URL once it listens; ends with its standard input.
+// A server of the official package for a Bowline client. It serves the garden of tests/it/node/garden.rs over
+// WebSocket and HTTP batch. Prints its URL once it listens, and exits when its standard input is closed.
 import http from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 import { RpcPromise, RpcSession, RpcTarget, WebSocketTransport, nodeHttpBatchRpcResponse } from "capnweb";

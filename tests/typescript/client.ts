@@ -1,5 +1,5 @@
-// A program that uses the declarations of tests/it/typescript.rs. It is compiled, not run: all of
-// this is right, except what stands under `@ts-expect-error`, which has to be found.
+// A program that uses the declarations of tests/it/typescript.rs. It is compiled, not run. Everything is
+// correct except the lines after `@ts-expect-error`, for which the compiler has to report an error.
 
 import { RpcStub, RpcTarget, newHttpBatchRpcSession, newWebSocketRpcSession } from "capnweb";
 import type { Account, Directory, Event, How, Level, Profile, Sink, Watch } from "./directory.ts";
@@ -21,7 +21,7 @@ export async function results() {
   const profile = await account.me();
   const id: number = profile.id;
   const chief: number | null | undefined = profile.chief;
-  const tag: string | undefined = profile.tags["colour"];
+  const tag: string | undefined = profile.tags["color"];
   const balance: bigint = profile.balance;
   const names: string[] = profile.nickNames ?? [];
   const friends = await api.friends();

@@ -2,13 +2,13 @@
 import type { RpcStub, RpcTarget } from "capnweb";
 
 /**
- * Finds people.
+ * A directory of people.
  *
- * There is one for everybody.
+ * All clients share it.
  */
 export interface Directory extends RpcTarget {
   /**
-   * Who signs in.
+   * Returns the account that the token belongs to.
    * @throws TokenError — bad token
    */
   authenticate(token: string): Promise<RpcStub<Account>>;
@@ -18,7 +18,7 @@ export interface Directory extends RpcTarget {
    */
   profile(id: number, note?: string | null): Promise<Profile>;
   /**
-   * Ends when the handle is disposed.
+   * The subscription ends when the handle is disposed.
    * @throws NoUser {id: number, like: string[]} — there is no {id}
    * @throws RangeError
    */
@@ -46,9 +46,9 @@ export interface Account extends RpcTarget {
   directory(): Promise<RpcStub<Directory>>;
 }
 
-/** Somebody. */
+/** A person. */
 export interface Profile {
-  /** Never given twice. */
+  /** Unique. */
   id: number;
   firstName: string;
   chief?: number | null;
@@ -64,7 +64,7 @@ export interface Handle extends RpcTarget {}
 export type Watch = { topic: string } & How;
 
 export type How =
-  /** Calls for each. */
+  /** Calls back for each event. */
   | { kind: "push_each"; callBack: (value: Event) => void }
   | { kind: "poll" }
   | { kind: "as" } & Plan;
@@ -84,7 +84,7 @@ export type UserId = number;
 
 export type Level = "very-low" | "high";
 
-/** What a client implements. */
+/** Implemented by clients. */
 export interface Sink extends RpcTarget {
   push(event: Event): void | Promise<void>;
   accept(account: RpcStub<Account>): Promise<boolean>;

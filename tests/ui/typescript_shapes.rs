@@ -1,4 +1,4 @@
-//! What can not be told to TypeScript, and what was not told how.
+//! Types that cannot be declared in TypeScript, and invalid attributes.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,5 +1,4 @@
-//! The list of differences that are allowed, `tests/node/differential/allowed.md`, and which of
-//! them have been met.
+//! The list of allowed differences, `tests/node/differential/allowed.md`, and which of them have occurred.
 
 use std::collections::BTreeSet;
 
@@ -12,15 +11,15 @@ pub(super) struct Allowed {
 }
 
 impl Allowed {
-    /// The three tables: from Rust, from JavaScript, and of texts.
+    /// Returns the three tables: values of Rust, values of JavaScript, and texts.
     pub(super) fn tables() -> [Self; 3] {
         let mut tables: Vec<Self> = Vec::new();
         for line in LIST.lines() {
             match line.strip_prefix("| ").and_then(|row| row.split_once(" | ")) {
                 Some(("id", _)) => tables.push(Self { ids: Vec::new(), met: BTreeSet::new() }),
                 Some((id, row)) => {
-                    assert!(row.trim_end_matches(" |").split(" | ").count() == 2, "no reason is given for {id}");
-                    tables.last_mut().expect("a table begins with its head").ids.push(id);
+                    assert!(row.trim_end_matches(" |").split(" | ").count() == 2, "{id} has no reason");
+                    tables.last_mut().expect("a table begins with its header").ids.push(id);
                 }
                 None => {}
             }
@@ -28,22 +27,22 @@ impl Allowed {
         tables.try_into().ok().expect("allowed.md has three tables")
     }
 
-    /// The differences but for one.
+    /// Returns the differences without one.
     pub(super) fn without(&self, id: &str) -> Vec<&'static str> {
         self.ids.iter().copied().filter(|other| *other != id).collect()
     }
 
-    /// A value was different in this way.
+    /// Notes that a difference has occurred.
     pub(super) fn met(&mut self, id: &str) {
         self.met.insert(id.to_owned());
     }
 
-    /// The differences that no value has shown yet.
+    /// Returns the differences that have not occurred yet.
     pub(super) fn unmet(&self) -> Vec<&'static str> {
         self.ids.iter().copied().filter(|id| !self.met.contains(*id)).collect()
     }
 
-    /// Every difference of the list must have been met, or the list is not true any more.
+    /// Asserts that every difference of the list has occurred, so that the list stays true.
     pub(super) fn check(&self, table: &str) {
         let unmet = self.unmet();
         assert!(unmet.is_empty(), "allowed.md lists differences {table} that do not occur: {unmet:?}");

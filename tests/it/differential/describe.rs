@@ -1,12 +1,12 @@
-//! A canonical description of a value, exact to the bit; the same that describe.mjs writes.
+//! A canonical description of a value, exact to the bit, and identical to that of describe.mjs.
 
 use bowline_core::value::{BytesKind, Date, ErrorKind, ErrorValue, Headers, Value};
 
-/// Names that objects of JavaScript inherit.
+/// Names that JavaScript objects inherit.
 const BLOCKED: &str = "constructor __defineGetter__ __defineSetter__ hasOwnProperty __lookupGetter__ \
     __lookupSetter__ isPrototypeOf propertyIsEnumerable toString valueOf __proto__ toLocaleString toJSON";
 
-/// Describes `value` as if each of these `differences` (ids of allowed.md) had happened to it.
+/// Describes `value` as it is after each of these `differences` (ids of allowed.md).
 pub(super) fn describe(value: &Value, differences: &[&str]) -> String {
     Describer { differences }.value(value)
 }
@@ -91,7 +91,7 @@ impl Describer<'_> {
     }
 }
 
-/// The array index that a property's name is in canonical form.
+/// Returns the array index if a property's name is one in canonical form.
 fn array_index(name: &str) -> Option<u32> {
     let index = name.parse::<u32>().ok()?;
     (index < u32::MAX && index.to_string() == name).then_some(index)
@@ -111,7 +111,7 @@ fn pairs(headers: &Headers) -> String {
     format!("[{}]", pairs.join(","))
 }
 
-/// As `JSON.stringify` writes it.
+/// Formats text as `JSON.stringify` does.
 fn quoted(text: &str) -> String {
-    serde_json::to_string(text).expect("text is JSON")
+    serde_json::to_string(text).expect("text can be serialized")
 }

@@ -1,8 +1,8 @@
-//! Random programs of messages, the same for the same seed.
+//! Random programs of messages, which are the same for the same seed.
 
 use super::values::Random;
 
-/// A message, and the difference that it may show.
+/// A message, and the difference that it may cause.
 #[derive(Clone, Debug)]
 pub(super) struct Step {
     pub(super) text: String,
@@ -10,30 +10,30 @@ pub(super) struct Step {
     pub(super) allowed: Option<&'static str>,
 }
 
-/// A program that is being made up. Its messages name what may be there, and sometimes what is not.
+/// A program that is being generated. Its messages refer to ids that may exist, and sometimes to others.
 pub(super) struct Program {
     random: Random,
     steps: Vec<Step>,
-    /// Pushes, streams and pipes so far: ids of the client's imports.
+    /// The number of pushes, streams, and pipes so far, which are the ids of the client's imports.
     pushed: u64,
-    /// Those that are streams. They are gone with their answer, and the package ends a session in which one is
-    /// released before.
+    /// The ids that are streams. They are released by their reply, and the package ends a session that releases
+    /// one earlier.
     streams: Vec<u64>,
-    /// Ids of the client's so far, and which of them are promises and objects.
+    /// The number of the client's exports so far, and which of them are promises and objects.
     exported: u64,
     promises: Vec<u64>,
     objects: Vec<u64>,
-    /// Set by a value that shows a difference.
+    /// Set by a value that causes a difference.
     allowed: Option<&'static str>,
-    /// Whether a value may hold a promise of the client's: the package asks for one again, by a call of its own,
-    /// whenever it copies a value that it keeps.
+    /// Whether a value may contain a promise of the client. The package pulls a promise again, by a call of its
+    /// own, whenever it copies a value that it keeps.
     is_argument: bool,
-    /// Whether a value may hold results of the server's. An answer may not: with one that leads back to itself the
-    /// package never comes to an end.
+    /// Whether the value is a reply, which must not contain results of the server: the package never terminates on
+    /// a reply that leads back to itself.
     is_answer: bool,
 }
 
-/// Messages of a program at most.
+/// The maximum number of messages of a program, without the pulls at its end.
 const STEPS: u64 = 24;
 
 /// Values that no peer can construct.
@@ -49,7 +49,7 @@ const MALFORMED: &[&str] = &[
     r#"["response",null,{"status":99}]"#,
 ];
 
-/// What Bowline refuses although the package takes it.
+/// Messages that Bowline refuses and the package accepts.
 const STRICT: &[(&str, &str)] = &[
     (r#"["push",["export",5]]"#, "ids"),
     (r#"["push",["promise",-0.5]]"#, "ids"),
@@ -57,7 +57,7 @@ const STRICT: &[(&str, &str)] = &[
     (r#"["release",0,0.5]"#, "release-counts"),
 ];
 
-/// What ends a session.
+/// Messages that end a session.
 const BROKEN: &[&str] = &[
     "",
     "{",
@@ -80,8 +80,8 @@ const BROKEN: &[&str] = &[
     r#"["abort",1]"#,
 ];
 
-// Names that every object inherits are left out: the package answers them without a look at what they are
-// asked of, so that they are undefined even on a result that has failed.
+// Without names that every object inherits: the package answers those without looking at the object, so they are
+// undefined even on a result that has failed.
 const METHODS: [&str; 16] = [
     "echo", "list", "counter", "fail", "later", "pair", "finish", "fault", "apply", "hold", "inc", "peer", "nope",
     "missing", "echo", "later",
@@ -110,7 +110,7 @@ impl Program {
             let allowed = program.allowed.take();
             program.steps.push(Step { text, allowed });
         }
-        // What was not asked for is asked for at the end.
+        // Pulls the first results at the end.
         for id in 1..=program.pushed.min(6) {
             program.steps.push(Step { text: format!("[\"pull\",{id}]"), allowed: None });
         }
@@ -169,14 +169,14 @@ impl Program {
         format!("[\"push\",{expr}]")
     }
 
-    /// An answer to a promise of the client's, or to a call that the server made on a function of it.
+    /// Generates the resolution of a promise of the client, or the reply to a call on one of its functions.
     fn answer(&mut self) -> String {
         let id = match self.below(3) {
             0 if !self.promises.is_empty() => -(*self.random.pick(&self.promises) as i64),
             _ => 1 + self.below(3) as i64,
         };
         if self.below(4) == 0 {
-            // Plain, because the package keeps what comes with a rejection that it ignores.
+            // Without references, because the package keeps those of a rejection that it ignores.
             let reason = sent_value(&mut self.random);
             return format!("[\"reject\",{id},{reason}]");
         }
@@ -186,7 +186,7 @@ impl Program {
         format!("[\"resolve\",{id},{value}]")
     }
 
-    /// A result that was pushed, in one of the spellings of its id.
+    /// Returns the id of a pushed result, in one of its spellings.
     fn result(&mut self) -> String {
         let id = if self.pushed == 0 { 1 } else { 1 + self.below(self.pushed) };
         match self.below(30) {
@@ -197,7 +197,7 @@ impl Program {
         }
     }
 
-    /// The main object, a result, or an object that the server may have given.
+    /// Returns the id of the root object, a result, or an object that the server may have exported.
     fn id(&mut self) -> String {
         match self.below(10) {
             0..=3 => "0".to_owned(),
@@ -252,7 +252,7 @@ impl Program {
         }
     }
 
-    /// An object of the client's, new or known.
+    /// Generates a reference to an object of the client, new or known.
     fn export(&mut self) -> String {
         if self.objects.is_empty() || self.below(3) > 0 {
             self.exported += 1;
@@ -314,7 +314,7 @@ impl Program {
     }
 }
 
-/// A value as Bowline writes it.
+/// Returns a value as Bowline encodes it.
 fn sent_value(random: &mut Random) -> String {
     const VALUES: [&str; 14] = [
         "null",

@@ -1,10 +1,10 @@
-//! Random programs of messages, carried out by a server of the official package and by one of Bowline's that
-//! offers the same: what comes back after each message is the same, but for the differences that
+//! Random programs of messages, run by a server of the official package and by an equivalent Bowline server. The
+//! replies to each message must be equal, except for the differences that
 //! `tests/node/differential/programs.md` lists.
 //!
-//! A program that shows another difference is made as short as it can be before it is printed. A run has
-//! `PROGRAMS` programs, or as many as `BOWLINE_PROGRAMS` says; it begins with the program of the seed
-//! `BOWLINE_SEED`, and each program has a seed of its own, so that the same programs are run everywhere.
+//! A program that shows another difference is shortened as far as possible before it is printed. `BOWLINE_PROGRAMS`
+//! sets the number of programs, and `BOWLINE_SEED` the seed of the first one. Each program has a seed of its own, so
+//! the same programs run everywhere.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -23,21 +23,21 @@ use tokio::time::sleep;
 use super::generate::{Program, Step};
 use super::workshop::{Bench, WorkshopRef};
 
-/// How many programs a run has unless told otherwise, which takes about a minute.
+/// The default number of programs, which takes about a minute.
 const PROGRAMS: u64 = 40_000;
-/// As if drawn.
+/// An arbitrary seed.
 const SEED: u64 = 20_261_130;
-/// Programs that have shown a difference that few do; every run begins with them.
+/// Seeds of programs that have shown rare differences. Every run begins with them.
 const KEPT: [u64; 2] = [90_036_858, 314_184_732];
-/// A time in which nothing of a program waits.
+/// A time that is longer than any wait of a program.
 const QUIET: Duration = Duration::from_millis(50);
 
 const LIST: &str = include_str!("../../node/differential/programs.md");
 
-/// What came back after each message. A session that ends ends the list.
+/// The messages that each message was answered with. The list ends when the session ends.
 type Answers = Vec<Vec<String>>;
 
-/// The official package's server.
+/// The server of the official package.
 struct Official {
     child: Child,
     input: ChildStdin,
@@ -45,33 +45,34 @@ struct Official {
 }
 
 impl Official {
-    /// `None` if tests that need Node are to be skipped.
+    /// Starts the server. Returns `None` if tests that need Node.js are skipped.
     fn start() -> Option<Self> {
         let mut command = crate::node::node("differential/programs.mjs")?.into_std();
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("node runs");
-        let input = child.stdin.take().expect("it is piped");
-        let output = BufReader::new(child.stdout.take().expect("it is piped"));
+        let input = child.stdin.take().expect("stdin is piped");
+        let output = BufReader::new(child.stdout.take().expect("stdout is piped"));
         Some(Self { child, input, output })
     }
 
     fn run(&mut self, program: &[Step]) -> Answers {
         let messages: Vec<&str> = program.iter().map(|step| step.text.as_str()).collect();
-        writeln!(self.input, "{}", serde_json::to_string(&messages).expect("text is JSON")).expect("it reads");
+        writeln!(self.input, "{}", serde_json::to_string(&messages).expect("text can be serialized"))
+            .expect("node reads its input");
         let mut line = String::new();
-        self.output.read_line(&mut line).expect("it prints text");
+        self.output.read_line(&mut line).expect("the output of node is text");
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?} of {messages:?}"))
     }
 }
 
 impl Drop for Official {
     fn drop(&mut self) {
-        // It may have ended already.
+        // Both fail if the process has already exited.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Carries a program out on a server of Bowline's. Its clock stands still until nothing can happen any more.
+/// Runs a program on a Bowline server. Its clock is paused and advances only when no task can make progress.
 async fn ours(program: &[Step]) -> Answers {
     let (left, right, _wire) = link();
     let main = WorkshopRef::new(Bench::default()).stub().clone();
@@ -80,7 +81,7 @@ async fn ours(program: &[Step]) -> Answers {
     let (mut to_server, mut from_server) = left.split();
     let mut answers = Vec::new();
     for step in program {
-        // A session that has ended hears no more.
+        // Fails once the session has ended.
         let _ = to_server.feed(step.text.clone()).await;
         sleep(QUIET).await;
         let came = std::iter::from_fn(|| from_server.try_receive()).map_while(Result::ok).collect();
@@ -92,13 +93,13 @@ async fn ours(program: &[Step]) -> Answers {
     answers
 }
 
-/// Messages in the form in which they are compared: in no order, and without releases, which come when calls that
-/// wait end, and of which the package leaves some out.
-/// Aborts are compared by being there, since errors of parsers have words of their own.
+/// Returns messages in the form in which they are compared: sorted, and without releases, which are sent when
+/// waiting calls end and some of which the package omits. Aborts are reduced to the word, because the messages of
+/// parsers differ.
 fn comparable(messages: &[String]) -> Vec<String> {
     let mut lines = Vec::new();
     for text in messages {
-        let message: Json = serde_json::from_str(text).expect("servers send JSON");
+        let message: Json = serde_json::from_str(text).expect("messages are JSON");
         match message[0].as_str() {
             Some("release") => {}
             Some("abort") => lines.push("abort".to_owned()),
@@ -109,7 +110,7 @@ fn comparable(messages: &[String]) -> Vec<String> {
     lines
 }
 
-/// The messages without ids of the server's, and with what its promises became at once in their places.
+/// Returns the messages without ids of the server, and with promises replaced by what they resolved to at once.
 fn inlined(messages: &[String]) -> Vec<String> {
     let messages: Vec<Json> = messages.iter().map(|text| serde_json::from_str(text).expect("JSON")).collect();
     let mut became = BTreeMap::new();
@@ -144,7 +145,7 @@ fn put_in(json: &Json, became: &BTreeMap<i64, Json>, depth: usize) -> Json {
     }
 }
 
-/// The first message after which the two differ, and how; or the allowed difference that was met.
+/// The result of a comparison: equal, an allowed difference, or a description of the first other difference.
 enum Outcome {
     Alike,
     Allowed(&'static str),
@@ -157,7 +158,7 @@ fn compare(program: &[Step], ours: &Answers, theirs: &Answers) -> Outcome {
             return match (ours.get(n), theirs.get(n)) {
                 (None, None) => Outcome::Alike,
                 (our, _) => Outcome::Different(format!(
-                    "only {} has ended",
+                    "only the session of {} has ended",
                     if our.is_none() { "Bowline" } else { "the package" }
                 )),
             };
@@ -165,7 +166,7 @@ fn compare(program: &[Step], ours: &Answers, theirs: &Answers) -> Outcome {
         let (our, their) = (comparable(our), comparable(their));
         let ended = |lines: &[String]| lines.iter().any(|line| line == "abort");
         if let Some(id) = step.allowed {
-            // Either ends its session over it, or both.
+            // One of the two servers ends the session, or both do.
             if ended(&our) != ended(&their) {
                 return Outcome::Allowed(id);
             }
@@ -174,7 +175,7 @@ fn compare(program: &[Step], ours: &Answers, theirs: &Answers) -> Outcome {
             return Outcome::Alike;
         }
         if our != their && inlined(&ours[n]) == inlined(&theirs[n]) {
-            // From here on the two give other ids to the same things.
+            // From here on, the two servers use different ids for the same objects.
             return Outcome::Allowed("resolved-promises");
         }
         if their.iter().any(|line| line.starts_with("[\"push\",[\"remap\"")) {
@@ -188,7 +189,7 @@ fn compare(program: &[Step], ours: &Answers, theirs: &Answers) -> Outcome {
         if their.iter().any(|line| answers_released(&line))
             || our.iter().any(|line| line.contains("RPC was canceled because the RpcPromise was disposed."))
         {
-            return Outcome::Allowed("cancelled-calls");
+            return Outcome::Allowed("canceled-calls");
         }
         let is_copy = |line: &&String| line.starts_with("[\"push\",[\"pipeline\"") && line.ends_with(",[]]]");
         if their.iter().any(|line| is_copy(&line) && !our.contains(line)) {
@@ -200,10 +201,10 @@ fn compare(program: &[Step], ours: &Answers, theirs: &Answers) -> Outcome {
             is_walk && !our.contains(line)
         };
         if their.iter().any(|line| line.starts_with("[\"pull\"") && !our.contains(line)) {
-            return Outcome::Allowed("asked-in-vain");
+            return Outcome::Allowed("needless-pulls");
         }
         let asks = our.iter().any(|line| line.starts_with("[\"pull\"") && !their.contains(line));
-        // A call on what the application has yet to settle, with an argument that has failed.
+        // A call on a pending promise of the application, with an argument that has failed.
         let fails_early = |line: &String| {
             let answer: Json = serde_json::from_str(line).unwrap_or_default();
             let push = answer[1].as_u64().and_then(|id| {
@@ -243,13 +244,13 @@ struct Bed {
 impl Bed {
     fn try_out(&mut self, program: &[Step]) -> Outcome {
         let theirs = self.official.run(program);
-        // A runtime of its own, so that no program leaves tasks to the next.
+        // A new runtime, so that no tasks of this program are left for the next.
         let ours = self.runtime.block_on(ours(program));
         self.runtime = runtime();
         compare(program, &ours, &theirs)
     }
 
-    /// Leaves steps out as long as a difference remains.
+    /// Removes steps as long as a difference remains.
     fn shorten(&mut self, mut program: Vec<Step>) -> (Vec<Step>, String) {
         let mut at = program.len();
         let mut difference = String::new();
@@ -272,25 +273,25 @@ impl Bed {
 }
 
 fn runtime() -> Runtime {
-    Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime")
+    Builder::new_current_thread().enable_time().start_paused(true).build().expect("the runtime can be built")
 }
 
-/// The differences that the list allows; each has a reason.
+/// Returns the allowed differences. Each must have a reason.
 fn allowed() -> BTreeSet<&'static str> {
     let rows = LIST.lines().filter_map(|line| line.strip_prefix("| ")?.split_once(" | ")).skip(1);
     rows.map(|(id, rest)| {
-        assert!(rest.trim_end_matches(" |").split(" | ").count() == 2, "no reason is given for {id}");
+        assert!(rest.trim_end_matches(" |").split(" | ").count() == 2, "{id} has no reason");
         id
     })
     .collect()
 }
 
 fn setting(name: &str, default: u64) -> u64 {
-    std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
+    std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} must be a number")))
 }
 
 #[test]
-fn programs_come_to_the_same_as_with_the_official_package() {
+fn programs_behave_as_with_the_official_package() {
     let Some(official) = Official::start() else { return };
     let mut bed = Bed { runtime: runtime(), official };
     let (first, programs) = (setting("BOWLINE_SEED", SEED), setting("BOWLINE_PROGRAMS", PROGRAMS));
@@ -314,7 +315,7 @@ fn programs_come_to_the_same_as_with_the_official_package() {
             }
         }
     }
-    println!("{different} had an allowed difference");
+    println!("{different} programs showed an allowed difference");
     assert!(
         programs < PROGRAMS || met == list,
         "programs.md lists differences that do not occur: {list:?} but {met:?}"

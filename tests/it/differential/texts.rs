@@ -1,4 +1,4 @@
-//! Texts that neither side writes, which both read alike, or with a difference that is listed.
+//! Texts that no encoder writes, which both implementations read equally, or with a listed difference.
 
 use bowline_core::value::Value;
 
@@ -8,10 +8,10 @@ use super::node::Reading;
 use super::values::Random;
 use super::{Receiver, sent};
 
-/// How many of the random ones there are.
+/// The number of random texts.
 const SPELLINGS: usize = 5_000;
 
-/// Texts, each with the difference there is, if any.
+/// Returns texts, each with its expected difference, if any.
 pub(super) fn texts(random: &mut Random) -> Vec<(String, Option<&'static str>)> {
     let mut texts: Vec<(String, Option<&str>)> = ALIKE.iter().map(|text| ((*text).to_owned(), None)).collect();
     texts.extend(DIFFERENT.iter().map(|(text, id)| ((*text).to_owned(), Some(*id))));
@@ -19,7 +19,7 @@ pub(super) fn texts(random: &mut Random) -> Vec<(String, Option<&'static str>)> 
     texts
 }
 
-/// A value as no encoder writes it: with white space, and objects with names that occur twice.
+/// Returns the text of a value with white space and repeated names, which no encoder writes.
 fn spelling(random: &mut Random) -> String {
     let text = sent(&random.nth_value(0));
     let mut out = String::new();
@@ -27,7 +27,7 @@ fn spelling(random: &mut Random) -> String {
     for c in text.chars() {
         match c {
             '"' if !escaped => in_string = !in_string,
-            // Never the first of several, which would change the order of the others.
+            // Not as the first names of an object, which would change the order of the others.
             '}' if !in_string && !out.trim_end().ends_with('{') && random.below(3) == 0 => {
                 out.push_str(",\"\\u0061\":1,\"a\":[\"nan\"]")
             }
@@ -42,7 +42,7 @@ fn spelling(random: &mut Random) -> String {
     out
 }
 
-/// Both read the same, or both refuse.
+/// Asserts that both read the same value, that both refuse the text, or that the listed difference occurs.
 pub(super) fn compare(receiver: &mut Receiver, allowed: &mut Allowed, text: &str, id: Option<&str>, theirs: &Reading) {
     const ORDER: [&str; 6] = [
         "integer-names-first",
@@ -64,10 +64,10 @@ pub(super) fn compare(receiver: &mut Receiver, allowed: &mut Allowed, text: &str
     };
     match id {
         Some(id) if allowed.ids.contains(&id) => {
-            assert!(!alike, "{text} is no {id}: both read {ours:?}");
+            assert!(!alike, "{text} does not show {id}: both read {ours:?}");
             allowed.met(id);
         }
-        _ => assert!(alike, "{text} is {ours:?} to Bowline, and {theirs:?} to the official package"),
+        _ => assert!(alike, "Bowline reads {text} as {ours:?}, and the official package as {theirs:?}"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Random values of Rust, the same for the same seed.
+//! Random values of Rust, which are the same for the same seed.
 
 use bowline_core::value::{BigInt, Bytes, BytesKind, Date, ErrorValue, Headers, Object, Request, Response, Url, Value};
 
@@ -79,10 +79,10 @@ const KINDS: [BytesKind; 13] = [
     BytesKind::Float32Array,
     BytesKind::Float64Array,
 ];
-/// The deepest a value may be: the root is level 0.
+/// The maximum depth of a value; the root is level 0.
 const DEEPEST: u64 = 255;
 
-/// A source of values: splitmix64.
+/// A source of random values: splitmix64.
 pub(super) struct Random(pub(super) u64);
 
 impl Random {
@@ -106,7 +106,7 @@ impl Random {
         (0..self.below(max + 1)).map(|_| make(self)).collect()
     }
 
-    /// The `n`-th of a run. A few are as deep as the wire allows.
+    /// Returns the `n`-th value of a run. A few are as deep as the wire allows.
     pub(super) fn nth_value(&mut self, n: usize) -> Value {
         let depth = self.below(5);
         if n % 500 == 7 { self.deep() } else { self.value(depth) }
@@ -192,7 +192,7 @@ impl Random {
         let max = if self.below(10) == 0 { 600 } else { 40 };
         let digits: String = self.times(max, |random| char::from(b'0' + random.below(10) as u8)).into_iter().collect();
         let sign = if self.below(2) == 0 { "-" } else { "" };
-        BigInt::parse(&format!("{sign}1{digits}")).expect("digits are a bigint")
+        BigInt::parse(&format!("{sign}1{digits}")).expect("the digits are valid")
     }
 
     fn bytes(&mut self) -> Bytes {
@@ -201,7 +201,7 @@ impl Random {
         if kind.element_size() == 1 {
             data.truncate(self.below(41) as usize);
         }
-        Bytes::with_kind(kind, data).expect("a multiple of eight is one of all sizes")
+        Bytes::with_kind(kind, data).expect("a multiple of eight bytes fits all element sizes")
     }
 
     fn url(&mut self) -> Url {
@@ -218,7 +218,7 @@ impl Random {
                 *random.pick(&["", "1", " x ", "\u{e9}", "a,b", "\tz"]),
             )
         }) {
-            headers.append(name, value).expect("HTTP allows it");
+            headers.append(name, value).expect("the header is valid");
         }
         headers
     }

@@ -1,4 +1,4 @@
-//! What both servers of the programs offer: the same as in programs.mjs.
+//! The objects that Bowline's server offers to programs, equivalent to those of programs.mjs.
 
 use std::collections::HashMap;
 use std::future::pending;
@@ -72,7 +72,7 @@ impl Counter for Count {
 
 type Waiting = Arc<Mutex<HashMap<String, oneshot::Sender<Result<Value, ErrorValue>>>>>;
 
-/// The object of one session.
+/// The root object. Each session has its own.
 #[derive(Default)]
 pub(super) struct Bench {
     waiting: Waiting,
@@ -83,7 +83,7 @@ impl Bench {
     fn wait(&self, name: String) -> impl Future<Output = Result<Value, ErrorValue>> + Send + 'static {
         let (sender, receiver) = oneshot::channel();
         locked(&self.waiting).insert(name, sender);
-        // What is replaced is never settled, as in JavaScript.
+        // A promise that is replaced is never settled, as in JavaScript.
         async move {
             match receiver.await {
                 Ok(outcome) => outcome,
@@ -142,7 +142,7 @@ impl Workshop for Bench {
 
     async fn apply(&self, func: Value, value: Value) -> Result<Value, Thrown> {
         match Stub::from_value(&func) {
-            // Arguments live until the call ends, as in JavaScript.
+            // Arguments are held until the call ends, as in JavaScript.
             Some(func) => Ok(func.apply([value.clone()]).await?),
             None => Err(ErrorValue::new("TypeError", "func is not a function").into()),
         }

@@ -1,5 +1,5 @@
-//! Peers that know nothing of the link: a client that does not offer it, and the three ways in
-//! which a server can look to one that does.
+//! Peers without the link: a client that does not offer it, and the three ways in which a server without it can
+//! respond to a client that does.
 
 use bowline::{Service, connect};
 use tokio::net::TcpListener;
@@ -21,16 +21,16 @@ impl Adder for Plain {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn stock_client_and_stock_server_fall_back() {
+async fn official_client_and_server_fall_back_to_plain_sessions() {
     let Some(mut node) = node("fallback.mjs") else { return };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     node.arg(format!("ws://{}", listener.local_addr().unwrap()));
     tokio::spawn(Service::new(|_peer| AdderRef::new(Plain)).serve(listener));
     let (_servers, urls) = started(node).await;
-    let cases = ["echoes what is offered", "selects nothing", "takes a frame for a bad message"];
+    let cases = ["echoes the offered subprotocol", "selects nothing", "treats a frame as a bad message"];
     assert_eq!(urls.split(' ').count(), cases.len());
     for (url, case) in urls.split(' ').zip(cases) {
-        // The second time it is known.
+        // The second time, the client remembers that the server is plain.
         for _ in 0..2 {
             let session = timeout(WITHIN, connect(url)).await.expect(case).expect(case);
             assert!(!session.is_resumable(), "{case}");

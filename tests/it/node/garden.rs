@@ -1,4 +1,4 @@
-//! What is served and called: the same interfaces on both sides.
+//! The interfaces that both sides serve and call.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -94,7 +94,7 @@ impl Plot {
 }
 
 fn locked<T>(table: &Mutex<T>) -> MutexGuard<'_, T> {
-    table.lock().expect("no test panics while it holds a table")
+    table.lock().expect("the lock is not poisoned")
 }
 
 pub(crate) fn planted(beds: &Arc<Mutex<HashMap<String, usize>>>, kind: &str, level: f64) -> BedRef {
@@ -134,7 +134,7 @@ impl Garden for Plot {
     }
 
     async fn dig(&self, depth: f64) -> Result<(), DigError> {
-        assert!(depth > 0.0, "the ground is up");
+        assert!(depth > 0.0, "depth must be positive");
         if depth > 1.0 { Err(DigError::TooDeep(format!("{depth} m is too deep"))) } else { Err(broken()) }
     }
 

@@ -26,10 +26,10 @@ use tokio::time::{sleep, timeout};
 
 use self::garden::{GardenRef, Plot, Visitor, VisitorRef, broken};
 
-/// How long all of one side may take.
+/// The time limit of all cases together.
 const WITHIN: Duration = Duration::from_secs(60);
 
-/// Somebody of ours, who counts what they saw until they have left.
+/// A visitor who counts what they have seen, and adds `LEFT` when they are dropped.
 struct Ann(Arc<AtomicUsize>);
 
 const LEFT: usize = 1000;
@@ -50,7 +50,7 @@ impl Drop for Ann {
     }
 }
 
-/// Variables that another process has kept; of one of them nobody knows how to make the object.
+/// Variables that another process has stored. The object of one of them has an unknown restorer.
 fn kept() -> Vars {
     let stored = r#"[{"n":"lost","x":"\u001a","q":[{"r":"nobody","v":1,"p":"null"}]},{"n":"theme","x":"\"dark\""}]"#;
     let stored = serde_json::from_str(stored).unwrap();
@@ -58,7 +58,7 @@ fn kept() -> Vars {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_official_client_finds_a_bowline_server_to_be_as_it_should() {
+async fn official_client_works_with_a_bowline_server() {
     let Some(node) = node("client.mjs") else { return };
     let (beds, gates) = <(Arc<_>, Arc<_>)>::default();
     let plot = move |_peer| GardenRef::new(Plot { beds: Arc::clone(&beds), gates: Arc::clone(&gates), vars: kept() });
@@ -66,13 +66,13 @@ async fn an_official_client_finds_a_bowline_server_to_be_as_it_should() {
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(Service::new(plot).serve(listener));
     let run = { node }.arg(url).output();
-    let output = timeout(WITHIN, run).await.expect("the cases take too long").expect("node runs");
+    let output = timeout(WITHIN, run).await.expect("the cases complete in time").expect("node runs");
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bowline_client_gets_along_with_an_official_server() {
+async fn bowline_client_works_with_an_official_server() {
     let Some(node) = node("server.mjs") else { return };
     let (_server, url) = started(node).await;
     let tour = async {
@@ -88,7 +88,7 @@ async fn a_bowline_client_gets_along_with_an_official_server() {
         session.close().await;
         assert!(garden.echo(Value::Null).await.unwrap_err().is_lost());
     };
-    timeout(WITHIN, tour).await.expect("the tour takes too long");
+    timeout(WITHIN, tour).await.expect("the cases complete in time");
 }
 
 async fn values(garden: &GardenRef) {
@@ -197,7 +197,7 @@ async fn in_a_batch(url: &str) {
     assert_eq!(nope.unwrap_err().to_string(), "TypeError: 'nope' is not a function.");
 }
 
-/// After all that, neither side holds more of the other than its main object.
+/// Asserts that each side holds only the other's root object.
 async fn released(session: &Session) {
     let count = || async {
         let stats = session.stats();
@@ -221,15 +221,15 @@ where
     assert_eq!(last, want, "after two seconds");
 }
 
-/// A server and its URL. The server ends with what is returned.
+/// Starts a server and returns it with its URL. The server ends when it is dropped.
 async fn started(mut node: Command) -> (Child, String) {
     let mut server = node.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true).spawn().expect("node runs");
-    let mut lines = BufReader::new(server.stdout.take().expect("it is piped")).lines();
-    let url = timeout(WITHIN, lines.next_line()).await.expect("it starts").expect("its output can be read");
-    (server, url.expect("it prints its URL"))
+    let mut lines = BufReader::new(server.stdout.take().expect("stdout is piped")).lines();
+    let url = timeout(WITHIN, lines.next_line()).await.expect("the server starts in time").expect("stdout is readable");
+    (server, url.expect("the server prints its URL"))
 }
 
-/// A run of a script of `tests/node`; `None` if these tests are to be skipped.
+/// Returns a command that runs a script of `tests/node`, or `None` if these tests are skipped.
 pub(crate) fn node(script: &str) -> Option<Command> {
     let skipped = std::env::var("BOWLINE_SKIP").unwrap_or_default();
     if skipped.split([',', ' ']).any(|name| name == "node") {

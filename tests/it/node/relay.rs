@@ -1,4 +1,4 @@
-//! Values that one client sends another through a server, valid and nearly valid: see relay.mjs.
+//! Valid and nearly valid values that one client sends to another through a server: see relay.mjs.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -15,7 +15,7 @@ pub(crate) trait Relay {
     async fn join(&self, name: String, target: Stub) -> bool;
     async fn show(&self, name: String, what: Value) -> Result<Value, Thrown>;
     async fn ask(&self, name: String) -> Result<Value, Thrown>;
-    /// Calls on what this gives are passed on without being read.
+    /// Returns the target itself, so that the server forwards calls on it without decoding them.
     async fn peer(&self, name: String) -> Result<Stub, ErrorValue>;
     async fn ping(&self) -> bool;
 }
@@ -33,7 +33,7 @@ impl Exchange {
 impl Relay for Exchange {
     async fn join(&self, name: String, target: Stub) -> bool {
         let before = self.0.lock().unwrap().insert(name, target);
-        // Dropped without the lock.
+        // Dropped after the lock is released, because dropping a reference sends a message.
         drop(before);
         true
     }
@@ -64,7 +64,7 @@ async fn no_value_ends_the_session_of_another_client() {
     tokio::spawn(Service::new(move |_peer| RelayRef::new(exchange.clone())).serve(listener));
     let seed = std::env::var("BOWLINE_SEED").unwrap_or_else(|_| "20261130".to_owned());
     let run = node.arg(url).arg(seed).output();
-    let output = timeout(WITHIN, run).await.expect("the values take too long").expect("node runs");
+    let output = timeout(WITHIN, run).await.expect("the values pass in time").expect("node runs");
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
 }

@@ -1,5 +1,5 @@
-// A canonical description of a value, exact to the bit. `differences` are ids of allowed.md: with
-// one, the value is described as if that difference had happened to it.
+// A canonical description of a value, exact to the bit. `differences` are ids of allowed.md: the value is described
+// as it is after these differences.
 
 const CLASSES =
   "Error EvalError RangeError ReferenceError SyntaxError TypeError URIError AggregateError".split(" ");
@@ -76,7 +76,7 @@ class Describer {
 
   entries(entries) {
     const kept = entries.filter(([name]) => !(this.differences.has("blocked-name") && BLOCKED.has(name)));
-    // Names that become equal are one property, the last of them.
+    // If names become equal, the last of them remains.
     const described = new Map(kept.map(([name, value]) => [this.text(name), this.value(value)]));
     return `{${[...described].map(([name, value]) => `${name}=${value}`).join(",")}}`;
   }

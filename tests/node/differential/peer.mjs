@@ -1,7 +1,7 @@
-// The official package's side of the differential test (tests/it/differential.rs).
+// The official package's side of the differential test (tests/it/differential/mod.rs).
 //
-// Reads lines, answers each with one line (of `make`: one for each value):
-//   read <wire text>      what the package makes of it: {"is", "wire"}, or {"error"}
+// Reads lines and answers each with one line (`make`: with one line for each value):
+//   read <wire text>      how the package reads it: {"is", "wire"}, or {"error"}
 //   make <seed> <count>   values of its own: {"wire", "arrives", "returns", "met"}, see `expected`
 // A description (`is`, …) names every type and every bit; the Rust side writes the same.
 import { readFileSync } from "node:fs";

@@ -1,7 +1,7 @@
-// The official package's server for random programs of messages (tests/it/differential/programs.rs).
+// The server of the official package for random programs of messages (tests/it/differential/programs.rs).
 //
-// Reads lines, each a program: an array of messages as text. Answers each with one line: for each message
-// the messages that came back before anything else could happen, and null once the session has ended.
+// Each input line is a program: an array of messages as text. Each is answered with one line, which lists for every
+// message the messages that the server sent in return, and null once the session has ended.
 import { createInterface } from "node:readline";
 import { RpcPromise, RpcSession, RpcTarget } from "capnweb";
 

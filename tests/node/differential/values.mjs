@@ -1,4 +1,4 @@
-// Random values of JavaScript, the same for the same seed.
+// Random values of JavaScript, which are the same for the same seed.
 
 const STRINGS = ["", "a", "__bowline", "\ud800", "x\udc00y", "\u0000", "🚣", "\u2028\u2029", '"\\/\b\f\n\r\t', "@", "é\u007f", "\udfff\ud800"];
 const NUMBERS = [0, -0, 1, -1, 0.1, 2 ** 53, 2 ** 53 + 2, 2 ** 53 - 1, -(2 ** 53) + 1, 5e-324, Number.MAX_VALUE, 2.2250738585072014e-308, NaN, Infinity, -Infinity, 1e21, 1e-7, 123456789012345680000];

@@ -3,11 +3,11 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Of everything something.
+/// A durable struct with a field of every kind.
 #[bowline::durable(restorer = "account", version = 2)]
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Account {
-    /// Whose it is.
+    /// The owner.
     #[serde(rename = "o", default)]
     pub owner: String,
     number: u64,

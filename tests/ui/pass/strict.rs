@@ -1,4 +1,4 @@
-//! What the macros generate adds no warning to a crate, whatever that crate is strict about.
+//! Generated code causes no warnings under strict lints.
 #![forbid(unsafe_code)]
 #![deny(warnings, missing_docs, missing_debug_implementations, unreachable_pub, unused_qualifications)]
 #![deny(elided_lifetimes_in_paths, single_use_lifetimes, trivial_casts, unused_lifetimes, unnameable_types)]
