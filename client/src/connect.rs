@@ -174,8 +174,11 @@ impl Connect {
     ///
     /// The function is called when the session begins, when it resumes, when the server has stored
     /// a newer checkpoint, and by [`Session::save`]. Calls never overlap. A newer token is
-    /// acknowledged to the server only after it was saved. A failed write is retried after one
-    /// second. A session with a server that does not resume sessions is never saved.
+    /// acknowledged to the server only after it was saved. A session with a server that does not
+    /// resume sessions is never saved.
+    ///
+    /// If the first write fails, [`connect`](Self::connect) fails with [`ConnectError::NotSaved`]. A
+    /// later write that fails is retried after one second.
     pub fn save<F, Fut>(mut self, write: F) -> Self
     where
         F: Fn(Vec<u8>) -> Fut + Send + Sync + 'static,
@@ -200,8 +203,9 @@ impl Connect {
     /// discarded. Calls by the server on objects of the earlier process fail with
     /// `CAPABILITY_LOST`, unless [`restorers`](Self::restorers) can restore them.
     ///
-    /// [`connect`](Self::connect) fails with `RESUME_WINDOW_EXPIRED` if the session no longer
-    /// exists. Open a new session then.
+    /// [`connect`](Self::connect) fails with [`ConnectError::Rejected`] and the code
+    /// `RESUME_WINDOW_EXPIRED` if the session no longer exists, and with [`ConnectError::Saved`] if
+    /// the saved state cannot be read. Open a new session then.
     pub fn reattach(mut self, saved: impl Into<Vec<u8>>) -> Self {
         self.saved = Some(saved.into());
         self

@@ -103,7 +103,7 @@ pub trait Authenticator: Send + Sync + 'static {
     ///
     /// # Errors
     /// Return a [`Refusal`] to refuse the peer. With status 401, the peer may send other
-    /// credentials, three times on one connection.
+    /// credentials, up to three attempts in all on one connection.
     async fn authenticate(&self, peer: &Peer, credentials: &Credentials) -> Result<Principal, Refusal>;
 }
 

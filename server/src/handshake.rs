@@ -81,8 +81,8 @@ impl Failure {
 }
 
 impl Handshake {
-    /// Runs the handshake. Messages that the client sends after its hello are not read before the
-    /// client is admitted.
+    /// Runs the handshake. Messages that the client sends behind its hello stay unread until the
+    /// hello is answered.
     pub(crate) async fn open<R: Receiving>(
         self,
         sender: &mut impl Sending,
@@ -131,7 +131,7 @@ impl Handshake {
     }
 
     /// Checks the token and its proof, then the credentials if there are any or they are required,
-    /// then resumes the session. This order keeps the cost of forged tokens low.
+    /// then resumes the session. So the authenticator is never called for a forged token.
     async fn resume(&mut self, resume: &Resume, challenge: &str) -> Result<(Admitted, Resumed), Refused> {
         let registry = &self.service.registry;
         let from = self.peer.address.map(AddressGroup::from);

@@ -11,8 +11,8 @@ use bowline_transport::KeepAlive;
 #[non_exhaustive]
 pub struct HttpLimits {
     /// Connections of [`serve`](crate::Service::serve), and independently of it the open sessions
-    /// and running batches of a service. Beyond: 503, unless another address has more connections
-    /// without a request; then one of those is closed. Default 10,000.
+    /// and running batches of a service. Beyond: 503, unless an address that has more connections
+    /// has idle ones; then one of those is closed. Default 10,000.
     pub connections: usize,
     /// Connections of one IPv4 address or one IPv6 /64 network. Only
     /// [`serve`](crate::Service::serve) counts them. Beyond: 503. Raise this behind a proxy that

@@ -52,7 +52,7 @@ where
     let service = Arc::clone(&handshake.service);
     let within = service.http.handshake;
     let opened = timeout(within, handshake.open(&mut sender, &mut receiver)).await.unwrap_or_else(|_elapsed| {
-        Err(Refused::new(ErrorCode::HandshakeRequired, format!("no session was requested within {within:?}")).into())
+        Err(Refused::new(ErrorCode::HandshakeRequired, format!("no session was opened within {within:?}")).into())
     });
     let Opened { admitted, greeting, peer } = match opened {
         Ok(opened) => opened,
