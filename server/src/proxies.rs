@@ -37,7 +37,7 @@ pub struct TrustedProxies {
 enum Header {
     Forwarded,
     XForwardedFor,
-    /// Before the request, at the beginning of each connection.
+    /// Not an HTTP header: it precedes the first request of each connection.
     ProxyProtocol,
 }
 
@@ -69,17 +69,20 @@ impl TrustedProxies {
         Self::new(networks, Header::XForwardedFor)
     }
 
-    /// Trusts the header of the PROXY protocol, version 1 or 2, of load balancers in these networks: single
-    /// addresses, or an address and the length of a prefix, as in `10.0.0.0/8`. Each of their connections
-    /// must begin with such a header of at most [`HttpLimits::header_bytes`](crate::HttpLimits::header_bytes),
-    /// within [`HttpLimits::handshake`](crate::HttpLimits::handshake); one without is closed. Connections
-    /// from other addresses have no such header.
+    /// Trusts the header of the PROXY protocol, version 1 or 2, of load balancers in these
+    /// networks. A network is a single address, or an address and the length of a prefix, as in
+    /// `10.0.0.0/8`.
     ///
-    /// This is for [`Service::listen`] and [`Service::serve`]. A service that is mounted in another server
-    /// does not see the connection, and takes the address from [`PeerAddress`].
+    /// Each connection of a load balancer must begin with a header of at most
+    /// [`HttpLimits::header_bytes`](crate::HttpLimits::header_bytes), within
+    /// [`HttpLimits::handshake`](crate::HttpLimits::handshake), or is closed. Connections from
+    /// other addresses must not have one.
+    ///
+    /// This works with [`Service::listen`] and [`Service::serve`]. A service that is mounted in
+    /// another server does not see the connection, and takes the address from [`PeerAddress`].
     ///
     /// # Panics
-    /// If one is not a network.
+    /// Panics if a value is not a network.
     pub fn proxy_protocol<N: AsRef<str>>(networks: impl IntoIterator<Item = N>) -> Self {
         Self::new(networks, Header::ProxyProtocol)
     }

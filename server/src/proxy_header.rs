@@ -1,5 +1,5 @@
-//! The header of the PROXY protocol, with which a load balancer that passes on TCP connections says which
-//! address a connection comes from. Both versions are read, from trusted proxies only.
+//! The PROXY protocol, whose header tells a server the address of a client behind a TCP load
+//! balancer. Both versions are supported, from trusted proxies only.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,22 +14,22 @@ use crate::listen::{REFUSAL_MAX, refuse};
 use crate::permits::ConnectionPermit;
 use crate::service::Service;
 
-/// What a header of version 1 begins with, which is text.
+/// The beginning of a header of version 1, which is text.
 const TEXT_START: &[u8] = b"PROXY ";
 
-/// The most bytes of a header of version 1.
+/// The maximum length of a header of version 1.
 const TEXT_MAX: usize = 107;
 
-/// Every header of either version is longer than this.
+/// A length that every header of either version exceeds.
 const START_BYTES: usize = 12;
 
-/// The fixed part of a header of version 2, which ends with the length of the rest.
+/// The length of the fixed part of a header of version 2, which ends with the length of the rest.
 const BINARY_FIXED: usize = 16;
 
 impl Service {
-    /// Reads the PROXY header of a connection from a trusted proxy, then serves the connection as one of the
-    /// client that the header names. A connection without a valid header is closed. Meanwhile the connection
-    /// counts as the proxy's.
+    /// Reads the PROXY header of a connection from a trusted proxy, then serves the connection as
+    /// one of the client in the header. Until then, the connection is counted for the proxy. A
+    /// connection without a valid header is closed.
     pub(crate) async fn connection_of_proxy(
         self: Arc<Self>,
         mut stream: TcpStream,
@@ -42,7 +42,7 @@ impl Service {
             () = permit.displaced() => return,
         };
         match client {
-            // The proxy connects on its own behalf, to look whether the service is there.
+            // The proxy connects on its own behalf, for example for a health check.
             Ok(None) => self.connection(stream, proxy, permit).await,
             Ok(Some(client)) => match self.connections.admit(Some(client.into()), &self.http) {
                 Ok(of_client) => {
@@ -59,16 +59,16 @@ impl Service {
     }
 }
 
-/// Reads a header and nothing behind it, at most `most` bytes. Returns the address of the client, or `None` if
-/// the connection is the proxy's own.
+/// Reads a header of at most `most` bytes, and nothing behind it. Returns the address of the
+/// client, or `None` if the connection is the proxy's own.
 ///
 /// # Errors
-/// The stream ends, or does not begin with a valid header.
+/// Returns an error if the stream ends, or if it does not begin with a valid header.
 async fn read_header(stream: &mut (impl AsyncRead + Unpin), most: usize) -> io::Result<Option<SocketAddr>> {
     let mut header = vec![0; START_BYTES];
     stream.read_exact(&mut header).await?;
     if header.starts_with(TEXT_START) {
-        // The length is not known, and what is behind the header is not ours to read.
+        // The length is unknown, and the bytes behind the header must stay in the stream.
         while !header.ends_with(b"\n") {
             if header.len() == TEXT_MAX {
                 return Err(malformed());
@@ -100,7 +100,7 @@ fn malformed() -> io::Error {
 mod tests {
     use super::*;
 
-    /// The header for a TCP connection, with so many bytes behind the addresses.
+    /// Returns the header of a TCP connection, with `more` bytes behind the addresses.
     fn binary(command: u8, family: u8, addresses: &[u8], more: usize) -> Vec<u8> {
         let len = u16::try_from(addresses.len() + more).expect("it is short").to_be_bytes();
         [b"\r\n\r\n\0\r\nQUIT\n", &[command, family][..], &len, addresses, &vec![0; more]].concat()

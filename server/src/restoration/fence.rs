@@ -17,12 +17,12 @@
 //!   valid again, although the epochs of a session that was created again start over. The epochs in
 //!   tokens keep rising.
 //!
-//! The outcomes of recorded calls may be lost with the store. So before anything else is stored, the
-//! outcomes of all calls so far are declared forgotten: the outcome of such a call is unknown unless
-//! the store still has it.
+//! The outcomes of recorded calls may be lost with the store. So before anything else is stored,
+//! the outcomes of all calls so far are declared forgotten: the outcome of such a call is unknown
+//! unless the store still has it.
 //!
-//! A session that this process has given back is not claimed again: an operation that was under way
-//! is refused.
+//! A session that this process has released is not claimed again. An operation that was in progress
+//! at that time fails.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -46,11 +46,12 @@ pub(crate) struct CurrentFence {
     fence: Mutex<Fence>,
     /// The number of recoveries up to this process.
     lineage: u64,
-    /// Held while the session is claimed again, or given back.
+    /// Held while the session is claimed again or released.
     reclaiming: tokio::sync::Mutex<()>,
-    /// Whether this process has given the session back.
+    /// Whether this process has released the session.
     is_given_back: AtomicBool,
-    /// The highest call whose outcome the store may have lost and does not report as forgotten yet.
+    /// The highest call whose outcome the store may have lost, and that it does not report as
+    /// forgotten yet.
     to_forget: Mutex<Option<i64>>,
 }
 
@@ -65,14 +66,14 @@ impl CurrentFence {
         })
     }
 
-    /// Returns the fence with which the session is given back. From now on it is not claimed again.
+    /// Returns the fence with which the session is released. After this, it is not claimed again.
     pub(super) async fn give_back(&self) -> Fence {
         let _alone = self.reclaiming.lock().await;
         self.is_given_back.store(true, Ordering::SeqCst);
         self.get()
     }
 
-    /// Tells the store which outcomes it may have lost.
+    /// Declares the outcomes forgotten that the store may have lost.
     async fn forget(&self, store: &Arc<dyn SessionStore>, fence: &Fence) -> Result<(), StoreError> {
         let to_forget = *self.to_forget.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(call) = to_forget else { return Ok(()) };
@@ -90,7 +91,7 @@ impl CurrentFence {
         self.fence.lock().unwrap_or_else(PoisonError::into_inner).owner == owner
     }
 
-    /// Notes that the store may have lost the outcomes of calls up to this one.
+    /// Records that the store may have lost the outcomes of calls up to this one.
     fn lose_outcomes(&self, call: i64) {
         let mut to_forget = self.to_forget.lock().unwrap_or_else(PoisonError::into_inner);
         *to_forget = (*to_forget).max(Some(call));

@@ -119,7 +119,7 @@ mod tests {
         assert_eq!(log.begin(1).await, Ok(Begun::Now));
         store.delete(&log.current.get()).await.unwrap();
         assert_eq!(log.begin(1).await, Ok(Begun::Before));
-        // So it is for the process that claims the session next.
+        // The process that claims the session next sees the same.
         let fence = log.current.get();
         assert_eq!(store.recorded(&fence, 1).await, Ok(Recorded::Forgotten));
     }
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_outcome_is_there_for_as_long_as_its_session() {
+    async fn outcome_is_kept_as_long_as_its_session() {
         let now = Arc::default();
         let (log, _keeper) = log(&now).await;
         assert_eq!(log.begin(1).await, Ok(Begun::Now));
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_call_whose_outcome_was_forgotten_is_not_carried_out() {
+    async fn call_whose_outcome_was_forgotten_is_not_run() {
         let (log, _keeper) = log(&Arc::default()).await;
         let long = "x".repeat(OUTCOME_BYTES_MAX);
         let calls = 2 * (RECORDED_BYTES_MAX / OUTCOME_BYTES_MAX) as i64;

@@ -15,7 +15,8 @@ use crate::store::{Lease, OwnerInfo, Place, SessionStore, StoreError};
 /// How often an owner checks whether clients have requested its sessions from other processes.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// How often an owner without sessions checks: it may own one whose client has left while it was recovered.
+/// How often an owner without sessions checks. It may own one whose client disconnected during the
+/// recovery.
 const IDLE_LOOK: Duration = Duration::from_millis(500);
 
 /// The pause after the store did not respond.

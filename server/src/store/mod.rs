@@ -348,8 +348,9 @@ pub trait SessionStore: Send + Sync + fmt::Debug + 'static {
     /// Returns `Fenced`, and `TooMuch` if the outcome is too long or the quota is exhausted.
     async fn record(&self, fence: &Fence, call: i64, outcome: Bytes) -> Result<(), StoreError>;
 
-    /// Declares the outcomes of calls up to this one forgotten, where `-n` counts as `n`: `recorded` reports
-    /// [`Forgotten`](Recorded::Forgotten) for those of them that have no outcome. Outcomes that are there stay.
+    /// Declares the outcomes of calls up to this one forgotten, where `-n` counts as `n`: for those
+    /// without an outcome, [`recorded`](Self::recorded) returns [`Recorded::Forgotten`]. Recorded
+    /// outcomes are kept.
     ///
     /// # Errors
     /// Returns `Fenced`.
