@@ -114,8 +114,7 @@ pub(super) enum Waiter {
 }
 
 /// Work that follows from an input. It is queued instead of done recursively, so that long chains
-/// of
-/// promises do not exhaust the stack.
+/// of promises do not exhaust the stack.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Work {
     /// Perform `call` on `on` (held by this entry) and settle `result`.
@@ -159,8 +158,7 @@ impl Session {
     }
 
     /// Follows a reference like `follow`, and shortens a long chain: every entry of it then leads
-    /// to
-    /// its end.
+    /// to its end.
     #[inline]
     pub(super) fn follow_through(&mut self, of: Ref) -> Found {
         let (found, end, steps) = self.trace(of);

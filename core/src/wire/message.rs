@@ -34,14 +34,14 @@ pub(crate) enum Message<'a> {
 /// An id that is in no table. It stands for a number in an answer that is not an id.
 const UNUSED_ID: i64 = i64::MIN;
 
-/// Parses a message that [`check`](super::check) has validated. Further elements are ignored, as in
+/// Parses a message that [`check`](super::check()) has validated. Further elements are ignored, as in
 /// the official package, except in a release if messages may be `joint`.
 pub(crate) fn parse(text: &str, joint: bool) -> Result<Message<'_>, WireError> {
     read(text, joint).map_err(|_| WireError::bad_message(text))
 }
 
 /// Parses a `pull` or `release` in the spelling that peers write. Such a text needs no
-/// [`check`](super::check). Returns `None` for anything else, which is left to `check` and
+/// [`check`](super::check()). Returns `None` for anything else, which is left to `check` and
 /// [`parse`].
 pub(crate) fn parse_integers(text: &str, joint: bool) -> Option<Message<'static>> {
     let text = text.strip_suffix(']')?;

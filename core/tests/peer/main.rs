@@ -18,7 +18,7 @@ mod lines; // messages that share a text
 mod load; // many threads and calls
 mod local; // references and promises without a connection
 mod locks; // wakers, logs, and waits that use a session
-mod maps; // maps
+mod maps; // maps over results that have not arrived
 mod memory; // the memory that sessions hold together
 mod passing; // capabilities as arguments and results, proxies, and attenuation
 mod recipes;

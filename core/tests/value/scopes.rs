@@ -74,7 +74,7 @@ fn failed_decode_leaves_no_state() {
 
 #[test]
 fn capability_serializes_in_messages_only() {
-    let message = "a capability can be serialized only inside a Bowline message";
+    let message = "a capability can be serialized only as part of a Bowline message";
     let value = Value::from(vec![Value::Cap(cap(1))]);
     assert_eq!(serde_json::to_string(&cap(1)).unwrap_err().to_string(), message);
     assert_eq!(serde_json::to_string(&value).unwrap_err().to_string(), message);
