@@ -21,7 +21,7 @@ fn minutes() -> Option<f64> {
 }
 
 /// How long a run takes.
-fn span() -> Duration {
+pub(crate) fn span() -> Duration {
     minutes().map_or(Duration::from_secs(4), |minutes| Duration::from_secs_f64(60.0 * minutes))
 }
 
@@ -164,6 +164,8 @@ async fn replicas_are_switched(site: Site) {
     let servers = [site.start(free_address()), site.start(free_address())];
     let network = Network::to(servers[0].address).await;
     let clients = clients(&network, 8, CALLS).await;
+    // The client has the token of a checkpoint that holds its objects.
+    pause(1_500..2_000).await;
     let (began, mut switches) = (Instant::now(), 0);
     while is_under_way(began, &clients) {
         if rand::random_range(0..4) == 0 {

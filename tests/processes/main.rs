@@ -18,6 +18,8 @@ mod network;
 mod redis_server;
 /// The application, and the process that serves it.
 mod shop;
+/// Clients that vanish in every way.
+mod soak;
 /// Clients that call, stream and drop promises.
 mod traffic;
 
