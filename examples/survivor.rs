@@ -21,7 +21,6 @@ use std::sync::mpsc::{self, Sender};
 use std::time::{Duration, Instant};
 
 use bowline::auth::{Key, KeyRing};
-use bowline::durable::Restorer;
 use bowline::link::LinkEvent;
 use bowline::store::SqliteStore;
 use bowline::{ErrorCode, Func, Restoration, Resumption, Service, connect};
@@ -152,23 +151,19 @@ fn start_ticker(on_tick: Func<u32, ()>, version: u32) -> SubscriptionRef {
 async fn serve(version: u32, address: &str, folder: &Path) -> Result<(), Box<dyn Error>> {
     let ledger = OpenOptions::new().create(true).append(true).open(folder.join("ledger"))?;
     let office = Arc::new(Office { version, ledger });
-    let shared = Arc::clone(&office);
     // Restorers rebuild objects from the recipes that an earlier process stored.
     let meter = match version {
-        1 => Restorer::of::<OldMeter, _, _, _>(move |_ctx, params: OldMeterParams| {
-            let office = Arc::clone(&shared);
-            async move { Ok(MeterRef::durable(params.restore(office))) }
+        1 => OldMeter::restorer(Arc::clone(&office), |_ctx, params, office| async move {
+            Ok(MeterRef::durable(params.restore(office)))
         }),
-        _ => Restorer::of::<NewMeter, _, _, _>(move |_ctx, params: NewMeterParams| {
-            let office = Arc::clone(&shared);
-            async move { Ok(MeterRef::durable(params.restore(office))) }
+        _ => NewMeter::restorer(Arc::clone(&office), |_ctx, params, office| async move {
+            Ok(MeterRef::durable(params.restore(office)))
         })
         // Meters stored by version 1 have no unit; all of them measured kWh.
         .migrate(1, |old: OldMeterParams| Ok(NewMeterParams { name: old.name, unit: "kWh".to_owned() })),
     };
-    let subscription = Restorer::of::<Ticker, _, _, _>(move |_ctx, params: TickerParams| async move {
-        Ok(start_ticker(params.on_tick, version))
-    });
+    let subscription =
+        Ticker::restorer(version, |_ctx, params, version| async move { Ok(start_ticker(params.on_tick, version)) });
     // `eager` restores the subscription at once, not when it is first called: it calls the client.
     let mut restoration = Restoration::in_store(SqliteStore::open(folder.join("sessions"))?);
     restoration = restoration.restorer(meter).restorer(subscription.eager());

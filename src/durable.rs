@@ -6,7 +6,7 @@
 //!
 #![cfg_attr(all(feature = "server", feature = "macros"), doc = "```")]
 #![cfg_attr(not(all(feature = "server", feature = "macros")), doc = "```ignore")]
-//! use bowline::durable::{RestoreError, Restorer};
+//! use bowline::durable::RestoreError;
 //! use bowline::store::MemoryStore;
 //! use bowline::{Peer, Restoration, Service};
 //!
@@ -26,7 +26,7 @@
 //!     }
 //! }
 //!
-//! let counters = Restorer::of::<Named, _, _, _>(|_ctx, params: NamedParams| async move {
+//! let counters = Named::restorer((), |_ctx, params, ()| async move {
 //!     if params.name.is_empty() {
 //!         return Err(RestoreError::PermissionDenied);
 //!     }
@@ -48,8 +48,8 @@
 //! at a time in a process.
 
 pub use bowline_core::peer::{
-    CallId, Durable, NotDurable, Recipe, Restorable, RestoreCtx, RestoreError, Restorer, Restorers, StoredRecipe,
-    StoredVars, VarError, Vars, call_id,
+    CallId, Durable, NotDurable, Recipe, RestoreCtx, RestoreError, Restorer, Restorers, StoredRecipe, StoredVars,
+    VarError, Vars, call_id,
 };
 
 #[cfg(feature = "client")]

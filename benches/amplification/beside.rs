@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use bowline::{Limits, Never, Stub, Value};
+use bowline::error::Never;
+use bowline::{Limits, Stub, Value};
 use bowline_core::peer::testing::{Pair, link, pair};
 use bowline_core::peer::{Connection, Receiving, Sending, Transport};
 use tokio::runtime::Builder;

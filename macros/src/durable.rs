@@ -135,6 +135,7 @@ fn render(item: &DeriveInput, fields: &[Part], restorer: &str, version: u32) -> 
     let conditions = conditions(&item.attrs);
     let name = format_ident!("{of}Params");
     let summary = format!("The parameters from which a [`{of}`] is restored.");
+    let creates = format!("Creates the restorer of [`{of}`], named `{restorer}`, for recipes of version {version}.");
     let kept: Vec<&Field> = fields.iter().filter(|part| !part.skipped).map(|part| &part.field).collect();
     let declared = kept.iter().map(|field| {
         let Field { vis, ident, ty, .. } = field;
@@ -167,11 +168,28 @@ fn render(item: &DeriveInput, fields: &[Part], restorer: &str, version: u32) -> 
         }
 
         #(#conditions)*
-        #[automatically_derived]
-        impl ::bowline::durable::Restorable for #of {
-            const RESTORER: &'static str = #restorer;
-            const VERSION: u32 = #version;
-            type Params = #name;
+        #[allow(dead_code, clippy::all, reason = "a type may have a restorer in another process alone")]
+        impl #of {
+            #[doc = #creates]
+            ///
+            /// `restore` receives a clone of `state`, such as a database pool. It decides whether the peer may
+            /// access the object, and creates the object.
+            #vis fn restorer<S, R, F, Fut>(state: S, restore: F) -> ::bowline::durable::Restorer
+            where
+                S: ::core::clone::Clone + ::core::marker::Send + ::core::marker::Sync + 'static,
+                R: ::bowline::Reference,
+                F: Fn(::bowline::durable::RestoreCtx, #name, S) -> Fut
+                    + ::core::marker::Send
+                    + ::core::marker::Sync
+                    + 'static,
+                Fut: ::core::future::Future<Output = ::core::result::Result<R, ::bowline::durable::RestoreError>>
+                    + ::core::marker::Send
+                    + 'static,
+            {
+                ::bowline::durable::Restorer::new(#restorer, #version, move |ctx, params| {
+                    restore(ctx, params, ::core::clone::Clone::clone(&state))
+                })
+            }
         }
 
         #(#conditions)*

@@ -234,7 +234,7 @@ pub fn interface(options: TokenStream, item: TokenStream) -> TokenStream {
 /// of the fields. Both are required.
 ///
 /// ```
-/// use bowline::durable::{Durable, RestoreError, Restorer, Restorers};
+/// use bowline::durable::{Durable, RestoreError, Restorers};
 ///
 /// #[bowline::interface]
 /// pub trait Account {
@@ -257,18 +257,13 @@ pub fn interface(options: TokenStream, item: TokenStream) -> TokenStream {
 /// }
 ///
 /// let bank = std::sync::Arc::new(());
-/// let restorers = Restorers::new().with(Restorer::of::<Ledger, _, _, _>({
-///     let bank = bank.clone();
-///     move |ctx, params: LedgerParams| {
-///         let bank = bank.clone();
-///         async move {
-///             if params.owner != ctx.principal() {
-///                 return Err(RestoreError::PermissionDenied);
-///             }
-///             Ok(AccountRef::durable(params.restore(bank)))
-///         }
+/// let restorer = Ledger::restorer(bank.clone(), |ctx, params, bank| async move {
+///     if params.owner != ctx.principal() {
+///         return Err(RestoreError::PermissionDenied);
 ///     }
-/// }));
+///     Ok(AccountRef::durable(params.restore(bank)))
+/// });
+/// let restorers = Restorers::new().with(restorer);
 /// assert!(restorers.knows("account"));
 /// let ledger = Ledger { owner: "ann".to_owned(), number: 7, bank };
 /// assert_eq!(ledger.recipe().restorer(), "account");
@@ -284,8 +279,8 @@ pub fn interface(options: TokenStream, item: TokenStream) -> TokenStream {
 ///   and serde attributes.
 /// - `LedgerParams::restore`, which builds the struct. It takes the skipped fields as arguments, in
 ///   the order of their declaration.
-/// - An implementation of `Restorable`, which tells `Restorer::of` the name, the version, and the
-///   type of the parameters.
+/// - `Ledger::restorer(state, restore)`, which creates the [restorer] of the type. For each recipe,
+///   `restore` is called with the context, the parameters, and a clone of `state`.
 ///
 /// # Versions
 ///

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bowline::durable::{Durable, RestoreCtx, RestoreError, Restorer, Restorers};
+use bowline::durable::{Durable, RestoreCtx, RestoreError, Restorers};
 use bowline::interface::{Lifetime, Repeat};
 use bowline::{CallError, ErrorCode};
 
@@ -45,7 +45,7 @@ fn ledger(owner: &str, parent: Option<AccountRef>) -> Ledger {
 }
 
 fn restorers() -> Arc<Restorers> {
-    let account = Restorer::of::<Ledger, _, _, _>(|ctx: RestoreCtx, params: LedgerParams| async move {
+    let account = Ledger::restorer((), |ctx, params, ()| async move {
         if ctx.principal() != "ann" {
             return Err(RestoreError::PermissionDenied);
         }

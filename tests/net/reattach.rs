@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bowline::durable::{Restorer, Restorers};
+use bowline::durable::Restorers;
 use bowline::error::{ConnectError, Never};
 use bowline::{Connect, ErrorCode, Session};
 use tokio::runtime::Runtime;
@@ -67,11 +67,8 @@ struct Program {
 impl Program {
     async fn start(server: &Process, disk: &Disk, tell: &UnboundedSender<(String, u64)>) -> Result<Self, ConnectError> {
         let (disk, saved) = (disk.clone(), disk.read());
-        let tell = tell.clone();
-        let ears = Restorer::of::<Ear, _, _, _>(move |_ctx, params: EarParams| {
-            let tell = tell.clone();
-            async move { Ok(BellRef::durable(params.restore(tell))) }
-        });
+        let ears =
+            Ear::restorer(tell.clone(), |_ctx, params, tell| async move { Ok(BellRef::durable(params.restore(tell))) });
         let mut connect = Connect::new(format!("ws://{}", server.address))
             .restorers(Restorers::new().with(ears))
             .save(move |bytes| disk.clone().write(bytes));

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bowline::auth::{Key, KeyRing};
-use bowline::durable::{RestoreError, Restorer};
+use bowline::durable::RestoreError;
 use bowline::error::Never;
 use bowline::link::LinkEvent;
 use bowline::store::{MemoryStore, SessionStore};
@@ -178,19 +178,13 @@ impl Site {
     ) -> Process {
         let mut resumption = Resumption::default();
         resumption.keys = KeyRing::new(Key::new("test", &[7; 32]).unwrap()).into();
-        let world = Arc::clone(&self.world);
-        let counter = Restorer::of::<Stored, _, _, _>(move |_ctx, params: StoredParams| {
-            let world = Arc::clone(&world);
-            async move {
-                if *world.forbidden.lock().unwrap() {
-                    return Err(RestoreError::PermissionDenied);
-                }
-                Ok(CounterRef::durable(params.restore(world)))
+        let counter = Stored::restorer(Arc::clone(&self.world), |_ctx, params, world| async move {
+            if *world.forbidden.lock().unwrap() {
+                return Err(RestoreError::PermissionDenied);
             }
+            Ok(CounterRef::durable(params.restore(world)))
         });
-        let bell = Restorer::of::<Brass, _, _, _>(|_ctx, params: BrassParams| async move {
-            Ok(BellRef::durable(params.restore()))
-        });
+        let bell = Brass::restorer((), |_ctx, params, ()| async move { Ok(BellRef::durable(params.restore())) });
         let mut restoration = Restoration::in_shared_store(Arc::clone(&self.store)).restorer(counter).restorer(bell);
         restoration.idle = Duration::from_millis(20);
         restoration.latest = Duration::from_millis(50);

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use bowline::auth::{Key, KeyRing, Secret};
-use bowline::durable::{RestoreError, Restorer};
+use bowline::durable::RestoreError;
 use bowline::error::{ErrorValue, Never};
 use bowline::store::{MemoryStore, SessionStore};
 use bowline::{CallError, Connect, ErrorCode, Func, Peer, Principal, Restoration, Resumption, Service, Session};
@@ -88,16 +88,13 @@ impl Bank for Counter {
 async fn process(store: Option<&Arc<dyn SessionStore>>, books: &Books, closed: &Arc<Mutex<Vec<String>>>) -> SocketAddr {
     let mut resumption = Resumption::default();
     resumption.keys = KeyRing::new(Key::new("test", &[7; 32]).unwrap()).into();
-    let (accounts, closed) = (Arc::clone(books), Arc::clone(closed));
-    let account = Restorer::of::<Stored, _, _, _>(move |ctx, params: StoredParams| {
-        let (books, closed) = (Arc::clone(&accounts), Arc::clone(&closed));
-        async move {
-            assert_eq!(ctx.principal(), "ann");
-            if closed.lock().unwrap().contains(&params.name) {
-                return Err(RestoreError::PermissionDenied);
-            }
-            Ok(AccountRef::durable(params.restore(books)))
+    let state = (Arc::clone(books), Arc::clone(closed));
+    let account = Stored::restorer(state, |ctx, params, (books, closed)| async move {
+        assert_eq!(ctx.principal(), "ann");
+        if closed.lock().unwrap().contains(&params.name) {
+            return Err(RestoreError::PermissionDenied);
         }
+        Ok(AccountRef::durable(params.restore(books)))
     });
     let books = Arc::clone(books);
     let service = Service::new(move |peer| BankRef::new(Counter { books: Arc::clone(&books), peer }));

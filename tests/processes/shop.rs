@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bowline::auth::{Key, KeyRing};
-use bowline::durable::Restorer;
 use bowline::error::Never;
 use bowline::server::Successor;
 use bowline::store::{RedisStore, SessionStore, SqliteStore};
@@ -181,15 +180,10 @@ fn server_process() {
 
 async fn serve(address: &str, store: &str, history: &str) {
     let history = Arc::new(History(OpenOptions::new().create(true).append(true).open(history).unwrap()));
-    let books = Arc::clone(&history);
-    let account = Restorer::of::<Stored, _, _, _>(move |_ctx, params: StoredParams| {
-        let history = Arc::clone(&books);
-        async move { Ok(AccountRef::durable(params.restore(history))) }
+    let account = Stored::restorer(Arc::clone(&history), |_ctx, params, history| async move {
+        Ok(AccountRef::durable(params.restore(history)))
     });
-    let bell =
-        Restorer::of::<Brass, _, _, _>(
-            |_ctx, params: BrassParams| async move { Ok(BellRef::durable(params.restore())) },
-        );
+    let bell = Brass::restorer((), |_ctx, params, ()| async move { Ok(BellRef::durable(params.restore())) });
     let mut resumption = Resumption::default();
     resumption.keys = KeyRing::new(Key::new("test", &[7; 32]).unwrap()).into();
     let store = open(store).await;

@@ -139,9 +139,8 @@ pub(crate) struct Oak {
 struct Cardboard(Counted);
 
 pub(crate) fn restorer(site: Site) -> Restorer {
-    Restorer::of::<Oak, _, _, _>(move |_ctx, params: OakParams| {
-        let site = Arc::new(Counted::new(site.clone()));
-        async move { Ok(ShelfRef::durable(params.restore(site))) }
+    Oak::restorer(site, |_ctx, params, site| async move {
+        Ok(ShelfRef::durable(params.restore(Arc::new(Counted::new(site)))))
     })
 }
 

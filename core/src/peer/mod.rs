@@ -60,7 +60,7 @@ pub use object::{Answer, Args, DynTarget, Object, Reply, reply};
 pub use options::Options;
 pub use pipeline::{Arg, Elements, FromPromise, IntoArg, Pipeline};
 pub use promise::{Promise, Waiting};
-pub use recipe::{Durable, NotDurable, Recipe, Restorable, StoredRecipe};
+pub use recipe::{Durable, NotDurable, Recipe, StoredRecipe};
 pub use reference::{IntoStep, Reference};
 pub use restorers::{RestoreCtx, RestoreError, Restorer, Restorers};
 pub use running::RunningCalls;

@@ -8,7 +8,6 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::peer::local::{Body, Local};
@@ -55,16 +54,6 @@ const BYTES_EACH: usize = 32;
 pub trait Durable {
     /// Returns the recipe of the object. Called once, when a reference to the object is made.
     fn recipe(&self) -> Recipe;
-}
-
-/// A type whose recipe `#[bowline::durable]` implements.
-pub trait Restorable: Durable {
-    /// The name of its restorer.
-    const RESTORER: &'static str;
-    /// The version of its parameters.
-    const VERSION: u32;
-    /// The parameters of its recipe.
-    type Params: Serialize + DeserializeOwned;
 }
 
 /// The name of a restorer, and the parameters to restore an object from.

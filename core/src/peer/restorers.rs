@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 
 use crate::error::ErrorCode;
-use crate::peer::recipe::{ATTENUATED, ATTENUATED_VERSION, DEPTH_MAX, Restorable, StoredRecipe};
+use crate::peer::recipe::{ATTENUATED, ATTENUATED_VERSION, DEPTH_MAX, StoredRecipe};
 use crate::peer::reference::Reference;
 use crate::peer::runtime;
 use crate::peer::stub::{Starting, Stub};
@@ -173,17 +173,6 @@ impl Restorer {
             Ok(Box::pin(async move { made.await.map(|reference| reference.stub().clone()) }))
         };
         Self { name: name.into(), version, eager: false, make: Box::new(make), steps: BTreeMap::new() }
-    }
-
-    /// Creates a restorer for a type under `#[bowline::durable]`.
-    pub fn of<D, R, F, Fut>(restore: F) -> Self
-    where
-        D: Restorable + 'static,
-        R: Reference,
-        F: Fn(RestoreCtx, D::Params) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<R, RestoreError>> + Send + 'static,
-    {
-        Self::new(D::RESTORER, D::VERSION, restore)
     }
 
     /// Adds a step that converts parameters of version `from` to the version after it. Older recipes go
