@@ -22,7 +22,7 @@ use crate::peer::transport::Transport;
 use crate::peer::vars::Vars;
 use crate::session::{Closed, ClosedBy, Stats};
 
-/// How often a checkpoint waits until no call is about to begin, before it is taken all the same.
+/// How often a checkpoint waits until every call has begun, before it is taken anyway.
 const TRIES: usize = 64;
 
 /// A handle on a running session. Clones refer to the same session. Dropping them all does not end the
@@ -111,9 +111,10 @@ impl Connection {
         self.shared.between_inputs(look)
     }
 
-    /// Shows the endpoint as [`between_inputs`](Self::between_inputs) does, once every call that the application
-    /// was handed has begun: a checkpoint does not say of a call that has yet to begin that it may be repeated.
-    /// Does not wait for long in a session that is never idle. Cancel-safe.
+    /// Runs `look` on the endpoint between two inputs, after every call that was taken from the session has
+    /// begun. For a call that has not begun, a checkpoint does not record that it may be repeated.
+    ///
+    /// In a session that is never idle, the wait is bounded. Cancel-safe.
     pub async fn between_calls<T>(&self, look: impl FnOnce(&mut Endpoint) -> T) -> T {
         for _ in 0..TRIES {
             self.shared.until_begun().await;

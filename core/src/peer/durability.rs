@@ -142,7 +142,7 @@ pub fn call_id() -> Option<CallId> {
     CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
 }
 
-/// Sets the current call for as long as it exists.
+/// A guard that sets the current call.
 pub(crate) struct Named(Option<CallId>);
 
 impl Named {

@@ -127,7 +127,7 @@ impl Gate {
     }
 }
 
-/// Revokes a reference; see [`Stub::revocable`]. Dropping it leaves the reference usable.
+/// A handle that revokes a reference; see [`Stub::revocable`]. Dropping it leaves the reference usable.
 #[derive(Clone, Debug)]
 pub struct Revoke(Arc<Cell>);
 
@@ -143,9 +143,9 @@ impl Revoke {
 impl Stub {
     /// Creates a revocable reference to the same target.
     ///
-    /// It is not durable, even if this one is, because after a restart it could no longer be revoked:
-    /// after a restart its calls fail with `CAPABILITY_LOST`. Where that matters, hand out a durable
-    /// object that checks on each call whether access is still permitted.
+    /// It is not durable, even if this one is, because it could no longer be revoked after a restart. Its
+    /// calls then fail with `CAPABILITY_LOST`. Where that matters, hand out a durable object that checks
+    /// on each call whether access is still permitted.
     pub fn revocable(&self) -> (Self, Revoke) {
         let Gate { link, path, only } = Gate::to(self);
         let cell = Arc::new(Cell { next: Mutex::new(Some(link)) });

@@ -74,7 +74,7 @@ pub(crate) fn drop_flat<T: Send + 'static>(value: T) {
     }
 }
 
-/// Drops the queued values, even if the first drop panics.
+/// A guard that drops the queued values, even if the first drop panics.
 struct Outermost;
 
 impl Drop for Outermost {

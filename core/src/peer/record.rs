@@ -40,7 +40,7 @@ pub(crate) struct Placeholder {
     variable: i64,
 }
 
-/// Pops the recorder when the closure ends, also by a panic.
+/// A guard that pops the recorder when the closure ends, even by a panic.
 struct Running;
 
 impl Drop for Running {

@@ -24,7 +24,7 @@ pub(crate) struct Rest {
     answered: Vec<oneshot::Sender<()>>,
     /// Waits until no call is running.
     quiet: Vec<oneshot::Sender<()>>,
-    /// Waits until every call that was handed out has begun.
+    /// Waits until every call that was taken from the session has begun.
     begun: Vec<oneshot::Sender<()>>,
     /// Waits until no call up to this one is running.
     earlier: Vec<(PromiseId, oneshot::Sender<()>)>,
@@ -136,7 +136,7 @@ impl Shared {
         self.until(is_quiet, |rest| &mut rest.quiet).await;
     }
 
-    /// Waits until every call of the peer's that was handed out has begun. Cancel-safe.
+    /// Waits until every call that was taken from the session has begun. Cancel-safe.
     pub(crate) async fn until_begun(&self) {
         self.until(State::has_begun_all, |rest| &mut rest.begun).await;
     }
@@ -265,8 +265,8 @@ impl Shared {
 }
 
 impl State {
-    /// Returns whether no call that was taken from the session has yet to begin, other than those that are kept to
-    /// be repeated.
+    /// Returns `true` if every call that was taken from the session has begun, except those that wait for an
+    /// object to be restored.
     pub(crate) fn has_begun_all(&self) -> bool {
         self.closed.is_some() || !(self.pumping || self.deferred.iter().any(Job::is_delivery))
     }

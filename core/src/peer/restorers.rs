@@ -119,7 +119,7 @@ type Making = Pin<Box<dyn Future<Output = Result<Stub, RestoreError>> + Send>>;
 type Make = dyn Fn(RestoreCtx, Payload<Cap>) -> Result<Making, RestoreError> + Send + Sync;
 type Step = dyn Fn(Payload<Cap>) -> Result<Payload<Cap>, RestoreError> + Send + Sync;
 
-/// Restores the objects of one kind.
+/// A restorer of the durable objects of one kind.
 ///
 /// ```
 /// use bowline_core::peer::{RestoreCtx, RestoreError, Restorer, Restorers, Stub};

@@ -121,7 +121,7 @@ enum Found {
     Open,
 }
 
-/// Groups targets that are the same object. Recipes are compared together with the objects that their
+/// The grouping of targets that are the same object. Recipes are compared together with the objects that their
 /// parts refer to, so parts are visited first. A recipe that contains itself is lost.
 struct Sorting<'a> {
     session: &'a Session,
@@ -233,7 +233,7 @@ impl Shared {
         self.look(self.lock(), look)
     }
 
-    /// Locks the state, unless a call was handed out that has yet to begin.
+    /// Locks the state. Returns `None` if a call that was taken from the session has not begun.
     pub(crate) fn lock_if_begun(self: &Arc<Self>) -> Option<MutexGuard<'_, State>> {
         let mut state = self.lock();
         self.stage_deferred(&mut state);
@@ -244,6 +244,7 @@ impl Shared {
         None
     }
 
+    /// Converts all pending outputs into deferred jobs.
     fn stage_deferred(self: &Arc<Self>, state: &mut State) {
         // The next thread that carries out outputs takes these before any later ones.
         let mut jobs = state.stage(self);
@@ -251,7 +252,7 @@ impl Shared {
         state.deferred = jobs;
     }
 
-    /// Shows the endpoint of a locked session when there is nothing to be taken from it.
+    /// Runs `look` on the endpoint of a locked session, which then has no pending outputs.
     pub(crate) fn look<T>(
         self: &Arc<Self>,
         mut state: MutexGuard<'_, State>,

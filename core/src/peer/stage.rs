@@ -176,8 +176,8 @@ impl State {
         })
     }
 
-    /// Keeps a call that waits until its object is restored, so that another process can make it if this one
-    /// ends first. Whether it may be repeated is known when the object is there.
+    /// Stores a call that waits for its object to be restored, so that another process can run it if this
+    /// one ends first. Whether it may be repeated is known once the object is restored.
     fn keep_waiting_call(&mut self, delivery: &Delivery) {
         let session = &mut self.endpoint.session;
         delivery.args.iter().flat_map(Payload::refs).for_each(|&of| session.retain(of));

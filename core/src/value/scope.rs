@@ -3,7 +3,7 @@
 //! Serde cannot carry live handles, so during one synchronous encode or decode they are held in a
 //! thread-local frame, and serde sees tickets. A ticket is never issued twice, so one that outlives its
 //! frame in a buffer is refused instead of referring to another capability. Frames nest. The guard
-//! removes its frame however the scope ends, also by a panic.
+//! removes its frame however the scope ends, even by a panic.
 
 use std::cell::RefCell;
 use std::marker::PhantomData;
