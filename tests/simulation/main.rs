@@ -9,6 +9,7 @@
 //!
 //! - `app`: the objects under test, and what their calls did
 //! - `client`: calls, and how each of them ended
+//! - `dropping`: futures that are dropped at any poll
 //! - `history`: what happens, and what must hold at the end
 //! - `network`: byte streams between hosts
 //! - `process`: servers that are killed and drained
@@ -20,6 +21,7 @@ mod app;
 mod client;
 #[path = "../../core/tests/simulator/dice.rs"]
 mod dice;
+mod dropping;
 #[path = "../../server/tests/store/faulty.rs"]
 mod faulty;
 mod history;

@@ -69,6 +69,14 @@ struct Held {
     object: Option<u64>,
 }
 
+/// A call as it was made.
+#[derive(Clone, Copy, Debug)]
+struct Made {
+    on: Ref,
+    id: i64,
+    is_repeatable: bool,
+}
+
 /// Chunks that are written at a time: more than tables keep room for.
 const CHUNKS_MAX: usize = 90;
 
@@ -116,6 +124,8 @@ pub(crate) struct Client {
     /// Calls that are awaited, by what waits.
     waits: BTreeMap<WaitId, u64>,
     pub(crate) calls: BTreeMap<u64, Option<End>>,
+    /// What each call was made on, and under which id.
+    made: BTreeMap<u64, Made>,
     callbacks: BTreeMap<TargetId, u64>,
     /// Which object an id of the server's has been.
     seen: BTreeMap<i64, u64>,
@@ -145,6 +155,7 @@ impl Client {
             lost_nothing: false,
             waits: BTreeMap::new(),
             calls: BTreeMap::new(),
+            made: BTreeMap::new(),
             callbacks: BTreeMap::new(),
             seen: BTreeMap::new(),
             heard: BTreeSet::new(),
@@ -234,6 +245,7 @@ impl Client {
         self.at = None;
         self.lost_nothing = false;
         (self.token, self.holding) = (saved.token, saved.holding);
+        self.made.clear();
         self.waits.clear();
         self.sinks.clear();
         self.chunks.clear();
@@ -292,6 +304,9 @@ impl Client {
         let path = [path, vec![Step::Name(name.into())]].concat();
         let session = &mut self.endpoint.session;
         let result = session.call(on.of, &path, Some(args));
+        if let Ref::Import(id) = result {
+            self.made.insert(call, Made { on: on.of, id: id.0, is_repeatable: method.may_be_sent_again() });
+        }
         if method.may_be_sent_again() {
             session.mark_idempotent(result);
         }
@@ -373,6 +388,24 @@ impl Client {
                 assert!(unknown == 0 || !self.lost_nothing, "I18 a drain costs {unknown} calls their outcomes");
                 self.lost_nothing = false;
             }
+        }
+    }
+
+    /// Nothing is carried out behind a call on the same object of which nobody knows whether it was,
+    /// now that the server's process is another, which had come as far as `left` says. These calls were
+    /// `open` before.
+    pub(crate) fn assert_nothing_overtakes(&self, open: &[u64], left: &Left) {
+        let unknown = End::Failed("CALL_OUTCOME_UNKNOWN".to_owned());
+        let blocks = |call: u64| {
+            let made = self.made.get(&call).filter(|made| !made.is_repeatable)?;
+            let may_have_been = made.id >= left.next_positive || left.unknown.contains(&made.id);
+            (may_have_been && self.calls[&call].as_ref() == Some(&unknown)).then_some((call, made.on))
+        };
+        let blocking: Vec<(u64, Ref)> = open.iter().filter_map(|&call| blocks(call)).collect();
+        for call in self.waits.values() {
+            let Some(made) = self.made.get(call).filter(|made| made.id >= left.next_positive) else { continue };
+            let before = blocking.iter().find(|(before, on)| before < call && *on == made.on);
+            assert!(before.is_none(), "I13 call {call} is sent again behind {before:?}, whose outcome is unknown");
         }
     }
 

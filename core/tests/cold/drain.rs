@@ -10,8 +10,8 @@ use super::world::World;
 const STEPS_MAX: usize = 400;
 
 impl World {
-    /// Stops the process that has the session. Cut short when the connection is lost meanwhile, it ends as a process does
-    /// that runs out of time.
+    /// Stops the process that has the session. If the connection is lost meanwhile, it ends as a
+    /// process does that runs out of time.
     pub(super) fn drain(&mut self) {
         let is_attached = self.server.as_ref().is_some_and(|server| server.at.is_some());
         if !self.may_crash || !is_attached || self.server.as_ref().is_some_and(|server| server.storing.is_some()) {

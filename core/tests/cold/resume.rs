@@ -140,10 +140,12 @@ impl World {
             // Before the client hears of it.
             return self.crash();
         }
+        let open = self.client.open_calls();
         let attached = self.client.endpoint.attach_cold(Time::default(), features, &left);
         self.client.at = Some(attached.expect("I9 both sides agree").attachment);
         self.client.resumed(ticket, &self.mint, self.rules.tokens_wait_until_saved);
         self.client.react();
+        self.client.assert_nothing_overtakes(&open, &left);
     }
 
     /// Another process has the session, as it was kept; returns what it says that it has.
