@@ -91,6 +91,14 @@ impl Client {
         }
     }
 
+    /// Makes an idempotent call of its own, and returns how long its answer takes.
+    pub(crate) async fn answers_after(&self) -> Duration {
+        let began = Instant::now();
+        let shop: ShopRef = self.session.root();
+        within(PATIENCE, shop.account("probe".to_owned()).into_future()).await.unwrap();
+        began.elapsed()
+    }
+
     /// Panics if one of the tasks has.
     pub(crate) fn assert_well(&self) {
         let has_failed = self.watching.is_finished() || self.callers.iter().any(JoinHandle::is_finished);
