@@ -121,8 +121,8 @@ impl Shared {
         }
     }
 
-    /// Counts bytes that the application keeps for the peer outside of the session: `after` in the place of
-    /// `before`.
+    /// Replaces a count of bytes that are held for the peer outside of the session, such as the kept chunks
+    /// of a blob.
     pub(crate) fn count_outside(self: &Arc<Self>, before: usize, after: usize) {
         let mut state = self.lock();
         state.endpoint.session.set_held_outside(before, after);

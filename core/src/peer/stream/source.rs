@@ -106,12 +106,12 @@ impl Readable {
         Self { source: Mutex::new(Some(source)), session: Weak::new() }
     }
 
-    /// Creates a readable of a stream that the peer of `session` writes.
+    /// Creates a readable of a stream to which the peer of `session` writes.
     pub(crate) fn of_peer(source: Box<dyn Source>, session: &Arc<Shared>) -> Self {
         Self { session: Arc::downgrade(session), ..Self::new(source) }
     }
 
-    /// Returns the session that counts what is kept of the stream.
+    /// Returns the session that counts the kept chunks of the stream.
     pub(super) fn session(&self) -> Option<Arc<Shared>> {
         self.session.upgrade()
     }

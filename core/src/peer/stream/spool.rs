@@ -16,7 +16,7 @@ use crate::value::{Bytes, Cap, Capability, Payload};
 /// The most bytes of chunks that are kept, as text: base64 of 64 MiB.
 const KEPT_MAX: usize = (64 << 20) / 3 * 4;
 
-/// What a kept chunk counts in the session in addition to its text.
+/// The bytes that a kept chunk counts in its session, in addition to its text.
 const CHUNK_BYTES: usize = 128;
 
 /// The stream, and the chunks that were read from it.
@@ -83,7 +83,8 @@ impl Spool {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the session whose peer writes the stream. To be dropped when the spool is not locked.
+    /// Returns the session whose peer writes the stream. The caller must drop it without the lock of the
+    /// spool, because it may be the last reference to the session.
     fn session(&self) -> Option<Arc<Shared>> {
         match &self.readable.body {
             Body::Readable(readable) => readable.session(),
@@ -92,7 +93,7 @@ impl Spool {
     }
 }
 
-/// The session counts the chunks no more.
+/// Removes the chunks from the count of the session.
 impl Drop for Spool {
     fn drop(&mut self) {
         let counted = self.state().counted;
@@ -110,8 +111,8 @@ impl Stub {
 }
 
 impl State {
-    /// Has the session count the chunks that are kept now. The session is locked while the spool is, never
-    /// the other way round.
+    /// Updates the session's count of the kept chunks. Lock order: the spool before the session, never the
+    /// reverse.
     fn count(&mut self, session: Option<&Arc<Shared>>) {
         let counted = self.kept_bytes + CHUNK_BYTES * self.chunks.len();
         if let Some(session) = session.filter(|_| counted != self.counted) {
@@ -192,7 +193,7 @@ impl Source for OfSpool {
     fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Payload<Cap>, Payload<Cap>>>> {
         let is_last = self.is_last();
         let spool = Arc::clone(&self.spool);
-        // Dropped after the lock, as it may be the last reference to the session.
+        // Declared before the lock, so dropped after it: this may be the last reference to the session.
         let session = spool.session();
         loop {
             let mut state = spool.state();
