@@ -428,7 +428,12 @@ impl Endpoint {
     }
 
     /// Returns the next change in the state of the session's link.
+    #[inline]
     pub fn poll_event(&mut self) -> Option<LinkEvent> {
+        if self.events.is_empty() && !self.session.is_closed() { None } else { self.next_event() }
+    }
+
+    fn next_event(&mut self) -> Option<LinkEvent> {
         if let Some(event) = self.events.pop_front() {
             return Some(event);
         }

@@ -18,7 +18,9 @@ use crate::session::Closed;
 /// The kind of thread that carries out the outputs of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// A thread of the session's runtime: its driver, or a task in place of the driver.
+    /// The task that drives this transport.
+    Driver(Attachment),
+    /// A task of the session's runtime in place of the driver.
     Host,
     /// Any thread that uses a reference. It leaves the deliveries of a session with a transport to the
     /// host.
@@ -61,10 +63,14 @@ impl Shared {
     /// Methods of a session with a transport run only on its host, so any other thread stops before the
     /// first delivery and leaves the rest to the host.
     pub(crate) fn carry_out<'a>(self: &'a Arc<Self>, mut state: MutexGuard<'a, State>, place: Place) -> bool {
-        if state.pumping {
-            return state.has_to_send();
+        match state.pumping {
+            None => {}
+            // The current driver, which sends after carrying out the outputs. A notification would only
+            // cause another poll of it.
+            Some(Place::Driver(at)) if state.driver == Some(at) => return false,
+            Some(_) => return state.has_to_send(),
         }
-        let delivers = self.private || place == Place::Host;
+        let delivers = self.private || place != Place::Elsewhere;
         // Calls between local objects nest inside of these frames.
         let level = if self.private { nesting::enter(self) } else { None };
         if self.private && level.is_none() {
@@ -72,6 +78,10 @@ impl Shared {
         }
         loop {
             state.bound_outbound();
+            // The common case after a call of this side, which only queues a message.
+            if !state.has_jobs() {
+                break;
+            }
             let mut jobs = state.stage(self);
             if !delivers && let Some(first) = jobs.iter().position(Job::is_delivery) {
                 state.deferred.extend(jobs.drain(first..));
@@ -80,7 +90,7 @@ impl Shared {
                 state.spare = jobs;
                 break;
             }
-            state.pumping = true;
+            state.pumping = Some(place);
             drop(state);
             for job in jobs.drain(..) {
                 self.run(job);
@@ -88,7 +98,7 @@ impl Shared {
             state = self.lock();
             state.spare = jobs;
         }
-        state.pumping = false;
+        state.pumping = None;
         self.report_memory(&mut state);
         let handed_on = !state.deferred.is_empty();
         let is_wanted = state.has_to_send() || state.endpoint.session.has_work() || handed_on;

@@ -55,17 +55,18 @@ enum First {
 /// The whole path of a delivery whose first step is running, and the arguments of the call at its end.
 type Rest = (Path, Option<Payload<Cap>>);
 
-/// A delivery that is running: how to settle it, and its names for logs.
+/// A delivery that is running: how to settle it, and its names for logs. It is moved several
+/// times during a call, so fields that few calls use are boxed.
 struct Running {
     call: PromiseId,
     /// Set if the answer is only that of the first step.
-    rest: Option<Rest>,
+    rest: Option<Box<Rest>>,
     interface: &'static str,
     member: Cow<'static, str>,
     /// The id that `call_id` returns.
     name: Option<CallId>,
     /// What another process needs to run the call again, if the call does not complete at once.
-    kept: Option<Kept>,
+    kept: Option<Box<Kept>>,
     lifetime: Lifetime,
     /// Dropped when the call has returned or was aborted.
     #[expect(dead_code, reason = "held for its drop")]
@@ -116,7 +117,8 @@ fn enter_entry(shared: &Arc<Shared>, call: Call, running: &mut Running) -> First
         None => Plan::Once,
     };
     if matches!(plan, Plan::Repeat | Plan::Record(..)) {
-        running.kept = Some(Kept { target: call.target, path: call.path.clone(), args: call.args.clone() });
+        let kept = Kept { target: call.target, path: call.path.clone(), args: call.args.clone() };
+        running.kept = Some(Box::new(kept));
     }
     running.name = call.origin.and_then(|origin| origin.name);
     let _named = running.name.as_ref().map(Named::enter);
@@ -184,7 +186,7 @@ fn enter(
     member: Option<&Member>,
     path: Path,
     args: Option<Payload<Cap>>,
-    rest: &mut Option<Rest>,
+    rest: &mut Option<Box<Rest>>,
 ) -> First {
     match &local.body {
         // A gate answers with itself: its target must not be handed out.
@@ -222,7 +224,7 @@ fn enter_object(
     member: Option<&Member>,
     path: Path,
     args: Option<Payload<Cap>>,
-    rest: &mut Option<Rest>,
+    rest: &mut Option<Box<Rest>>,
 ) -> First {
     let kind = member.filter(|member| !is_blocked_name(member.name)).map(|member| member.kind);
     let (Some(kind), Some(Step::Name(name))) = (kind, path.first()) else {
@@ -247,21 +249,21 @@ fn enter_object(
     };
     let (first, args) = first;
     if path.len() > 1 || args.is_some() {
-        *rest = Some((path, args));
+        *rest = Some(Box::new((path, args)));
     }
     first
 }
 
 /// The first step leads to nothing. Calling it is an error and reading it is undefined; for a longer
 /// path, the session rejects the next step.
-fn nothing_there(path: Path, args: Option<Payload<Cap>>, rest: &mut Option<Rest>) -> First {
+fn nothing_there(path: Path, args: Option<Payload<Cap>>, rest: &mut Option<Box<Rest>>) -> First {
     if path.len() <= 1 {
         return First::Answer(match args {
             Some(_) => Err(not_a_function(&path)),
             None => Ok(undefined()),
         });
     }
-    *rest = Some((path, args));
+    *rest = Some(Box::new((path, args)));
     First::Answer(Ok(undefined()))
 }
 
@@ -418,7 +420,7 @@ impl Running {
             }
             Poll::Pending => {
                 if let Some(kept) = self.kept.take() {
-                    shared.keep_for_rerun(self.call, kept);
+                    shared.keep_for_rerun(self.call, *kept);
                 }
                 if let Some(via) = via {
                     shared.redirect(self.call, via);
@@ -446,7 +448,10 @@ impl Running {
             drop_quietly(self.kept);
         }
         match (answer, self.rest) {
-            (Ok(value), Some((path, args))) => shared.settle_from(self.call, value, path, args),
+            (Ok(value), Some(rest)) => {
+                let (path, args) = *rest;
+                shared.settle_from(self.call, value, path, args);
+            }
             (answer, rest) => {
                 if rest.is_some() {
                     drop_quietly(rest);

@@ -8,6 +8,7 @@ mod reading;
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::Duration;
@@ -74,7 +75,7 @@ pub(crate) fn drive<T: Transport>(
 ) -> impl Future<Output = Turn> + Send + 'static {
     let joins_lines = shared.lock().endpoint.joins_lines();
     shared.begin_turn(at);
-    let drive = Drive { shared, at, joins_lines, end: OnceLock::new() };
+    let drive = Drive { shared, at, joins_lines, has_news: AtomicBool::new(false), end: OnceLock::new() };
     async move {
         drive.shared.set_host();
         let (mut sender, mut receiver) = transport.split();
@@ -116,19 +117,35 @@ async fn linger(shared: &Shared) {
     Box::pin(runtime::sleep(LINGER)).await;
 }
 
+/// The result of taking texts.
+struct Taken {
+    /// The time at which the endpoint needs to be called.
+    due: Option<Time>,
+    /// Whether all texts were taken.
+    is_all: bool,
+}
+
 /// A transport that carries a session. Detaches it when dropped.
 struct Drive {
     shared: Arc<Shared>,
     at: Attachment,
     /// Whether a text may contain several messages.
     joins_lines: bool,
+    /// Set by the reader when the writer has something to do. Both belong to one task and the writer is
+    /// polled after the reader, so a notification would only cause a second poll of the task.
+    has_news: AtomicBool,
     end: OnceLock<TransportEnd>,
 }
 
 impl Drive {
+    /// Passes an input of the reader to the endpoint.
     fn input(&self, input: impl FnOnce(&mut Endpoint) -> bool) -> bool {
         let mut goes_on = false;
-        self.shared.input_at(Place::Host, |endpoint| goes_on = input(endpoint)) && goes_on
+        let (is_open, is_wanted) = self.shared.input_at(Place::Driver(self.at), |endpoint| goes_on = input(endpoint));
+        if is_wanted {
+            self.has_news.store(true, Ordering::Relaxed);
+        }
+        is_open && goes_on
     }
 
     /// Sends the messages of the session, and closes the transport when the session has ended.
@@ -140,7 +157,7 @@ impl Drive {
         // The new driver does not know which releases the previous one had postponed.
         shared.lock().postpones = false;
         loop {
-            let is_behind = shared.work_on();
+            let is_behind = shared.work_on(self.at);
             // Read before sending: the last messages of a session are queued before it ends.
             let ended = shared.ended.get();
             let due = match self.send_all(sender, greeting.take(), leaving, &mut waiting).await {
@@ -205,7 +222,7 @@ impl Drive {
             {
                 break Some(until);
             }
-            let due = self.next_texts(&mut joining, leaving);
+            let Taken { due, is_all } = self.next_texts(&mut joining, leaving);
             if joining.texts.is_empty() {
                 break due;
             }
@@ -215,6 +232,10 @@ impl Drive {
                 self.in_time(Box::pin(sender.feed(text))).await?;
             }
             fed = true;
+            if is_all {
+                *waiting = None;
+                break due;
+            }
         };
         if fed {
             self.in_time(pin!(sender.flush())).await?;
@@ -241,7 +262,7 @@ impl Drive {
         let mut left = pin!(async {
             while self.shared.turn() == self.at {
                 self.shared.wake.notified().await;
-                self.shared.carry_out(self.shared.lock(), Place::Host);
+                self.shared.carry_out(self.shared.lock(), Place::Driver(self.at));
             }
         });
         let mut carries_out = true;
@@ -279,14 +300,13 @@ impl Drive {
         (now < until).then(|| state.endpoint.poll_timeout().map_or(until, |due| due.min(until)))
     }
 
-    /// Takes the next texts to send, unless the transport has ended. Returns the time at which the endpoint
-    /// needs to be called.
-    fn next_texts(&self, joining: &mut Joining, leaving: &mut Leaving) -> Option<Time> {
+    /// Takes the next texts to send, unless the transport has ended.
+    fn next_texts(&self, joining: &mut Joining, leaving: &mut Leaving) -> Taken {
         let (mut taken, mut bytes) = (0, 0);
         while taken < BATCH && bytes < BATCH_BYTES {
             let mut state = self.shared.lock();
             if state.closed.as_ref().is_some_and(|closed| closed.by == ClosedBy::Transport) {
-                return None;
+                return Taken { due: None, is_all: true };
             }
             // A text that may contain an error ends this loop: the hook for errors runs without the lock.
             let last = loop {
@@ -294,7 +314,9 @@ impl Drive {
                 let all = (session.transmit_bytes() + session.transmit_len()).saturating_sub(1);
                 let Some(Transmit { text, is_final, is_line }) = state.endpoint.next_transmit(self.at) else {
                     self.shared.report_memory(&mut state);
-                    return state.endpoint.poll_timeout();
+                    // Nothing is left to postpone: the next message has to wake this driver.
+                    state.postpones = false;
+                    return Taken { due: state.endpoint.poll_timeout(), is_all: true };
                 };
                 (taken, bytes) = (taken + 1, bytes + text.len());
                 if !is_final && Leaving::concerns(&text) {
@@ -302,7 +324,7 @@ impl Drive {
                 }
                 joining.push(text, is_line, all);
                 if taken == BATCH || bytes >= BATCH_BYTES {
-                    return None;
+                    return Taken { due: None, is_all: false };
                 }
             };
             drop(state);
@@ -311,7 +333,7 @@ impl Drive {
             self.shared.lock().endpoint.leaves_as(self.at, &text);
             joining.push(text.into(), false, 0);
         }
-        None
+        Taken { due: None, is_all: false }
     }
 
     /// Waits for a wake-up or until `due`. Returns `true` if `due` was reached. Cancel-safe.
@@ -322,16 +344,14 @@ impl Drive {
         if self.shared.turn() != self.at {
             return false;
         }
-        let Some(due) = due else {
-            woken.await;
-            return false;
-        };
-        timer.arm(self.shared.instant(due));
+        if let Some(due) = due {
+            timer.arm(self.shared.instant(due));
+        }
         poll_fn(|cx| {
-            if woken.as_mut().poll(cx).is_ready() {
+            if self.has_news.swap(false, Ordering::Relaxed) || woken.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(false);
             }
-            timer.poll(cx).map(|()| true)
+            if due.is_some() { timer.poll(cx).map(|()| true) } else { Poll::Pending }
         })
         .await
     }
@@ -340,7 +360,8 @@ impl Drive {
     fn on_time(&self) -> bool {
         let now = self.shared.now();
         let mut alive = true;
-        self.shared.input_at(Place::Host, |endpoint| alive = endpoint.handle_timeout(self.at, now));
+        // The caller is the writer, which sends next, so it need not be woken.
+        self.shared.input_at(Place::Driver(self.at), |endpoint| alive = endpoint.handle_timeout(self.at, now));
         alive
     }
 

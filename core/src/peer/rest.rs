@@ -199,6 +199,7 @@ impl Shared {
 
     /// Returns `true` if a wait may be over. Called after every call, so it must take constant time: a
     /// client that has dropped its `Session` always has a wait for disuse.
+    #[inline]
     pub(crate) fn may_be_at_rest(&self, state: &State) -> bool {
         let Some(rest) = &state.rest else { return false };
         let awaits_disuse = !rest.unused.is_empty() && (state.closed.is_some() || !self.has_roots());
@@ -206,10 +207,12 @@ impl Shared {
     }
 
     /// Removes and returns the waits that are over.
+    #[inline]
     pub(crate) fn at_rest(&self, state: &mut State) -> Option<Told> {
-        if !self.may_be_at_rest(state) {
-            return None;
-        }
+        if self.may_be_at_rest(state) { self.take_told(state) } else { None }
+    }
+
+    fn take_told(&self, state: &mut State) -> Option<Told> {
         let mut rest = state.rest.take()?;
         let mut at_rest = Vec::new();
         if self.all_answered(state) {
@@ -268,7 +271,7 @@ impl State {
     /// Returns `true` if every call that was taken from the session has begun, except those that wait for an
     /// object to be restored.
     pub(crate) fn has_begun_all(&self) -> bool {
-        self.closed.is_some() || !(self.pumping || self.deferred.iter().any(Job::is_delivery))
+        self.closed.is_some() || !(self.pumping.is_some() || self.deferred.iter().any(Job::is_delivery))
     }
 }
 

@@ -74,6 +74,11 @@ impl State {
     pub(crate) fn has_to_send(&self) -> bool {
         self.endpoint.has_transmit() && !(self.postpones && self.endpoint.may_wait())
     }
+
+    /// Returns `true` if there are outputs to carry out.
+    pub(crate) fn has_jobs(&self) -> bool {
+        self.endpoint.session.has_output() || !self.deferred.is_empty()
+    }
 }
 
 /// The state behind the lock.
@@ -114,9 +119,9 @@ pub(crate) struct State {
     pub(crate) host: Option<Host>,
     /// The transport whose driver is running. The driver is woken for deliveries.
     pub(crate) driver: Option<Attachment>,
-    /// Whether a thread is carrying out outputs. Only one does at a time, or calls could overtake each
-    /// other.
-    pub(crate) pumping: bool,
+    /// Where outputs are being carried out. Only one thread does so at a time, or calls could overtake
+    /// each other.
+    pub(crate) pumping: Option<Place>,
 }
 
 /// The attachment while there is no transport.
@@ -206,7 +211,7 @@ impl Shared {
                 is_queued: false,
                 host: if private { None } else { Host::current() },
                 driver: None,
-                pumping: false,
+                pumping: None,
             }),
             wake: Notify::new(),
             ended: OnceLock::new(),
@@ -449,20 +454,23 @@ impl Shared {
     /// Passes an input to the endpoint and carries out its outputs. Returns `false` if the session has
     /// ended.
     pub(crate) fn input(self: &Arc<Self>, input: impl FnOnce(&mut Endpoint)) -> bool {
-        self.input_at(Place::Elsewhere, input)
+        let (is_open, is_wanted) = self.input_at(Place::Elsewhere, input);
+        if is_wanted {
+            self.wake.notify_one();
+        }
+        is_open
     }
 
-    /// Passes an input to the endpoint, on the given kind of thread.
-    pub(crate) fn input_at(self: &Arc<Self>, place: Place, input: impl FnOnce(&mut Endpoint)) -> bool {
+    /// Passes an input to the endpoint, on the given kind of thread. Returns whether the session is open,
+    /// and whether the driver has to be woken, which is left to the caller.
+    pub(crate) fn input_at(self: &Arc<Self>, place: Place, input: impl FnOnce(&mut Endpoint)) -> (bool, bool) {
         let mut state = self.lock();
         input(&mut state.endpoint);
         let is_open = !state.endpoint.session.is_closed();
         let is_due = self.is_change_due(&state);
-        if self.carry_out(state, place) {
-            self.wake.notify_one();
-        }
+        let is_wanted = self.carry_out(state, place);
         self.tell_change(is_due);
-        is_open
+        (is_open, is_wanted)
     }
 
     /// Finishes an operation that must not run user code, such as a drop: the driver carries out the

@@ -1,9 +1,13 @@
-//! Many threads at once: nothing is lost, reordered for a reference, or left behind.
+//! Many threads at once: nothing is lost, reordered for a reference, or left behind. And how often a driver
+//! is polled for a call.
 
+use std::future::{Future, poll_fn};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bowline_core::peer::{Func, Never, Stub};
+use bowline_core::limits::Limits;
+use bowline_core::peer::testing::link;
+use bowline_core::peer::{Connection, Func, Never, Stub};
 
 use crate::fixture::*;
 
@@ -109,4 +113,35 @@ async fn connection_cuts_at_every_point() {
         }
         pair.right.closed().await;
     }
+}
+
+/// Runs a driver as a task and counts its polls.
+fn run_counted(driver: impl Future + Send + 'static) -> Arc<AtomicUsize> {
+    let polls = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&polls);
+    let mut driver = Box::pin(driver);
+    tokio::spawn(poll_fn(move |cx| {
+        counter.fetch_add(1, Ordering::Relaxed);
+        driver.as_mut().poll(cx).map(drop)
+    }));
+    polls
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_driver_is_polled_once_for_what_it_reads_and_answers() {
+    const CALLS: usize = 50;
+    let (left, right, _wire) = link();
+    let main = Stub::new(Api(Arc::new(Seen::default())));
+    let (_server, server_driver) = Connection::start(right, Some(main), Limits::default());
+    let (client, client_driver) = Connection::start(left, None, Limits::default());
+    let (server_polls, client_polls) = (run_counted(server_driver), run_counted(client_driver));
+    let root = client.root_dyn();
+    for n in 0..CALLS as u32 {
+        assert_eq!(root.call_typed::<u32, Never>("add", &(n, 1)).await.unwrap(), n + 1);
+    }
+    let (server_polls, client_polls) = (server_polls.load(Ordering::Relaxed), client_polls.load(Ordering::Relaxed));
+    // The server reads a call and writes its answer in one poll, and reads the release in another. The
+    // client writes the call in one poll, and reads the answer and writes the release in another.
+    assert!(server_polls <= 2 * CALLS + 2, "{server_polls} polls of the server");
+    assert!(client_polls <= 2 * CALLS + 2, "{client_polls} polls of the client");
 }

@@ -1,7 +1,10 @@
 //! The reading half of the driver: messages from a transport to the session, and the work that earlier
 //! messages have left.
 
+use std::future::{Future, poll_fn};
 use std::iter::Peekable;
+use std::pin::pin;
+use std::sync::atomic::Ordering;
 
 use super::{BATCH, Drive};
 use crate::peer::lines::Lines;
@@ -26,14 +29,26 @@ impl Drive {
         let (mut texts, mut ahead) = (Vec::new(), Vec::new());
         let mut end = None;
         loop {
-            // Nothing here need be cancel-safe: this future is dropped only together with the driver.
-            end = end.or_else(|| collect(receiver, &mut texts));
+            let mut has_rested = false;
             if texts.is_empty() && end.is_none() {
-                (turn, turn_max) = (0, TURN);
-                match receiver.receive().await {
+                // Nothing here need be cancel-safe: this future is dropped only together with the driver.
+                let mut receiving = pin!(receiver.receive());
+                let received = poll_fn(|cx| {
+                    let polled = receiving.as_mut().poll(cx);
+                    has_rested |= polled.is_pending();
+                    polled
+                });
+                match received.await {
                     Ok(text) => texts.push(text),
                     Err(ended) => end = Some(ended),
                 }
+            }
+            if has_rested {
+                // Most texts arrive alone, and looking for more costs as much as receiving one. The next
+                // round receives any that follow.
+                (turn, turn_max) = (0, TURN);
+            } else {
+                end = end.or_else(|| collect(receiver, &mut texts));
             }
             let mut messages = Lines::of(&texts, self.joins_lines).peekable();
             while messages.peek().is_some() {
@@ -55,7 +70,7 @@ impl Drive {
             if texts.is_empty()
                 && let Some(end) = end.take()
             {
-                Box::pin(self.shared.finish_work_of_link()).await;
+                Box::pin(self.shared.finish_work_of_link(self.at)).await;
                 return self.take_end(end);
             }
         }
@@ -79,7 +94,8 @@ impl Drive {
                 return false;
             }
             runtime::yield_once().await;
-            if !self.shared.work_on() {
+            if !self.shared.work_on(self.at) {
+                self.has_news.store(true, Ordering::Relaxed);
                 return true;
             }
         }
