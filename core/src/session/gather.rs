@@ -10,7 +10,7 @@ use smallvec::{SmallVec, smallvec};
 use super::account::decoded_bytes;
 use super::depth::is_deeper;
 use super::map::payload_of;
-use super::promise::{Found, Waiter, gone};
+use super::promise::{Found, Settled, Waiter, gone};
 use super::table::Key;
 use super::{Outcome, Output, Path, Ref, Session};
 use crate::id::{PromiseId, TargetId, WaitId};
@@ -90,11 +90,12 @@ impl Session {
     /// Completes `then` once `value` contains no unsettled promise, or once one is rejected. Takes
     /// over the references of `value`. Nothing is copied before all parts have arrived.
     pub(super) fn gather(&mut self, value: Payload<Ref>, mut then: Then) {
-        if value.refs().iter().all(|&of| self.is_final(of)) {
-            return self.complete(then, Ok(value));
-        }
+        let mut is_whole = true;
         for &of in value.refs() {
-            self.follow_through(of);
+            is_whole &= self.follow_through(of).is_named_by(of);
+        }
+        if is_whole {
+            return self.complete(then, Ok(value));
         }
         let missing = match self.survey(value.refs()) {
             Ok(missing) => missing,
@@ -123,29 +124,30 @@ impl Session {
         self.complete(then, whole);
     }
 
-    /// Returns `true` if `of` is a capability under its own reference, which needs no replacement.
-    fn is_final(&self, of: Ref) -> bool {
-        match self.follow(of) {
-            Found::Target(target) => of == Ref::Target(target),
-            Found::Stub(id) => of == Ref::Import(id),
-            _ => false,
-        }
-    }
-
     /// Searches parts of a value, and recursively their parts, each once. Returns those that have
     /// not arrived.
     ///
     /// # Errors
     /// The first part that was rejected, even if others have not arrived.
     fn survey(&mut self, refs: &[Ref]) -> Result<Parts, Payload<Ref>> {
+        if let &[of] = refs {
+            // The common case, which needs no search: a single part without parts of its own.
+            let (found, end, steps) = self.trace(of);
+            let has_parts = |part: &Settled| part.as_ref().is_ok_and(|part| !part.refs().is_empty());
+            if !matches!(found, Found::Value(at) if self.settled_at(at).is_some_and(has_parts)) {
+                self.budget.read((1 + steps) * size_of::<Ref>(), &self.limits).map_err(payload_of)?;
+                return match found {
+                    Found::Pending(_) | Found::Awaited(_) => Ok(smallvec![end]),
+                    Found::Failed(_) | Found::Gone => Err(self.copy_of(end).err().unwrap_or_else(gone)),
+                    Found::Target(_) | Found::Stub(_) | Found::Value(_) => Ok(Parts::new()),
+                };
+            }
+        }
         let mut missing = Parts::new();
-        // An empty set takes no memory, and a value with a single promise never fills it.
         let mut seen = BTreeSet::new();
-        let is_one = refs.len() == 1;
         let mut open: SmallVec<[std::slice::Iter<'_, Ref>; 2]> = smallvec![refs.iter()];
         let (mut followed, left) = (0, self.budget.left(&self.limits));
         let failed = loop {
-            let is_whole = is_one && open.len() == 1;
             let Some(refs) = open.last_mut() else { break None };
             let Some(&of) = refs.next() else {
                 open.pop();
@@ -156,7 +158,7 @@ impl Session {
             match found {
                 Found::Target(_) | Found::Stub(_) => {}
                 Found::Failed(_) | Found::Gone => break Some(end),
-                Found::Pending(_) | Found::Awaited(_) if is_whole || seen.insert(end) => missing.push(end),
+                Found::Pending(_) | Found::Awaited(_) if seen.insert(end) => missing.push(end),
                 Found::Value(_) if seen.insert(end) => {
                     open.extend(self.settled_at(end).and_then(|part| Some(part.as_ref().ok()?.refs().iter())));
                 }

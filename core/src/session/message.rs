@@ -39,7 +39,9 @@ impl Session {
         self.is_evaluating = false;
         match read {
             Ok(()) => {
-                self.work.extend(self.later.drain(..));
+                if !self.later.is_empty() {
+                    self.work.extend(self.later.drain(..));
+                }
                 self.run();
             }
             Err(error) => self.fail(error),

@@ -145,6 +145,17 @@ pub(super) enum Found {
     Gone,
 }
 
+impl Found {
+    /// Returns `true` if it is a capability under its own reference `of`, which needs no replacement.
+    pub(super) fn is_named_by(self, of: Ref) -> bool {
+        match self {
+            Self::Target(target) => of == Ref::Target(target),
+            Self::Stub(id) => of == Ref::Import(id),
+            _ => false,
+        }
+    }
+}
+
 impl Session {
     /// Returns `true` if `of` is a rejection.
     pub(crate) fn has_failed(&self, of: Ref) -> bool {
@@ -370,6 +381,9 @@ impl Session {
 
     /// Turns queued operations into work, in their order.
     fn resume(&mut self, queue: Vec<Queued>, on: Ref) {
+        if queue.is_empty() {
+            return;
+        }
         for queued in queue {
             let on = self.held(on);
             self.work.push_back(match queued {

@@ -135,7 +135,10 @@ impl Session {
     /// Drops a payload that was counted. Its references join the garbage that is being released.
     fn discard(&mut self, payload: Payload<Ref>) {
         self.account.remove(&payload);
-        self.garbage.extend(payload.into_refs());
+        let refs = payload.into_refs();
+        if !refs.is_empty() {
+            self.garbage.extend(refs);
+        }
     }
 
     /// Releases the references of a payload that was not counted.

@@ -182,12 +182,16 @@ impl<T> Default for Side<T> {
 
 impl<T> Side<T> {
     fn insert(&mut self, key: u64, entry: T) {
-        let end = self.base + self.ring.len() as u64;
         // The common case: ids are assigned consecutively.
-        if key == end && self.stray.is_none() && !self.ring.is_empty() {
-            self.ring.push_back(Some(entry));
-            self.len += 1;
-            return self.make_room();
+        if self.stray.is_none() {
+            if self.ring.is_empty() {
+                self.base = key;
+            }
+            if key == self.base + self.ring.len() as u64 {
+                self.ring.push_back(Some(entry));
+                self.len += 1;
+                return self.make_room();
+            }
         }
         if let Some(place) = self.get_mut(key) {
             *place = entry;
@@ -254,7 +258,14 @@ impl<T> Side<T> {
     }
 
     /// Moves the oldest entries of a ring that is mostly empty to the tree.
+    #[inline]
     fn make_room(&mut self) {
+        if self.ring.len() > RING_MIN {
+            self.move_strays();
+        }
+    }
+
+    fn move_strays(&mut self) {
         let strays = |side: &Self| side.stray.as_ref().map_or(0, |stray| stray.len());
         while self.ring.len() > RING_MIN && self.ring.len() > 4 * (self.len - strays(self)) {
             if let Some(Some(entry)) = self.ring.pop_front() {

@@ -190,7 +190,11 @@ impl<R> Payload<R> {
         std::iter::from_fn(move || {
             let text = rest.take()?;
             let Some(of) = refs.next() else { return Some((text, None)) };
-            let (before, behind) = text.split_once(PLACEHOLDER).unwrap_or((text, ""));
+            // A placeholder is one ASCII byte, so both slices end at character boundaries.
+            let (before, behind) = match memchr(PLACEHOLDER_BYTE, text.as_bytes()) {
+                Some(at) => (&text[..at], &text[at + 1..]),
+                None => (text, ""),
+            };
             rest = Some(behind);
             Some((before, Some(of)))
         })

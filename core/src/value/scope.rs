@@ -56,10 +56,12 @@ impl Scope {
 
     /// Ends an encode and returns the capabilities that it found.
     pub(super) fn journal(self) -> Journal {
-        FRAMES.with_borrow_mut(|frames| match frames.last_mut() {
-            Some(Frame::Writing(journal)) => std::mem::take(journal),
+        // The frame is popped here, so the guard has nothing left to do.
+        std::mem::forget(self);
+        match FRAMES.with_borrow_mut(Vec::pop) {
+            Some(Frame::Writing(journal)) => journal,
             _ => Vec::new(),
-        })
+        }
     }
 }
 

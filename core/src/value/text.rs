@@ -371,6 +371,7 @@ impl<'a> Cursor<'a> {
     /// Skips null, true, false, a number, or a placeholder in the text of a payload.
     pub(crate) fn scalar(&mut self) -> Result<(), TextError> {
         match self.peek() {
+            Some(b'1'..=b'9') if self.short_integer() => Ok(()),
             Some(b'-' | b'0'..=b'9') => self.number().map(drop),
             Some(_) if self.literal("null") || self.literal("true") || self.literal("false") => Ok(()),
             Some(PLACEHOLDER_BYTE) if self.take_placeholder() => Ok(()),
