@@ -1,6 +1,6 @@
 //! TypeScript declarations of interfaces and data, for clients that use the official package.
 //!
-//! [`TypeScript`] describes a type, and [`typescript`] writes the text of everything that a type refers
+//! [`TypeScript`] describes a type, and [`declarations`] writes the text of everything that a type refers
 //! to. The functions that macros call are in `declare`; the spelling of types is in `spelling`.
 
 mod declare;
