@@ -117,7 +117,7 @@ impl Session {
                     return;
                 }
                 Found::Failed(at) => {
-                    let failure = self.copy_of(at);
+                    let failure = self.copy_for_peer(at);
                     return self.give_up(result, call, failure.err().unwrap_or_else(gone));
                 }
                 Found::Gone => return self.give_up(result, call, gone()),

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use smallvec::{SmallVec, smallvec};
 
 use super::account::decoded_bytes;
-use super::depth::is_deeper;
+use super::depth::{is_deeper, may_be_deeper};
 use super::map::payload_of;
 use super::promise::{Found, Settled, Waiter, gone};
 use super::table::Key;
@@ -38,6 +38,9 @@ impl Key for GatherId {
 
 /// The cost of finding a part, in addition to the bytes that are copied.
 const PART_BYTES: usize = 128;
+
+/// The bytes that arguments take decoded, in which as many values are as are counted while one byte is read.
+const DECODED_PER_READ: usize = 8;
 
 /// A value with promises that have not been settled.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -108,17 +111,14 @@ impl Session {
             return self.wait_for_parts(Gather { value, missing: missing.len(), then }, missing);
         }
         let mut whole = self.put_in_parts(&value);
-        // As arguments: a result that is too deep fails when it is decoded.
-        if let (Ok(args), Then::Deliver { .. }) = (&whole, &then)
-            && is_deeper(args, self.limits.value_depth)
-        {
-            whole = Err(self.too_deep());
+        if let (Ok(args), Then::Deliver { decoded, .. }) = (&whole, &mut then) {
+            *decoded = decoded_bytes(args, usize::MAX);
+            if let Err(reason) = self.check_arguments(args, *decoded) {
+                whole = Err(reason);
+            }
         }
         if let Ok(whole) = &whole {
             whole.refs().iter().for_each(|&of| self.hold(of));
-            if let Then::Deliver { decoded, .. } = &mut then {
-                *decoded = decoded_bytes(whole, usize::MAX);
-            }
         }
         self.let_go_all(value);
         self.complete(then, whole);
@@ -174,7 +174,7 @@ impl Session {
         drop(open);
         self.budget.read(followed, &self.limits).map_err(payload_of)?;
         match failed {
-            Some(at) => Err(self.copy_of(at).err().unwrap_or_else(gone)),
+            Some(at) => Err(self.copy_for_peer(at).err().unwrap_or_else(gone)),
             None => Ok(missing),
         }
     }
@@ -196,7 +196,7 @@ impl Session {
         gather.missing -= 1;
         let is_whole = gather.missing == 0;
         let failure = match failed {
-            true => Some(self.copy_of(part).err().unwrap_or_else(gone)),
+            true => Some(self.copy_for_peer(part).err().unwrap_or_else(gone)),
             false if is_whole => None,
             false => match self.await_parts_of(id, part) {
                 Ok(()) => return,
@@ -274,6 +274,18 @@ impl Session {
         drop(open);
         self.budget.copy(copied, &self.limits).map_err(payload_of)?;
         whole.finish().map_err(|mismatch| Payload::plain(error_text("Error", &mismatch.to_string())))
+    }
+
+    /// Checks arguments whose parts are in their places, and which take `decoded` bytes when they are decoded.
+    /// Results for the application are checked when they are decoded.
+    fn check_arguments(&mut self, args: &Payload<Ref>, decoded: usize) -> Result<(), Payload<Ref>> {
+        // The values were counted, which takes as long as reading some bytes for each.
+        self.budget.read(decoded / DECODED_PER_READ, &self.limits).map_err(payload_of)?;
+        if !may_be_deeper(args.text(), self.limits.value_depth) {
+            return Ok(());
+        }
+        self.budget.copy(args.text_len(), &self.limits).map_err(payload_of)?;
+        if is_deeper(args, self.limits.value_depth) { Err(self.too_deep()) } else { Ok(()) }
     }
 
     fn too_many_parts(&self) -> Payload<Ref> {

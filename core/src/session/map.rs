@@ -4,7 +4,6 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
-use super::account::Held;
 use super::budget::INSTRUCTION;
 use super::eval::Names;
 use super::promise::{Call, Found, PromiseState, Queued, Settled, Waiter, Work};
@@ -165,20 +164,10 @@ impl Session {
             let refused = error_text("Error", "Cannot use map() on a WritableStream");
             return self.finish(result, Err(Payload::plain(refused)));
         }
-        match self.copy_to_map(input) {
+        match self.copy_for_peer(input) {
             Ok(value) => self.map_value(result, value, mapper),
             Err(reason) => self.end_map(result, mapper, Err(reason)),
         }
-    }
-
-    /// Returns a copy of a map's input, unless the work limit is exceeded.
-    fn copy_to_map(&mut self, input: Ref) -> Settled {
-        let bytes = match self.follow(input) {
-            Found::Value(at) => self.settled_at(at).map_or(0, Held::held_bytes),
-            _ => 0,
-        };
-        self.budget.copy(bytes, &self.limits).map_err(payload_of)?;
-        self.copy_of(input)
     }
 
     fn end_map(&mut self, result: PromiseId, mapper: Mapper, settled: Settled) {

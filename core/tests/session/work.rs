@@ -89,8 +89,8 @@ fn calls_waiting_for_one_result_share_its_budget() {
 #[test]
 fn large_value_is_copied_once_beside_nested_promises() {
     let big = "x".repeat(100_000);
-    // Twice the cost of what is copied at once.
-    let mut server = Scripted::new(limits(2 * (100_000 + 240 * 128) / 8));
+    // Three times the cost of one copy: arguments of many levels are read once more, for their depth.
+    let mut server = Scripted::new(limits(3 * (100_000 + 240 * 128) / 8));
     server.send("[\"push\",1]");
     for n in 1..239 {
         server.send(&format!(r#"["push",[[["pipeline",{n}]]]]"#));
@@ -278,4 +278,20 @@ fn calls_beyond_the_work_limit_reject_the_value_containing_them() {
     assert_eq!(refused, format!(r#"["reject",3,["error","RangeError","{message}"]]"#));
     (1..=3).for_each(|id| drop(server.send(&format!("[\"release\",{id},1]"))));
     assert_idle("server", &server.app);
+}
+
+#[test]
+fn copies_of_a_large_failure_are_bounded_by_the_work_of_a_message() {
+    for instructions in
+        [r#"["pipeline",-1,["z"]],1"#, r#"["remap",-1,[],[],[1]],1"#, r#"["pipeline",-2,["sq"],[["pipeline",-1]]],1"#]
+    {
+        let mut server = Scripted::new(limits(100_000));
+        server.send(r#"["push",["promise",-1]]"#);
+        server.send(&format!(r#"["reject",-1,["error","Error","{}"]]"#, "x".repeat(50_000)));
+        server.send(&format!("[\"push\",[[{}]]]", vec!["1"; 300].join(",")));
+        server.send(&format!(r#"["push",["remap",2,[],[["import",1],["import",0]],[{instructions}]]]"#));
+        let refused = server.send("[\"pull\",3]").remove(0);
+        let message = "limit: bytes read for one message (at most 100000)";
+        assert_eq!(refused, format!(r#"["reject",3,["error","RangeError","{message}"]]"#), "{instructions}");
+    }
 }
