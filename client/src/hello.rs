@@ -1,5 +1,5 @@
 //! The client's side of the link protocol's handshake, on one connection. See docs/link.md,
-//! "Handshake".
+//! "Frames".
 
 use std::sync::LazyLock;
 

@@ -1,5 +1,5 @@
 //! The server's side of the link handshake: authenticates the client, then opens or resumes its
-//! session. See docs/link.md, "Handshake".
+//! session. See docs/link.md, "Frames" and "Resuming".
 
 use std::sync::Arc;
 
