@@ -194,9 +194,9 @@ use syn::{DeriveInput, ItemTrait, parse_macro_input};
 ///
 /// # TypeScript
 ///
-/// With the option `typescript`, `bowline::typescript` writes TypeScript declarations of the interface.
-/// All types in its signatures need a description, too: `#[derive(bowline::TypeScript)]` on data, and
-/// the same option on other interfaces.
+/// With the option `typescript`, `bowline::typescript::declarations` writes TypeScript declarations of
+/// the interface. All types in its signatures need a description, too:
+/// `#[derive(bowline::TypeScript)]` on data, and the same option on other interfaces.
 ///
 /// ```
 /// /// Counts.
@@ -287,7 +287,7 @@ pub fn interface(options: TokenStream, item: TokenStream) -> TokenStream {
 /// Raise `version` when the fields change, and describe the change with `Restorer::migrate`. A new
 /// field with `#[serde(default)]` needs no new version.
 ///
-/// [restorer]: https://docs.rs/bowline/latest/bowline/struct.Restorer.html
+/// [restorer]: https://docs.rs/bowline/latest/bowline/durable/struct.Restorer.html
 #[proc_macro_attribute]
 pub fn durable(options: TokenStream, item: TokenStream) -> TokenStream {
     let item = parse_macro_input!(item as DeriveInput);
@@ -340,7 +340,7 @@ pub fn derive_pipeline(input: TokenStream) -> TokenStream {
 
 /// Describes a struct or an enum in TypeScript declarations.
 ///
-/// [`bowline::typescript`] writes the declarations of an interface and of all types in its signatures.
+/// [`bowline::typescript::declarations`] writes the declarations of an interface and of all types in its signatures.
 ///
 /// ```
 /// /// What happened to a task.
@@ -376,7 +376,7 @@ pub fn derive_pipeline(input: TokenStream) -> TokenStream {
 ///   on the type.
 /// - Documentation comments become JSDoc comments.
 ///
-/// [`bowline::typescript`]: https://docs.rs/bowline/latest/bowline/fn.typescript.html
+/// [`bowline::typescript::declarations`]: https://docs.rs/bowline/latest/bowline/typescript/fn.declarations.html
 #[proc_macro_derive(TypeScript, attributes(typescript, serde))]
 pub fn derive_typescript(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);
