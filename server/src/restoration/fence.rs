@@ -192,7 +192,7 @@ impl Keeper {
             let next = entry.connection.link(|endpoint| endpoint.session.ids().peer_next_positive);
             next.saturating_sub(1)
         });
-        current.lose_outcomes(newest.unwrap_or(i64::try_from(EPOCH_MAX).unwrap_or(i64::MAX)));
+        current.lose_outcomes(newest.unwrap_or_else(|| i64::try_from(EPOCH_MAX).unwrap_or(i64::MAX)));
         current.replace(claimed.clone());
         if let Some(entry) = registry.entry(&fence.sid) {
             if let Some(until) = self.may_go_on_until().await {
