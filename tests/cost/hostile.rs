@@ -1,5 +1,5 @@
-//! How much memory a hostile peer takes, whatever it sends: the peak of allocated bytes stays below twice the documented
-//! bound. `BOWLINE_SENT_MIB=400` sends 400 MiB of each kind to sessions with the default limits and with those of
+//! Memory that a hostile peer can take: whatever it sends, the peak of allocated bytes stays below twice the documented
+//! limit. `BOWLINE_SENT_MIB=400` sends 400 MiB of each kind to sessions with the default limits and with those of
 //! `Limits::public`; otherwise a session with a sixty-fourth of the default limits is sent twelve times its bound.
 
 use bowline::Limits;

@@ -1,6 +1,6 @@
 //! The cost of a call and of a session in numbers that do not depend on the machine: system calls,
 //! allocations, and memory.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+#![allow(clippy::unwrap_used, reason = "a failed unwrap reports where a test failed")]
 
 /// Allocations of the codec and of calls.
 mod allocations;

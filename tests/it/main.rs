@@ -5,7 +5,7 @@ mod chromium; // a headless browser
 mod differential; // random values and programs, compared with the official package
 mod durable; // durable objects
 mod macros; // generated code, over a real session
-#[allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+#[allow(clippy::unwrap_used, reason = "a failed unwrap reports where a test failed")]
 mod node; // the official JavaScript package on the other side
 mod streams_maps; // streams and maps through generated references
 mod tidy; // what no compiler checks: imports, manifests, file headers, documents

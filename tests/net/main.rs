@@ -1,5 +1,5 @@
 //! Tests of Bowline's client with Bowline's server over real sockets.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+#![allow(clippy::unwrap_used, reason = "a failed unwrap reports where a test failed")]
 
 /// Credentials, leases, and moves between servers.
 mod authority;

@@ -163,7 +163,7 @@ const cases = {
     const proxy = await third.garden.visitor("bridge");
     const seen = await Promise.all(Array.from({ length: 40 }, (_, i) => proxy.see(i)));
     eq([seen.at(-1), guest.seen, await proxy.name], [40, Array.from({ length: 40 }, (_, i) => i), "Dan"]);
-    await fails(third.garden.visitor("nowhere"), "RangeError", "nobody is there");
+    await fails(third.garden.visitor("nowhere"), "RangeError", "no visitor is at this gate");
     third.ws.terminate();
     eq(await garden.show("bridge", "still"), 41);
   },

@@ -1,7 +1,7 @@
 //! Tests of a server over real sockets. They use raw frames and raw HTTP, so that a bug in Bowline's
 //! client cannot hide one in the server.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+#![allow(clippy::unwrap_used, reason = "a failed unwrap reports where a test failed")]
 
 /// The numbering of messages.
 mod authority;

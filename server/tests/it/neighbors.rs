@@ -226,7 +226,7 @@ async fn connect_through(address: SocketAddr, header: &[u8]) -> TcpStream {
     stream
 }
 
-/// The header of version 1 for an IPv4 address, of version 2 for an IPv6 address.
+/// Returns a PROXY header of version 1 for an IPv4 address, or of version 2 for an IPv6 address.
 fn header_of(client: &str) -> Vec<u8> {
     match client.parse().unwrap() {
         IpAddr::V4(client) => format!("PROXY TCP4 {client} 127.0.0.1 4711 80\r\n").into_bytes(),
@@ -237,11 +237,11 @@ fn header_of(client: &str) -> Vec<u8> {
     }
 }
 
-/// What is answered to bytes on a connection, until it is closed.
+/// Sends bytes and returns everything that the server sends until the connection is closed.
 async fn answer_to(mut stream: TcpStream, bytes: &[u8]) -> String {
     stream.write_all(bytes).await.unwrap();
     let mut answer = Vec::new();
-    // A connection that is closed before it was read may be reset.
+    // A connection that the server closes before it has read everything may be reset.
     drop(within(stream.read_to_end(&mut answer)).await);
     String::from_utf8(answer).unwrap()
 }
@@ -249,7 +249,7 @@ async fn answer_to(mut stream: TcpStream, bytes: &[u8]) -> String {
 const BATCH: &str = "POST /rpc HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
 
 #[tokio::test]
-async fn header_of_the_proxy_protocol_says_who_the_client_is() {
+async fn proxy_header_names_the_address_of_the_client() {
     let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
     let service = Service::new(move |peer: Peer| {
         tell.send(peer.address.unwrap().ip().to_string()).unwrap();
@@ -263,7 +263,7 @@ async fn header_of_the_proxy_protocol_says_who_the_client_is() {
     let address = serve(service.http_limits(bounds).trusted_proxies(proxies)).await;
     let through = async |client: &str| {
         let stream = connect_through(address, &header_of(client)).await;
-        // Headers of HTTP say nothing.
+        // HTTP headers are ignored.
         Linked::of(dial_over(stream, address, &[("x-forwarded-for", "6.6.6.6"), ("forwarded", "for=6.6.6.6")]).await)
             .await
     };
@@ -281,21 +281,21 @@ async fn header_of_the_proxy_protocol_says_who_the_client_is() {
     }
     let answer = answer_to(connect_through(address, &header_of("2001:db8:0:1::1")).await, BATCH.as_bytes()).await;
     assert_eq!(body(&answer).0, "200");
-    // Bad tokens of one client do not count for another.
+    // Invalid tokens of one client do not count against another.
     let (forged, key) = (Secret::new("bwl1.e30.e30.e30"), Secret::new("key"));
     let mut codes = Vec::new();
     for client in ["192.0.2.5", "192.0.2.5", "192.0.2.5", "192.0.2.6"] {
         codes.push(code(through(client).await.resumes((&forged, &key), 0, None).await.1));
     }
     assert_eq!(codes, ["RESUME_TOKEN_INVALID", "RESUME_TOKEN_INVALID", "RATE_LIMITED", "RESUME_TOKEN_INVALID"]);
-    // The proxy asks for itself.
+    // A health check of the proxy itself.
     for own in [&b"PROXY UNKNOWN\r\n"[..], b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"] {
         assert_eq!(body(&answer_to(connect_through(address, own).await, BATCH.as_bytes()).await).0, "200");
     }
 }
 
 #[tokio::test]
-async fn header_of_the_proxy_protocol_is_required_of_proxies_and_ignored_from_others() {
+async fn proxy_header_is_required_from_proxies_and_refused_from_others() {
     let bounds = limits(|limits| limits.handshake = Duration::from_millis(300));
     let proxies = TrustedProxies::proxy_protocol(["127.0.0.1"]);
     let address = serve(service().http_limits(bounds).trusted_proxies(proxies)).await;
@@ -303,9 +303,9 @@ async fn header_of_the_proxy_protocol_is_required_of_proxies_and_ignored_from_ot
         let answer = answer_to(connect_through(address, malformed).await, BATCH.as_bytes()).await;
         assert_eq!(answer, "", "{}", malformed.escape_ascii());
     }
-    // One that does not come is not waited for.
+    // A connection without the header is closed after the timeout.
     assert_eq!(answer_to(connect_through(address, b"PROXY TCP4 192").await, b"").await, "");
-    // From any other address, the header is no request.
+    // From any other address, the header is an invalid request.
     let direct = connect_from(VICTIM, address).await;
     let answer = answer_to(direct, &[&header_of("192.0.2.1")[..], BATCH.as_bytes()].concat()).await;
     assert_eq!(body(&answer).0, "400");

@@ -1,6 +1,6 @@
 //! Session stores: one conformance suite for all of them, and tests of what is specific to each.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+#![allow(clippy::unwrap_used, reason = "a failed unwrap reports where a test failed")]
 
 /// The conformance suite.
 #[macro_use]

@@ -89,7 +89,7 @@ impl Plot {
 
     fn gate(&self, gate: &str) -> Result<VisitorRef, ErrorValue> {
         let found = locked(&self.gates).get(gate).cloned();
-        found.ok_or_else(|| ErrorValue::new("RangeError", "nobody is there"))
+        found.ok_or_else(|| ErrorValue::new("RangeError", "no visitor is at this gate"))
     }
 }
 

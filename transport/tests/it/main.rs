@@ -1,5 +1,5 @@
 //! Transports without a session and without sockets, on a paused clock.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+#![allow(clippy::unwrap_used, reason = "a failed unwrap reports where a test failed")]
 
 /// The lines of a batch.
 mod lines;

@@ -37,7 +37,7 @@ pub(crate) async fn outcomes_declared_forgotten_are_reported_as_such(bench: &imp
     let (store, fence) = owned(bench).await;
     store.record(&fence, 3, Bytes::from("three")).await.unwrap();
     store.forget(&fence, 7).await.unwrap();
-    // A lower number changes nothing.
+    // Forgetting a lower number has no effect.
     store.forget(&fence, 2).await.unwrap();
     assert_eq!(store.recorded(&fence, 3).await, kept(b"three"));
     for call in [1, -3, 7, -7] {
