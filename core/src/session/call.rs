@@ -1,12 +1,12 @@
 //! Calls from both sides: forwarded to the peer, queued on a promise, walked through a value, or
 //! delivered to a local object.
 
-use super::account::{Delivered, lifted_bytes};
+use super::account::{Delivered, Held, lifted_bytes};
 use super::budget::LOOK_UP;
 use super::gather::Then;
 use super::index::{INDEX_BYTES, Index};
 use super::map::payload_of;
-use super::promise::{Call, Found, PromiseState, Queued, Work, gone, settled_in};
+use super::promise::{Call, Found, PromiseState, Queued, Settled, Work, gone, settled_in};
 use super::walk::{Walk, of_undefined, walk};
 use super::{Delivery, Kind, Outgoing, Output, Path, Ref, Rerun, Session, Step};
 use crate::id::{PromiseId, TargetId};
@@ -170,6 +170,35 @@ impl Session {
             _ => Ok(Payload::undefined()),
         };
         self.finish(result, settled);
+    }
+
+    /// Returns a copy of a result that has arrived, its references held, for which the peer's message is charged.
+    /// If that is beyond the work limit, returns the error that says so.
+    pub(super) fn copy_for_peer(&mut self, of: Ref) -> Settled {
+        let bytes = match self.follow(of) {
+            Found::Value(at) | Found::Failed(at) => self.settled_at(at).map_or(0, Held::held_bytes),
+            _ => 0,
+        };
+        self.budget.copy(bytes, &self.limits).map_err(payload_of)?;
+        self.copy_of(of)
+    }
+
+    /// Returns a copy of a result that has arrived. Its references are held.
+    pub(super) fn copy_of(&mut self, of: Ref) -> Settled {
+        let copy = match self.follow(of) {
+            Found::Target(target) => Ok(Payload::capability(Ref::Target(target))),
+            Found::Stub(id) => Ok(Payload::capability(Ref::Import(id))),
+            Found::Value(at) | Found::Failed(at) => match self.settled_at(at) {
+                Some(settled) => settled.clone(),
+                None => Err(gone()),
+            },
+            Found::Awaited(_) | Found::Pending(_) | Found::Gone => Err(gone()),
+        };
+        let (Ok(payload) | Err(payload)) = &copy;
+        for &of in payload.refs() {
+            self.hold(of);
+        }
+        copy
     }
 
     fn give_up(&mut self, result: PromiseId, call: Call, error: Payload<Ref>) {

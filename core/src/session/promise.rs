@@ -4,9 +4,9 @@
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
-use super::account::{Delivered, Held};
+use super::account::Delivered;
 use super::gather::GatherId;
-use super::map::{Mapping, payload_of};
+use super::map::Mapping;
 use super::{Delivery, Import, ImportState, Path, Ref, Session, Table};
 use crate::id::{ExportId, ImportId, PromiseId, TargetId, WaitId};
 use crate::value::Payload;
@@ -275,35 +275,6 @@ impl Session {
             },
             Ref::Target(_) => None,
         }
-    }
-
-    /// Returns a copy of a result that has arrived, its references held, for which the peer's message is charged.
-    /// If that is beyond the work limit, returns the error that says so.
-    pub(super) fn copy_for_peer(&mut self, of: Ref) -> Settled {
-        let bytes = match self.follow(of) {
-            Found::Value(at) | Found::Failed(at) => self.settled_at(at).map_or(0, Held::held_bytes),
-            _ => 0,
-        };
-        self.budget.copy(bytes, &self.limits).map_err(payload_of)?;
-        self.copy_of(of)
-    }
-
-    /// Returns a copy of a result that has arrived. Its references are held.
-    pub(super) fn copy_of(&mut self, of: Ref) -> Settled {
-        let copy = match self.follow(of) {
-            Found::Target(target) => Ok(Payload::capability(Ref::Target(target))),
-            Found::Stub(id) => Ok(Payload::capability(Ref::Import(id))),
-            Found::Value(at) | Found::Failed(at) => match self.settled_at(at) {
-                Some(settled) => settled.clone(),
-                None => Err(gone()),
-            },
-            Found::Awaited(_) | Found::Pending(_) | Found::Gone => Err(gone()),
-        };
-        let (Ok(payload) | Err(payload)) = &copy;
-        for &of in payload.refs() {
-            self.hold(of);
-        }
-        copy
     }
 
     /// Creates a pending promise.
