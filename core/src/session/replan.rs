@@ -222,7 +222,7 @@ impl Session {
         }
     }
 
-    /// Sets the reference counts of exports to what the peer has, plus what it will be sent again.
+    /// Sets the reference counts of exports to what the peer has, plus what is retransmitted.
     fn settle_exports(&mut self, theirs: &Remembered, resent: &BTreeSet<ImportId>) {
         let mut mentions = theirs.imports.clone();
         for (_, sent) in self.sent.iter().filter(|(id, _)| resent.contains(id)) {

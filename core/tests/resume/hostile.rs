@@ -103,7 +103,7 @@ fn sign(header: &str, body: &str) -> String {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn the_corpus_of_the_fuzz_target() {
+    fn fuzz_corpus_is_handled() {
         let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus/token_open");
         let entries: Vec<_> = std::fs::read_dir(corpus).unwrap().collect();
         assert!(entries.len() >= 20);

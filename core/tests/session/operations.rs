@@ -277,7 +277,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn the_corpus_of_the_fuzz_target() {
+    fn fuzz_corpus_is_handled() {
         let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus/session_operations");
         let entries: Vec<_> = std::fs::read_dir(corpus).unwrap().collect();
         assert!(entries.len() >= 10);

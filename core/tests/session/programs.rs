@@ -47,7 +47,7 @@ fn is_no_message(closed: &Closed) -> bool {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn the_corpus_of_the_fuzz_target() {
+    fn fuzz_corpus_is_handled() {
         let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus/map_programs");
         let entries: Vec<_> = std::fs::read_dir(corpus).unwrap().collect();
         assert!(entries.len() >= 10);

@@ -49,7 +49,7 @@ fn converse(session: Session, messages: &str) {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn the_corpus_of_the_fuzz_target() {
+    fn fuzz_corpus_is_handled() {
         let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus/snapshot_decode");
         let entries: Vec<_> = std::fs::read_dir(corpus).unwrap().collect();
         assert!(entries.len() >= 10);

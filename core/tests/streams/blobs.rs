@@ -193,7 +193,7 @@ async fn failed_stream_of_a_buffered_blob_fails_every_reader() {
 }
 
 #[tokio::test]
-async fn what_is_kept_of_a_received_blob_is_held_by_its_session() {
+async fn buffered_bytes_of_a_received_blob_are_counted_as_held() {
     const HELD: usize = 1 << 20;
     let kept = Arc::new(Mutex::new(None::<Blob>));
     let keeper = Stub::function({

@@ -96,7 +96,7 @@ fn assert_written_the_same<T: Serialize + for<'de> Deserialize<'de>>(value: &T) 
 #[cfg(test)]
 mod tests {
     #[test]
-    fn the_corpus_of_the_fuzz_target() {
+    fn fuzz_corpus_is_handled() {
         let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus/value_codec");
         let entries: Vec<_> = std::fs::read_dir(corpus).unwrap().collect();
         assert!(entries.len() >= 20);
