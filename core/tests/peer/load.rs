@@ -128,7 +128,7 @@ fn run_counted(driver: impl Future + Send + 'static) -> Arc<AtomicUsize> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn driver_is_polled_once_per_batch_of_messages() {
+async fn driver_is_polled_at_most_twice_per_call() {
     const CALLS: usize = 50;
     let (left, right, _wire) = link();
     let main = Stub::new(Api(Arc::new(Seen::default())));
