@@ -40,7 +40,11 @@ fn time(row: &Timed, limits: &Limits, bytes: usize) -> bool {
     let (before, message) = (row.messages)(bytes);
     let mut server = Server::new(limits.clone());
     before.iter().for_each(|text| server.send(text));
-    assert!(!server.session.is_closed(), "{}: {:?}", row.name, server.session.closed());
+    if let Some(closed) = server.session.closed() {
+        // Tighter limits do not let it come to this message.
+        println!("{:34} aborted before: {}", row.name, closed.message);
+        return *limits != Limits::default();
+    }
     let began = cpu_time();
     server.send(&message);
     let took = cpu_time().saturating_sub(began);
