@@ -7,7 +7,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bowline::store::{Clock, MemoryStore, SessionStore};
-use bowline::{Connect, Func, ListFilter, Session, stream};
+use bowline::{Connect, Func, Session, stream};
+use bowline::inspect::ListFilter;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep, timeout};
 
