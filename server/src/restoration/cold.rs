@@ -86,6 +86,10 @@ impl Registry {
                 return Err(refused);
             }
         };
+        if let Some(fence) = &taken.kept.fence {
+            // An earlier process may have begun every call that the client has sent.
+            fence.note_begun(ids.next_positive.saturating_sub(1));
+        }
         let left = restored.left();
         let Restored { endpoint, revived, .. } = restored;
         let options = keeper.options(self, &service.options, &claims.sid, &peer, &taken.kept);

@@ -18,14 +18,14 @@
 //!   tokens keep rising.
 //!
 //! The outcomes of recorded calls may be lost with the store. So before anything else is stored,
-//! the outcomes of all calls so far are declared forgotten: the outcome of such a call is unknown
-//! unless the store still has it.
+//! the outcomes of all calls that may have begun are declared forgotten: the outcome of such a call
+//! is unknown unless the store still has it.
 //!
 //! A session that this process has released is not claimed again. An operation that was in progress
 //! at that time fails.
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ use tokio::time::{Instant, sleep};
 use super::Keeper;
 use super::checkpoint::AT_ONCE;
 use crate::registry::Registry;
-use crate::store::{Claim, Claimed, EPOCH_MAX, Fence, Place, SessionStore, StoreError};
+use crate::store::{Claim, Claimed, Fence, Place, SessionStore, StoreError};
 
 /// The pause before sessions are claimed again that could not be claimed.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -50,6 +50,9 @@ pub(crate) struct CurrentFence {
     reclaiming: tokio::sync::Mutex<()>,
     /// Whether this process has released the session.
     is_given_back: AtomicBool,
+    /// The highest recorded call that may have begun. A call is logged before it begins, so a later one has not
+    /// run, whatever the store has lost.
+    begun: AtomicI64,
     /// The highest call whose outcome the store may have lost, and that it does not report as
     /// forgotten yet.
     to_forget: Mutex<Option<i64>>,
@@ -62,6 +65,7 @@ impl CurrentFence {
             lineage,
             reclaiming: tokio::sync::Mutex::default(),
             is_given_back: AtomicBool::new(false),
+            begun: AtomicI64::new(0),
             to_forget: Mutex::default(),
         })
     }
@@ -91,10 +95,16 @@ impl CurrentFence {
         self.fence.lock().unwrap_or_else(PoisonError::into_inner).owner == owner
     }
 
-    /// Records that the store may have lost the outcomes of calls up to this one.
-    fn lose_outcomes(&self, call: i64) {
+    /// Records that calls up to this one may have begun.
+    pub(super) fn note_begun(&self, call: i64) {
+        self.begun.fetch_max(call, Ordering::SeqCst);
+    }
+
+    /// Records that the store may have lost the outcomes of all calls that may have begun.
+    fn lose_outcomes(&self) {
+        let begun = self.begun.load(Ordering::SeqCst);
         let mut to_forget = self.to_forget.lock().unwrap_or_else(PoisonError::into_inner);
-        *to_forget = (*to_forget).max(Some(call));
+        *to_forget = (*to_forget).max((begun > 0).then_some(begun));
     }
 
     fn replace(&self, fence: Fence) {
@@ -188,11 +198,7 @@ impl Keeper {
             session = fence.sid,
             "the store had lost the session; it was claimed again"
         );
-        let newest = registry.entry(&fence.sid).map(|entry| {
-            let next = entry.connection.link(|endpoint| endpoint.session.ids().peer_next_positive);
-            next.saturating_sub(1)
-        });
-        current.lose_outcomes(newest.unwrap_or_else(|| i64::try_from(EPOCH_MAX).unwrap_or(i64::MAX)));
+        current.lose_outcomes();
         current.replace(claimed.clone());
         if let Some(entry) = registry.entry(&fence.sid) {
             if let Some(until) = self.may_go_on_until().await {

@@ -66,6 +66,7 @@ impl CallLog for Outcomes {
             return Ok(Begun::Before);
         }
         self.record(call, Bytes::from_static(BEGUN)).await?;
+        self.current.note_begun(call);
         Ok(Begun::Now)
     }
 
@@ -122,6 +123,16 @@ mod tests {
         // The process that claims the session next sees the same.
         let fence = log.current.get();
         assert_eq!(store.recorded(&fence, 1).await, Ok(Recorded::Forgotten));
+    }
+
+    #[tokio::test]
+    async fn call_that_begins_after_the_store_lost_the_session_runs() {
+        let (log, keeper, _registry) = owned_log().await;
+        let store = Arc::clone(keeper.store.as_ref().unwrap());
+        assert_eq!(log.begin(1).await, Ok(Begun::Now));
+        store.delete(&log.current.get()).await.unwrap();
+        assert_eq!(log.begin(2).await, Ok(Begun::Now));
+        assert_eq!(log.begin(1).await, Ok(Begun::Before));
     }
 
     #[tokio::test]
