@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use bowline::inspect::ListFilter;
 use bowline::store::{Clock, MemoryStore, SessionStore};
 use bowline::{Connect, Func, Session, stream};
-use bowline::inspect::ListFilter;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep, timeout};
 

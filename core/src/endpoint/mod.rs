@@ -5,6 +5,7 @@
 mod cold;
 mod control;
 mod dates;
+mod event;
 mod reattach;
 
 use std::borrow::Cow;
@@ -12,13 +13,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 pub use cold::{Checkpoint, RestoreError, Restored};
+pub use event::LinkEvent;
 
 use cold::Checkpoints;
 use dates::Dates;
 
 use crate::error::ErrorCode;
 use crate::limits::Limits;
-use crate::link::{Attachment, Drain, Frame, Joint, Link, LinkRules, LinkStats, Refused, Role};
+use crate::link::{Attachment, Frame, Joint, Link, LinkRules, LinkStats, Refused, Role};
 use crate::session::{Closed, ClosedBy, Session, Taken};
 use crate::time::Time;
 
@@ -100,63 +102,6 @@ pub struct Endpoint {
     said_goodbye: bool,
     /// The end has been returned as an event.
     told_end: bool,
-}
-
-/// A change in the state of a session with a link.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum LinkEvent {
-    /// The connection was lost. The session continues: calls wait for a new connection.
-    Detached {
-        /// What happened to the connection.
-        reason: String,
-    },
-    /// The session resumed on a new connection. Nothing was lost.
-    Resumed {
-        /// The number of messages that are retransmitted.
-        resent: u64,
-    },
-    /// A new connection reached another server process, which recovered the session. Some objects
-    /// and calls may be lost.
-    Restored {
-        /// The number of calls that are retransmitted.
-        resent: usize,
-        /// The number of calls that failed with `CALL_OUTCOME_UNKNOWN`.
-        unknown: usize,
-        /// The number of calls that failed with `CALL_NOT_ATTEMPTED`.
-        not_attempted: usize,
-        /// The number of references that were lost.
-        lost: usize,
-    },
-    /// On a client that reattached: the server has reported what it still holds. Calls made before
-    /// this event would be undone.
-    Reattached,
-    /// On a server: another client process reattached to the session. What that client did not keep
-    /// is released.
-    Restarted {
-        /// The number of calls to the client that failed because its process was replaced.
-        unknown: usize,
-        /// The number of references to objects of the client that were lost.
-        lost: usize,
-    },
-    /// The server is about to stop. If the session is stored, new calls wait until another process
-    /// has recovered it. Otherwise calls can still be made, and the session ends with the server.
-    Draining(Drain),
-    /// The peer acknowledges messages more slowly than they are sent: more than three quarters of
-    /// the retransmit buffer is in use.
-    PeerSlow {
-        /// Bytes that are not acknowledged.
-        retained_bytes: usize,
-        /// Messages that are not acknowledged.
-        retained_messages: usize,
-    },
-    /// The session has ended, and not by this side.
-    Lost {
-        /// The reason, as a code.
-        code: ErrorCode,
-        /// The reason, as a message.
-        message: String,
-    },
 }
 
 /// The state of a session when a connection is attached.

@@ -335,6 +335,12 @@ pub(crate) fn type_error(message: String) -> ErrorValue {
     named("TypeError", message)
 }
 
+/// Returns the error of a call while the retransmit buffer is full.
+pub(crate) fn overflow() -> Closed {
+    let message = "the retransmit buffer is full while there is no connection".to_owned();
+    Closed { by: ClosedBy::Transport, name: ErrorCode::BufferOverflow.to_string(), message }
+}
+
 /// Returns the rejection of a promise whose session ended.
 pub(crate) fn closed_payload(closed: &Closed) -> Payload<Cap> {
     rejection(&closed_value(closed))

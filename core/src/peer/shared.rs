@@ -13,12 +13,12 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::sync::{Notify, broadcast};
 
 use crate::endpoint::{Attached, Endpoint, LinkEvent};
-use crate::error::ErrorCode;
 use crate::id::{PromiseId, TargetId, WaitId};
 use crate::limits::Limits;
 use crate::link::{Attachment, Joint, LinkRules, Refused, Role};
 use crate::peer::carrying::Place;
 use crate::peer::deliver;
+use crate::peer::error;
 use crate::peer::feed::Feed;
 use crate::peer::interface::Repeat;
 use crate::peer::local::Local;
@@ -32,7 +32,7 @@ use crate::peer::runtime::{self, Host, Instant, Task};
 use crate::peer::stage::Job;
 use crate::peer::stub::Stub;
 use crate::peer::wait::{Ending, Wait, Waiter};
-use crate::session::{Closed, ClosedBy, Ref, Session, Step, Table};
+use crate::session::{Closed, Ref, Session, Step, Table};
 use crate::time::Time;
 use crate::value::{Cap, Payload};
 
@@ -126,12 +126,6 @@ pub(crate) struct State {
 
 /// The attachment while there is no transport.
 const NO_TURN: u64 = u64::MAX;
-
-/// Returns the error of a call while the retransmit buffer is full.
-fn overflow() -> Closed {
-    let message = "the retransmit buffer is full while there is no connection".to_owned();
-    Closed { by: ClosedBy::Transport, name: ErrorCode::BufferOverflow.to_string(), message }
-}
 
 /// The object that a [`TargetId`] stands for.
 #[derive(Clone, Debug)]
@@ -367,7 +361,7 @@ impl Shared {
             return Err(closed.clone());
         }
         if state.endpoint.is_overfull() {
-            return Err(overflow());
+            return Err(error::overflow());
         }
         let mut lowering = self.lowering(&mut state);
         let args = args.map(|args| lowering.lower(args));
