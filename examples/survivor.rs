@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use bowline::auth::{Key, KeyRing};
 use bowline::link::LinkEvent;
 use bowline::store::SqliteStore;
-use bowline::{ErrorCode, Func, Restoration, Resumption, Service, connect};
+use bowline::{ErrorCode, Func, Recovery, Resumption, Service, connect};
 use clap::{Parser, Subcommand};
 use tokio::net::TcpListener;
 use tokio::time::sleep;
@@ -165,19 +165,19 @@ async fn serve(version: u32, address: &str, folder: &Path) -> Result<(), Box<dyn
     let subscription =
         Ticker::restorer(version, |_ctx, params, version| async move { Ok(start_ticker(params.on_tick, version)) });
     // `eager` restores the subscription at once, not when it is first called: it calls the client.
-    let mut restoration = Restoration::in_store(SqliteStore::open(folder.join("sessions"))?);
-    restoration = restoration.restorer(meter).restorer(subscription.eager());
+    let mut recovery = Recovery::in_store(SqliteStore::open(folder.join("sessions"))?);
+    recovery = recovery.restorer(meter).restorer(subscription.eager());
     // The next server takes over from a killed one when its lease ends, or sooner if the store can tell
     // that it is gone.
-    restoration.lease = Duration::from_millis(800);
+    recovery.lease = Duration::from_millis(800);
     // Checkpoints are taken more often than by default, because this server is killed so often.
-    restoration.idle = Duration::from_millis(20);
-    restoration.latest = Duration::from_millis(100);
+    recovery.idle = Duration::from_millis(20);
+    recovery.latest = Duration::from_millis(100);
     let mut resumption = Resumption::default();
     // Every server process needs the same key. A real one is loaded from a secret store.
     resumption.keys = KeyRing::new(Key::new("example", &[7; 32])?).into();
     let service = Service::new(move |_peer| UtilityRef::new(Front(Arc::clone(&office))));
-    let service = service.resumption(resumption).restoration(restoration);
+    let service = service.resumption(resumption).recovery(recovery);
     let listener = TcpListener::bind(address).await?;
     tokio::spawn(service.clone().serve(listener));
     stop_requested().await;
@@ -219,7 +219,7 @@ async fn work(url: &str) -> Result<(), Box<dyn Error>> {
         while let Some(event) = events.next().await {
             match event {
                 LinkEvent::Detached { .. } => detached = Instant::now(),
-                LinkEvent::Restored { lost, .. } => {
+                LinkEvent::Recovered { lost, .. } => {
                     println!("restored after {:.0?}, {lost} objects lost", detached.elapsed())
                 }
                 LinkEvent::Lost { code, message, .. } => println!("lost: {code} {message}"),

@@ -8,7 +8,7 @@
 #![cfg_attr(not(all(feature = "server", feature = "macros")), doc = "```ignore")]
 //! use bowline::durable::RestoreError;
 //! use bowline::store::MemoryStore;
-//! use bowline::{Peer, Restoration, Service};
+//! use bowline::{Peer, Recovery, Service};
 //!
 //! #[bowline::interface]
 //! pub trait Counter {
@@ -32,8 +32,8 @@
 //!     }
 //!     Ok(CounterRef::durable(params.restore()))
 //! });
-//! let restoration = Restoration::in_store(MemoryStore::new()).restorer(counters);
-//! let service = Service::new(|_peer: Peer| CounterRef::durable(Named { name: "first".to_owned() })).restoration(restoration);
+//! let recovery = Recovery::in_store(MemoryStore::new()).restorer(counters);
+//! let service = Service::new(|_peer: Peer| CounterRef::durable(Named { name: "first".to_owned() })).recovery(recovery);
 //! # let _ = service;
 //! ```
 //!

@@ -65,7 +65,7 @@
 //! | serve, alone or inside of another application | [`Service`], [`Peer`] | [Getting started] |
 //! | connect, or send calls as one HTTP request | [`connect`], [`Connect`], [`batch`] | [Getting started] |
 //! | follow lost and resumed connections | [`Session::events`], [`LinkEvent`](link::LinkEvent) | [Sessions] |
-//! | survive a server restart | [`durable`](macro@durable), [`Restorer`](durable::Restorer), [`Restoration`] | [Durable objects] |
+//! | survive a server restart | [`durable`](macro@durable), [`Restorer`](durable::Restorer), [`Recovery`] | [Durable objects] |
 //! | authenticate clients | [`Authenticator`], [`Principal`] | [Security] |
 //! | bound what a peer can make the process hold | [`Limits`], [`HttpLimits`] | [Security] |
 //! | deploy, drain, and run several processes | [`Service::drain`], [`Resumption`], [`store`] | [Operations], [Session stores] |
@@ -127,7 +127,7 @@ pub use bowline_client::{Batch, Connect, Session, batch, connect};
 #[cfg(feature = "macros")]
 pub use bowline_macros::{Pipeline, RpcError, TypeScript, durable, interface};
 #[cfg(feature = "server")]
-pub use bowline_server::{Authenticator, HttpLimits, Peer, Principal, Restoration, Resumption, Service, store};
+pub use bowline_server::{Authenticator, HttpLimits, Peer, Principal, Recovery, Resumption, Service, store};
 
 /// Dynamic values, and values that JavaScript has and Rust has no type for.
 ///

@@ -12,7 +12,7 @@
 //!     while let Some(event) = events.next().await {
 //!         match event {
 //!             LinkEvent::Detached { .. } => println!("reconnecting"),
-//!             LinkEvent::Resumed { .. } | LinkEvent::Restored { .. } => println!("back"),
+//!             LinkEvent::Resumed { .. } | LinkEvent::Recovered { .. } => println!("back"),
 //!             other => println!("{other:?}"),
 //!         }
 //!     }

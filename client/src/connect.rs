@@ -19,22 +19,22 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 use tracing::Instrument;
 
+use crate::credentials::Who;
 use crate::dial::{Connector, Dialer, Socket, Spoken, Stream, Undialed, Unencrypted};
 use crate::error::ConnectError;
 use crate::hello::{self, Failure, Opening};
 use crate::keeper::{Keeper, Ready};
-use crate::plain;
+use crate::plain_servers;
 use crate::reattach::{Reattached, Reattaching, durable, until_reconciled};
-use crate::saved::{Papers, Writer};
+use crate::saved_session::{SavedSession, Writer};
 use crate::session::{Server, Session};
 use crate::url::Address;
-use crate::who::Who;
 
 /// The pause before a hello or a resume is repeated.
 pub(crate) const PAUSE: Duration = Duration::from_millis(250);
 
-/// The default of [`Connect::within`].
-const WITHIN: Duration = Duration::from_secs(10);
+/// The default of [`Connect::connect_timeout`].
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Opens a session with the server at a `ws:` or `wss:` URL, with default settings. `http:` and
 /// `https:` URLs name the same servers.
@@ -70,7 +70,7 @@ pub struct Connect {
     saved: Option<Vec<u8>>,
     identity: ClientIdentity,
     keep_alive: KeepAlive,
-    within: Duration,
+    connect_timeout: Duration,
     unencrypted: Unencrypted,
     connector: Option<Arc<Connector>>,
     #[cfg(feature = "tls")]
@@ -87,13 +87,13 @@ impl Connect {
             options: Options::default(),
             resumes: true,
             rules: LinkRules::default(),
-            who: Who::Anybody,
+            who: Who::Anonymous,
             restorers: None,
             writer: None,
             saved: None,
             identity: hello::identity(),
             keep_alive: KeepAlive::default(),
-            within: WITHIN,
+            connect_timeout: CONNECT_TIMEOUT,
             unencrypted: Unencrypted::default(),
             connector: None,
             #[cfg(feature = "tls")]
@@ -225,8 +225,8 @@ impl Connect {
     }
 
     /// Sets the timeout for opening the session. Default 10 s.
-    pub fn within(mut self, within: Duration) -> Self {
-        self.within = within;
+    pub fn connect_timeout(mut self, limit: Duration) -> Self {
+        self.connect_timeout = limit;
         self
     }
 
@@ -282,8 +282,10 @@ impl Connect {
     /// Returns a [`ConnectError`] if the URL or a header is malformed, if the server cannot be
     /// reached in time, or if it refuses the session.
     pub async fn connect(self) -> Result<Session, ConnectError> {
-        let within = self.within;
-        tokio::time::timeout(within, self.open()).await.map_err(|_elapsed| ConnectError::TimedOut(within))?
+        let connect_timeout = self.connect_timeout;
+        tokio::time::timeout(connect_timeout, self.open())
+            .await
+            .map_err(|_elapsed| ConnectError::TimedOut(connect_timeout))?
     }
 
     async fn open(self) -> Result<Session, ConnectError> {
@@ -307,38 +309,45 @@ impl Connect {
         if let Some(saved) = self.saved {
             let Self { main, options, rules, restorers, writer, .. } = self;
             let reattaching = Reattaching { saved, main, options, rules, restorers, writer };
-            let Reattached { connection, papers, welcome, ready } = reattaching.go_on(&mut dialer).await?;
+            let Reattached { connection, saved_session, welcome, ready } = reattaching.go_on(&mut dialer).await?;
             let server = Server::of(&welcome);
-            let keeper = Keeper::new(dialer, connection.clone(), &welcome, Arc::clone(&papers), self.within);
+            let keeper =
+                Keeper::new(dialer, connection.clone(), &welcome, Arc::clone(&saved_session), self.connect_timeout);
             let events = connection.events();
-            let (session, handles) = Session::new(connection.clone(), Some((server, papers)));
+            let (session, handles) = Session::new(connection.clone(), Some((server, saved_session)));
             tokio::spawn(keeper.keep(ready, handles).instrument(span));
             until_reconciled(&connection, events).await?;
             return Ok(session);
         }
-        if self.resumes && !plain::is_plain(&authority) {
-            match linked(&dialer, self.identity, self.within).await? {
+        if self.resumes && !plain_servers::is_plain(&authority) {
+            match linked(&dialer, self.identity, self.connect_timeout).await? {
                 Some((welcome, opening, ending)) => {
                     let options = durable(self.options, self.restorers, &welcome.session_id);
                     let (connection, attached) = begin(&welcome, self.main, options, self.rules)?;
-                    let papers = Papers::new(welcome.clone(), self.writer);
-                    if papers.saves() {
+                    let saved_session = SavedSession::new(welcome.clone(), self.writer);
+                    if saved_session.saves() {
                         connection.link(|endpoint| endpoint.save_tokens());
-                        papers.save(&connection).await.map_err(ConnectError::NotSaved)?;
+                        saved_session.save(&connection).await.map_err(ConnectError::NotSaved)?;
                     }
                     let server = Server::of(&welcome);
-                    let keeper = Keeper::new(dialer, connection.clone(), &welcome, Arc::clone(&papers), self.within);
+                    let keeper = Keeper::new(
+                        dialer,
+                        connection.clone(),
+                        &welcome,
+                        Arc::clone(&saved_session),
+                        self.connect_timeout,
+                    );
                     let first = Ready { opening, ending, attached };
-                    let (session, handles) = Session::new(connection, Some((server, papers)));
+                    let (session, handles) = Session::new(connection, Some((server, saved_session)));
                     tokio::spawn(keeper.keep(first, handles).instrument(span));
                     return Ok(session);
                 }
-                None => plain::remember(&authority),
+                None => plain_servers::remember(&authority),
             }
         }
         let declined =
             || ConnectError::Handshake("the server answered with a subprotocol that was not requested".to_owned());
-        let repeated_until = repeated_until(self.within);
+        let repeated_until = repeated_until(self.connect_timeout);
         let Socket { transport, ending } = dial(&dialer, Spoken::Plain, repeated_until).await?.ok_or_else(declined)?;
         let (connection, driver) = Connection::start(transport, self.main, self.options);
         let (session, handles) = Session::new(connection.clone(), None);
@@ -367,7 +376,7 @@ impl Connect {
 async fn linked(
     dialer: &Dialer,
     client: ClientIdentity,
-    within: Duration,
+    connect_timeout: Duration,
 ) -> Result<Option<(Welcome, Opening, Ending<Box<dyn Stream>>)>, ConnectError> {
     let hello = Hello {
         protocol: VERSIONS.to_vec(),
@@ -376,7 +385,7 @@ async fn linked(
         hello_id: Some(hello::random_id()),
         auth: dialer.who.credentials(None).await,
     };
-    let repeated_until = repeated_until(within);
+    let repeated_until = repeated_until(connect_timeout);
     loop {
         let Some(socket) = dial(dialer, Spoken::Link, repeated_until).await? else { return Ok(None) };
         let (mut opening, ending) = Opening::of(socket);
@@ -386,15 +395,15 @@ async fn linked(
             Err(Failure::Refused(refused)) => return Err(ConnectError::from_refused(refused)),
             Err(Failure::Gone(end)) => {
                 tracing::debug!(%end, "connection ended before the welcome");
-                tokio::time::sleep(PAUSE.min(within)).await;
+                tokio::time::sleep(PAUSE.min(connect_timeout)).await;
             }
         }
     }
 }
 
 /// Returns until when an interrupted handshake is repeated.
-fn repeated_until(within: Duration) -> Instant {
-    deadline(within / 2)
+fn repeated_until(connect_timeout: Duration) -> Instant {
+    deadline(connect_timeout / 2)
 }
 
 /// Dials a connection as [`Dialer::dial`] does, and repeats a handshake that was interrupted: a

@@ -17,9 +17,9 @@ use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 
+use crate::credentials::Who;
 use crate::error::{CREDENTIALS, ConnectError, TOKENS};
 use crate::url::Address;
-use crate::who::Who;
 
 /// A byte stream, encrypted or not.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}

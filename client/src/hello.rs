@@ -15,8 +15,8 @@ use bowline_core::peer::{Receiving, Sending, Transport, TransportEnd};
 use bowline_core::resume::prove;
 use bowline_transport::{WebSocketReceiver, WebSocketSender};
 
+use crate::credentials::Who;
 use crate::dial::{Socket, Stream};
-use crate::who::Who;
 
 /// A connection during its handshake.
 pub(crate) struct Opening {

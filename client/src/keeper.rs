@@ -17,11 +17,11 @@ use futures_util::future::{Fuse, FusedFuture};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
+use crate::credentials::Panicked;
 use crate::dial::{Dialer, Spoken, Stream};
 use crate::hello::{Failure, Opening, Standing};
-use crate::saved::Papers;
+use crate::saved_session::SavedSession;
 use crate::session::Handles;
-use crate::who::Panicked;
 
 /// Bounds of the maximum pause after a failed attempt, which is half of the time that the session
 /// has been without a connection. So a client reconnects soon after a short outage. The actual
@@ -43,7 +43,7 @@ const SAVE_WAIT: Duration = Duration::from_millis(250);
 pub(crate) struct Keeper {
     pub(crate) dialer: Dialer,
     pub(crate) connection: Connection,
-    pub(crate) papers: Arc<Papers>,
+    pub(crate) saved_session: Arc<SavedSession>,
     /// How long the server keeps the session without a connection.
     pub(crate) window: Duration,
     /// The timeout of one attempt.
@@ -86,18 +86,18 @@ impl Keeper {
         dialer: Dialer,
         connection: Connection,
         welcome: &Welcome,
-        papers: Arc<Papers>,
+        saved_session: Arc<SavedSession>,
         within: Duration,
     ) -> Self {
         let (features, window) = (Features::of(&welcome.features), Duration::from_secs(welcome.resume_window_sec));
         let (saving, _end) = (tokio::sync::Mutex::default(), EndOnDrop(connection.clone()));
-        Self { dialer, connection, papers, window, within, features, saving, _end }
+        Self { dialer, connection, saved_session, window, within, features, saving, _end }
     }
 
     /// Runs until the session ends. When the last handle of the application is dropped, closes the
     /// session; a saved session stays at the server for a later process.
     pub(crate) async fn keep(self, first: Ready, handles: Handles) {
-        let (connection, is_saved) = (self.connection.clone(), self.papers.saves());
+        let (connection, is_saved) = (self.connection.clone(), self.saved_session.saves());
         let mut kept = pin!(self.keep_connected(first));
         tokio::select! {
             () = &mut kept => {}
@@ -153,7 +153,7 @@ impl Keeper {
     async fn attend(&self) -> Infallible {
         let (mut saving, mut answering) = (pin!(Fuse::terminated()), pin!(Fuse::terminated()));
         loop {
-            if saving.is_terminated() && self.papers.is_stale(&self.connection) {
+            if saving.is_terminated() && self.saved_session.is_stale(&self.connection) {
                 saving.set(self.save().fuse());
             }
             if answering.is_terminated()
@@ -185,7 +185,7 @@ impl Keeper {
     /// Saves the session, and retries until that succeeds. Cancel-safe: a write in progress
     /// continues, and the next call waits for it.
     async fn save(&self) {
-        while self.papers.is_stale(&self.connection) && !self.write().await {
+        while self.saved_session.is_stale(&self.connection) && !self.write().await {
             sleep(SAVE_AGAIN).await;
         }
     }
@@ -193,8 +193,8 @@ impl Keeper {
     async fn write(&self) -> bool {
         let mut saving = self.saving.lock().await;
         let written = saving.get_or_insert_with(|| {
-            let (papers, connection) = (Arc::clone(&self.papers), self.connection.clone());
-            tokio::spawn(async move { papers.save(&connection).await })
+            let (saved_session, connection) = (Arc::clone(&self.saved_session), self.connection.clone());
+            tokio::spawn(async move { saved_session.save(&connection).await })
         });
         let written = written.await.unwrap_or_else(|panicked| Err(io::Error::other(panicked)));
         *saving = None;
@@ -207,9 +207,9 @@ impl Keeper {
     /// Takes the newest token and saves the session. If the write takes longer than [`SAVE_WAIT`],
     /// it continues in the background.
     async fn save_soon(&self) {
-        if !self.papers.saves() {
-            self.papers.take_newest(&self.connection);
-        } else if self.papers.is_stale(&self.connection) {
+        if !self.saved_session.saves() {
+            self.saved_session.take_newest(&self.connection);
+        } else if self.saved_session.is_stale(&self.connection) {
             // After the timeout, the write continues.
             drop(timeout(SAVE_WAIT, self.write()).await);
         }
@@ -281,7 +281,7 @@ impl Keeper {
             auth,
             left: None,
         });
-        let resumed = opening.resume(&self.papers.ticket(), &stands).await.map_err(|failure| match failure {
+        let resumed = opening.resume(&self.saved_session.ticket(), &stands).await.map_err(|failure| match failure {
             Failure::Refused(refused) if refused.retryable || refused.code == ErrorCode::RateLimited => {
                 refused.resume_url.iter().for_each(|url| self.dialer.go_to(url));
                 Try::Again(Some(refused))
@@ -290,7 +290,7 @@ impl Keeper {
             Failure::Plain | Failure::Gone(_) => Try::Again(None),
         })?;
         let attached = self.attach(&resumed);
-        self.papers.resumed(&resumed);
+        self.saved_session.resumed(&resumed);
         let attached = attached.map_err(Try::Never)?;
         tracing::debug!(
             monotonic_counter.bowline_sessions_resumed = 1_u64,
@@ -305,7 +305,7 @@ impl Keeper {
 
     /// Attaches the session as the server says, if it is the same server as before.
     fn attach(&mut self, resumed: &Resumed) -> Result<Attached, Refused> {
-        self.papers.recognise(resumed)?;
+        self.saved_session.recognise(resumed)?;
         if let Some(features) = &resumed.features {
             self.features = Features::of(features);
         }

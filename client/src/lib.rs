@@ -11,18 +11,18 @@
 //! ```
 mod batch;
 mod connect;
+mod credentials;
 mod dial;
 mod error;
 mod hello;
 mod keeper;
-mod plain;
+mod plain_servers;
 mod reattach;
-mod saved;
+mod saved_session;
 mod session;
 #[cfg(feature = "tls")]
 mod tls;
 mod url;
-mod who;
 
 pub use batch::{Batch, batch};
 pub use bowline_core::endpoint::LinkEvent;

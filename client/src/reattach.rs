@@ -16,7 +16,7 @@ use crate::dial::{Dialer, Spoken, Stream};
 use crate::error::ConnectError;
 use crate::hello::{Failure, Opening, Standing};
 use crate::keeper::{Ready, not_asked_for};
-use crate::saved::{Papers, Saved, Writer};
+use crate::saved_session::{Saved, SavedSession, Writer};
 
 /// The saved state of the session, and the settings of this process.
 pub(crate) struct Reattaching {
@@ -31,7 +31,7 @@ pub(crate) struct Reattaching {
 /// A session that was reattached, on its first connection.
 pub(crate) struct Reattached {
     pub(crate) connection: Connection,
-    pub(crate) papers: Arc<Papers>,
+    pub(crate) saved_session: Arc<SavedSession>,
     pub(crate) welcome: Welcome,
     pub(crate) ready: Ready,
 }
@@ -44,31 +44,31 @@ impl Reattaching {
         let options = durable(self.options, self.restorers, &welcome.session_id);
         let rules = rules_of(&welcome, self.rules);
         let keeps_bytes = rules.retain_bytes;
-        let (connection, left) = Connection::made_again(end.as_bytes(), self.main, options, rules)
+        let (connection, left) = Connection::from_saved_state(end.as_bytes(), self.main, options, rules)
             .map_err(|error| ConnectError::Saved(error.to_string()))?;
-        let papers = Papers::new(welcome, self.writer);
+        let saved_session = SavedSession::new(welcome, self.writer);
         connection.link(|endpoint| {
-            if papers.saves() {
+            if saved_session.saves() {
                 endpoint.save_tokens();
             }
-            if papers.ticket().is_durable {
+            if saved_session.ticket().is_durable {
                 endpoint.keep_sent(keeps_bytes);
             }
         });
         let ids = connection.link(|endpoint| endpoint.session.ids());
-        let (resumed, opening, ending) = ask(dialer, &papers, ids, left).await?;
-        let attached = attach(&connection, &papers, &resumed).map_err(ConnectError::from_refused)?;
-        papers.resumed(&resumed);
-        papers.save(&connection).await.map_err(ConnectError::NotSaved)?;
-        let welcome = papers.welcome();
-        Ok(Reattached { connection, papers, welcome, ready: Ready { opening, ending, attached } })
+        let (resumed, opening, ending) = ask(dialer, &saved_session, ids, left).await?;
+        let attached = attach(&connection, &saved_session, &resumed).map_err(ConnectError::from_refused)?;
+        saved_session.resumed(&resumed);
+        saved_session.save(&connection).await.map_err(ConnectError::NotSaved)?;
+        let welcome = saved_session.welcome();
+        Ok(Reattached { connection, saved_session, welcome, ready: Ready { opening, ending, attached } })
     }
 }
 
 /// Requests the session until the server grants or finally refuses it.
 async fn ask(
     dialer: &mut Dialer,
-    papers: &Papers,
+    saved_session: &SavedSession,
     ids: Ids,
     left: Left,
 ) -> Result<(Resumed, Opening, Ending<Box<dyn Stream>>), ConnectError> {
@@ -86,7 +86,7 @@ async fn ask(
         let auth = dialer.who.credentials(None).await;
         let stands =
             Standing { features: dialer.features(), came: 0, first_retained: 0, ids, auth, left: Some(left.clone()) };
-        match opening.resume(&papers.ticket(), &stands).await {
+        match opening.resume(&saved_session.ticket(), &stands).await {
             Ok(resumed) => return Ok((resumed, opening, ending)),
             Err(Failure::Refused(refused)) if refused.retryable => {
                 refused.resume_url.iter().for_each(|url| dialer.go_to(url));
@@ -119,13 +119,13 @@ pub(crate) async fn until_reconciled(connection: &Connection, mut events: Events
 }
 
 /// Attaches the session, if this is the same server as before and it reattaches.
-fn attach(connection: &Connection, papers: &Papers, resumed: &Resumed) -> Result<Attached, Refused> {
-    papers.recognise(resumed)?;
+fn attach(connection: &Connection, saved_session: &SavedSession, resumed: &Resumed) -> Result<Attached, Refused> {
+    saved_session.recognise(resumed)?;
     let (Mode::Reattach, Some(ids), Some(left)) = (&resumed.mode, resumed.ids, &resumed.left) else {
         return Err(not_asked_for(&resumed.mode));
     };
     connection.link(|endpoint| endpoint.set_lease(resumed.lease));
-    let before = papers.welcome().features;
+    let before = saved_session.welcome().features;
     let features = Features::of(resumed.features.as_ref().unwrap_or(&before));
     connection.attach_reattached(features, ids, left)
 }

@@ -10,7 +10,7 @@ use bowline_core::peer::{Connection, Events, KeepError, Reference, SessionError,
 use bowline_core::session::{Closed, Stats};
 use tokio::sync::oneshot;
 
-use crate::saved::Papers;
+use crate::saved_session::SavedSession;
 
 /// An open session. It is cheap to clone; clones are handles of the same session.
 ///
@@ -30,7 +30,7 @@ pub struct Session {
     connection: Connection,
     alive: Arc<Alive>,
     server: Option<Arc<Server>>,
-    papers: Option<Arc<Papers>>,
+    saved_session: Option<Arc<SavedSession>>,
 }
 
 /// Signals its drop with the last `Session`.
@@ -81,11 +81,11 @@ impl Server {
 }
 
 impl Session {
-    pub(crate) fn new(connection: Connection, linked: Option<(Server, Arc<Papers>)>) -> (Self, Handles) {
-        let (server, papers) = linked.unzip();
+    pub(crate) fn new(connection: Connection, linked: Option<(Server, Arc<SavedSession>)>) -> (Self, Handles) {
+        let (server, saved_session) = linked.unzip();
         let (alive, handles) = oneshot::channel();
         let alive = Arc::new(Alive(Mutex::new(Some(alive))));
-        (Self { connection, alive, server: server.map(Arc::new), papers }, Handles(handles))
+        (Self { connection, alive, server: server.map(Arc::new), saved_session }, Handles(handles))
     }
 
     /// Keeps the session open after its last handle is dropped: until the server ends it, the
@@ -185,8 +185,8 @@ impl Session {
     }
 
     /// Stops keeping the reference under a name. Returns whether there was one.
-    pub fn unkeep(&self, name: &str) -> bool {
-        self.connection.unkeep(name)
+    pub fn forget(&self, name: &str) -> bool {
+        self.connection.forget(name)
     }
 
     /// Returns the names of all kept references, sorted.
@@ -201,8 +201,8 @@ impl Session {
     /// # Errors
     /// Returns the error of the write.
     pub async fn save(&self) -> io::Result<()> {
-        match &self.papers {
-            Some(papers) => papers.save(&self.connection).await,
+        match &self.saved_session {
+            Some(saved_session) => saved_session.save(&self.connection).await,
             None => Ok(()),
         }
     }

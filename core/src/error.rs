@@ -106,7 +106,7 @@ codes! {
     CapabilityLost = "CAPABILITY_LOST",
     /// The call may or may not have run: the process that had it is gone.
     CallOutcomeUnknown = "CALL_OUTCOME_UNKNOWN",
-    /// The call did not run and can be made again.
+    /// The call did not run and can be repeated.
     CallNotAttempted = "CALL_NOT_ATTEMPTED",
     /// Another process of the service owns the session, or owned it until a moment ago.
     SessionElsewhere = "SESSION_ELSEWHERE",

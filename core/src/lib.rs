@@ -21,7 +21,7 @@
 //!
 //! A module names only modules above it in this list, with one exception: `wire` reads property
 //! paths, whose types belong to [`session`]. The table in ARCHITECTURE.md says which of them each may
-//! name, and `tests/it/tidy.rs` enforces it.
+//! name, and `tests/it/tidy` enforces it.
 
 pub mod endpoint;
 pub mod error;

@@ -28,7 +28,7 @@ pub struct Principal {
     /// Whether the identity is that of the connection, such as a client certificate or the
     /// credentials of a Unix socket. The client is then authenticated again on every connection
     /// that resumes the session.
-    pub is_of_connection: bool,
+    pub is_bound_to_connection: bool,
     is_anonymous: bool,
 }
 
@@ -39,7 +39,7 @@ impl Principal {
     /// 401, so that a missing id in a user record does not create an anonymous session. See
     /// [`anonymous`](Self::anonymous).
     pub fn new(id: impl Into<String>) -> Self {
-        Self { id: id.into(), lease: None, trust_level: None, is_of_connection: false, is_anonymous: false }
+        Self { id: id.into(), lease: None, trust_level: None, is_bound_to_connection: false, is_anonymous: false }
     }
 
     /// Sets how long the credentials are valid.
@@ -58,8 +58,8 @@ impl Principal {
 
     /// Marks the identity as that of the connection.
     #[must_use]
-    pub fn of_connection(mut self) -> Self {
-        self.is_of_connection = true;
+    pub fn bound_to_connection(mut self) -> Self {
+        self.is_bound_to_connection = true;
         self
     }
 

@@ -13,12 +13,12 @@ use http::StatusCode;
 
 use crate::address::AddressGroup;
 use crate::auth::{self, Principal};
+use crate::early_messages::Preceded;
 use crate::error::Refusal;
-use crate::held::Preceded;
 use crate::peer_info::Peer;
 use crate::places::Place;
+use crate::recovery::{Claimant, Keeper, Unopened};
 use crate::registry::{Admitted, NewSession, random};
-use crate::restoration::{Claimant, Keeper, Unopened};
 use crate::service::Service;
 
 /// A connection that speaks the link protocol, whose client has not been admitted yet.

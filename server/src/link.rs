@@ -12,10 +12,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, interval_at, timeout, timeout_at};
 use tracing::Instrument;
 
-use crate::authority::Attention;
 use crate::drain::{Deadlines, GOING_AWAY, Ticket};
+use crate::early_messages::Preceded;
 use crate::handshake::{Handshake, Opened};
-use crate::held::Preceded;
+use crate::leases::Attention;
 use crate::peer_info::Peer;
 use crate::registry::{Admitted, unix_now};
 use crate::service::Service;

@@ -9,7 +9,7 @@ use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Uri};
 
 use crate::address::AddressGroup;
 use crate::auth::Principal;
-use crate::restoration::Keeping;
+use crate::recovery::Keeping;
 
 /// The client that requests a session.
 ///

@@ -66,7 +66,7 @@ type OnSlowPeer = dyn Fn(&str, LinkStats) + Send + Sync;
 #[non_exhaustive]
 pub enum Reauth {
     /// When its lease has ended, when its identity is that of the connection
-    /// ([`Principal::is_of_connection`](crate::Principal::is_of_connection)), and when another
+    /// ([`Principal::is_bound_to_connection`](crate::Principal::is_bound_to_connection)), and when another
     /// process recovers the session. Otherwise, the token and its key are sufficient.
     #[default]
     WhenDue,

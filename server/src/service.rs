@@ -28,9 +28,9 @@ use crate::peer_info::{Peer, Via};
 use crate::permits::{ConnectionPermit, Connections, Permits};
 use crate::places::{GiveWay, Places};
 use crate::proxies::TrustedProxies;
+use crate::recovery::{Keeper, Keeping, Recovery};
 use crate::registry::Registry;
 use crate::reply::{self, Answer};
-use crate::restoration::{Keeper, Keeping, Restoration};
 use crate::resumption::Resumption;
 use crate::{batch, ws};
 
@@ -180,8 +180,8 @@ impl Service {
     /// All processes need the same [`Resumption::keys`]. Call this before the service is cloned:
     /// earlier clones do not share their sessions with this one.
     #[must_use]
-    pub fn restoration(mut self, restoration: Restoration) -> Self {
-        self.registry = Registry::new(self.registry.resumption.clone(), Some(Keeper::new(restoration)));
+    pub fn recovery(mut self, recovery: Recovery) -> Self {
+        self.registry = Registry::new(self.registry.resumption.clone(), Some(Keeper::new(recovery)));
         self
     }
 
@@ -247,7 +247,7 @@ impl Service {
     /// gets `code` and `reason`, its tokens become invalid, and the stored state of the session is
     /// deleted.
     ///
-    /// With [`Restoration::in_tokens_unfenced`], tokens cannot be revoked: until it expires, the
+    /// With [`Recovery::in_tokens_unfenced`], tokens cannot be revoked: until it expires, the
     /// last token that the client received recovers the session, here or in another process. Revoke
     /// the client's credentials as well, or keep sessions in a store.
     pub fn evict(&self, session: &str, code: &ErrorCode, reason: &str) -> bool {

@@ -29,8 +29,8 @@ use crate::handshake::Handshake;
 use crate::link;
 use crate::peer_info::{Peer, Via};
 use crate::permits::Permits;
+use crate::recovery::Keeping;
 use crate::reply::{self, Answer};
-use crate::restoration::Keeping;
 use crate::service::Service;
 
 /// The only version (RFC 6455, section 4.1).

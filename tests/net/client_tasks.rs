@@ -8,7 +8,7 @@ use bowline_client::{Connect, ConnectError, Credentials, LinkEvent, connect};
 use bowline_core::error::ErrorCode;
 use bowline_core::peer::{Func, Never, Reference, Stub};
 use bowline_server::store::MemoryStore;
-use bowline_server::{LinkRules, Restoration, Resumption, Service};
+use bowline_server::{LinkRules, Recovery, Resumption, Service};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -146,16 +146,17 @@ async fn longest_durations_mean_never() {
     http.handshake = Duration::MAX;
     http.keep_alive.ping_after = Duration::MAX;
     http.keep_alive.pong_within = Duration::MAX;
-    let mut restoration = Restoration::in_store(MemoryStore::new());
-    restoration.lease = Duration::MAX;
-    restoration.idle = Duration::MAX;
-    restoration.latest = Duration::MAX;
-    let service = service().resumption(resumption).restoration(restoration).http_limits(http.clone());
+    let mut recovery = Recovery::in_store(MemoryStore::new());
+    recovery.lease = Duration::MAX;
+    recovery.idle = Duration::MAX;
+    recovery.latest = Duration::MAX;
+    let service = service().resumption(resumption).recovery(recovery).http_limits(http.clone());
     let proxy = Proxy::to(serve(service).await).await;
     let mut rules = LinkRules::default();
     rules.heartbeat = Duration::MAX;
     rules.dead_after = Duration::MAX;
-    let connect = Connect::new(proxy.url()).within(Duration::MAX).keep_alive(http.keep_alive).link_rules(rules);
+    let connect =
+        Connect::new(proxy.url()).connect_timeout(Duration::MAX).keep_alive(http.keep_alive).link_rules(rules);
     let session = within(connect.connect()).await.unwrap();
     let mut events = session.events();
     proxy.cut();
@@ -295,7 +296,7 @@ async fn interrupted_handshake_is_retried() {
 async fn handshake_that_is_always_interrupted_fails_with_its_cause() {
     let server = serve(service()).await;
     let (url, accepted) = cutting(server, usize::MAX, 0).await;
-    let error = within(Connect::new(url).within(Duration::from_secs(1)).connect()).await.unwrap_err();
+    let error = within(Connect::new(url).connect_timeout(Duration::from_secs(1)).connect()).await.unwrap_err();
     assert!(matches!(error, ConnectError::Handshake(_)), "{error}");
     assert!(accepted.load(Ordering::SeqCst) > 1);
 }

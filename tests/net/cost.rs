@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use bowline::Restoration;
+use bowline::Recovery;
 use bowline::store::{MemoryStore, SessionStore};
 use bowline_client::{Connect, Session, connect};
 
@@ -72,8 +72,8 @@ async fn cost_of_checkpoints_on_a_call() {
     let calls = number("BOWLINE_CALLS").unwrap_or(640);
     let nobody = connect(format!("ws://{}", serve(service()).await)).await.unwrap();
     for (name, store) in stores {
-        let restoration = Restoration::in_shared_store(store);
-        let kept = connect(format!("ws://{}", serve(service().restoration(restoration)).await)).await.unwrap();
+        let recovery = Recovery::in_shared_store(store);
+        let kept = connect(format!("ws://{}", serve(service().recovery(recovery)).await)).await.unwrap();
         let mut shares = Vec::new();
         for _ in 0..number("BOWLINE_ROUNDS").unwrap_or(5) {
             shares.push(calls_per_second(&kept, calls).await / calls_per_second(&nobody, calls).await);

@@ -9,7 +9,7 @@ use bowline::auth::{Key, KeyRing};
 use bowline::error::Never;
 use bowline::server::{DrainReport, Successor};
 use bowline::store::MemoryStore;
-use bowline::{CallError, ErrorCode, Reader, Restoration, Resumption, Service, Session};
+use bowline::{CallError, ErrorCode, Reader, Recovery, Resumption, Service, Session};
 use tokio::task::JoinHandle;
 
 use crate::harness::{serve, within};
@@ -69,7 +69,7 @@ impl Pair {
             let naps = Arc::clone(&naps);
             Service::new(move |_peer| DepotRef::new(House { naps: Arc::clone(&naps) }))
                 .resumption(resumption)
-                .restoration(Restoration::in_shared_store(store.clone()))
+                .recovery(Recovery::in_shared_store(store.clone()))
         };
         let (old, new) = (process(), process());
         let (old_address, new_address) = (serve(old.clone()).await, serve(new).await);

@@ -4,15 +4,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bowline::link::{Events, LinkEvent};
-use bowline::{Connect, ErrorCode, Restoration, Resumption, Session};
+use bowline::{Connect, ErrorCode, Recovery, Resumption, Session};
 
 use crate::harness::within;
 use crate::proxy::Proxy;
 use crate::restart::{CounterRef, DeskRef, Process, Site, code, kept};
 
 /// Sets a lease that is far longer than a test, so that waiting for its end fails the test.
-fn long_lease(_: &mut Resumption, restoration: &mut Restoration) {
-    restoration.lease = Duration::from_secs(60);
+fn long_lease(_: &mut Resumption, recovery: &mut Recovery) {
+    recovery.lease = Duration::from_secs(60);
 }
 
 fn site() -> Site {
@@ -77,10 +77,10 @@ async fn running_calls_may_complete_before_a_session_moves() {
 #[tokio::test]
 async fn client_returns_if_the_advertised_address_does_not_answer() {
     let mut site = Site::new();
-    site.tune = |_, restoration| {
-        restoration.lease = Duration::from_secs(60);
-        let owned = std::mem::replace(restoration, Restoration::in_tokens_unfenced());
-        *restoration = owned.advertise("ws://127.0.0.1:1/nobody");
+    site.tune = |_, recovery| {
+        recovery.lease = Duration::from_secs(60);
+        let owned = std::mem::replace(recovery, Recovery::in_tokens_unfenced());
+        *recovery = owned.advertise("ws://127.0.0.1:1/nobody");
     };
     // The advertised address does not answer, which only costs time.
     let (one, other) = (site.start(None), site.start(None));
@@ -98,7 +98,7 @@ async fn redirected_client_loses_nothing() {
     let site = site();
     let at = free_address();
     let url = format!("ws://{at}");
-    let owned = site.start_with(Some(at), move |restoration| restoration.advertise(url.clone()));
+    let owned = site.start_with(Some(at), move |recovery| recovery.advertise(url.clone()));
     let other = site.start(None);
     let proxy = Proxy::to(owned.address).await;
     let session = within(bowline::connect(proxy.url())).await.unwrap();
@@ -151,10 +151,10 @@ async fn later_of_two_clients_gets_the_session_at_any_process() {
 #[tokio::test]
 async fn new_process_of_an_instance_does_not_wait_for_the_lease() {
     let mut site = Site::new();
-    site.tune = |_, restoration| {
-        let owned = std::mem::replace(restoration, Restoration::in_tokens_unfenced());
-        *restoration = owned.instance("desk-0");
-        restoration.lease = Duration::from_secs(60);
+    site.tune = |_, recovery| {
+        let owned = std::mem::replace(recovery, Recovery::in_tokens_unfenced());
+        *recovery = owned.instance("desk-0");
+        recovery.lease = Duration::from_secs(60);
     };
     let first = site.start(None);
     let proxy = Proxy::to(first.address).await;

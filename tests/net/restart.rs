@@ -11,7 +11,7 @@ use bowline::durable::RestoreError;
 use bowline::error::Never;
 use bowline::link::LinkEvent;
 use bowline::store::{MemoryStore, SessionStore};
-use bowline::{CallError, ErrorCode, Func, Peer, Restoration, Resumption, Service, Session};
+use bowline::{CallError, ErrorCode, Func, Peer, Recovery, Resumption, Service, Session};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
@@ -159,7 +159,7 @@ pub(crate) struct Process {
 pub(crate) struct Site {
     pub(crate) world: Arc<World>,
     pub(crate) store: Arc<dyn SessionStore>,
-    pub(crate) tune: fn(&mut Resumption, &mut Restoration),
+    pub(crate) tune: fn(&mut Resumption, &mut Recovery),
 }
 
 impl Site {
@@ -168,14 +168,10 @@ impl Site {
     }
 
     pub(crate) fn start(&self, at: Option<SocketAddr>) -> Process {
-        self.start_with(at, |restoration| restoration)
+        self.start_with(at, |recovery| recovery)
     }
 
-    pub(crate) fn start_with(
-        &self,
-        at: Option<SocketAddr>,
-        adjust: impl FnOnce(Restoration) -> Restoration,
-    ) -> Process {
+    pub(crate) fn start_with(&self, at: Option<SocketAddr>, adjust: impl FnOnce(Recovery) -> Recovery) -> Process {
         let mut resumption = Resumption::default();
         resumption.keys = KeyRing::new(Key::new("test", &[7; 32]).unwrap()).into();
         let counter = Stored::restorer(Arc::clone(&self.world), |_ctx, params, world| async move {
@@ -185,15 +181,15 @@ impl Site {
             Ok(CounterRef::durable(params.restore(world)))
         });
         let bell = Brass::restorer((), |_ctx, params, ()| async move { Ok(BellRef::durable(params.restore())) });
-        let mut restoration = Restoration::in_shared_store(Arc::clone(&self.store)).restorer(counter).restorer(bell);
-        restoration.idle = Duration::from_millis(20);
-        restoration.latest = Duration::from_millis(50);
-        restoration.lease = Duration::from_millis(1_500);
-        (self.tune)(&mut resumption, &mut restoration);
-        let restoration = adjust(restoration);
+        let mut recovery = Recovery::in_shared_store(Arc::clone(&self.store)).restorer(counter).restorer(bell);
+        recovery.idle = Duration::from_millis(20);
+        recovery.latest = Duration::from_millis(50);
+        recovery.lease = Duration::from_millis(1_500);
+        (self.tune)(&mut resumption, &mut recovery);
+        let recovery = adjust(recovery);
         let world = Arc::clone(&self.world);
         let service = Service::new(move |peer| DeskRef::new(Front { world: Arc::clone(&world), peer }));
-        let service = service.resumption(resumption).restoration(restoration);
+        let service = service.resumption(resumption).recovery(recovery);
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let at = at.unwrap_or_else(|| "127.0.0.1:0".parse().unwrap());
         // The previous process may take a moment to release the port.
@@ -283,7 +279,7 @@ async fn durable_objects_survive_a_crash_and_others_are_lost() {
     let address = first.kill();
     let _second = site.start(Some(address));
     let event = restored(&mut events).await;
-    assert!(matches!(event, LinkEvent::Restored { lost: 1, .. }), "{event:?}");
+    assert!(matches!(event, LinkEvent::Recovered { lost: 1, .. }), "{event:?}");
     assert_eq!(within(counter.add(3).into_future()).await.unwrap(), 5);
     assert_eq!(code(within(fleeting.add(1).into_future()).await), ErrorCode::CapabilityLost);
     assert_eq!(within(breaks).await.unwrap().code(), Some(ErrorCode::CapabilityLost));
@@ -399,11 +395,11 @@ async fn session_survives_many_crashes() {
 #[tokio::test]
 async fn session_without_a_store_is_recovered_from_its_token() {
     let mut site = Site::new();
-    site.tune = |_, restoration| {
-        let mut unfenced = Restoration::in_tokens_unfenced();
-        std::mem::swap(restoration, &mut unfenced);
-        restoration.idle = Duration::from_millis(20);
-        restoration.latest = Duration::from_millis(50);
+    site.tune = |_, recovery| {
+        let mut unfenced = Recovery::in_tokens_unfenced();
+        std::mem::swap(recovery, &mut unfenced);
+        recovery.idle = Duration::from_millis(20);
+        recovery.latest = Duration::from_millis(50);
     };
     let first = site.start(None);
     let (session, desk) = connect(&first).await;

@@ -52,7 +52,7 @@ async fn store_outage_during_checkpoints_delays_no_call() {
     store.set_fault(Fault::None);
     kept(&first).await;
     let _second = site.start(Some(first.kill()));
-    assert!(matches!(restored(&mut events).await, LinkEvent::Restored { lost: 0, .. }));
+    assert!(matches!(restored(&mut events).await, LinkEvent::Recovered { lost: 0, .. }));
     assert_eq!(
         within(late.add(3).into_future()).await.unwrap(),
         3,
@@ -87,7 +87,7 @@ async fn recovery_waits_for_a_store_outage_to_end() {
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert!(!waiting.is_finished());
     store.set_fault(Fault::None);
-    assert!(matches!(restored(&mut events).await, LinkEvent::Restored { lost: 0, .. }));
+    assert!(matches!(restored(&mut events).await, LinkEvent::Recovered { lost: 0, .. }));
     assert_eq!(within(waiting).await.unwrap().unwrap(), 1);
 }
 
@@ -137,7 +137,7 @@ async fn store_that_loses_its_data_ends_no_session() {
     assert_eq!(within(counter.add(1).into_future()).await.unwrap(), 2);
     kept(&first).await;
     let _second = site.start(Some(first.kill()));
-    assert!(matches!(restored(&mut events).await, LinkEvent::Restored { lost: 0, .. }));
+    assert!(matches!(restored(&mut events).await, LinkEvent::Recovered { lost: 0, .. }));
     assert_eq!(within(counter.add(1).into_future()).await.unwrap(), 3);
 }
 
@@ -149,7 +149,7 @@ async fn idle_session_is_stored_anew_by_the_next_lease_renewal() {
     store.replace(Arc::new(MemoryStore::new()));
     tokio::time::sleep(Duration::from_millis(2_000)).await;
     let _second = site.start(Some(first.kill()));
-    assert!(matches!(restored(&mut events).await, LinkEvent::Restored { lost: 0, .. }));
+    assert!(matches!(restored(&mut events).await, LinkEvent::Recovered { lost: 0, .. }));
     assert_eq!(within(counter.add(1).into_future()).await.unwrap(), 1);
 }
 
@@ -158,8 +158,8 @@ async fn idle_session_is_stored_anew_by_the_next_lease_renewal() {
 #[tokio::test]
 async fn two_cuts_within_a_second_lose_no_session() {
     let (mut site, store) = site();
-    site.tune = |_, restoration| {
-        (restoration.idle, restoration.latest) = (Duration::from_millis(250), Duration::from_secs(1));
+    site.tune = |_, recovery| {
+        (recovery.idle, recovery.latest) = (Duration::from_millis(250), Duration::from_secs(1));
     };
     store.set_lag(Duration::from_millis(30));
     let process = site.start(None);

@@ -8,7 +8,7 @@ use bowline::auth::{Key, KeyRing, Secret};
 use bowline::durable::RestoreError;
 use bowline::error::{ErrorValue, Never};
 use bowline::store::{MemoryStore, SessionStore};
-use bowline::{CallError, Connect, ErrorCode, Func, Peer, Principal, Restoration, Resumption, Service, Session};
+use bowline::{CallError, Connect, ErrorCode, Func, Peer, Principal, Recovery, Resumption, Service, Session};
 
 use crate::harness::{serve, within};
 
@@ -100,7 +100,7 @@ async fn process(store: Option<&Arc<dyn SessionStore>>, books: &Books, closed: &
     let service = Service::new(move |peer| BankRef::new(Counter { books: Arc::clone(&books), peer }));
     let service = service.resumption(resumption);
     let service = match store {
-        Some(store) => service.restoration(Restoration::in_shared_store(Arc::clone(store)).restorer(account)),
+        Some(store) => service.recovery(Recovery::in_shared_store(Arc::clone(store)).restorer(account)),
         None => service,
     };
     serve(service.authenticate(|name: &str| match name {

@@ -11,7 +11,7 @@ use crate::harness::{serve, service, within};
 const ELSEWHERE: &str = "ws://192.0.2.1:9/rpc";
 
 fn elsewhere() -> Connect {
-    Connect::new(ELSEWHERE).within(Duration::from_millis(300))
+    Connect::new(ELSEWHERE).connect_timeout(Duration::from_millis(300))
 }
 
 #[tokio::test]

@@ -138,9 +138,9 @@ impl Effects {
     }
 }
 
-/// Waits for a call, which may not take longer than `patience` whatever happens.
+/// Waits for a call, which may not take longer than `restore_timeout` whatever happens.
 #[track_caller]
-pub(crate) fn within<F: Future>(patience: Duration, future: F) -> impl Future<Output = F::Output> {
+pub(crate) fn within<F: Future>(restore_timeout: Duration, future: F) -> impl Future<Output = F::Output> {
     let caller = std::panic::Location::caller();
-    async move { tokio::time::timeout(patience, future).await.unwrap_or_else(|_elapsed| panic!("{caller} hangs")) }
+    async move { tokio::time::timeout(restore_timeout, future).await.unwrap_or_else(|_elapsed| panic!("{caller} hangs")) }
 }

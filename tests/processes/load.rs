@@ -126,7 +126,7 @@ async fn watch(mut events: Events, notes: Arc<Notes>) -> u64 {
     let mut all_lost = 0;
     while let Some(event) = events.next().await {
         match event {
-            LinkEvent::Restored { lost, .. } => {
+            LinkEvent::Recovered { lost, .. } => {
                 all_lost += lost as u64;
                 notes.answered_since.store(0, Ordering::SeqCst);
                 notes.restored.fetch_add(1, Ordering::SeqCst);

@@ -13,7 +13,7 @@ use bowline::auth::{Key, KeyRing};
 use bowline::error::Never;
 use bowline::server::Successor;
 use bowline::store::{RedisStore, SessionStore, SqliteStore};
-use bowline::{Func, Reader, Restoration, Resumption, Service, stream};
+use bowline::{Func, Reader, Recovery, Resumption, Service, stream};
 use tokio::net::TcpListener;
 
 /// How long other processes wait for one that has vanished.
@@ -187,17 +187,17 @@ async fn serve(address: &str, store: &str, history: &str) {
     let mut resumption = Resumption::default();
     resumption.keys = KeyRing::new(Key::new("test", &[7; 32]).unwrap()).into();
     let store = open(store).await;
-    let mut restoration = Restoration::in_shared_store(store).restorer(account).restorer(bell);
+    let mut recovery = Recovery::in_shared_store(store).restorer(account).restorer(bell);
     if std::env::var(TIMES).is_ok_and(|times| times == format!("{:?}", Times::Short)) {
-        restoration.idle = Duration::from_millis(10);
-        restoration.latest = Duration::from_millis(40);
-        restoration.lease = LEASE;
+        recovery.idle = Duration::from_millis(10);
+        recovery.latest = Duration::from_millis(40);
+        recovery.lease = LEASE;
     }
     if let Ok(instance) = std::env::var(INSTANCE) {
-        restoration = restoration.instance(instance);
+        recovery = recovery.instance(instance);
     }
     let service = Service::new(move |_peer| ShopRef::new(Front(Arc::clone(&history))));
-    let service = service.resumption(resumption).restoration(restoration);
+    let service = service.resumption(resumption).recovery(recovery);
     let listener = loop {
         // The process before may take a moment to be gone.
         match TcpListener::bind(address).await {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bowline::error::Never;
 use bowline::store::MemoryStore;
-use bowline::{Reader, Restoration, Resumption, Service, connect, stream};
+use bowline::{Reader, Recovery, Resumption, Service, connect, stream};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
@@ -96,13 +96,13 @@ fn resident_kib() -> usize {
 /// One client after the other, each used for a moment.
 async fn client(url: String, until: Instant, calls: Arc<AtomicUsize>) {
     while Instant::now() < until {
-        let patience = if rand::random_range(0..4) == 0 {
+        let restore_timeout = if rand::random_range(0..4) == 0 {
             Duration::from_micros(rand::random_range(0..20_000))
         } else {
             Duration::from_secs(20)
         };
         // Canceled at a random point, or cut.
-        let Ok(Ok(session)) = tokio::time::timeout(patience, connect(url.clone())).await else { continue };
+        let Ok(Ok(session)) = tokio::time::timeout(restore_timeout, connect(url.clone())).await else { continue };
         let using = use_for_a_moment(session.root(), &calls);
         drop(tokio::time::timeout(Duration::from_millis(rand::random_range(1..1_000)), using).await);
         if rand::random() {
@@ -142,7 +142,7 @@ async fn tasks_objects_and_memory_return_to_where_they_began() {
     // A session whose client has vanished over a cut connection is dropped after that.
     (resumption.window, resumption.unused_window) = (Duration::from_secs(2), Duration::from_secs(2));
     let service = Service::new(move |_peer| BenchRef::new(Live::new(&counted)));
-    let service = service.resumption(resumption).restoration(Restoration::in_store(MemoryStore::new()));
+    let service = service.resumption(resumption).recovery(Recovery::in_store(MemoryStore::new()));
     let listener = listener.into_std().unwrap();
     servers.spawn(async move { service.serve(TcpListener::from_std(listener).unwrap()).await });
     let calls = Arc::<AtomicUsize>::default();

@@ -145,7 +145,7 @@ pub(crate) async fn settle(clients: Vec<Client>, history: &Path, losses: Losses)
 async fn watch(mut events: Events, notes: Arc<Notes>) {
     while let Some(event) = events.next().await {
         match event {
-            LinkEvent::Restored { .. } => {
+            LinkEvent::Recovered { .. } => {
                 notes.restored.fetch_add(1, Ordering::SeqCst);
                 notes.returned();
             }

@@ -42,7 +42,7 @@ pub(crate) enum End {
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
     pub(crate) what: What,
-    /// Nobody waits for it.
+    /// It is not awaited.
     pub(crate) is_dropped: bool,
     pub(crate) end: Option<End>,
     pub(crate) took: Duration,

@@ -112,7 +112,7 @@ impl World {
         self.calls
     }
 
-    /// The session answers as ever.
+    /// The session still answers.
     async fn assert_well(&mut self, shop: &ShopRef, after: impl std::fmt::Debug) {
         let call = self.next();
         let answered = timeout(SOON, shop.put(1, call).into_future()).await;
@@ -238,7 +238,7 @@ fn connects_and_closes_that_are_dropped_leave_nothing() {
             let (session, shop) = world.connect().await;
             shop.put(1, 1).await.unwrap();
             let ended = poll_times(polls, session.close()).await;
-            timeout(SOON, session.closed()).await.expect("a session is closed although nobody waits for it");
+            timeout(SOON, session.closed()).await.expect("a session closes without being awaited");
             if ended {
                 break;
             }

@@ -234,7 +234,7 @@ impl History {
         for event in events {
             match event {
                 LinkEvent::Resumed { .. } => self.tally.resumed += 1,
-                LinkEvent::Restored { .. } => self.tally.restored += 1,
+                LinkEvent::Recovered { .. } => self.tally.restored += 1,
                 LinkEvent::Lost { .. } => panic!("no session is lost here: {events:?}"),
                 _ => {}
             }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bowline::auth::{Key, KeyRing};
 use bowline::server::DrainReport;
 use bowline::store::SessionStore;
-use bowline::{Restoration, Resumption, Service};
+use bowline::{Recovery, Resumption, Service};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -54,11 +54,11 @@ impl Process {
             Service::new(move |peer| ShopRef::new(Front::new(site.clone(), peer))).resumption(resumption)
         };
         if let Some(store) = &store {
-            let mut restoration = Restoration::in_store(store.clone()).restorer(app::restorer(site));
+            let mut recovery = Recovery::in_store(store.clone()).restorer(app::restorer(site));
             if advertises {
-                restoration = restoration.advertise(format!("ws://{}/rpc", host(number)));
+                recovery = recovery.advertise(format!("ws://{}/rpc", host(number)));
             }
-            service = service.restoration(restoration);
+            service = service.recovery(recovery);
         }
         let serving = service.clone();
         network.attach(number, move |stream| drop(tokio::spawn(serve(stream, serving.clone()))));

@@ -34,7 +34,7 @@ impl<S> Sending for WebSocketSender<S>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    const FLUSH_IS_DEAR: bool = true;
+    const EXPENSIVE_FLUSH: bool = true;
 
     /// Waits while the write buffer is full. Not cancel-safe: the text is lost if the future is
     /// dropped before it is ready.

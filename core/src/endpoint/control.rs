@@ -52,11 +52,11 @@ impl Endpoint {
     /// only in a session that was recovered or reattached.
     fn adjust(&mut self, now: Time, frame: Frame, bytes: usize) -> Asked {
         let (restored, revived) = (self.checkpoints.was_restored(), self.session.was_revived());
-        let was_made_again = |link: &Link| match link.role() {
+        let was_replaced = |link: &Link| match link.role() {
             Role::Server => link.features.durable && restored,
             Role::Client => revived,
         };
-        let Some(link) = self.link.as_mut().filter(|link| was_made_again(link)) else {
+        let Some(link) = self.link.as_mut().filter(|link| was_replaced(link)) else {
             let message =
                 "the session was neither recovered nor reattached, so there is nothing to reconcile".to_owned();
             return Asked::Broken(ErrorCode::InvalidRequest, message);

@@ -19,7 +19,7 @@ pub enum LinkEvent {
     },
     /// A new connection reached another server process, which recovered the session. Some objects
     /// and calls may be lost.
-    Restored {
+    Recovered {
         /// The number of calls that are retransmitted.
         resent: usize,
         /// The number of calls that failed with `CALL_OUTCOME_UNKNOWN`.

@@ -2,21 +2,21 @@
 //! Without a link, texts go straight to the session, so that plain peers see the bytes of a plain
 //! session. The calling contract is documented on [`Endpoint`], and the frames in docs/link.md.
 
-mod cold;
 mod control;
 mod dates;
 mod event;
 mod reattach;
+mod recovery;
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-pub use cold::{Checkpoint, RestoreError, Restored};
 pub use event::LinkEvent;
+pub use recovery::{Checkpoint, RestoreError, Restored};
 
-use cold::Checkpoints;
 use dates::Dates;
+use recovery::Checkpoints;
 
 use crate::error::ErrorCode;
 use crate::limits::Limits;

@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 
-use super::cold::{Bundle, contradicted, remembered, written};
+use super::recovery::{Bundle, contradicted, remembered, written};
 use super::{Attached, Endpoint, LinkEvent, RestoreError, Restored};
 use crate::error::ErrorCode;
 use crate::id::Ids;
@@ -38,7 +38,7 @@ impl Endpoint {
     ///
     /// # Errors
     /// Fails if the bytes are something else.
-    pub fn made_again(
+    pub fn from_saved_state(
         bytes: &[u8],
         limits: impl Into<Arc<Limits>>,
         rules: LinkRules,

@@ -8,10 +8,10 @@ use std::sync::{Arc, MutexGuard};
 
 use crate::id::{ImportId, PromiseId, TargetId};
 use crate::peer::deliver;
+use crate::peer::jobs::{Job, Warning};
 use crate::peer::local::{Body, Local};
 use crate::peer::recipe::{NotDurable, Recipe};
 use crate::peer::shared::{Entry, Shared, State};
-use crate::peer::stage::{Job, Warning};
 use crate::peer::stream::{OutletEnd, Writable};
 use crate::peer::stub::{Inner, Kind, Remote, Stub};
 use crate::session::{self, Outgoing, Path, Ref};

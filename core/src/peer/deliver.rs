@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use crate::id::{PromiseId, TargetId};
-use crate::peer::again::{self, Kept, Origin, Plan, Recorded};
 use crate::peer::durability::{CallId, Named};
 use crate::peer::interface::{Lifetime, Member, MemberKind};
 use crate::peer::local::{Body, Local};
 use crate::peer::object::{Answer, Args, Object, Reply, error_payload, rejection, reply};
+use crate::peer::repeats::{self, Kept, Origin, Plan, Recorded};
 use crate::peer::running::Permit;
 use crate::peer::runtime;
 use crate::peer::shared::{Entry, Shared};
@@ -123,7 +123,7 @@ fn enter_entry(shared: &Arc<Shared>, call: Call, running: &mut Running) -> First
     running.name = call.origin.and_then(|origin| origin.name);
     let _named = running.name.as_ref().map(Named::enter);
     match (call.entry, plan) {
-        (_, Plan::Refuse) => First::Answer(Err(again::unknown())),
+        (_, Plan::Refuse) => First::Answer(Err(repeats::unknown())),
         (Some(Entry::Local(local)), plan) => {
             running.interface = local.body.interface();
             match (&local.body, plan) {

@@ -16,10 +16,10 @@ use std::time::Duration;
 use crate::endpoint::{Endpoint, Transmit};
 use crate::error::ErrorCode;
 use crate::link::Attachment;
-use crate::peer::carrying::Place;
-use crate::peer::leaving::Leaving;
+use crate::peer::idle_shrink::Pause;
 use crate::peer::lines::Joining;
-use crate::peer::pause::Pause;
+use crate::peer::outgoing_errors::Leaving;
+use crate::peer::outputs::Place;
 use crate::peer::runtime::{self, Timer};
 use crate::peer::shared::Shared;
 use crate::peer::transport::{Sending, Transport, TransportEnd};
@@ -35,7 +35,7 @@ const LINGER: Duration = Duration::from_secs(5);
 /// How long a release or an ack may be delayed so that it shares a write (compare Nagle's algorithm). A
 /// client that calls again at once then releases its last result in the same write. A delay shorter than
 /// a tick of the kernel's clock, 4 ms on many systems, would set a timer for every call.
-const COMPANY_WAIT: Duration = Duration::from_millis(4);
+const COALESCE_DELAY: Duration = Duration::from_millis(4);
 
 /// The maximum number of messages, and the approximate number of bytes, that are handled, or given to a
 /// transport, under one lock.
@@ -182,7 +182,7 @@ impl Drive {
                 runtime::yield_once().await;
                 continue;
             }
-            let rest = if S::FLUSH_IS_DEAR { pause.due(|| shared.now()) } else { None };
+            let rest = if S::EXPENSIVE_FLUSH { pause.due(|| shared.now()) } else { None };
             if !self.wait(&mut timer, due.into_iter().chain(rest).min()).await {
                 pause.disturb();
                 continue;
@@ -217,7 +217,7 @@ impl Drive {
         let mut fed = false;
         let mut joining = Joining::new(self.joins_lines);
         let due = loop {
-            if S::FLUSH_IS_DEAR
+            if S::EXPENSIVE_FLUSH
                 && let Some(until) = self.may_wait(waiting)
             {
                 break Some(until);
@@ -296,7 +296,7 @@ impl Drive {
             return None;
         }
         let now = self.shared.now();
-        let until = *waiting.get_or_insert(now) + COMPANY_WAIT;
+        let until = *waiting.get_or_insert(now) + COALESCE_DELAY;
         (now < until).then(|| state.endpoint.poll_timeout().map_or(until, |due| due.min(until)))
     }
 

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use crate::peer::guard::Gate;
+use crate::peer::attenuation::Gate;
 use crate::peer::nesting;
 use crate::peer::object::{Args, DynTarget, Object, Reply};
 use crate::peer::recipe::Recipe;

@@ -6,7 +6,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::peer::carrying::Place;
+use crate::peer::outputs::Place;
 use crate::peer::shared::Shared;
 use crate::peer::unwind::drop_quietly;
 

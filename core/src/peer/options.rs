@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use crate::limits::Limits;
 use crate::peer::durability::Durability;
-use crate::peer::leaving::Leaving;
 use crate::peer::memory::MemoryBudget;
+use crate::peer::outgoing_errors::Leaving;
 use crate::peer::running::RunningCalls;
 use crate::value::ErrorValue;
 

@@ -226,7 +226,7 @@ impl fmt::Debug for Restorer {
 pub struct Restorers {
     by_name: HashMap<String, Restorer>,
     room: Semaphore,
-    patience: Duration,
+    restore_timeout: Duration,
     has_warned: AtomicBool,
 }
 
@@ -235,7 +235,7 @@ impl Default for Restorers {
         Self {
             by_name: HashMap::new(),
             room: Semaphore::new(AT_ONCE),
-            patience: PATIENCE,
+            restore_timeout: PATIENCE,
             has_warned: AtomicBool::new(false),
         }
     }
@@ -260,14 +260,14 @@ impl Restorers {
 
     /// Sets the timeout for restoring one object. The default is two seconds.
     #[must_use]
-    pub fn patience(self, patience: Duration) -> Self {
-        Self { patience, ..self }
+    pub fn restore_timeout(self, restore_timeout: Duration) -> Self {
+        Self { restore_timeout, ..self }
     }
 
     /// Sets how many objects are restored concurrently, in all sessions together. The default is 64, and
     /// the minimum 1.
     #[must_use]
-    pub fn at_once(self, count: usize) -> Self {
+    pub fn max_concurrent(self, count: usize) -> Self {
         Self { room: Semaphore::new(count.clamp(1, Semaphore::MAX_PERMITS)), ..self }
     }
 
@@ -315,10 +315,10 @@ impl Restorers {
         ctx: &'a RestoreCtx,
         recipe: &'a StoredRecipe,
         depth: usize,
-    ) -> Pin<Box<dyn Future<Output = Result<Stub, Unmade>> + Send + 'a>> {
+    ) -> Pin<Box<dyn Future<Output = Result<Stub, RestoreFailure>> + Send + 'a>> {
         Box::pin(async move {
             if depth == DEPTH_MAX {
-                return Err(Unmade(ErrorCode::RestoreFailed));
+                return Err(RestoreFailure(ErrorCode::RestoreFailed));
             }
             let mut refs = Vec::with_capacity(recipe.parts.len());
             for part in &recipe.parts {
@@ -332,7 +332,7 @@ impl Restorers {
             }
             let params = Payload::new(recipe.params.as_str(), refs).map_err(|mismatch| {
                 tracing::warn!(restorer = recipe.restorer, %mismatch, "a stored recipe is damaged");
-                Unmade(ErrorCode::RestoreFailed)
+                RestoreFailure(ErrorCode::RestoreFailed)
             })?;
             self.make(ctx.clone(), &recipe.restorer, recipe.version, params).await
         })
@@ -345,29 +345,29 @@ impl Restorers {
         name: &str,
         version: u32,
         params: Payload<Cap>,
-    ) -> Result<Stub, Unmade> {
+    ) -> Result<Stub, RestoreFailure> {
         if name == ATTENUATED {
             return attenuated(version, params);
         }
         let Some(restorer) = self.by_name.get(name) else {
             tracing::warn!(restorer = name, "no restorer is registered for an object");
-            return Err(Unmade(ErrorCode::RestorerUnknown));
+            return Err(RestoreFailure(ErrorCode::RestorerUnknown));
         };
         // The semaphore is never closed. Each holder has a bounded time, so every waiter gets a permit.
         let _room = self.room.acquire().await.ok();
         let making = unpanicked(|| restorer.start(ctx, version, params)).and_then(|started| started);
         let result = match making {
-            Ok(making) => match runtime::within(self.patience, pin!(made(making))).await {
+            Ok(making) => match runtime::within(self.restore_timeout, pin!(made(making))).await {
                 Some(result) => result,
-                None => Err(RestoreError::failed(format!("timed out after {:?}", self.patience))),
+                None => Err(RestoreError::failed(format!("timed out after {:?}", self.restore_timeout))),
             },
             Err(error) => Err(error),
         };
         result.map_err(|error| match error {
-            RestoreError::PermissionDenied => Unmade(ErrorCode::PermissionDenied),
+            RestoreError::PermissionDenied => RestoreFailure(ErrorCode::PermissionDenied),
             RestoreError::Failed(error) => {
                 tracing::warn!(restorer = name, version, %error, "an object could not be restored");
-                Unmade(ErrorCode::RestoreFailed)
+                RestoreFailure(ErrorCode::RestoreFailed)
             }
         })
     }
@@ -375,9 +375,9 @@ impl Restorers {
 
 /// The code with which the calls of an object that was not restored fail.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Unmade(pub(crate) ErrorCode);
+pub(crate) struct RestoreFailure(pub(crate) ErrorCode);
 
-impl Unmade {
+impl RestoreFailure {
     /// Returns a reference whose calls fail with the code.
     pub(crate) fn stub(&self) -> Stub {
         Stub::broken_by(Broken::Rejected(self.payload()))
@@ -396,10 +396,10 @@ impl Unmade {
 }
 
 /// Restores an attenuated reference whose target has been restored.
-fn attenuated(version: u32, params: Payload<Cap>) -> Result<Stub, Unmade> {
+fn attenuated(version: u32, params: Payload<Cap>) -> Result<Stub, RestoreFailure> {
     let failed = |error: &dyn fmt::Display| {
         tracing::warn!(restorer = ATTENUATED, version, %error, "an object could not be restored");
-        Unmade(ErrorCode::RestoreFailed)
+        RestoreFailure(ErrorCode::RestoreFailed)
     };
     if version != ATTENUATED_VERSION {
         return Err(failed(&"the version is unknown"));

@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::id::PromiseId;
-use crate::peer::again::Kept;
 use crate::peer::deliver;
+use crate::peer::jobs::Job;
+use crate::peer::repeats::Kept;
 use crate::peer::shared::Shared;
-use crate::peer::stage::Job;
 
 /// A bound on the calls that run concurrently in all sessions whose [`Options`](crate::peer::Options)
 /// have a clone of it. A call runs from its start until its method has returned or was aborted.

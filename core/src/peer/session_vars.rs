@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::peer::error::Never;
 use crate::peer::interface::{Lifetime, Member, MemberKind, Repeat};
 use crate::peer::object::{Answer, Args, Object, Reply, error_payload, rejection, reply};
-use crate::peer::restorers::Unmade;
+use crate::peer::restorers::RestoreFailure;
 use crate::peer::stub::Stub;
 use crate::peer::vars::{VarError, Vars};
 use crate::value::{Cap, Payload, Value};
@@ -88,7 +88,7 @@ fn truth(is: bool) -> Payload<Cap> {
 
 fn refusal(error: VarError) -> Payload<Cap> {
     match error {
-        VarError::Lost(code) => Unmade(code).payload(),
+        VarError::Lost(code) => RestoreFailure(code).payload(),
         VarError::Limit(..) => error_payload("RangeError", &error.to_string()),
         error => error_payload("TypeError", &error.to_string()),
     }

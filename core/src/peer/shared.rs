@@ -1,8 +1,7 @@
-//! A running session and everything that refers to it: the endpoint behind a short lock, and the objects
-//! and waiters that its ids stand for.
+//! A running session: the endpoint behind a short lock, and the objects and waiters of its ids.
 //!
 //! While the lock is held, no user code runs, no user object is dropped, and nothing is awaited. Outputs
-//! of the session are read in `stage` and carried out in `carrying`; deliveries are in `deliver`, and
+//! of the session are read in `jobs` and carried out in `outputs`; deliveries are in `deliver`, and
 //! the conversion of references into ids is in `caps`.
 
 use std::collections::{HashMap, VecDeque};
@@ -16,20 +15,20 @@ use crate::endpoint::{Attached, Endpoint, LinkEvent};
 use crate::id::{PromiseId, TargetId, WaitId};
 use crate::limits::Limits;
 use crate::link::{Attachment, Joint, LinkRules, Refused, Role};
-use crate::peer::carrying::Place;
 use crate::peer::deliver;
 use crate::peer::error;
-use crate::peer::feed::Feed;
+use crate::peer::events::Feed;
 use crate::peer::interface::Repeat;
+use crate::peer::jobs::Job;
 use crate::peer::local::Local;
 use crate::peer::memory::Reported;
 use crate::peer::nesting;
 use crate::peer::options::Options;
-use crate::peer::rest::Rest;
-use crate::peer::restorers::Unmade;
-use crate::peer::revival::Revival;
+use crate::peer::outputs::Place;
+use crate::peer::quiescence::Rest;
+use crate::peer::restored_objects::Revival;
+use crate::peer::restorers::RestoreFailure;
 use crate::peer::runtime::{self, Host, Instant, Task};
-use crate::peer::stage::Job;
 use crate::peer::stub::Stub;
 use crate::peer::wait::{Ending, Wait, Waiter};
 use crate::session::{Closed, Ref, Session, Step, Table};
@@ -137,7 +136,7 @@ pub(crate) enum Entry {
     /// An object that has not been restored yet, by its index in [`Revival`].
     Dormant(usize),
     /// An object that is lost.
-    Lost(Box<Unmade>),
+    Lost(Box<RestoreFailure>),
 }
 
 impl From<Stub> for Entry {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::link::Attachment;
-use crate::peer::carrying::Place;
+use crate::peer::outputs::Place;
 use crate::peer::runtime;
 use crate::peer::shared::Shared;
 

@@ -47,7 +47,7 @@ pub trait Receiving: Send + 'static {
 pub trait Sending: Send + 'static {
     /// Whether a flush costs much more than a message. If so, a session delays releases and acks by up to
     /// four milliseconds, so that they share a write with other messages.
-    const FLUSH_IS_DEAR: bool = false;
+    const EXPENSIVE_FLUSH: bool = false;
 
     /// Queues one message, and waits while the queue is full. It is not called again after its future was
     /// dropped, so it need not be cancel-safe.

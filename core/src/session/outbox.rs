@@ -24,7 +24,7 @@ pub(super) struct Outbox {
     /// The number of bytes in all queued messages.
     bytes: usize,
     /// The number of queued messages other than releases.
-    unlike_releases: usize,
+    urgent_len: usize,
     short: String,
     /// The start of the next short message in `short`.
     at: usize,
@@ -97,7 +97,7 @@ impl Outbox {
 
     /// Returns `true` if all messages are releases.
     pub(super) fn only_releases(&self) -> bool {
-        self.unlike_releases == 0
+        self.urgent_len == 0
     }
 
     pub(super) fn push(&mut self, text: String) {
@@ -142,7 +142,7 @@ impl Outbox {
 
     fn queue(&mut self, len: usize, queued: Queued) {
         self.bytes += len;
-        self.unlike_releases += usize::from(!queued.is_release());
+        self.urgent_len += usize::from(!queued.is_release());
         self.queue.push_back(queued);
     }
 
@@ -161,14 +161,14 @@ impl Outbox {
             self.make_room();
             return None;
         };
-        self.unlike_releases -= usize::from(!queued.is_release());
+        self.urgent_len -= usize::from(!queued.is_release());
         match queued {
             Queued::Short(len) => Some(Taken::plain(self.take(len), false)),
             Queued::Call { len, .. } => {
                 if joint && let Some(Queued::Integers { len: pull, what: Integers::PullOfCall }) = self.queue.front() {
                     let pull = *pull;
                     self.queue.pop_front();
-                    self.unlike_releases -= 1;
+                    self.urgent_len -= 1;
                     self.bytes -= len + pull;
                     let begin = self.at;
                     self.at += 1 + len + pull;

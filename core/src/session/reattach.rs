@@ -4,8 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use super::replan::lost_text;
-use super::revive::AHEAD_MAX;
+use super::reconcile::lost_text;
+use super::recovery::AHEAD_MAX;
 use super::{Answer, Closed, Export, Ref, Remembered, Session, Wanted};
 use crate::error::ErrorCode;
 use crate::id::{ExportId, ImportId};
@@ -72,7 +72,7 @@ impl Session {
 
     /// Exports rejected promises in place of objects that are lost with an earlier process and that
     /// the peer may still hold. Without them, the peer would hold ids that do not exist.
-    pub(super) fn mourn(&mut self, theirs: &Remembered) {
+    pub(super) fn fail_lost_imports(&mut self, theirs: &Remembered) {
         if !self.was_revived() {
             return;
         }

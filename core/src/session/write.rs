@@ -1,7 +1,7 @@
 //! Writing of outgoing messages: payloads with their placeholders filled in.
 
+use super::call_log::Mentioned;
 use super::promise::{Found, Waiters};
-use super::sent::Mentioned;
 use super::{Answer, Export, Import, ImportState, Kind, Outgoing, Ref, Session, Step};
 use crate::id::{ExportId, ImportId, TargetId};
 use crate::value::Payload;

@@ -80,7 +80,7 @@ struct Made {
 /// Chunks that are written at a time: more than tables keep room for.
 const CHUNKS_MAX: usize = 90;
 
-/// The number of a callback that nobody could make again.
+/// The number of a callback that cannot be restored.
 const LOST: u64 = u64::MAX;
 
 /// A callback lives on if it has a recipe.
@@ -133,7 +133,7 @@ pub(crate) struct Client {
     next: u64,
     saved: Option<Saved>,
     kept: BTreeMap<String, u64>,
-    /// Made again, and the server has not heard of it: what it has to hear.
+    /// Restarted, and the server has not been informed: what it has to receive.
     pub(crate) left: Option<Left>,
 }
 
@@ -172,7 +172,7 @@ impl Client {
         let session = &mut self.endpoint.session;
         let names: Vec<String> = session.kept_names().map(str::to_owned).collect();
         for name in &names {
-            session.unkeep(name);
+            session.forget_kept(name);
         }
         let mut kept = BTreeMap::new();
         for (number, held) in self.held.iter().enumerate().skip(1) {
@@ -237,7 +237,8 @@ impl Client {
     pub(crate) fn restart(&mut self) -> bool {
         let Some(saved) = self.saved.clone() else { return false };
         let limits = Limits::default();
-        let restored = Endpoint::made_again(&saved.bytes, limits, LinkRules::default(), lives).expect("it was saved");
+        let restored =
+            Endpoint::from_saved_state(&saved.bytes, limits, LinkRules::default(), lives).expect("it was saved");
         let left = restored.left();
         self.endpoint = restored.endpoint;
         self.endpoint.keep_sent(1 << 20);
@@ -312,7 +313,7 @@ impl Client {
         }
         refs.iter().filter(|of| matches!(of, Ref::Target(_))).for_each(|&of| session.release(of));
         if dice.one_in(8) {
-            self.calls.insert(call, Some(End::Failed("nobody waited".to_owned())));
+            self.calls.insert(call, Some(End::Failed("not awaited".to_owned())));
         } else {
             self.waits.insert(session.pull(result, &[]), call);
             self.calls.insert(call, None);
@@ -356,7 +357,7 @@ impl Client {
         let session = &mut self.endpoint.session;
         let names: Vec<String> = session.kept_names().map(str::to_owned).collect();
         for name in &names {
-            session.unkeep(name);
+            session.forget_kept(name);
         }
         for of in self.held.drain(1..).map(|held| held.of).chain(self.sinks.drain(..)) {
             self.endpoint.session.release(of);
@@ -365,7 +366,7 @@ impl Client {
     }
 
     pub(crate) fn hear(&mut self, text: &str, mint: &Mint) {
-        let at = self.at.expect("whoever hears has a transport");
+        let at = self.at.expect("only an attached client receives");
         self.endpoint.handle_text(at, Time::default(), text);
         if let Some(ticket) = self.endpoint.take_token() {
             self.take(ticket, mint);
@@ -384,14 +385,14 @@ impl Client {
             }
         }
         while let Some(event) = self.endpoint.poll_event() {
-            if let LinkEvent::Restored { unknown, .. } = event {
+            if let LinkEvent::Recovered { unknown, .. } = event {
                 assert!(unknown == 0 || !self.lost_nothing, "I18 a drain costs {unknown} calls their outcomes");
                 self.lost_nothing = false;
             }
         }
     }
 
-    /// Nothing is carried out behind a call on the same object of which nobody knows whether it was,
+    /// Nothing runs behind a call on the same object whose outcome is unknown,
     /// now that the server's process is another, which had come as far as `left` says. These calls were
     /// `open` before.
     pub(crate) fn assert_nothing_overtakes(&self, open: &[u64], left: &Left) {

@@ -52,7 +52,7 @@ fn assert_whole(session: &mut Session) {
 }
 
 impl World {
-    /// The history goes on to somewhere, and then one side says that it was made again.
+    /// The history runs up to some point, and then one side claims that it was restarted.
     pub(crate) fn play_to_lies(mut self) {
         self.play_some();
         for _ in 0..LIES {

@@ -99,7 +99,7 @@ fn history_without_any_one_rule_is_caught() {
     if cfg!(debug_assertions) {
         return;
     }
-    // Many histories end in a panic, which is what is asked for; nobody needs to read of each.
+    // Many histories end in a panic, as intended; the messages would only be noise.
     let quiet = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
     let ends_well = |seed, rules| catch_unwind(|| World::new(seed, rules).play()).is_ok();

@@ -102,7 +102,7 @@ impl World {
             self.make_again(Report::Partial(ids));
             self.tally.reattached.1 += 1;
         }
-        let server = self.server.as_mut().expect("it was made again");
+        let server = self.server.as_mut().expect("it was recovered");
         if !self.rules.ids_are_left_out && server.endpoint.session.is_unreconciled() {
             let hold = left.imports.iter().map(|&(id, _)| id);
             let has = |id: &i64| server.endpoint.session.entries(None).any(|entry| entry.id == *id);
@@ -131,7 +131,7 @@ impl World {
 
     fn resume_cold(&mut self) {
         let left = self.make_again(Report::Whole(self.client.session().ids()));
-        let server = self.server.as_mut().expect("it was made again");
+        let server = self.server.as_mut().expect("it was recovered");
         let features = Features { heartbeat: false, ..Features::ALL };
         let joint = Joint { peer_processed: 0, peer_sends_after: None, features };
         server.at = Some(server.endpoint.attach(Time::default(), joint).expect("it is new").attachment);
@@ -167,7 +167,7 @@ impl World {
         if !self.rules.counts_are_absolute {
             left.imports.iter_mut().for_each(|(_, count)| *count += 1);
         }
-        let epoch = self.claimed.take().expect("whoever makes it again has claimed it");
+        let epoch = self.claimed.take().expect("a process claims a session before it recovers it");
         let presented = self.mint.open(self.client.holding.as_ref().expect("it was handed out at once"));
         let issuer = Issuer::restored(&mut self.mint, self.store.known(), &presented, epoch);
         let mut server = Server::revived(restored, issuer, &self.outside, self.rules.restoring_authorises);

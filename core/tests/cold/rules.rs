@@ -40,7 +40,7 @@ rules! {
     tokens_wait_until_saved,
     /// When both processes died, ids are left out that may have been given meanwhile.
     ids_are_left_out,
-    /// A client that was made again says nothing before the server has said what it holds.
+    /// A client that was restarted sends nothing before the server has reported what it holds.
     clients_wait_until_reconciled,
     /// A process whose lease is over carries nothing out.
     leases_end,

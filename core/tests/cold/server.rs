@@ -56,7 +56,7 @@ struct Object {
     /// What it calls, if it was given something.
     callback: Option<(Ref, u64)>,
     lost: Option<ErrorCode>,
-    /// Made again in this process after its use was forbidden.
+    /// Restored in this process after its use was forbidden.
     forbidden: bool,
 }
 
@@ -135,7 +135,7 @@ impl Server {
         }
     }
 
-    /// The process of a session that was made again.
+    /// The process of a session that was recovered.
     pub(crate) fn revived(restored: Restored, issuer: Issuer, outside: &Outside, authorises: bool) -> Self {
         let mut server = Self::of(restored.endpoint, issuer);
         for target in restored.revived.targets.into_iter().filter(|target| target.0 != 0) {
@@ -159,7 +159,7 @@ impl Server {
 
     /// False if its lease is over.
     pub(crate) fn hear(&mut self, text: &str, now_ms: u64, outside: &mut Outside) -> bool {
-        let at = self.at.expect("whoever hears has a transport");
+        let at = self.at.expect("only an attached server receives");
         let heard = self.endpoint.handle_text(at, Time(Duration::from_millis(now_ms)), text);
         self.react(outside);
         heard
@@ -353,7 +353,7 @@ impl Server {
         self.running.len()
     }
 
-    /// Somebody may not use an object any more; in this process it goes on.
+    /// A client loses the permission for an object; in this process the object stays usable.
     pub(crate) fn forbid_one(&self, dice: &mut Dice, outside: &mut Outside) {
         let ids: Vec<u64> = self.objects.values().map(|object| object.id).filter(|&id| id != 0).collect();
         if !ids.is_empty() {

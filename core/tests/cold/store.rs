@@ -1,4 +1,4 @@
-//! A store that several processes have: it keeps checkpoints for whoever has the newest claim, takes
+//! A store that several processes share: it keeps checkpoints for the process with the newest claim, takes
 //! its time, and has a clock of its own.
 
 use std::collections::BTreeMap;
@@ -7,7 +7,7 @@ use bowline_core::resume::Jti;
 
 use super::dice::Dice;
 
-/// How long a claim counts unless it is renewed, and how long whoever made it may rely on it.
+/// How long a claim is valid unless it is renewed, and how long its owner may rely on it.
 pub(crate) const LEASE_MS: u64 = 10_000;
 pub(crate) const RELIES_MS: u64 = 8_000;
 
@@ -15,9 +15,9 @@ pub(crate) const RELIES_MS: u64 = 8_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     Done,
-    /// Somebody else has the session.
+    /// Another process has the session.
     Fenced,
-    /// Nobody knows whether it was done.
+    /// Whether it was done is unknown.
     Silent,
     /// It was not done.
     Refused,
@@ -47,7 +47,7 @@ pub(crate) struct Store {
     jumped_ms: i64,
     /// Writes are refused to those whose claim is not the newest.
     fences: bool,
-    /// It takes nothing, from anybody.
+    /// It accepts nothing, from any process.
     pub(crate) is_away: bool,
 }
 
@@ -96,7 +96,7 @@ impl Store {
         epoch == self.epoch
     }
 
-    /// Whoever has the session does not need it any more.
+    /// Releases the session for its owner.
     pub(crate) fn release(&mut self, epoch: u64) {
         if epoch == self.epoch {
             self.leased_until_ms = 0;

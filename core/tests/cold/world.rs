@@ -106,7 +106,7 @@ impl World {
     fn step(&mut self) {
         let what = self.dice.below(120);
         match what {
-            // A client that was made again has to have its session back first.
+            // A client that was restarted has to resume its session first.
             0..28 | 94..96 | 112..114 if !self.client.is_there(self.rules.clients_wait_until_reconciled) => {
                 self.resume()
             }
@@ -206,7 +206,7 @@ impl World {
         }
     }
 
-    /// A process that stood still goes on with what it had been about to do.
+    /// A process that was suspended continues what it was about to do.
     fn wake(&mut self) {
         let Some((mut server, on_its_way)) = self.asleep.take() else { return };
         server.is_overrun = server.epoch != self.store.epoch && !self.store.is_on_time();
@@ -215,7 +215,7 @@ impl World {
             server.hear(&text, self.now_ms, &mut self.outside);
         }
         if server.epoch == self.store.epoch {
-            // Nobody else came: its client finds it where it was.
+            // No other process took over: its client finds it where it was.
             server.at = None;
             if self.server.is_none() {
                 self.server = Some(server);
@@ -232,7 +232,7 @@ impl World {
         assert_ne!(answer, Answer::Done, "I4 the store takes something from a process that has lost the session");
     }
 
-    /// Whoever carries something out is the owner, unless the store's clock says otherwise.
+    /// A process that carries something out is the owner, unless the store's clock says otherwise.
     fn assert_alone(&self) {
         let owns = self.server.as_ref().is_none_or(|server| server.epoch == self.store.epoch);
         assert!(owns || !self.store.is_on_time(), "I4 two processes have the session");
@@ -242,7 +242,7 @@ impl World {
     fn time_passes(&mut self) {
         self.now_ms += self.dice.below(4_000) as u64;
         if self.dice.one_in(12) {
-            // A night, in which nobody comes.
+            // A night without clients.
             self.now_ms += self.dice.below(900_000) as u64;
         }
         self.outside.log.time_is(self.now_ms);

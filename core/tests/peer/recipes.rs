@@ -140,7 +140,7 @@ async fn each_restore_failure_has_its_code() {
     let policy = Arc::new(Policy::default());
     let restorers = restorers(&policy);
     for (recipe, code) in [
-        (stored("nobody", 1, "null"), ErrorCode::RestorerUnknown),
+        (stored("missing", 1, "null"), ErrorCode::RestorerUnknown),
         (stored("slow", 1, "null"), ErrorCode::RestoreFailed),
         (stored("broken", 1, "null"), ErrorCode::RestoreFailed),
         (stored("panics", 1, "null"), ErrorCode::RestoreFailed),

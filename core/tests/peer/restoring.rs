@@ -71,7 +71,7 @@ impl Object for Root {
                 now(())
             }
             "plain" => now(Stub::new(Self(world))),
-            "unknown" => now(Stub::durable(Self(world), Recipe::new("nobody", 1, &()))),
+            "unknown" => now(Stub::durable(Self(world), Recipe::new("missing", 1, &()))),
             "narrow" => {
                 let (stub, names): (Stub, Vec<String>) = args.decode().unwrap();
                 now(stub.only(names))
@@ -659,7 +659,7 @@ async fn calls_on_an_object_are_answered_when_its_runtime_ends_during_restore() 
         let _bomb = Bomb;
         std::future::pending::<Result<Stub, RestoreError>>().await
     });
-    let restorers = Restorers::new().with(panics).patience(Duration::from_millis(10));
+    let restorers = Restorers::new().with(panics).restore_timeout(Duration::from_millis(10));
     let (mut next, _) = Life::next(&world, options_with(&world, restorers), &kept, &[-1], &[]);
     let answer = next.ask(2, r#"["pipeline",-1,["owner"],[]]"#).await;
     assert!(answer.ends_with(r#"{"code":"RESTORE_FAILED"}]]"#), "{answer}");

@@ -1,4 +1,4 @@
-//! Session variables: their limits, contents, and restoration.
+//! Session variables: their limits, contents, and recovery.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -74,10 +74,10 @@ async fn variables_are_restored_with_their_references() {
     }
     assert_eq!(policy.made.load(Ordering::SeqCst), 1);
 
-    let nobody = Vars::restored(stored(), &Arc::new(Restorers::new()), &ctx("ann")).unwrap();
-    let error = nobody.get::<Vec<Stub>>("account").unwrap_err();
+    let without = Vars::restored(stored(), &Arc::new(Restorers::new()), &ctx("ann")).unwrap();
+    let error = without.get::<Vec<Stub>>("account").unwrap_err();
     assert!(matches!(error, VarError::Lost(ErrorCode::RestorerUnknown)), "{error}");
-    assert_eq!(nobody.get::<String>("theme").unwrap().unwrap(), "dark");
+    assert_eq!(without.get::<String>("theme").unwrap().unwrap(), "dark");
 }
 
 #[test]
@@ -135,7 +135,7 @@ async fn restorer_of_a_variable_can_read_variables() {
     let stored = {
         let vars = Vars::new();
         vars.set("name", &"ann").unwrap();
-        vars.set("account", &Account::reference("nobody", None)).unwrap();
+        vars.set("account", &Account::reference("missing", None)).unwrap();
         vars.set("twice", &[Account::reference("a", None), Account::reference("b", None)]).unwrap();
         vars.stored()
     };

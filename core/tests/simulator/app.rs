@@ -106,7 +106,7 @@ impl App {
         }
     }
 
-    /// Goes on with what was begun: settles something, sends a chunk.
+    /// Continues what was begun: settles something, sends a chunk.
     fn go_on(&mut self, session: &mut Session, dice: &mut Dice) {
         if !self.owed.is_empty() {
             let (call, number) = self.owed.remove(dice.below(self.owed.len()));

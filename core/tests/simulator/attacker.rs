@@ -1,4 +1,4 @@
-//! Somebody who has seen tokens, and tries what must not work.
+//! An attacker that has seen tokens, and tries what must not work.
 
 use bowline_core::error::ErrorCode;
 use bowline_core::link::{Frame, Resume, Secret};
@@ -31,7 +31,7 @@ impl World {
             2 => (1 - of, token, key, came, &FOREIGN[..]),
             3 => (of, token, key, u64::MAX - self.dice.below(2) as u64, &LIES[..]),
             _ => {
-                // Unless it still counts: then whoever has it and its key is the client.
+                // Unless it is still valid: then the holder of it and its key is the client.
                 let counts = {
                     let mut owner = entry.owner.clone();
                     if entry.endpoint.has_heard() {

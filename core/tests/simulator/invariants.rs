@@ -147,7 +147,7 @@ pub(crate) fn i15_only_what_was_minted_is_accepted(server: &mut Server) -> Held 
     }
 }
 
-/// I19: when no client is left and the window is over, neither is anything of theirs.
+/// I19: when no client is left and the window has ended, nothing of the clients is left.
 pub(crate) fn i19_nothing_is_left_after_the_window(server: &Server) -> Held {
     if !server.sessions.is_empty() || !server.served.is_empty() {
         let (sessions, served) = (server.sessions.len(), &server.served);

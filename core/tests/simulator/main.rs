@@ -8,7 +8,7 @@
 
 /// What both ends of every session run.
 mod app;
-/// Whoever tries what must not work.
+/// Peers that try what must not work.
 mod attacker;
 /// A client process.
 mod client;

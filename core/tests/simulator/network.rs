@@ -33,7 +33,7 @@ struct Pipe {
     stalled: Time,
     /// Nothing more gets onto it.
     is_over: bool,
-    /// Nobody will be told that it is over: half-open.
+    /// Neither side is informed that it has ended: half-open.
     is_silent: bool,
     was_told: bool,
 }
@@ -43,7 +43,7 @@ pub(crate) struct Connection {
     pub(crate) client: usize,
     pub(crate) server: usize,
     latency: Duration,
-    /// Whoever uses it notices by himself when nobody is there any more.
+    /// A side that uses it notices by itself when the other side is gone.
     is_linked: bool,
     pipes: [Pipe; 2],
 }
@@ -98,7 +98,7 @@ impl Network {
         arrivals
     }
 
-    /// Breaks a connection at some byte of either direction. Now and then nobody is told.
+    /// Breaks a connection at some byte of either direction, sometimes without informing a side.
     pub(crate) fn cut(&mut self, at: usize, dice: &mut Dice) {
         let is_silent = self.connections[at].is_linked && dice.one_in(4);
         for pipe in &mut self.connections[at].pipes {
@@ -133,7 +133,7 @@ impl Network {
         !self.connections[at].pipes.iter().any(|pipe| pipe.is_over)
     }
 
-    /// Something is under way there, or somebody is still to be told of the end.
+    /// Something is in flight, or a side has not been informed of the end.
     pub(crate) fn is_busy(&self, at: usize, way: Way) -> bool {
         let pipe = &self.connections[at].pipes[way as usize];
         !pipe.under_way.is_empty() || (pipe.is_over && !pipe.is_silent && !pipe.was_told)

@@ -212,13 +212,13 @@ impl Server {
         }
     }
 
-    /// Ends those that nobody came back for, and forgets those that have ended.
+    /// Ends sessions whose client did not return, and forgets those that have ended.
     pub(crate) fn sweep(&mut self, now: Time) {
         let window = self.window;
         for entry in self.sessions.values_mut() {
             if entry.parked.is_some_and(|since| now.since(since) > window) {
                 let code = ErrorCode::ResumeWindowExpired;
-                entry.endpoint.end(bowline_core::session::ClosedBy::Transport, &code, "nobody came back");
+                entry.endpoint.end(bowline_core::session::ClosedBy::Transport, &code, "the client did not return");
                 entry.app.react(&mut entry.endpoint);
             }
         }

@@ -46,9 +46,9 @@ pub(crate) struct Server {
     pub(crate) served: BTreeMap<usize, Served>,
     /// Every token that was ever minted, with its name.
     pub(crate) minted: BTreeMap<String, Jti>,
-    /// Tokens that were found good since somebody has looked.
+    /// Tokens that were accepted since the last check.
     pub(crate) accepted: Vec<String>,
-    /// Sessions that are over, until somebody looks at what they have left.
+    /// Sessions that have ended, until it is checked what they have left.
     pub(crate) over: Vec<Entry>,
     pub(super) jtis: u64,
     /// Texts that came on connections whose turn was over.

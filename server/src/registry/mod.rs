@@ -5,7 +5,7 @@
 //! comes second.
 
 mod draining;
-mod kept;
+mod durable;
 mod parked;
 mod quota;
 mod shedding;
@@ -32,8 +32,8 @@ use tokio::time::Instant;
 
 use crate::address::AddressGroup;
 use crate::auth::Principal;
-use crate::authority::Authority;
-use crate::restoration::{Keeper, Kept, elsewhere};
+use crate::leases::Authority;
+use crate::recovery::{Keeper, Kept, elsewhere};
 use crate::resumption::{OnReplay, Reauth, Resumption};
 use crate::service::Successor;
 use throttle::Throttle;
@@ -264,7 +264,7 @@ impl Registry {
     /// Returns whether a client must authenticate again to resume the session, in addition to the
     /// token and its proof.
     pub(crate) fn asks_who(&self, claims: &Claims) -> bool {
-        let due = |entry: Arc<Entry>| entry.principal.is_of_connection || entry.lock().authority.is_over();
+        let due = |entry: Arc<Entry>| entry.principal.is_bound_to_connection || entry.lock().authority.is_over();
         self.resumption.reauth == Reauth::Always || self.entry(&claims.sid).is_none_or(due)
     }
 
@@ -288,7 +288,7 @@ impl Registry {
             return Err(gone());
         }
         if entry.connection.is_lease_over() {
-            return Err(kept::lease_undecided());
+            return Err(durable::lease_undecided());
         }
         let (heard, processed) = entry.connection.link(|endpoint| (endpoint.has_heard(), endpoint.processed()));
         if heard {

@@ -127,7 +127,7 @@ async fn principal_bound_to_connection_is_authenticated_on_every_resume() {
     let asks = Arc::clone(&asked);
     let service = service().authenticate(move |_token: &str| {
         asks.fetch_add(1, Ordering::SeqCst);
-        Some(Principal::new("host").of_connection())
+        Some(Principal::new("host").bound_to_connection())
     });
     let address = serve(service).await;
     let (_linked, welcome) = welcomed(address, Credentials::bearer("any")).await;

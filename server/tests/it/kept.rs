@@ -10,7 +10,7 @@ use bowline_core::link::{Features, Frame, Hello, Mode, Resume, Welcome};
 use bowline_core::peer::{Args, Member, Object, Reply, Stub};
 use bowline_core::resume::prove;
 use bowline_server::store::{Checkpoint, Claim, MemoryStore, Position, SessionStore};
-use bowline_server::{Credentials, HttpLimits, Restoration, Resumption, Service};
+use bowline_server::{Credentials, HttpLimits, Recovery, Resumption, Service};
 
 use crate::faulty::{Fault, FaultyStore};
 use crate::harness::{serve, service, within};
@@ -21,7 +21,7 @@ use crate::link::{Linked, hello_of};
 async fn session_past_its_resume_window_is_recovered_from_the_store() {
     let mut resumption = Resumption::default();
     resumption.window = Duration::from_millis(100);
-    let service = service().resumption(resumption).restoration(Restoration::in_store(MemoryStore::new()));
+    let service = service().resumption(resumption).recovery(Recovery::in_store(MemoryStore::new()));
     let address = serve(service.clone()).await;
     let (linked, greeting) = Linked::greet(address, &hello_of(Credentials::default())).await;
     let Frame::Welcome(welcome) = greeting else { panic!("{greeting:?}") };
@@ -116,7 +116,7 @@ async fn dropping_a_service_closes_its_parked_sessions_and_ends_their_tasks() {
     let alive = Arc::new(AtomicUsize::new(0));
     let objects = Arc::clone(&alive);
     let service = Service::new(move |_peer| Stub::new(Alive::new(&objects)));
-    let service = service.restoration(Restoration::in_store(MemoryStore::new()));
+    let service = service.recovery(Recovery::in_store(MemoryStore::new()));
     let tasks = tokio::runtime::Handle::current().metrics();
     let before = tasks.num_alive_tasks();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -139,7 +139,7 @@ async fn session_refused_before_it_opens_leaves_nothing_in_the_store() {
     let store = FaultyStore::new(Arc::clone(&memory) as Arc<dyn SessionStore>);
     let mut http = HttpLimits::default();
     http.handshake = Duration::from_millis(200);
-    let service = service().http_limits(http).restoration(Restoration::in_store(store.clone()));
+    let service = service().http_limits(http).recovery(Recovery::in_store(store.clone()));
     let address = serve(service).await;
     let (linked, _) = welcomed(address).await;
     let kept = format!("{memory:?}");
@@ -173,7 +173,7 @@ async fn follows_a_drain(mut linked: Linked) {
 async fn idle_durable_session_is_drained_without_delay() {
     let mut fastest = Duration::MAX;
     for _ in 0..5 {
-        let service = service().restoration(Restoration::in_store(MemoryStore::new()));
+        let service = service().recovery(Recovery::in_store(MemoryStore::new()));
         let (linked, _) = welcomed(serve(service.clone()).await).await;
         // Waits until the session is idle: otherwise an arriving message would wake the drain.
         tokio::time::sleep(Duration::from_millis(300)).await;
@@ -187,7 +187,7 @@ async fn idle_durable_session_is_drained_without_delay() {
 #[tokio::test]
 async fn last_checkpoint_is_retried_with_pauses_when_the_store_fails() {
     let store = FaultyStore::new(Arc::new(MemoryStore::new()));
-    let service = service().restoration(Restoration::in_store(store.clone()));
+    let service = service().recovery(Recovery::in_store(store.clone()));
     let (mut linked, _) = welcomed(serve(service.clone()).await).await;
     linked.socket.send(r#"["push",["pipeline",0,["add"],[1,2]]]"#).await;
     linked.socket.send(r#"["pull",1]"#).await;
@@ -199,16 +199,16 @@ async fn last_checkpoint_is_retried_with_pauses_when_the_store_fails() {
     assert!((2..=12).contains(&tried), "{tried} attempts in a second");
 }
 
-fn short_lease(store: &FaultyStore) -> Restoration {
-    let mut restoration = Restoration::in_store(store.clone());
-    restoration.lease = Duration::from_millis(1_000);
-    restoration
+fn short_lease(store: &FaultyStore) -> Recovery {
+    let mut recovery = Recovery::in_store(store.clone());
+    recovery.lease = Duration::from_millis(1_000);
+    recovery
 }
 
 #[tokio::test]
 async fn hello_succeeds_right_after_the_store_lost_its_data() {
     let store = FaultyStore::new(Arc::new(MemoryStore::new()));
-    let address = serve(service().restoration(Restoration::in_store(store.clone()))).await;
+    let address = serve(service().recovery(Recovery::in_store(store.clone()))).await;
     drop(welcomed(address).await);
     let empty = Arc::new(MemoryStore::new());
     store.replace(Arc::clone(&empty) as Arc<dyn SessionStore>);
@@ -220,7 +220,7 @@ async fn hello_succeeds_right_after_the_store_lost_its_data() {
 #[tokio::test]
 async fn session_owned_by_another_process_is_not_reclaimed() {
     let store = FaultyStore::new(Arc::new(MemoryStore::new()));
-    let address = serve(service().restoration(short_lease(&store))).await;
+    let address = serve(service().recovery(short_lease(&store))).await;
     let (mut linked, welcome) = welcomed(address).await;
     let other = Arc::new(MemoryStore::new());
     other.open_owner("other", Duration::from_secs(60)).await.unwrap();
@@ -238,7 +238,7 @@ async fn session_released_by_another_process_is_not_reclaimed() {
     for checkpoints in [0, 1] {
         let memory = Arc::new(MemoryStore::new());
         let store = FaultyStore::new(Arc::clone(&memory) as Arc<dyn SessionStore>);
-        let address = serve(service().restoration(short_lease(&store))).await;
+        let address = serve(service().recovery(short_lease(&store))).await;
         let (mut linked, welcome) = welcomed(address).await;
         // In the store the lease of the first process ends early, as after a jump of the clock.
         let other = Arc::new(MemoryStore::new());

@@ -6,19 +6,19 @@ use std::time::{Duration, Instant};
 
 use bowline_core::link::{Frame, Welcome};
 use bowline_server::store::MemoryStore;
-use bowline_server::{Credentials, Principal, Restoration};
+use bowline_server::{Credentials, Principal, Recovery};
 
 use crate::faulty::{Fault, FaultyStore};
 use crate::harness::{serve, service};
 use crate::link::{Linked, hello_of};
 use crate::watched::Watch;
 
-fn busy(change: impl FnOnce(&mut Restoration)) -> (FaultyStore, Restoration) {
+fn busy(change: impl FnOnce(&mut Recovery)) -> (FaultyStore, Recovery) {
     let store = FaultyStore::new(Arc::new(MemoryStore::new()));
-    let mut restoration = Restoration::in_store(store.clone());
-    (restoration.idle, restoration.latest) = (Duration::from_millis(10), Duration::from_millis(20));
-    change(&mut restoration);
-    (store, restoration)
+    let mut recovery = Recovery::in_store(store.clone());
+    (recovery.idle, recovery.latest) = (Duration::from_millis(10), Duration::from_millis(20));
+    change(&mut recovery);
+    (store, recovery)
 }
 
 async fn welcomed(address: SocketAddr) -> (Linked, Welcome) {
@@ -51,8 +51,8 @@ async fn changes(mut linked: Linked, bytes: usize, time: Duration) -> Linked {
 #[tokio::test]
 async fn a_large_session_is_stored_less_often() {
     for (bytes, stored) in [(100, 15..200), (512 << 10, 2..6)] {
-        let (store, restoration) = busy(|restoration| restoration.session_bytes_per_second = 1 << 20);
-        let address = serve(service().restoration(restoration)).await;
+        let (store, recovery) = busy(|recovery| recovery.session_bytes_per_second = 1 << 20);
+        let address = serve(service().recovery(recovery)).await;
         let (linked, _) = welcomed(address).await;
         changes(linked, bytes, Duration::from_secs(2)).await;
         assert!(stored.contains(&store.checkpoints()), "{bytes} bytes were stored {} times", store.checkpoints());
@@ -61,10 +61,10 @@ async fn a_large_session_is_stored_less_often() {
 
 #[tokio::test]
 async fn sessions_of_a_client_share_a_checkpoint_rate() {
-    let (store, restoration) = busy(|restoration| {
-        (restoration.session_bytes_per_second, restoration.client_bytes_per_second) = (1 << 30, 1 << 20);
+    let (store, recovery) = busy(|recovery| {
+        (recovery.session_bytes_per_second, recovery.client_bytes_per_second) = (1 << 30, 1 << 20);
     });
-    let address = serve(service().restoration(restoration)).await;
+    let address = serve(service().recovery(recovery)).await;
     let mut sessions = Vec::new();
     for _ in 0..4 {
         sessions.push(tokio::spawn(changes(welcomed(address).await.0, 256 << 10, Duration::from_secs(2))));
@@ -81,11 +81,11 @@ async fn snapshot_beyond_the_limit_is_counted_and_not_stored() {
     let watch = Watch::default();
     let _watching = tracing::subscriber::set_default(watch.clone());
     let _another = tracing::Dispatch::new(watch.clone());
-    let (store, restoration) = busy(|restoration| {
-        (restoration.snapshot_bytes, restoration.idle) = (64 << 10, Duration::from_millis(200));
-        restoration.latest = Duration::from_millis(200);
+    let (store, recovery) = busy(|recovery| {
+        (recovery.snapshot_bytes, recovery.idle) = (64 << 10, Duration::from_millis(200));
+        recovery.latest = Duration::from_millis(200);
     });
-    let address = serve(service().restoration(restoration)).await;
+    let address = serve(service().recovery(recovery)).await;
     let linked = changes(welcomed(address).await.0, 100 << 10, Duration::from_millis(600)).await;
     watch.until("snapshots_too_large", 1).await;
     let before = store.checkpoints();
@@ -103,8 +103,8 @@ async fn session_with_an_overdue_checkpoint_is_counted_until_it_is_stored() {
     let watch = Watch::default();
     let _watching = tracing::subscriber::set_default(watch.clone());
     let _another = tracing::Dispatch::new(watch.clone());
-    let (store, restoration) = busy(|restoration| restoration.overdue = Duration::from_millis(200));
-    let address = serve(service().restoration(restoration)).await;
+    let (store, recovery) = busy(|recovery| recovery.overdue = Duration::from_millis(200));
+    let address = serve(service().recovery(recovery)).await;
     let linked = changes(welcomed(address).await.0, 100, Duration::from_millis(200)).await;
     assert_eq!(watch.of("checkpoints_overdue"), 0);
     store.set_fault(Fault::Refuse);
@@ -122,8 +122,8 @@ async fn sessions_beyond_the_store_quota_are_not_durable() {
     let _watching = tracing::subscriber::set_default(watch.clone());
     let _another = tracing::Dispatch::new(watch.clone());
     // The quota has room for two sessions.
-    let (_store, restoration) = busy(|restoration| restoration.stored_bytes = 10 << 10);
-    let service = service().restoration(restoration);
+    let (_store, recovery) = busy(|recovery| recovery.stored_bytes = 10 << 10);
+    let service = service().recovery(recovery);
     let address = serve(service.authenticate(|token: &str| Some(Principal::new(token)))).await;
     for (name, sessions) in [("eve", [true, true, false, false]), ("ann", [true, true, false, false])] {
         for is_durable in sessions {

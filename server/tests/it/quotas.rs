@@ -7,7 +7,7 @@ use std::time::Duration;
 use bowline_core::link::{Frame, Welcome};
 use bowline_core::resume::prove;
 use bowline_server::store::{MemoryStore, SessionStore};
-use bowline_server::{Credentials, HttpLimits, Principal, Restoration, Resumption};
+use bowline_server::{Credentials, HttpLimits, Principal, Recovery, Resumption};
 use tokio::net::TcpSocket;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
@@ -136,8 +136,8 @@ async fn evicting_a_parked_session_removes_it_from_the_store() {
     let resumption = resumption(|resumption| {
         (resumption.parked, resumption.unused_window) = (2, Duration::from_millis(200));
     });
-    let restoration = Restoration::in_shared_store(Arc::clone(&memory) as Arc<dyn SessionStore>);
-    let service = service().resumption(resumption).restoration(restoration);
+    let recovery = Recovery::in_shared_store(Arc::clone(&memory) as Arc<dyn SessionStore>);
+    let service = service().resumption(resumption).recovery(recovery);
     let address = serve(service.clone()).await;
     for _ in 0..6 {
         use_and_leave(1, address).await;

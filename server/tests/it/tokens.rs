@@ -9,7 +9,7 @@ use bowline_core::id::Ids;
 use bowline_core::link::{Features, Frame, Mode, Refused, Resume, Resumed, Secret};
 use bowline_core::resume::prove;
 use bowline_server::store::{MemoryStore, SessionStore};
-use bowline_server::{Credentials, Key, KeyRing, Keys, Peer, Restoration, Resumption, Service, TokenPolicy};
+use bowline_server::{Credentials, Key, KeyRing, Keys, Peer, Recovery, Resumption, Service, TokenPolicy};
 
 use crate::faulty::{Fault, FaultyStore};
 use crate::harness::{serve, service, within};
@@ -26,10 +26,10 @@ struct Ticket {
 fn kept_in(store: FaultyStore, keys: &Keys) -> Service {
     let mut resumption = Resumption::default();
     resumption.keys = keys.clone();
-    let mut restoration = Restoration::in_store(store);
-    (restoration.idle, restoration.latest) = (Duration::from_secs(600), Duration::from_secs(600));
-    restoration.lease = Duration::from_millis(1_500);
-    service().resumption(resumption).restoration(restoration)
+    let mut recovery = Recovery::in_store(store);
+    (recovery.idle, recovery.latest) = (Duration::from_secs(600), Duration::from_secs(600));
+    recovery.lease = Duration::from_millis(1_500);
+    service().resumption(resumption).recovery(recovery)
 }
 
 fn memory() -> FaultyStore {
@@ -276,9 +276,9 @@ async fn another_process_recovers_a_session_after_a_key_rotation() {
 /// session is idle.
 #[tokio::test]
 async fn session_is_checkpointed_at_once_when_a_variable_is_set() {
-    let mut restoration = Restoration::in_store(memory());
-    (restoration.idle, restoration.latest) = (Duration::from_secs(600), Duration::from_secs(600));
-    let service = Service::new(|peer: Peer| peer.vars.target()).restoration(restoration);
+    let mut recovery = Recovery::in_store(memory());
+    (recovery.idle, recovery.latest) = (Duration::from_secs(600), Duration::from_secs(600));
+    let service = Service::new(|peer: Peer| peer.vars.target()).recovery(recovery);
     let (mut linked, _) = welcomed(serve(service).await).await;
     let mut numbers = Vec::new();
     for id in 1..=3 {
@@ -295,9 +295,9 @@ async fn session_is_checkpointed_at_once_when_a_variable_is_set() {
 #[tokio::test]
 async fn immediate_checkpoints_are_throttled() {
     let store = memory();
-    let mut restoration = Restoration::in_store(store.clone());
-    (restoration.idle, restoration.latest) = (Duration::from_secs(600), Duration::from_secs(600));
-    let service = Service::new(|peer: Peer| peer.vars.target()).restoration(restoration);
+    let mut recovery = Recovery::in_store(store.clone());
+    (recovery.idle, recovery.latest) = (Duration::from_secs(600), Duration::from_secs(600));
+    let service = Service::new(|peer: Peer| peer.vars.target()).recovery(recovery);
     let (mut linked, _) = welcomed(serve(service).await).await;
     let began = std::time::Instant::now();
     for id in 1..=100 {
@@ -315,9 +315,9 @@ async fn immediate_checkpoints_are_throttled() {
 #[tokio::test]
 async fn lease_renewed_late_ends_the_connection_and_not_the_session() {
     let store = memory();
-    let mut restoration = Restoration::in_store(store.clone());
-    restoration.lease = Duration::from_secs(4);
-    let service = service().restoration(restoration);
+    let mut recovery = Recovery::in_store(store.clone());
+    recovery.lease = Duration::from_secs(4);
+    let service = service().recovery(recovery);
     let address = serve(service).await;
     // The lease is renewed after 1.2 s and relied upon until 3.2 s. The reply comes after 3.8 s.
     let (mut linked, held) = welcomed(address).await;

@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::sent::Sent;
+use super::call_log::Sent;
 use super::{Answer, Closed, ImportState, Kind, Ref, Session, Step};
 use crate::error::ErrorCode;
 use crate::id::{ExportId, ImportId};
@@ -77,7 +77,7 @@ impl Session {
     /// Fails if the peer holds something that it was never sent, or that it has released. The
     /// session cannot continue then.
     pub fn replan(&mut self, theirs: &Remembered, write: impl Fn(Adjustment) -> String) -> Result<Replanned, Closed> {
-        self.mourn(theirs);
+        self.fail_lost_imports(theirs);
         let given = |id: i64| id == 0 || self.exports.get(ExportId(id)).is_some_and(|_| id < 0);
         if let Some(id) = theirs.imports.keys().find(|&&id| !given(id)) {
             let message = format!("the peer holds {id}, which was never sent to it or was released");

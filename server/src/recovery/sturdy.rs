@@ -55,7 +55,7 @@ pub(crate) struct Keeping {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SturdyError {
-    /// The service has no store. See [`Restoration::in_store`](crate::Restoration::in_store).
+    /// The service has no store. See [`Recovery::in_store`](crate::Recovery::in_store).
     #[error("this service has no store to save references in")]
     NoStore,
     /// The peer is anonymous. See [`Service::authenticate`](crate::Service::authenticate).

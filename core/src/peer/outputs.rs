@@ -6,11 +6,11 @@ use std::task::Waker;
 
 use crate::link::Attachment;
 use crate::peer::deliver;
+use crate::peer::jobs::{Job, Leftovers};
 use crate::peer::local::Body;
 use crate::peer::nesting;
 use crate::peer::runtime::{self, Host, Task};
 use crate::peer::shared::{Entry, Shared, State};
-use crate::peer::stage::{Job, Leftovers};
 use crate::peer::unwind::{caught, drop_quietly};
 use crate::peer::wait::{Ending, Waiter};
 use crate::session::Closed;

@@ -9,7 +9,7 @@ use crate::peer::durability::{Begun, CallId, CallLog, Named};
 use crate::peer::interface::{MemberKind, Repeat};
 use crate::peer::local::Body;
 use crate::peer::object::{Answer, Args, Object, Reply, error_payload};
-use crate::peer::restorers::Unmade;
+use crate::peer::restorers::RestoreFailure;
 use crate::peer::shared::{Entry, Shared};
 use crate::session::{Path, Step};
 use crate::value::{Cap, Payload};
@@ -121,7 +121,7 @@ impl Recorded {
                 Ok(Begun::Now) => {}
                 Ok(Begun::Before) => return Err(unknown()),
                 Ok(Begun::Ended(outcome)) => return read(&outcome),
-                Err(code) => return Err(Unmade(code).payload()),
+                Err(code) => return Err(RestoreFailure(code).payload()),
             }
             let started = {
                 let _named = self.name.as_ref().map(Named::enter);

@@ -309,7 +309,7 @@ impl Endpoint {
         let joint = Joint { peer_processed: 0, peer_sends_after: None, features };
         let (attachment, resent) = link.attach(now, joint)?;
         let Replanned { resent: calls, unknown, not_attempted, lost } = became;
-        self.events.push_back(LinkEvent::Restored { resent: calls, unknown, not_attempted, lost });
+        self.events.push_back(LinkEvent::Recovered { resent: calls, unknown, not_attempted, lost });
         Ok(Attached { attachment, processed: 0, resent })
     }
 }

@@ -22,7 +22,7 @@ const CLIENTS_MAX: usize = 10_000;
 /// The longest time that a session waits because of one snapshot.
 const WAIT_MAX: Duration = Duration::from_secs(600);
 
-/// The limits on stored sessions, as in [`Restoration`](super::Restoration).
+/// The limits on stored sessions, as in [`Recovery`](super::Recovery).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
     pub(super) snapshot_bytes: usize,
@@ -148,7 +148,7 @@ impl Keeper {
                 session,
                 bytes,
                 bytes_max,
-                "the session is not stored: its snapshot exceeds Restoration::snapshot_bytes"
+                "the session is not stored: its snapshot exceeds Recovery::snapshot_bytes"
             );
         }
         !is_too_large

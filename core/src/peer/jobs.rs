@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use crate::id::{PromiseId, TargetId, WaitId};
-use crate::peer::again::Origin;
 use crate::peer::deliver;
 use crate::peer::durability::CallId;
 use crate::peer::local::{Body, Local};
 use crate::peer::recipe::{NotDurable, Recipe};
-use crate::peer::revival::Revival;
+use crate::peer::repeats::Origin;
+use crate::peer::restored_objects::Revival;
 use crate::peer::runtime::Task;
 use crate::peer::shared::{Entry, Shared, State};
 use crate::peer::stream::{Chunk, Pipe, Pumping, Readable, Use, Writable};

@@ -3,6 +3,8 @@
 //!
 //! Files in tests/ui are exempt from most rules, because they are test input.
 
+mod prose; // words, and the map of the files
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,15 +1,15 @@
 //! Sessions that outlive their process: what is stored of each, and how another process recovers
-//! it. `owner` is this process as the store sees it, `checkpoint` stores sessions, `cold` recovers
+//! it. `owner` is this process as the store sees it, `checkpoint` stores sessions, `recover` recovers
 //! them, and `sturdy` saves single references. docs/durable.md says what is restored and what is
 //! not.
 
 mod checkpoint;
-mod cold;
 mod fence;
-mod handover;
 mod outcomes;
 mod owner;
 mod pace;
+mod recover;
+mod release;
 mod sturdy;
 
 use std::sync::Arc;
@@ -20,11 +20,11 @@ use bowline_core::link::Features;
 use bowline_core::peer::{Durability, Options, RestoreCtx, Restorer, Restorers};
 use tokio::sync::Mutex;
 
-pub(crate) use cold::{Claimant, Unopened, elsewhere};
 use fence::CurrentFence;
 use outcomes::Outcomes;
 use owner::Process;
 use pace::{Bounds, Clients, Standing};
+pub(crate) use recover::{Claimant, Unopened, elsewhere};
 pub(crate) use sturdy::Keeping;
 pub use sturdy::{SavedRefs, SturdyError};
 
@@ -34,10 +34,10 @@ use crate::registry::Registry;
 use crate::store::{Fence, Lease, OwnerInfo, SessionStore};
 
 /// How sessions outlive the process that serves them. See
-/// [`Service::restoration`](crate::Service::restoration).
+/// [`Service::recovery`](crate::Service::recovery).
 #[derive(Debug)]
 #[non_exhaustive]
-pub struct Restoration {
+pub struct Recovery {
     store: Option<Arc<dyn SessionStore>>,
     restorers: Restorers,
     info: OwnerInfo,
@@ -75,7 +75,7 @@ pub struct Restoration {
     pub overdue: Duration,
 }
 
-impl Restoration {
+impl Recovery {
     /// Stores sessions in a store. Of all processes that share it, one at a time owns a session.
     pub fn in_store(store: impl SessionStore) -> Self {
         Self::in_shared_store(Arc::new(store))
@@ -220,16 +220,16 @@ impl Kept {
 }
 
 impl Keeper {
-    pub(crate) fn new(restoration: Restoration) -> Arc<Self> {
+    pub(crate) fn new(recovery: Recovery) -> Arc<Self> {
         let bounds = Bounds {
-            snapshot_bytes: restoration.snapshot_bytes,
-            session_bytes_per_second: restoration.session_bytes_per_second,
-            client_bytes_per_second: restoration.client_bytes_per_second,
-            stored_bytes: restoration.stored_bytes,
-            unclaimed: restoration.unclaimed,
-            overdue: restoration.overdue,
+            snapshot_bytes: recovery.snapshot_bytes,
+            session_bytes_per_second: recovery.session_bytes_per_second,
+            client_bytes_per_second: recovery.client_bytes_per_second,
+            stored_bytes: recovery.stored_bytes,
+            unclaimed: recovery.unclaimed,
+            overdue: recovery.overdue,
         };
-        let Restoration { store, restorers, info, idle, latest, lease, .. } = restoration;
+        let Recovery { store, restorers, info, idle, latest, lease, .. } = recovery;
         let (process, clients) = (Mutex::default(), Clients::default());
         Arc::new(Self { store, restorers: Arc::new(restorers), info, idle, latest, lease, process, bounds, clients })
     }

@@ -13,11 +13,11 @@ use crate::error::ErrorCode;
 use crate::id::TargetId;
 use crate::peer::deliver;
 use crate::peer::durability::Durability;
+use crate::peer::jobs::Job;
 use crate::peer::options::Options;
 use crate::peer::recipe::DEPTH_MAX;
-use crate::peer::restorers::Unmade;
+use crate::peer::restorers::RestoreFailure;
 use crate::peer::shared::{Entry, Shared, State};
-use crate::peer::stage::Job;
 use crate::peer::stub::Stub;
 use crate::peer::unwind::drop_quietly;
 use crate::session::{Recipe, Ref, Session};
@@ -107,7 +107,7 @@ impl Making {
 impl Drop for Making {
     fn drop(&mut self) {
         if !self.is_over {
-            self.shared.made(self.at, Err(Unmade(ErrorCode::RestoreFailed)));
+            self.shared.made(self.at, Err(RestoreFailure(ErrorCode::RestoreFailed)));
         }
     }
 }
@@ -197,9 +197,9 @@ impl Shared {
                     tracing::warn!(
                         "an object was not restored: its recipe contains itself, or recipes are nested too deep"
                     );
-                    Entry::Lost(Box::new(Unmade(ErrorCode::RestoreFailed)))
+                    Entry::Lost(Box::new(RestoreFailure(ErrorCode::RestoreFailed)))
                 }
-                Found::Lost | Found::Open => Entry::Lost(Box::new(Unmade(ErrorCode::CapabilityLost))),
+                Found::Lost | Found::Open => Entry::Lost(Box::new(RestoreFailure(ErrorCode::CapabilityLost))),
             };
             entries.insert(target, entry);
         }
@@ -273,8 +273,8 @@ impl Shared {
         }
     }
 
-    async fn make(self: &Arc<Self>, at: usize) -> Result<Stub, Unmade> {
-        let gone = || Unmade(ErrorCode::CapabilityLost);
+    async fn make(self: &Arc<Self>, at: usize) -> Result<Stub, RestoreFailure> {
+        let gone = || RestoreFailure(ErrorCode::CapabilityLost);
         let parts = self.lock().revival.sleepers.get(at).map(|sleeper| sleeper.parts.clone()).unwrap_or_default();
         for part in parts {
             if let Some(made) = self.until_made(part) {
@@ -307,7 +307,7 @@ impl Shared {
         Some(receiver)
     }
 
-    fn made(self: &Arc<Self>, at: usize, made: Result<Stub, Unmade>) {
+    fn made(self: &Arc<Self>, at: usize, made: Result<Stub, RestoreFailure>) {
         let entry = match made {
             Ok(stub) => Entry::from(stub),
             Err(unmade) => Entry::Lost(Box::new(unmade)),

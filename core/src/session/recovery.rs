@@ -11,7 +11,7 @@ use super::account::{Account, Delivered, decoded_bytes};
 use super::audit::Audit;
 use super::gather::Then;
 use super::promise::{Found, PromiseState, Queued, Waiter};
-use super::replan::lost_text;
+use super::reconcile::lost_text;
 use super::{Answer, Closed, ImportState, Kind, Recipe, Ref, Rerun, Session};
 use crate::error::ErrorCode;
 use crate::id::{ExportId, Ids, ImportId, PromiseId, TargetId};

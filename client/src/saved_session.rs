@@ -54,7 +54,7 @@ impl Writer {
 }
 
 /// The server's welcome, kept up to date, and the function that saves the session.
-pub(crate) struct Papers {
+pub(crate) struct SavedSession {
     welcome: Mutex<Welcome>,
     writer: Option<Writer>,
     /// The newest epoch that was saved.
@@ -63,7 +63,7 @@ pub(crate) struct Papers {
     turn: tokio::sync::Mutex<()>,
 }
 
-impl Papers {
+impl SavedSession {
     pub(crate) fn new(welcome: Welcome, writer: Option<Writer>) -> Arc<Self> {
         Arc::new(Self {
             welcome: Mutex::new(welcome),
@@ -128,8 +128,8 @@ impl Papers {
     /// # Errors
     /// Returns the error of the write. The token is then not acknowledged to the server.
     pub(crate) async fn save(self: &Arc<Self>, connection: &Connection) -> io::Result<()> {
-        let (papers, connection) = (Arc::clone(self), connection.clone());
-        let saving = tokio::spawn(async move { papers.write(&connection).await });
+        let (saved_session, connection) = (Arc::clone(self), connection.clone());
+        let saving = tokio::spawn(async move { saved_session.write(&connection).await });
         saving.await.unwrap_or_else(|panicked| Err(io::Error::other(panicked)))
     }
 
@@ -168,9 +168,9 @@ impl Papers {
     }
 }
 
-impl fmt::Debug for Papers {
+impl fmt::Debug for SavedSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Papers").field("saves", &self.writer.is_some()).finish_non_exhaustive()
+        f.debug_struct("SavedSession").field("saves", &self.writer.is_some()).finish_non_exhaustive()
     }
 }
 
@@ -193,7 +193,7 @@ mod tests {
         let ear = Restorer::new("ear", 1, |_, _: serde_json::Value| async { Err::<Stub, _>(RestoreError::failed("")) });
         let options = durable(Options::new(), Some(Arc::new(Restorers::new().with(ear))), &saved.welcome.session_id);
         let (connection, left) =
-            Connection::made_again(saved.end.as_bytes(), None, options, LinkRules::default()).unwrap();
+            Connection::from_saved_state(saved.end.as_bytes(), None, options, LinkRules::default()).unwrap();
         assert_eq!(connection.kept_names(), ["counter", "fleeting"]);
         assert_eq!(left.restored, [-1]);
         assert_eq!(left.imports, [(-2, 1), (-1, 1)]);

@@ -12,8 +12,8 @@ use crate::error::ErrorCode;
 use crate::id::PromiseId;
 use crate::link::{List, Objects};
 use crate::peer::error::SessionError;
+use crate::peer::jobs::Job;
 use crate::peer::shared::{Entry, Shared, State};
-use crate::peer::stage::Job;
 use crate::peer::wait::{self, Ending};
 use crate::session::{Closed, ClosedBy, Ref};
 

@@ -12,7 +12,7 @@ use futures_util::FutureExt;
 #[derive(Clone)]
 pub(crate) enum Who {
     /// There are none.
-    Anybody,
+    Anonymous,
     /// A fixed bearer token.
     Bearer(Secret),
     /// A function of the application that is called each time, with the server's challenge if there
@@ -37,7 +37,7 @@ impl Who {
 
     pub(crate) async fn credentials(&self, challenge: Option<String>) -> Credentials {
         match self {
-            Self::Anybody => Credentials::default(),
+            Self::Anonymous => Credentials::default(),
             Self::Bearer(token) => Credentials { scheme: Credentials::BEARER.to_owned(), token: Some(token.clone()) },
             Self::Asked(ask) => ask(challenge).await,
         }
@@ -62,7 +62,7 @@ impl Who {
 
     /// Returns whether there are credentials to send.
     pub(crate) fn says_something(&self) -> bool {
-        !matches!(self, Self::Anybody)
+        !matches!(self, Self::Anonymous)
     }
 
     /// Returns whether another attempt may return other credentials.

@@ -1,5 +1,5 @@
 //! The log of calls to the peer that were not answered, for retransmission to a recovered server.
-//! It is kept only if it was enabled; `replan` decides what happens to the calls.
+//! It is kept only if it was enabled; `reconcile` decides what happens to the calls.
 
 use std::collections::VecDeque;
 
@@ -120,7 +120,7 @@ impl SentLog {
 }
 
 impl Session {
-    /// Enables the log of unanswered calls, with up to `bytes_max` bytes of messages. `replan`
+    /// Enables the log of unanswered calls, with up to `bytes_max` bytes of messages. `reconcile`
     /// retransmits them to a recovered server. Must be called before the first call.
     pub fn keep_sent(&mut self, bytes_max: usize) {
         self.sent.bytes_max = bytes_max;

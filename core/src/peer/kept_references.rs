@@ -91,8 +91,8 @@ impl Connection {
     }
 
     /// Stops keeping a reference. Returns `true` if there was one under this name.
-    pub fn unkeep(&self, name: &str) -> bool {
-        self.link(|endpoint| endpoint.session.unkeep(name))
+    pub fn forget(&self, name: &str) -> bool {
+        self.link(|endpoint| endpoint.session.forget_kept(name))
     }
 
     /// Returns the names of the kept references, sorted.
@@ -111,14 +111,14 @@ impl Connection {
     ///
     /// # Errors
     /// The bytes are not a saved session, or are damaged.
-    pub fn made_again(
+    pub fn from_saved_state(
         bytes: &[u8],
         main: Option<Stub>,
         options: Options,
         rules: LinkRules,
     ) -> Result<(Self, Left), RestoreError> {
         let lives = |recipe: Option<&Recipe>, kind| options.lives(recipe, kind);
-        let restored = Endpoint::made_again(bytes, options.limits.clone(), rules, lives)?;
+        let restored = Endpoint::from_saved_state(bytes, options.limits.clone(), rules, lives)?;
         let left = restored.left();
         let Restored { endpoint, revived, .. } = restored;
         Ok((Self::restored(endpoint, &revived.targets, main, options), left))

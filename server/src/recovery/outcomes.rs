@@ -95,7 +95,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::restoration::Restoration;
+    use crate::recovery::Recovery;
     use crate::resumption::Resumption;
     use crate::store::{Claim, Clock, MemoryStore, OUTCOME_BYTES_MAX, RECORDED_BYTES_MAX};
 
@@ -108,7 +108,7 @@ mod tests {
         let store: Arc<dyn SessionStore> = Arc::new(MemoryStore::with_clock(clock));
         store.open_owner("a", DAY).await.unwrap();
         let fence = store.create("s", "a", DAY, None).await.unwrap();
-        let keeper = Keeper::new(Restoration::in_shared_store(Arc::clone(&store)));
+        let keeper = Keeper::new(Recovery::in_shared_store(Arc::clone(&store)));
         let registry = Registry::new(Resumption::default(), Some(Arc::clone(&keeper)));
         (Outcomes::new(&store, &CurrentFence::new(fence, 0), &keeper, &registry), keeper)
     }
@@ -150,7 +150,7 @@ mod tests {
     /// Creates the log of a session whose process has a lease.
     async fn owned_log() -> (Outcomes, Arc<Keeper>, Arc<Registry>) {
         let store: Arc<dyn SessionStore> = Arc::new(MemoryStore::new());
-        let keeper = Keeper::new(Restoration::in_shared_store(Arc::clone(&store)));
+        let keeper = Keeper::new(Recovery::in_shared_store(Arc::clone(&store)));
         let registry = Registry::new(Resumption::default(), Some(Arc::clone(&keeper)));
         let owner = keeper.owner(&store, &registry).await.unwrap();
         let fence = store.create("s", &owner, DAY, None).await.unwrap();

@@ -4,7 +4,7 @@ use super::{Ref, Session};
 
 impl Session {
     /// Keeps a reference under a name, replacing an earlier one. The reference is held until
-    /// [`unkeep`](Self::unkeep).
+    /// [`forget`](Self::forget).
     pub fn keep(&mut self, name: &str, of: Ref) {
         if self.closed.is_some() {
             return;
@@ -20,7 +20,7 @@ impl Session {
     }
 
     /// Stops keeping a reference. Returns `true` if there was one.
-    pub fn unkeep(&mut self, name: &str) -> bool {
+    pub fn forget_kept(&mut self, name: &str) -> bool {
         let before = self.kept.remove(name);
         before.into_iter().for_each(|before| self.release(before));
         before.is_some()
