@@ -1,5 +1,5 @@
 //! A client and a server in one process, as programs have them but for the dial: typed references,
-//! sessions with the link, WebSocket frames. What carries the frames is up to whoever joins them.
+//! sessions with the link, WebSocket frames. The caller chooses what carries the frames.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 

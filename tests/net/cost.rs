@@ -70,13 +70,13 @@ async fn cost_of_checkpoints_on_a_call() {
         stores.push(("redis", Arc::new(bowline::store::RedisStore::connect(&url).await.unwrap())));
     }
     let calls = number("BOWLINE_CALLS").unwrap_or(640);
-    let nobody = connect(format!("ws://{}", serve(service()).await)).await.unwrap();
+    let plain = connect(format!("ws://{}", serve(service()).await)).await.unwrap();
     for (name, store) in stores {
         let recovery = Recovery::in_shared_store(store);
         let kept = connect(format!("ws://{}", serve(service().recovery(recovery)).await)).await.unwrap();
         let mut shares = Vec::new();
         for _ in 0..number("BOWLINE_ROUNDS").unwrap_or(5) {
-            shares.push(calls_per_second(&kept, calls).await / calls_per_second(&nobody, calls).await);
+            shares.push(calls_per_second(&kept, calls).await / calls_per_second(&plain, calls).await);
         }
         shares.sort_by(f64::total_cmp);
         println!("stored in {name}: {:.1} % fewer calls per second", 100.0 * (1.0 - shares[shares.len() / 2]));

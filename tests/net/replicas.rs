@@ -80,7 +80,7 @@ async fn client_returns_if_the_advertised_address_does_not_answer() {
     site.tune = |_, recovery| {
         recovery.lease = Duration::from_secs(60);
         let owned = std::mem::replace(recovery, Recovery::in_tokens_unfenced());
-        *recovery = owned.advertise("ws://127.0.0.1:1/nobody");
+        *recovery = owned.advertise("ws://127.0.0.1:1/closed");
     };
     // The advertised address does not answer, which only costs time.
     let (one, other) = (site.start(None), site.start(None));

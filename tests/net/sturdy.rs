@@ -172,8 +172,8 @@ async fn saving_fails_with_a_code() {
     let forged = within(bank.restore("bwl1.e30.e30".to_owned()).into_future()).await;
     assert_eq!(code(forged), Some(ErrorCode::ResumeTokenInvalid));
     drop(session);
-    let (_session, nobody) = open(address, "").await;
-    assert_eq!(code(within(nobody.saved().into_future()).await), Some(ErrorCode::Unauthenticated));
+    let (_session, anonymous) = open(address, "").await;
+    assert_eq!(code(within(anonymous.saved().into_future()).await), Some(ErrorCode::Unauthenticated));
     let without = process(None, &books, &closed).await;
     let (_session, bank) = open(without, "ann").await;
     assert_eq!(code(within(bank.saved().into_future()).await), Some(ErrorCode::StoreUnavailable));

@@ -35,7 +35,7 @@ pub(crate) enum Losses {
     /// Processes are killed.
     OfProcesses,
     /// Processes are killed, and a call may have been made before an earlier one on its object was answered. Behind a
-    /// call of unknown outcome it is not made again, even if it is idempotent.
+    /// call of unknown outcome it is not repeated, even if it is idempotent.
     OfProcessesInBursts,
 }
 

@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 struct Notes {
     ledger: Ledger,
     heard: Mutex<BTreeMap<u64, usize>>,
-    /// How often the session was made again, and calls were answered since.
+    /// How often the session was recovered, and calls were answered since.
     restored: AtomicUsize,
     answered_since: AtomicUsize,
     next: AtomicU64,
@@ -45,7 +45,7 @@ pub(crate) struct Tally {
     pub(crate) answered: usize,
     pub(crate) unknown: usize,
     pub(crate) not_attempted: usize,
-    /// How often the session was made again.
+    /// How often the session was recovered.
     pub(crate) restored: usize,
 }
 
@@ -73,12 +73,12 @@ impl Load {
         Self { session, notes, callers, watching }
     }
 
-    /// How often the session was made again.
+    /// How often the session was recovered.
     pub(crate) fn restored(&self) -> usize {
         self.notes.restored.load(Ordering::SeqCst)
     }
 
-    /// How long it takes from now until the session was made again more than `before` times, and a
+    /// How long it takes from now until the session was recovered more than `before` times, and a
     /// call was answered since.
     pub(crate) async fn until_answered(&self, before: usize) -> Duration {
         self.until_answered_since(Instant::now(), before).await
@@ -111,7 +111,7 @@ impl Load {
             _ => effects.times(call),
         });
         assert_eq!(ledger.count(Outcome::Interrupted), 0);
-        assert!(effects.calls().all(|call| ledger.contains(call)), "nothing was carried out that nobody called");
+        assert!(effects.calls().all(|call| ledger.contains(call)), "a call ran that was never made");
         Tally {
             answered: ledger.count(Outcome::Answered),
             unknown: ledger.count(Outcome::Unknown),
@@ -121,7 +121,7 @@ impl Load {
     }
 }
 
-/// Counts how often the session is made again, and how many objects that loses.
+/// Counts how often the session is recovered, and how many objects that loses.
 async fn watch(mut events: Events, notes: Arc<Notes>) -> u64 {
     let mut all_lost = 0;
     while let Some(event) = events.next().await {

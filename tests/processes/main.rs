@@ -103,7 +103,7 @@ async fn kill_and_restart(store: &str, history: &Path, instance: Option<&str>) {
     }
     let tally = load.end(history).await;
     report(&mut gaps, &tally);
-    // Nobody has waited for a lease, which is 10 s.
+    // None of them waited for a lease, which is 10 s.
     assert!(gaps[gaps.len() / 2] < Duration::from_secs(2), "{gaps:?}");
     assert!(gaps.iter().all(|gap| *gap < Duration::from_secs(5)), "{gaps:?}");
 }
@@ -144,7 +144,7 @@ async fn client_that_a_balancer_sends_to_another_live_server_is_served_at_once()
     assert!(gaps.iter().all(|gap| *gap < Duration::from_secs(5)), "{gaps:?}");
 }
 
-/// Either of two may go, and the other goes on with its sessions.
+/// Either of two processes may end, and the other takes over its sessions.
 #[tokio::test(flavor = "multi_thread")]
 async fn either_replica_goes_on_when_the_other_is_killed() {
     let folder = Folder::new("replicas");

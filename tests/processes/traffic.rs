@@ -127,7 +127,7 @@ pub(crate) async fn settle(clients: Vec<Client>, history: &Path, losses: Losses)
     let effects = Effects::read(history, |call| call.0.starts_with("note"));
     for Notes { ledger, .. } in ledgers.iter().map(|notes| &**notes) {
         ledger.compare(losses, |call| match call.0.split(' ').next() {
-            // It has no effect, and is compared by whoever reads it.
+            // It has no effect, and its reader compares it.
             Some("download") => usize::from(ledger.has(call, Outcome::Answered)),
             _ => effects.times(call),
         });
@@ -138,7 +138,7 @@ pub(crate) async fn settle(clients: Vec<Client>, history: &Path, losses: Losses)
         summary.interrupted += ledger.count(Outcome::Interrupted);
     }
     let is_known = |call: &Call| ledgers.iter().any(|notes| notes.ledger.contains(call));
-    assert!(effects.calls().all(is_known), "nothing was carried out that nobody called");
+    assert!(effects.calls().all(is_known), "a call ran that was never made");
     summary
 }
 

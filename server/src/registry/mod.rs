@@ -466,10 +466,10 @@ impl Entry {
         Self { id, connection, kept: Some(kept), principal, scheme, held }
     }
 
-    /// Returns the features that this side supports and that `theirs` contains.
-    pub(crate) fn features(&self, theirs: &[String]) -> Features {
+    /// Returns the features that this side supports and that `offered` contains.
+    pub(crate) fn features(&self, offered: &[String]) -> Features {
         let ours = self.connection.link(|endpoint| Features::within(endpoint.session.limits()));
-        Features { durable: self.kept.is_some(), ..ours }.and(Features::of(theirs))
+        Features { durable: self.kept.is_some(), ..ours }.and(Features::of(offered))
     }
 
     /// Returns whether this process has given up the session, which continues in another process.

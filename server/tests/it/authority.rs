@@ -95,8 +95,8 @@ async fn resume_after_lease_end_requires_credentials_of_the_principal() {
     let (linked, welcome) = welcomed(address, Credentials::bearer("ann:1")).await;
     drop(linked);
     sleep(Duration::from_millis(400)).await;
-    let (_, nobody) = has_it_back(address, &welcome, None).await;
-    assert_eq!(code(nobody), "UNAUTHENTICATED");
+    let (_, anonymous) = has_it_back(address, &welcome, None).await;
+    assert_eq!(code(anonymous), "UNAUTHENTICATED");
     let (_, other) = has_it_back(address, &welcome, Some(Credentials::bearer("bob:1"))).await;
     assert_eq!(code(other), "UNAUTHENTICATED");
     let (mut linked, resumed) = has_it_back(address, &welcome, Some(Credentials::bearer("ann:2"))).await;
@@ -155,7 +155,7 @@ async fn replayed_token_ends_the_session_if_configured() {
 #[tokio::test]
 async fn calls_before_authentication_wait_and_are_bounded() {
     let address = serve(named(None)).await;
-    let (mut linked, refused) = Linked::greet(address, &hello_of(Credentials::bearer("nobody"))).await;
+    let (mut linked, refused) = Linked::greet(address, &hello_of(Credentials::bearer("stranger"))).await;
     assert!(matches!(refused, Frame::Unauthenticated(_)));
     linked.socket.send(CALL).await;
     linked.socket.send(r#"["pull",1]"#).await;
@@ -163,7 +163,7 @@ async fn calls_before_authentication_wait_and_are_bounded() {
     assert!(matches!(linked.frame().await, Frame::Welcome(_)));
     assert_eq!(linked.message().await, r#"["resolve",1,3]"#);
     for (text, most) in [(CALL.to_owned(), 256), (format!("[\"push\",\"{}\"]", "x".repeat(32 << 10)), 1)] {
-        let (mut linked, _refused) = Linked::greet(address, &hello_of(Credentials::bearer("nobody"))).await;
+        let (mut linked, _refused) = Linked::greet(address, &hello_of(Credentials::bearer("stranger"))).await;
         for _ in 0..=most {
             linked.socket.send(&text).await;
         }

@@ -50,9 +50,9 @@ async fn invalid_frames_close_with_1002() {
     let unmasked = vec![TEXT, 2, b'[', b']'];
     let reserved_bits = frame(0xF1, b"[]");
     let reserved_opcode = frame(0x83, b"[]");
-    let nothing_to_go_on_with = frame(GOES_ON, b"[]");
+    let continuation_of_nothing = frame(GOES_ON, b"[]");
     let fragmented_ping = frame(0x09, b"");
-    for bad in [unmasked, reserved_bits, reserved_opcode, nothing_to_go_on_with, fragmented_ping] {
+    for bad in [unmasked, reserved_bits, reserved_opcode, continuation_of_nothing, fragmented_ping] {
         let mut peer = raw_socket(address).await;
         peer.write_all(&bad).await.unwrap();
         let close = read_close(&mut peer).await;

@@ -317,7 +317,7 @@ async fn proxy_header_is_required_from_proxies_and_refused_from_others() {
 #[tokio::test]
 async fn principal_with_an_empty_name_is_refused() {
     let service = service().authenticate(|token: &str| {
-        Some(if token == "anybody" { Principal::anonymous() } else { Principal::new(token.trim_start_matches("no ")) })
+        Some(if token == "everyone" { Principal::anonymous() } else { Principal::new(token.trim_start_matches("no ")) })
     });
     let address = serve(service).await;
     let (_linked, answer) = Linked::greet(address, &hello_of(Credentials::bearer("no "))).await;
@@ -326,7 +326,7 @@ async fn principal_with_an_empty_name_is_refused() {
     let head = "POST /rpc HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n";
     let answer = crate::harness::request(address, &format!("{head}Authorization: Bearer no \r\n\r\n")).await;
     assert_eq!(body(&answer).0, "200", "`no`: a header has no space at its end");
-    let (_linked, answer) = Linked::greet(address, &hello_of(Credentials::bearer("anybody"))).await;
+    let (_linked, answer) = Linked::greet(address, &hello_of(Credentials::bearer("everyone"))).await;
     let Frame::Welcome(welcome) = answer else { panic!("{answer:?}") };
     assert_eq!(welcome.principal, None);
 }

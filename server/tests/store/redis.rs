@@ -194,8 +194,8 @@ async fn operation_on_an_unresponsive_server_times_out() {
     let refused = RedisStore::connect(&url).await.unwrap_err();
     assert!(matches!(refused, StoreError::Unavailable(_)), "{refused:?}");
     assert!(asked.elapsed() < IN_TIME, "{:?}", asked.elapsed());
-    let nobody = RedisStore::connect("redis://127.0.0.1:1").await.unwrap_err();
-    assert!(matches!(nobody, StoreError::Unavailable(_)), "{nobody:?}");
+    let unreachable = RedisStore::connect("redis://127.0.0.1:1").await.unwrap_err();
+    assert!(matches!(unreachable, StoreError::Unavailable(_)), "{unreachable:?}");
     let no_address = RedisStore::connect("no address").await.unwrap_err();
     assert!(matches!(no_address, StoreError::Unavailable(_)), "{no_address:?}");
 }

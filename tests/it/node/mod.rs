@@ -52,7 +52,7 @@ impl Drop for Ann {
 
 /// Variables that another process has stored. The object of one of them has an unknown restorer.
 fn kept() -> Vars {
-    let stored = r#"[{"n":"lost","x":"\u001a","q":[{"r":"nobody","v":1,"p":"null"}]},{"n":"theme","x":"\"dark\""}]"#;
+    let stored = r#"[{"n":"lost","x":"\u001a","q":[{"r":"missing","v":1,"p":"null"}]},{"n":"theme","x":"\"dark\""}]"#;
     let stored = serde_json::from_str(stored).unwrap();
     Vars::restored(stored, &Arc::new(Restorers::new()), &RestoreCtx::new("s_1", "ann", "tests")).unwrap()
 }

@@ -18,8 +18,8 @@ pub(crate) async fn session_is_created_once(bench: &impl Bench) {
     // The reply may have been lost, so the same operation succeeds again.
     assert_eq!(store.create("s", "a", DAY, None).await, Ok(fence.clone()));
     assert_eq!(store.create("s", "b", DAY, None).await, Err(StoreError::Taken));
-    assert_eq!(store.create("t", "nobody", DAY, None).await, Err(StoreError::Fenced));
-    assert_eq!(store.claim("s", "nobody", 0).await, Err(StoreError::Fenced));
+    assert_eq!(store.create("t", "stranger", DAY, None).await, Err(StoreError::Fenced));
+    assert_eq!(store.claim("s", "stranger", 0).await, Err(StoreError::Fenced));
     assert_eq!(store.claim("t", "a", 0).await, Ok(Claim::NotFound));
     assert_eq!(store.load(&fence, at(1, 1)).await, Err(StoreError::NotFound));
     store.checkpoint(&fence, checkpoint(at(1, 1), "one"), at(1, 1)).await.unwrap();
@@ -85,7 +85,7 @@ pub(crate) async fn owner_is_told_which_sessions_are_wanted(bench: &impl Bench) 
     let other = bench.open().await;
     let wanted = |token: &str| Wanted { sid: "s".to_owned(), token: Jti(token.to_owned()) };
     store.checkpoint(&fence, checkpoint(at(1, 1), "one"), at(1, 1)).await.unwrap();
-    assert_eq!(store.wanted("nobody").await, Err(StoreError::Fenced));
+    assert_eq!(store.wanted("stranger").await, Err(StoreError::Fenced));
     assert_eq!(store.wanted("a").await, Ok(Vec::new()));
     for _ in 0..2 {
         // The owner is told once, with the token that was presented last.
@@ -125,7 +125,7 @@ pub(crate) async fn owner_publishes_its_address(bench: &impl Bench) {
     store.describe_owner("a", &info, Place::TakenOver).await.unwrap();
     store.renew_owner("a", DAY).await.unwrap();
     assert_eq!(address_of().await, info.address);
-    assert_eq!(store.describe_owner("nobody", &info, Place::TakenOver).await, Err(StoreError::Fenced));
+    assert_eq!(store.describe_owner("stranger", &info, Place::TakenOver).await, Err(StoreError::Fenced));
     info.address = Some("w".repeat(ADDRESS_BYTES_MAX + 1));
     assert!(matches!(store.describe_owner("a", &info, Place::TakenOver).await, Err(StoreError::TooMuch { .. })));
 }
@@ -175,7 +175,7 @@ pub(crate) async fn lease_lasts_as_long_as_it_is_renewed(bench: &impl Bench) {
 
 pub(crate) async fn ended_lease_cannot_be_renewed(bench: &impl Bench) {
     let (store, fence) = leased(bench, LEASE).await;
-    assert_eq!(store.renew_owner("nobody", LEASE).await, Err(StoreError::Fenced));
+    assert_eq!(store.renew_owner("stranger", LEASE).await, Err(StoreError::Fenced));
     bench.pass(LEASE).await;
     assert_eq!(store.renew_owner("a", LEASE).await, Err(StoreError::Fenced));
     store.gc().await.unwrap();
