@@ -373,7 +373,7 @@ impl Restorers {
     }
 }
 
-/// The code with which the calls of an object that was not restored fail.
+/// The code with which calls fail whose object was not restored, or whose outcome cannot be recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RestoreFailure(pub(crate) ErrorCode);
 
@@ -389,6 +389,10 @@ impl RestoreFailure {
             ErrorCode::RestorerUnknown => "The object was not restored: no restorer is registered for it.",
             ErrorCode::CapabilityLost => "The object was lost with the process that held it.",
             ErrorCode::StreamInterrupted => "The stream was interrupted by the end of the process that held it.",
+            // The log of recorded calls refuses a call.
+            ErrorCode::StoreUnavailable => "The call did not run: the session store is not available.",
+            ErrorCode::SessionElsewhere => "The call did not run: another process has taken over its session.",
+            ErrorCode::StoreCorrupt => "The call did not run: its outcome in the session store cannot be read.",
             _ => "The object could not be restored.",
         };
         Payload::plain(coded_error_text(self.0.as_str(), message))
