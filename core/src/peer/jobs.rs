@@ -163,7 +163,7 @@ impl State {
             Output::DropTarget(target) => Job::Drop(self.drop_target(target)),
             Output::Cancel(call) => Job::Cancel(call),
             Output::Closed(closed) => {
-                self.closed = Some(closed.clone());
+                self.closed = Some(Box::new(closed.clone()));
                 let leftovers = Box::new(Leftovers {
                     running: std::mem::take(&mut self.running),
                     held_back: std::mem::take(&mut self.held_back),

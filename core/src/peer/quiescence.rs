@@ -249,7 +249,7 @@ impl Shared {
     pub(crate) async fn list(&self, list: List) -> Result<Objects, SessionError> {
         let (asking, receiver) = {
             let mut state = self.lock();
-            if let Some(closed) = &state.closed {
+            if let Some(closed) = state.closed.as_deref() {
                 return Err(SessionError::Closed(closed.clone()));
             }
             let request_id = state.endpoint.list(list).ok_or_else(not_told)?;

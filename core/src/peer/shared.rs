@@ -87,7 +87,7 @@ pub(crate) struct State {
     /// Deliveries that did not complete at their first poll. The thread that removes an entry settles it. The
     /// task is `None` if it cannot be aborted: for a detached method, and between start and registration.
     pub(crate) running: Table<PromiseId, Option<Task>>,
-    pub(crate) closed: Option<Closed>,
+    pub(crate) closed: Option<Box<Closed>>,
     pub(crate) waiters: Table<WaitId, Waiter>,
     /// The number of streams being sent.
     pub(crate) pumps: usize,
@@ -321,7 +321,7 @@ impl Shared {
     /// Returns the end of the session, if it has ended, and the number of bytes that wait to be sent.
     pub(crate) fn outbound(&self) -> (Option<Closed>, usize) {
         let state = self.lock();
-        (state.closed.clone(), state.endpoint.session.transmit_bytes())
+        (state.closed.as_deref().cloned(), state.endpoint.session.transmit_bytes())
     }
 
     /// Records that a stream of this side has been sent to its end.
@@ -356,7 +356,7 @@ impl Shared {
         repeat: Repeat,
     ) -> Result<Ref, Closed> {
         let mut state = self.lock();
-        if let Some(closed) = &state.closed {
+        if let Some(closed) = state.closed.as_deref() {
             return Err(closed.clone());
         }
         if state.endpoint.is_overfull() {
@@ -385,7 +385,7 @@ impl Shared {
         instructions: String,
     ) -> Result<Ref, Closed> {
         let mut state = self.lock();
-        if let Some(closed) = &state.closed {
+        if let Some(closed) = state.closed.as_deref() {
             return Err(closed.clone());
         }
         let mut lowering = self.lowering(&mut state);
@@ -399,7 +399,7 @@ impl Shared {
     /// Starts to wait for a result or a property of one.
     pub(crate) fn pull(self: &Arc<Self>, of: Ref, path: &[Step]) -> Wait {
         let mut state = self.lock();
-        if let Some(closed) = &state.closed {
+        if let Some(closed) = state.closed.as_deref() {
             return Wait::ready(Ending::Lost(closed.clone()));
         }
         let wait = state.endpoint.session.pull(of, path);

@@ -139,7 +139,7 @@ impl shared::State {
                 Some(Waiter::Ended(ending)) => Some(ending),
                 _ => None,
             },
-            None => Some(Ending::Lost(self.closed.clone().unwrap_or_else(dropped))),
+            None => Some(Ending::Lost(self.closed.as_deref().cloned().unwrap_or_else(dropped))),
         }
     }
 }

@@ -76,6 +76,6 @@ impl Session {
         self.account = Account::default();
         self.running = 0;
         self.outputs.push_back(Output::Closed(closed.clone()));
-        self.closed = Some(closed);
+        self.closed = Some(Box::new(closed));
     }
 }

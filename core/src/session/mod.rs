@@ -166,7 +166,8 @@ pub struct Session {
     account: Account,
     outputs: VecDeque<Output>,
     transmit: Outbox,
-    closed: Option<Closed>,
+    /// Boxed, because most sessions never have it.
+    closed: Option<Box<Closed>>,
 }
 
 impl Session {
@@ -296,7 +297,7 @@ impl Session {
     pub fn pull(&mut self, of: Ref, path: &[Step]) -> WaitId {
         let wait = WaitId(self.next.wait);
         self.next.wait += 1;
-        if let Some(closed) = &self.closed {
+        if let Some(closed) = self.closed.as_deref() {
             self.outputs.push_back(Output::Settled { wait, outcome: Outcome::Lost(closed.clone()) });
             return wait;
         }
@@ -486,7 +487,7 @@ impl Session {
 
     /// Returns why the session ended, if it has.
     pub fn closed(&self) -> Option<&Closed> {
-        self.closed.as_ref()
+        self.closed.as_deref()
     }
 
     /// Returns the limits of the session.

@@ -203,7 +203,7 @@ impl OutletEnd {
         let outlet = &self.0;
         let shared = &outlet.shared;
         let mut state = shared.lock();
-        if let Some(closed) = state.closed.clone() {
+        if let Some(closed) = state.closed.as_deref().cloned() {
             // Dropping the arguments may run user code, so unlock first.
             drop(state);
             outlet.lock().failure.get_or_insert_with(|| Failure::Lost(closed.clone()));
