@@ -129,6 +129,8 @@ pub(crate) struct Timed {
     pub(crate) name: &'static str,
     /// What is sent before, and the message, for a value of so many bytes.
     pub(crate) messages: fn(usize) -> (Vec<String>, String),
+    /// Whether those before are repeated, too, when the message is.
+    pub(crate) repeats_all: bool,
 }
 
 fn large_object(bytes: usize) -> String {
@@ -142,7 +144,12 @@ fn large_object(bytes: usize) -> String {
 }
 
 pub(crate) const TIMED: &[Timed] = &[
-    Timed { name: "a large message alone", messages: |bytes| (Vec::new(), large_object(bytes)) },
+    Timed { name: "a large message alone", messages: |bytes| (Vec::new(), large_object(bytes)), repeats_all: false },
+    Timed {
+        name: "a large value and its first look-up",
+        messages: |bytes| (vec![large_object(bytes)], r#"["push",["pipeline",1,["z"]]]"#.to_owned()),
+        repeats_all: true,
+    },
     Timed {
         name: "a map that looks up 300 times",
         messages: |bytes| {
@@ -150,6 +157,7 @@ pub(crate) const TIMED: &[Timed] = &[
             let map = r#"["push",["remap",2,[],[["import",1]],[["pipeline",-1,["z"]]]]]"#;
             (vec![large_object(bytes), list], map.to_owned())
         },
+        repeats_all: false,
     },
     Timed {
         name: "300 look-ups in a message",
@@ -157,6 +165,7 @@ pub(crate) const TIMED: &[Timed] = &[
             let look_ups = vec![r#"["pipeline",1,["z"]]"#; 300].join(",");
             (vec![large_object(bytes)], format!("[\"push\",[[{look_ups}]]]"))
         },
+        repeats_all: false,
     },
     Timed {
         name: "10 look-ups, 60 levels deep",
@@ -168,6 +177,7 @@ pub(crate) const TIMED: &[Timed] = &[
             let look_ups = vec![format!(r#"["pipeline",1,[{path},"z"]]"#); 10].join(",");
             (vec![deep], format!("[\"push\",[[{look_ups}]]]"))
         },
+        repeats_all: false,
     },
     Timed {
         name: "65,000 look-ups in 15 KiB",
@@ -175,6 +185,7 @@ pub(crate) const TIMED: &[Timed] = &[
             let look_ups = vec![r#"["pipeline",1,["z"]]"#; 65_000.min(bytes / 20)].join(",");
             (vec![large_object(15 << 10)], format!("[\"push\",[[{look_ups}]]]"))
         },
+        repeats_all: false,
     },
     Timed {
         name: "a large part, copied per element",
@@ -184,6 +195,7 @@ pub(crate) const TIMED: &[Timed] = &[
             let map = r#"["push",["remap",1,[],[["import",2]],[["pipeline",-1,["z"]],1]]]"#;
             (vec![list, value], map.to_owned())
         },
+        repeats_all: false,
     },
     Timed {
         name: "239 promises beside a large value",
@@ -192,6 +204,7 @@ pub(crate) const TIMED: &[Timed] = &[
             before.extend((2..240).map(|n| format!(r#"["push",[[["pipeline",{n}]]]]"#)));
             (before, r#"["push",["pipeline",0,["now"],[["pipeline",1],["pipeline",240]]]]"#.to_owned())
         },
+        repeats_all: false,
     },
     Timed {
         name: "a chain of 60,000 promises",
@@ -204,6 +217,7 @@ pub(crate) const TIMED: &[Timed] = &[
             }));
             (before, "[\"pull\",2]".to_owned())
         },
+        repeats_all: false,
     },
     Timed {
         name: "400 maps beside each other",
@@ -212,6 +226,7 @@ pub(crate) const TIMED: &[Timed] = &[
             let inner = vec![r#"["remap",-1,[],[],[1,1,1,1,1,1,1,1,1]]"#; 400].join(",");
             (vec![list], format!(r#"["push",["remap",1,[],[["import",1]],[[[{inner}]]]]]"#))
         },
+        repeats_all: false,
     },
     Timed {
         name: "100,000 instructions of a map",
@@ -219,6 +234,7 @@ pub(crate) const TIMED: &[Timed] = &[
             let list = format!("[\"push\",[[{}]]]", vec!["1"; 10_000].join(","));
             (vec![list], r#"["push",["remap",1,[],[],[1,2,3,4,5,6,7,8,9,10]]]"#.to_owned())
         },
+        repeats_all: false,
     },
     Timed {
         name: "a repeated name at 250 levels",
@@ -226,5 +242,6 @@ pub(crate) const TIMED: &[Timed] = &[
             let (head, tail) = (r#"{"a":0,"a":"#.repeat(250), "}".repeat(250));
             (Vec::new(), format!("[\"push\",{head}\"{}\"{tail}]", "x".repeat(bytes)))
         },
+        repeats_all: false,
     },
 ];

@@ -138,7 +138,7 @@ impl Session {
                 self.budget.read((1 + steps) * size_of::<Ref>(), &self.limits).map_err(payload_of)?;
                 return match found {
                     Found::Pending(_) | Found::Awaited(_) => Ok(smallvec![end]),
-                    Found::Failed(_) | Found::Gone => Err(self.copy_of(end).err().unwrap_or_else(gone)),
+                    Found::Failed(_) | Found::Gone => Err(self.copy_for_peer(end).err().unwrap_or_else(gone)),
                     Found::Target(_) | Found::Stub(_) | Found::Value(_) => Ok(Parts::new()),
                 };
             }
