@@ -5,7 +5,7 @@
 //! A row of memory is sent until 400 MiB have been sent or the session has ended. Measured is the peak of allocated
 //! bytes, so that it includes what is not counted. A row of time is one message; measured are the CPU time that it takes,
 //! and the latency of another client's calls while it is sent again and again, on a server with one thread and on one
-//! with two.
+//! with two. The latency on one thread is printed and not bounded: some messages are checked or indexed in one step.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -71,7 +71,7 @@ fn time(row: &Timed, limits: &Limits, bytes: usize, calls_time: Duration) -> boo
     for (threads, fair) in fair(calls_time) {
         let latency = measure(&load, threads, calls_time);
         print!(" |{latency}");
-        is_fast &= latency.p99 <= P99_MAX.max(P99_OF_FAIR * fair.p99);
+        is_fast &= matches!(threads, Threads::One) || latency.p99 <= P99_MAX.max(P99_OF_FAIR * fair.p99);
     }
     println!("{}", if is_fast { "" } else { "  beyond the bound" });
     is_fast
