@@ -157,6 +157,7 @@ impl Keeper {
                 saving.set(self.save().fuse());
             }
             if answering.is_terminated()
+                && self.connection.look(|endpoint| endpoint.has_refresh())
                 && let Some(refresh) = self.connection.link(|endpoint| endpoint.take_refresh())
             {
                 answering.set(self.answer(refresh).fuse());

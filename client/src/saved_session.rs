@@ -119,7 +119,7 @@ impl SavedSession {
     /// the last write.
     pub(crate) fn is_stale(&self, connection: &Connection) -> bool {
         let is_newer = || self.lock().epoch != self.saved_epoch.load(Ordering::SeqCst);
-        self.saves() && (is_newer() || connection.link(|endpoint| endpoint.has_token()))
+        self.saves() && (is_newer() || connection.look(|endpoint| endpoint.has_token()))
     }
 
     /// Takes the newest token and saves the session, if there is a function for it. A write that

@@ -156,6 +156,11 @@ impl Endpoint {
         true
     }
 
+    /// Returns `true` if the server requires new credentials.
+    pub fn has_refresh(&self) -> bool {
+        self.link.as_ref().is_some_and(|link| link.control.refresh.is_some())
+    }
+
     /// Takes the server's request for new credentials.
     pub fn take_refresh(&mut self) -> Option<Refresh> {
         self.link.as_mut()?.control.refresh.take()

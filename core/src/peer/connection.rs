@@ -234,6 +234,12 @@ impl Connection {
         driver::drive(Arc::clone(&self.shared), attached.attachment, transport, greeting)
     }
 
+    /// Reads from the endpoint. Unlike [`link`](Self::link), does not wake the driver: a task that is notified
+    /// by the driver and only looks must not notify it in turn.
+    pub fn look<T>(&self, look: impl FnOnce(&Endpoint) -> T) -> T {
+        look(&self.shared.lock().endpoint)
+    }
+
     /// Calls `ask` on the endpoint. Runs no user code: the driver is woken and carries out the outputs.
     pub fn link<T>(&self, ask: impl FnOnce(&mut Endpoint) -> T) -> T {
         let answer = ask(&mut self.shared.lock().endpoint);
