@@ -7,9 +7,9 @@ use std::pin::pin;
 use std::sync::atomic::Ordering;
 
 use super::{BATCH, Drive};
-use crate::peer::lines::Lines;
+use crate::peer::driver::lines::Lines;
+use crate::peer::driver::transport::{Receiving, TransportEnd};
 use crate::peer::runtime;
-use crate::peer::transport::{Receiving, TransportEnd};
 
 /// Messages handled per batch before the replies to them are written. Starts at `TURN` after idle and
 /// doubles to `TURN_MAX` under load: small batches let the peer work on the replies while this side

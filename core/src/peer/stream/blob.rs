@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{OfBytes, Reader, Source};
-use crate::peer::error::{CallError, RemoteError, RpcError};
-use crate::peer::stub::Stub;
+use crate::peer::interface::error::{CallError, RemoteError, RpcError};
+use crate::peer::reference::stub::Stub;
 use crate::value::{Blob, Body, Bytes, Cap, Content, ErrorValue};
 
 /// The most that [`Blob::bytes`] and [`Body::bytes`] read.

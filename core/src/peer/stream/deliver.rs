@@ -5,9 +5,9 @@ use std::sync::Arc;
 use super::pipe::Receipt;
 use super::{Writable, only_argument};
 use crate::id::PromiseId;
-use crate::peer::error::closed_payload;
-use crate::peer::object::error_payload;
-use crate::peer::shared::Shared;
+use crate::peer::host::shared::Shared;
+use crate::peer::interface::error::closed_payload;
+use crate::peer::interface::object::error_payload;
 use crate::session::{Closed, Step};
 use crate::value::{self, Cap, Payload, Value};
 

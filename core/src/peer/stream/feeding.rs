@@ -9,8 +9,8 @@ use futures_sink::Sink;
 use serde::Serialize;
 
 use super::{Writable, Writer};
-use crate::peer::error::CallError;
-use crate::peer::local::Local;
+use crate::peer::interface::error::CallError;
+use crate::peer::reference::local::Local;
 
 /// What a polled writer waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -17,8 +17,8 @@ mod source;
 mod spool;
 mod writer;
 
-use crate::peer::object::error_payload;
-use crate::peer::stub::Stub;
+use crate::peer::interface::object::error_payload;
+use crate::peer::reference::stub::Stub;
 use crate::session::Kind;
 use crate::value::{Cap, Payload};
 

@@ -11,10 +11,10 @@ use tokio::sync::Notify;
 
 use super::pipe::Receipt;
 use super::{only_argument, undefined};
-use crate::peer::error::{CallError, SessionError, closed_payload};
+use crate::peer::host::shared::Shared;
+use crate::peer::host::wait::{Ending, Waiter};
+use crate::peer::interface::error::{CallError, SessionError, closed_payload};
 use crate::peer::runtime::{self, Instant};
-use crate::peer::shared::Shared;
-use crate::peer::wait::{Ending, Waiter};
 use crate::session::{Closed, Ref, Sent, Window};
 use crate::value::{Cap, Payload};
 

@@ -12,8 +12,8 @@ use tokio::sync::Notify;
 
 use super::{over, unclosed, undefined, unread};
 use crate::id::PromiseId;
-use crate::peer::object::{Answer, error_payload};
-use crate::peer::shared::Shared;
+use crate::peer::host::shared::Shared;
+use crate::peer::interface::object::{Answer, error_payload};
 use crate::session::units;
 use crate::value::{Cap, Payload};
 

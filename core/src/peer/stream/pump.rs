@@ -8,10 +8,10 @@ use std::task::Poll;
 use super::outlet::{Failure, OutletEnd};
 use super::pipe::Receipt;
 use super::{Source, only_argument};
-use crate::peer::local::{Body, Local};
-use crate::peer::object::error_payload;
+use crate::peer::host::shared::{Entry, Shared};
+use crate::peer::interface::object::error_payload;
+use crate::peer::reference::local::{Body, Local};
 use crate::peer::runtime;
-use crate::peer::shared::{Entry, Shared};
 use crate::session::Ref;
 use crate::value::{Cap, Payload};
 

@@ -13,10 +13,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::source::OfStream;
 use super::{Readable, Source};
-use crate::peer::error::{CallError, CodecError, RpcError, type_error};
-use crate::peer::local::{Body, Local};
-use crate::peer::object::rejection;
-use crate::peer::stub::Stub;
+use crate::peer::interface::error::{CallError, CodecError, RpcError, type_error};
+use crate::peer::interface::object::rejection;
+use crate::peer::reference::local::{Body, Local};
+use crate::peer::reference::stub::Stub;
 use crate::value::{self, Cap, Payload};
 
 /// The readable end of a stream.

@@ -10,9 +10,9 @@ use futures_core::Stream;
 use serde::Serialize;
 
 use super::pipe::{Exit, Taken};
-use crate::peer::error::RpcError;
-use crate::peer::object::{error_payload, rejection};
-use crate::peer::shared::Shared;
+use crate::peer::host::shared::Shared;
+use crate::peer::interface::error::RpcError;
+use crate::peer::interface::object::{error_payload, rejection};
 use crate::value::{self, Bytes, Cap, Payload};
 
 /// A source of chunks, each of which is an argument list.

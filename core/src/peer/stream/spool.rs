@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
 use super::{Reader, Source};
-use crate::peer::local::{Body, Local};
-use crate::peer::object::error_payload;
-use crate::peer::shared::Shared;
-use crate::peer::stub::Stub;
+use crate::peer::host::shared::Shared;
+use crate::peer::interface::object::error_payload;
+use crate::peer::reference::local::{Body, Local};
+use crate::peer::reference::stub::Stub;
 use crate::value::{Bytes, Cap, Capability, Payload};
 
 /// The most bytes of chunks that are kept, as text: base64 of 64 MiB.

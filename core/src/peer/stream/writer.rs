@@ -13,10 +13,10 @@ use super::feeding::Feeding;
 use super::outlet::{Failure, OutletEnd};
 use super::pipe::{Entry, Receipt};
 use super::{over, sink};
-use crate::peer::error::{CallError, CodecError, RpcError};
-use crate::peer::local::{Body, Local};
-use crate::peer::object::rejection;
-use crate::peer::stub::Stub;
+use crate::peer::interface::error::{CallError, CodecError, RpcError};
+use crate::peer::interface::object::rejection;
+use crate::peer::reference::local::{Body, Local};
+use crate::peer::reference::stub::Stub;
 use crate::value::{self, Cap, Payload};
 
 /// The target of a local writable.

@@ -1,0 +1,394 @@
+//! The handle on a running session, for the client and server crates.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::sync::broadcast;
+
+use crate::endpoint::{Attached, Endpoint, LinkEvent};
+use crate::error::ErrorCode;
+use crate::id::TargetId;
+use crate::link::{Features, Joint, Left, LinkRules, List, Objects, Refused, Role};
+use crate::peer::driver::options::Options;
+use crate::peer::driver::transport::Transport;
+use crate::peer::driver::{self, Turn};
+use crate::peer::durable::vars::Vars;
+use crate::peer::host::shared::Shared;
+use crate::peer::interface::error::SessionError;
+use crate::peer::reference::stub::{Kind, Remote, Stub};
+use crate::peer::reference::typed::Reference;
+use crate::session::{Closed, ClosedBy, Stats};
+
+/// How often a checkpoint waits until every call has begun, before it is taken anyway.
+const TRIES: usize = 64;
+
+/// A handle on a running session. Clones refer to the same session. Dropping them all does not end the
+/// session, which lives as long as its transport.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    shared: Arc<Shared>,
+}
+
+impl Connection {
+    /// Starts a session over `transport` whose main object is `main`.
+    ///
+    /// `options` can be [`Limits`](crate::limits::Limits) alone. The returned future runs the session and
+    /// must be spawned. It completes when the session ends, and dropping it ends the session.
+    pub fn start<T: Transport>(
+        transport: T,
+        main: Option<Stub>,
+        options: impl Into<Options>,
+    ) -> (Self, impl Future<Output = Closed> + Send + 'static) {
+        Self::run(transport, Shared::wired(options.into(), main, true))
+    }
+
+    /// Starts a session for a batch: a peer that has sent everything that it will send.
+    ///
+    /// It differs from [`start`](Self::start) in that nothing waits for acknowledgements, and
+    /// [`answered`](Self::answered) waits until streams have been sent completely.
+    pub fn start_batch<T: Transport>(
+        transport: T,
+        main: Option<Stub>,
+        options: impl Into<Options>,
+    ) -> (Self, impl Future<Output = Closed> + Send + 'static) {
+        Self::run(transport, Shared::wired(options.into(), main, false))
+    }
+
+    fn run<T: Transport>(
+        transport: T,
+        shared: Arc<Shared>,
+    ) -> (Self, impl Future<Output = Closed> + Send + use<T> + 'static) {
+        let attachment = shared.lock().endpoint.attach_plain();
+        let turn = driver::drive(Arc::clone(&shared), attachment, transport, None);
+        let over = Arc::clone(&shared);
+        let driver = async move {
+            turn.await;
+            over.until_closed().await
+        };
+        (Self { shared }, driver)
+    }
+
+    /// Creates a session that outlives its transports. It has none yet and waits until one is
+    /// [attached](Self::attach).
+    pub fn linked(main: Option<Stub>, options: impl Into<Options>, role: Role, rules: LinkRules) -> Self {
+        Self { shared: Shared::linked(options.into(), main, role, rules) }
+    }
+
+    /// Creates a session that another process held, from its recovered `endpoint`. It has no transport yet.
+    ///
+    /// `main` is the main object, created anew. `targets` are the objects that
+    /// [`Session::revive`](crate::session::Session::revive) kept. The options contain the restorers: each
+    /// object is restored when it is first used, unless its restorer is eager, which needs a Tokio
+    /// runtime. Calls on an object without a recipe fail with `CAPABILITY_LOST`.
+    pub fn restored(endpoint: Endpoint, targets: &[TargetId], main: Option<Stub>, options: impl Into<Options>) -> Self {
+        Self { shared: Shared::restored(endpoint, targets, main, options.into()) }
+    }
+
+    pub(crate) fn of(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// Returns `true` if both are handles on the same session.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+
+    /// Returns the number of bytes of messages and values that the session holds for its peer.
+    pub fn held_bytes(&self) -> usize {
+        self.shared.lock().endpoint.held_bytes()
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Runs `look` on the endpoint between two inputs, when all of its outputs have been carried out. For
+    /// checkpoints. Runs no user code.
+    pub fn between_inputs<T>(&self, look: impl FnOnce(&mut Endpoint) -> T) -> T {
+        self.shared.between_inputs(look)
+    }
+
+    /// Runs `look` on the endpoint between two inputs, after every call that was taken from the session has
+    /// begun. For a call that has not begun, a checkpoint does not record that it may be repeated.
+    ///
+    /// In a session that is never idle, the wait is bounded. Cancel-safe.
+    pub async fn between_calls<T>(&self, look: impl FnOnce(&mut Endpoint) -> T) -> T {
+        for _ in 0..TRIES {
+            self.shared.until_begun().await;
+            if let Some(state) = self.shared.lock_if_begun() {
+                return self.shared.look(state, look);
+            }
+        }
+        self.between_inputs(look)
+    }
+
+    /// Waits until a durable session has changed, in a way that a checkpoint would store, since the last
+    /// call completed. Cancel-safe.
+    pub async fn changed(&self) {
+        let mut of_session = pin!(self.until_due());
+        let Some(durability) = &self.shared.options().durability else { return of_session.await };
+        let mut of_vars = pin!(durability.vars.changed());
+        let mut of_urgent = pin!(self.shared.urgent.notified());
+        poll_fn(|cx| {
+            if of_urgent.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(());
+            }
+            if of_vars.as_mut().poll(cx).is_ready() {
+                self.shared.lock().endpoint.mark_urgent();
+                return Poll::Ready(());
+            }
+            of_session.as_mut().poll(cx)
+        })
+        .await;
+    }
+
+    /// Waits until a checkpoint of a durable session is due at once: a durable object was exported for the
+    /// first time, or a variable was set. Cancel-safe.
+    pub async fn urgent(&self) {
+        let Some(durability) = &self.shared.options().durability else { return std::future::pending().await };
+        let mut of_vars = pin!(durability.vars.changed());
+        let mut of_session = pin!(self.shared.urgent.notified());
+        poll_fn(|cx| {
+            if of_vars.as_mut().poll(cx).is_ready() {
+                self.shared.lock().endpoint.mark_urgent();
+            }
+            if self.shared.lock().endpoint.is_checkpoint_urgent() {
+                return Poll::Ready(());
+            }
+            of_session.as_mut().poll(cx)
+        })
+        .await;
+    }
+
+    async fn until_due(&self) {
+        loop {
+            self.shared.changed.notified().await;
+            // A checkpoint may have been taken since the notification.
+            if self.shared.lock().endpoint.is_checkpoint_due() {
+                return;
+            }
+        }
+    }
+
+    /// Returns the variables of a durable session, or `None` if the session is not durable.
+    pub fn vars(&self) -> Option<Vars> {
+        self.shared.options().durability.as_ref().map(|durability| durability.vars.clone())
+    }
+
+    /// Attaches a new transport. When this returns, input from the previous transport is ignored.
+    ///
+    /// # Errors
+    /// The session has ended or has no link, or the message numbers of the two sides do not match.
+    pub fn attach(&self, joint: Joint) -> Result<Attached, Refused> {
+        self.shared.attach(joint)
+    }
+
+    /// Attaches a new transport of a client whose server recovered the session. `left` is what the server
+    /// still holds.
+    ///
+    /// # Errors
+    /// The session has ended, or the server claims to hold something that it was never given.
+    pub fn attach_cold(&self, features: Features, left: &Left) -> Result<Attached, Refused> {
+        self.shared.attach_by(|endpoint, now| endpoint.attach_cold(now, features, left))
+    }
+
+    /// Extends the lease on the session to `left` from now. After that, incoming messages are not
+    /// processed until the lease is extended again, because another process may own the session.
+    pub fn extend_lease(&self, left: Duration) {
+        let until = self.shared.now() + left;
+        self.shared.lock().endpoint.extend_lease(until);
+    }
+
+    /// Returns `true` if the lease has expired; see [`extend_lease`](Self::extend_lease). Incoming messages
+    /// are not processed then, so an attached transport is closed with the first message that it receives.
+    pub fn is_lease_over(&self) -> bool {
+        let now = self.shared.now();
+        self.shared.lock().endpoint.is_lease_over(now)
+    }
+
+    /// Marks the session as changed, so that [`changed`](Self::changed) completes once more.
+    pub fn touch(&self) {
+        self.shared.lock().endpoint.mark_changed();
+        self.shared.changed.notify_one();
+    }
+
+    /// Detaches the current transport, if any, and tells the peer that another process serves the session.
+    /// The session waits for another transport.
+    pub fn supersede(&self, reason: &str) {
+        self.shared.supersede(reason);
+    }
+
+    /// Runs the session over the attached transport, and sends `greeting` first.
+    ///
+    /// The future must be run. It completes when the transport ends or is superseded, and dropping it
+    /// detaches the transport.
+    pub fn drive<T: Transport>(
+        &self,
+        attached: Attached,
+        transport: T,
+        greeting: Option<String>,
+    ) -> impl Future<Output = Turn> + Send + use<T> + 'static {
+        driver::drive(Arc::clone(&self.shared), attached.attachment, transport, greeting)
+    }
+
+    /// Reads from the endpoint. Unlike [`link`](Self::link), does not wake the driver: a task that is notified
+    /// by the driver and only looks must not notify it in turn.
+    pub fn look<T>(&self, look: impl FnOnce(&Endpoint) -> T) -> T {
+        look(&self.shared.lock().endpoint)
+    }
+
+    /// Calls `ask` on the endpoint. Runs no user code: the driver is woken and carries out the outputs.
+    pub fn link<T>(&self, ask: impl FnOnce(&mut Endpoint) -> T) -> T {
+        let answer = ask(&mut self.shared.lock().endpoint);
+        self.shared.wake.notify_one();
+        answer
+    }
+
+    /// Ends a session that has a link, with a code as the reason. Everything that ends with the session has
+    /// been dropped when this returns.
+    pub fn end_with(&self, by: ClosedBy, code: &ErrorCode, message: &str) {
+        self.shared.input(|endpoint| endpoint.end(by, code, message));
+    }
+
+    /// Waits until the link needs the owner of the session: see [`Endpoint::asks`]. Cancel-safe.
+    pub async fn asked(&self) {
+        self.shared.asked.notified().await;
+    }
+
+    /// Requests from the server a list of what it holds for this session. Cancel-safe. The request survives
+    /// a change of the transport.
+    ///
+    /// # Errors
+    /// The session has ended, or the server does not support the request.
+    pub async fn list(&self, list: List) -> Result<Objects, SessionError> {
+        self.shared.list(list).await
+    }
+
+    /// Starts to record when objects and calls are created, for [`list`](Self::list). `unix_ms` is the wall
+    /// clock's current time in milliseconds since the Unix epoch.
+    pub fn date_from(&self, unix_ms: u64) {
+        let now = self.shared.now();
+        self.shared.lock().endpoint.date_from(unix_ms, now);
+    }
+
+    /// Carries out the outputs of the session after [`link`](Self::link) has changed it. Runs user code, as
+    /// an incoming message does.
+    pub fn settle(&self) {
+        self.shared.input(|_| {});
+    }
+
+    /// Waits until no call from the peer is running. Cancel-safe.
+    pub async fn quiet(&self) {
+        self.shared.until_quiet().await;
+    }
+
+    /// Waits until no call from the peer is running and every requested answer is written, or the session
+    /// has ended. Cancel-safe.
+    pub async fn settled(&self) {
+        loop {
+            self.shared.until_quiet().await;
+            self.shared.until_answered().await;
+            // A call may have begun while the last answer was being written.
+            let is_quiet = |endpoint: &mut Endpoint| endpoint.session.calls_running() == 0;
+            if self.is_closed() || self.link(is_quiet) {
+                return;
+            }
+        }
+    }
+
+    /// Waits until the calls from the peer that are running now have ended, or the session has. Calls that
+    /// begin meanwhile are not waited for. Cancel-safe.
+    pub async fn running_calls_ended(&self) {
+        self.shared.until_earlier_done().await;
+    }
+
+    /// Waits until the application holds no reference to the peer, waits for no result, and reads no stream
+    /// from the peer, or the session has ended. Cancel-safe.
+    pub async fn unused(&self) {
+        self.shared.until_unused().await;
+    }
+
+    /// Returns the number of calls from the peer that are running or about to run.
+    pub fn calls_running(&self) -> usize {
+        self.shared.lock().endpoint.session.calls_running()
+    }
+
+    /// Ends every stream that the peer writes to. Its readers fail with `STREAM_INTERRUPTED`.
+    pub fn interrupt_streams(&self, message: &str) {
+        self.shared.input(|endpoint| endpoint.session.interrupt_streams(message));
+    }
+
+    /// Returns the events of the link from now on.
+    pub fn events(&self) -> Events {
+        Events(self.shared.events())
+    }
+
+    /// Returns a reference to the peer's main object.
+    pub fn root<R: Reference>(&self) -> R {
+        R::from_stub(self.root_dyn())
+    }
+
+    /// Returns an untyped reference to the peer's main object.
+    pub fn root_dyn(&self) -> Stub {
+        let of = self.shared.lock().endpoint.session.main();
+        self.shared.add_root();
+        Stub::from_remote(Remote { shared: Arc::clone(&self.shared), of, kind: Kind::Stub })
+    }
+
+    /// Returns how many references each side holds of the other. The main objects count, so an idle
+    /// session has one of each.
+    pub fn stats(&self) -> Stats {
+        self.shared.lock().endpoint.session.stats()
+    }
+
+    /// Ends the session. Calls in flight fail. Messages that were sent before still arrive.
+    pub fn close(&self) {
+        self.end("Error", "The session was closed.", false);
+    }
+
+    /// Ends the session with an error that is sent to the peer.
+    pub fn abort(&self, name: &str, message: &str) {
+        self.end(name, message, true);
+    }
+
+    /// Waits for the end of the session and returns the reason. Cancel-safe.
+    pub async fn closed(&self) -> Closed {
+        self.shared.until_closed().await
+    }
+
+    /// Returns `true` if the session has ended.
+    pub fn is_closed(&self) -> bool {
+        self.shared.lock().endpoint.session.is_closed()
+    }
+
+    /// Waits until every requested answer is written, or the session has ended. Cancel-safe.
+    pub async fn answered(&self) {
+        self.shared.until_answered().await;
+    }
+
+    fn end(&self, name: &str, message: &str, abort: bool) {
+        let closed = Closed { by: ClosedBy::Us, name: name.to_owned(), message: message.to_owned() };
+        self.shared.input(|endpoint| endpoint.session.close(closed, abort));
+    }
+}
+
+/// The events of a session's link.
+#[derive(Debug)]
+pub struct Events(broadcast::Receiver<LinkEvent>);
+
+impl Events {
+    /// Returns the next event, or `None` after the last event of an ended session. A receiver that falls
+    /// behind misses the oldest events. Cancel-safe.
+    pub async fn next(&mut self) -> Option<LinkEvent> {
+        loop {
+            match self.0.recv().await {
+                Ok(event) => return Some(event),
+                Err(broadcast::error::RecvError::Lagged(_)) => {}
+                Err(broadcast::error::RecvError::Closed) => return None,
+            }
+        }
+    }
+}

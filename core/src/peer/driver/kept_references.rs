@@ -1,0 +1,149 @@
+//! References that a client keeps for its next process, and reattaching to a session, on either side.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::endpoint::{Attached, Endpoint, RestoreError, Restored};
+use crate::error::ErrorCode;
+use crate::id::Ids;
+use crate::link::{Features, Left, LinkRules, Refused};
+use crate::peer::driver::connection::Connection;
+use crate::peer::driver::options::Options;
+use crate::peer::durable::durability::Durability;
+use crate::peer::reference::stub::{Inner, Kind, Remote, Stub};
+use crate::session::{self, Recipe, Ref};
+
+/// The maximum number of references that a session keeps for another process.
+pub const KEPT_MAX: usize = 1_000;
+
+/// The maximum length of the name of a kept reference, in bytes.
+pub const KEPT_NAME_BYTES_MAX: usize = 256;
+
+/// The reason that a reference cannot be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum KeepError {
+    /// The reference was not received from the server in this session, or is a property of one.
+    NotOfSession,
+    /// The name is empty or too long.
+    Name,
+    /// The maximum number of references is reached.
+    TooMany,
+}
+
+impl fmt::Display for KeepError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotOfSession => write!(f, "only references received from the server in this session can be kept"),
+            Self::Name => write!(f, "the name of a kept reference must have 1 to {KEPT_NAME_BYTES_MAX} bytes"),
+            Self::TooMany => write!(f, "limit: references kept in a session (at most {KEPT_MAX})"),
+        }
+    }
+}
+
+impl std::error::Error for KeepError {}
+
+impl Options {
+    /// Returns `Ok` if another process can restore a local object.
+    fn lives(&self, recipe: Option<&Recipe>, kind: session::Kind) -> Result<(), ErrorCode> {
+        match self.durability.as_deref() {
+            Some(Durability { restorers, .. }) => restorers.lives(recipe, kind),
+            None => Err(ErrorCode::CapabilityLost),
+        }
+    }
+}
+
+impl Connection {
+    /// Keeps a reference under a name. It replaces the reference that was kept under the name before.
+    ///
+    /// # Errors
+    /// The reference cannot be kept, the name is invalid, or the limit is reached.
+    pub fn keep(&self, name: &str, reference: &Stub) -> Result<(), KeepError> {
+        if name.is_empty() || name.len() > KEPT_NAME_BYTES_MAX {
+            return Err(KeepError::Name);
+        }
+        let Inner::Remote(Remote { shared, of, .. }) = reference.inner() else { return Err(KeepError::NotOfSession) };
+        if !Arc::ptr_eq(shared, self.shared()) || matches!(of, Ref::Target(_)) {
+            return Err(KeepError::NotOfSession);
+        }
+        self.link(|endpoint| {
+            let session = &mut endpoint.session;
+            if session.kept(name).is_none() && session.kept_names().len() >= KEPT_MAX {
+                return Err(KeepError::TooMany);
+            }
+            session.keep(name, *of);
+            Ok(())
+        })
+    }
+
+    /// Returns the reference that is kept under a name.
+    pub fn kept(&self, name: &str) -> Option<Stub> {
+        let of = self.link(|endpoint| {
+            let of = endpoint.session.kept(name)?;
+            endpoint.session.retain(of);
+            Some(of)
+        })?;
+        let kind = match of {
+            Ref::Import(id) if id.0 <= 0 => Kind::Stub,
+            _ => Kind::Result,
+        };
+        Some(Stub::from_remote(Remote { shared: Arc::clone(self.shared()), of, kind }))
+    }
+
+    /// Stops keeping a reference. Returns `true` if there was one under this name.
+    pub fn forget(&self, name: &str) -> bool {
+        self.link(|endpoint| endpoint.session.forget_kept(name))
+    }
+
+    /// Returns the names of the kept references, sorted.
+    pub fn kept_names(&self) -> Vec<String> {
+        self.link(|endpoint| endpoint.session.kept_names().map(str::to_owned).collect())
+    }
+
+    /// Returns the state of this client session as bytes, for the next process, or `None` if the session has
+    /// ended. See [`Endpoint::outlive`].
+    pub fn outlive(&self) -> Option<Vec<u8>> {
+        self.between_inputs(|endpoint| endpoint.outlive(|recipe, kind| self.shared().options().lives(recipe, kind)))
+    }
+
+    /// Recreates a client session from the bytes of [`outlive`](Self::outlive). Also returns what the client
+    /// still holds, which the server has to know.
+    ///
+    /// # Errors
+    /// The bytes are not a saved session, or are damaged.
+    pub fn from_saved_state(
+        bytes: &[u8],
+        main: Option<Stub>,
+        options: Options,
+        rules: LinkRules,
+    ) -> Result<(Self, Left), RestoreError> {
+        let lives = |recipe: Option<&Recipe>, kind| options.lives(recipe, kind);
+        let restored = Endpoint::from_saved_state(bytes, options.limits.clone(), rules, lives)?;
+        let left = restored.left();
+        let Restored { endpoint, revived, .. } = restored;
+        Ok((Self::restored(endpoint, &revived.targets, main, options), left))
+    }
+
+    /// Attaches a new transport of a server whose client reattached; see [`Endpoint::attach_restarted`].
+    /// Also returns what the server still holds.
+    ///
+    /// # Errors
+    /// The session has ended, or the client claims more than it can have been given.
+    pub fn attach_restarted(&self, features: Features, left: &Left, ids: Ids) -> Result<(Attached, Left), Refused> {
+        let mut ours = Left::default();
+        let attached = self.shared().attach_by(|endpoint, now| {
+            let (attached, left) = endpoint.attach_restarted(now, features, left, ids)?;
+            ours = left;
+            Ok(attached)
+        })?;
+        Ok((attached, ours))
+    }
+
+    /// Attaches the first transport of a client that reattached. `left` is what the server still holds.
+    ///
+    /// # Errors
+    /// The server claims more than it can have been given.
+    pub fn attach_reattached(&self, features: Features, ids: Ids, left: &Left) -> Result<Attached, Refused> {
+        self.shared().attach_by(|endpoint, now| endpoint.attach_reattached(now, features, ids, left))
+    }
+}

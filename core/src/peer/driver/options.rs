@@ -1,0 +1,99 @@
+//! The options of a session.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::limits::Limits;
+use crate::peer::durable::durability::Durability;
+use crate::peer::host::memory::MemoryBudget;
+use crate::peer::host::outgoing_errors::Leaving;
+use crate::peer::host::running::RunningCalls;
+use crate::value::ErrorValue;
+
+/// The options of a session: its limits, and how errors are sent.
+#[derive(Clone, Default)]
+pub struct Options {
+    /// The bounds on what the peer can make this side hold.
+    pub limits: Arc<Limits>,
+    on_send_error: Option<Arc<Hook>>,
+    pub(crate) durability: Option<Arc<Durability>>,
+    pub(crate) memory: Option<MemoryBudget>,
+    pub(crate) running_calls: Option<RunningCalls>,
+}
+
+pub(crate) type Hook = dyn Fn(ErrorValue) -> ErrorValue + Send + Sync;
+
+impl Options {
+    /// Creates the default options.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the limits.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits.into();
+        self
+    }
+
+    /// Makes the session durable: it keeps the recipes of the objects that the peer holds, and can tell
+    /// repeated calls apart.
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = Some(Arc::new(durability));
+        self
+    }
+
+    /// Bounds the calls that run concurrently in all sessions that share a clone of `bound`, in addition to
+    /// [`Limits::running_calls`], which applies to each session. There is no such bound by default.
+    #[must_use]
+    pub fn running_calls(mut self, bound: RunningCalls) -> Self {
+        self.running_calls = Some(bound);
+        self
+    }
+
+    /// Sets a hook that replaces each error before it is sent.
+    ///
+    /// `hook` is called with every error that is sent: rejections of methods, errors inside of results and
+    /// arguments, and the error of an abort. For an error with a cause, it is called with the cause
+    /// first. It may add and remove properties, including the stack, and its result is sent as it is,
+    /// except that capabilities among the properties are left out. It is not called for thrown values that
+    /// are not errors.
+    ///
+    /// Without a hook, errors are sent unchanged but never with a stack.
+    ///
+    /// The hook runs on the task that sends, so it must not block. If it panics, the peer receives
+    /// `Error: internal error`.
+    #[must_use]
+    pub fn on_send_error(mut self, hook: impl Fn(ErrorValue) -> ErrorValue + Send + Sync + 'static) -> Self {
+        self.on_send_error = Some(Arc::new(hook));
+        self
+    }
+
+    /// Returns a message as it is to be sent, with the [hook](Self::on_send_error) applied. For messages
+    /// that are written outside of a session.
+    pub fn message_to_send(&self, text: String) -> String {
+        Leaving::new(self).message(text)
+    }
+
+    pub(crate) fn hook(&self) -> Option<Arc<Hook>> {
+        self.on_send_error.clone()
+    }
+}
+
+impl From<Limits> for Options {
+    fn from(limits: Limits) -> Self {
+        Self { limits: limits.into(), ..Self::default() }
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("limits", &self.limits)
+            .field("on_send_error", &self.on_send_error.is_some())
+            .field("durability", &self.durability)
+            .field("memory", &self.memory)
+            .finish()
+    }
+}

@@ -1,0 +1,428 @@
+//! Restorers: the application's code that restores durable objects, with the migration of older
+//! recipes and the bounds on time and concurrency. Recipes are in `recipe`.
+
+use std::any::Any;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::Semaphore;
+
+use crate::error::ErrorCode;
+use crate::peer::host::wait::Broken;
+use crate::peer::reference::recipe::{ATTENUATED, ATTENUATED_VERSION, DEPTH_MAX, StoredRecipe};
+use crate::peer::reference::stub::{Starting, Stub};
+use crate::peer::reference::typed::Reference;
+use crate::peer::runtime;
+use crate::peer::unwind::{caught, drop_quietly};
+use crate::value::{self, Cap, Payload};
+use crate::wire::coded_error_text;
+
+/// The default timeout for restoring one object.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The default number of objects that are restored concurrently, in all sessions together.
+const AT_ONCE: usize = 64;
+
+/// The session and the principal for whom an object is restored.
+///
+/// Access may have been revoked since the recipe was stored, so a restorer checks permissions anew.
+#[derive(Clone)]
+pub struct RestoreCtx {
+    session_id: Arc<str>,
+    principal: Arc<str>,
+    audience: Arc<str>,
+    peer: Option<Arc<dyn Any + Send + Sync>>,
+}
+
+impl RestoreCtx {
+    /// Creates the context of a session of `principal` at the service `audience`.
+    pub fn new(session_id: impl Into<Arc<str>>, principal: impl Into<Arc<str>>, audience: impl Into<Arc<str>>) -> Self {
+        Self { session_id: session_id.into(), principal: principal.into(), audience: audience.into(), peer: None }
+    }
+
+    /// Adds the application's data about the peer, which [`peer`](Self::peer) returns.
+    #[must_use]
+    pub fn with_peer<T: Send + Sync + 'static>(self, peer: T) -> Self {
+        Self { peer: Some(Arc::new(peer)), ..self }
+    }
+
+    /// Returns the id of the session. For a saved reference, this is the name of the saved reference.
+    pub fn session_id(&self) -> &str {
+        &self.session_id
+    }
+
+    pub(crate) fn shared_session_id(&self) -> Arc<str> {
+        Arc::clone(&self.session_id)
+    }
+
+    /// Returns the name that the authenticator gave the peer, or an empty string if the peer is
+    /// anonymous.
+    pub fn principal(&self) -> &str {
+        &self.principal
+    }
+
+    /// Returns the name of the service.
+    pub fn audience(&self) -> &str {
+        &self.audience
+    }
+
+    /// Returns the data about the peer, if it is of type `T`.
+    pub fn peer<T: 'static>(&self) -> Option<&T> {
+        self.peer.as_ref()?.downcast_ref()
+    }
+}
+
+impl fmt::Debug for RestoreCtx {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RestoreCtx")
+            .field("session_id", &self.session_id)
+            .field("principal", &self.principal)
+            .field("audience", &self.audience)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The reason that an object was not restored.
+///
+/// Any error converts into it with `?`. Its text is logged and not sent to the peer.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum RestoreError {
+    /// The peer may not access the object. Its calls fail with `PERMISSION_DENIED`.
+    PermissionDenied,
+    /// Restoring failed. Calls fail with `RESTORE_FAILED`, and the error is logged.
+    Failed(Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl RestoreError {
+    /// Creates a failure with a message for the log.
+    pub fn failed(why: impl Into<String>) -> Self {
+        Self::Failed(why.into().into())
+    }
+}
+
+impl<E: std::error::Error + Send + Sync + 'static> From<E> for RestoreError {
+    fn from(error: E) -> Self {
+        Self::Failed(Box::new(error))
+    }
+}
+
+type Making = Pin<Box<dyn Future<Output = Result<Stub, RestoreError>> + Send>>;
+type Make = dyn Fn(RestoreCtx, Payload<Cap>) -> Result<Making, RestoreError> + Send + Sync;
+type Step = dyn Fn(Payload<Cap>) -> Result<Payload<Cap>, RestoreError> + Send + Sync;
+
+/// A restorer of the durable objects of one kind.
+///
+/// ```
+/// use bowline_core::peer::{RestoreCtx, RestoreError, Restorer, Restorers, Stub};
+/// # use bowline_core::peer::{Args, Member, Object, Recipe, Reply};
+/// # struct Cart { id: u64, owner: String }
+/// # impl Cart {
+/// #     async fn load(id: u64) -> Result<Self, std::io::Error> { Ok(Self { id, owner: "ann".into() }) }
+/// #     fn reference(self) -> Stub { let recipe = Recipe::new("cart", 2, &self.id); Stub::durable(self, recipe) }
+/// # }
+/// # impl Object for Cart {
+/// #     fn interface(&self) -> &'static str { "Cart" }
+/// #     fn members(&self) -> &'static [Member] { &[] }
+/// #     fn call(self: std::sync::Arc<Self>, _: &str, _: Args) -> Option<Reply> { None }
+/// #     fn get(self: std::sync::Arc<Self>, _: &str) -> Option<Reply> { None }
+/// # }
+/// let cart = Restorer::new("cart", 2, |ctx: RestoreCtx, id: u64| async move {
+///     let cart = Cart::load(id).await?;
+///     if cart.owner != ctx.principal() {
+///         return Err(RestoreError::PermissionDenied); // today's policy applies
+///     }
+///     Ok(cart.reference())
+/// });
+/// // Version 1 stored the number as text.
+/// let cart = cart.migrate(1, |id: String| Ok(id.parse::<u64>()?));
+/// let restorers = Restorers::new().with(cart);
+/// ```
+pub struct Restorer {
+    name: String,
+    version: u32,
+    eager: bool,
+    make: Box<Make>,
+    /// The migration steps, each from a version to the next.
+    steps: BTreeMap<u32, Box<Step>>,
+}
+
+impl Restorer {
+    /// Creates a restorer named `name` for recipes of `version`.
+    ///
+    /// `restore` receives the parameters, decides whether the peer may access the object, and creates
+    /// the object. By default it has two seconds. Within a session, equal recipes are restored once, and
+    /// all references to them refer to the same object.
+    pub fn new<P, R, F, Fut>(name: impl Into<String>, version: u32, restore: F) -> Self
+    where
+        P: DeserializeOwned + 'static,
+        R: Reference,
+        F: Fn(RestoreCtx, P) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<R, RestoreError>> + Send + 'static,
+    {
+        let make = move |ctx, params| -> Result<Making, RestoreError> {
+            let made = restore(ctx, value::decode(params)?);
+            Ok(Box::pin(async move { made.await.map(|reference| reference.stub().clone()) }))
+        };
+        Self { name: name.into(), version, eager: false, make: Box::new(make), steps: BTreeMap::new() }
+    }
+
+    /// Adds a step that converts parameters of version `from` to the version after it. Older recipes go
+    /// through all steps up to the current version.
+    #[must_use]
+    pub fn migrate<A, B>(
+        mut self,
+        from: u32,
+        step: impl Fn(A) -> Result<B, RestoreError> + Send + Sync + 'static,
+    ) -> Self
+    where
+        A: DeserializeOwned + 'static,
+        B: Serialize + 'static,
+    {
+        let step = move |params| Ok(value::encode(&step(value::decode(params)?)?)?);
+        self.steps.insert(from, Box::new(step));
+        self
+    }
+
+    /// Restores the objects as soon as their session is recovered, rather than on first use.
+    #[must_use]
+    pub fn eager(self) -> Self {
+        Self { eager: true, ..self }
+    }
+
+    fn start(&self, ctx: RestoreCtx, version: u32, mut params: Payload<Cap>) -> Result<Making, RestoreError> {
+        if version > self.version {
+            return Err(RestoreError::failed(format!(
+                "the recipe has version {version}, which is newer than the restorer's version {}",
+                self.version
+            )));
+        }
+        for from in version..self.version {
+            let Some(step) = self.steps.get(&from) else {
+                return Err(RestoreError::failed(format!("there is no migration from version {from}")));
+            };
+            params = step(params)?;
+        }
+        (self.make)(ctx, params)
+    }
+}
+
+impl fmt::Debug for Restorer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Restorer({}, {})", self.name, self.version)
+    }
+}
+
+/// The restorers of a process. They are registered at startup and shared by all sessions.
+#[derive(Debug)]
+pub struct Restorers {
+    by_name: HashMap<String, Restorer>,
+    room: Semaphore,
+    restore_timeout: Duration,
+    has_warned: AtomicBool,
+}
+
+impl Default for Restorers {
+    fn default() -> Self {
+        Self {
+            by_name: HashMap::new(),
+            room: Semaphore::new(AT_ONCE),
+            restore_timeout: PATIENCE,
+            has_warned: AtomicBool::new(false),
+        }
+    }
+}
+
+impl Restorers {
+    /// Creates an empty set of restorers.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a restorer. It replaces a restorer of the same name.
+    ///
+    /// # Panics
+    /// If the name is `bowline.only`, which is the built-in restorer of references made by [`Stub::only`].
+    #[must_use]
+    pub fn with(mut self, restorer: Restorer) -> Self {
+        assert!(restorer.name != ATTENUATED, "a restorer cannot be named `{ATTENUATED}`");
+        self.by_name.insert(restorer.name.clone(), restorer);
+        self
+    }
+
+    /// Sets the timeout for restoring one object. The default is two seconds.
+    #[must_use]
+    pub fn restore_timeout(self, restore_timeout: Duration) -> Self {
+        Self { restore_timeout, ..self }
+    }
+
+    /// Sets how many objects are restored concurrently, in all sessions together. The default is 64, and
+    /// the minimum 1.
+    #[must_use]
+    pub fn max_concurrent(self, count: usize) -> Self {
+        Self { room: Semaphore::new(count.clamp(1, Semaphore::MAX_PERMITS)), ..self }
+    }
+
+    /// Returns the names and versions of the restorers, sorted by name.
+    pub fn versions(&self) -> BTreeMap<&str, u32> {
+        self.by_name.values().map(|restorer| (restorer.name.as_str(), restorer.version)).collect()
+    }
+
+    /// Returns `true` if there is a restorer of this name.
+    pub fn knows(&self, name: &str) -> bool {
+        name == ATTENUATED || self.by_name.contains_key(name)
+    }
+
+    /// Returns `true` once: for the first warning that revocable references are not durable.
+    pub(crate) fn warns_of_revocable(&self) -> bool {
+        !self.has_warned.swap(true, Ordering::SeqCst)
+    }
+
+    pub(crate) fn is_eager(&self, name: &str) -> bool {
+        self.by_name.get(name).is_some_and(|restorer| restorer.eager)
+    }
+
+    /// Restores an object from a stored recipe and returns a reference to it.
+    ///
+    /// The caller must have checked that the peer may use the recipe. Restoring begins at once and needs a
+    /// Tokio runtime. Calls on the reference wait for it, and fail with its code if it fails.
+    pub fn restore(self: &Arc<Self>, ctx: &RestoreCtx, recipe: &StoredRecipe) -> Stub {
+        let (stub, starting) = self.prepare(ctx, recipe);
+        starting.start();
+        stub
+    }
+
+    /// Prepares to restore an object. Restorers run once the returned [`Starting`] is started.
+    pub(crate) fn prepare(self: &Arc<Self>, ctx: &RestoreCtx, recipe: &StoredRecipe) -> (Stub, Starting) {
+        let (all, ctx, recipe) = (Arc::clone(self), ctx.clone(), recipe.clone());
+        Stub::promised_later(Box::pin(async move {
+            let made = all.make_stored(&ctx, &recipe, 0).await;
+            made.map(|stub| Payload::capability(stub.into_cap())).map_err(|unmade| unmade.payload())
+        }))
+    }
+
+    /// Restores an object after the objects that it is built from.
+    fn make_stored<'a>(
+        &'a self,
+        ctx: &'a RestoreCtx,
+        recipe: &'a StoredRecipe,
+        depth: usize,
+    ) -> Pin<Box<dyn Future<Output = Result<Stub, RestoreFailure>> + Send + 'a>> {
+        Box::pin(async move {
+            if depth == DEPTH_MAX {
+                return Err(RestoreFailure(ErrorCode::RestoreFailed));
+            }
+            let mut refs = Vec::with_capacity(recipe.parts.len());
+            for part in &recipe.parts {
+                let made = self.make_stored(ctx, part, depth + 1).await;
+                if recipe.restorer == ATTENUATED {
+                    // An attenuated reference fails with the code of its target.
+                    refs.push(made?.into_cap());
+                    continue;
+                }
+                refs.push(made.unwrap_or_else(|unmade| unmade.stub()).into_cap());
+            }
+            let params = Payload::new(recipe.params.as_str(), refs).map_err(|mismatch| {
+                tracing::warn!(restorer = recipe.restorer, %mismatch, "a stored recipe is damaged");
+                RestoreFailure(ErrorCode::RestoreFailed)
+            })?;
+            self.make(ctx.clone(), &recipe.restorer, recipe.version, params).await
+        })
+    }
+
+    /// Runs the restorer of one object. Dropping the future cancels it.
+    pub(crate) async fn make(
+        &self,
+        ctx: RestoreCtx,
+        name: &str,
+        version: u32,
+        params: Payload<Cap>,
+    ) -> Result<Stub, RestoreFailure> {
+        if name == ATTENUATED {
+            return attenuated(version, params);
+        }
+        let Some(restorer) = self.by_name.get(name) else {
+            tracing::warn!(restorer = name, "no restorer is registered for an object");
+            return Err(RestoreFailure(ErrorCode::RestorerUnknown));
+        };
+        // The semaphore is never closed. Each holder has a bounded time, so every waiter gets a permit.
+        let _room = self.room.acquire().await.ok();
+        let making = unpanicked(|| restorer.start(ctx, version, params)).and_then(|started| started);
+        let result = match making {
+            Ok(making) => match runtime::within(self.restore_timeout, pin!(made(making))).await {
+                Some(result) => result,
+                None => Err(RestoreError::failed(format!("timed out after {:?}", self.restore_timeout))),
+            },
+            Err(error) => Err(error),
+        };
+        result.map_err(|error| match error {
+            RestoreError::PermissionDenied => RestoreFailure(ErrorCode::PermissionDenied),
+            RestoreError::Failed(error) => {
+                tracing::warn!(restorer = name, version, %error, "an object could not be restored");
+                RestoreFailure(ErrorCode::RestoreFailed)
+            }
+        })
+    }
+}
+
+/// The code with which calls fail whose object was not restored, or whose outcome cannot be recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RestoreFailure(pub(crate) ErrorCode);
+
+impl RestoreFailure {
+    /// Returns a reference whose calls fail with the code.
+    pub(crate) fn stub(&self) -> Stub {
+        Stub::broken_by(Broken::Rejected(self.payload()))
+    }
+
+    pub(crate) fn payload<R>(&self) -> Payload<R> {
+        let message = match &self.0 {
+            ErrorCode::PermissionDenied => "The object was not restored: access is not permitted.",
+            ErrorCode::RestorerUnknown => "The object was not restored: no restorer is registered for it.",
+            ErrorCode::CapabilityLost => "The object was lost with the process that held it.",
+            ErrorCode::StreamInterrupted => "The stream was interrupted by the end of the process that held it.",
+            // The log of recorded calls refuses a call.
+            ErrorCode::StoreUnavailable => "The call did not run: the session store is not available.",
+            ErrorCode::SessionElsewhere => "The call did not run: another process has taken over its session.",
+            ErrorCode::StoreCorrupt => "The call did not run: its outcome in the session store cannot be read.",
+            _ => "The object could not be restored.",
+        };
+        Payload::plain(coded_error_text(self.0.as_str(), message))
+    }
+}
+
+/// Restores an attenuated reference whose target has been restored.
+fn attenuated(version: u32, params: Payload<Cap>) -> Result<Stub, RestoreFailure> {
+    let failed = |error: &dyn fmt::Display| {
+        tracing::warn!(restorer = ATTENUATED, version, %error, "an object could not be restored");
+        RestoreFailure(ErrorCode::RestoreFailed)
+    };
+    if version != ATTENUATED_VERSION {
+        return Err(failed(&"the version is unknown"));
+    }
+    let (inner, names): (Stub, Vec<String>) = value::decode(params).map_err(|error| failed(&error))?;
+    Ok(inner.only(names))
+}
+
+/// Runs code of the application and converts a panic into an error.
+fn unpanicked<T>(run: impl FnOnce() -> T) -> Result<T, RestoreError> {
+    caught(run).map_err(|_| RestoreError::failed("panic in a restorer"))
+}
+
+async fn made(mut making: Making) -> Result<Stub, RestoreError> {
+    let result = poll_fn(|cx| match unpanicked(|| making.as_mut().poll(cx)) {
+        Ok(polled) => polled,
+        Err(error) => Poll::Ready(Err(error)),
+    })
+    .await;
+    drop_quietly(making);
+    result
+}

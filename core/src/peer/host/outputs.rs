@@ -1,0 +1,269 @@
+//! Carries out the outputs of a session, in order and on one thread at a time. Also chooses the
+//! runtime: methods of a session with a transport run on the runtime of its driver.
+
+use std::sync::{Arc, MutexGuard};
+use std::task::Waker;
+
+use crate::link::Attachment;
+use crate::peer::host::jobs::{Job, Leftovers};
+use crate::peer::host::nesting;
+use crate::peer::host::shared::{Entry, Shared, State};
+use crate::peer::host::wait::{Ending, Waiter};
+use crate::peer::reference::deliver;
+use crate::peer::reference::local::Body;
+use crate::peer::runtime::{self, Host, Task};
+use crate::peer::unwind::{caught, drop_quietly};
+use crate::session::Closed;
+
+/// The kind of thread that carries out the outputs of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// The task that drives this transport.
+    Driver(Attachment),
+    /// A task of the session's runtime in place of the driver.
+    Host,
+    /// Any thread that uses a reference. It leaves the deliveries of a session with a transport to the
+    /// host.
+    Elsewhere,
+}
+
+impl Shared {
+    /// Returns `true` if the stored state of a durable session is out of date.
+    pub(crate) fn is_change_due(&self, state: &State) -> bool {
+        self.options().durability.is_some() && state.endpoint.is_checkpoint_due()
+    }
+
+    /// Notifies the task that stores the session. Called without the lock, because it wakes that task. Not
+    /// called for every turn of the driver: a checkpoint that has to wait would be retried each time.
+    pub(crate) fn tell_change(&self, is_due: bool) {
+        if is_due {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Marks the session as changed and carries out all of its outputs, in order. If another thread is
+    /// doing so already, that thread continues with them. Wakes the driver if there is something to send.
+    pub(crate) fn pump<'a>(self: &'a Arc<Self>, mut state: MutexGuard<'a, State>) {
+        state.endpoint.mark_changed();
+        self.go_on(state);
+    }
+
+    /// Carries out all outputs of the session, in order, without marking it as changed: the input may have
+    /// concerned only the link. Wakes the driver if there is something to send.
+    pub(crate) fn go_on<'a>(self: &'a Arc<Self>, state: MutexGuard<'a, State>) {
+        let is_due = self.is_change_due(&state);
+        if self.carry_out(state, Place::Elsewhere) {
+            self.wake.notify_one();
+        }
+        self.tell_change(is_due);
+    }
+
+    /// Carries out all outputs of the session, in order. Returns `true` if the driver has to be woken.
+    ///
+    /// Methods of a session with a transport run only on its host, so any other thread stops before the
+    /// first delivery and leaves the rest to the host.
+    pub(crate) fn carry_out<'a>(self: &'a Arc<Self>, mut state: MutexGuard<'a, State>, place: Place) -> bool {
+        match state.pumping {
+            None => {}
+            // The current driver, which sends after carrying out the outputs. A notification would only
+            // cause another poll of it.
+            Some(Place::Driver(at)) if state.driver == Some(at) => return false,
+            Some(_) => return state.has_to_send(),
+        }
+        let delivers = self.private || place != Place::Elsewhere;
+        // Calls between local objects nest inside of these frames.
+        let level = if self.private { nesting::enter(self) } else { None };
+        if self.private && level.is_none() {
+            return false;
+        }
+        loop {
+            state.bound_outbound();
+            // The common case after a call of this side, which only queues a message.
+            if !state.has_jobs() {
+                break;
+            }
+            let mut jobs = state.stage(self);
+            if !delivers && let Some(first) = jobs.iter().position(Job::is_delivery) {
+                state.deferred.extend(jobs.drain(first..));
+            }
+            if jobs.is_empty() {
+                state.spare = jobs;
+                break;
+            }
+            state.pumping = Some(place);
+            drop(state);
+            for job in jobs.drain(..) {
+                self.run(job);
+            }
+            state = self.lock();
+            state.spare = jobs;
+        }
+        state.pumping = None;
+        self.report_memory(&mut state);
+        let handed_on = !state.deferred.is_empty();
+        let is_wanted = state.has_to_send() || state.endpoint.session.has_work() || handed_on;
+        let without_driver = (handed_on && state.driver.is_none()).then(|| state.host.clone());
+        let told = self.at_rest(&mut state);
+        let is_news = self.tell(&mut state);
+        let asks = state.endpoint.asks();
+        drop(state);
+        if is_news {
+            self.feed.flush();
+        }
+        if asks {
+            self.asked.notify_one();
+        }
+        if let Some(told) = told {
+            told.tell();
+        }
+        match without_driver {
+            Some(Some(host)) => drop(host.spawn(HandedOn { shared: Arc::clone(self), has_run: false }.run())),
+            // The session never had a runtime.
+            Some(None) => return self.carry_out(self.lock(), Place::Host) || is_wanted,
+            None => {}
+        }
+        is_wanted
+    }
+
+    /// Runs one job. No panic may escape, or `pumping` would stay set and the session would hang.
+    fn run(self: &Arc<Self>, job: Job) {
+        let call = match &job {
+            Job::Deliver(call) => Some(call.call),
+            _ => None,
+        };
+        let ran = caught(|| match job {
+            Job::Deliver(call) => deliver::begin(self, call),
+            Job::Wake(waker) => waker.wake(),
+            Job::EndChunk(chunk, ending) => chunk.end(ending),
+            Job::Pump(pumping) => pumping.start(),
+            Job::Discard(ending) => drop(ending),
+            Job::Abandon(call) => drop(call),
+            Job::Drop(entry) => self.drop_entry(entry),
+            Job::Cancel(call) => deliver::cancel(self, call),
+            Job::Make(at) => self.start_making(at),
+            Job::Warn(warning) => warning.log(),
+            Job::Close(closed, leftovers) => self.end(closed, *leftovers),
+        });
+        if ran.is_err() {
+            tracing::error!("panic while an object or a value was dropped");
+            if let Some(call) = call {
+                // Does nothing if the call was settled before the panic.
+                self.settle(call, Err(deliver::internal_error()));
+            }
+        }
+    }
+
+    /// Drops an object that the peer does not hold any more. If that is because the session has ended, the
+    /// reader of a stream to which the peer wrote gets the reason.
+    fn drop_entry(&self, entry: Option<Entry>) {
+        if let Some(Entry::Local(local)) = &entry
+            && let Body::Writable(writable) = &local.body
+        {
+            let closed = self.lock().closed.clone();
+            closed.iter().for_each(|closed| writable.lose_writer(closed));
+        }
+        drop(entry);
+    }
+
+    fn end(&self, closed: Closed, leftovers: Leftovers) {
+        for (_, task) in leftovers.running.iter() {
+            task.iter().for_each(Task::abort);
+        }
+        leftovers.held_back.into_iter().flat_map(|held_back| *held_back).for_each(drop_quietly);
+        for waiter in leftovers.waiters {
+            match waiter {
+                Waiter::Task(Some(waker)) => wake(waker),
+                Waiter::Chunk(chunk) => chunk.end(Ending::Lost(closed.clone())),
+                Waiter::Task(None) | Waiter::Ended(_) => {}
+            }
+        }
+        for entry in leftovers.targets.into_entries() {
+            drop_quietly(entry);
+        }
+        drop_quietly(leftovers.revival);
+        self.tell(&mut self.lock());
+        self.feed.end();
+        // Set only once, because a session ends only once.
+        drop(self.ended.set(closed));
+        self.is_over.notify_waiters();
+        self.room.notify_waiters();
+        self.wake.notify_one();
+    }
+
+    /// Registers the driver of a transport. From now on, deliveries are left to it.
+    pub(crate) fn begin_turn(&self, at: Attachment) {
+        self.lock().driver = Some(at);
+    }
+
+    /// Makes this thread's runtime, on which the driver runs, the runtime of the session.
+    pub(crate) fn set_host(&self) {
+        let host = Host::current();
+        if host.is_some() {
+            let before = std::mem::replace(&mut self.lock().host, host);
+            drop(before);
+        }
+    }
+
+    /// Unregisters a driver, unless a newer one is registered.
+    pub(crate) fn end_turn(&self, at: Attachment) {
+        let mut state = self.lock();
+        if state.driver == Some(at) {
+            state.driver = None;
+        }
+    }
+
+    /// Returns `true` if [`spawn`](Self::spawn) works on this thread.
+    pub(crate) fn can_spawn(&self) -> bool {
+        self.lock().host.is_some() || runtime::can_spawn()
+    }
+
+    /// Spawns a task on the runtime of the session, or on that of this thread if the session has no
+    /// transport. Returns `None` if there is no runtime.
+    pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) -> Option<Task> {
+        let host = if self.private { None } else { self.lock().host.clone() };
+        match host {
+            Some(host) => Some(host.spawn(future)),
+            None => runtime::spawn(future),
+        }
+    }
+}
+
+/// The deliveries of a session without a driver, on their way to its runtime.
+struct HandedOn {
+    shared: Arc<Shared>,
+    has_run: bool,
+}
+
+impl HandedOn {
+    async fn run(mut self) {
+        self.has_run = true;
+        if self.shared.carry_out(self.shared.lock(), Place::Host) {
+            self.shared.wake.notify_one();
+        }
+    }
+}
+
+impl Drop for HandedOn {
+    /// Rejects the calls that did not begin before the runtime shut down.
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        if self.has_run || state.driver.is_some() {
+            return;
+        }
+        let refused: Vec<Job> = state.deferred.extract_if(.., |job| job.is_delivery()).collect();
+        drop(state);
+        for job in refused {
+            if let Job::Deliver(call) = job {
+                self.shared.settle(call.call, Err(deliver::runtime_is_gone()));
+                drop_quietly(call);
+            }
+        }
+    }
+}
+
+/// Wakes a task, whose executor may panic.
+fn wake(waker: Waker) {
+    if caught(|| waker.wake()).is_err() {
+        tracing::error!("panic while a task was woken");
+    }
+}
