@@ -3,54 +3,57 @@
 use super::{Endpoint, LinkEvent};
 use crate::error::ErrorCode;
 use crate::link::{
-    Asked, Covers, Drain, EntryKind, Frame, LIST_DEFAULT, LIST_MAX, Lease, Link, LinkStats, List, ListFilter,
-    ObjectEntry, Objects, Refresh, Role, Secret, Status, Ticket,
+    ClientState, Covers, Drain, DrainState, EntryKind, Frame, FrameEffect, LIST_DEFAULT, LIST_MAX, Lease, Link,
+    LinkStats, List, ListFilter, ObjectEntry, Objects, Refresh, Role, RoleState, Secret, ServerState, Status, Ticket,
+    TokenAck,
 };
 use crate::session::{Closed, ClosedBy, Entry, EntryState, Wanted};
 use crate::time::Time;
 
 impl Endpoint {
     pub(super) fn handle_frame(&mut self, now: Time, text: &str) {
-        let asked = match Frame::read(text) {
+        let effect = match Frame::read(text) {
             Ok(Some(frame @ (Frame::Reconcile { .. } | Frame::Skip { .. }))) => self.adjust(now, frame, text.len()),
             Ok(Some(frame)) => self.control(now, frame),
-            Ok(None) => Asked::Nothing,
-            Err(refused) => Asked::Broken(refused.code, refused.message),
+            Ok(None) => FrameEffect::None,
+            Err(refused) => FrameEffect::Violation(refused.code, refused.message),
         };
-        match asked {
-            Asked::Nothing => {}
-            Asked::End { code, reason, answer } => {
-                self.answers_close = answer;
-                let name = code.map_or_else(|| "Error".to_owned(), |code| code.to_string());
-                let closed = Closed { by: ClosedBy::Peer, name, message: reason };
-                let runs_on = self.role() == Some(Role::Server) && self.session.calls_running() > 0;
-                if runs_on {
-                    self.closing = Some(closed);
-                } else {
-                    self.session.handle_disconnect(closed);
-                }
-            }
-            Asked::Broken(code, message) => self.end(ClosedBy::Protocol, &code, &message),
+        match effect {
+            FrameEffect::None => {}
+            FrameEffect::Close(reason) => self.closed_by_peer("Error".to_owned(), reason, true),
+            FrameEffect::Evict(code, reason) => self.closed_by_peer(code.to_string(), reason, false),
+            FrameEffect::Violation(code, message) => self.end(ClosedBy::Protocol, &code, &message),
         }
     }
 
-    fn control(&mut self, now: Time, frame: Frame) -> Asked {
-        let Some(link) = &mut self.link else { return Asked::Nothing };
+    fn closed_by_peer(&mut self, name: String, message: String, answer: bool) {
+        self.answers_close = answer;
+        let closed = Closed { by: ClosedBy::Peer, name, message };
+        let runs_on = self.role() == Some(Role::Server) && self.session.calls_running() > 0;
+        if runs_on {
+            self.closing = Some(closed);
+        } else {
+            self.session.handle_disconnect(closed);
+        }
+    }
+
+    fn control(&mut self, now: Time, frame: Frame) -> FrameEffect {
+        let Some(link) = &mut self.link else { return FrameEffect::None };
         let draining = match (&frame, link.role()) {
             (Frame::Drain(drain), Role::Client) => Some(drain.clone()),
             _ => None,
         };
-        let asked = link.handle(now, frame);
-        if let Some(covers) = link.covers.filter(|_| link.role() == Role::Client) {
+        let effect = link.handle(now, frame);
+        if let Some(covers) = link.client().and_then(|client| client.covers) {
             self.session.covered(covers.next_positive);
         }
-        self.events.extend(draining.filter(|_| asked == Asked::Nothing).map(LinkEvent::Draining));
-        asked
+        self.events.extend(draining.filter(|_| effect == FrameEffect::None).map(LinkEvent::Draining));
+        effect
     }
 
     /// Handles a frame that changes tables. It is numbered and counted like a message, and is valid
     /// only in a session that was recovered or reattached.
-    fn adjust(&mut self, now: Time, frame: Frame, bytes: usize) -> Asked {
+    fn adjust(&mut self, now: Time, frame: Frame, bytes: usize) -> FrameEffect {
         let (restored, revived) = (self.checkpoints.was_restored(), self.session.was_revived());
         let was_replaced = |link: &Link| match link.role() {
             Role::Server => link.features.durable && restored,
@@ -59,7 +62,7 @@ impl Endpoint {
         let Some(link) = self.link.as_mut().filter(|link| was_replaced(link)) else {
             let message =
                 "the session was neither recovered nor reattached, so there is nothing to reconcile".to_owned();
-            return Asked::Broken(ErrorCode::InvalidRequest, message);
+            return FrameEffect::Violation(ErrorCode::InvalidRequest, message);
         };
         if link.count(now, bytes) {
             self.checkpoints.is_current = false;
@@ -72,11 +75,27 @@ impl Endpoint {
                 _ => {}
             }
         }
-        Asked::Nothing
+        FrameEffect::None
     }
 
     pub(super) fn role(&self) -> Option<Role> {
         self.link.as_ref().map(|link| link.role())
+    }
+
+    fn client(&self) -> Option<&ClientState> {
+        self.link.as_ref()?.client()
+    }
+
+    fn client_mut(&mut self) -> Option<&mut ClientState> {
+        self.link.as_mut()?.client_mut()
+    }
+
+    pub(super) fn server(&self) -> Option<&ServerState> {
+        self.link.as_ref()?.server()
+    }
+
+    pub(super) fn server_mut(&mut self) -> Option<&mut ServerState> {
+        self.link.as_mut()?.server_mut()
     }
 
     /// Returns `true` if the client has closed the session and some of its calls are still running.
@@ -101,46 +120,46 @@ impl Endpoint {
 
     /// Returns the newest token that the server has sent, unless it was taken already.
     pub fn take_token(&mut self) -> Option<Ticket> {
-        self.link.as_mut()?.token.take()
+        self.client_mut()?.token.take()
     }
 
     /// Reports tokens to the server only after [`token_saved`](Self::token_saved). Otherwise the
     /// server could drop the checkpoint of the token that the client has saved, and the next client
     /// process could not reattach.
     pub fn save_tokens(&mut self) {
-        if let Some(link) = &mut self.link {
-            link.saves = true;
+        if let Some(client) = self.client_mut() {
+            client.token_ack = TokenAck::OnceSaved;
         }
     }
 
     /// Returns `true` if there is a token that was not taken.
     pub fn has_token(&self) -> bool {
-        self.link.as_ref().is_some_and(|link| link.token.is_some())
+        self.client().is_some_and(|client| client.token.is_some())
     }
 
     /// Returns what the newest token covers, if that has not been reported to the server.
     pub fn unsaved(&self) -> Option<Covers> {
-        self.link.as_ref()?.unsaved
+        self.client()?.unsaved
     }
 
     /// Records that a token covering `covers` has been saved, and reports it to the server.
     pub fn token_saved(&mut self, covers: Covers) {
-        if let Some(link) = self.link.as_mut().filter(|link| link.unsaved.is_some()) {
-            link.unsaved.take_if(|newest| newest.checkpoint <= covers.checkpoint);
-            link.hold_token_of(covers);
-            self.session.covered(covers.next_positive);
-        }
+        let Some(link) = &mut self.link else { return };
+        let Some(client) = link.client_mut().filter(|client| client.unsaved.is_some()) else { return };
+        client.unsaved.take_if(|newest| newest.checkpoint <= covers.checkpoint);
+        link.hold_token_of(covers);
+        self.session.covered(covers.next_positive);
     }
 
     /// Returns the client's lease, as last sent by the server.
     pub fn lease(&self) -> Option<Lease> {
-        self.link.as_ref()?.control.lease
+        self.client()?.lease
     }
 
     /// Sets the client's lease, as sent by the server in its welcome.
     pub fn set_lease(&mut self, lease: Option<Lease>) {
-        if let Some(link) = &mut self.link {
-            link.control.lease = lease;
+        if let Some(client) = self.client_mut() {
+            client.lease = lease;
         }
     }
 
@@ -158,12 +177,12 @@ impl Endpoint {
 
     /// Returns `true` if the server requires new credentials.
     pub fn has_refresh(&self) -> bool {
-        self.link.as_ref().is_some_and(|link| link.control.refresh.is_some())
+        self.client().is_some_and(|client| client.refresh.is_some())
     }
 
     /// Takes the server's request for new credentials.
     pub fn take_refresh(&mut self) -> Option<Refresh> {
-        self.link.as_mut()?.control.refresh.take()
+        self.client_mut()?.refresh.take()
     }
 
     /// Sends new credentials to the server.
@@ -175,19 +194,17 @@ impl Endpoint {
 
     /// Takes the client's answer to [`refresh`](Self::refresh).
     pub fn take_response(&mut self) -> Option<Secret> {
-        self.link.as_mut()?.control.response.take()
+        self.server_mut()?.response.take()
     }
 
     /// Returns `true` if the owner of the session must act: there is something to take or to save,
     /// the session is closing, or the client has confirmed a drain. On a client, a slow server is
     /// reported only by [`LinkEvent::PeerSlow`].
     pub fn asks(&self) -> bool {
-        let of_client = self.slow || self.closing.is_some();
-        let saves = |link: &Link| link.saves && link.token.is_some();
-        let asks = |link: &Link| {
-            saves(link) || link.control.asks() || (link.role() == Role::Server && (of_client || link.drains))
-        };
-        self.link.as_ref().is_some_and(asks)
+        self.link.as_ref().is_some_and(|link| match &link.role {
+            RoleState::Client(client) => client.needs_owner(),
+            RoleState::Server(server) => server.needs_owner() || link.slow || self.closing.is_some(),
+        })
     }
 
     /// Announces that the server is about to stop. The client then holds its new calls back if the
@@ -197,7 +214,10 @@ impl Endpoint {
         let Some(link) = self.link.as_mut().filter(|link| link.features.drain && link.attached().is_some()) else {
             return false;
         };
-        link.control.asked_to_drain = true;
+        let Some(server) = link.server_mut() else { return false };
+        if server.drain == DrainState::None {
+            server.drain = DrainState::Announced;
+        }
         link.queue(Frame::Drain(drain));
         true
     }
@@ -205,12 +225,12 @@ impl Endpoint {
     /// Returns `true` if the client has confirmed a drain: it sends no new calls on this
     /// connection.
     pub fn is_drained(&self) -> bool {
-        self.link.as_ref().is_some_and(|link| link.drains)
+        self.server().is_some_and(|server| server.drain == DrainState::Confirmed)
     }
 
     /// Takes the server's announcement that it is about to stop.
     pub fn take_drain(&mut self) -> Option<Drain> {
-        self.link.as_mut()?.control.drain.take()
+        self.client_mut()?.drain.take()
     }
 
     /// Returns statistics of the link.
@@ -220,7 +240,7 @@ impl Endpoint {
 
     /// Returns `true` if the peer has become slow since the last call.
     pub fn take_slow(&mut self) -> bool {
-        std::mem::take(&mut self.slow)
+        self.link.as_mut().is_some_and(|link| std::mem::take(&mut link.slow))
     }
 
     /// Records creation times from now on. `unix_ms` is the wall-clock time at `now`, in
@@ -234,24 +254,24 @@ impl Endpoint {
     /// server does not support lists.
     pub fn list(&mut self, list: List) -> Option<u64> {
         let link = self.link.as_mut().filter(|link| link.features.list)?;
-        Some(link.ask(list))
+        link.list(list)
     }
 
     /// Drops a request for a list.
     pub fn forget_list(&mut self, request_id: u64) {
         if let Some(link) = &mut self.link {
-            link.unask(request_id);
+            link.forget_list(request_id);
         }
     }
 
     /// Returns the next answer to [`list`](Self::list).
     pub fn poll_objects(&mut self) -> Option<Objects> {
-        self.link.as_mut()?.control.objects.pop_front()
+        self.client_mut()?.objects.pop_front()
     }
 
     /// Writes the answer to the next request for a list, as of now.
     pub(super) fn answer_list(&mut self) -> Option<String> {
-        let List { request_id, filter, limit, cursor } = self.link.as_mut()?.control.lists.pop_front()?;
+        let List { request_id, filter, limit, cursor } = self.server_mut()?.lists.pop_front()?;
         let limit = limit.unwrap_or(LIST_DEFAULT).clamp(1, LIST_MAX);
         let after = match cursor.as_deref().map(str::parse::<i64>) {
             None => None,

@@ -20,7 +20,7 @@ use recovery::Checkpoints;
 
 use crate::error::ErrorCode;
 use crate::limits::Limits;
-use crate::link::{Attachment, Frame, Joint, Link, LinkRules, LinkStats, Refused, Role};
+use crate::link::{Attachment, Frame, Heard, Joint, Link, LinkRules, LinkStats, Refused, Role};
 use crate::session::{Closed, ClosedBy, Session, Taken};
 use crate::time::Time;
 
@@ -92,8 +92,6 @@ pub struct Endpoint {
     lease_until: Option<Time>,
     events: VecDeque<LinkEvent>,
     dates: Dates,
-    /// The peer has become slow, and [`Endpoint::take_slow`] has not returned that yet.
-    slow: bool,
     /// The client has closed the session, and its calls may run until the grace period ends.
     closing: Option<Closed>,
     /// The peer sent `close` and expects a `closed`.
@@ -156,7 +154,6 @@ impl Endpoint {
             lease_until: None,
             events: VecDeque::new(),
             dates: Dates::default(),
-            slow: false,
             closing: None,
             answers_close: false,
             said_goodbye: false,
@@ -188,12 +185,12 @@ impl Endpoint {
 
     /// Detaches a connection that was lost. A plain session ends with it. Does nothing if another
     /// connection has been attached since.
-    pub fn detach(&mut self, at: Attachment, now: Time, reason: Closed) {
+    pub fn detach(&mut self, at: Attachment, reason: Closed) {
         let Some(link) = &mut self.link else {
             return self.session.handle_disconnect(reason);
         };
         if link.attached() == Some(at) {
-            link.detach(now);
+            link.detach();
             if !self.session.is_closed() {
                 self.events.push_back(LinkEvent::Detached { reason: reason.message });
             }
@@ -201,9 +198,9 @@ impl Endpoint {
     }
 
     /// Detaches the current connection, if any. Does nothing to a plain session.
-    pub fn detach_newest(&mut self, now: Time, reason: &str) {
+    pub fn detach_newest(&mut self, reason: &str) {
         if let Some(link) = self.link.as_mut().filter(|link| link.attached().is_some()) {
-            link.detach(now);
+            link.detach();
             if !self.session.is_closed() {
                 self.events.push_back(LinkEvent::Detached { reason: reason.to_owned() });
             }
@@ -300,7 +297,6 @@ impl Endpoint {
                 link.send(&taken.text, taken.is_joint);
                 if link.became_slow() {
                     let LinkStats { retained_bytes, retained_messages, .. } = link.stats();
-                    self.slow = true;
                     self.events.push_back(LinkEvent::PeerSlow { retained_bytes, retained_messages });
                 }
                 return Some(taken.into());
@@ -328,7 +324,7 @@ impl Endpoint {
             Some(link) => {
                 let ends = self.session.is_closed() && !self.said_goodbye;
                 ends || link.has_transmit()
-                    || !link.control.lists.is_empty()
+                    || link.has_lists_to_answer()
                     || (waits && !link.is_full() && !(link.holds_back() && self.session.calls_next()))
             }
         }
@@ -337,7 +333,7 @@ impl Endpoint {
     /// Returns `true` if everything that waits to be written may wait for other messages: it
     /// consists of releases and acks only.
     pub fn may_wait(&self) -> bool {
-        let is_urgent = |link: &Link| link.has_urgent() || !link.control.lists.is_empty();
+        let is_urgent = |link: &Link| link.has_urgent() || link.has_lists_to_answer();
         !self.session.is_closed() && self.session.only_releases() && !self.link.as_ref().is_some_and(is_urgent)
     }
 
@@ -407,12 +403,12 @@ impl Endpoint {
 
     /// Returns `true` if the peer has sent something on the current connection.
     pub fn has_heard(&self) -> bool {
-        self.link.as_ref().is_some_and(|link| link.heard)
+        self.link.as_ref().is_some_and(|link| link.heard > Heard::Nothing)
     }
 
     /// Returns `true` if the peer has sent a frame of the link on the current connection.
     pub fn has_heard_frame(&self) -> bool {
-        self.link.as_ref().is_some_and(|link| link.heard_frame)
+        self.link.as_ref().is_some_and(|link| link.heard == Heard::Frames)
     }
 
     /// Returns the bytes of messages and values that are held for the peer.

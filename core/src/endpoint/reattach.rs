@@ -76,7 +76,7 @@ impl Endpoint {
         let is_unreconciled = self.session.is_unreconciled();
         let gap = if is_unreconciled { IDS_LEFT_OUT } else { 0 };
         self.session.leave_out(ids.next_positive, gap).map_err(refused)?;
-        link.begin_anew();
+        link.reset();
         self.checkpoints.storing = None;
         self.checkpoints.is_current = false;
         let mut theirs = remembered(left);

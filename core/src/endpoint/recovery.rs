@@ -190,7 +190,7 @@ impl Endpoint {
     /// Must be answered with [`stored`](Self::stored) or [`not_stored`](Self::not_stored).
     pub fn checkpoint(&mut self, beside: serde_json::Value) -> Option<Checkpoint> {
         self.checkpoints.is_current = false;
-        let link = self.link.as_ref().filter(|link| !link.tokens.is_full())?;
+        let link = self.link.as_ref().filter(|link| link.server().is_some_and(|server| !server.tokens.is_full()))?;
         let Checkpoints { is_on, lineage, storing, .. } = self.checkpoints;
         if !is_on || storing.is_some() || self.session.is_unreconciled() || self.session.has_work() {
             return None;
@@ -210,8 +210,9 @@ impl Endpoint {
     /// covers. `lease` is sent with the token if it has changed. The ticket must be for the
     /// connection that is attached, or was last.
     pub fn stored(&mut self, ticket: Ticket, lease: Option<Lease>) {
-        if let (Some(storing), Some(link)) = (self.checkpoints.storing.take(), &mut self.link) {
-            link.tokens.place(storing.after, ticket, storing.covers, lease);
+        let Some(storing) = self.checkpoints.storing.take() else { return };
+        if let Some(server) = self.server_mut() {
+            server.tokens.place(storing.after, ticket, storing.covers, lease);
             self.session.release_withheld(storing.withheld);
         }
     }
@@ -224,22 +225,22 @@ impl Endpoint {
 
     /// Returns the numbers of the checkpoints whose tokens are not acknowledged, oldest first.
     pub fn unconfirmed_checkpoints(&self) -> Vec<u64> {
-        self.link.as_ref().map_or_else(Vec::new, |link| link.tokens.waiting().collect())
+        self.server().map_or_else(Vec::new, |server| server.tokens.waiting().collect())
     }
 
     /// Replaces the tokens that are not acknowledged, by checkpoint number. A token without a
     /// replacement is not sent. Must be called after each `attach` of a server, before anything is
     /// written: a token and its key belong to one connection.
     pub fn replace_tokens(&mut self, tickets: BTreeMap<u64, Ticket>) {
-        if let Some(link) = &mut self.link {
-            link.tokens.replace(tickets);
+        if let Some(server) = self.server_mut() {
+            server.tokens.replace(tickets);
         }
     }
 
     /// Returns the number of the newest checkpoint whose token the client has. Earlier ones are no
     /// longer needed.
     pub fn confirmed_checkpoint(&self) -> u64 {
-        self.link.as_ref().map_or(0, |link| link.tokens.confirmed())
+        self.server().map_or(0, |server| server.tokens.confirmed())
     }
 
     /// Returns the number of the newest checkpoint that was taken.
@@ -249,8 +250,8 @@ impl Endpoint {
 
     /// Records that the client presented a token of this checkpoint.
     pub fn confirm_checkpoint(&mut self, number: u64) {
-        if let Some(link) = &mut self.link {
-            link.tokens.begin_with(number);
+        if let Some(server) = self.server_mut() {
+            server.tokens.confirm_through(number);
         }
     }
 
@@ -300,7 +301,7 @@ impl Endpoint {
         let Some(link) = self.link.as_mut().filter(|_| !self.session.is_closed()) else {
             return Err(Refused::new(ErrorCode::ResumeWindowExpired, "the session has ended"));
         };
-        link.begin_anew();
+        link.reset();
         let became = self.session.replan(&remembered(left), written).map_err(|closed| {
             let refused = Refused::new(ErrorCode::from(closed.name.as_str()), closed.message.clone());
             self.session.close(closed, false);

@@ -4,6 +4,7 @@
 //! link, messages are opaque texts. Numbers start at 1 and count messages, not frames; they are not
 //! transmitted. One connection at a time is attached, and texts of all others are ignored.
 
+mod attached;
 mod control;
 pub mod features;
 mod frame;
@@ -12,12 +13,13 @@ pub mod handshake;
 mod list;
 mod machine;
 mod retain;
+mod role;
 mod secret;
 mod tokens;
 
 use std::time::Duration;
 
-pub(crate) use control::Asked;
+pub(crate) use control::FrameEffect;
 pub use control::Refresh;
 pub use features::Features;
 pub use frame::Frame;
@@ -26,8 +28,9 @@ pub use greeting::{
     SharedLimits, Ticket, TrustLevel, Welcome,
 };
 pub use list::{EntryKind, LIST_DEFAULT, LIST_MAX, List, ListFilter, ObjectEntry, Objects, Status};
-pub(crate) use machine::Link;
 pub use machine::LinkStats;
+pub(crate) use machine::{Heard, Link};
+pub(crate) use role::{ClientState, DrainState, RoleState, ServerState, TokenAck};
 pub use secret::Secret;
 
 /// The WebSocket subprotocol that selects the link.

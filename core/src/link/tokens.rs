@@ -24,25 +24,25 @@ struct Placed {
 pub(crate) struct Tokens {
     placed: VecDeque<Placed>,
     /// How many of them were written to this connection.
-    taken: usize,
+    written: usize,
     /// The newest checkpoint whose token the client has.
     confirmed: u64,
 }
 
 impl Tokens {
     /// Records that the client has a token of this checkpoint, and drops the tokens up to it.
-    pub(crate) fn begin_with(&mut self, checkpoint: u64) {
+    pub(crate) fn confirm_through(&mut self, checkpoint: u64) {
         self.confirmed = self.confirmed.max(checkpoint);
         while self.placed.front().is_some_and(|placed| placed.checkpoint <= self.confirmed) {
             self.placed.pop_front();
-            self.taken = self.taken.saturating_sub(1);
+            self.written = self.written.saturating_sub(1);
         }
     }
 
     /// Drops all tokens, for a client that no longer knows what they cover.
     pub(super) fn clear(&mut self) {
         self.placed.clear();
-        self.taken = 0;
+        self.written = 0;
     }
 
     pub(crate) fn confirmed(&self) -> u64 {
@@ -77,35 +77,36 @@ impl Tokens {
             (*resume_token, *resume_key) = (ticket.resume_token, ticket.resume_key);
             true
         });
-        self.taken = 0;
+        self.written = 0;
     }
 
     /// Starts again with the first token on a new connection.
-    pub(super) fn begin_turn(&mut self) {
-        self.taken = 0;
+    pub(super) fn rewind(&mut self) {
+        self.written = 0;
     }
 
     /// Handles the ack of a checkpoint. Returns `false` if its token was not sent.
     pub(super) fn confirm(&mut self, checkpoint: u64) -> bool {
-        let newest = self.placed.iter().take(self.taken).next_back().map_or(self.confirmed, |placed| placed.checkpoint);
+        let newest =
+            self.placed.iter().take(self.written).next_back().map_or(self.confirmed, |placed| placed.checkpoint);
         if checkpoint > newest {
             return false;
         }
-        self.begin_with(checkpoint);
+        self.confirm_through(checkpoint);
         true
     }
 
     /// Returns `true` if the next token precedes the message with number `next_out`.
     pub(super) fn is_due(&self, next_out: u64) -> bool {
-        self.placed.get(self.taken).is_some_and(|placed| placed.after < next_out)
+        self.placed.get(self.written).is_some_and(|placed| placed.after < next_out)
     }
 
-    pub(super) fn take_due(&mut self, next_out: u64) -> Option<Frame> {
+    pub(super) fn poll_due(&mut self, next_out: u64) -> Option<Frame> {
         if !self.is_due(next_out) {
             return None;
         }
-        let frame = self.placed.get(self.taken)?.frame.clone();
-        self.taken += 1;
+        let frame = self.placed.get(self.written)?.frame.clone();
+        self.written += 1;
         Some(frame)
     }
 }

@@ -114,7 +114,7 @@ fn pending_requests_are_repeated_or_dropped_after_a_reconnect() {
     client.handle_text(at_client.attachment, at(1), r#"{"type":"session.refresh","deadline":1}"#);
     let request_id = client.list(List::default()).unwrap();
     assert_eq!(written(&mut client, at_client).len(), 1);
-    client.detach(at_client.attachment, at(2), gone());
+    client.detach(at_client.attachment, gone());
     let joint = Joint { peer_processed: 0, peer_sends_after: Some(0), features: Features::ALL };
     let attached = client.attach(at(3), joint).unwrap();
     assert_eq!(client.take_refresh(), None);

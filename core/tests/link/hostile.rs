@@ -98,7 +98,7 @@ impl End {
             && !self.endpoint.handle_timeout(self.attached.attachment, self.now)
         {
             let closed = Closed { by: ClosedBy::Transport, name: "Error".to_owned(), message: "dead".to_owned() };
-            self.endpoint.detach(self.attached.attachment, self.now, closed);
+            self.endpoint.detach(self.attached.attachment, closed);
         }
         let ticket = Ticket { resume_token: Secret::new("newer"), resume_key: None };
         self.endpoint.send_token(ticket, None);

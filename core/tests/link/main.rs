@@ -138,13 +138,13 @@ fn idle_client_resumes_after_the_buffer_was_acknowledged() {
     call(&mut client, "a");
     let sent = written(&mut client, first);
     client.handle_text(first.attachment, at(1), r#"{"type":"session.ack","last_processed_seq":1}"#);
-    client.detach(first.attachment, at(2), gone());
+    client.detach(first.attachment, gone());
     // Everything was acknowledged, and nothing was missed.
     assert_eq!((sent.len(), client.link_stats().retained_messages), (1, 0));
     for n in 1..10 {
         let attached = client.attach(at(n << 30), joint(1)).unwrap();
         assert!(written(&mut client, attached).is_empty());
-        client.detach(attached.attachment, at(n << 30), gone());
+        client.detach(attached.attachment, gone());
     }
 }
 
@@ -158,7 +158,7 @@ fn late_frame_from_a_replaced_connection_is_dropped() {
     assert_eq!(new.processed, 1);
     assert!(!server.handle_text(old.attachment, at(3), message));
     assert_eq!(server.poll_transmit(old.attachment), None);
-    server.detach(old.attachment, at(4), gone());
+    server.detach(old.attachment, gone());
     assert!(server.is_attached(new.attachment), "the end of the old connection does not affect the new one");
     assert_eq!(server.processed(), 1);
 }
@@ -198,7 +198,7 @@ fn calls_with_pulls_and_consecutive_releases_are_joined() {
     assert_eq!((server.session.stats().exports, server.session.is_closed()), (1, false));
 
     // A joined message is not retransmitted to a peer that no longer names `calls`.
-    client.detach(attached.attachment, at(2), gone());
+    client.detach(attached.attachment, gone());
     let features = Features { calls: false, ..Features::ALL };
     let refused = client.attach(at(3), Joint { features, ..joint(2) }).unwrap_err();
     assert_eq!(refused.code, ErrorCode::ResumeGap, "{refused:?}");
@@ -259,7 +259,7 @@ fn overflow_is_reported_not_truncated() {
     server.bound_retained();
     assert!(!server.session.is_closed());
     // Without one, a server ends the session and reports it.
-    server.detach(attached.attachment, at(2), gone());
+    server.detach(attached.attachment, gone());
     server.bound_retained();
     assert_eq!(server.session.closed().unwrap().name, "BUFFER_OVERFLOW");
     // A client refuses new messages.
@@ -268,7 +268,7 @@ fn overflow_is_reported_not_truncated() {
         call(&mut client, "x");
     }
     assert!(!client.is_overfull());
-    client.detach(attached.attachment, at(2), gone());
+    client.detach(attached.attachment, gone());
     client.bound_retained();
     assert!(client.is_overfull() && !client.session.is_closed());
 }

@@ -244,7 +244,7 @@ impl Client {
     pub(crate) fn detach(&mut self, around: &mut Around<'_>) {
         let State::Online(connection, at) = self.state else { return };
         around.network.hang_up(connection, Way::ToClient);
-        self.endpoint.detach(at, around.now, gone());
+        self.endpoint.detach(at, gone());
         self.app.react(&mut self.endpoint);
         if self.is_linked {
             self.tries_until = Some(around.now + self.window);

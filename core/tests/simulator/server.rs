@@ -186,12 +186,12 @@ impl Server {
                 if entry.endpoint.is_attached(at) && !entry.endpoint.session.is_closed() {
                     entry.parked = Some(now);
                 }
-                entry.endpoint.detach(at, now, gone());
+                entry.endpoint.detach(at, gone());
                 entry.app.react(&mut entry.endpoint);
             }
             Some(Served::Plain { mut endpoint, mut app }) => {
                 let at = endpoint.attach_plain();
-                endpoint.detach(at, now, gone());
+                endpoint.detach(at, gone());
                 app.react(&mut endpoint);
             }
             Some(Served::New { .. }) | None => {}

@@ -375,8 +375,7 @@ impl Drive {
     fn detach(&self, end: TransportEnd) {
         // An earlier end takes precedence.
         drop(self.end.set(end.clone()));
-        let now = self.shared.now();
-        self.shared.input(|endpoint| endpoint.detach(self.at, now, end.into_closed()));
+        self.shared.input(|endpoint| endpoint.detach(self.at, end.into_closed()));
         self.shared.wake.notify_one();
     }
 

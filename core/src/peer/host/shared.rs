@@ -290,9 +290,8 @@ impl Shared {
 
     /// Detaches the current transport, if any, as if a newer one had been attached. Runs no user code.
     pub(crate) fn supersede(&self, reason: &str) {
-        let now = self.now();
         let mut state = self.lock();
-        state.endpoint.detach_newest(now, reason);
+        state.endpoint.detach_newest(reason);
         self.turn.store(NO_TURN, Ordering::SeqCst);
         let is_news = self.tell(&mut state);
         drop(state);
