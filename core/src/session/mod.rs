@@ -1,234 +1,34 @@
 //! The session state machine: tables of ids, counts, and text, without I/O, locks, or a clock.
 //! The calling contract is documented on [`Session`]; the messages are those of docs/wire.md.
 
-mod account;
-mod answer;
-mod audit;
-mod budget;
-mod call;
-mod call_log;
-mod close;
-mod depth;
-mod durable;
-mod eval;
-mod gather;
-mod index;
-mod io;
-mod kept_references;
-mod listing;
-mod map;
-mod message;
-mod outbox;
-mod path;
-mod promise;
-mod reattach;
-mod reconcile;
+mod calls;
+mod messages;
 mod recovery;
-mod reference;
-mod snapshot;
 mod state;
-mod stream;
-mod table;
-mod walk;
-mod window;
-mod write;
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
+pub use calls::listing::{Entry, EntryState};
+pub use calls::window::{Sent, Window, units};
+pub use recovery::reconcile::{Adjustment, Remembered, Replanned};
+pub use recovery::revive::{Report, Revived, Wanted};
+pub use recovery::snapshot::{Snapshot, SnapshotError};
+pub use state::{
+    Closed, ClosedBy, Delivery, Kind, Name, Outcome, Outgoing, Output, Path, Recipe, Ref, Session, Stats, Step,
+};
 
-pub use io::{Closed, ClosedBy, Delivery, Kind, Outcome, Outgoing, Output, Recipe, Ref, Stats};
-pub use listing::{Entry, EntryState};
-pub use path::{Name, Path, Step};
-pub use reconcile::{Adjustment, Remembered, Replanned};
-pub use recovery::{Report, Revived, Wanted};
-pub use snapshot::{Snapshot, SnapshotError};
-pub use window::{Sent, Window, units};
+pub(crate) use state::Table;
+pub(crate) use state::outbox::Taken;
 
 use crate::id::{ExportId, ImportId, PromiseId, TargetId, WaitId};
 use crate::limits::Limits;
 use crate::value::Payload;
-use account::{Account, decoded_bytes};
-use budget::Budget;
-use call_log::SentLog;
-use gather::{Gather, GatherId};
-use index::Indexes;
-use map::Mapper;
-use outbox::Outbox;
-pub(crate) use outbox::Taken;
-use promise::{Promise, Waiter, Work};
-use state::{Answer, Counters, Export, Import, ImportState, Rerun, Target, Withheld};
-pub(crate) use table::Table;
+use state::Target;
+use state::account::decoded_bytes;
+use state::promises::{Call, Waiter, Work};
 
 /// The number of queued releases that may wait to share a write with other messages.
 const RELEASES_WAIT_MAX: usize = 1024;
 
-/// One end of a Cap'n Web session.
-///
-/// A `Session` does no I/O and reads no clock. Its caller moves messages and performs the outputs.
-/// There are four kinds of methods:
-///
-/// - **Inputs** take what the connection brings: [`handle_message`](Self::handle_message),
-///   [`handle_invalid`](Self::handle_invalid), and [`handle_disconnect`](Self::handle_disconnect).
-/// - **Commands** do what the application wants, such as [`call`](Self::call),
-///   [`pull`](Self::pull), [`settle`](Self::settle), and [`close`](Self::close).
-/// - **Outputs** are polled: [`poll_output`](Self::poll_output) returns what the application is to
-///   do, and [`poll_transmit`](Self::poll_transmit) returns messages to send.
-/// - **Getters** such as [`stats`](Self::stats) change nothing.
-///
-/// After each input or command, poll `poll_output` until it returns `None`, then `poll_transmit`.
-/// Performing an output may queue further outputs and messages, so repeat until both return `None`.
-/// Outputs and messages must be handled in the order in which they are returned. A session that has
-/// ended still returns its remaining outputs and messages, the `abort` for its peer included; its
-/// last output is [`Output::Closed`].
-///
-/// References are counted. A [`Ref`] that a command returns, or that is in an output, counts once
-/// and must be released with [`release`](Self::release). Commands do not take over the references
-/// in their arguments.
-///
-/// ```
-/// use bowline_core::limits::Limits;
-/// use bowline_core::session::{Outcome, Output, Session, Step};
-/// use bowline_core::value::Payload;
-///
-/// /// Performs the outputs of `session`, hands its messages to `peer`, and returns the result of its pull.
-/// fn drain(session: &mut Session, peer: &mut Session) -> Option<String> {
-///     let mut result = None;
-///     loop {
-///         while let Some(output) = session.poll_output() {
-///             match output {
-///                 // A call on the main object. Every delivery must be settled.
-///                 Output::Deliver(delivery) => session.settle(delivery.call, Ok(Payload::plain(r#""hello""#))),
-///                 Output::Settled { outcome: Outcome::Resolved(value), .. } => result = Some(value.text().to_owned()),
-///                 _ => {}
-///             }
-///         }
-///         let Some(message) = session.poll_transmit() else { return result };
-///         peer.handle_message(&message);
-///     }
-/// }
-///
-/// let (mut client, mut server) = (Session::new(Limits::default(), false), Session::new(Limits::default(), true));
-/// let greeting = client.call(client.main(), &[Step::Name("greet".into())], Some(Payload::plain("[]")));
-/// client.pull(greeting, &[]);
-/// client.release(greeting);
-/// assert_eq!(drain(&mut client, &mut server), None);
-/// assert_eq!(drain(&mut server, &mut client), None);
-/// assert_eq!(drain(&mut client, &mut server).as_deref(), Some(r#""hello""#));
-/// ```
-#[derive(Clone, Debug, PartialEq)]
-pub struct Session {
-    limits: Arc<Limits>,
-    exports: Table<ExportId, Export>,
-    imports: Table<ImportId, Import>,
-    promises: Table<PromiseId, Promise>,
-    targets: Table<TargetId, Target>,
-    gathers: Table<GatherId, Gather>,
-    /// Maps whose input has not arrived, by the promise of their result.
-    maps: Table<PromiseId, Mapper>,
-    /// Waits of the application. Each holds its result once.
-    waits: Table<WaitId, Ref>,
-    /// Recipes from which another process restores local objects.
-    recipes: Table<TargetId, Recipe>,
-    /// Deliveries that another process may repeat. Each holds its target once.
-    reruns: Table<PromiseId, Rerun>,
-    /// References that the application keeps by name for its next process. Each is held once.
-    kept: BTreeMap<String, Ref>,
-    next: Counters,
-    /// Calls that may have to be retransmitted to a recovered server.
-    sent: SentLog,
-    /// Releases that are withheld until a snapshot covers them.
-    withheld: Withheld,
-    /// Promises below this id belong to calls that another process received.
-    revived_below: i64,
-    /// Restored from a snapshot, and the peer has not sent what it holds yet.
-    is_unreconciled: bool,
-    /// Work that remains to be done. Empty between inputs, unless it exceeds a slice.
-    work: VecDeque<Work>,
-    /// Work deferred to the next slice, in order. Empty between inputs.
-    later: Vec<Work>,
-    /// The work done for the current input.
-    budget: Budget,
-    /// A message is being evaluated; calls in it may be deferred.
-    is_evaluating: bool,
-    /// Indexes into large values.
-    indexes: Indexes,
-    /// References to release. Empty between inputs.
-    garbage: Vec<Ref>,
-    /// Deliveries that wait because `limits.running_calls` are running.
-    ready: VecDeque<Delivery>,
-    /// Deliveries that were handed out and are not settled.
-    running: usize,
-    /// Streams that the peer has open toward this side.
-    pipes: usize,
-    /// Pulled results that have not been sent.
-    answers_owed: usize,
-    /// Bytes held for the peer.
-    account: Account,
-    outputs: VecDeque<Output>,
-    transmit: Outbox,
-    /// Boxed, because most sessions never have it.
-    closed: Option<Box<Closed>>,
-}
-
 impl Session {
-    /// The main object of this side, if there is one.
-    pub const MAIN: TargetId = TargetId(0);
-
-    /// Creates a session. Without a main object, the peer's calls on it are rejected.
-    pub fn new(limits: impl Into<Arc<Limits>>, has_main: bool) -> Self {
-        let mut session = Self {
-            limits: limits.into(),
-            exports: Table::default(),
-            imports: Table::default(),
-            promises: Table::default(),
-            targets: Table::default(),
-            gathers: Table::default(),
-            maps: Table::default(),
-            waits: Table::default(),
-            recipes: Table::default(),
-            reruns: Table::default(),
-            kept: BTreeMap::new(),
-            next: Counters {
-                export: -1,
-                answer: 1,
-                import: 1,
-                peer_export: 0,
-                promise: 1,
-                target: 1,
-                gather: 1,
-                wait: 1,
-                answer_floor: 0,
-            },
-            sent: SentLog::default(),
-            withheld: Withheld::default(),
-            revived_below: 0,
-            is_unreconciled: false,
-            work: VecDeque::new(),
-            later: Vec::new(),
-            budget: Budget::default(),
-            is_evaluating: false,
-            indexes: Indexes::default(),
-            garbage: Vec::new(),
-            ready: VecDeque::new(),
-            running: 0,
-            pipes: 0,
-            answers_owed: 0,
-            account: Account::default(),
-            outputs: VecDeque::new(),
-            transmit: Outbox::default(),
-            closed: None,
-        };
-        let what = if has_main {
-            session.targets.insert(Self::MAIN, Target { holds: 1, kind: Kind::Object });
-            Ref::Target(Self::MAIN)
-        } else {
-            session.rejected("Error", "This connection has no main object.")
-        };
-        session.exports.insert(ExportId::MAIN, Export::new(what));
-        session.imports.insert(ImportId::MAIN, Import::new(ImportState::Stub));
-        session
-    }
-
     /// Does work in slices of about a millisecond from now on. After an input,
     /// [`has_work`](Self::has_work) returns `true` until [`resume_work`](Self::resume_work) has
     /// done the rest.
@@ -370,7 +170,7 @@ impl Session {
         };
         self.no_longer_running(call);
         let decoded = args.as_ref().map_or(0, |args| decoded_bytes(args, usize::MAX));
-        let rest = promise::Call { path, walked, args, decoded };
+        let rest = Call { path, walked, args, decoded };
         self.account.add(&rest);
         self.work.push_back(Work::Perform { result: call, on, call: rest });
         self.run();

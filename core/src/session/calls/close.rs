@@ -1,0 +1,81 @@
+//! The end of a session, by either side.
+
+use crate::session::state::account::Account;
+use crate::session::state::promises::PromiseState;
+use crate::session::state::{Closed, ClosedBy, Outcome, Output, Session};
+use crate::wire::{WireError, error_text};
+
+impl Session {
+    /// Ends the session because its connection is lost.
+    pub fn handle_disconnect(&mut self, closed: Closed) {
+        self.end(closed);
+    }
+
+    /// Ends the session because the connection carried something other than a message, such as a
+    /// binary frame. Sends an `abort`.
+    pub fn handle_invalid(&mut self, name: &str, message: &str) {
+        if self.closed.is_none() {
+            self.abort(Closed { by: ClosedBy::Protocol, name: name.to_owned(), message: message.to_owned() });
+        }
+    }
+
+    /// Ends the session from this side. If `abort`, sends the peer an `abort` with the reason.
+    pub fn close(&mut self, closed: Closed, abort: bool) {
+        if self.closed.is_some() {
+            return;
+        }
+        if abort { self.abort(closed) } else { self.end(closed) }
+    }
+
+    /// Ends the session because the peer violated the protocol or a limit.
+    pub(in crate::session) fn fail(&mut self, error: WireError) {
+        self.abort(Closed { by: ClosedBy::Protocol, name: error.name.to_owned(), message: error.message });
+    }
+
+    fn abort(&mut self, closed: Closed) {
+        self.send(format!("[\"abort\",{}]", error_text(&closed.name, &closed.message)));
+        self.end(closed);
+    }
+
+    /// Ends all waits, drops all objects, and clears the tables.
+    pub(in crate::session) fn end(&mut self, closed: Closed) {
+        if self.closed.is_some() {
+            return;
+        }
+        self.work.clear();
+        self.later.clear();
+        self.indexes.clear();
+        self.budget.begin_input();
+        self.garbage.clear();
+        // Calls that have not begun never begin.
+        self.ready.clear();
+        self.outputs.retain(|output| !matches!(output, Output::Deliver(_)));
+        let waits = std::mem::take(&mut self.waits);
+        for (wait, _) in waits.iter() {
+            self.outputs.push_back(Output::Settled { wait, outcome: Outcome::Lost(closed.clone()) });
+        }
+        let promises = std::mem::take(&mut self.promises);
+        for (id, promise) in promises.iter() {
+            if promise.awaited && matches!(promise.state, PromiseState::Pending { running: true, .. }) {
+                self.outputs.push_back(Output::Cancel(id));
+            }
+        }
+        let targets = std::mem::take(&mut self.targets);
+        for (target, _) in targets.iter() {
+            self.outputs.push_back(Output::DropTarget(target));
+        }
+        self.imports = Default::default();
+        self.exports = Default::default();
+        self.recipes = Default::default();
+        self.reruns = Default::default();
+        self.kept = Default::default();
+        self.gathers = Default::default();
+        self.maps = Default::default();
+        self.pipes = 0;
+        self.answers_owed = 0;
+        self.account = Account::default();
+        self.running = 0;
+        self.outputs.push_back(Output::Closed(closed.clone()));
+        self.closed = Some(Box::new(closed));
+    }
+}
