@@ -31,6 +31,10 @@ impl World {
         self.entered.lock().unwrap().push(what.to_owned());
     }
 
+    pub(crate) fn counted(&self, name: &str) -> u64 {
+        self.counts.lock().unwrap().get(name).copied().unwrap_or_default()
+    }
+
     pub(crate) fn entered(&self, what: &str) -> usize {
         self.entered.lock().unwrap().iter().filter(|entered| *entered == what).count()
     }

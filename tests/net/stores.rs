@@ -186,3 +186,36 @@ async fn two_cuts_within_a_second_lose_no_session() {
         }
     }
 }
+
+/// The store may take the process for dead. The process handles no message until it knows that it was not.
+#[tokio::test]
+async fn calls_wait_while_the_owner_is_in_doubt() {
+    let (site, store) = site();
+    let Holding { first: _first, session: _session, mut events, counter, .. } = holding(&site).await;
+    store.set_doubts(true);
+    // The process learns of it in another task.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let waiting = tokio::spawn(counter.add(1).into_future());
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!waiting.is_finished());
+    assert_eq!(site.world.counted("a"), 0);
+    store.set_doubts(false);
+    assert!(matches!(restored(&mut events).await, LinkEvent::Resumed { .. }));
+    assert_eq!(within(waiting).await.unwrap().unwrap(), 1);
+}
+
+/// The lease of a process ends while a renewal of it is under way. A client that opens a session then must not
+/// keep the process from ending the sessions of that lease, which their clients recover.
+#[tokio::test]
+async fn session_of_an_ended_lease_is_recovered_although_another_client_connects_first() {
+    let (site, store) = site();
+    let Holding { first, session: _session, mut events, counter, .. } = holding(&site).await;
+    // A renewal takes longer than the lease, which is 1.5 s.
+    store.set_lag(Duration::from_secs(2));
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    store.set_lag(Duration::ZERO);
+    let (_other, desk) = connect(&first).await;
+    within(desk.counter("b".to_owned()).into_future()).await.unwrap();
+    assert_eq!(within(counter.add(1).into_future()).await.unwrap(), 1);
+    assert!(matches!(restored(&mut events).await, LinkEvent::Recovered { lost: 0, .. }));
+}

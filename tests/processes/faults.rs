@@ -127,10 +127,8 @@ async fn connections_are_cut_twice_in_a_row() {
 }
 
 /// All sessions lose their connections at once, and sometimes their process.
-#[tokio::test(flavor = "multi_thread")]
-async fn herds_of_sessions_come_back_at_once() {
+async fn herds_come_back(site: Site) {
     let sessions = if minutes().is_some() { 200 } else { 40 };
-    let site = Site::sqlite("herd");
     let mut server = site.start(free_address());
     let network = Network::to(server.address).await;
     let mix = Mix { callers: 1, pause: Duration::from_millis(20 * sessions), streams: false };
@@ -156,12 +154,23 @@ async fn herds_of_sessions_come_back_at_once() {
     }
     let summary = settle(clients, &site.history(), Losses::OfProcessesInBursts).await;
     let (cuts, kills) = (after_cuts.len() as u64 / sessions, after_kills.len() as u64 / sessions);
-    print(&format!("{cuts} cuts and {kills} kills of {sessions} sessions in SQLite"), &summary);
+    print(&format!("{cuts} cuts and {kills} kills of {sessions} sessions, {}", site.store), &summary);
     for (what, times) in [("cut", &mut after_cuts), ("kill", &mut after_kills)] {
         times.sort_unstable();
         let (middle, longest) = (times[times.len() / 2], times[times.len() - 1]);
         println!("first answers after a {what}: {middle:.2?} in the median, {longest:.2?} at most");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn herds_of_sessions_come_back_at_once_on_sqlite() {
+    herds_come_back(Site::sqlite("herd")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn herds_of_sessions_come_back_at_once_on_redis() {
+    let Some(site) = Site::redis("herd-redis") else { return };
+    herds_come_back(site).await;
 }
 
 /// Two processes live all the time, and connections go to one or the other.

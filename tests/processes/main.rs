@@ -117,6 +117,13 @@ async fn killed_server_is_replaced_without_waiting_for_its_lease_on_sqlite() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_server_is_replaced_without_waiting_for_its_lease_on_redis() {
+    let folder = Folder::new("defaults-redis");
+    let Some(redis) = Redis::start(&folder.0) else { return };
+    kill_and_restart(&redis.url, &folder.0.join("history"), None).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_instance_is_replaced_without_waiting_for_its_lease_on_redis() {
     let folder = Folder::new("instances");
     let Some(redis) = Redis::start(&folder.0) else { return };
     kill_and_restart(&redis.url, &folder.0.join("history"), Some("shop-0")).await;

@@ -125,7 +125,8 @@ impl Recovery {
     /// its first session, even if the lease of that process has not ended. Two processes that run
     /// with the same name end each other's leases.
     ///
-    /// `SqliteStore` does not need this, because it detects the end of a process by itself.
+    /// `SqliteStore` does not need this, because it detects the end of a process at once.
+    /// `RedisStore` detects it half a second after another process asks for a session.
     #[must_use]
     pub fn instance(mut self, name: impl Into<String>) -> Self {
         self.info.instance = Some(name.into());

@@ -22,6 +22,9 @@ const IDLE_LOOK: Duration = Duration::from_millis(500);
 /// The pause after the store did not respond.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// The pause between renewals of an owner that is in doubt.
+const DOUBTED_PAUSE: Duration = Duration::from_millis(50);
+
 /// An owner name in the store, and its lease.
 #[derive(Debug)]
 pub(super) struct Process {
@@ -29,6 +32,9 @@ pub(super) struct Process {
     lease: Lease,
     /// The instant from which the lease measures time.
     began: Instant,
+    /// Whether the store may take this process for dead, so that the lease does not count until it
+    /// is renewed.
+    is_doubted: bool,
 }
 
 impl Process {
@@ -38,11 +44,26 @@ impl Process {
 
     /// Returns whether the lease is valid by this process's own clock.
     pub(super) fn is_good(&self) -> bool {
-        self.lease.is_good(self.now())
+        !self.is_doubted && self.lease.is_good(self.now())
     }
 
+    /// Returns when the lease ends by this process's own clock.
     pub(super) fn stop_at(&self) -> Instant {
         after(self.began, self.lease.stop_at().0)
+    }
+
+    /// Returns until when this process may serve the sessions that it owns.
+    fn serves_until(&self) -> Instant {
+        if self.is_doubted { Instant::now() } else { self.stop_at() }
+    }
+
+    /// Returns when to renew the lease.
+    fn renew_at(&self, lease: Duration) -> Instant {
+        if self.is_doubted {
+            deadline(DOUBTED_PAUSE)
+        } else {
+            after(self.began, self.lease.renew_at().0).max(deadline(lease / 20))
+        }
     }
 }
 
@@ -58,9 +79,14 @@ impl Keeper {
         if let Some(process) = process.as_ref().filter(|process| process.is_good()) {
             return Ok(process.owner.clone());
         }
+        if process.as_ref().is_some_and(|process| Instant::now() < process.stop_at()) {
+            return Err(StoreError::Unavailable("it is not known whether this process still has its lease".to_owned()));
+        }
         let opened = self.open_owner(store, Place::TakenOver).await?;
         let owner = opened.owner.clone();
-        *process = Some(opened);
+        if let Some(before) = process.replace(opened) {
+            registry.let_go_of(&before.owner);
+        }
         self.start_renewing(registry, store, owner.clone());
         Ok(owner)
     }
@@ -72,7 +98,7 @@ impl Keeper {
         if self.info != OwnerInfo::default() {
             store.describe_owner(&owner, &self.info, place).await?;
         }
-        Ok(Process { owner, lease: Lease::new(self.lease, Time::default()), began })
+        Ok(Process { owner, lease: Lease::new(self.lease, Time::default()), began, is_doubted: false })
     }
 
     /// Starts the task that renews the lease of an owner until it is closed or lost, or the service
@@ -99,7 +125,7 @@ impl Keeper {
 
     /// Returns until when this process may serve the sessions that it owns.
     pub(super) async fn may_go_on_until(&self) -> Option<Instant> {
-        self.process.lock().await.as_ref().map(Process::stop_at)
+        self.process.lock().await.as_ref().map(Process::serves_until)
     }
 
     /// Releases all sessions, because this process serves none anymore.
@@ -123,13 +149,11 @@ async fn renew(
     fenced: Arc<Notify>,
 ) {
     loop {
-        let Some((renew_at, stop_at, began)) = ({
+        let Some((renew_at, stop_at, is_doubted)) = ({
             let Some(keeper) = keeper.upgrade() else { return };
             let process = keeper.process.lock().await;
-            process.as_ref().filter(|process| process.owner == owner).map(|process| {
-                let renew_at = after(process.began, process.lease.renew_at().0).max(deadline(keeper.lease / 20));
-                (renew_at, process.stop_at(), process.began)
-            })
+            let process = process.as_ref().filter(|process| process.owner == owner);
+            process.map(|process| (process.renew_at(keeper.lease), process.stop_at(), process.is_doubted))
         }) else {
             return;
         };
@@ -138,48 +162,83 @@ async fn renew(
             // The store reports that the lease has ended. Renewing it at once finds out whether
             // that is true.
             () = fenced.notified() => {}
+            () = store.doubted(&owner), if !is_doubted => {
+                let (Some(keeper), Some(registry)) = (keeper.upgrade(), registry.upgrade()) else { return };
+                keeper.pause(&registry, &owner).await;
+                continue;
+            }
         }
-        let Some(keeper) = keeper.upgrade() else { return };
-        let asked_at = Time(began.elapsed());
-        let renewed = if Instant::now() >= stop_at {
-            Err(StoreError::Fenced)
-        } else {
-            store.renew_owner(&owner, keeper.lease).await
+        let (Some(keeper), Some(registry)) = (keeper.upgrade(), registry.upgrade()) else { return };
+        let renewed = tokio::select! {
+            biased;
+            () = store.doubted(&owner), if !is_doubted => {
+                keeper.pause(&registry, &owner).await;
+                continue;
+            }
+            renewed = keeper.renew(&store, &registry, &owner, stop_at) => renewed,
         };
-        let renewed = match renewed {
+        match renewed {
+            Ok(()) => {}
+            Err(StoreError::Fenced) => return keeper.stop_serving(&store, &registry, &owner).await,
+            Err(error) => tracing::warn!(%error, "cannot renew the lease on sessions"),
+        }
+    }
+}
+
+impl Keeper {
+    /// Stops the sessions of an owner from handling messages until its lease is renewed, because
+    /// the store may take this process for dead.
+    async fn pause(&self, registry: &Registry, owner: &str) {
+        registry.extend_leases(owner, Instant::now());
+        if let Some(process) = self.process.lock().await.as_mut().filter(|process| process.owner == owner) {
+            process.is_doubted = true;
+        }
+    }
+
+    /// Renews the lease of an owner.
+    ///
+    /// # Errors
+    /// Returns `Fenced` if it has ended.
+    async fn renew(
+        self: &Arc<Self>,
+        store: &Arc<dyn SessionStore>,
+        registry: &Arc<Registry>,
+        owner: &str,
+        stop_at: Instant,
+    ) -> Result<(), StoreError> {
+        if Instant::now() >= stop_at {
+            return Err(StoreError::Fenced);
+        }
+        let asked_at = Instant::now();
+        match store.renew_owner(owner, self.lease).await {
+            Ok(()) => {}
             // The lease is valid by this process's clock, but the store does not know it.
             Err(StoreError::Fenced) if Instant::now() < stop_at => {
-                let Some(registry) = registry.upgrade() else { return };
-                keeper.living_owner(&store, &registry, &owner).await.map(drop)
+                self.living_owner(store, registry, owner).await?;
             }
-            renewed => renewed,
-        };
-        let mut process = keeper.process.lock().await;
-        let Some(held) = process.as_mut().filter(|process| process.owner == owner) else { return };
-        match renewed {
-            Ok(()) => {
-                held.lease.renewed(asked_at);
-                let until = held.stop_at();
-                if let Some(registry) = registry.upgrade() {
-                    registry.extend_leases(&owner, until);
-                }
-            }
-            Err(StoreError::Fenced) => {
-                *process = None;
-                drop(process);
-                tracing::error!(
-                    owner,
-                    "the lease on sessions has ended; they are recovered by whichever process their clients reach"
-                );
-                if let Some(registry) = registry.upgrade() {
-                    registry.let_go_of(&owner);
-                }
-                if let Err(error) = store.close_owner(&owner).await {
-                    tracing::debug!(%error, "cannot remove the owner from the store; it stays until it expires");
-                }
-                return;
-            }
-            Err(error) => tracing::warn!(%error, "cannot renew the lease on sessions"),
+            Err(error) => return Err(error),
+        }
+        let mut process = self.process.lock().await;
+        if let Some(held) = process.as_mut().filter(|process| process.owner == owner) {
+            held.lease.renewed(Time(asked_at.saturating_duration_since(held.began)));
+            held.is_doubted = false;
+            registry.extend_leases(owner, held.stop_at());
+        }
+        Ok(())
+    }
+
+    /// Ends the sessions of an owner whose lease has ended.
+    async fn stop_serving(&self, store: &Arc<dyn SessionStore>, registry: &Registry, owner: &str) {
+        if self.process.lock().await.take_if(|process| process.owner == owner).is_none() {
+            return;
+        }
+        tracing::error!(
+            owner,
+            "the lease on sessions has ended; they are recovered by whichever process their clients reach"
+        );
+        registry.let_go_of(owner);
+        if let Err(error) = store.close_owner(owner).await {
+            tracing::debug!(%error, "cannot remove the owner from the store; it stays until it expires");
         }
     }
 }

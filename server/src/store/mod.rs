@@ -285,6 +285,14 @@ pub trait SessionStore: Send + Sync + fmt::Debug + 'static {
     /// Returns `Fenced` if the lease has ended.
     async fn renew_owner(&self, owner: &str, lease: Duration) -> Result<(), StoreError>;
 
+    /// Completes while the store may take the owner's process for dead, although it runs and its
+    /// lease has not ended. The owner then handles no messages until it has renewed its lease, which
+    /// fails with `Unavailable` as long as this lasts. A store that judges owners by their leases
+    /// alone never completes it. Cancel-safe.
+    async fn doubted(&self, _owner: &str) {
+        std::future::pending().await
+    }
+
     /// Ends a lease, so that the sessions of the owner can be claimed at once. Succeeds if the
     /// owner does not exist.
     async fn close_owner(&self, owner: &str) -> Result<(), StoreError>;

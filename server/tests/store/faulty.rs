@@ -12,6 +12,7 @@ use bowline_server::store::{
     SturdyRecord, Wanted,
 };
 use bytes::Bytes;
+use tokio::sync::watch;
 
 /// How the store handles operations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,13 +35,15 @@ pub(crate) enum Fault {
 pub(crate) struct FaultyStore {
     inner: Arc<Mutex<Arc<dyn SessionStore>>>,
     state: Arc<Mutex<(Fault, Duration)>>,
+    /// Whether the store may take owners for dead.
+    doubts: watch::Sender<bool>,
     checkpoints: Arc<AtomicUsize>,
 }
 
 impl FaultyStore {
     pub(crate) fn new(inner: Arc<dyn SessionStore>) -> Self {
         let inner = Arc::new(Mutex::new(inner));
-        Self { inner, state: Arc::default(), checkpoints: Arc::default() }
+        Self { inner, state: Arc::default(), doubts: watch::Sender::new(false), checkpoints: Arc::default() }
     }
 
     /// Replaces the inner store. With an empty one this simulates the loss of all data.
@@ -65,6 +68,11 @@ impl FaultyStore {
     /// Sets the delay of later operations.
     pub(crate) fn set_lag(&self, lag: Duration) {
         self.state.lock().unwrap().1 = lag;
+    }
+
+    /// Sets whether owners are in doubt from now on.
+    pub(crate) fn set_doubts(&self, doubts: bool) {
+        self.doubts.send_replace(doubts);
     }
 
     fn fault(&self) -> Fault {
@@ -105,7 +113,14 @@ impl SessionStore for FaultyStore {
         self.pass(self.inner().wanted(owner)).await
     }
 
+    async fn doubted(&self, _owner: &str) {
+        drop(self.doubts.subscribe().wait_for(|doubts| *doubts).await);
+    }
+
     async fn renew_owner(&self, owner: &str, lease: Duration) -> Result<(), StoreError> {
+        if *self.doubts.borrow() {
+            return Err(StoreError::Unavailable("the owner is in doubt".to_owned()));
+        }
         self.pass(self.inner().renew_owner(owner, lease)).await
     }
 

@@ -13,6 +13,9 @@ mod lease;
 mod lost_answers;
 /// The store in memory.
 mod memory;
+/// Processes whose end a Redis server sees.
+#[cfg(feature = "redis")]
+mod presence;
 /// The store in Redis.
 #[cfg(feature = "redis")]
 mod redis;

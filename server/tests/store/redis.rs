@@ -13,7 +13,7 @@ use crate::conformance::{Bench, at, checkpoint};
 use crate::scratch::Scratch;
 
 /// A server on a free port with its own folder, which is stopped when this is dropped.
-struct Server {
+pub(crate) struct Server {
     child: Child,
     port: u16,
     scratch: Scratch,
@@ -21,7 +21,7 @@ struct Server {
 
 impl Server {
     /// Starts a server. Returns `None` if redis-server is not installed and `BOWLINE_SKIP` contains `redis`.
-    async fn start() -> Option<Self> {
+    pub(crate) async fn start() -> Option<Self> {
         let skips = std::env::var("BOWLINE_SKIP").is_ok_and(|parts| parts.split(',').any(|part| part == "redis"));
         if skips && Command::new("redis-server").arg("--version").output().is_err() {
             return skipped();
@@ -57,27 +57,35 @@ impl Server {
     async fn answers(&self) -> redis::RedisResult<bool> {
         let mut connection = self.raw().await?;
         let info: String = redis::cmd("INFO").arg("server").query_async(&mut connection).await?;
+        // Fails while the server loads its data.
+        redis::cmd("DBSIZE").exec_async(&mut connection).await?;
         Ok(info.contains(&format!("process_id:{}\r", self.child.id())))
     }
 
-    async fn raw(&self) -> redis::RedisResult<redis::aio::MultiplexedConnection> {
-        redis::Client::open(self.url())?.get_multiplexed_async_connection().await
+    pub(crate) async fn raw(&self) -> redis::RedisResult<redis::aio::MultiplexedConnection> {
+        // By default an answer may take half a second, and the machine may be busy.
+        let config = redis::AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_secs(20)));
+        redis::Client::open(self.url())?.get_multiplexed_async_connection_with_config(&config).await
+    }
+
+    pub(crate) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
     }
 
     fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        format!("redis://{}", self.address())
     }
 
-    async fn store(&self) -> RedisStore {
+    pub(crate) async fn store(&self) -> RedisStore {
         RedisStore::connect(&self.url()).await.unwrap()
     }
 
-    fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    async fn start_again(&mut self) {
+    pub(crate) async fn start_again(&mut self) {
         self.child = spawn(self.port, &self.scratch);
         assert!(self.is_up().await);
     }
@@ -152,7 +160,7 @@ impl Bench for Server {
 
 store_conformance!(Server::start());
 
-const DAY: Duration = Duration::from_secs(86_400);
+pub(crate) const DAY: Duration = Duration::from_secs(86_400);
 
 /// The timeout of docs/store.md, plus a margin for a busy machine.
 const IN_TIME: Duration = Duration::from_secs(10);

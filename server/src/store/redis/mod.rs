@@ -6,10 +6,12 @@
 //! run a single server that writes every change to its disk (`appendfsync always`), without
 //! failover.
 
+mod presence;
 mod script;
 
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -20,6 +22,7 @@ use redis::{
     Client, ErrorKind, ExistenceCheck, FromRedisValue, RedisError, ScriptInvocation, SetExpiry, SetOptions, Value,
 };
 
+use self::presence::{GRACE, Presence, Subscriber};
 use self::script::Scripts;
 use super::bounds::{self, Bound, WANTED_MAX};
 use super::{
@@ -49,6 +52,10 @@ const CHECKPOINTS: char = 'c';
 const OUTCOMES: char = 'r';
 const OUTCOME_AGES: char = 'x';
 const OWNER: char = 'o';
+/// The mark that the process of an owner is subscribed to a channel.
+const MARK: char = 'm';
+/// When a claim first found such a channel without a subscriber.
+const MISSED: char = 'd';
 const REFERENCE: char = 't';
 const REFERENCES: char = 'u';
 const ACCOUNT: char = 'a';
@@ -64,6 +71,9 @@ pub struct RedisStore {
     connection: ConnectionManager,
     /// Another connection, so that leases are renewed while large checkpoints are sent.
     leases: ConnectionManager,
+    /// Opens the connections by which the server sees that the process of an owner runs.
+    client: Client,
+    presences: Arc<Mutex<HashMap<String, Presence>>>,
     scripts: Arc<Scripts>,
     prefix: Arc<str>,
 }
@@ -94,9 +104,10 @@ impl RedisStore {
         let client = Client::open(url).map_err(|error| failure(&error, None))?;
         let connecting = in_time(ConnectionManager::new_with_config(client.clone(), config.clone()));
         let connection = connecting.await?.map_err(|error| failure(&error, None))?;
-        let connecting = in_time(ConnectionManager::new_with_config(client, config));
+        let connecting = in_time(ConnectionManager::new_with_config(client.clone(), config));
         let leases = connecting.await?.map_err(|error| failure(&error, None))?;
-        let store = Self { connection, leases, scripts: Arc::new(Scripts::new()), prefix: prefix.into() };
+        let (presences, scripts) = (Arc::default(), Arc::new(Scripts::new()));
+        let store = Self { connection, leases, client, presences, scripts, prefix: prefix.into() };
         store.check_layout().await?;
         Ok(store)
     }
@@ -130,12 +141,39 @@ impl RedisStore {
         script: &ScriptInvocation<'_>,
         bound: impl Into<Option<Bound>>,
     ) -> Result<T, StoreError> {
-        let mut connection = self.connection.clone();
-        in_time(script.invoke_async(&mut connection)).await?.map_err(|error| failure(&error, bound.into()))
+        Self::run_on(&self.connection, script, bound.into()).await
+    }
+
+    async fn run_on<T: FromRedisValue>(
+        connection: &ConnectionManager,
+        script: &ScriptInvocation<'_>,
+        bound: Option<Bound>,
+    ) -> Result<T, StoreError> {
+        let mut connection = connection.clone();
+        in_time(script.invoke_async(&mut connection)).await?.map_err(|error| failure(&error, bound))
     }
 
     fn key(&self, kind: char, name: &str) -> String {
         format!("{}{kind}:{name}", self.prefix)
+    }
+
+    fn presences(&self) -> MutexGuard<'_, HashMap<String, Presence>> {
+        self.presences.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Shows the server that the process of an owner runs, as far as the server supports that.
+    async fn begin_presence(&self, owner: &str) {
+        let presence = Presence::begin(Subscriber {
+            client: self.client.clone(),
+            commands: self.leases.clone(),
+            mark: self.scripts.mark.clone(),
+            unmark: self.scripts.unmark.clone(),
+            keys: [OWNER, MARK, MISSED].map(|kind| self.key(kind, owner)),
+        });
+        let started = presence.started();
+        self.presences().insert(owner.to_owned(), presence);
+        // If it takes longer, the lease alone counts until then.
+        drop(tokio::time::timeout(WAIT, started).await);
     }
 
     /// Creates the key of a lease, whose value is the owner's address. Returns `false` if the owner
@@ -205,8 +243,11 @@ fn corrupt(what: &str) -> StoreError {
 impl SessionStore for RedisStore {
     async fn open_owner(&self, owner: &str, lease: Duration) -> Result<(), StoreError> {
         bounds::name("the name of an owner", owner)?;
-        let is_new = self.begin_lease(owner, lease).await?;
-        if is_new { Ok(()) } else { Err(StoreError::Taken) }
+        if !self.begin_lease(owner, lease).await? {
+            return Err(StoreError::Taken);
+        }
+        self.begin_presence(owner).await;
+        Ok(())
     }
 
     async fn describe_owner(&self, owner: &str, info: &OwnerInfo, place: Place) -> Result<(), StoreError> {
@@ -232,14 +273,29 @@ impl SessionStore for RedisStore {
     }
 
     async fn renew_owner(&self, owner: &str, lease: Duration) -> Result<(), StoreError> {
-        let mut renew = redis::cmd("PEXPIRE");
-        let renew = renew.arg(self.key(OWNER, owner)).arg(millis(lease));
-        let is_there: bool = Self::command_on(&self.leases, renew).await?;
+        if self.presences().get(owner).is_some_and(Presence::is_doubted) {
+            return Err(StoreError::Unavailable("the server may take this process for dead".to_owned()));
+        }
+        let mut script = self.scripts.renew.key(self.key(OWNER, owner));
+        script.key(self.key(MARK, owner)).arg(millis(lease));
+        let is_there: bool = Self::run_on(&self.leases, &script, None).await?;
         if is_there { Ok(()) } else { Err(StoreError::Fenced) }
     }
 
+    async fn doubted(&self, owner: &str) {
+        let doubted = self.presences().get(owner).map(Presence::doubted);
+        match doubted {
+            Some(doubted) => doubted.await,
+            None => std::future::pending().await,
+        }
+    }
+
     async fn close_owner(&self, owner: &str) -> Result<(), StoreError> {
-        Self::command_on(&self.leases, redis::cmd("DEL").arg(self.key(OWNER, owner))).await
+        let presence = self.presences().remove(owner);
+        let keys = [OWNER, MARK, MISSED].map(|kind| self.key(kind, owner));
+        let closed = Self::command_on(&self.leases, redis::cmd("DEL").arg(&keys)).await;
+        drop(presence);
+        closed
     }
 
     async fn create(
@@ -270,6 +326,7 @@ impl SessionStore for RedisStore {
         script.key(self.key(CHECKPOINTS, sid)).key(self.key(OWNER, owner));
         script.key(self.key(OUTCOMES, sid)).key(self.key(OUTCOME_AGES, sid));
         script.arg(owner).arg(seen).arg(self.key(OWNER, "")).arg(EPOCH_MAX);
+        script.arg(self.key(MARK, "")).arg(self.key(MISSED, "")).arg(millis(GRACE));
         let answer: Vec<Value> = self.run(&script, bounds::EPOCH).await?;
         let read = read_claim(sid, owner, answer).map_err(|error| failure(&error, None))?;
         read.ok_or_else(|| corrupt("a session"))
