@@ -173,7 +173,9 @@ async fn herds_of_sessions_come_back_at_once_on_redis() {
     herds_come_back(site).await;
 }
 
-/// Two processes live all the time, and connections go to one or the other.
+/// Two processes live all the time, and connections go to one or the other. A process that releases a session stores
+/// it, but its client, which is not connected to it anymore, holds the token of an earlier checkpoint, so calls since
+/// then end as after a crash.
 async fn replicas_are_switched(site: Site) {
     let servers = [site.start(free_address()), site.start(free_address())];
     let network = Network::to(servers[0].address).await;
@@ -206,7 +208,8 @@ async fn connections_switch_between_live_replicas_on_redis() {
     replicas_are_switched(site).await;
 }
 
-/// A process is replaced by another while clients upload, download and call.
+/// A process is replaced by another while clients upload, download and call. Calls lose nothing; a stream cannot move
+/// to another process, so one that does not end in time is interrupted.
 async fn processes_are_drained(site: Site) {
     let mut server = site.start(free_address());
     let network = Network::to(server.address).await;
@@ -241,7 +244,7 @@ async fn drains_lose_no_calls_on_redis() {
 }
 
 /// The time of day jumps while processes run, and between one and the next: forward by less than a token is
-/// valid for, and back by less than clocks may differ by.
+/// valid for, and back by less than clocks may differ by. Beyond that, tokens are refused: docs/link.md, "Failures".
 #[tokio::test(flavor = "multi_thread")]
 async fn processes_are_killed_while_clocks_jump() {
     let site = Site::sqlite("clocks");

@@ -13,7 +13,7 @@ use bowline::auth::{Key, KeyRing};
 use bowline::error::Never;
 use bowline::server::Successor;
 use bowline::store::{RedisStore, SessionStore, SqliteStore};
-use bowline::{Func, Reader, Recovery, Resumption, Service, stream};
+use bowline::{Func, Reader, Recovery, Resumption, Service, Writer, stream};
 use tokio::net::TcpListener;
 
 /// How long other processes wait for one that has vanished.
@@ -130,21 +130,24 @@ impl Account for Stored {
         Ok(Uploaded { chunks, code: String::new() })
     }
     async fn download(&self, chunks: u64) -> Reader<u64> {
-        let (mut writer, reader) = stream::channel(4);
-        tokio::spawn(async move {
-            for chunk in 0..chunks {
-                if writer.write(chunk).await.is_err() {
-                    return;
-                }
-                if chunk % 16 == 0 {
-                    tokio::time::sleep(Duration::from_millis(1)).await;
-                }
-            }
-            // Its reader may be gone.
-            drop(writer.close().await);
-        });
+        let (writer, reader) = stream::channel(4);
+        tokio::spawn(write_slowly(writer, chunks));
         reader
     }
+}
+
+/// Writes the numbers below `chunks`, with pauses, and closes the stream. Its reader may be gone; the call that the
+/// stream belongs to says how it ended.
+pub(crate) async fn write_slowly(mut writer: Writer<u64>, chunks: u64) {
+    for chunk in 0..chunks {
+        if writer.write(chunk).await.is_err() {
+            return;
+        }
+        if chunk % 16 == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+    drop(writer.close().await);
 }
 
 impl Bell for Brass {

@@ -10,7 +10,7 @@ use bowline::{Session, connect, stream};
 use tokio::task::JoinHandle;
 
 use crate::ledger::{Call, Effects, Ledger, Losses, Outcome, within};
-use crate::shop::{AccountRef, ShopRef};
+use crate::shop::{AccountRef, ShopRef, write_slowly};
 
 /// No call may take longer, whatever happens.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -236,20 +236,9 @@ impl Caller {
 
     async fn upload(&self) {
         let (id, chunks) = (self.next(), rand::random_range(1..200));
-        let (mut writer, reader) = stream::channel(4);
+        let (writer, reader) = stream::channel(4);
         let uploading = self.account.upload(id, reader);
-        let writing = async move {
-            for chunk in 0..chunks {
-                if writer.write(chunk).await.is_err() {
-                    return;
-                }
-                if chunk % 16 == 0 {
-                    tokio::time::sleep(Duration::from_millis(1)).await;
-                }
-            }
-            // The call says how it ended.
-            drop(writer.close().await);
-        };
+        let writing = write_slowly(writer, chunks);
         let (result, ()) = tokio::join!(within(PATIENCE, uploading.into_future()), within(PATIENCE, writing));
         let outcome = match result {
             Ok(read) if read.code.is_empty() => {

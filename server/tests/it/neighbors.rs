@@ -9,6 +9,7 @@ use bowline_core::peer::Stub;
 use bowline_server::{Credentials, HttpLimits, Peer, Principal, Service, TrustedProxies};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::timeout;
 
 use crate::harness::{Api, Socket, announce, body, connect_from, post, serve, service, within};
@@ -172,49 +173,75 @@ async fn rate_of_refused_tokens_is_configurable() {
     assert_eq!(codes[4], "RATE_LIMITED");
 }
 
+/// A service behind a proxy, with limits that two clients of one address reach.
+struct BehindProxy {
+    address: SocketAddr,
+    /// The addresses of its peers.
+    told: UnboundedReceiver<String>,
+}
+
+impl BehindProxy {
+    async fn serve(proxies: TrustedProxies) -> Self {
+        let (tell, told) = tokio::sync::mpsc::unbounded_channel();
+        let service = Service::new(move |peer: Peer| {
+            tell.send(peer.address.unwrap().ip().to_string()).unwrap();
+            Stub::new(Api)
+        });
+        let bounds = limits(|limits| {
+            limits.connections_per_address = 2;
+            limits.refused_tokens_burst = 2;
+        });
+        Self { address: serve(service.http_limits(bounds).trusted_proxies(proxies)).await, told }
+    }
+
+    /// Checks that limits apply to each client behind the proxy, and not to the proxy. `through` connects a client
+    /// of the given address through the proxy, and `batch` sends a batch from it.
+    async fn assert_limits_each_client(
+        &mut self,
+        through: impl AsyncFn(&str) -> Linked,
+        batch: impl AsyncFn(&str) -> String,
+    ) {
+        let mut held = Vec::new();
+        for client in ["192.0.2.1", "2001:db8::1", "192.0.2.2", "2001:db8::2", "192.0.2.1"] {
+            let mut linked = through(client).await;
+            linked.socket.send(&Frame::Hello(hello_of(Credentials::default())).write()).await;
+            assert!(matches!(linked.frame().await, Frame::Welcome(_)));
+            assert_eq!(self.told.recv().await.unwrap(), client);
+            held.push(linked);
+        }
+        for full in ["192.0.2.1", "2001:db8::ffff"] {
+            assert_eq!(body(&batch(full).await), ("503", "too many connections from this address"));
+        }
+        assert_eq!(body(&batch("2001:db8:0:1::1").await).0, "200");
+        assert_eq!(self.told.recv().await.unwrap(), "2001:db8:0:1::1");
+        // Invalid tokens of one client do not count against another.
+        let (forged, key) = (Secret::new("bwl1.e30.e30.e30"), Secret::new("key"));
+        let mut codes = Vec::new();
+        for client in ["192.0.2.5", "192.0.2.5", "192.0.2.5", "192.0.2.6"] {
+            codes.push(code(through(client).await.resumes((&forged, &key), 0, None).await.1));
+        }
+        assert_eq!(codes, ["RESUME_TOKEN_INVALID", "RESUME_TOKEN_INVALID", "RATE_LIMITED", "RESUME_TOKEN_INVALID"]);
+    }
+}
+
 #[tokio::test]
 async fn trusted_proxy_names_the_addresses_of_its_clients() {
-    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
-    let service = Service::new(move |peer: Peer| {
-        tell.send(peer.address.unwrap().ip().to_string()).unwrap();
-        Stub::new(Api)
-    });
-    let proxies = TrustedProxies::x_forwarded_for(["127.0.0.1", "10.0.0.0/8"]);
-    let bounds = limits(|limits| {
-        limits.connections_per_address = 2;
-        limits.refused_tokens_burst = 2;
-    });
-    let address = serve(service.http_limits(bounds).trusted_proxies(proxies)).await;
+    let mut service = BehindProxy::serve(TrustedProxies::x_forwarded_for(["127.0.0.1", "10.0.0.0/8"])).await;
+    let address = service.address;
     let through = async |client: &str| {
         let list = format!("6.6.6.6, {client}, 10.0.0.1");
-        Linked::of(dial_from([127, 0, 0, 1], address, &[("x-forwarded-for", &list)]).await).await
+        Linked::of(dial_from(PROXY, address, &[("x-forwarded-for", &list)]).await).await
     };
-    // The limit applies to each client behind the proxy, and not to the proxy.
-    let mut held = Vec::new();
-    for client in ["192.0.2.1", "2001:db8::1", "192.0.2.2", "2001:db8::2", "192.0.2.1"] {
-        let mut linked = through(client).await;
-        linked.socket.send(&Frame::Hello(hello_of(Credentials::default())).write()).await;
-        assert!(matches!(linked.frame().await, Frame::Welcome(_)));
-        assert_eq!(told.recv().await.unwrap(), client);
-        held.push(linked);
-    }
-    for full in ["192.0.2.1", "2001:db8::ffff"] {
-        let headers = format!("Host: localhost\r\nX-Forwarded-For: {full}\r\nContent-Length: 0\r\n");
-        let answer = crate::harness::request(address, &format!("POST /rpc HTTP/1.1\r\n{headers}\r\n")).await;
-        assert_eq!(body(&answer), ("503", "too many connections from this address"));
-    }
-    // Invalid tokens of one client do not count against another.
-    let (forged, key) = (Secret::new("bwl1.e30.e30.e30"), Secret::new("key"));
-    let mut codes = Vec::new();
-    for client in ["192.0.2.5", "192.0.2.5", "192.0.2.5", "192.0.2.6"] {
-        codes.push(code(through(client).await.resumes((&forged, &key), 0, None).await.1));
-    }
-    assert_eq!(codes, ["RESUME_TOKEN_INVALID", "RESUME_TOKEN_INVALID", "RATE_LIMITED", "RESUME_TOKEN_INVALID"]);
+    let batch = async |client: &str| {
+        let headers = format!("Host: localhost\r\nX-Forwarded-For: {client}\r\nContent-Length: 0\r\n");
+        crate::harness::request(address, &format!("POST /rpc HTTP/1.1\r\n{headers}\r\n")).await
+    };
+    service.assert_limits_each_client(through, batch).await;
     // The header is ignored if the peer is not a trusted proxy.
     let mut direct = Linked::of(dial_from(VICTIM, address, &[("x-forwarded-for", "192.0.2.9")]).await).await;
     direct.socket.send(&Frame::Hello(hello_of(Credentials::default())).write()).await;
     assert!(matches!(direct.frame().await, Frame::Welcome(_)));
-    assert_eq!(told.recv().await.unwrap(), "127.0.0.200");
+    assert_eq!(service.told.recv().await.unwrap(), "127.0.0.200");
 }
 
 const PROXY: [u8; 4] = [127, 0, 0, 1];
@@ -250,44 +277,17 @@ const BATCH: &str = "POST /rpc HTTP/1.1\r\nHost: localhost\r\nConnection: close\
 
 #[tokio::test]
 async fn proxy_header_names_the_address_of_the_client() {
-    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
-    let service = Service::new(move |peer: Peer| {
-        tell.send(peer.address.unwrap().ip().to_string()).unwrap();
-        Stub::new(Api)
-    });
-    let bounds = limits(|limits| {
-        limits.connections_per_address = 2;
-        limits.refused_tokens_burst = 2;
-    });
-    let proxies = TrustedProxies::proxy_protocol(["127.0.0.1"]);
-    let address = serve(service.http_limits(bounds).trusted_proxies(proxies)).await;
+    let mut service = BehindProxy::serve(TrustedProxies::proxy_protocol(["127.0.0.1"])).await;
+    let address = service.address;
     let through = async |client: &str| {
         let stream = connect_through(address, &header_of(client)).await;
         // HTTP headers are ignored.
-        Linked::of(dial_over(stream, address, &[("x-forwarded-for", "6.6.6.6"), ("forwarded", "for=6.6.6.6")]).await)
-            .await
+        let headers = [("x-forwarded-for", "6.6.6.6"), ("forwarded", "for=6.6.6.6")];
+        Linked::of(dial_over(stream, address, &headers).await).await
     };
-    let mut held = Vec::new();
-    for client in ["192.0.2.1", "2001:db8::1", "192.0.2.2", "2001:db8::2", "192.0.2.1"] {
-        let mut linked = through(client).await;
-        linked.socket.send(&Frame::Hello(hello_of(Credentials::default())).write()).await;
-        assert!(matches!(linked.frame().await, Frame::Welcome(_)));
-        assert_eq!(told.recv().await.unwrap(), client);
-        held.push(linked);
-    }
-    for full in ["192.0.2.1", "2001:db8::ffff"] {
-        let answer = answer_to(connect_through(address, &header_of(full)).await, BATCH.as_bytes()).await;
-        assert_eq!(body(&answer), ("503", "too many connections from this address"));
-    }
-    let answer = answer_to(connect_through(address, &header_of("2001:db8:0:1::1")).await, BATCH.as_bytes()).await;
-    assert_eq!(body(&answer).0, "200");
-    // Invalid tokens of one client do not count against another.
-    let (forged, key) = (Secret::new("bwl1.e30.e30.e30"), Secret::new("key"));
-    let mut codes = Vec::new();
-    for client in ["192.0.2.5", "192.0.2.5", "192.0.2.5", "192.0.2.6"] {
-        codes.push(code(through(client).await.resumes((&forged, &key), 0, None).await.1));
-    }
-    assert_eq!(codes, ["RESUME_TOKEN_INVALID", "RESUME_TOKEN_INVALID", "RATE_LIMITED", "RESUME_TOKEN_INVALID"]);
+    let batch =
+        async |client: &str| answer_to(connect_through(address, &header_of(client)).await, BATCH.as_bytes()).await;
+    service.assert_limits_each_client(through, batch).await;
     // A health check of the proxy itself.
     for own in [&b"PROXY UNKNOWN\r\n"[..], b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"] {
         assert_eq!(body(&answer_to(connect_through(address, own).await, BATCH.as_bytes()).await).0, "200");
