@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use crate::credentials::Who;
-use crate::dial::{Connector, Dialer, Socket, Spoken, Stream, Undialed, Unencrypted};
+use crate::dial::{Connector, Dialer, Offered, Socket, Stream, Undialed, Unencrypted};
 use crate::error::ConnectError;
 use crate::hello::{self, Failure, Opening};
 use crate::keeper::{Keeper, Ready};
@@ -319,12 +319,14 @@ impl Connect {
             until_reconciled(&connection, events).await?;
             return Ok(session);
         }
+        let repeated_until = repeated_until(self.connect_timeout);
+        let mut plain = None;
         if self.resumes && !plain_servers::is_plain(&authority) {
             match linked(&dialer, self.identity, self.connect_timeout).await? {
-                Some((welcome, opening, ending)) => {
+                Hailed::Link(welcome, opening, ending) => {
                     let options = durable(self.options, self.restorers, &welcome.session_id);
                     let (connection, attached) = begin(&welcome, self.main, options, self.rules)?;
-                    let saved_session = SavedSession::new(welcome.clone(), self.writer);
+                    let saved_session = SavedSession::new(Welcome::clone(&welcome), self.writer);
                     if saved_session.saves() {
                         connection.link(|endpoint| endpoint.save_tokens());
                         saved_session.save(&connection).await.map_err(ConnectError::NotSaved)?;
@@ -342,13 +344,14 @@ impl Connect {
                     tokio::spawn(keeper.keep(first, handles).instrument(span));
                     return Ok(session);
                 }
-                None => plain_servers::remember(&authority),
+                Hailed::Plain(socket) => plain = Some(*socket),
+                Hailed::Declined => plain_servers::remember(&authority),
             }
         }
-        let declined =
-            || ConnectError::Handshake("the server answered with a subprotocol that was not requested".to_owned());
-        let repeated_until = repeated_until(self.connect_timeout);
-        let Socket { transport, ending } = dial(&dialer, Spoken::Plain, repeated_until).await?.ok_or_else(declined)?;
+        let Socket { transport, ending } = match plain {
+            Some(socket) => socket,
+            None => repeated(repeated_until, || dialer.dial_plain()).await?,
+        };
         let (connection, driver) = Connection::start(transport, self.main, self.options);
         let (session, handles) = Session::new(connection.clone(), None);
         let running = async move {
@@ -369,15 +372,20 @@ impl Connect {
     }
 }
 
-/// Opens the first connection of a session. Returns `None` if the server does not speak the link
-/// protocol.
+/// The first connection of a session.
+enum Hailed {
+    /// The server has opened a session with the link.
+    Link(Box<Welcome>, Opening, Ending<Box<dyn Stream>>),
+    /// The connection is that of a plain session.
+    Plain(Box<Socket>),
+    /// The server does not speak the link protocol, and the connection is of no use.
+    Declined,
+}
+
+/// Opens the first connection of a session.
 ///
 /// A hello whose answer was lost is repeated; the server recognizes it by its `hello_id`.
-async fn linked(
-    dialer: &Dialer,
-    client: ClientIdentity,
-    connect_timeout: Duration,
-) -> Result<Option<(Welcome, Opening, Ending<Box<dyn Stream>>)>, ConnectError> {
+async fn linked(dialer: &Dialer, client: ClientIdentity, connect_timeout: Duration) -> Result<Hailed, ConnectError> {
     let hello = Hello {
         protocol: VERSIONS.to_vec(),
         features: dialer.features(),
@@ -387,11 +395,15 @@ async fn linked(
     };
     let repeated_until = repeated_until(connect_timeout);
     loop {
-        let Some(socket) = dial(dialer, Spoken::Link, repeated_until).await? else { return Ok(None) };
+        let socket = match repeated(repeated_until, || dialer.offer_link()).await? {
+            Offered::Link(socket) => socket,
+            Offered::Plain(socket) => return Ok(Hailed::Plain(Box::new(socket))),
+            Offered::Declined => return Ok(Hailed::Declined),
+        };
         let (mut opening, ending) = Opening::of(socket);
         match opening.hello(&hello, &dialer.who).await {
-            Ok(welcome) => return Ok(Some((welcome, opening, ending))),
-            Err(Failure::Plain) => return Ok(None),
+            Ok(welcome) => return Ok(Hailed::Link(Box::new(welcome), opening, ending)),
+            Err(Failure::Plain) => return Ok(Hailed::Declined),
             Err(Failure::Refused(refused)) => return Err(ConnectError::from_refused(refused)),
             Err(Failure::Gone(end)) => {
                 tracing::debug!(%end, "connection ended before the welcome");
@@ -406,11 +418,14 @@ fn repeated_until(connect_timeout: Duration) -> Instant {
     deadline(connect_timeout / 2)
 }
 
-/// Dials a connection as [`Dialer::dial`] does, and repeats a handshake that was interrupted: a
-/// proxy or a restarting server may answer a moment later.
-async fn dial(dialer: &Dialer, spoken: Spoken, repeated_until: Instant) -> Result<Option<Socket>, ConnectError> {
+/// Dials, and repeats a handshake that was interrupted: a proxy or a restarting server may answer a
+/// moment later.
+async fn repeated<T, Fut>(repeated_until: Instant, dial: impl Fn() -> Fut) -> Result<T, ConnectError>
+where
+    Fut: Future<Output = Result<T, Undialed>>,
+{
     loop {
-        match dialer.dial(spoken).await {
+        match dial().await {
             Err(Undialed::Cut(reason)) if Instant::now() < repeated_until => {
                 tracing::debug!(reason, "handshake interrupted, repeating it");
                 tokio::time::sleep(rand::random_range(PAUSE / 2..=PAUSE)).await;

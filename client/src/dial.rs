@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bowline_core::limits::Limits;
-use bowline_core::link::{CONFIRMATION, Credentials, Features, SUBPROTOCOL};
+use bowline_core::link::{Credentials, Features, SUBPROTOCOL};
 use bowline_transport::{Ending, KeepAlive, Metered, WebSocket};
 use http::header::{AUTHORIZATION, COOKIE, SEC_WEBSOCKET_PROTOCOL};
 use http::{HeaderMap, HeaderValue, Request};
@@ -19,6 +19,7 @@ use tokio_tungstenite::tungstenite::error::ProtocolError;
 
 use crate::credentials::Who;
 use crate::error::{CREDENTIALS, ConnectError, TOKENS};
+use crate::hello::random_id;
 use crate::url::Address;
 
 /// A byte stream, encrypted or not.
@@ -37,13 +38,24 @@ pub(crate) struct Socket {
     pub(crate) ending: Ending<Box<dyn Stream>>,
 }
 
-/// The protocol of a connection.
+/// The protocol that a handshake asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Spoken {
     /// Cap'n Web messages only.
     Plain,
     /// The link protocol, if the server speaks it.
     Link,
+}
+
+/// The response to a handshake that offered the link protocol. See docs/link.md, "Negotiation".
+pub(crate) enum Offered {
+    /// The server selected the link protocol. Its challenge confirms that it knows what it selected.
+    Link(Socket),
+    /// The server selected the decoy, as it does with whatever comes first, and waits for messages
+    /// of a plain session.
+    Plain(Socket),
+    /// The server selected neither. A session without the link needs another connection.
+    Declined,
 }
 
 /// Whether secrets may be sent to other machines without TLS.
@@ -112,24 +124,60 @@ impl Dialer {
         }
     }
 
-    /// Opens a connection. Returns `None` if the link protocol was requested and the server did not
-    /// confirm it. Dropping the future closes the connection.
-    pub(crate) async fn dial(&self, spoken: Spoken) -> Result<Option<Socket>, Undialed> {
-        self.check_secrets(spoken)?;
-        let request = self.request(spoken).await?;
+    /// Opens a connection, and offers the link protocol. Dropping the future closes the connection.
+    ///
+    /// The server sees two subprotocols: a random one that no server knows, then that of the link.
+    /// A server that reads the whole list selects the link; one that echoes the first selects the
+    /// decoy.
+    pub(crate) async fn offer_link(&self) -> Result<Offered, Undialed> {
+        let decoy = random_id();
+        match self.shake(Spoken::Link, Some(&decoy)).await {
+            Ok((socket, selected)) if selected.as_deref() == Some(SUBPROTOCOL) => Ok(Offered::Link(socket)),
+            // A plain session has its credentials in a header, which this handshake did not send.
+            Ok(_) if self.who.says_something() => Ok(Offered::Declined),
+            Ok((socket, _decoy)) => Ok(Offered::Plain(socket)),
+            Err(Unshaken::Subprotocol) => Ok(Offered::Declined),
+            Err(Unshaken::Undialed(undialed)) => Err(undialed),
+        }
+    }
+
+    /// Opens a connection for a session to resume on. Returns `None` if the server does not speak
+    /// the link protocol. Dropping the future closes the connection.
+    pub(crate) async fn dial_link(&self) -> Result<Option<Socket>, Undialed> {
+        match self.offer_link().await? {
+            Offered::Link(socket) => Ok(Some(socket)),
+            Offered::Plain(_) | Offered::Declined => Ok(None),
+        }
+    }
+
+    /// Opens a connection for a plain session. Dropping the future closes the connection.
+    pub(crate) async fn dial_plain(&self) -> Result<Socket, Undialed> {
+        match self.shake(Spoken::Plain, None).await {
+            Ok((socket, _)) => Ok(socket),
+            Err(Unshaken::Undialed(undialed)) => Err(undialed),
+            Err(Unshaken::Subprotocol) => {
+                let message = "the server answered with a subprotocol that was not offered";
+                Err(Undialed::Never(ConnectError::Handshake(message.to_owned())))
+            }
+        }
+    }
+
+    /// Opens a connection, and returns it with the subprotocol that the server selected.
+    async fn shake(&self, spoken: Spoken, decoy: Option<&str>) -> Result<(Socket, Option<String>), Unshaken> {
+        self.check_secrets(spoken).map_err(Undialed::from)?;
+        let request = self.request(decoy).await.map_err(Undialed::from)?;
         let stream = self.stream().await?;
         let config = bowline_transport::config(&self.limits);
         let shaken = tokio_tungstenite::client_async_with_config(request, Metered::new(stream), Some(config)).await;
-        let stream = match shaken {
-            Ok((_, answer)) if spoken == Spoken::Link && !answer.headers().contains_key(CONFIRMATION) => {
-                return Ok(None);
-            }
-            Ok((stream, _)) => stream,
-            Err(Error::Protocol(ProtocolError::SecWebSocketSubProtocolError(_))) => return Ok(None),
-            Err(error) => return Err(undialed(error)),
+        let (stream, answer) = match shaken {
+            Ok(shaken) => shaken,
+            Err(Error::Protocol(ProtocolError::SecWebSocketSubProtocolError(_))) => return Err(Unshaken::Subprotocol),
+            Err(error) => return Err(undialed(error).into()),
         };
+        let selected = answer.headers().get(SEC_WEBSOCKET_PROTOCOL).and_then(|value| value.to_str().ok());
+        let selected = selected.map(str::to_owned);
         let (transport, ending, _parting) = WebSocket::new(stream, self.keep_alive);
-        Ok(Some(Socket { transport, ending }))
+        Ok((Socket { transport, ending }, selected))
     }
 
     /// Checks that no secret is sent unencrypted. With the link protocol, resume tokens are
@@ -177,11 +225,14 @@ impl Dialer {
     }
 
     /// Builds the handshake. Its own headers come first, so that the application can replace them.
-    async fn request(&self, spoken: Spoken) -> Result<Request<()>, ConnectError> {
+    ///
+    /// With a decoy, the link protocol is offered, and credentials are left to its frames.
+    async fn request(&self, decoy: Option<&str>) -> Result<Request<()>, ConnectError> {
         let mut request = self.address.websocket().into_client_request().map_err(refused)?;
         let headers = request.headers_mut();
-        if spoken == Spoken::Link {
-            headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+        if let Some(decoy) = decoy {
+            let offered = HeaderValue::try_from(format!("{decoy}, {SUBPROTOCOL}")).map_err(http::Error::from)?;
+            headers.insert(SEC_WEBSOCKET_PROTOCOL, offered);
         } else if let Credentials { scheme, token: Some(token) } = self.who.credentials(None).await
             && scheme == Credentials::BEARER
         {
@@ -200,6 +251,19 @@ pub(crate) enum Undialed {
     /// The connection was closed during the handshake. Another attempt may succeed.
     Cut(String),
     Never(ConnectError),
+}
+
+/// Why a handshake failed.
+enum Unshaken {
+    /// The server selected none of the subprotocols that were offered, or more than one.
+    Subprotocol,
+    Undialed(Undialed),
+}
+
+impl From<Undialed> for Unshaken {
+    fn from(undialed: Undialed) -> Self {
+        Self::Undialed(undialed)
+    }
 }
 
 impl From<ConnectError> for Undialed {

@@ -2,6 +2,7 @@
 //! "Frames".
 
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -14,9 +15,14 @@ use bowline_core::link::{
 use bowline_core::peer::{Receiving, Sending, Transport, TransportEnd};
 use bowline_core::resume::prove;
 use bowline_transport::{WebSocketReceiver, WebSocketSender};
+use tokio::time::timeout;
 
 use crate::credentials::Who;
 use crate::dial::{Socket, Stream};
+
+/// How long a client waits for the challenge of a server that selected the link protocol. Without
+/// one, the server echoes subprotocols that it does not know.
+const CHALLENGE_WAIT: Duration = Duration::from_secs(4);
 
 /// A connection during its handshake.
 pub(crate) struct Opening {
@@ -70,13 +76,13 @@ impl Opening {
         (Self { sender, receiver }, socket.ending)
     }
 
-    /// Requests a new session. The hello is sent without waiting for the server's challenge.
+    /// Requests a new session, once the server's challenge has confirmed that it speaks the link
+    /// protocol.
     pub(crate) async fn hello(&mut self, hello: &Hello, who: &Who) -> Result<Welcome, Failure> {
+        let mut answers_to = Some(self.challenge().await?);
         self.say(&Frame::Hello(hello.clone())).await?;
-        let mut answers_to = None;
         loop {
             match self.listen().await? {
-                Frame::Challenge { challenge } => answers_to = Some(challenge),
                 Frame::Welcome(welcome) => return Ok(welcome),
                 Frame::Unauthenticated(refused) => {
                     let another = if who.may_change() { who.credentials(answers_to.take()).await.token } else { None };
@@ -91,9 +97,7 @@ impl Opening {
 
     /// Requests to resume the session of `ticket`, whose state is `stands`.
     pub(crate) async fn resume(&mut self, ticket: &Held, stands: &Standing) -> Result<Resumed, Failure> {
-        let Frame::Challenge { challenge } = self.listen().await? else {
-            return Err(out_of_place());
-        };
+        let challenge = self.challenge().await?;
         let Standing { features, came, first_retained, ids, auth, left } = stands.clone();
         let is_durable = ticket.is_durable || left.is_some();
         let accept = match (&left, ticket.is_durable) {
@@ -117,6 +121,16 @@ impl Opening {
         match self.listen().await? {
             Frame::Resumed(resumed) => Ok(resumed),
             Frame::Rejected(refused) => Err(Failure::Refused(refused)),
+            _ => Err(out_of_place()),
+        }
+    }
+
+    /// Waits for the challenge, which a server that speaks the link protocol sends at once. No frame
+    /// is sent before.
+    async fn challenge(&mut self) -> Result<String, Failure> {
+        let first = timeout(CHALLENGE_WAIT, self.listen()).await;
+        match first.map_err(|_elapsed| Failure::Plain)?? {
+            Frame::Challenge { challenge } => Ok(challenge),
             _ => Err(out_of_place()),
         }
     }

@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use crate::credentials::Panicked;
-use crate::dial::{Dialer, Spoken, Stream};
+use crate::dial::{Dialer, Stream};
 use crate::hello::{Failure, Opening, Standing};
 use crate::saved_session::SavedSession;
 use crate::session::Handles;
@@ -266,7 +266,7 @@ impl Keeper {
     /// that a dropped future cannot lose it.
     async fn attempt(&mut self) -> Result<Ready, Try> {
         // Any failure to reach the server may be temporary; only a refusal by the server is final.
-        let socket = self.dialer.dial(Spoken::Link).await.map_err(|error| {
+        let socket = self.dialer.dial_link().await.map_err(|error| {
             tracing::debug!(%error, "cannot reconnect");
             Try::Again(None)
         })?;

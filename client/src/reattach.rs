@@ -12,7 +12,7 @@ use bowline_core::session::Closed;
 use bowline_transport::Ending;
 
 use crate::connect::{PAUSE, rules_of};
-use crate::dial::{Dialer, Spoken, Stream};
+use crate::dial::{Dialer, Stream};
 use crate::error::ConnectError;
 use crate::hello::{Failure, Opening, Standing};
 use crate::keeper::{Ready, not_asked_for};
@@ -73,7 +73,7 @@ async fn ask(
     left: Left,
 ) -> Result<(Resumed, Opening, Ending<Box<dyn Stream>>), ConnectError> {
     loop {
-        let socket = match dialer.dial(Spoken::Link).await {
+        let socket = match dialer.dial_link().await {
             Err(error) if dialer.other.is_some() => {
                 tracing::debug!(%error, "cannot reattach, trying the other address");
                 dialer.turn_away();

@@ -12,19 +12,24 @@ export interface Board extends RpcTarget {
    * @throws NoTask {id: number} — there is no task {id}
    */
   join(name: string): Promise<RpcStub<Participant>>;
+  /** Ends the process of the server at once, as a power cut does. Nothing is answered. */
+  crash(): void | Promise<void>;
 }
 
-/** One person at the board. */
+/** One person at the board. The object survives the server's process. */
 export interface Participant extends RpcTarget {
+  /** The name under which the person joined. */
+  readonly name: string;
   /** Returns all tasks, oldest first. */
   tasks(): Promise<Task[]>;
   /**
-   * Adds a task to the board, with a color if one is given.
+   * Adds a task to the board, with a color if one is given. The caller makes up the key; a task with a key that the
+   * board knows is not added again, so the call may be repeated.
    * @throws NameTaken {taken: string} — the name {taken} is taken
    * @throws Length {what: string, max: number} — {what} must have 1 to {max} characters
    * @throws NoTask {id: number} — there is no task {id}
    */
-  add(title: string, color?: Color | null): Promise<Task>;
+  add(key: string, title: string, color?: Color | null): Promise<Task>;
   /**
    * Marks a task as done or not done.
    * @throws NameTaken {taken: string} — the name {taken} is taken
@@ -52,7 +57,7 @@ export interface Task {
 
 export type Color = "amber" | "blue" | "green";
 
-/** A subscription to changes, which ends when it is disposed. */
+/** A subscription to changes, which ends when it is disposed. It survives the server's process, too. */
 export interface Watch extends RpcTarget {}
 
 /** A change of the board. */

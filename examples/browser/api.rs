@@ -15,26 +15,38 @@ pub(crate) trait Board {
 
     /// Joins the board under an unused name. Disposing the result leaves the board.
     async fn join(self: Arc<Self>, name: String) -> Result<ParticipantRef, BoardError>;
+
+    /// Ends the process of the server at once, as a power cut does. Nothing is answered.
+    async fn crash(&self);
 }
 
-/// One person at the board.
+/// One person at the board. The object survives the server's process.
 #[bowline::interface(typescript)]
 pub(crate) trait Participant {
+    /// The name under which the person joined.
+    #[rpc(get)]
+    async fn name(&self) -> String;
+
     /// Returns all tasks, oldest first.
+    #[rpc(idempotent)]
     async fn tasks(&self) -> Vec<Task>;
 
-    /// Adds a task to the board, with a color if one is given.
-    async fn add(&self, title: String, color: Option<Color>) -> Result<Task, BoardError>;
+    /// Adds a task to the board, with a color if one is given. The caller makes up the key; a task with a key that the
+    /// board knows is not added again, so the call may be repeated.
+    #[rpc(idempotent)]
+    async fn add(&self, key: String, title: String, color: Option<Color>) -> Result<Task, BoardError>;
 
     /// Marks a task as done or not done.
+    #[rpc(idempotent)]
     async fn set_done(&self, id: u64, done: bool) -> Result<(), BoardError>;
 
     /// Calls the callback with the names of the participants, and then with every change that a participant
     /// makes, the caller included, until the result is disposed.
+    #[rpc(idempotent)]
     async fn watch(&self, on_change: Func<Change, ()>) -> WatchRef;
 }
 
-/// A subscription to changes, which ends when it is disposed.
+/// A subscription to changes, which ends when it is disposed. It survives the server's process, too.
 #[bowline::interface(typescript)]
 pub(crate) trait Watch {}
 

@@ -1,39 +1,81 @@
 // The script of the page. Its types come from api.d.ts, which is generated from the Rust traits. `tsc`
 // checks this file as it is, and the browser runs it without a build step.
 
-import { newWebSocketRpcSession } from "capnweb";
+import { connect } from "bowline-client";
 
 /** @import { RpcStub } from "capnweb" */
 /** @import { Board, Change, Color, Participant, Task, Watch } from "./api.d.ts" */
 
-const socket = location.origin.replace(/^http/, "ws") + "/rpc";
-/** @type {RpcStub<Board>} */
-const board = newWebSocketRpcSession(socket);
+/** Whether the plug is pulled. */
+let unplugged = false;
+
+/** The connections of this page, of which the newest is in use. @type {WebSocket[]} */
+const sockets = [];
+
+/** A WebSocket whose plug can be pulled. Applications do not need this. */
+class PluggedWebSocket extends WebSocket {
+  /** @param {string} url @param {string[]} [protocols] */
+  constructor(url, protocols) {
+    if (unplugged) throw new Error("the plug is pulled");
+    super(url, protocols ?? []);
+    sockets.splice(0, sockets.length, this);
+  }
+}
+
+// `sessionStorage` keeps the session over a reload. It contains the session's secrets; see docs/browsers.md.
+/** @type {import("bowline-client").Session<Board>} */
+const session = connect("rpc", { storage: sessionStorage, WebSocket: PluggedWebSocket });
+const board = session.stub;
 
 /** The references we hold while we take part. Disposing them leaves the board. */
 /** @type {{ me: RpcStub<Participant>, watch: RpcStub<Watch> } | null} */
 let held = null;
 
+const LABELS = {
+  connecting: "Connecting", attached: "Connected", detached: "Reconnecting", plain: "Connected, cannot resume",
+  closed: "Closed", lost: "Lost",
+};
+const counts = { resumed: 0, recovered: 0 };
+
+session.addEventListener("state", showState);
+session.addEventListener("resumed", () => counts.resumed++);
+session.addEventListener("recovered", () => {
+  counts.recovered++;
+  // The board may have changed before our subscription was restored.
+  void attempt(async () => (await held?.me.tasks())?.forEach(show));
+});
+session.addEventListener("lost", () => problem("The session was lost. Reload the page to join again."));
+
+await session.ready;
 byId("title").textContent = await board.title;
-board.onRpcBroken(() => problem("The connection was lost. Reload the page to reconnect."));
+const me = session.kept("me");
+if (me) await enter(/** @type {RpcStub<Participant>} */ (me));
 
 on("join", "submit", async () => {
-  const name = input("name").value;
-  // Three calls in one round trip: the last two are made on a result that has not arrived yet.
-  const joining = board.join(name);
-  const [tasks, watch] = await Promise.all([joining.tasks(), joining.watch(changed)]);
-  held = { me: await joining, watch };
-  tasks.forEach(show);
-  showBoard(true);
+  const joining = await board.join(input("name").value);
+  await enter(joining);
+  await session.keep("me", joining);
 });
 
 on("add", "submit", async () => {
   const color = /** @type {Color | ""} */ (input("color").value);
-  await held?.me.add(input("task").value, color || null);
+  const [title, key] = [input("task").value, crypto.randomUUID()];
   input("task").value = "";
+  // What waits for the connection is visible, too.
+  const waiting = element("li", "waiting", title);
+  byId("tasks").append(waiting);
+  try {
+    await repeated(async () => held?.me.add(key, title, color || null));
+  } catch (error) {
+    input("task").value ||= title;
+    throw error;
+  } finally {
+    waiting.remove();
+  }
 });
 
 on("leave", "click", () => {
+  session.unkeep("me");
   held?.watch[Symbol.dispose]();
   held?.me[Symbol.dispose]();
   held = null;
@@ -41,6 +83,44 @@ on("leave", "click", () => {
   byId("participants").replaceChildren();
   showBoard(false);
 });
+
+on("plug", "click", () => {
+  unplugged = !unplugged;
+  byId("plug").textContent = unplugged ? "Put the plug back" : "Pull the plug";
+  byId("plug").setAttribute("aria-pressed", `${unplugged}`);
+  sockets.forEach((socket) => socket.close());
+  if (!unplugged) window.dispatchEvent(new Event("online"));
+});
+
+on("crash", "click", () => board.crash().catch(() => {}));
+
+/**
+ * Shows the board to a participant: three calls in one round trip.
+ * @param {RpcStub<Participant>} me
+ */
+async function enter(me) {
+  const [tasks, watch] = await Promise.all([me.tasks(), me.watch(changed)]);
+  held = { me, watch };
+  tasks.forEach(show);
+  showBoard(true);
+}
+
+/**
+ * Repeats a call that may be made twice, if it is unknown whether it was carried out.
+ * @template T
+ * @param {() => Promise<T>} call
+ * @returns {Promise<T>}
+ */
+async function repeated(call) {
+  for (;;) {
+    try {
+      return await call();
+    } catch (error) {
+      const { code = "" } = /** @type {{ code?: string }} */ (error);
+      if (!["CALL_OUTCOME_UNKNOWN", "CALL_NOT_ATTEMPTED"].includes(code)) throw error;
+    }
+  }
+}
 
 /**
  * Called by the server.
@@ -55,6 +135,14 @@ function changed(change) {
   }
 }
 
+function showState() {
+  const { state } = session;
+  byId("connection").dataset["state"] = state;
+  byId("state").textContent = LABELS[state];
+  const { resumed, recovered } = counts;
+  byId("history").textContent = resumed + recovered === 0 ? "" : `resumed ${resumed}×, recovered ${recovered}×`;
+}
+
 /**
  * Adds a task to the page, or replaces the row that shows it.
  * @param {Task} task
@@ -66,7 +154,7 @@ function show(task) {
   const box = document.createElement("input");
   box.type = "checkbox";
   box.checked = task.done;
-  box.onchange = () => attempt(async () => held?.me.setDone(task.id, box.checked));
+  box.onchange = () => attempt(() => repeated(async () => held?.me.setDone(task.id, box.checked)));
   const title = element("label", "title", task.title);
   title.prepend(box);
   const time = task.since.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
@@ -141,5 +229,6 @@ function element(tag, kind, text) {
   return created;
 }
 
+showState();
 // Tells tests that the script has run.
 document.documentElement.dataset["ready"] = "";

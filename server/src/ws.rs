@@ -4,8 +4,8 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
+use bowline_core::link::SUBPROTOCOL;
 use bowline_core::link::handshake::RESUME_BYTES_MAX;
-use bowline_core::link::{CONFIRMATION, SUBPROTOCOL};
 use bowline_core::peer::{Connection, Stub};
 use bowline_core::session::Closed;
 use bowline_transport::{Ending, KeepAlive, Metered, Parting, Traffic, WebSocket};
@@ -121,7 +121,6 @@ fn switching(accept: HeaderValue, linked: bool) -> Answer {
     headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
     if linked {
         headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
-        headers.insert(CONFIRMATION, HeaderValue::from_static(SUBPROTOCOL));
     }
     answer
 }

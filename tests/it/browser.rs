@@ -1,11 +1,15 @@
 //! `examples/browser`: its page in Chromium and a Rust client share one board. The page is also
 //! type-checked against its declarations.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
 
 use bowline::Func;
 use tokio::net::TcpListener;
+use tokio::process::{Child, Command};
 use tokio::sync::mpsc::unbounded_channel;
+use tokio::time::{sleep, timeout};
 
 use crate::chromium::Page;
 use crate::tsc;
@@ -36,10 +40,10 @@ async fn page_and_rust_client_share_a_board() {
     if tsc::skips("chromium") || tsc::skips("node") {
         return;
     }
-    let capnweb = std::fs::read_to_string(example::CAPNWEB).expect(tsc::MISSING);
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
-    tokio::spawn(async move { axum::serve(listener, example::app(capnweb)).await });
+    let file = file_of_board("shared");
+    tokio::spawn(async move { axum::serve(listener, example::app(file).expect("the key is long enough")).await });
 
     let pictures = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let mut page = Page::open(&format!("http://{address}/")).await;
@@ -68,7 +72,7 @@ async fn page_and_rust_client_share_a_board() {
     }));
     let _watch = watching.await.expect("the server answers");
     page.until(&names_are(&["Ann", "Bob"])).await;
-    let hull = bob.add("Sand the hull", Some(example::api::Color::Amber)).await.expect("the title is valid");
+    let hull = bob.add("hull", "Sand the hull", Some(example::api::Color::Amber)).await.expect("the title is valid");
     page.until("document.querySelector('#task-1.amber .title')?.textContent === 'Sand the hull'").await;
 
     // What is done on the page reaches the other participant.
@@ -94,6 +98,152 @@ async fn page_and_rust_client_share_a_board() {
     let alone = |change: &Change| matches!(change, Change::Participants { names } if names == &["Bob"]);
     while !alone(&changes.recv().await.expect("the subscription is still live")) {}
     page.close().await;
+}
+
+const ADDRESS: &str = "BOWLINE_TEST_ADDRESS";
+const FILE: &str = "BOWLINE_TEST_FILE";
+
+/// No test: the process of a server that a test starts.
+#[test]
+fn server_process() {
+    let (Ok(address), Some(file)) = (std::env::var(ADDRESS), std::env::var_os(FILE)) else { return };
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    runtime.block_on(example::serve(&address, Path::new(&file))).expect("the server serves");
+}
+
+/// Starts a server in a process of its own, which ends when the returned value is dropped.
+fn start_server(address: &str, file: &Path) -> Child {
+    let mut command = Command::new(std::env::current_exe().expect("the test has a file"));
+    command.args(["--exact", "browser::server_process", "--nocapture"]).env(ADDRESS, address).env(FILE, file);
+    command.stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true).spawn().expect("a process")
+}
+
+/// The two windows show these tasks, each once.
+async fn both_have(page: &mut Page, titles: &[&str]) {
+    let all = format!(
+        "JSON.stringify([...document.querySelectorAll('#tasks .title')].map((title) => title.textContent).sort()) \
+         === JSON.stringify({}.sort())",
+        serde_json::json!(titles)
+    );
+    for window in [0, 1] {
+        page.switch_to(window);
+        page.until(&all).await;
+    }
+}
+
+async fn add(page: &mut Page, title: &str) {
+    page.run(&format!("task.value = '{title}'; document.forms.add.requestSubmit()")).await;
+}
+
+async fn join(page: &mut Page, name: &str) {
+    page.until("'ready' in document.documentElement.dataset").await;
+    page.run(&format!("document.getElementById('name').value = '{name}'; document.forms.join.requestSubmit()")).await;
+    page.until("!document.getElementById('board').hidden").await;
+}
+
+const ATTACHED: &str = "connection.dataset.state === 'attached'";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_windows_survive_cuts_a_frozen_tab_crashes_of_the_server_and_a_reload() {
+    if tsc::skips("chromium") || tsc::skips("node") {
+        return;
+    }
+    let pictures = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let file = file_of_board("windows");
+    let free = TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("an address");
+    let address = free.to_string();
+    let mut server = start_server(&address, &file);
+    while tokio::net::TcpStream::connect(&address).await.is_err() {
+        sleep(Duration::from_millis(10)).await;
+    }
+    let url = format!("http://{address}/");
+    let mut page = Page::open(&url).await;
+    page.until("'ready' in document.documentElement.dataset").await;
+    page.picture(&pictures.join("browser-first.png")).await;
+    join(&mut page, "Ann").await;
+    page.open_another(&url).await;
+    join(&mut page, "Bob").await;
+    page.until(&names_are(&["Ann", "Bob"])).await;
+
+    // Without its plug, a window keeps what is done in it.
+    page.run("plug.click()").await;
+    page.until("connection.dataset.state === 'detached'").await;
+    add(&mut page, "Pack the sails").await;
+    page.picture(&pictures.join("browser-unplugged.png")).await;
+    page.switch_to(0);
+    add(&mut page, "Buy rope").await;
+    page.until("document.getElementById('task-1') !== null").await;
+    page.switch_to(1);
+    page.run("plug.click()").await;
+    page.until(ATTACHED).await;
+    both_have(&mut page, &["Buy rope", "Pack the sails"]).await;
+
+    // A tab that is frozen receives what it has missed.
+    page.switch_to(1);
+    page.set_frozen(true).await;
+    page.switch_to(0);
+    add(&mut page, "Sand the hull").await;
+    page.until("document.getElementById('task-3') !== null").await;
+    page.switch_to(1);
+    page.set_frozen(false).await;
+    both_have(&mut page, &["Buy rope", "Pack the sails", "Sand the hull"]).await;
+
+    // The page crashes the server; then the server is killed. What is added meanwhile is there, once.
+    let mut titles = vec!["Buy rope".to_owned(), "Pack the sails".to_owned(), "Sand the hull".to_owned()];
+    for (crash, title) in ["Tar the seams", "Check the weather"].into_iter().enumerate() {
+        // A checkpoint is taken when a session has been quiet for 250 ms.
+        sleep(Duration::from_millis(600)).await;
+        page.switch_to(0);
+        if crash == 0 {
+            page.run("crash.click()").await;
+            timeout(Duration::from_secs(10), server.wait()).await.expect("the server ends").expect("its status");
+        } else {
+            server.kill().await.expect("the server is killed");
+        }
+        page.until("connection.dataset.state === 'detached'").await;
+        for window in [0, 1] {
+            page.switch_to(window);
+            let title = format!("{title} {window}");
+            add(&mut page, &title).await;
+            titles.push(title);
+        }
+        server = start_server(&address, &file);
+        for window in [0, 1] {
+            page.switch_to(window);
+            page.until(ATTACHED).await;
+            page.until(&format!("document.getElementById('history').textContent.includes('recovered {}×')", crash + 1))
+                .await;
+        }
+        both_have(&mut page, &titles.iter().map(String::as_str).collect::<Vec<_>>()).await;
+        for window in [0, 1] {
+            page.switch_to(window);
+            page.until("document.querySelectorAll('#participants li').length === 2").await;
+            assert_eq!(page.run("problem.textContent").await, "");
+        }
+    }
+    page.picture(&pictures.join("browser-recovered.png")).await;
+
+    // A window that is reloaded is still Bob.
+    page.switch_to(1);
+    page.run("document.documentElement.dataset.old = ''; location.reload()").await;
+    page.until("'ready' in document.documentElement.dataset && !('old' in document.documentElement.dataset)").await;
+    page.until("!document.getElementById('board').hidden").await;
+    page.until("document.querySelectorAll('#participants li').length === 2").await;
+    add(&mut page, "Wash up").await;
+    page.until("[...document.querySelectorAll('.by')].at(-1).textContent.startsWith('Bob, ')").await;
+    titles.push("Wash up".to_owned());
+    both_have(&mut page, &titles.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    page.set_dark(true).await;
+    page.picture(&pictures.join("browser-dark.png")).await;
+    page.close().await;
+}
+
+/// Returns where a board is stored that does not exist yet.
+fn file_of_board(name: &str) -> PathBuf {
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("board-{name}-{}.json", std::process::id()));
+    std::fs::remove_file(&file).ok();
+    file
 }
 
 /// A script that is true if the page lists exactly these participants.

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use base64::Engine;
@@ -19,10 +20,13 @@ use tokio_tungstenite::tungstenite::Message;
 /// How long the browser may take to start, and a page to reach the state that a test waits for.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A browser with one page.
+/// A browser with one page, or with several, of which one is in use.
 pub(crate) struct Page {
     socket: WebSocketStream<TcpStream>,
+    /// The DevTools session of the page that is in use; empty for the browser itself.
     session: String,
+    /// Those of all pages.
+    pages: Vec<String>,
     commands: u64,
     process: Child,
     profile: PathBuf,
@@ -31,17 +35,44 @@ pub(crate) struct Page {
 impl Page {
     /// Starts a browser with an empty profile, and opens `url`.
     pub(crate) async fn open(url: &str) -> Self {
-        let profile = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("chromium-{}", std::process::id()));
+        static BROWSERS: AtomicUsize = AtomicUsize::new(0);
+        let browser = format!("chromium-{}-{}", std::process::id(), BROWSERS.fetch_add(1, Ordering::Relaxed));
+        let profile = Path::new(env!("CARGO_TARGET_TMPDIR")).join(browser);
         std::fs::remove_dir_all(&profile).ok();
         let mut process = start(&profile);
         let errors = process.stderr.take().expect("stderr is piped");
         let socket = timeout(PATIENCE, connect(errors)).await.expect("chromium starts in time");
-        let mut page = Self { socket, session: String::new(), commands: 0, process, profile };
-        let created = page.command("Target.createTarget", json!({ "url": url })).await;
-        let target = json!({ "targetId": created["targetId"], "flatten": true });
-        let attached = page.command("Target.attachToTarget", target).await;
-        page.session = attached["sessionId"].as_str().expect("an attached target has a session").to_owned();
+        let mut page = Self { socket, session: String::new(), pages: Vec::new(), commands: 0, process, profile };
+        page.open_another(url).await;
         page
+    }
+
+    /// Opens another page, in a window of its own, and uses it.
+    pub(crate) async fn open_another(&mut self, url: &str) {
+        self.session.clear();
+        let created = self.command("Target.createTarget", json!({ "url": url, "newWindow": true })).await;
+        let target = json!({ "targetId": created["targetId"], "flatten": true });
+        let attached = self.command("Target.attachToTarget", target).await;
+        self.session = attached["sessionId"].as_str().expect("an attached target has a session").to_owned();
+        self.pages.push(self.session.clone());
+    }
+
+    /// Uses the page that was opened as this one, from 0.
+    pub(crate) fn switch_to(&mut self, page: usize) {
+        self.session.clone_from(&self.pages[page]);
+    }
+
+    /// Sets whether the page is dark, as the system of its user is.
+    pub(crate) async fn set_dark(&mut self, dark: bool) {
+        let scheme = if dark { "dark" } else { "light" };
+        let features = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
+        self.command("Emulation.setEmulatedMedia", features).await;
+    }
+
+    /// Freezes the page, as browsers do to tabs in the background, or wakes it.
+    pub(crate) async fn set_frozen(&mut self, frozen: bool) {
+        let state = if frozen { "frozen" } else { "active" };
+        self.command("Page.setWebLifecycleState", json!({ "state": state })).await;
     }
 
     /// Evaluates an expression in the page and returns its value.
@@ -125,7 +156,7 @@ fn start(profile: &Path) -> Child {
         "--disable-background-networking",
         "--disable-component-update",
         "--disable-sync",
-        "--window-size=900,600",
+        "--window-size=900,760",
         "--remote-debugging-port=0",
     ];
     let started = Command::new("chromium")

@@ -14,6 +14,8 @@ mod ledger;
 mod load;
 /// A TCP proxy.
 mod network;
+/// A client in Node.js.
+mod node;
 /// A Redis server.
 mod redis_server;
 /// The application, and the process that serves it.

@@ -1,6 +1,6 @@
 //! The handshake of the link: the first frame of a client, and the choice of a version; see
-//! docs/link.md, "Negotiation". The server sends a challenge first. `hello` need not wait for it;
-//! `resume` does, because its proof includes the challenge.
+//! docs/link.md, "Negotiation". The server sends a challenge first, which confirms the link to the
+//! client. The proof of a `resume` includes it.
 
 use super::frame::Frame;
 use super::greeting::{Credentials, Hello, Refused, Resume};

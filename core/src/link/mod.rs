@@ -33,12 +33,9 @@ pub(crate) use machine::{Heard, Link};
 pub(crate) use role::{ClientState, DrainState, RoleState, ServerState, TokenAck};
 pub use secret::Secret;
 
-/// The WebSocket subprotocol that selects the link.
+/// The WebSocket subprotocol that selects the link. Clients offer it behind a random one, because
+/// some servers select the first that is offered, whatever it is.
 pub const SUBPROTOCOL: &str = "bowline.v1";
-
-/// The response header with which a server confirms the link. Some servers echo any subprotocol
-/// that is offered, so the subprotocol alone is not enough.
-pub const CONFIRMATION: &str = "bowline-link";
 
 /// The end of the link that this side is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

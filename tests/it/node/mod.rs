@@ -4,7 +4,9 @@
 
 mod fallback;
 mod garden;
+mod link;
 mod relay;
+mod trace;
 
 use std::future::IntoFuture;
 use std::path::{Path, PathBuf};

@@ -71,10 +71,11 @@ fn every_source_file_is_on_the_map_of_the_architecture() {
     let is_source = |path: &str| {
         let rest = path.strip_prefix("src/").or_else(|| path.split_once("/src/").map(|(_, rest)| rest));
         let is_member = !["bench/", "fuzz/", "examples/", "tests/"].iter().any(|other| path.starts_with(other));
-        is_member && rest.is_some_and(|rest| rest.ends_with(".rs") && !rest.ends_with("tests.rs"))
+        let is_code = |rest: &str| rest.ends_with(".ts") || (rest.ends_with(".rs") && !rest.ends_with("tests.rs"));
+        is_member && rest.is_some_and(is_code)
     };
     let sources = files().into_iter().map(|file| file.path).filter(|path| is_source(path));
-    let modules: BTreeSet<String> = sources.map(|path| path.trim_end_matches(".rs").to_owned()).collect();
+    let modules: BTreeSet<String> = sources.map(|path| path[..path.len() - ".rs".len()].to_owned()).collect();
     let mapped = mapped();
     let missing = modules.difference(&mapped).map(|module| format!("{module} is not on the map"));
     let stale = mapped.difference(&modules).map(|module| format!("{module} is on the map and does not exist"));
