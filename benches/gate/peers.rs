@@ -8,7 +8,8 @@ use bowline::link::{Features, LinkRules};
 use bowline::transport::Connection;
 use bowline::transport::Options;
 use bowline::{Bytes, Func, Reference};
-use bowline_core::link::{Joint, Role as Side};
+use bowline_core::endpoint::Attach;
+use bowline_core::link::Role as Side;
 use bowline_transport::{KeepAlive, Metered, WebSocket, config};
 use futures_util::future::join_all;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
@@ -90,12 +91,11 @@ where
 {
     // What the default server and client agree upon: nothing outlives the process.
     let features = Features { durable: false, ..Features::ALL };
-    let joint = Joint { peer_processed: 0, peer_sends_after: None, features };
-    let attached = connection.attach(joint).expect("a session that is new has no transport");
+    let attached = connection.attach(features, Attach::New).expect("a session that is new has no transport");
     let config = config(&bowline::Limits::default());
     let socket = WebSocketStream::from_raw_socket(Metered::new(stream), role, Some(config)).await;
     let (transport, ending, _parting) = WebSocket::new(socket, KeepAlive::default());
-    let turn = connection.drive(attached, transport, None);
+    let turn = connection.drive(attached.attachment, transport, None);
     tokio::spawn(async move {
         turn.await;
         ending.finish().await;

@@ -153,9 +153,9 @@ impl Batch {
 }
 
 #[cfg(feature = "tls")]
-type Connector = hyper_rustls::HttpsConnector<HttpConnector>;
+type BatchConnector = hyper_rustls::HttpsConnector<HttpConnector>;
 #[cfg(not(feature = "tls"))]
-type Connector = HttpConnector;
+type BatchConnector = HttpConnector;
 
 impl Batch {
     /// Returns the request, or the error that the calls fail with.
@@ -168,7 +168,7 @@ impl Batch {
     }
 
     #[cfg(feature = "tls")]
-    fn connector(&self) -> Connector {
+    fn connector(&self) -> BatchConnector {
         let mut tls = (*self.tls).clone();
         // The connector negotiates protocols itself, and panics if the configuration does, too.
         tls.alpn_protocols.clear();
@@ -177,7 +177,7 @@ impl Batch {
     }
 
     #[cfg(not(feature = "tls"))]
-    fn connector(&self) -> Connector {
+    fn connector(&self) -> BatchConnector {
         tcp()
     }
 }
@@ -217,7 +217,7 @@ fn run_until_idle(driver: &mut Driver) -> bool {
 }
 
 /// Sends the queued messages, passes the response to the session, and ends its transport.
-async fn exchange(request: Result<request::Builder, ConnectError>, connector: Connector, control: LinesControl) {
+async fn exchange(request: Result<request::Builder, ConnectError>, connector: BatchConnector, control: LinesControl) {
     let body = control.take();
     let mut end = ENDED.to_owned();
     if !body.is_empty() {
@@ -232,7 +232,7 @@ async fn exchange(request: Result<request::Builder, ConnectError>, connector: Co
 /// Returns the text of the response, or the message that the calls fail with.
 async fn post(
     request: Result<request::Builder, ConnectError>,
-    connector: Connector,
+    connector: BatchConnector,
     body: String,
 ) -> Result<String, String> {
     let failed = |error: &dyn fmt::Display| format!("RPC request failed: {error}");

@@ -7,10 +7,10 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bowline_core::endpoint::Attached;
+use bowline_core::endpoint::{Attach, Attached};
 use bowline_core::limits::Limits;
 use bowline_core::link::handshake::VERSIONS;
-use bowline_core::link::{ClientIdentity, Credentials, Features, Hello, Joint, LinkRules, Role, Secret, Welcome};
+use bowline_core::link::{ClientIdentity, Credentials, Features, Hello, LinkRules, Role, Secret, Welcome};
 use bowline_core::peer::{Connection, Options, Reference, Restorers, Stub};
 use bowline_core::value::ErrorValue;
 use bowline_transport::{Ending, KeepAlive, deadline};
@@ -309,7 +309,7 @@ impl Connect {
         if let Some(saved) = self.saved {
             let Self { main, options, rules, restorers, writer, .. } = self;
             let reattaching = Reattaching { saved, main, options, rules, restorers, writer };
-            let Reattached { connection, saved_session, welcome, ready } = reattaching.go_on(&mut dialer).await?;
+            let Reattached { connection, saved_session, welcome, ready } = reattaching.run(&mut dialer).await?;
             let server = Server::of(&welcome);
             let keeper =
                 Keeper::new(dialer, connection.clone(), &welcome, Arc::clone(&saved_session), self.connect_timeout);
@@ -328,7 +328,7 @@ impl Connect {
                     let (connection, attached) = begin(&welcome, self.main, options, self.rules)?;
                     let saved_session = SavedSession::new(Welcome::clone(&welcome), self.writer);
                     if saved_session.saves() {
-                        connection.link(|endpoint| endpoint.save_tokens());
+                        connection.save_tokens();
                         saved_session.save(&connection).await.map_err(ConnectError::NotSaved)?;
                     }
                     let server = Server::of(&welcome);
@@ -447,11 +447,11 @@ fn begin(
     let connection = Connection::linked(main, options, Role::Client, rules);
     let features = Features::of(&welcome.features);
     if features.durable {
-        connection.link(|endpoint| endpoint.keep_sent(keeps_bytes));
+        connection.keep_sent(keeps_bytes);
     }
-    let joint = Joint { peer_processed: welcome.last_event_seq, peer_sends_after: None, features };
-    connection.link(|endpoint| endpoint.set_lease(welcome.lease));
-    let attached = connection.attach(joint).map_err(ConnectError::from_refused)?;
+    connection.set_lease(welcome.lease);
+    let how = Attach::Resume { peer_processed: welcome.last_event_seq, peer_sends_after: None };
+    let attached = connection.attach(features, how).map_err(ConnectError::from_refused)?;
     Ok((connection, attached))
 }
 

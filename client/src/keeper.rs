@@ -6,9 +6,9 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bowline_core::endpoint::Attached;
+use bowline_core::endpoint::{Attach, Attached};
 use bowline_core::error::ErrorCode;
-use bowline_core::link::{Credentials, Drain, Features, Joint, Mode, Refresh, Refused, Resumed, Welcome};
+use bowline_core::link::{Credentials, Drain, Features, Mode, Refresh, Refused, Resumed, Welcome};
 use bowline_core::peer::{Connection, TransportEnd, Turn};
 use bowline_core::session::ClosedBy;
 use bowline_transport::{Ending, deadline};
@@ -116,7 +116,7 @@ impl Keeper {
         loop {
             let Ready { opening, ending, attached } = ready;
             let transport = (opening.sender, opening.receiver);
-            let turn = self.connection.drive(attached, transport, None);
+            let turn = self.connection.drive(attached.attachment, transport, None);
             let turn = tokio::select! {
                 turn = turn => turn,
                 never = self.attend() => match never {},
@@ -157,8 +157,7 @@ impl Keeper {
                 saving.set(self.save().fuse());
             }
             if answering.is_terminated()
-                && self.connection.look(|endpoint| endpoint.has_refresh())
-                && let Some(refresh) = self.connection.link(|endpoint| endpoint.take_refresh())
+                && let Some(refresh) = self.connection.take_refresh()
             {
                 answering.set(self.answer(refresh).fuse());
             }
@@ -174,7 +173,7 @@ impl Keeper {
     async fn answer(&self, refresh: Refresh) {
         match self.dialer.who.try_credentials(refresh.challenge).await {
             Ok(Credentials { token: Some(response), .. }) => {
-                self.connection.link(|endpoint| endpoint.authenticate(response));
+                self.connection.authenticate(response);
             }
             Ok(_) => {
                 tracing::warn!("the server requires new credentials, but there are none; set `Connect::credentials`")
@@ -227,7 +226,7 @@ impl Keeper {
             // would keep taking over the session from each other.
             sleep(TAKEN_OVER).await;
         }
-        if let Some(Drain { retry_after_ms, resume_url, .. }) = self.connection.link(|endpoint| endpoint.take_drain()) {
+        if let Some(Drain { retry_after_ms, resume_url, .. }) = self.connection.take_drain() {
             resume_url.iter().for_each(|url| self.dialer.go_to(url));
             if let Some(wait_ms) = retry_after_ms {
                 let wait = Duration::from_millis(wait_ms) + rand::random_range(Duration::ZERO..=PAUSE_MIN);
@@ -274,14 +273,14 @@ impl Keeper {
         let auth = self.dialer.who.try_credentials(None).await.map_err(|Panicked| Try::Again(None))?;
         // Older tokens become invalid when a newer one is presented.
         self.save_soon().await;
-        let stands = self.connection.link(|endpoint| Standing {
+        let stands = Standing {
             features: self.dialer.features(),
-            came: endpoint.processed(),
-            first_retained: endpoint.first_retained(),
-            ids: endpoint.session.ids(),
+            came: self.connection.processed(),
+            first_retained: self.connection.first_retained(),
+            ids: self.connection.ids(),
             auth,
             left: None,
-        });
+        };
         let resumed = opening.resume(&self.saved_session.ticket(), &stands).await.map_err(|failure| match failure {
             Failure::Refused(refused) if refused.retryable || refused.code == ErrorCode::RateLimited => {
                 refused.resume_url.iter().for_each(|url| self.dialer.go_to(url));
@@ -310,14 +309,13 @@ impl Keeper {
         if let Some(features) = &resumed.features {
             self.features = Features::of(features);
         }
-        self.connection.link(|endpoint| endpoint.set_lease(resumed.lease));
+        self.connection.set_lease(resumed.lease);
         match (&resumed.mode, &resumed.left) {
-            (Mode::Cold, Some(left)) => self.connection.attach_cold(self.features, left),
-            (Mode::Warm, _) => self.connection.attach(Joint {
-                peer_processed: resumed.last_event_seq,
-                peer_sends_after: Some(resumed.replayed_from),
-                features: self.features,
-            }),
+            (Mode::Cold, Some(left)) => self.connection.attach(self.features, Attach::Recover(left)),
+            (Mode::Warm, _) => {
+                let (peer_processed, peer_sends_after) = (resumed.last_event_seq, Some(resumed.replayed_from));
+                self.connection.attach(self.features, Attach::Resume { peer_processed, peer_sends_after })
+            }
             (mode, _) => Err(not_asked_for(mode)),
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bowline_core::endpoint::Attached;
+use bowline_core::endpoint::{Attach, Attached};
 use bowline_core::error::ErrorCode;
 use bowline_core::id::Ids;
 use bowline_core::link::{Features, Left, LinkRules, Mode, Refused, Resumed, Welcome};
@@ -39,7 +39,7 @@ pub(crate) struct Reattached {
 impl Reattaching {
     /// Requests the session until the server grants or finally refuses it. Dropping the future
     /// leaves the session as it was saved.
-    pub(crate) async fn go_on(self, dialer: &mut Dialer) -> Result<Reattached, ConnectError> {
+    pub(crate) async fn run(self, dialer: &mut Dialer) -> Result<Reattached, ConnectError> {
         let Saved { welcome, end, .. } = Saved::read(&self.saved).map_err(ConnectError::Saved)?;
         let options = durable(self.options, self.restorers, &welcome.session_id);
         let rules = rules_of(&welcome, self.rules);
@@ -47,16 +47,13 @@ impl Reattaching {
         let (connection, left) = Connection::from_saved_state(end.as_bytes(), self.main, options, rules)
             .map_err(|error| ConnectError::Saved(error.to_string()))?;
         let saved_session = SavedSession::new(welcome, self.writer);
-        connection.link(|endpoint| {
-            if saved_session.saves() {
-                endpoint.save_tokens();
-            }
-            if saved_session.ticket().is_durable {
-                endpoint.keep_sent(keeps_bytes);
-            }
-        });
-        let ids = connection.link(|endpoint| endpoint.session.ids());
-        let (resumed, opening, ending) = ask(dialer, &saved_session, ids, left).await?;
+        if saved_session.saves() {
+            connection.save_tokens();
+        }
+        if saved_session.ticket().is_durable {
+            connection.keep_sent(keeps_bytes);
+        }
+        let (resumed, opening, ending) = ask(dialer, &saved_session, connection.ids(), left).await?;
         let attached = attach(&connection, &saved_session, &resumed).map_err(ConnectError::from_refused)?;
         saved_session.resumed(&resumed);
         saved_session.save(&connection).await.map_err(ConnectError::NotSaved)?;
@@ -105,12 +102,12 @@ async fn ask(
 /// Waits until both sides are reconciled. An object that is exported before would be released by
 /// the reconciliation.
 pub(crate) async fn until_reconciled(connection: &Connection, mut events: Events) -> Result<(), ConnectError> {
-    while connection.link(|endpoint| endpoint.session.is_unreconciled()) && !connection.is_closed() {
+    while connection.is_unreconciled() && !connection.is_closed() {
         if events.next().await.is_none() {
             break;
         }
     }
-    match connection.link(|endpoint| endpoint.session.closed().cloned()) {
+    match connection.close_reason() {
         Some(Closed { name, message, .. }) => {
             Err(ConnectError::Rejected { code: ErrorCode::from(name.as_str()), message })
         }
@@ -124,10 +121,10 @@ fn attach(connection: &Connection, saved_session: &SavedSession, resumed: &Resum
     let (Mode::Reattach, Some(ids), Some(left)) = (&resumed.mode, resumed.ids, &resumed.left) else {
         return Err(not_asked_for(&resumed.mode));
     };
-    connection.link(|endpoint| endpoint.set_lease(resumed.lease));
+    connection.set_lease(resumed.lease);
     let before = saved_session.welcome().features;
     let features = Features::of(resumed.features.as_ref().unwrap_or(&before));
-    connection.attach_reattached(features, ids, left)
+    connection.attach(features, Attach::Reattach { ids, left })
 }
 
 /// Enables recipes for this side's objects if there are restorers for them.

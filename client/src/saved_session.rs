@@ -119,7 +119,7 @@ impl SavedSession {
     /// the last write.
     pub(crate) fn is_stale(&self, connection: &Connection) -> bool {
         let is_newer = || self.lock().epoch != self.saved_epoch.load(Ordering::SeqCst);
-        self.saves() && (is_newer() || connection.look(|endpoint| endpoint.has_token()))
+        self.saves() && (is_newer() || connection.has_token())
     }
 
     /// Takes the newest token and saves the session, if there is a function for it. A write that
@@ -137,13 +137,13 @@ impl SavedSession {
         let _turn = self.turn.lock().await;
         let covers = self.take_newest(connection);
         let Some(Writer(write)) = &self.writer else { return Ok(()) };
-        let Some(end) = connection.outlive() else { return Ok(()) };
+        let Some(end) = connection.saved_state() else { return Ok(()) };
         let end = String::from_utf8(end).map_err(io::Error::other)?;
         let saved = Saved { v: VERSION, welcome: self.welcome(), end };
         write(serde_json::to_vec(&saved)?).await?;
         self.saved_epoch.store(saved.welcome.epoch, Ordering::SeqCst);
         if let Some(covers) = covers {
-            connection.link(|endpoint| endpoint.token_saved(covers));
+            connection.token_saved(covers);
         }
         Ok(())
     }
@@ -153,7 +153,7 @@ impl SavedSession {
     /// token never replaces one that came with a later connection.
     pub(crate) fn take_newest(&self, connection: &Connection) -> Option<Covers> {
         let mut welcome = self.lock();
-        let (ticket, covers) = connection.link(|endpoint| (endpoint.take_token(), endpoint.unsaved()));
+        let (ticket, covers) = connection.take_token();
         if let Some(Ticket { resume_token, resume_key }) = ticket {
             welcome.resume_token = resume_token;
             if let Some(resume_key) = resume_key {

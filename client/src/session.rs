@@ -123,7 +123,7 @@ impl Session {
     /// Returns whether the session can resume: the server supports it, and the session has not
     /// ended.
     pub fn is_resumable(&self) -> bool {
-        self.connection.link(|endpoint| endpoint.is_linked() && !endpoint.session.is_closed())
+        self.connection.is_linked() && !self.connection.is_closed()
     }
 
     /// Returns a stream of what happens to the session from now on, such as a lost or resumed
@@ -141,8 +141,7 @@ impl Session {
     /// as long as the session. New credentials come from
     /// [`Connect::credentials`](crate::Connect::credentials).
     pub fn lease_expires_at(&self) -> Option<u64> {
-        let renewed = self.connection.link(|endpoint| endpoint.lease());
-        renewed.map(|lease| lease.expires_at)
+        self.connection.lease().map(|lease| lease.expires_at)
     }
 
     /// Lists what the server holds for this session: results of calls, and objects that this side
@@ -209,7 +208,7 @@ impl Session {
 
     /// Returns the message counters of the link.
     pub fn link_stats(&self) -> LinkStats {
-        self.connection.link(|endpoint| endpoint.link_stats())
+        self.connection.link_stats()
     }
 
     /// Returns how many references both sides hold of each other.

@@ -131,7 +131,7 @@ async fn run(service: &Service, root: Stub, text: &str, ticket: Ticket, deadline
 async fn until_written(connection: &Connection, driver: &mut (impl Future<Output = Closed> + Unpin)) -> Option<Closed> {
     poll_fn(|cx| match Pin::new(&mut *driver).poll(cx) {
         Poll::Ready(closed) => Poll::Ready(Some(closed)),
-        Poll::Pending if connection.link(|endpoint| endpoint.has_transmit()) => Poll::Pending,
+        Poll::Pending if connection.has_transmit() => Poll::Pending,
         Poll::Pending => Poll::Ready(None),
     })
     .await

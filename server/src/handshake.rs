@@ -163,7 +163,7 @@ impl Handshake {
             return registry.resume(resume, &claims, shown.as_ref(), self.peer.address_group());
         }
         let peer = Peer::clone(&self.peer);
-        registry.restore(Claimant { resume, claims, peer, scheme, service: &self.service }).await
+        registry.recover(Claimant { resume, claims, peer, scheme, service: &self.service }).await
     }
 
     async fn hello<R: Receiving>(

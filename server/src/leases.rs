@@ -86,11 +86,8 @@ impl Linked {
                 },
                 () = entry.connection.asked() => {}
             }
-            let (is_closing, response, slow) = entry.connection.link(|endpoint| {
-                let slow = endpoint.take_slow().then(|| endpoint.link_stats());
-                (endpoint.is_closing(), endpoint.take_response(), slow)
-            });
-            if let Some(stats) = slow {
+            let response = entry.connection.take_response();
+            if let Some(stats) = entry.connection.take_slow() {
                 tracing::warn!(
                     monotonic_counter.bowline_slow_peers = 1_u64,
                     session = entry.id,
@@ -98,9 +95,9 @@ impl Linked {
                     stats.retained_messages,
                     "client reads too slowly"
                 );
-                self.service.registry.resumption.tell_slow_peer(&entry.id, stats);
+                self.service.registry.resumption.notify_slow_peer(&entry.id, stats);
             }
-            if is_closing {
+            if entry.connection.is_closing() {
                 return Attention::Closing;
             }
             let Some(response) = response.filter(|_| asked && tries < AUTHENTICATIONS_MAX) else { continue };
@@ -118,7 +115,7 @@ impl Linked {
     fn ask(&self, admitted: &Admitted, Term { lease, .. }: Term) {
         let entry = &admitted.entry;
         let challenge = random::<32>();
-        let is_asked = entry.connection.link(|endpoint| endpoint.refresh(lease.expires_at, Some(challenge)));
+        let is_asked = entry.connection.request_credentials(lease.expires_at, Some(challenge));
         tracing::debug!(session = entry.id, is_asked, "asking for new credentials");
     }
 

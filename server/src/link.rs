@@ -62,9 +62,10 @@ where
             return None;
         }
     };
-    ending.let_in();
+    ending.admit();
     let span = tracing::debug_span!("session", id = admitted.entry.id, epoch = admitted.epoch);
-    let turn = Box::pin(admitted.entry.connection.drive(admitted.attached, (sender, receiver), Some(greeting)));
+    let turn =
+        Box::pin(admitted.entry.connection.drive(admitted.attached.attachment, (sender, receiver), Some(greeting)));
     let linked = Linked { service, peer, ticket };
     let running = async move {
         linked.run(admitted, turn, &parting).await;
@@ -120,7 +121,7 @@ impl Linked {
             }
         };
         let session = &entry.id;
-        if entry.connection.link(|endpoint| endpoint.is_closing()) {
+        if entry.connection.is_closing() {
             Box::pin(self.finish(&admitted)).await;
         }
         match ended {
@@ -151,8 +152,7 @@ impl Linked {
         if timeout(grace, connection.quiet()).await.is_err() {
             tracing::debug!(session = admitted.entry.id, "calls of the closed session exceed the grace period");
         }
-        connection.link(|endpoint| endpoint.finish_closing());
-        connection.settle();
+        connection.finish_closing();
     }
 
     /// Waits for running calls, then ends the session or hands it over, all by the deadlines.
@@ -190,7 +190,7 @@ impl Linked {
             drain.retry_after_ms = successor.retry_after.map(|after| after.as_millis().try_into().unwrap_or(u64::MAX));
             drain.resume_url = successor.resume_url;
         }
-        admitted.entry.connection.link(|endpoint| endpoint.drain(drain))
+        admitted.entry.connection.announce_drain(drain)
     }
 
     /// Waits for running calls, then lets another process take over the session.
@@ -224,7 +224,7 @@ impl Linked {
         // begins.
         let running = async {
             connection.running_calls_ended().await;
-            if connection.link(|endpoint| endpoint.session.has_streams()) {
+            if connection.has_streams() {
                 // Waits again for uploads that were in transit or began meanwhile. Later ones are
                 // interrupted: a client that uploads continuously would otherwise use up the time.
                 connection.running_calls_ended().await;
@@ -233,7 +233,7 @@ impl Linked {
         drop(timeout_at(deadlines.hold, running).await);
         let mut events = connection.events();
         if self.announce(admitted, deadlines) {
-            while !connection.link(|endpoint| endpoint.is_drained() || endpoint.is_detached()) {
+            while !connection.is_drained() && !connection.is_detached() {
                 tokio::select! {
                     () = connection.asked() => {}
                     event = events.next() => if event.is_none() { return },

@@ -35,11 +35,11 @@ struct Open {
 /// WebSocket is counted as long as its session lasts.
 #[derive(Clone, Debug)]
 pub(crate) struct ConnectionPermit {
-    held: Arc<Held>,
+    held: Arc<CountedConnection>,
 }
 
 #[derive(Debug)]
-struct Held {
+struct CountedConnection {
     connections: Connections,
     place: Place,
     /// `None` if the connection is a proxy's.
@@ -88,7 +88,7 @@ impl Connections {
     ) -> Result<ConnectionPermit, &'static str> {
         let share = from.map(|from| self.share(from, limits)).transpose()?;
         let place = self.places.take(from, limits.connections).map_err(|_full| "too many connections")?;
-        let held = Held { connections: self.clone(), place, share, used: AtomicBool::new(false) };
+        let held = CountedConnection { connections: self.clone(), place, share, used: AtomicBool::new(false) };
         Ok(ConnectionPermit { held: Arc::new(held) })
     }
 
@@ -147,7 +147,7 @@ impl ConnectionPermit {
     }
 
     /// Keeps the connection from being displaced until it is closed.
-    pub(crate) fn let_in(&self) {
+    pub(crate) fn settle(&self) {
         self.held.place.settle();
     }
 
@@ -163,10 +163,10 @@ impl Permits {
         self.connection.as_ref().map(ConnectionPermit::busy)
     }
 
-    /// See [`ConnectionPermit::let_in`].
-    pub(crate) fn let_in(&self) {
+    /// See [`ConnectionPermit::settle`].
+    pub(crate) fn settle(&self) {
         if let Some(connection) = &self.connection {
-            connection.let_in();
+            connection.settle();
         }
     }
 
@@ -197,7 +197,7 @@ impl Drop for Share {
     }
 }
 
-impl Drop for Held {
+impl Drop for CountedConnection {
     fn drop(&mut self) {
         let mut open = self.connections.lock();
         open.used -= usize::from(*self.used.get_mut());

@@ -30,11 +30,11 @@ pub(crate) enum GiveWay {
 #[derive(Clone, Debug)]
 pub(crate) struct Places {
     give_way: GiveWay,
-    taken: Arc<Mutex<Taken>>,
+    taken: Arc<Mutex<Occupied>>,
 }
 
 #[derive(Debug, Default)]
-struct Taken {
+struct Occupied {
     count: usize,
     /// The next number. Numbers order clients by when they became silent or busy.
     next: u64,
@@ -60,12 +60,12 @@ struct Displaced {
 /// A place, which is released when it is dropped. Its client is silent at first.
 #[derive(Debug)]
 pub(crate) struct Place {
-    taken: Arc<Mutex<Taken>>,
-    held: Mutex<Held>,
+    taken: Arc<Mutex<Occupied>>,
+    held: Mutex<Occupancy>,
 }
 
 #[derive(Debug)]
-struct Held {
+struct Occupancy {
     from: Source,
     number: u64,
     /// `None` once the client is settled.
@@ -92,22 +92,22 @@ impl Places {
         let number = taken.number();
         taken.by_address.entry(from).or_default().silent.insert(number, Arc::clone(&displaced));
         drop(taken);
-        let held = Mutex::new(Held { from, number, displaced: Some(displaced) });
+        let held = Mutex::new(Occupancy { from, number, displaced: Some(displaced) });
         Ok(Place { taken: Arc::clone(&self.taken), held })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Taken> {
+    fn lock(&self) -> MutexGuard<'_, Occupied> {
         lock(&self.taken)
     }
 }
 
 /// Locks the places. No user code runs while the lock is held, so poisoning is ignored. Lock order:
 /// `Place::held` before `Places::taken`.
-fn lock(taken: &Mutex<Taken>) -> MutexGuard<'_, Taken> {
+fn lock(taken: &Mutex<Occupied>) -> MutexGuard<'_, Occupied> {
     taken.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Taken {
+impl Occupied {
     fn number(&mut self) -> u64 {
         self.next += 1;
         self.next
@@ -152,7 +152,7 @@ impl Taken {
     }
 }
 
-impl Taken {
+impl Occupied {
     fn settle(&mut self, from: Source) {
         self.count += 1;
         self.by_address.entry(from).or_default().settled += 1;
@@ -237,7 +237,7 @@ impl Place {
         }
     }
 
-    fn held(&self) -> MutexGuard<'_, Held> {
+    fn held(&self) -> MutexGuard<'_, Occupancy> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -96,7 +96,7 @@ impl Resumption {
         self
     }
 
-    pub(crate) fn tell_slow_peer(&self, session: &str, stats: LinkStats) {
+    pub(crate) fn notify_slow_peer(&self, session: &str, stats: LinkStats) {
         if let Some(Hook(hook)) = &self.on_slow_peer {
             hook(session, stats);
         }

@@ -88,8 +88,8 @@ impl Successor {
 /// How long sessions may take to end after the deadline of a drain.
 const CUT_OFF: Duration = Duration::from_millis(100);
 
-type Root = Arc<dyn Fn(Peer) -> Opening + Send + Sync>;
-type Opening = Pin<Box<dyn Future<Output = Result<Stub, Refusal>> + Send>>;
+type Root = Arc<dyn Fn(Peer) -> RootFuture + Send + Sync>;
+type RootFuture = Pin<Box<dyn Future<Output = Result<Stub, Refusal>> + Send>>;
 
 impl Service {
     /// Creates a service. `root` returns the root object of each session and each batch.

@@ -66,7 +66,7 @@ pub(crate) async fn open(service: &Arc<Service>, request: &mut Parts, permits: P
         };
         match admitted {
             Ok(root) => {
-                permits.let_in();
+                permits.settle();
                 First::Root(root)
             }
             Err(refusal) => return reply::text(refusal.status, refusal.message),
@@ -84,7 +84,7 @@ pub(crate) async fn open(service: &Arc<Service>, request: &mut Parts, permits: P
             }
         };
         if let Some(session) = begun {
-            permits.let_in();
+            permits.settle();
             session.await;
         }
         drop(permits);

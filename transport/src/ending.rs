@@ -63,8 +63,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Ending<S> {
 
     /// Removes the limit on messages that applies [until the peer is
     /// admitted](crate::Metered::opening).
-    pub fn let_in(&self) {
-        lock(&self.socket).stream.get_mut().let_in();
+    pub fn admit(&self) {
+        lock(&self.socket).stream.get_mut().admit();
     }
 
     /// Returns how much was sent and received so far.

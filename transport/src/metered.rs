@@ -51,7 +51,7 @@ impl<S> Metered<S> {
     }
 
     /// Limits messages to `message_bytes_max` bytes until the peer is
-    /// [admitted](crate::Ending::let_in). A longer message is refused when the header of its frame
+    /// [admitted](crate::Ending::admit). A longer message is refused when the header of its frame
     /// arrives. This only works on a stream that is read from its first byte.
     #[must_use]
     pub fn opening(mut self, message_bytes_max: usize) -> Self {
@@ -59,7 +59,7 @@ impl<S> Metered<S> {
         self
     }
 
-    pub(crate) fn let_in(&mut self) {
+    pub(crate) fn admit(&mut self) {
         self.opening = None;
     }
 }

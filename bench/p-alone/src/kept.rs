@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use bowline_core::endpoint::Endpoint;
+use bowline_core::endpoint::{Attach, Endpoint};
 use bowline_core::limits::Limits;
-use bowline_core::link::{Features, Joint, LinkRules, Role};
+use bowline_core::link::{Features, LinkRules, Role};
 use bowline_core::session::{Path, Kind, Outgoing, Output, Recipe, Ref, Report};
 use bowline_core::time::Time;
 use bowline_core::value::Payload;
@@ -28,7 +28,7 @@ pub fn measure(out: &Out) {
         let restore = (0..21).map(|_| {
             let began = Instant::now();
             let restored =
-                Endpoint::restore(Some(&bytes), Limits::default(), LinkRules::default(), 0, report.clone(), |_, _| {
+                Endpoint::recover(Some(&bytes), Limits::default(), LinkRules::default(), 0, report.clone(), |_, _| {
                     Ok(())
                 });
             let time = began.elapsed();
@@ -49,8 +49,7 @@ pub fn measure(out: &Out) {
 fn holding(exports: usize) -> Endpoint {
     let mut server = Endpoint::linked(Limits::default(), true, Role::Server, LinkRules::default());
     server.keep_checkpoints();
-    let joint = Joint { peer_processed: 0, peer_sends_after: None, features: Features::ALL };
-    let at = server.attach(Time::default(), joint).expect("it is new").attachment;
+    let at = server.attach(Time::default(), Features::ALL, Attach::New).expect("it is new").attachment;
     for number in 1..=exports {
         for text in [r#"["push",["pipeline",0,["open"],[]]]"#.to_owned(), format!(r#"["pull",{number}]"#)] {
             server.handle_text(at, Time::default(), &text);

@@ -1,5 +1,6 @@
 //! Control frames: tokens, leases, drains, and lists; see docs/link.md.
 
+use super::lifecycle::{Answer, Lifecycle};
 use super::{Endpoint, LinkEvent};
 use crate::error::ErrorCode;
 use crate::link::{
@@ -7,7 +8,7 @@ use crate::link::{
     LinkStats, List, ListFilter, ObjectEntry, Objects, Refresh, Role, RoleState, Secret, ServerState, Status, Ticket,
     TokenAck,
 };
-use crate::session::{Closed, ClosedBy, Entry, EntryState, Wanted};
+use crate::session::{ClosedBy, Entry, EntryState, Wanted};
 use crate::time::Time;
 
 impl Endpoint {
@@ -20,20 +21,9 @@ impl Endpoint {
         };
         match effect {
             FrameEffect::None => {}
-            FrameEffect::Close(reason) => self.closed_by_peer("Error".to_owned(), reason, true),
-            FrameEffect::Evict(code, reason) => self.closed_by_peer(code.to_string(), reason, false),
+            FrameEffect::Close(reason) => self.close_by_peer("Error".to_owned(), reason, Answer::Expected),
+            FrameEffect::Evict(code, reason) => self.close_by_peer(code.to_string(), reason, Answer::None),
             FrameEffect::Violation(code, message) => self.end(ClosedBy::Protocol, &code, &message),
-        }
-    }
-
-    fn closed_by_peer(&mut self, name: String, message: String, answer: bool) {
-        self.answers_close = answer;
-        let closed = Closed { by: ClosedBy::Peer, name, message };
-        let runs_on = self.role() == Some(Role::Server) && self.session.calls_running() > 0;
-        if runs_on {
-            self.closing = Some(closed);
-        } else {
-            self.session.handle_disconnect(closed);
         }
     }
 
@@ -44,7 +34,7 @@ impl Endpoint {
             _ => None,
         };
         let effect = link.handle(now, frame);
-        if let Some(covers) = link.client().and_then(|client| client.covers) {
+        if let Some(covers) = link.role.client().and_then(|client| client.covers) {
             self.session.covered(covers.next_positive);
         }
         self.events.extend(draining.filter(|_| effect == FrameEffect::None).map(LinkEvent::Draining));
@@ -54,7 +44,7 @@ impl Endpoint {
     /// Handles a frame that changes tables. It is numbered and counted like a message, and is valid
     /// only in a session that was recovered or reattached.
     fn adjust(&mut self, now: Time, frame: Frame, bytes: usize) -> FrameEffect {
-        let (restored, revived) = (self.checkpoints.was_restored(), self.session.was_revived());
+        let (restored, revived) = (self.checkpoints.was_recovered(), self.session.was_revived());
         let was_replaced = |link: &Link| match link.role() {
             Role::Server => link.features.durable && restored,
             Role::Client => revived,
@@ -83,31 +73,19 @@ impl Endpoint {
     }
 
     fn client(&self) -> Option<&ClientState> {
-        self.link.as_ref()?.client()
+        self.link.as_ref()?.role.client()
     }
 
     fn client_mut(&mut self) -> Option<&mut ClientState> {
-        self.link.as_mut()?.client_mut()
+        self.link.as_mut()?.role.client_mut()
     }
 
     pub(super) fn server(&self) -> Option<&ServerState> {
-        self.link.as_ref()?.server()
+        self.link.as_ref()?.role.server()
     }
 
     pub(super) fn server_mut(&mut self) -> Option<&mut ServerState> {
-        self.link.as_mut()?.server_mut()
-    }
-
-    /// Returns `true` if the client has closed the session and some of its calls are still running.
-    pub fn is_closing(&self) -> bool {
-        self.closing.is_some() && !self.session.is_closed()
-    }
-
-    /// Ends a session that the client has closed, including calls that are still running.
-    pub fn finish_closing(&mut self) {
-        if let Some(closed) = self.closing.take() {
-            self.session.handle_disconnect(closed);
-        }
+        self.link.as_mut()?.role.server_mut()
     }
 
     /// Sends a newer token to the client, and its new lease if that has changed.
@@ -145,7 +123,7 @@ impl Endpoint {
     /// Records that a token covering `covers` has been saved, and reports it to the server.
     pub fn token_saved(&mut self, covers: Covers) {
         let Some(link) = &mut self.link else { return };
-        let Some(client) = link.client_mut().filter(|client| client.unsaved.is_some()) else { return };
+        let Some(client) = link.role.client_mut().filter(|client| client.unsaved.is_some()) else { return };
         client.unsaved.take_if(|newest| newest.checkpoint <= covers.checkpoint);
         link.hold_token_of(covers);
         self.session.covered(covers.next_positive);
@@ -175,11 +153,6 @@ impl Endpoint {
         true
     }
 
-    /// Returns `true` if the server requires new credentials.
-    pub fn has_refresh(&self) -> bool {
-        self.client().is_some_and(|client| client.refresh.is_some())
-    }
-
     /// Takes the server's request for new credentials.
     pub fn take_refresh(&mut self) -> Option<Refresh> {
         self.client_mut()?.refresh.take()
@@ -203,7 +176,9 @@ impl Endpoint {
     pub fn asks(&self) -> bool {
         self.link.as_ref().is_some_and(|link| match &link.role {
             RoleState::Client(client) => client.needs_owner(),
-            RoleState::Server(server) => server.needs_owner() || link.slow || self.closing.is_some(),
+            RoleState::Server(server) => {
+                server.needs_owner() || link.slow || matches!(self.lifecycle, Lifecycle::Closing(_))
+            }
         })
     }
 
@@ -214,7 +189,7 @@ impl Endpoint {
         let Some(link) = self.link.as_mut().filter(|link| link.features.drain && link.attached().is_some()) else {
             return false;
         };
-        let Some(server) = link.server_mut() else { return false };
+        let Some(server) = link.role.server_mut() else { return false };
         if server.drain == DrainState::None {
             server.drain = DrainState::Announced;
         }

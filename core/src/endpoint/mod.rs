@@ -2,9 +2,11 @@
 //! Without a link, texts go straight to the session, so that plain peers see the bytes of a plain
 //! session. The calling contract is documented on [`Endpoint`], and the frames in docs/link.md.
 
+mod attach;
 mod control;
 mod dates;
 mod event;
+mod lifecycle;
 mod reattach;
 mod recovery;
 
@@ -12,31 +14,30 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+pub use attach::{Attach, Attached};
 pub use event::LinkEvent;
-pub use recovery::{Checkpoint, RestoreError, Restored};
+pub use recovery::{Checkpoint, RecoverError, Recovered};
 
 use dates::Dates;
+use lifecycle::Lifecycle;
 use recovery::Checkpoints;
 
 use crate::error::ErrorCode;
 use crate::limits::Limits;
-use crate::link::{Attachment, Frame, Heard, Joint, Link, LinkRules, LinkStats, Refused, Role};
+use crate::link::{Attachment, Frame, Heard, Link, LinkRules, LinkStats, Role};
 use crate::session::{Closed, ClosedBy, Session, Taken};
 use crate::time::Time;
-
-/// The only attachment of a plain session.
-const PLAIN: Attachment = Attachment(0);
 
 /// One end of a session, with or without a link.
 ///
 /// An `Endpoint` does no I/O; the current [`Time`] is passed in. There are four kinds of methods:
 ///
-/// - **Attaching**: [`attach`](Self::attach) and its variants begin the use of a connection, and
+/// - **Attaching**: [`attach`](Self::attach) begins the use of a connection, and
 ///   [`detach`](Self::detach) ends it. Texts are exchanged under the [`Attachment`] of their
 ///   connection; those of an earlier one are ignored.
 /// - **Inputs**: [`handle_text`](Self::handle_text) and [`handle_timeout`](Self::handle_timeout).
 ///   If one returns `false`, stop using the connection.
-/// - **Commands** are methods of [`session`](Self::session), or of the endpoint, such as
+/// - **Commands** are methods of [`session_mut`](Self::session_mut), or of the endpoint, such as
 ///   [`refresh`](Self::refresh) and [`drain`](Self::drain).
 /// - **Outputs** are polled, in this order: [`Session::poll_output`],
 ///   [`poll_transmit`](Self::poll_transmit), [`poll_event`](Self::poll_event), and
@@ -48,18 +49,18 @@ const PLAIN: Attachment = Attachment(0);
 /// messages remain queued. When the time from `poll_timeout` is reached, call `handle_timeout`.
 ///
 /// ```
-/// use bowline_core::endpoint::Endpoint;
+/// use bowline_core::endpoint::{Attach, Endpoint};
 /// use bowline_core::limits::Limits;
-/// use bowline_core::link::{Attachment, Features, Joint, LinkRules, Role};
+/// use bowline_core::link::{Attachment, Features, LinkRules, Role};
 /// use bowline_core::session::Output;
 /// use bowline_core::time::Time;
 /// use bowline_core::value::Payload;
 ///
 /// /// Drains the outputs of `endpoint`. Returns when to call `handle_timeout`.
 /// fn drain(endpoint: &mut Endpoint, at: Attachment, write: &mut impl FnMut(String)) -> Option<Time> {
-///     while let Some(output) = endpoint.session.poll_output() {
+///     while let Some(output) = endpoint.session_mut().poll_output() {
 ///         if let Output::Deliver(delivery) = output {
-///             endpoint.session.settle(delivery.call, Ok(Payload::plain(r#""hello""#)));
+///             endpoint.session_mut().settle(delivery.call, Ok(Payload::plain(r#""hello""#)));
 ///         }
 ///     }
 ///     while let Some(text) = endpoint.poll_transmit(at) {
@@ -73,8 +74,7 @@ const PLAIN: Attachment = Attachment(0);
 ///
 /// let (now, mut written) = (Time::default(), Vec::new());
 /// let mut server = Endpoint::linked(Limits::default(), true, Role::Server, LinkRules::default());
-/// let joint = Joint { peer_processed: 0, peer_sends_after: None, features: Features::ALL };
-/// let at = server.attach(now, joint).unwrap().attachment;
+/// let at = server.attach(now, Features::ALL, Attach::New).unwrap().attachment;
 /// assert!(server.handle_text(at, now, r#"["push",["pipeline",0,["greet"],[]]]"#));
 /// assert!(server.handle_text(at, now, r#"["pull",1]"#));
 /// let timeout = drain(&mut server, at, &mut |text| written.push(text));
@@ -83,8 +83,7 @@ const PLAIN: Attachment = Attachment(0);
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Endpoint {
-    /// The session. Commands go here; its messages are exchanged through the endpoint.
-    pub session: Session,
+    pub(crate) session: Session,
     link: Option<Link>,
     /// The checkpoints from which another server process recovers the session.
     checkpoints: Checkpoints,
@@ -92,25 +91,7 @@ pub struct Endpoint {
     lease_until: Option<Time>,
     events: VecDeque<LinkEvent>,
     dates: Dates,
-    /// The client has closed the session, and its calls may run until the grace period ends.
-    closing: Option<Closed>,
-    /// The peer sent `close` and expects a `closed`.
-    answers_close: bool,
-    /// The last frame has been written, or is not needed.
-    said_goodbye: bool,
-    /// The end has been returned as an event.
-    told_end: bool,
-}
-
-/// The state of a session when a connection is attached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Attached {
-    /// The attachment under which texts of the connection are handled and polled.
-    pub attachment: Attachment,
-    /// The number of the peer's last message that was handled.
-    pub processed: u64,
-    /// The number of messages that will be retransmitted.
-    pub resent: u64,
+    lifecycle: Lifecycle,
 }
 
 /// A text to write now.
@@ -138,7 +119,12 @@ impl Transmit<'_> {
 impl Endpoint {
     /// Creates an endpoint without a link. Its session ends with its connection.
     pub fn plain(limits: impl Into<Arc<Limits>>, has_main: bool) -> Self {
-        Self::new(Session::new(limits, has_main), None)
+        Self::over(Session::new(limits, has_main))
+    }
+
+    /// Creates an endpoint without a link for a session that exists already.
+    pub fn over(session: Session) -> Self {
+        Self::new(session, None)
     }
 
     /// Creates an endpoint with a link, not attached to a connection yet.
@@ -154,33 +140,20 @@ impl Endpoint {
             lease_until: None,
             events: VecDeque::new(),
             dates: Dates::default(),
-            closing: None,
-            answers_close: false,
-            said_goodbye: false,
-            told_end: false,
+            lifecycle: Lifecycle::default(),
         }
     }
 
-    /// Attaches the connection of a plain session.
-    pub fn attach_plain(&self) -> Attachment {
-        PLAIN
+    /// Returns the session, to read from it.
+    pub fn session(&self) -> &Session {
+        &self.session
     }
 
-    /// Attaches a new connection. Texts of the previous connection are ignored from now on.
-    ///
-    /// # Errors
-    /// Fails with `RESUME_WINDOW_EXPIRED` if the session has ended, and with `RESUME_GAP` if the
-    /// message numbers of both sides do not fit together. The previous connection, if any, then
-    /// stays attached.
-    pub fn attach(&mut self, now: Time, joint: Joint) -> Result<Attached, Refused> {
-        let Some(link) = self.link.as_mut().filter(|_| !self.session.is_closed()) else {
-            return Err(Refused::new(ErrorCode::ResumeWindowExpired, "the session has ended"));
-        };
-        let (attachment, resent) = link.attach(now, joint)?;
-        if attachment.0 > 1 {
-            self.events.push_back(LinkEvent::Resumed { resent });
-        }
-        Ok(Attached { attachment, processed: link.processed(), resent })
+    /// Returns the session, for commands and to poll its outputs. Its messages are exchanged through
+    /// the endpoint. After a command that a checkpoint would contain, call
+    /// [`mark_changed`](Self::mark_changed).
+    pub fn session_mut(&mut self) -> &mut Session {
+        &mut self.session
     }
 
     /// Detaches a connection that was lost. A plain session ends with it. Does nothing if another
@@ -236,7 +209,7 @@ impl Endpoint {
             return false;
         }
         link.hear(now);
-        if self.closing.is_some() {
+        if matches!(self.lifecycle, Lifecycle::Closing(_)) {
             return true;
         }
         self.dates.note(now, &self.session);
@@ -304,7 +277,7 @@ impl Endpoint {
             // Returns `None`, but drops the buffers of the messages that were written.
             let _none = self.session.next_transmit(false);
         }
-        self.answer_list().or_else(|| self.goodbye()).map(|text| Transmit::of_link(text, false))
+        self.answer_list().or_else(|| self.poll_last_frame()).map(|text| Transmit::of_link(text, false))
     }
 
     /// Replaces the text that was polled last by the one that is written, so that a retransmission
@@ -322,8 +295,8 @@ impl Endpoint {
             None => waits,
             Some(link) if link.attached().is_none() => false,
             Some(link) => {
-                let ends = self.session.is_closed() && !self.said_goodbye;
-                ends || link.has_transmit()
+                self.has_last_frame()
+                    || link.has_transmit()
                     || link.has_lists_to_answer()
                     || (waits && !link.is_full() && !(link.holds_back() && self.session.calls_next()))
             }
@@ -335,24 +308,6 @@ impl Endpoint {
     pub fn may_wait(&self) -> bool {
         let is_urgent = |link: &Link| link.has_urgent() || link.has_lists_to_answer();
         !self.session.is_closed() && self.session.only_releases() && !self.link.as_ref().is_some_and(is_urgent)
-    }
-
-    /// Returns the last frame of a session that has ended.
-    fn goodbye(&mut self) -> Option<String> {
-        let closed = self.session.closed()?;
-        if std::mem::replace(&mut self.said_goodbye, true) {
-            return None;
-        }
-        let reason = closed.message.clone();
-        let frame = match (closed.by, self.link.as_ref()?.role()) {
-            (ClosedBy::Us | ClosedBy::Protocol, Role::Client) => Frame::Close { reason: Some(reason) },
-            (ClosedBy::Us | ClosedBy::Protocol, Role::Server) => {
-                Frame::Evicted { code: ErrorCode::from(closed.name.as_str()), reason }
-            }
-            (ClosedBy::Peer, _) if self.answers_close => Frame::Closed { reason: Some(reason) },
-            _ => return None,
-        };
-        Some(frame.write())
     }
 
     /// Returns when to call [`handle_timeout`](Self::handle_timeout) at the latest.
@@ -375,15 +330,7 @@ impl Endpoint {
     }
 
     fn next_event(&mut self) -> Option<LinkEvent> {
-        if let Some(event) = self.events.pop_front() {
-            return Some(event);
-        }
-        let closed = self.session.closed().filter(|_| self.link.is_some() && !self.told_end)?;
-        self.told_end = true;
-        if closed.by == ClosedBy::Us {
-            return None;
-        }
-        Some(LinkEvent::Lost { code: ErrorCode::from(closed.name.as_str()), message: closed.message.clone() })
+        self.events.pop_front().or_else(|| self.poll_end())
     }
 
     /// Returns `true` if the session has a link.

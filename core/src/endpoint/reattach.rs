@@ -9,14 +9,14 @@
 
 use std::sync::Arc;
 
+use super::attach::refused;
 use super::recovery::{Bundle, contradicted, remembered, written};
-use super::{Attached, Endpoint, LinkEvent, RestoreError, Restored};
+use super::{Endpoint, LinkEvent, RecoverError, Recovered};
 use crate::error::ErrorCode;
 use crate::id::Ids;
 use crate::limits::Limits;
-use crate::link::{Features, Joint, Left, Link, LinkRules, Refused, Role};
-use crate::session::{Closed, ClosedBy, Kind, Recipe, Replanned, Report, Session};
-use crate::time::Time;
+use crate::link::{Left, Link, LinkRules, Refused, Role};
+use crate::session::{Kind, Recipe, Replanned, Report, Session};
 
 /// The number of ids to skip. It exceeds the number of calls that a client makes between two saves
 /// of its session.
@@ -25,7 +25,7 @@ const IDS_LEFT_OUT: i64 = 1 << 26;
 impl Endpoint {
     /// Serializes a client's session for its next process. `lives` decides whether a local object
     /// can be restored, by its recipe and kind. Returns `None` if the session has ended.
-    pub fn outlive(&self, lives: impl Fn(Option<&Recipe>, Kind) -> Result<(), ErrorCode>) -> Option<Vec<u8>> {
+    pub fn saved_state(&self, lives: impl Fn(Option<&Recipe>, Kind) -> Result<(), ErrorCode>) -> Option<Vec<u8>> {
         let mut session = self.session.clone();
         session.finish_work();
         let own = Report::Partial(session.ids().of_peer());
@@ -34,7 +34,7 @@ impl Endpoint {
         Some(Bundle::new(0, session, serde_json::Value::Null).write())
     }
 
-    /// Restores a client's session from the bytes of [`outlive`](Self::outlive).
+    /// Restores a client's session from the bytes of [`saved_state`](Self::saved_state).
     ///
     /// # Errors
     /// Fails if the bytes are something else.
@@ -43,74 +43,43 @@ impl Endpoint {
         limits: impl Into<Arc<Limits>>,
         rules: LinkRules,
         lives: impl Fn(Option<&Recipe>, Kind) -> Result<(), ErrorCode>,
-    ) -> Result<Restored, RestoreError> {
+    ) -> Result<Recovered, RecoverError> {
         let Bundle { session, beside, .. } = Bundle::read(bytes)?;
         let mut session = Session::restore(session, limits)?;
         let own = Report::Partial(session.ids().of_peer());
         let revived = session.revive(own, lives).map_err(contradicted)?;
         let endpoint = Self::new(session, Some(Link::new(Role::Client, rules)));
-        Ok(Restored { endpoint, revived, beside })
+        Ok(Recovered { endpoint, revived, beside })
     }
 
-    /// Attaches a server's session to a client that reattached. `left` is what the client still
+    /// Prepares a server's session for a client that reattached. `left` is what the client still
     /// has, and `ids` are the ids that it knows to be assigned. Returns what still exists on this
     /// side.
     ///
     /// If this side was just recovered as well, neither side knows of the calls made since it was
     /// last stored. A range of ids is skipped then, so that no call is mistaken for one of those.
-    ///
-    /// # Errors
-    /// Fails if the session has ended, or if the client claims more than it can have been given.
-    /// The previous connection, if any, then stays attached.
-    pub fn attach_restarted(
-        &mut self,
-        now: Time,
-        features: Features,
-        left: &Left,
-        ids: Ids,
-    ) -> Result<(Attached, Left), Refused> {
-        let Some(link) = self.link.as_mut().filter(|_| !self.session.is_closed()) else {
-            return Err(Refused::new(ErrorCode::ResumeWindowExpired, "the session has ended"));
-        };
+    pub(super) fn replan_for_client(&mut self, ids: Ids, left: &Left) -> Result<(LinkEvent, Left), Refused> {
         let (held, gone) = self.session.still_held(&left.imports).map_err(refused)?;
-        let is_unreconciled = self.session.is_unreconciled();
-        let gap = if is_unreconciled { IDS_LEFT_OUT } else { 0 };
+        let gap = if self.session.is_unreconciled() { IDS_LEFT_OUT } else { 0 };
         self.session.leave_out(ids.next_positive, gap).map_err(refused)?;
-        link.reset();
+        self.reset_link();
         self.checkpoints.storing = None;
         self.checkpoints.is_current = false;
         let mut theirs = remembered(left);
         theirs.imports = held;
         self.session.reconcile_with(&theirs);
         self.session.forget_withheld();
-        let became = self.session.replan(&theirs, written).map_err(refused)?;
-        let (attachment, resent) = link.attach(now, Joint { peer_processed: 0, peer_sends_after: None, features })?;
-        let Replanned { unknown, not_attempted, lost, .. } = became;
-        self.events.push_back(LinkEvent::Restarted { unknown: unknown + not_attempted, lost });
+        let Replanned { unknown, not_attempted, lost, .. } = self.session.replan(&theirs, written).map_err(refused)?;
+        let event = LinkEvent::Restarted { unknown: unknown + not_attempted, lost };
         let lost = gone.into_iter().map(|id| (id, ErrorCode::CapabilityLost)).collect();
-        let ours = Left { lost, restored: theirs.imports.into_keys().collect(), ..Left::default() };
-        Ok((Attached { attachment, processed: 0, resent }, ours))
+        Ok((event, Left { lost, restored: theirs.imports.into_keys().collect(), ..Left::default() }))
     }
 
-    /// Attaches the first connection of a client that reattached. `left` is what the server still
-    /// has, and `ids` are the ids that were assigned.
-    ///
-    /// # Errors
-    /// Fails if the ids are out of range.
-    pub fn attach_reattached(
-        &mut self,
-        now: Time,
-        features: Features,
-        ids: Ids,
-        left: &Left,
-    ) -> Result<Attached, Refused> {
+    /// Prepares a client's session that was restored from its saved state for the server's answer.
+    /// `left` is what the server still has, and `ids` are the ids that were assigned.
+    pub(super) fn adopt(&mut self, ids: Ids, left: &Left) -> Result<(), Refused> {
         self.session.raise_counters(Report::Partial(ids)).map_err(refused)?;
         self.session.break_imports(&left.lost);
-        self.attach(now, Joint { peer_processed: 0, peer_sends_after: None, features })
+        Ok(())
     }
-}
-
-fn refused(closed: Closed) -> Refused {
-    debug_assert_eq!(closed.by, ClosedBy::Protocol, "only the peer can contradict the ids that were assigned");
-    Refused::new(ErrorCode::from(closed.name.as_str()), closed.message)
 }

@@ -9,14 +9,14 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Attached, Endpoint, LinkEvent};
+use super::attach::refused;
+use super::{Endpoint, LinkEvent};
 use crate::error::ErrorCode;
 use crate::limits::Limits;
-use crate::link::{Covers, Features, Frame, Joint, Lease, Left, Link, LinkRules, Refused, Role, Ticket};
+use crate::link::{Covers, Frame, Lease, Left, Link, LinkRules, Refused, Role, Ticket};
 use crate::session::{
     Adjustment, Closed, Kind, Recipe, Remembered, Replanned, Report, Revived, Session, Snapshot, SnapshotError,
 };
-use crate::time::Time;
 
 /// The version of [`Bundle`].
 const VERSION: u32 = 1;
@@ -39,11 +39,11 @@ impl Bundle {
         Self { v: VERSION, number, session, beside }
     }
 
-    pub(super) fn read(bytes: &[u8]) -> Result<Self, RestoreError> {
-        let corrupt = |error: serde_json::Error| RestoreError::Corrupt(error.to_string());
+    pub(super) fn read(bytes: &[u8]) -> Result<Self, RecoverError> {
+        let corrupt = |error: serde_json::Error| RecoverError::Corrupt(error.to_string());
         let bundle: Self = serde_json::from_slice(bytes).map_err(corrupt)?;
         if bundle.v != VERSION {
-            return Err(RestoreError::Corrupt(format!("version {} is not supported", bundle.v)));
+            return Err(RecoverError::Corrupt(format!("version {} is not supported", bundle.v)));
         }
         Ok(bundle)
     }
@@ -80,7 +80,7 @@ pub(super) struct Storing {
 }
 
 impl Checkpoints {
-    pub(super) fn was_restored(&self) -> bool {
+    pub(super) fn was_recovered(&self) -> bool {
         self.lineage > 0
     }
 }
@@ -96,9 +96,9 @@ pub struct Checkpoint {
     pub bytes: Vec<u8>,
 }
 
-/// One end of a session that was restored from bytes.
+/// One end of a session that was recovered from a checkpoint, or from the saved state of a client.
 #[derive(Debug)]
-pub struct Restored {
+pub struct Recovered {
     /// The session. Until it is reconciled, it accepts nothing else from its peer.
     pub endpoint: Endpoint,
     /// The local objects to restore; see [`Session::recipe`].
@@ -107,17 +107,17 @@ pub struct Restored {
     pub beside: serde_json::Value,
 }
 
-/// An error in restoring a session.
+/// An error in recovering a session from bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum RestoreError {
+pub enum RecoverError {
     /// The bytes are not a checkpoint.
     Corrupt(String),
     /// The client's report contradicts the checkpoint.
     Contradicted(String),
 }
 
-impl std::fmt::Display for RestoreError {
+impl std::fmt::Display for RecoverError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Corrupt(why) => write!(f, "not a checkpoint: {why}"),
@@ -126,15 +126,15 @@ impl std::fmt::Display for RestoreError {
     }
 }
 
-impl std::error::Error for RestoreError {}
+impl std::error::Error for RecoverError {}
 
-impl From<SnapshotError> for RestoreError {
+impl From<SnapshotError> for RecoverError {
     fn from(error: SnapshotError) -> Self {
         Self::Corrupt(error.to_string())
     }
 }
 
-impl Restored {
+impl Recovered {
     /// Returns what this side still holds, to be sent to the peer.
     pub fn left(&self) -> Left {
         let Revived { restored, lost, unknown, imports, targets: _ } = self.revived.clone();
@@ -156,7 +156,7 @@ impl Endpoint {
         self.session.keep_sent(bytes_max);
     }
 
-    /// Records a change made through [`session`](Self::session), or in a layer above, that a
+    /// Records a change made through [`session_mut`](Self::session_mut), or in a layer above, that a
     /// checkpoint would contain.
     pub fn mark_changed(&mut self) {
         self.checkpoints.is_current = false;
@@ -190,7 +190,8 @@ impl Endpoint {
     /// Must be answered with [`stored`](Self::stored) or [`not_stored`](Self::not_stored).
     pub fn checkpoint(&mut self, beside: serde_json::Value) -> Option<Checkpoint> {
         self.checkpoints.is_current = false;
-        let link = self.link.as_ref().filter(|link| link.server().is_some_and(|server| !server.tokens.is_full()))?;
+        let link =
+            self.link.as_ref().filter(|link| link.role.server().is_some_and(|server| !server.tokens.is_full()))?;
         let Checkpoints { is_on, lineage, storing, .. } = self.checkpoints;
         if !is_on || storing.is_some() || self.session.is_unreconciled() || self.session.has_work() {
             return None;
@@ -268,14 +269,14 @@ impl Endpoint {
     ///
     /// # Errors
     /// Fails if the bytes are not a checkpoint, or if the client's report contradicts it.
-    pub fn restore(
+    pub fn recover(
         checkpoint: Option<&[u8]>,
         limits: impl Into<Arc<Limits>>,
         rules: LinkRules,
         lineage: u64,
         report: Report,
         lives: impl Fn(Option<&Recipe>, Kind) -> Result<(), ErrorCode>,
-    ) -> Result<Restored, RestoreError> {
+    ) -> Result<Recovered, RecoverError> {
         let (mut session, number, beside) = match checkpoint {
             None => (Session::new(limits, true), 0, serde_json::Value::Null),
             Some(bytes) => {
@@ -289,34 +290,30 @@ impl Endpoint {
         endpoint.checkpoints =
             Checkpoints { is_on: true, lineage: lineage + 1, taken: number, ..Checkpoints::default() };
         endpoint.confirm_checkpoint(number);
-        Ok(Restored { endpoint, revived, beside })
+        Ok(Recovered { endpoint, revived, beside })
     }
 
-    /// Attaches a client's new connection, to a server that recovered the session.
-    ///
-    /// # Errors
-    /// Fails if the session has ended, or if the server claims to hold something that the client
-    /// never sent.
-    pub fn attach_cold(&mut self, now: Time, features: Features, left: &Left) -> Result<Attached, Refused> {
-        let Some(link) = self.link.as_mut().filter(|_| !self.session.is_closed()) else {
-            return Err(Refused::new(ErrorCode::ResumeWindowExpired, "the session has ended"));
-        };
-        link.reset();
-        let became = self.session.replan(&remembered(left), written).map_err(|closed| {
-            let refused = Refused::new(ErrorCode::from(closed.name.as_str()), closed.message.clone());
-            self.session.close(closed, false);
-            refused
-        })?;
-        let joint = Joint { peer_processed: 0, peer_sends_after: None, features };
-        let (attachment, resent) = link.attach(now, joint)?;
-        let Replanned { resent: calls, unknown, not_attempted, lost } = became;
-        self.events.push_back(LinkEvent::Recovered { resent: calls, unknown, not_attempted, lost });
-        Ok(Attached { attachment, processed: 0, resent })
+    /// Prepares a client's session for a server process that recovered it. `left` is what the
+    /// server still has. If that is more than the client ever sent, the session ends.
+    pub(super) fn replan_for_server(&mut self, left: &Left) -> Result<LinkEvent, Refused> {
+        self.reset_link();
+        let Replanned { resent, unknown, not_attempted, lost } =
+            self.session.replan(&remembered(left), written).map_err(|closed| {
+                self.session.close(closed.clone(), false);
+                refused(closed)
+            })?;
+        Ok(LinkEvent::Recovered { resent, unknown, not_attempted, lost })
+    }
+
+    pub(super) fn reset_link(&mut self) {
+        if let Some(link) = &mut self.link {
+            link.reset();
+        }
     }
 }
 
-pub(super) fn contradicted(closed: Closed) -> RestoreError {
-    RestoreError::Contradicted(closed.message)
+pub(super) fn contradicted(closed: Closed) -> RecoverError {
+    RecoverError::Contradicted(closed.message)
 }
 
 pub(super) fn remembered(left: &Left) -> Remembered {

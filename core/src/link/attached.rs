@@ -50,17 +50,11 @@ pub(super) enum AckState {
 
 impl ConnectionState {
     pub(super) fn attached(&self) -> Option<&AttachedConnection> {
-        match self {
-            Self::Detached => None,
-            Self::Attached(connection) => Some(connection),
-        }
+        if let Self::Attached(connection) = self { Some(connection) } else { None }
     }
 
     pub(super) fn attached_mut(&mut self) -> Option<&mut AttachedConnection> {
-        match self {
-            Self::Detached => None,
-            Self::Attached(connection) => Some(connection),
-        }
+        if let Self::Attached(connection) = self { Some(connection) } else { None }
     }
 }
 

@@ -75,10 +75,10 @@ impl Link {
 
     /// Allows the ack of this checkpoint: the client has its token.
     pub(crate) fn hold_token_of(&mut self, covers: Covers) {
-        if let RoleState::Client(client) = &mut self.role {
+        if let Some(client) = self.role.client_mut() {
             client.covers = Some(covers);
         }
-        if let ConnectionState::Attached(connection) = &mut self.connection {
+        if let Some(connection) = self.connection.attached_mut() {
             connection.ack = AckState::Due;
         }
     }
@@ -116,7 +116,7 @@ impl Link {
     /// Sends a list request. It is repeated on the next connection if there is no answer. Returns
     /// its id, or `None` on a server.
     pub(crate) fn list(&mut self, list: List) -> Option<u64> {
-        let client = self.client_mut()?;
+        let client = self.role.client_mut()?;
         client.lists_sent += 1;
         let request_id = client.lists_sent;
         let list = List { request_id, ..list };
@@ -127,7 +127,7 @@ impl Link {
 
     /// Drops a list request.
     pub(crate) fn forget_list(&mut self, request_id: u64) {
-        if let Some(client) = self.client_mut() {
+        if let Some(client) = self.role.client_mut() {
             client.lists.remove(&request_id);
         }
     }

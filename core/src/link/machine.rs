@@ -7,8 +7,8 @@ use super::attached::{AckState, AttachedConnection, ConnectionState};
 use super::frame::Frame;
 use super::greeting::Refused;
 use super::retain::Retained;
-use super::role::{ClientState, RoleState, ServerState};
-use super::{Attachment, Features, Joint, LinkRules, Role};
+use super::role::RoleState;
+use super::{Attachment, Features, LinkRules, Role};
 use crate::error::ErrorCode;
 use crate::time::Time;
 
@@ -115,34 +115,6 @@ impl Link {
         }
     }
 
-    pub(crate) fn client(&self) -> Option<&ClientState> {
-        match &self.role {
-            RoleState::Client(client) => Some(client),
-            RoleState::Server(_) => None,
-        }
-    }
-
-    pub(crate) fn client_mut(&mut self) -> Option<&mut ClientState> {
-        match &mut self.role {
-            RoleState::Client(client) => Some(client),
-            RoleState::Server(_) => None,
-        }
-    }
-
-    pub(crate) fn server(&self) -> Option<&ServerState> {
-        match &self.role {
-            RoleState::Client(_) => None,
-            RoleState::Server(server) => Some(server),
-        }
-    }
-
-    pub(crate) fn server_mut(&mut self) -> Option<&mut ServerState> {
-        match &mut self.role {
-            RoleState::Client(_) => None,
-            RoleState::Server(server) => Some(server),
-        }
-    }
-
     pub(crate) fn processed(&self) -> u64 {
         self.received.processed
     }
@@ -174,8 +146,17 @@ impl Link {
 
     /// Attaches a new connection, in place of the current one. Returns the number of messages to
     /// retransmit.
-    pub(crate) fn attach(&mut self, now: Time, joint: Joint) -> Result<(Attachment, u64), Refused> {
-        let Joint { peer_processed, peer_sends_after, features } = joint;
+    ///
+    /// `peer_processed` is the number of this side's last message that the peer has handled. The
+    /// peer's messages continue after `peer_sends_after`, or after the last one that this side has
+    /// handled.
+    pub(crate) fn attach(
+        &mut self,
+        now: Time,
+        features: Features,
+        peer_processed: u64,
+        peer_sends_after: Option<u64>,
+    ) -> Result<(Attachment, u64), Refused> {
         let peer_sends_after = peer_sends_after.unwrap_or(self.processed());
         self.check_numbers(peer_processed, peer_sends_after, features)?;
         self.retained.confirm(peer_processed);
@@ -301,12 +282,12 @@ impl Link {
         connection.pong.is_some()
             || !connection.frames.is_empty()
             || connection.next_out < self.retained.next()
-            || self.server().is_some_and(|server| server.tokens.is_due(connection.next_out))
+            || self.role.server().is_some_and(|server| server.tokens.is_due(connection.next_out))
     }
 
     /// Returns `true` if the client has requested a list that was not sent.
     pub(crate) fn has_lists_to_answer(&self) -> bool {
-        self.server().is_some_and(|server| !server.lists.is_empty())
+        self.role.server().is_some_and(|server| !server.lists.is_empty())
     }
 
     /// Returns the next frame, or else the next message to retransmit.
@@ -325,7 +306,7 @@ impl Link {
         }
         if connection.ack == AckState::Due {
             self.reported();
-            let checkpoint = self.client().and_then(|client| client.covers).map(|covers| covers.checkpoint);
+            let checkpoint = self.role.client().and_then(|client| client.covers).map(|covers| covers.checkpoint);
             return Some(Frame::Ack { last_processed_seq, checkpoint }.write());
         }
         if let RoleState::Server(server) = &mut self.role
@@ -395,7 +376,7 @@ impl Link {
     /// Returns `true` if new calls, and everything behind them, wait for another connection because
     /// the server stops and its session will be recovered elsewhere.
     pub(crate) fn holds_back(&self) -> bool {
-        self.features.durable && self.client().is_some_and(|client| client.is_draining)
+        self.features.durable && self.role.client().is_some_and(|client| client.is_draining)
     }
 
     /// Returns `true` if the retransmit buffer has no room for another message.

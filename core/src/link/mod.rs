@@ -90,14 +90,7 @@ impl Default for LinkRules {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Attachment(pub(crate) u64);
 
-/// What both sides know of each other when a connection is attached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Joint {
-    /// The number of this side's last message that the peer has handled.
-    pub peer_processed: u64,
-    /// The number after which the peer's messages continue; `None` continues after the last one
-    /// that this side has handled.
-    pub peer_sends_after: Option<u64>,
-    /// The features that both sides support.
-    pub features: Features,
+impl Attachment {
+    /// The only attachment of an endpoint without a link.
+    pub const PLAIN: Self = Self(0);
 }

@@ -78,6 +78,22 @@ impl RoleState {
         }
     }
 
+    pub(crate) fn client(&self) -> Option<&ClientState> {
+        if let Self::Client(client) = self { Some(client) } else { None }
+    }
+
+    pub(crate) fn client_mut(&mut self) -> Option<&mut ClientState> {
+        if let Self::Client(client) = self { Some(client) } else { None }
+    }
+
+    pub(crate) fn server(&self) -> Option<&ServerState> {
+        if let Self::Server(server) = self { Some(server) } else { None }
+    }
+
+    pub(crate) fn server_mut(&mut self) -> Option<&mut ServerState> {
+        if let Self::Server(server) = self { Some(server) } else { None }
+    }
+
     /// Drops what belongs to earlier connections. Tokens that arrived on one of them are older than
     /// the one in `resumed`.
     pub(super) fn attach(&mut self) {
@@ -113,10 +129,7 @@ impl RoleState {
 
     /// Returns the list requests to repeat on a new connection.
     pub(super) fn lists_to_repeat(&self) -> impl Iterator<Item = Frame> {
-        let lists = match self {
-            Self::Client(client) => Some(client.lists.values().cloned().map(Frame::List)),
-            Self::Server(_) => None,
-        };
+        let lists = self.client().map(|client| client.lists.values().cloned().map(Frame::List));
         lists.into_iter().flatten()
     }
 }

@@ -29,13 +29,13 @@ pub struct Owner {
     tokens: VecDeque<Jti>,
     /// The id that was presented or sent with the current connection. Anything that the client
     /// sends on that connection confirms it.
-    handed_out: Jti,
+    connection_token: Jti,
 }
 
 impl Owner {
     /// Creates the state of a new session, whose first token has the id `first`.
     pub fn new(first: Jti) -> Self {
-        Self { epoch: 1, tokens: VecDeque::from([first.clone()]), handed_out: first }
+        Self { epoch: 1, tokens: VecDeque::from([first.clone()]), connection_token: first }
     }
 
     /// Restores the state of a session that is recovered by another process, after a resume with
@@ -60,14 +60,14 @@ impl Owner {
             None if presented.ep > known_epoch => tokens = VecDeque::from([presented.jti.clone()]),
             None => return Err(TokenError::Replayed),
         }
-        let mut owner = Self { epoch, tokens, handed_out: next.clone() };
-        owner.handed_out = owner.push(next);
+        let mut owner = Self { epoch, tokens, connection_token: next.clone() };
+        owner.connection_token = owner.push(next);
         Ok(owner)
     }
 
     /// Returns the id of the token that was sent with the newest connection.
-    pub fn handed_out(&self) -> &Jti {
-        &self.handed_out
+    pub fn connection_token(&self) -> &Jti {
+        &self.connection_token
     }
 
     /// Returns the ids that will be valid once `next` is, for a store to record before the client
@@ -88,7 +88,7 @@ impl Owner {
 
     /// Records that the client has the token that was sent with the newest connection.
     pub fn confirm(&mut self) {
-        if let Some(at) = self.tokens.iter().position(|token| *token == self.handed_out) {
+        if let Some(at) = self.tokens.iter().position(|token| *token == self.connection_token) {
             self.tokens.drain(..at);
         }
     }
@@ -96,8 +96,8 @@ impl Owner {
     /// Records that the client has a token that was sent by [`renew`](Self::renew).
     pub fn confirm_renewed(&mut self, held: &Jti) {
         if let Some(at) = self.tokens.iter().position(|token| token == held) {
-            if self.tokens.iter().take(at).any(|token| *token == self.handed_out) {
-                self.handed_out = held.clone();
+            if self.tokens.iter().take(at).any(|token| *token == self.connection_token) {
+                self.connection_token = held.clone();
             }
             self.tokens.drain(..at);
         }
@@ -112,7 +112,7 @@ impl Owner {
     }
 
     /// Begins the next epoch, for a client that presents a valid token, and adds a token for the
-    /// new connection; see [`handed_out`](Self::handed_out). Returns the epoch.
+    /// new connection; see [`connection_token`](Self::connection_token). Returns the epoch.
     ///
     /// # Errors
     /// Fails if the client has confirmed a newer token. Nothing is changed then.
@@ -127,7 +127,7 @@ impl Owner {
     /// Begins the next epoch, for a client that was identified by other means. Returns the epoch.
     pub fn advance(&mut self, next: Jti) -> u64 {
         self.epoch += 1;
-        self.handed_out = self.push(next);
+        self.connection_token = self.push(next);
         self.epoch
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bowline_core::endpoint::{Endpoint, LinkEvent};
+use bowline_core::endpoint::{Attach, Endpoint, LinkEvent};
 use bowline_core::error::ErrorCode;
 use bowline_core::id::{Ids, TargetId, WaitId};
 use bowline_core::limits::Limits;
@@ -142,7 +142,7 @@ impl Client {
         let mut endpoint = Endpoint::linked(Limits::default(), true, Role::Client, LinkRules::default());
         endpoint.keep_sent(1 << 20);
         endpoint.save_tokens();
-        let main = Held { of: endpoint.session.main(), object: Some(0) };
+        let main = Held { of: endpoint.session().main(), object: Some(0) };
         Self {
             endpoint,
             at: None,
@@ -169,7 +169,7 @@ impl Client {
     /// Keeps some of what it holds, and saves what outlives the process. The server may hear of the
     /// newest token after that, or, without the rule, hears of it in any case.
     pub(crate) fn save(&mut self, dice: &mut Dice, tokens_wait: bool) {
-        let session = &mut self.endpoint.session;
+        let session = self.endpoint.session_mut();
         let names: Vec<String> = session.kept_names().map(str::to_owned).collect();
         for name in &names {
             session.forget_kept(name);
@@ -216,14 +216,14 @@ impl Client {
         }
         let into = self.sinks[dice.below(self.sinks.len())];
         for _ in 0..=dice.below(CHUNKS_MAX) {
-            let (wait, _units) = self.endpoint.session.stream(into, "write", Payload::plain("[1]"));
+            let (wait, _units) = self.endpoint.session_mut().stream(into, "write", Payload::plain("[1]"));
             self.chunks.insert(wait);
         }
         self.react();
     }
 
     fn write(&mut self, tokens_wait: bool) {
-        let bytes = self.endpoint.outlive(lives).expect("the session is open");
+        let bytes = self.endpoint.saved_state(lives).expect("the session is open");
         if tokens_wait || self.saved.is_none() {
             let (token, holding) = (self.token, self.holding.clone());
             self.saved = Some(Saved { bytes, token, holding, seen: self.seen.clone(), kept: self.kept.clone() });
@@ -253,7 +253,7 @@ impl Client {
         for end in self.calls.values_mut().filter(|end| end.is_none()) {
             *end = Some(End::Failed("its process died".to_owned()));
         }
-        let session = &mut self.endpoint.session;
+        let session = self.endpoint.session_mut();
         self.callbacks.clear();
         for target in restored.revived.targets.into_iter().filter(|target| target.0 != 0) {
             let number = session.recipe(target).map_or(LOST, |recipe| recipe.params.text().parse().expect("a number"));
@@ -303,7 +303,7 @@ impl Client {
         .expect("as many placeholders as references");
         let path = if on.object.is_none() { vec![Step::Name("cap".into())] } else { Vec::new() };
         let path = [path, vec![Step::Name(name.into())]].concat();
-        let session = &mut self.endpoint.session;
+        let session = self.endpoint.session_mut();
         let result = session.call(on.of, &path, Some(args));
         if let Ref::Import(id) = result {
             self.made.insert(call, Made { on: on.of, id: id.0, is_repeatable: method.may_be_sent_again() });
@@ -321,7 +321,7 @@ impl Client {
         if method != Method::Slow && dice.one_in(4) {
             self.held.push(Held { of: result, object: None });
         } else {
-            self.endpoint.session.release(result);
+            self.endpoint.session_mut().release(result);
         }
         self.react();
     }
@@ -331,15 +331,15 @@ impl Client {
         let known: Vec<(TargetId, u64)> = self.callbacks.iter().map(|(&target, &number)| (target, number)).collect();
         if !known.is_empty() && dice.one_in(2) {
             let (target, number) = known[dice.below(known.len())];
-            self.endpoint.session.retain(Ref::Target(target));
+            self.endpoint.session_mut().retain(Ref::Target(target));
             return (Ref::Target(target), number);
         }
-        let target = self.endpoint.session.new_target(Kind::Object);
+        let target = self.endpoint.session_mut().new_target(Kind::Object);
         self.callbacks.insert(target, self.next);
         if !dice.one_in(3) {
             let params = Payload::plain(self.next.to_string());
             let recipe = Recipe { restorer: "callback".to_owned(), version: 1, params };
-            self.endpoint.session.set_recipe(target, recipe);
+            self.endpoint.session_mut().set_recipe(target, recipe);
         }
         (Ref::Target(target), self.next)
     }
@@ -348,19 +348,19 @@ impl Client {
     pub(crate) fn drop_one(&mut self, dice: &mut Dice) {
         if self.held.len() > 1 {
             let held = self.held.swap_remove(1 + dice.below(self.held.len() - 1));
-            self.endpoint.session.release(held.of);
+            self.endpoint.session_mut().release(held.of);
             self.react();
         }
     }
 
     pub(crate) fn drop_all(&mut self) {
-        let session = &mut self.endpoint.session;
+        let session = self.endpoint.session_mut();
         let names: Vec<String> = session.kept_names().map(str::to_owned).collect();
         for name in &names {
             session.forget_kept(name);
         }
         for of in self.held.drain(1..).map(|held| held.of).chain(self.sinks.drain(..)) {
-            self.endpoint.session.release(of);
+            self.endpoint.session_mut().release(of);
         }
         self.react();
     }
@@ -375,7 +375,7 @@ impl Client {
     }
 
     pub(crate) fn react(&mut self) {
-        while let Some(output) = self.endpoint.session.poll_output() {
+        while let Some(output) = self.endpoint.session_mut().poll_output() {
             match output {
                 Output::Deliver(delivery) => self.called_back(delivery),
                 Output::Settled { wait, outcome } => self.settled(wait, outcome),
@@ -419,7 +419,7 @@ impl Client {
     pub(crate) fn reattach(&mut self, ids: Ids, left: &Left, ticket: Ticket, mint: &Mint) {
         self.take(ticket, mint);
         let features = Features { heartbeat: false, ..Features::ALL };
-        let attached = self.endpoint.attach_reattached(Time::default(), features, ids, left);
+        let attached = self.endpoint.attach(Time::default(), features, Attach::Reattach { ids, left });
         self.at = Some(attached.expect("I8 both sides agree").attachment);
         self.left = None;
         self.react();
@@ -433,12 +433,12 @@ impl Client {
         let said: Value = serde_json::from_str(&args.text().replace(PLACEHOLDER, "null")).expect("arguments are JSON");
         if callback == LOST {
             let reason = "[\"error\",\"Error\",\"it is lost\"]";
-            return self.endpoint.session.settle(call, Err(Payload::plain(reason)));
+            return self.endpoint.session_mut().settle(call, Err(Payload::plain(reason)));
         }
         assert_eq!(said[0].as_u64(), Some(callback), "I7 a callback is the one that was given");
         self.heard.insert(callback);
-        args.into_refs().into_iter().for_each(|of| self.endpoint.session.release(of));
-        self.endpoint.session.settle(call, Ok(Payload::plain(callback.to_string())));
+        args.into_refs().into_iter().for_each(|of| self.endpoint.session_mut().release(of));
+        self.endpoint.session_mut().settle(call, Ok(Payload::plain(callback.to_string())));
     }
 
     /// A chunk is acknowledged, or the stream was interrupted, and says so.
@@ -492,6 +492,6 @@ impl Client {
     }
 
     pub(crate) fn session(&self) -> &Session {
-        &self.endpoint.session
+        self.endpoint.session()
     }
 }

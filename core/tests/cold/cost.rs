@@ -5,9 +5,9 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use bowline_core::endpoint::Endpoint;
+use bowline_core::endpoint::{Attach, Endpoint};
 use bowline_core::limits::Limits;
-use bowline_core::link::{Features, Joint, LinkRules, Role};
+use bowline_core::link::{Features, LinkRules, Role};
 use bowline_core::session::{Kind, Outgoing, Output, Path, Recipe, Ref, Report};
 use bowline_core::time::Time;
 use bowline_core::value::Payload;
@@ -17,19 +17,18 @@ use serde_json::Value;
 fn holding(exports: usize) -> Endpoint {
     let mut server = Endpoint::linked(Limits::default(), true, Role::Server, LinkRules::default());
     server.keep_checkpoints();
-    let joint = Joint { peer_processed: 0, peer_sends_after: None, features: Features::ALL };
-    let attached = server.attach(Time::default(), joint).expect("it is new");
+    let attached = server.attach(Time::default(), Features::ALL, Attach::New).expect("it is new");
     for number in 1..=exports {
         for text in [r#"["push",["pipeline",0,["open"],[]]]"#.to_owned(), format!(r#"["pull",{number}]"#)] {
             server.handle_text(attached.attachment, Time::default(), &text);
         }
-        while let Some(output) = server.session.poll_output() {
+        while let Some(output) = server.session_mut().poll_output() {
             let Output::Deliver(delivery) = output else { continue };
-            let target = server.session.new_target(Kind::Object);
+            let target = server.session_mut().new_target(Kind::Object);
             let params = Payload::plain(format!("{{\"id\":{number},\"name\":\"object-{number}\"}}"));
-            server.session.set_recipe(target, Recipe { restorer: "object".to_owned(), version: 1, params });
+            server.session_mut().set_recipe(target, Recipe { restorer: "object".to_owned(), version: 1, params });
             let made = Payload::capability(Outgoing { of: Ref::Target(target), path: Path::new() });
-            server.session.settle(delivery.call, Ok(made));
+            server.session_mut().settle(delivery.call, Ok(made));
         }
         server.handle_text(attached.attachment, Time::default(), &format!(r#"["release",{number},1]"#));
         let said = std::iter::from_fn(|| server.poll_transmit(attached.attachment)).count() as u64;
@@ -37,7 +36,7 @@ fn holding(exports: usize) -> Endpoint {
         let ack = format!(r#"{{"type":"session.ack","last_processed_seq":{number}}}"#);
         server.handle_text(attached.attachment, Time::default(), &ack);
     }
-    assert_eq!(server.session.stats().exports, exports + 1);
+    assert_eq!(server.session().stats().exports, exports + 1);
     server
 }
 
@@ -65,10 +64,10 @@ fn cost_of_a_session_that_is_kept() {
             server.not_stored();
         });
         // As the client counts: the same from the other side.
-        let report = Report::Whole(server.session.ids().of_peer());
+        let report = Report::Whole(server.session().ids().of_peer());
         let made = median(|| {
             let restored =
-                Endpoint::restore(Some(&bytes), Limits::default(), LinkRules::default(), 0, report, |_, _| Ok(()));
+                Endpoint::recover(Some(&bytes), Limits::default(), LinkRules::default(), 0, report, |_, _| Ok(()));
             assert_eq!(restored.expect("it was taken just now").revived.targets.len(), exports + 1);
         });
         let each = bytes.len() as f64 / exports as f64;

@@ -18,7 +18,7 @@ impl World {
             return;
         }
         let unawaited = |world: &Self| {
-            let session = world.server.as_ref().map(|server| &server.endpoint.session);
+            let session = world.server.as_ref().map(|server| server.endpoint.session());
             session.is_some_and(|session| session.calls_running() > session.answers_owed())
         };
         let runs_unawaited = unawaited(self);
@@ -29,12 +29,12 @@ impl World {
         let waits = self.rules.drains_wait_for_running_calls;
         let is_quiet = is_told
             && self.drain_step_until(|world| {
-                let session = &world.server.as_ref().expect("it drains").endpoint.session;
+                let session = world.server.as_ref().expect("it drains").endpoint.session();
                 session.answers_owed() == 0 && (!waits || session.calls_running() == 0)
             });
         if is_quiet {
             let server = self.server.as_mut().expect("it drains");
-            server.endpoint.session.interrupt_streams("the server stops");
+            server.endpoint.session_mut().interrupt_streams("the server stops");
             server.react(&mut self.outside);
             if self.drain_step_until(Self::checkpoint) && self.drain_step_until(|world| world.is_confirmed()) {
                 self.tally.drains.0 += 1;

@@ -1,6 +1,7 @@
 //! Peers that say whatever they like of what is left of them: nothing panics, and what comes of it is
 //! a session, or was refused.
 
+use bowline_core::endpoint::Attach;
 use bowline_core::error::ErrorCode;
 use bowline_core::id::Ids;
 use bowline_core::limits::Limits;
@@ -58,15 +59,19 @@ impl World {
         for _ in 0..LIES {
             let (left, ids) = (left(&mut self.dice), ids(&mut self.dice));
             if let Some(server) = &mut self.server {
-                drop(server.endpoint.attach_restarted(Time::default(), Features::ALL, &left, ids));
-                assert_whole(&mut server.endpoint.session);
+                drop(server.endpoint.attach(Time::default(), Features::ALL, Attach::Reattach { ids, left: &left }));
+                assert_whole(server.endpoint.session_mut());
             }
             if self.client.restart() {
-                drop(self.client.endpoint.attach_reattached(Time::default(), Features::ALL, ids, &left));
-                assert_whole(&mut self.client.endpoint.session);
+                drop(self.client.endpoint.attach(
+                    Time::default(),
+                    Features::ALL,
+                    Attach::Reattach { ids, left: &left },
+                ));
+                assert_whole(self.client.endpoint.session_mut());
             }
-            drop(self.client.endpoint.attach_cold(Time::default(), Features::ALL, &left));
-            assert_whole(&mut self.client.endpoint.session);
+            drop(self.client.endpoint.attach(Time::default(), Features::ALL, Attach::Recover(&left)));
+            assert_whole(self.client.endpoint.session_mut());
         }
     }
 }

@@ -1,9 +1,9 @@
 //! How client and server find each other again, in whichever process each of them is.
 
-use bowline_core::endpoint::Endpoint;
+use bowline_core::endpoint::{Attach, Endpoint};
 use bowline_core::id::Ids;
 use bowline_core::limits::Limits;
-use bowline_core::link::{Features, Joint, Left, LinkRules};
+use bowline_core::link::{Features, Left, LinkRules};
 use bowline_core::session::{Report, Wanted};
 use bowline_core::time::Time;
 
@@ -59,14 +59,12 @@ impl World {
     fn resume_warm(&mut self) {
         let Some(server) = &mut self.server else { return };
         let came = self.client.endpoint.processed();
-        let joint = |peer_processed, peer_sends_after| Joint {
-            peer_processed,
-            peer_sends_after,
-            features: Features { heartbeat: false, ..Features::ALL },
-        };
+        let features = Features { heartbeat: false, ..Features::ALL };
+        let resume = |peer_processed, peer_sends_after| Attach::Resume { peer_processed, peer_sends_after };
         let is_heard = server.endpoint.has_heard();
         server.endpoint.confirm_checkpoint(self.client.token);
-        let attached = server.endpoint.attach(Time::default(), joint(came, None)).expect("I8 the numbers fit");
+        let attached =
+            server.endpoint.attach(Time::default(), features, resume(came, None)).expect("I8 the numbers fit");
         server.at = Some(attached.attachment);
         let ticket = match &self.client.holding {
             None => server.issuer.hand_out(&self.mint),
@@ -83,7 +81,7 @@ impl World {
         let attached = self
             .client
             .endpoint
-            .attach(Time::default(), joint(attached.processed, Some(came)))
+            .attach(Time::default(), features, resume(attached.processed, Some(came)))
             .expect("I8 the numbers fit");
         self.client.at = Some(attached.attachment);
         self.client.resumed(ticket, &self.mint, self.rules.tokens_wait_until_saved);
@@ -103,17 +101,18 @@ impl World {
             self.tally.reattached.1 += 1;
         }
         let server = self.server.as_mut().expect("it was recovered");
-        if !self.rules.ids_are_left_out && server.endpoint.session.is_unreconciled() {
+        if !self.rules.ids_are_left_out && server.endpoint.session().is_unreconciled() {
             let hold = left.imports.iter().map(|&(id, _)| id);
-            let has = |id: &i64| server.endpoint.session.entries(None).any(|entry| entry.id == *id);
+            let has = |id: &i64| server.endpoint.session().entries(None).any(|entry| entry.id == *id);
             let hold = hold.filter(has).collect();
-            server.endpoint.session.reconcile(&Wanted { hold, pull: Vec::new() });
+            server.endpoint.session_mut().reconcile(&Wanted { hold, pull: Vec::new() });
         }
         let is_heard = server.endpoint.has_heard();
         server.endpoint.confirm_checkpoint(self.client.token);
         let features = Features { heartbeat: false, ..Features::ALL };
-        let attached = server.endpoint.attach_restarted(Time::default(), features, left, ids);
-        let (attached, ours) = attached.expect("I9 both sides agree");
+        let attached = server.endpoint.attach(Time::default(), features, Attach::Reattach { ids, left });
+        let attached = attached.expect("I9 both sides agree");
+        let ours = attached.left.expect("a server says what it has");
         server.at = Some(attached.attachment);
         let ticket = if is_here {
             server.issuer.resume(&mut self.mint, &presented, is_heard, &mut server.endpoint, &self.rules)
@@ -121,7 +120,7 @@ impl World {
             server.issuer.hand_out(&self.mint)
         };
         server.react(&mut self.outside);
-        let ids = server.endpoint.session.ids();
+        let ids = server.endpoint.session().ids();
         if self.dice.one_in(6) {
             // The client does not hear of it.
             return self.cut();
@@ -133,15 +132,14 @@ impl World {
         let left = self.make_again(Report::Whole(self.client.session().ids()));
         let server = self.server.as_mut().expect("it was recovered");
         let features = Features { heartbeat: false, ..Features::ALL };
-        let joint = Joint { peer_processed: 0, peer_sends_after: None, features };
-        server.at = Some(server.endpoint.attach(Time::default(), joint).expect("it is new").attachment);
+        server.at = Some(server.endpoint.attach(Time::default(), features, Attach::New).expect("it is new").attachment);
         let ticket = server.issuer.hand_out(&self.mint);
         if self.dice.one_in(6) && self.may_crash {
             // Before the client hears of it.
             return self.crash();
         }
         let open = self.client.open_calls();
-        let attached = self.client.endpoint.attach_cold(Time::default(), features, &left);
+        let attached = self.client.endpoint.attach(Time::default(), features, Attach::Recover(&left));
         self.client.at = Some(attached.expect("I9 both sides agree").attachment);
         self.client.resumed(ticket, &self.mint, self.rules.tokens_wait_until_saved);
         self.client.react();
@@ -161,7 +159,7 @@ impl World {
         };
         let lives = |recipe: Option<&_>, kind| lives(recipe, kind, &self.outside, self.rules.restoring_authorises);
         let restored =
-            Endpoint::restore(bytes, Limits::default(), LinkRules::default(), self.tally.restores, report, lives);
+            Endpoint::recover(bytes, Limits::default(), LinkRules::default(), self.tally.restores, report, lives);
         let restored = restored.expect("I8 what was stored can be restored");
         let mut left = restored.left();
         if !self.rules.counts_are_absolute {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use bowline_core::endpoint::{Endpoint, Restored};
+use bowline_core::endpoint::{Endpoint, Recovered};
 use bowline_core::error::ErrorCode;
 use bowline_core::id::{PromiseId, TargetId};
 use bowline_core::limits::Limits;
@@ -136,14 +136,14 @@ impl Server {
     }
 
     /// The process of a session that was recovered.
-    pub(crate) fn revived(restored: Restored, issuer: Issuer, outside: &Outside, authorises: bool) -> Self {
+    pub(crate) fn revived(restored: Recovered, issuer: Issuer, outside: &Outside, authorises: bool) -> Self {
         let mut server = Self::of(restored.endpoint, issuer);
         for target in restored.revived.targets.into_iter().filter(|target| target.0 != 0) {
-            let recipe = server.endpoint.session.recipe(target).cloned();
+            let recipe = server.endpoint.session().recipe(target).cloned();
             let lost = lives(recipe.as_ref(), Kind::Object, outside, authorises).err();
             let (id, callback) = recipe.as_ref().map_or((u64::MAX, None), identity);
             if let Some((of, _)) = callback {
-                server.endpoint.session.retain(of);
+                server.endpoint.session_mut().retain(of);
             }
             let forbidden = outside.forbidden.contains(&id);
             server.objects.insert(target, Object { id, callback, lost, forbidden });
@@ -166,13 +166,13 @@ impl Server {
     }
 
     pub(crate) fn react(&mut self, outside: &mut Outside) {
-        while let Some(output) = self.endpoint.session.poll_output() {
+        while let Some(output) = self.endpoint.session_mut().poll_output() {
             match output {
                 Output::Deliver(delivery) => self.deliver(delivery, outside),
                 Output::DropTarget(target) => {
                     self.sinks.remove(&target);
                     if let Some(Object { callback: Some((of, _)), .. }) = self.objects.remove(&target) {
-                        self.endpoint.session.release(of);
+                        self.endpoint.session_mut().release(of);
                     }
                 }
                 Output::Closed(closed) => panic!("I9 the server's session ended: {closed:?}"),
@@ -185,11 +185,11 @@ impl Server {
     fn deliver(&mut self, delivery: Delivery, outside: &mut Outside) {
         let Delivery { call, target, path, args, id, again } = delivery;
         if self.sinks.contains(&target) {
-            return self.endpoint.session.settle(call, Ok(Payload::plain("[\"undefined\"]")));
+            return self.endpoint.session_mut().settle(call, Ok(Payload::plain("[\"undefined\"]")));
         }
         let object = self.objects.get(&target).cloned().expect("deliveries are for objects that are there");
         let Some(args) = args else {
-            return self.endpoint.session.settle(call, Ok(Payload::plain("[\"undefined\"]")));
+            return self.endpoint.session_mut().settle(call, Ok(Payload::plain("[\"undefined\"]")));
         };
         let Some(Step::Name(name)) = path.first() else { panic!("a call has a name") };
         let (method, _) = Method::ALL.into_iter().find(|(_, of)| name == of).expect("only these are called");
@@ -211,8 +211,8 @@ impl Server {
                 Begun::Now => {}
                 Begun::Ended(outcome) => {
                     outside.recorded.0 += 1;
-                    self.endpoint.session.settle(call, Ok(Payload::plain(outcome.to_string())));
-                    return args.into_refs().into_iter().for_each(|of| self.endpoint.session.release(of));
+                    self.endpoint.session_mut().settle(call, Ok(Payload::plain(outcome.to_string())));
+                    return args.into_refs().into_iter().for_each(|of| self.endpoint.session_mut().release(of));
                 }
                 Begun::Before => {
                     outside.recorded.1 += 1;
@@ -223,7 +223,7 @@ impl Server {
         }
         if let Some(code) = refused {
             self.reject(call, &code);
-            return args.into_refs().into_iter().for_each(|of| self.endpoint.session.release(of));
+            return args.into_refs().into_iter().for_each(|of| self.endpoint.session_mut().release(of));
         }
         self.carry_out(call, method, &object, args, outside);
         if let Some(running) = self.running.last_mut().filter(|_| is_recorded) {
@@ -256,18 +256,18 @@ impl Server {
         let callback = said[3].as_u64().map(|callback| (args.refs()[0], callback));
         if method.is_idempotent() || method == Method::Slow {
             if method.is_idempotent() {
-                args.refs().iter().for_each(|&of| self.endpoint.session.retain(of));
+                args.refs().iter().for_each(|&of| self.endpoint.session_mut().retain(of));
                 let path = Method::ALL.iter().filter(|(of, _)| *of == method);
                 let path = path.map(|(_, name)| Step::Name((*name).into())).collect();
                 let target = self.objects.iter().find(|(_, of)| of.id == object.id).map(|(&target, _)| target);
                 let target = target.expect("the object is there");
-                self.endpoint.session.keep_for_rerun(call, target, path, Some(args.clone()));
+                self.endpoint.session_mut().keep_for_rerun(call, target, path, Some(args.clone()));
             }
             self.running.push(Running { call, method, callback: None, number, recorded: None });
-            return args.into_refs().into_iter().for_each(|of| self.endpoint.session.release(of));
+            return args.into_refs().into_iter().for_each(|of| self.endpoint.session_mut().release(of));
         }
         let kept = usize::from(callback.is_some());
-        args.into_refs().into_iter().skip(kept).for_each(|of| self.endpoint.session.release(of));
+        args.into_refs().into_iter().skip(kept).for_each(|of| self.endpoint.session_mut().release(of));
         self.running.push(Running { call, method, callback, number, recorded: None });
     }
 
@@ -281,17 +281,17 @@ impl Server {
         recorded.into_iter().for_each(|id| outside.log.end(self.epoch, id, number));
         match method {
             Method::Inc | Method::Idem | Method::Slow | Method::Record => {
-                self.endpoint.session.settle(call, Ok(Payload::plain(number.to_string())));
-                callback.into_iter().for_each(|(of, _)| self.endpoint.session.release(of));
+                self.endpoint.session_mut().settle(call, Ok(Payload::plain(number.to_string())));
+                callback.into_iter().for_each(|(of, _)| self.endpoint.session_mut().release(of));
             }
             Method::Sink => {
-                let sink = self.endpoint.session.new_target(Kind::Writable);
+                let sink = self.endpoint.session_mut().new_target(Kind::Writable);
                 self.sinks.insert(sink);
                 let refs = vec![Outgoing { of: Ref::Target(sink), path: Path::new() }];
                 let result = Payload::new(format!("{{\"sink\":{PLACEHOLDER}}}"), refs).expect("one reference");
-                self.endpoint.session.settle(call, Ok(result));
-                self.endpoint.session.release(Ref::Target(sink));
-                callback.into_iter().for_each(|(of, _)| self.endpoint.session.release(of));
+                self.endpoint.session_mut().settle(call, Ok(result));
+                self.endpoint.session_mut().release(Ref::Target(sink));
+                callback.into_iter().for_each(|(of, _)| self.endpoint.session_mut().release(of));
             }
             Method::MakeDurable | Method::IdemMake => self.settle_with_object(call, callback, true, outside),
             Method::MakeFleeting => self.settle_with_object(call, callback, false, outside),
@@ -305,8 +305,8 @@ impl Server {
 
     fn ring(&mut self, (of, number): (Ref, u64)) {
         let args = Payload::plain(format!("[{number}]"));
-        let result = self.endpoint.session.call(of, &[], Some(args));
-        self.endpoint.session.release(result);
+        let result = self.endpoint.session_mut().call(of, &[], Some(args));
+        self.endpoint.session_mut().release(result);
     }
 
     fn settle_with_object(
@@ -318,7 +318,7 @@ impl Server {
     ) {
         outside.objects += 1;
         let id = outside.objects;
-        let session = &mut self.endpoint.session;
+        let session = self.endpoint.session_mut();
         let target = session.new_target(Kind::Object);
         if is_durable {
             let params = match callback {
@@ -342,7 +342,7 @@ impl Server {
 
     fn reject(&mut self, call: PromiseId, code: &ErrorCode) {
         let text = format!("[\"error\",\"Error\",\"no\",null,{{\"code\":\"{code}\"}}]");
-        self.endpoint.session.settle(call, Err(Payload::plain(text)));
+        self.endpoint.session_mut().settle(call, Err(Payload::plain(text)));
     }
 
     pub(crate) fn is_busy(&self) -> bool {

@@ -114,7 +114,7 @@ impl Issuer {
 
     /// The token that goes out with the newest transport.
     pub(crate) fn hand_out(&mut self, mint: &Mint) -> Ticket {
-        (self.claims.ep, self.claims.jti) = (self.owner.epoch(), self.owner.handed_out().clone());
+        (self.claims.ep, self.claims.jti) = (self.owner.epoch(), self.owner.connection_token().clone());
         mint.mint(&mut self.claims)
     }
 

@@ -192,7 +192,7 @@ impl World {
 
     fn leave_out_rules(&mut self) {
         if let (Some(server), false) = (&mut self.server, self.rules.releases_are_withheld) {
-            server.endpoint.session.release_withheld(usize::MAX);
+            server.endpoint.session_mut().release_withheld(usize::MAX);
         }
     }
 
@@ -307,7 +307,7 @@ impl World {
             } else if self
                 .server
                 .as_ref()
-                .is_some_and(|server| server.endpoint.session.withheld_len() > 0 || server.storing.is_some())
+                .is_some_and(|server| server.endpoint.session().withheld_len() > 0 || server.storing.is_some())
             {
                 self.checkpoint();
             } else if self.is_connected() {
@@ -321,7 +321,7 @@ impl World {
     fn assert_agreement(&self) {
         assert_eq!(self.client.open_calls(), [0; 0], "I12 every call ends");
         let server = self.server.as_ref().expect("at rest there is a process");
-        let [client, server] = [self.client.session(), &server.endpoint.session]
+        let [client, server] = [self.client.session(), server.endpoint.session()]
             .map(|session| serde_json::to_value(session.snapshot().expect("it is open")).expect("plain data"));
         for (side, holder, owner) in [("client", &client, &server), ("server", &server, &client)] {
             assert_eq!(mentions(&holder["i"]), mentions(&owner["x"]), "I9 what the {side} holds");
@@ -333,7 +333,7 @@ impl World {
 
     fn assert_nothing_left(&mut self) {
         let server = self.server.as_ref().expect("at rest there is a process");
-        assert_eq!(server.endpoint.session.stats().exports, 1, "I19 exports of the server");
+        assert_eq!(server.endpoint.session().stats().exports, 1, "I19 exports of the server");
         assert_eq!(self.client.session().stats().exports, 1, "I19 callbacks of the client");
         self.assert_agreement();
     }

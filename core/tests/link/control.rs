@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use bowline_core::endpoint::{Attached, Endpoint, LinkEvent};
+use bowline_core::endpoint::{Attach, Endpoint, LinkEvent};
 use bowline_core::error::ErrorCode;
 use bowline_core::limits::Limits;
 use bowline_core::link::{
-    Drain, EntryKind, Features, Frame, Joint, Lease, LinkRules, List, ListFilter, Objects, Refresh, Role, Secret,
+    Attachment, Drain, EntryKind, Features, Frame, Lease, LinkRules, List, ListFilter, Objects, Refresh, Role, Secret,
     Status, Ticket,
 };
 use bowline_core::session::{Kind, Outgoing, Output, Path, Ref};
@@ -15,16 +15,16 @@ use bowline_core::value::Payload;
 
 use super::{at, call, end, gone, written};
 
-fn with(role: Role, features: Features) -> (Endpoint, Attached) {
+fn with(role: Role, features: Features) -> (Endpoint, Attachment) {
     let mut endpoint = Endpoint::linked(Limits::default(), true, role, LinkRules::default());
-    let attached = endpoint.attach(at(0), Joint { peer_processed: 0, peer_sends_after: None, features }).unwrap();
+    let attached = endpoint.attach(at(0), features, Attach::New).unwrap().attachment;
     (endpoint, attached)
 }
 
 /// Passes all texts from one end to the other.
-fn carry(from: (&mut Endpoint, Attached), to: (&mut Endpoint, Attached), now: u64) {
-    while let Some(text) = from.0.poll_transmit(from.1.attachment) {
-        to.0.handle_text(to.1.attachment, at(now), &text);
+fn carry(from: (&mut Endpoint, Attachment), to: (&mut Endpoint, Attachment), now: u64) {
+    while let Some(text) = from.0.poll_transmit(from.1) {
+        to.0.handle_text(to.1, at(now), &text);
     }
 }
 
@@ -44,8 +44,8 @@ fn frame_of_a_feature_that_is_not_live_is_refused() {
     ];
     for (role, frame) in frames {
         let (mut endpoint, attached) = with(role, Features::default());
-        endpoint.handle_text(attached.attachment, at(1), frame);
-        let closed = endpoint.session.closed().unwrap_or_else(|| panic!("{frame} was accepted"));
+        endpoint.handle_text(attached, at(1), frame);
+        let closed = endpoint.session().closed().unwrap_or_else(|| panic!("{frame} was accepted"));
         assert_eq!(closed.name, ErrorCode::InvalidRequest.as_str(), "{frame}");
     }
 }
@@ -56,8 +56,8 @@ fn reconcile_and_skip_are_refused_in_a_session_that_was_not_recovered() {
     for frame in [r#"{"type":"session.skip","next_positive":9}"#, r#"{"type":"session.reconcile","hold":[],"pull":[]}"#]
     {
         let (mut server, attached) = end(Role::Server, LinkRules::default());
-        server.handle_text(attached.attachment, at(1), frame);
-        assert_eq!(server.session.closed().map(|closed| closed.name.as_str()), Some("INVALID_REQUEST"), "{frame}");
+        server.handle_text(attached, at(1), frame);
+        assert_eq!(server.session().closed().map(|closed| closed.name.as_str()), Some("INVALID_REQUEST"), "{frame}");
     }
 }
 
@@ -89,10 +89,10 @@ fn token_without_a_key_keeps_the_previous_key() {
         r#"{"type":"session.token","resume_token":"1","resume_key":"k"}"#,
         r#"{"type":"session.token","resume_token":"2"}"#,
     ] {
-        client.handle_text(at_client.attachment, at(1), text);
+        client.handle_text(at_client, at(1), text);
     }
     assert_eq!(client.take_token(), Some(ticket("2", "k")));
-    client.handle_text(at_client.attachment, at(2), r#"{"type":"session.token","resume_token":"3"}"#);
+    client.handle_text(at_client, at(2), r#"{"type":"session.token","resume_token":"3"}"#);
     assert_eq!(client.take_token(), Some(Ticket { resume_token: Secret::new("3"), resume_key: None }));
 }
 
@@ -100,10 +100,9 @@ fn token_without_a_key_keeps_the_previous_key() {
 #[test]
 fn untaken_token_is_dropped_on_the_next_connection() {
     let (mut client, at_client) = end(Role::Client, LinkRules::default());
-    client.handle_text(at_client.attachment, at(1), r#"{"type":"session.token","resume_token":"1","resume_key":"k"}"#);
+    client.handle_text(at_client, at(1), r#"{"type":"session.token","resume_token":"1","resume_key":"k"}"#);
     assert!(client.has_token());
-    let joint = Joint { peer_processed: 0, peer_sends_after: None, features: Features::ALL };
-    client.attach(at(2), joint).unwrap();
+    client.attach(at(2), Features::ALL, Attach::New).unwrap();
     assert_eq!(client.take_token(), None);
 }
 
@@ -111,12 +110,12 @@ fn untaken_token_is_dropped_on_the_next_connection() {
 #[test]
 fn pending_requests_are_repeated_or_dropped_after_a_reconnect() {
     let (mut client, at_client) = end(Role::Client, LinkRules::default());
-    client.handle_text(at_client.attachment, at(1), r#"{"type":"session.refresh","deadline":1}"#);
+    client.handle_text(at_client, at(1), r#"{"type":"session.refresh","deadline":1}"#);
     let request_id = client.list(List::default()).unwrap();
     assert_eq!(written(&mut client, at_client).len(), 1);
-    client.detach(at_client.attachment, gone());
-    let joint = Joint { peer_processed: 0, peer_sends_after: Some(0), features: Features::ALL };
-    let attached = client.attach(at(3), joint).unwrap();
+    client.detach(at_client, gone());
+    let how = Attach::Resume { peer_processed: 0, peer_sends_after: Some(0) };
+    let attached = client.attach(at(3), Features::ALL, how).unwrap().attachment;
     assert_eq!(client.take_refresh(), None);
     let list = Frame::List(List { request_id, ..List::default() }).write();
     assert_eq!(written(&mut client, attached), [list]);
@@ -133,7 +132,7 @@ fn client_confirms_a_drain_and_holds_back_its_calls() {
     carry((&mut server, at_server), (&mut client, at_client), 1);
     call(&mut client, "late");
     carry((&mut client, at_client), (&mut server, at_server), 2);
-    assert!(server.is_drained() && server.session.poll_output().is_none(), "the call was held back");
+    assert!(server.is_drained() && server.session_mut().poll_output().is_none(), "the call was held back");
     assert_eq!(client.poll_event(), Some(LinkEvent::Draining(drain.clone())));
     assert_eq!(client.take_drain(), Some(drain));
 }
@@ -141,34 +140,34 @@ fn client_confirms_a_drain_and_holds_back_its_calls() {
 #[test]
 fn unsolicited_drain_confirmation_is_refused() {
     let (mut server, attached) = end(Role::Server, LinkRules::default());
-    server.handle_text(attached.attachment, at(1), r#"{"type":"session.drain"}"#);
-    assert_eq!(server.session.closed().map(|closed| closed.name.as_str()), Some("INVALID_REQUEST"));
+    server.handle_text(attached, at(1), r#"{"type":"session.drain"}"#);
+    assert_eq!(server.session().closed().map(|closed| closed.name.as_str()), Some("INVALID_REQUEST"));
 }
 
 /// Creates a server with three running calls and one object that the client holds.
-fn busy() -> (Endpoint, Attached) {
+fn busy() -> (Endpoint, Attachment) {
     let (mut server, attached) = end(Role::Server, LinkRules::default());
     server.date_from(1_000_000, at(0));
     for (ms, name) in [(10, "a"), (5_000, "b"), (9_000, "c")] {
         let push = format!(r#"["push",["pipeline",0,["{name}"],[]]]"#);
-        server.handle_text(attached.attachment, at(ms), &push);
+        server.handle_text(attached, at(ms), &push);
     }
-    server.handle_text(attached.attachment, at(9_100), r#"["push",["pipeline",3,["d"],[]]]"#);
-    let calls = (server.session.poll_output(), server.session.poll_output());
+    server.handle_text(attached, at(9_100), r#"["push",["pipeline",3,["d"],[]]]"#);
+    let calls = (server.session_mut().poll_output(), server.session_mut().poll_output());
     let (Some(Output::Deliver(a)), Some(Output::Deliver(b))) = calls else { panic!("no calls") };
-    let target = server.session.new_target(Kind::Object);
+    let target = server.session_mut().new_target(Kind::Object);
     let object = Payload::capability(Outgoing { of: Ref::Target(target), path: Path::new() });
-    server.session.settle(a.call, Ok(object));
+    server.session_mut().settle(a.call, Ok(object));
     let error = Payload::plain(r#"["error","Error","no"]"#);
-    server.session.settle(b.call, Err(error));
+    server.session_mut().settle(b.call, Err(error));
     for pull in [r#"["pull",1]"#, r#"["pull",2]"#] {
-        server.handle_text(attached.attachment, at(9_200), pull);
+        server.handle_text(attached, at(9_200), pull);
     }
     (server, attached)
 }
 
-fn listed(server: &mut Endpoint, attached: Attached, list: &str) -> Objects {
-    server.handle_text(attached.attachment, at(9_300), list);
+fn listed(server: &mut Endpoint, attached: Attachment, list: &str) -> Objects {
+    server.handle_text(attached, at(9_300), list);
     let objects = written(server, attached).into_iter().find_map(|text| match Frame::read(&text) {
         Ok(Some(Frame::Objects(objects))) => Some(objects),
         _ => None,
@@ -222,11 +221,11 @@ fn excessive_or_malformed_list_requests_are_refused() {
     let (mut server, attached) = end(Role::Server, LinkRules::default());
     for request_id in 0..17 {
         let list = format!(r#"{{"type":"session.list","request_id":{request_id}}}"#);
-        server.handle_text(attached.attachment, at(1), &list);
+        server.handle_text(attached, at(1), &list);
     }
-    assert_eq!(server.session.closed().map(|closed| closed.name.as_str()), Some("RATE_LIMITED"));
+    assert_eq!(server.session().closed().map(|closed| closed.name.as_str()), Some("RATE_LIMITED"));
     let (mut server, attached) = end(Role::Server, LinkRules::default());
-    server.handle_text(attached.attachment, at(1), r#"{"type":"session.list","request_id":1,"cursor":"x"}"#);
+    server.handle_text(attached, at(1), r#"{"type":"session.list","request_id":1,"cursor":"x"}"#);
     assert!(written(&mut server, attached).iter().any(|text| text.contains("session.evicted")));
 }
 
@@ -234,14 +233,14 @@ fn excessive_or_malformed_list_requests_are_refused() {
 #[test]
 fn closed_session_waits_for_its_calls() {
     let (mut server, attached) = end(Role::Server, LinkRules::default());
-    server.handle_text(attached.attachment, at(1), r#"["push",["pipeline",0,["a"],[]]]"#);
-    let Some(Output::Deliver(a)) = server.session.poll_output() else { panic!("a call") };
-    server.handle_text(attached.attachment, at(2), r#"{"type":"session.close","reason":"done"}"#);
-    assert!(server.is_closing() && server.asks() && !server.session.is_closed());
-    server.handle_text(attached.attachment, at(3), r#"["push",["pipeline",0,["late"],[]]]"#);
-    assert_eq!(server.session.poll_output(), None, "nothing is handled any more");
-    server.session.settle(a.call, Ok(Payload::plain("1")));
-    assert_eq!(server.session.calls_running(), 0);
+    server.handle_text(attached, at(1), r#"["push",["pipeline",0,["a"],[]]]"#);
+    let Some(Output::Deliver(a)) = server.session_mut().poll_output() else { panic!("a call") };
+    server.handle_text(attached, at(2), r#"{"type":"session.close","reason":"done"}"#);
+    assert!(server.is_closing() && server.asks() && !server.session().is_closed());
+    server.handle_text(attached, at(3), r#"["push",["pipeline",0,["late"],[]]]"#);
+    assert_eq!(server.session_mut().poll_output(), None, "nothing is handled any more");
+    server.session_mut().settle(a.call, Ok(Payload::plain("1")));
+    assert_eq!(server.session().calls_running(), 0);
     server.finish_closing();
     assert_eq!(written(&mut server, attached).last().unwrap(), r#"{"type":"session.closed","reason":"done"}"#);
 }
@@ -249,8 +248,8 @@ fn closed_session_waits_for_its_calls() {
 #[test]
 fn session_without_calls_closes_at_once() {
     let (mut server, attached) = end(Role::Server, LinkRules::default());
-    server.handle_text(attached.attachment, at(2), r#"{"type":"session.close"}"#);
-    assert!(server.session.is_closed() && !server.is_closing());
+    server.handle_text(attached, at(2), r#"{"type":"session.close"}"#);
+    assert!(server.session().is_closed() && !server.is_closing());
 }
 
 #[test]
@@ -268,7 +267,7 @@ fn slow_peer_is_reported_once() {
     }
     assert_eq!((slow(&mut client), client.take_slow(), client.take_slow()), (1, true, false));
     assert_eq!(client.link_stats().retained_messages, 8);
-    client.handle_text(attached.attachment, at(1), r#"{"type":"session.ack","last_processed_seq":8}"#);
+    client.handle_text(attached, at(1), r#"{"type":"session.ack","last_processed_seq":8}"#);
     for _ in 0..8 {
         call(&mut client, "x");
         written(&mut client, attached);
@@ -289,25 +288,21 @@ fn peer_that_answers_pings_but_acknowledges_nothing_is_disconnected() {
     }
     let dead = u64::try_from(rules.dead_after.as_millis()).unwrap();
     let pong = r#"{"type":"session.pong","ping_nonce":"1","last_processed_seq":0}"#;
-    client.handle_text(attached.attachment, at(dead - 10), pong);
-    assert!(client.handle_timeout(attached.attachment, at(dead - 1)));
+    client.handle_text(attached, at(dead - 10), pong);
+    assert!(client.handle_timeout(attached, at(dead - 1)));
     assert_eq!(client.poll_timeout(), Some(at(dead)));
-    assert!(!client.handle_timeout(attached.attachment, at(dead)));
+    assert!(!client.handle_timeout(attached, at(dead)));
 }
 
 /// Pings contain the time at which they were sent, and the pong gives the round-trip time.
 #[test]
 fn round_trip_is_measured() {
     let (mut client, attached) = end(Role::Client, LinkRules::default());
-    assert!(client.handle_timeout(attached.attachment, at(20_000)));
+    assert!(client.handle_timeout(attached, at(20_000)));
     assert!(written(&mut client, attached).iter().any(|text| text.contains("session.ping")));
-    client.handle_text(
-        attached.attachment,
-        at(20_042),
-        r#"{"type":"session.pong","ping_nonce":"1","last_processed_seq":0}"#,
-    );
+    client.handle_text(attached, at(20_042), r#"{"type":"session.pong","ping_nonce":"1","last_processed_seq":0}"#);
     assert_eq!(client.link_stats().round_trip, Some(Duration::from_millis(42)));
-    client.handle_text(attached.attachment, at(30_000), r#"{"type":"session.ping","nonce":"n","sent_at":5}"#);
+    client.handle_text(attached, at(30_000), r#"{"type":"session.ping","nonce":"n","sent_at":5}"#);
     let pong = r#"{"type":"session.pong","ping_nonce":"n","received_at":30000,"last_processed_seq":0}"#;
     assert_eq!(written(&mut client, attached), [pong]);
 }

@@ -5,10 +5,10 @@
 
 use std::time::Duration;
 
-use bowline_core::endpoint::{Attached, Endpoint, LinkEvent};
+use bowline_core::endpoint::{Attach, Attached, Endpoint, LinkEvent};
 use bowline_core::limits::Limits;
 use bowline_core::link::handshake::Opening;
-use bowline_core::link::{Features, Frame, Joint, LinkRules, LinkStats, Role, Secret, Ticket};
+use bowline_core::link::{Features, Frame, LinkRules, LinkStats, Role, Secret, Ticket};
 use bowline_core::session::{Closed, ClosedBy, Output, Step};
 use bowline_core::time::Time;
 use bowline_core::value::Payload;
@@ -52,28 +52,24 @@ impl End {
         let mut rules = LinkRules::default();
         (rules.retain_messages, rules.retain_bytes) = (16, 4_096);
         let mut endpoint = Endpoint::linked(Limits::default(), true, role, rules.clone());
-        let first = Joint { peer_processed: 0, peer_sends_after: None, features: Features::ALL };
-        let attached = endpoint.attach(Time::default(), first).expect("the first connection is accepted");
+        let attached =
+            endpoint.attach(Time::default(), Features::ALL, Attach::New).expect("the first connection is accepted");
         Self { endpoint, attached, rules, now: Time::default() }
     }
 
     fn hear(&mut self, line: &str) {
         self.now = self.now + Duration::from_millis(7);
-        let joint = match Frame::read(line) {
+        let resumed = match Frame::read(line) {
             Ok(Some(Frame::Resume(resume))) => Some((resume.last_event_seq, None)),
             Ok(Some(Frame::Resumed(resumed))) => Some((resumed.last_event_seq, Some(resumed.replayed_from))),
             _ => None,
         };
         let before = self.endpoint.clone();
-        match joint {
+        match resumed {
             None => drop(self.endpoint.handle_text(self.attached.attachment, self.now, line)),
             Some((peer_processed, peer_sends_after)) => {
-                let joint = Joint {
-                    peer_processed,
-                    peer_sends_after,
-                    features: Features { heartbeat: line.len().is_multiple_of(2), ..Features::ALL },
-                };
-                match self.endpoint.attach(self.now, joint) {
+                let features = Features { heartbeat: line.len().is_multiple_of(2), ..Features::ALL };
+                match self.endpoint.attach(self.now, features, Attach::Resume { peer_processed, peer_sends_after }) {
                     Ok(attached) => self.attached = attached,
                     Err(_) => assert_eq!(self.endpoint, before, "a refused resume changes nothing"),
                 }
@@ -85,13 +81,13 @@ impl End {
 
     /// Makes a call, and lets time pass.
     fn act(&mut self) {
-        if !self.endpoint.is_overfull() && !self.endpoint.session.is_closed() {
-            let session = &mut self.endpoint.session;
+        if !self.endpoint.is_overfull() && !self.endpoint.session().is_closed() {
+            let session = self.endpoint.session_mut();
             session.call(session.main(), &[Step::Name("f".into())], Some(Payload::plain("[]")));
         }
-        while let Some(output) = self.endpoint.session.poll_output() {
+        while let Some(output) = self.endpoint.session_mut().poll_output() {
             if let Output::Deliver(delivery) = output {
-                self.endpoint.session.settle(delivery.call, Ok(Payload::plain("1")));
+                self.endpoint.session_mut().settle(delivery.call, Ok(Payload::plain("1")));
             }
         }
         if self.endpoint.poll_timeout().is_some_and(|due| due <= self.now)
@@ -116,7 +112,7 @@ impl End {
         // When the session has ended, its messages are written regardless of the retransmit buffer.
         let LinkStats { retained_bytes: bytes, retained_messages: messages, .. } = self.endpoint.link_stats();
         let is_bounded = messages <= self.rules.retain_messages && bytes <= self.rules.retain_bytes + 4_096;
-        assert!(is_bounded || self.endpoint.session.is_closed(), "{messages} messages of {bytes} bytes");
+        assert!(is_bounded || self.endpoint.session().is_closed(), "{messages} messages of {bytes} bytes");
         while let Some(event) = self.endpoint.poll_event() {
             if let LinkEvent::Lost { code, .. } = event {
                 assert!(!code.as_str().is_empty());

@@ -6,11 +6,11 @@ mod hostile;
 
 use std::time::Duration;
 
-use bowline_core::endpoint::{Attached, Endpoint, LinkEvent};
+use bowline_core::endpoint::{Attach, Endpoint, LinkEvent};
 use bowline_core::error::ErrorCode;
 use bowline_core::limits::Limits;
 use bowline_core::link::handshake::{Opening, negotiate};
-use bowline_core::link::{Features, Frame, Joint, LinkRules, Refused, Role};
+use bowline_core::link::{Attachment, Features, Frame, LinkRules, Refused, Role};
 use bowline_core::session::{Closed, ClosedBy, Ref, Step};
 use bowline_core::time::Time;
 use bowline_core::value::Payload;
@@ -21,25 +21,25 @@ fn at(ms: u64) -> Time {
     Time(Duration::from_millis(ms))
 }
 
-fn joint(peer_processed: u64) -> Joint {
-    Joint { peer_processed, peer_sends_after: None, features: Features::ALL }
+fn resume(peer_processed: u64) -> Attach<'static> {
+    Attach::Resume { peer_processed, peer_sends_after: None }
 }
 
-fn end(role: Role, rules: LinkRules) -> (Endpoint, Attached) {
+fn end(role: Role, rules: LinkRules) -> (Endpoint, Attachment) {
     let mut endpoint = Endpoint::linked(Limits::default(), true, role, rules);
-    let attached = endpoint.attach(at(0), joint(0)).unwrap();
+    let attached = endpoint.attach(at(0), Features::ALL, resume(0)).unwrap().attachment;
     (endpoint, attached)
 }
 
 fn call(endpoint: &mut Endpoint, text: &str) -> Ref {
-    let session = &mut endpoint.session;
+    let session = endpoint.session_mut();
     let args = Payload::plain(format!("[{text:?}]"));
     session.call(session.main(), &[Step::Name("f".into())], Some(args))
 }
 
 /// Returns everything that is written, except acks.
-fn written(endpoint: &mut Endpoint, attached: Attached) -> Vec<String> {
-    let texts = std::iter::from_fn(|| endpoint.poll_transmit(attached.attachment));
+fn written(endpoint: &mut Endpoint, attached: Attachment) -> Vec<String> {
+    let texts = std::iter::from_fn(|| endpoint.poll_transmit(attached));
     texts.filter(|text| !text.contains("session.ack")).collect()
 }
 
@@ -137,14 +137,14 @@ fn idle_client_resumes_after_the_buffer_was_acknowledged() {
     let (mut client, first) = end(Role::Client, LinkRules::default());
     call(&mut client, "a");
     let sent = written(&mut client, first);
-    client.handle_text(first.attachment, at(1), r#"{"type":"session.ack","last_processed_seq":1}"#);
-    client.detach(first.attachment, gone());
+    client.handle_text(first, at(1), r#"{"type":"session.ack","last_processed_seq":1}"#);
+    client.detach(first, gone());
     // Everything was acknowledged, and nothing was missed.
     assert_eq!((sent.len(), client.link_stats().retained_messages), (1, 0));
     for n in 1..10 {
-        let attached = client.attach(at(n << 30), joint(1)).unwrap();
+        let attached = client.attach(at(n << 30), Features::ALL, resume(1)).unwrap().attachment;
         assert!(written(&mut client, attached).is_empty());
-        client.detach(attached.attachment, gone());
+        client.detach(attached, gone());
     }
 }
 
@@ -153,12 +153,12 @@ fn idle_client_resumes_after_the_buffer_was_acknowledged() {
 fn late_frame_from_a_replaced_connection_is_dropped() {
     let (mut server, old) = end(Role::Server, LinkRules::default());
     let message = r#"["push",["pipeline",0,["f"],[]]]"#;
-    assert!(server.handle_text(old.attachment, at(1), message));
-    let new = server.attach(at(2), joint(0)).unwrap();
+    assert!(server.handle_text(old, at(1), message));
+    let new = server.attach(at(2), Features::ALL, resume(0)).unwrap();
     assert_eq!(new.processed, 1);
-    assert!(!server.handle_text(old.attachment, at(3), message));
-    assert_eq!(server.poll_transmit(old.attachment), None);
-    server.detach(old.attachment, gone());
+    assert!(!server.handle_text(old, at(3), message));
+    assert_eq!(server.poll_transmit(old), None);
+    server.detach(old, gone());
     assert!(server.is_attached(new.attachment), "the end of the old connection does not affect the new one");
     assert_eq!(server.processed(), 1);
 }
@@ -168,14 +168,14 @@ fn peer_with_impossible_numbers_is_refused() {
     let (mut client, first) = end(Role::Client, LinkRules::default());
     call(&mut client, "a");
     written(&mut client, first);
-    for lie in [joint(2), joint(u64::MAX), Joint { peer_sends_after: Some(1), ..joint(0) }] {
-        assert_eq!(client.attach(at(1), lie).unwrap_err().code, ErrorCode::ResumeGap);
+    for lie in [resume(2), resume(u64::MAX), Attach::Resume { peer_processed: 0, peer_sends_after: Some(1) }] {
+        assert_eq!(client.attach(at(1), Features::ALL, lie).unwrap_err().code, ErrorCode::ResumeGap);
     }
-    assert!(client.is_attached(first.attachment), "a refused attach keeps the current connection");
-    client.handle_text(first.attachment, at(1), r#"{"type":"session.ack","last_processed_seq":1}"#);
-    assert_eq!(client.attach(at(1), joint(0)).unwrap_err().code, ErrorCode::ResumeGap);
-    client.handle_text(first.attachment, at(1), r#"{"type":"session.ack","last_processed_seq":5}"#);
-    assert_eq!(client.session.closed().unwrap().name, "RESUME_GAP");
+    assert!(client.is_attached(first), "a refused attach keeps the current connection");
+    client.handle_text(first, at(1), r#"{"type":"session.ack","last_processed_seq":1}"#);
+    assert_eq!(client.attach(at(1), Features::ALL, resume(0)).unwrap_err().code, ErrorCode::ResumeGap);
+    client.handle_text(first, at(1), r#"{"type":"session.ack","last_processed_seq":5}"#);
+    assert_eq!(client.session().closed().unwrap().name, "RESUME_GAP");
 }
 
 /// A push with its pull, and consecutive releases, are joined for peers that name `calls`.
@@ -185,24 +185,24 @@ fn calls_with_pulls_and_consecutive_releases_are_joined() {
     let (mut server, _) = end(Role::Server, LinkRules::default());
     for text in ["a", "b", "c"] {
         let result = call(&mut client, text);
-        client.session.pull(result, &[]);
+        client.session_mut().pull(result, &[]);
     }
     let texts = written(&mut client, attached);
     assert_eq!(texts[0], r#"+["push",["pipeline",0,["f"],["a"]]]"#);
     assert_eq!(texts.len(), 3);
     for text in &texts {
-        assert!(server.handle_text(attached.attachment, at(1), text));
+        assert!(server.handle_text(attached, at(1), text));
     }
-    assert_eq!((server.session.answers_owed(), server.processed()), (3, 3));
-    assert!(server.handle_text(attached.attachment, at(1), r#"["release",1,1,3]"#));
-    assert_eq!((server.session.stats().exports, server.session.is_closed()), (1, false));
+    assert_eq!((server.session().answers_owed(), server.processed()), (3, 3));
+    assert!(server.handle_text(attached, at(1), r#"["release",1,1,3]"#));
+    assert_eq!((server.session().stats().exports, server.session().is_closed()), (1, false));
 
     // A joined message is not retransmitted to a peer that no longer names `calls`.
-    client.detach(attached.attachment, gone());
+    client.detach(attached, gone());
     let features = Features { calls: false, ..Features::ALL };
-    let refused = client.attach(at(3), Joint { features, ..joint(2) }).unwrap_err();
+    let refused = client.attach(at(3), features, resume(2)).unwrap_err();
     assert_eq!(refused.code, ErrorCode::ResumeGap, "{refused:?}");
-    client.attach(at(3), Joint { features, ..joint(3) }).unwrap();
+    client.attach(at(3), features, resume(3)).unwrap();
 }
 
 #[test]
@@ -219,11 +219,11 @@ fn malformed_joined_messages_end_the_session() {
         (r#"["release",2,1,3]"#, features, "no such export ID: 2"),
     ] {
         let mut server = Endpoint::linked(Limits::default(), true, Role::Server, LinkRules::default());
-        let attached = server.attach(at(0), Joint { features, ..joint(0) }).unwrap();
-        server.handle_text(attached.attachment, at(1), r#"["push",1]"#);
-        assert!(!server.session.is_closed());
-        server.handle_text(attached.attachment, at(1), text);
-        let closed = server.session.closed().unwrap_or_else(|| panic!("{text} is accepted"));
+        let attached = server.attach(at(0), features, resume(0)).unwrap().attachment;
+        server.handle_text(attached, at(1), r#"["push",1]"#);
+        assert!(!server.session().is_closed());
+        server.handle_text(attached, at(1), text);
+        let closed = server.session().closed().unwrap_or_else(|| panic!("{text} is accepted"));
         assert!(closed.message.contains(what), "{text}: {}", closed.message);
     }
 }
@@ -236,8 +236,8 @@ fn message_acknowledged_before_its_retransmission_keeps_its_number() {
     }
     let sent = written(&mut server, first);
     // The server starts with the first message, although the client then acknowledges all three.
-    let second = server.attach(at(1), joint(0)).unwrap();
-    server.handle_text(second.attachment, at(1), r#"{"type":"session.ack","last_processed_seq":3}"#);
+    let second = server.attach(at(1), Features::ALL, resume(0)).unwrap().attachment;
+    server.handle_text(second, at(1), r#"{"type":"session.ack","last_processed_seq":3}"#);
     call(&mut server, "new");
     let again = written(&mut server, second);
     assert_eq!(again[..3], sent);
@@ -254,23 +254,23 @@ fn overflow_is_reported_not_truncated() {
     }
     // With a connection, messages wait for acks.
     assert_eq!(written(&mut server, attached).len(), 4);
-    server.handle_text(attached.attachment, at(1), r#"{"type":"session.ack","last_processed_seq":3}"#);
+    server.handle_text(attached, at(1), r#"{"type":"session.ack","last_processed_seq":3}"#);
     assert_eq!(written(&mut server, attached).len(), 3);
     server.bound_retained();
-    assert!(!server.session.is_closed());
+    assert!(!server.session().is_closed());
     // Without one, a server ends the session and reports it.
-    server.detach(attached.attachment, gone());
+    server.detach(attached, gone());
     server.bound_retained();
-    assert_eq!(server.session.closed().unwrap().name, "BUFFER_OVERFLOW");
+    assert_eq!(server.session().closed().unwrap().name, "BUFFER_OVERFLOW");
     // A client refuses new messages.
     let (mut client, attached) = end(Role::Client, rules);
     for _ in 0..4 {
         call(&mut client, "x");
     }
     assert!(!client.is_overfull());
-    client.detach(attached.attachment, gone());
+    client.detach(attached, gone());
     client.bound_retained();
-    assert!(client.is_overfull() && !client.session.is_closed());
+    assert!(client.is_overfull() && !client.session().is_closed());
 }
 
 #[test]
@@ -278,48 +278,48 @@ fn silent_peer_is_pinged_and_then_disconnected() {
     let (mut client, attached) = end(Role::Client, LinkRules::default());
     written(&mut client, attached);
     assert_eq!(client.poll_timeout(), Some(at(20_000)));
-    assert!(client.handle_timeout(attached.attachment, at(20_000)));
+    assert!(client.handle_timeout(attached, at(20_000)));
     assert_eq!(written(&mut client, attached), [r#"{"type":"session.ping","nonce":"1","sent_at":20000}"#]);
     let (mut server, of_server) = end(Role::Server, LinkRules::default());
     written(&mut server, of_server);
-    server.handle_text(of_server.attachment, at(1), r#"{"type":"session.ping","nonce":"1","sent_at":20000}"#);
+    server.handle_text(of_server, at(1), r#"{"type":"session.ping","nonce":"1","sent_at":20000}"#);
     let pong = written(&mut server, of_server);
     assert_eq!(pong, [r#"{"type":"session.pong","ping_nonce":"1","received_at":1,"last_processed_seq":0}"#]);
-    client.handle_text(attached.attachment, at(21_000), &pong[0]);
-    assert!(client.handle_timeout(attached.attachment, at(40_999)));
+    client.handle_text(attached, at(21_000), &pong[0]);
+    assert!(client.handle_timeout(attached, at(40_999)));
     assert_eq!(client.poll_timeout(), Some(at(41_000)));
-    assert!(client.handle_timeout(attached.attachment, at(41_000)));
-    assert!(!client.handle_timeout(attached.attachment, at(61_000)));
+    assert!(client.handle_timeout(attached, at(41_000)));
+    assert!(!client.handle_timeout(attached, at(61_000)));
 }
 
 #[test]
 fn acks_are_due_by_number_by_bytes_and_by_time() {
     let (mut server, attached) = end(Role::Server, LinkRules::default());
     let ack = |server: &mut Endpoint| {
-        let texts = std::iter::from_fn(|| server.poll_transmit(attached.attachment));
+        let texts = std::iter::from_fn(|| server.poll_transmit(attached));
         texts.filter(|text| text.contains("session.ack")).count()
     };
     assert_eq!(ack(&mut server), 1, "an ack is due at the start of a connection");
     let release = r#"["release",1,1]"#;
     let push = r#"["push",1]"#;
     for _ in 0..31 {
-        server.handle_text(attached.attachment, at(1), push);
+        server.handle_text(attached, at(1), push);
     }
     assert_eq!(ack(&mut server), 0);
-    server.handle_text(attached.attachment, at(1), release);
+    server.handle_text(attached, at(1), release);
     assert_eq!(ack(&mut server), 1);
-    server.handle_text(attached.attachment, at(2), push);
+    server.handle_text(attached, at(2), push);
     assert_eq!((ack(&mut server), server.poll_timeout()), (0, Some(at(102))));
-    server.handle_timeout(attached.attachment, at(102));
+    server.handle_timeout(attached, at(102));
     assert_eq!(ack(&mut server), 1);
-    server.handle_text(attached.attachment, at(103), &format!(r#"["push",{:?}]"#, "x".repeat(70_000)));
+    server.handle_text(attached, at(103), &format!(r#"["push",{:?}]"#, "x".repeat(70_000)));
     assert_eq!(ack(&mut server), 1);
 }
 
 #[test]
 fn plain_session_has_no_link_bytes() {
     let mut plain = Endpoint::plain(Limits::default(), true);
-    let transport = plain.attach_plain();
+    let transport = Attachment::PLAIN;
     let mut session = bowline_core::session::Session::new(Limits::default(), true);
     call(&mut plain, "a");
     let args = Payload::plain("[\"a\"]");
@@ -340,8 +340,8 @@ fn end_of_a_session_is_sent_and_reported() {
     server.end(ClosedBy::Us, &ErrorCode::Draining, "later");
     let last = written(&mut server, of_server);
     assert_eq!(last, [r#"{"type":"session.evicted","code":"DRAINING","reason":"later"}"#]);
-    client.handle_text(of_client.attachment, at(1), &last[0]);
+    client.handle_text(of_client, at(1), &last[0]);
     let lost = LinkEvent::Lost { code: ErrorCode::Draining, message: "later".to_owned() };
     assert_eq!((client.poll_event(), client.poll_event()), (Some(lost), None));
-    assert_eq!(client.attach(at(2), joint(0)).unwrap_err().code, ErrorCode::ResumeWindowExpired);
+    assert_eq!(client.attach(at(2), Features::ALL, resume(0)).unwrap_err().code, ErrorCode::ResumeWindowExpired);
 }

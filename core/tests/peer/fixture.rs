@@ -1,18 +1,18 @@
 //! The objects that the tests call.
 
-use std::future::{Future, ready};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 use bowline_core::peer::testing::{Pair, pair};
 use bowline_core::peer::{
-    Args, CallError, Func, Lifetime, Member, MemberKind, Never, Object, Promise, Repeat, Reply, RpcError, Stub, reply,
+    Args, CallError, Func, Lifetime, Member, MemberKind, Never, Object, Promise, Repeat, Reply, RpcError, Stub,
 };
-use bowline_core::session::Stats;
 use bowline_core::value::{ErrorValue, Object as Props, Value};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
+
+pub(crate) use crate::objects::{assert_idle, later, method, now, settle};
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Profile {
@@ -67,25 +67,8 @@ impl Seen {
 
 pub(crate) struct Api(pub(crate) Arc<Seen>);
 
-pub(crate) const fn method(name: &'static str) -> Member {
-    Member { name, kind: MemberKind::Method, args: &[], repeat: Repeat::Never, lifetime: Lifetime::Session }
-}
-
 pub(crate) const fn property(name: &'static str) -> Member {
     Member { name, kind: MemberKind::Property, args: &[], repeat: Repeat::Never, lifetime: Lifetime::Session }
-}
-
-pub(crate) fn now<T: Serialize>(value: T) -> Option<Reply> {
-    Some(Box::pin(ready(reply(Ok::<T, Never>(value)))))
-}
-
-pub(crate) fn later<T, E, F>(future: F) -> Option<Reply>
-where
-    T: Serialize,
-    E: RpcError,
-    F: Future<Output = Result<T, E>> + Send + 'static,
-{
-    Some(Box::pin(async move { reply(future.await) }))
 }
 
 impl Object for Api {
@@ -276,17 +259,4 @@ pub(crate) fn client() -> (Stub, Pair, Arc<Seen>) {
     let seen = Arc::new(Seen::default());
     let pair = pair(None, Some(Stub::new(Api(Arc::clone(&seen)))));
     (pair.left.root_dyn(), pair, seen)
-}
-
-/// Waits until all messages in flight have arrived.
-pub(crate) async fn settle() {
-    for _ in 0..50 {
-        tokio::task::yield_now().await;
-    }
-}
-
-pub(crate) async fn assert_idle(pair: &Pair) {
-    settle().await;
-    let idle = Stats { imports: 1, exports: 1 };
-    assert_eq!((pair.left.stats(), pair.right.stats()), (idle, idle));
 }

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bowline_core::link::{Features, Joint, LinkRules, Role, Secret, Ticket};
+use bowline_core::endpoint::Attach;
+use bowline_core::link::{Features, LinkRules, Role, Secret, Ticket};
 use bowline_core::peer::testing::link;
 use bowline_core::peer::{Connection, Durability, Never, Options, Promise, Stub};
 use futures_util::FutureExt;
@@ -30,9 +31,9 @@ impl Kept {
         let options = Options::new().durability(durability);
         let main = |seen: &Arc<Seen>| Some(Stub::new(Api(Arc::clone(seen))));
         let server = Connection::linked(main(&at_server), options, Role::Server, LinkRules::default());
-        server.link(|endpoint| endpoint.keep_checkpoints());
+        server.keep_checkpoints();
         let client = Connection::linked(main(&at_client), Options::new(), Role::Client, LinkRules::default());
-        client.link(|endpoint| endpoint.keep_sent(1 << 20));
+        client.keep_sent(1 << 20);
         let kept = Self { client, server, at_client, at_server, newest: None };
         kept.connect();
         kept
@@ -42,17 +43,17 @@ impl Kept {
     fn connect(&self) {
         let (left, right, _) = link();
         for (side, peer, end) in [(&self.client, &self.server, left), (&self.server, &self.client, right)] {
-            let processed = peer.link(|endpoint| endpoint.link_stats().processed);
-            let joint = Joint { peer_processed: processed, peer_sends_after: None, features: Features::ALL };
-            let attached = side.attach(joint).unwrap();
-            tokio::spawn(side.drive(attached, end, None));
+            let processed = peer.processed();
+            let how = Attach::Resume { peer_processed: processed, peer_sends_after: None };
+            let attached = side.attach(Features::ALL, how).unwrap();
+            tokio::spawn(side.drive(attached.attachment, end, None));
         }
     }
 
     /// Returns what a checkpoint would contain, except messages and releases that need not be
     /// retransmitted.
-    fn state(&self) -> serde_json::Value {
-        let snapshot = self.server.between_inputs(|endpoint| endpoint.session.snapshot().unwrap());
+    async fn state(&self) -> serde_json::Value {
+        let snapshot = self.server.inspect(|endpoint| endpoint.session().snapshot().unwrap()).await;
         let mut state = serde_json::to_value(snapshot).unwrap();
         let fields = state.as_object_mut().unwrap();
         fields.remove("out");
@@ -61,16 +62,16 @@ impl Kept {
     }
 
     fn is_due(&self) -> bool {
-        self.server.link(|endpoint| endpoint.is_checkpoint_due())
+        self.server.is_checkpoint_due()
     }
 
     /// Takes and stores a checkpoint as a server does. Returns `false` if that has to wait.
-    fn keep(&mut self) -> bool {
-        let number = self.server.between_inputs(|endpoint| endpoint.checkpoint(serde_json::Value::Null));
+    async fn keep(&mut self) -> bool {
+        let number = self.server.checkpoint(serde_json::Value::Null).await;
         let Some(number) = number.map(|checkpoint| checkpoint.number) else { return false };
-        self.newest = Some(self.state());
+        self.newest = Some(self.state().await);
         let ticket = Ticket { resume_token: Secret::new(format!("token {number}")), resume_key: None };
-        self.server.link(|endpoint| endpoint.stored(ticket, None));
+        self.server.checkpoint_stored(ticket, None);
         true
     }
 }
@@ -132,7 +133,7 @@ async fn checkpoint_is_due_exactly_when_the_session_has_changed() {
         let mut was_due = kept.is_due();
         assert!(was_due, "no checkpoint was taken yet");
         for step in 0..40 {
-            let was_kept = dice.one_in(3) && kept.keep();
+            let was_kept = dice.one_in(3) && kept.keep().await;
             if was_kept {
                 kept_again += 1;
             } else {
@@ -145,7 +146,7 @@ async fn checkpoint_is_due_exactly_when_the_session_has_changed() {
             assert!(is_due || !told, "seed {seed}, step {step}: nothing has changed");
             assert!(told || !is_due || was_due, "seed {seed}, step {step}: the owner is not notified");
             if !is_due {
-                assert_eq!(Some(kept.state()), kept.newest, "seed {seed}, step {step}");
+                assert_eq!(Some(kept.state().await), kept.newest, "seed {seed}, step {step}");
                 at_rest += 1;
             }
             was_due = is_due;
@@ -161,10 +162,10 @@ async fn waiting_checkpoint_is_retried_only_after_something_arrives() {
     let kept = Kept::start();
     rest().await;
     assert!(kept.server.changed().now_or_never().is_some());
-    let take = || kept.server.between_inputs(|endpoint| endpoint.checkpoint(serde_json::Value::Null));
-    assert!(take().is_some());
+    let take = || kept.server.checkpoint(serde_json::Value::Null);
+    assert!(take().await.is_some());
     for _ in 0..3 {
-        assert!(take().is_none(), "the first is still being stored");
+        assert!(take().await.is_none(), "the first is still being stored");
         rest().await;
         assert!(kept.is_due() && kept.server.changed().now_or_never().is_none());
         rest().await;
@@ -179,7 +180,7 @@ async fn waiting_checkpoint_is_retried_only_after_something_arrives() {
 async fn checkpoint_is_due_at_once_after_a_durable_object_is_first_exported() {
     let mut kept = Kept::start();
     let phone = kept.server.root_dyn();
-    let is_urgent = |kept: &Kept| kept.server.link(|endpoint| endpoint.is_checkpoint_urgent());
+    let is_urgent = |kept: &Kept| kept.server.is_checkpoint_urgent();
     phone.call_typed::<(), Never>("hold", &counter(0, &kept.at_server)).await.unwrap();
     assert!(!is_urgent(&kept), "an object that cannot be restored is lost in any case");
     assert!(kept.server.urgent().now_or_never().is_none());
@@ -187,7 +188,7 @@ async fn checkpoint_is_due_at_once_after_a_durable_object_is_first_exported() {
     phone.call_typed::<(), Never>("hold", &account).await.unwrap();
     assert!(is_urgent(&kept) && kept.server.urgent().now_or_never().is_some());
     settle().await;
-    assert!(kept.keep());
+    assert!(kept.keep().await);
     assert!(!is_urgent(&kept));
     phone.call_typed::<(), Never>("hold", &account).await.unwrap();
     assert!(!is_urgent(&kept), "the checkpoint contains it");

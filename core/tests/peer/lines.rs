@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use bowline_core::endpoint::Attach;
 use bowline_core::limits::Limits;
 use bowline_core::link::features::LINES_BYTES_MAX;
-use bowline_core::link::{Features, Joint, LinkRules, Role};
+use bowline_core::link::{Features, LinkRules, Role};
 use bowline_core::peer::testing::{Wire, link};
 use bowline_core::peer::{Connection, Never, Receiving, Sending, Stub, Transport};
 use futures_util::future::join_all;
@@ -17,8 +18,8 @@ fn linked(features: Features) -> (Connection, Connection, Wire) {
     let client = Connection::linked(None, Limits::default(), Role::Client, LinkRules::default());
     let (left, right, wire) = link();
     for (side, end) in [(&client, left), (&server, right)] {
-        let attached = side.attach(Joint { peer_processed: 0, peer_sends_after: None, features }).unwrap();
-        tokio::spawn(side.drive(attached, end, None));
+        let attached = side.attach(features, Attach::New).unwrap();
+        tokio::spawn(side.drive(attached.attachment, end, None));
     }
     (client, server, wire)
 }

@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
+use bowline_core::endpoint::Attach;
 use bowline_core::limits::Limits;
-use bowline_core::link::{Features, Joint, LinkRules, Role};
+use bowline_core::link::{Features, LinkRules, Role};
 use bowline_core::peer::stream::channel;
 use bowline_core::peer::testing::pair_with;
 use bowline_core::peer::{Connection, Durability, Never, Options, Recipe, Restorers, Stub};
@@ -88,7 +89,7 @@ fn listeners_are_woken_without_the_session_lock() {
         let mut unused = pin!(linked.unused());
         let _root = linked.root_dyn();
         assert!(poll_with(unused.as_mut(), wakers[3].clone()).is_pending());
-        linked.attach(Joint { peer_processed: 0, peer_sends_after: None, features: Features::default() }).unwrap();
+        linked.attach(Features::default(), Attach::New).unwrap();
         linked.end_with(ClosedBy::Us, &bowline_core::error::ErrorCode::Draining, "over");
         for at in [0, 2, 3] {
             assert!(wakers[at].woken.load(Ordering::SeqCst) > 0, "listener {at} is woken");

@@ -20,6 +20,8 @@ mod local; // references and promises without a connection
 mod locks; // wakers, logs, and waits that use a session
 mod maps; // maps over results that have not arrived
 mod memory; // the memory that sessions hold together
+#[path = "../shared/objects.rs"]
+mod objects; // what the objects are made of
 mod passing; // capabilities as arguments and results, proxies, and attenuation
 mod recipes;
 mod resembling; // data that resembles a capability

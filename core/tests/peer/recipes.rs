@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use bowline_core::error::ErrorCode;
 use bowline_core::peer::{
-    Args, CallError, Lifetime, Member, MemberKind, Never, NotDurable, Object, Recipe, Repeat, Reply, RestoreCtx,
-    RestoreError, Restorer, Restorers, StoredRecipe, Stub, reply,
+    Args, CallError, Member, Never, NotDurable, Object, Recipe, Repeat, Reply, RestoreCtx, RestoreError, Restorer,
+    Restorers, StoredRecipe, Stub, reply,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::fixture::now;
+use crate::objects::{method, now, repeatable};
 
 /// The current permissions.
 #[derive(Default)]
@@ -43,22 +43,7 @@ impl Object for Account {
     }
 
     fn members(&self) -> &'static [Member] {
-        const MEMBERS: &[Member] = &[
-            Member {
-                name: "owner",
-                kind: MemberKind::Method,
-                args: &[],
-                repeat: Repeat::Idempotent,
-                lifetime: Lifetime::Session,
-            },
-            Member {
-                name: "parent",
-                kind: MemberKind::Method,
-                args: &[],
-                repeat: Repeat::Never,
-                lifetime: Lifetime::Session,
-            },
-        ];
+        const MEMBERS: &[Member] = &[repeatable("owner", Repeat::Idempotent), method("parent")];
         MEMBERS
     }
 

@@ -9,18 +9,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bowline_core::endpoint::{Attached, Endpoint};
+use bowline_core::endpoint::Endpoint;
 use bowline_core::error::ErrorCode;
 use bowline_core::limits::Limits;
+use bowline_core::link::Attachment;
 use bowline_core::peer::testing::{End, EndReceiver, EndSender, link};
 use bowline_core::peer::{
-    Args, Begun, CallLog, Connection, Durability, Func, Lifetime, Member, MemberKind, Never, Object, Options,
-    Receiving, Recipe, Repeat, Reply, RestoreError, Restorer, Restorers, Sending, Stub, Transport, Vars, call_id,
+    Args, Begun, CallLog, Connection, Durability, Func, Member, Never, Object, Options, Receiving, Recipe, Repeat,
+    Reply, RestoreError, Restorer, Restorers, Sending, Stub, Transport, Vars, call_id,
 };
 use bowline_core::session::{Report, Revived, Session, Snapshot, Wanted};
 use bowline_core::value::Value;
 
-use crate::fixture::{later, now, settle};
+use crate::objects::{later, method, now, repeatable, settle};
 use crate::recipes::{Account, Policy, ctx, restorers};
 
 /// What outlives the processes of these tests.
@@ -36,10 +37,6 @@ struct World {
 
 struct Root(Arc<World>);
 
-const fn method(name: &'static str, repeat: Repeat) -> Member {
-    Member { name, kind: MemberKind::Method, args: &[], repeat, lifetime: Lifetime::Session }
-}
-
 impl Object for Root {
     fn interface(&self) -> &'static str {
         "Root"
@@ -47,17 +44,17 @@ impl Object for Root {
 
     fn members(&self) -> &'static [Member] {
         const MEMBERS: &[Member] = &[
-            method("account", Repeat::Never),
-            method("setVariable", Repeat::Never),
-            method("plain", Repeat::Never),
-            method("watcher", Repeat::Never),
-            method("unknown", Repeat::Never),
-            method("slow", Repeat::Never),
-            method("slowAgain", Repeat::Idempotent),
-            method("count", Repeat::Recorded),
-            method("slowCount", Repeat::Recorded),
-            method("narrow", Repeat::Never),
-            method("revocable", Repeat::Never),
+            method("account"),
+            method("setVariable"),
+            method("plain"),
+            method("watcher"),
+            method("unknown"),
+            method("slow"),
+            repeatable("slowAgain", Repeat::Idempotent),
+            repeatable("count", Repeat::Recorded),
+            repeatable("slowCount", Repeat::Recorded),
+            method("narrow"),
+            method("revocable"),
         ];
         MEMBERS
     }
@@ -118,7 +115,7 @@ impl Object for Watcher {
     }
 
     fn members(&self) -> &'static [Member] {
-        const MEMBERS: &[Member] = &[method("poke", Repeat::Never)];
+        const MEMBERS: &[Member] = &[method("poke")];
         MEMBERS
     }
 
@@ -191,14 +188,12 @@ impl Life {
         let clients = session.ids().of_peer();
         let known = Arc::clone(&all_of(world));
         let revived = session.revive(Report::Whole(clients), |recipe, kind| known.lives(recipe, kind)).unwrap();
-        let mut endpoint = Endpoint::plain(Limits::default(), true);
-        endpoint.session = session;
+        session.reconcile(&Wanted { hold: hold.to_vec(), pull: pull.to_vec() });
+        let endpoint = Endpoint::over(session);
         let main = Some(Stub::new(Root(Arc::clone(world))));
-        let server = Connection::restored(endpoint, &revived.targets, main, options);
+        let server = Connection::recovered(endpoint, &revived.targets, main, options);
         let (client, end) = wire();
-        let attachment = server.link(|endpoint| endpoint.attach_plain());
-        tokio::spawn(server.drive(Attached { attachment, processed: 0, resent: 0 }, end, None));
-        server.link(|endpoint| endpoint.session.reconcile(&Wanted { hold: hold.to_vec(), pull: pull.to_vec() }));
+        tokio::spawn(server.drive(Attachment::PLAIN, end, None));
         let (sender, receiver) = client.split();
         (Self { server, sender, receiver }, revived)
     }
@@ -220,8 +215,12 @@ impl Life {
 
     async fn keep(&self) -> String {
         settle().await;
-        self.server.between_inputs(|endpoint| serde_json::to_string(&endpoint.session.snapshot().unwrap()).unwrap())
+        self.server.inspect(snapshot).await
     }
+}
+
+fn snapshot(endpoint: &Endpoint) -> String {
+    serde_json::to_string(&endpoint.session().snapshot().unwrap()).unwrap()
 }
 
 fn all_of(world: &Arc<World>) -> Arc<Restorers> {
@@ -374,7 +373,7 @@ impl Object for Noted {
     }
 
     fn members(&self) -> &'static [Member] {
-        const MEMBERS: &[Member] = &[method("note", Repeat::Never)];
+        const MEMBERS: &[Member] = &[method("note")];
         MEMBERS
     }
 

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bowline_core::endpoint::Attach;
 use bowline_core::limits::Limits;
-use bowline_core::link::{Features, Joint, LinkRules, Role};
+use bowline_core::link::{Features, LinkRules, Role};
 use bowline_core::peer::testing::{link, pair};
 use bowline_core::peer::{Args, Connection, Member, Never, Object, Reply, Sending, Stub, Transport};
 use tokio::runtime::{Builder, Handle};
@@ -111,10 +112,9 @@ async fn waiting_call_runs_while_its_session_is_detached() {
     limits.running_calls = 1;
     let main = Stub::new(Api(Arc::clone(&seen)));
     let server = Connection::linked(Some(main), limits, Role::Server, LinkRules::default());
-    let attached =
-        server.attach(Joint { peer_processed: 0, peer_sends_after: None, features: Features::default() }).unwrap();
+    let attached = server.attach(Features::default(), Attach::New).unwrap();
     let (left, right, wire) = link();
-    let driver = tokio::spawn(server.drive(attached, right, None));
+    let driver = tokio::spawn(server.drive(attached.attachment, right, None));
     let (mut sender, _receiver) = left.split();
     for text in [r#"["push",["pipeline",0,["slow"],[]]]"#, r#"["push",["pipeline",0,["note"],["after"]]]"#] {
         sender.feed(text.to_owned()).await.unwrap();

@@ -47,5 +47,5 @@ fn many_tokens_in_the_store_leave_room_for_new_ones() {
     let restored = Owner::restore(1, stored, &presented(0, 1), 2, jti(99)).unwrap();
     let tokens = counting(&restored);
     assert_eq!((tokens.len(), tokens[0], tokens[TOKENS_MAX - 1]), (TOKENS_MAX, 0, TOKENS_MAX - 1));
-    assert_eq!(restored.handed_out(), &jti(TOKENS_MAX - 1), "the new token shares the newest id");
+    assert_eq!(restored.connection_token(), &jti(TOKENS_MAX - 1), "the new token shares the newest id");
 }

@@ -196,22 +196,22 @@ fn previous_token_is_a_replay_once_the_new_one_is_confirmed() {
 #[test]
 fn lost_answers_never_lock_the_client_out() {
     let mut owner = Owner::new(jti(0));
-    let mut handed_out = vec![jti(0)];
+    let mut sent = vec![jti(0)];
     for n in 1..500 {
         owner.claim(&jti(0), jti(n)).unwrap();
-        handed_out.push(owner.handed_out().clone());
+        sent.push(owner.connection_token().clone());
         // So are tokens that are sent on that connection.
-        handed_out.push(owner.renew(jti(1_000 + n)));
+        sent.push(owner.renew(jti(1_000 + n)));
     }
-    assert!(handed_out.iter().all(|token| owner.check(token).is_ok()), "any of them may have arrived");
+    assert!(sent.iter().all(|token| owner.check(token).is_ok()), "any of them may have arrived");
     assert_eq!(owner.tokens().count(), TOKENS_MAX);
-    let newest = owner.handed_out().clone();
+    let newest = owner.connection_token().clone();
     owner.confirm();
     owner.check(&newest).unwrap();
     assert_eq!(owner.check(&jti(0)), Err(TokenError::Replayed));
     // With room again, tokens have ids of their own.
     owner.claim(&newest, jti(9_999)).unwrap();
-    assert_eq!(owner.handed_out(), &jti(9_999));
+    assert_eq!(owner.connection_token(), &jti(9_999));
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! A link under a session whose other end is the test. Its connection is cut around every message.
 
-use bowline_core::endpoint::Endpoint;
+use bowline_core::endpoint::{Attach, Endpoint};
 use bowline_core::limits::Limits;
-use bowline_core::link::{Attachment, Features, Frame, Joint, LinkRules, Role};
+use bowline_core::link::{Attachment, Features, Frame, LinkRules, Role};
 use bowline_core::session::Session;
 use bowline_core::time::Time;
 
@@ -25,36 +25,36 @@ impl Half {
 
     /// Passes a message to the session, and retransmits it on the next connection.
     pub(crate) fn hear(&mut self, session: &mut Session, text: &str) {
-        std::mem::swap(&mut self.endpoint.session, session);
+        std::mem::swap(self.endpoint.session_mut(), session);
         // A message that ends a plain session may look like a frame.
-        if Frame::is_frame(text) || self.endpoint.session.is_closed() {
-            self.endpoint.session.handle_message(text);
+        if Frame::is_frame(text) || self.endpoint.session().is_closed() {
+            self.endpoint.session_mut().handle_message(text);
         } else {
             let at = self.attach(0);
             self.endpoint.handle_text(at, Time::default(), text);
-            if !self.endpoint.session.is_closed() {
+            if !self.endpoint.session().is_closed() {
                 let state = |of: &Session| (of.stats(), of.transmit_len(), of.transmit_bytes(), of.answers_owed());
-                let before = state(&self.endpoint.session);
+                let before = state(self.endpoint.session());
                 let at = self.attach(1);
                 self.endpoint.handle_text(at, Time::default(), text);
-                assert_eq!(state(&self.endpoint.session), before, "handled twice: {text}");
+                assert_eq!(state(self.endpoint.session()), before, "handled twice: {text}");
             }
         }
-        std::mem::swap(&mut self.endpoint.session, session);
+        std::mem::swap(self.endpoint.session_mut(), session);
     }
 
     /// Returns the messages of the session, which are retransmitted on the next connection.
     pub(crate) fn written(&mut self, session: &mut Session) -> Vec<String> {
-        std::mem::swap(&mut self.endpoint.session, session);
-        let texts = if self.endpoint.session.is_closed() {
-            std::iter::from_fn(|| self.endpoint.session.poll_transmit()).collect()
+        std::mem::swap(self.endpoint.session_mut(), session);
+        let texts = if self.endpoint.session().is_closed() {
+            std::iter::from_fn(|| self.endpoint.session_mut().poll_transmit()).collect()
         } else {
             let texts = self.write();
             assert_eq!(self.write(), texts, "the retransmitted message");
             self.taken += texts.len() as u64;
             texts
         };
-        std::mem::swap(&mut self.endpoint.session, session);
+        std::mem::swap(self.endpoint.session_mut(), session);
         texts
     }
 
@@ -68,7 +68,7 @@ impl Half {
     fn attach(&mut self, again: u64) -> Attachment {
         let peer_sends_after = Some(self.endpoint.processed() - again);
         let features = Features { calls: false, ..Features::ALL };
-        let joint = Joint { peer_processed: self.taken, peer_sends_after, features };
-        self.endpoint.attach(Time::default(), joint).expect("the message numbers match").attachment
+        let how = Attach::Resume { peer_processed: self.taken, peer_sends_after };
+        self.endpoint.attach(Time::default(), features, how).expect("the message numbers match").attachment
     }
 }

@@ -1,8 +1,8 @@
 //! Two sessions, and the messages that they exchange.
 
-use bowline_core::endpoint::Endpoint;
+use bowline_core::endpoint::{Attach, Endpoint};
 use bowline_core::limits::Limits;
-use bowline_core::link::{Attachment, Features, Joint, LinkRules, Role};
+use bowline_core::link::{Attachment, Features, LinkRules, Role};
 use bowline_core::session::{Adjustment, ClosedBy, Session, Stats, Wanted};
 use bowline_core::time::Time;
 
@@ -133,8 +133,8 @@ impl Cuts {
     /// after the second arrived and before it is acknowledged.
     fn carry(&mut self, from_server: bool, from: &mut Session, to: &mut Session) -> Option<String> {
         let (client, server) = if from_server { (to, from) } else { (from, to) };
-        std::mem::swap(&mut self.client.session, client);
-        std::mem::swap(&mut self.server.session, server);
+        std::mem::swap(self.client.session_mut(), client);
+        std::mem::swap(self.server.session_mut(), server);
         let lost = self.written(from_server);
         if lost.is_some() {
             self.cut();
@@ -146,8 +146,8 @@ impl Cuts {
             to.handle_text(at, Time::default(), text);
             self.cut();
         }
-        std::mem::swap(&mut self.client.session, client);
-        std::mem::swap(&mut self.server.session, server);
+        std::mem::swap(self.client.session_mut(), client);
+        std::mem::swap(self.server.session_mut(), server);
         text
     }
 
@@ -160,7 +160,7 @@ impl Cuts {
 
     /// Attaches a new connection, unless the session has ended.
     fn cut(&mut self) {
-        if !self.client.session.is_closed() && !self.server.session.is_closed() {
+        if !self.client.session().is_closed() && !self.server.session().is_closed() {
             self.transports = Some(attach(&mut self.client, &mut self.server));
         }
     }
@@ -169,10 +169,10 @@ impl Cuts {
 fn attach(client: &mut Endpoint, server: &mut Endpoint) -> (Attachment, Attachment) {
     // The messages must equal those without a link, so they are not joined.
     let features = Features { calls: false, ..Features::ALL };
-    let joint = |peer: &Endpoint| Joint { peer_processed: peer.processed(), peer_sends_after: None, features };
-    let (of_client, of_server) = (joint(server), joint(client));
-    let attach = |endpoint: &mut Endpoint, joint| {
-        endpoint.attach(Time::default(), joint).expect("the message numbers match").attachment
+    let resume = |peer: &Endpoint| Attach::Resume { peer_processed: peer.processed(), peer_sends_after: None };
+    let (of_client, of_server) = (resume(server), resume(client));
+    let attach = |endpoint: &mut Endpoint, how| {
+        endpoint.attach(Time::default(), features, how).expect("the message numbers match").attachment
     };
     (attach(client, of_client), attach(server, of_server))
 }

@@ -71,7 +71,7 @@ fn named(name: &str) -> [Step; 1] {
 impl App {
     /// Does one of the things that applications do.
     pub(crate) fn act(&mut self, endpoint: &mut Endpoint, dice: &mut Dice) {
-        let session = &mut endpoint.session;
+        let session = endpoint.session_mut();
         if session.is_closed() {
             return;
         }
@@ -121,10 +121,10 @@ impl App {
     /// Ends everything that was begun.
     pub(crate) fn finish(&mut self, endpoint: &mut Endpoint) {
         for (call, number) in std::mem::take(&mut self.owed) {
-            endpoint.session.settle(call, Ok(Payload::plain(number.to_string())));
+            endpoint.session_mut().settle(call, Ok(Payload::plain(number.to_string())));
         }
         while !self.pumps.is_empty() {
-            self.pump(&mut endpoint.session, 0);
+            self.pump(endpoint.session_mut(), 0);
         }
     }
 
@@ -165,7 +165,7 @@ impl App {
 
     /// Does what the session asks for, until it asks for nothing more.
     pub(crate) fn react(&mut self, endpoint: &mut Endpoint) {
-        let session = &mut endpoint.session;
+        let session = endpoint.session_mut();
         while let Some(output) = session.poll_output() {
             match output {
                 Output::Deliver(delivery) => self.deliver(session, delivery),

@@ -17,7 +17,8 @@ impl World {
         let Some(id) = client.session.clone() else { return Ok(()) };
         let of = client.server;
         let Ticket { token, key } = client.tickets[self.dice.below(client.tickets.len())].clone();
-        let Some(entry) = self.servers[of].sessions.get(&id).filter(|entry| !entry.endpoint.session.is_closed()) else {
+        let Some(entry) = self.servers[of].sessions.get(&id).filter(|entry| !entry.endpoint.session().is_closed())
+        else {
             return Ok(());
         };
         if entry.parked.is_some_and(|since| self.now.since(since) > self.servers[of].window) {

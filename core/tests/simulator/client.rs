@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use bowline_core::endpoint::Endpoint;
+use bowline_core::endpoint::{Attach, Endpoint};
 use bowline_core::error::ErrorCode;
 use bowline_core::limits::Limits;
-use bowline_core::link::{Attachment, Features, Frame, Hello, Joint, LinkRules, Refused, Resume, Role, Secret};
+use bowline_core::link::{Attachment, Features, Frame, Hello, LinkRules, Refused, Resume, Role, Secret};
 use bowline_core::resume::prove;
 use bowline_core::session::ClosedBy;
 use bowline_core::time::Time;
@@ -103,7 +103,7 @@ impl Client {
         let dialled: Vec<usize> =
             (0..dials).map(|_| around.network.connect(around.dice, self.index, self.server, self.is_linked)).collect();
         if !self.is_linked {
-            self.state = State::Online(dialled[0], self.endpoint.attach_plain());
+            self.state = State::Online(dialled[0], Attachment::PLAIN);
             return dialled;
         }
         if self.ticket.is_none() {
@@ -160,8 +160,8 @@ impl Client {
         self.endpoint.handle_text(at, around.now, text);
         let after = self.endpoint.processed();
         self.app.react(&mut self.endpoint);
-        if self.endpoint.session.is_closed() {
-            self.lost = self.endpoint.session.closed().map(|closed| ErrorCode::from(closed.name.as_str()));
+        if self.endpoint.session().is_closed() {
+            self.lost = self.endpoint.session().closed().map(|closed| ErrorCode::from(closed.name.as_str()));
             self.state = State::Over;
             around.network.hang_up(connection, Way::ToClient);
             return Ok(());
@@ -212,8 +212,9 @@ impl Client {
         self.tries_until = None;
         let counted = peer_sends_after.unwrap_or_else(|| self.endpoint.processed());
         let peer_sends_after = if self.flaw == Flaw::NoDuplicateCheck { None } else { peer_sends_after };
-        let joint = Joint { peer_processed, peer_sends_after, features: Features::ALL };
-        let attached = self.endpoint.attach(around.now, joint).map_err(|refused| format!("I8: {refused:?}"))?;
+        let how = Attach::Resume { peer_processed, peer_sends_after };
+        let attached =
+            self.endpoint.attach(around.now, Features::ALL, how).map_err(|refused| format!("I8: {refused:?}"))?;
         if let Some(id) = &self.session {
             let ledger = around.ledgers.entry(id.clone()).or_default();
             ledger.begins(Way::ToServer, connection, peer_processed + 1, counted + 1);

@@ -4,7 +4,7 @@
 
 use bowline_core::endpoint::Endpoint;
 use bowline_core::error::ErrorCode;
-use bowline_core::link::{LinkRules, LinkStats};
+use bowline_core::link::{Attachment, LinkRules, LinkStats};
 use bowline_core::session::Stats;
 use bowline_core::time::Time;
 
@@ -88,8 +88,8 @@ pub(crate) fn i8_both_ends_have_come_equally_far(client: &Endpoint, server: &End
 /// I9: when all is quiet and given back, neither side holds anything of the other. That no
 /// message names what is not there is seen on the way: it would end the session.
 pub(crate) fn i9_nothing_is_held(endpoint: &Endpoint) -> Held {
-    let stats = endpoint.session.stats();
-    if stats != (Stats { imports: 1, exports: 1 }) || !endpoint.session.is_idle() {
+    let stats = endpoint.session().stats();
+    if stats != (Stats { imports: 1, exports: 1 }) || !endpoint.session().is_idle() {
         return Err(format!("I9: {stats:?} are left"));
     }
     Ok(())
@@ -108,7 +108,7 @@ pub(crate) fn i12_a_loss_has_a_code(client: &Client, may_be_lost: bool) -> Held 
     match &client.lost {
         None => Ok(()),
         Some(ErrorCode::ResumeWindowExpired | ErrorCode::BufferOverflow) if may_be_lost => Ok(()),
-        Some(code) => Err(format!("I12: the session is lost: {code}, {:?}", client.endpoint.session.closed())),
+        Some(code) => Err(format!("I12: the session is lost: {code}, {:?}", client.endpoint.session().closed())),
     }
 }
 
@@ -158,7 +158,7 @@ pub(crate) fn i19_nothing_is_left_after_the_window(server: &Server) -> Held {
 
 /// I19: a session that is over has dropped its objects and keeps nothing.
 pub(crate) fn i19_a_session_that_is_over_holds_nothing(entry: &Entry) -> Held {
-    if !entry.app.is_idle() || !entry.app.is_answered() || !entry.endpoint.session.is_idle() {
+    if !entry.app.is_idle() || !entry.app.is_answered() || !entry.endpoint.session().is_idle() {
         return Err(format!("I19: a session that is over holds {:?}", entry.app));
     }
     Ok(())
@@ -166,11 +166,11 @@ pub(crate) fn i19_a_session_that_is_over_holds_nothing(entry: &Entry) -> Held {
 
 /// I20: without a link an endpoint is the session in it, message by message.
 pub(crate) fn i20_without_a_link_a_session_is_as_it_ever_was(endpoint: &mut Endpoint, now: Time, text: &str) -> Held {
-    let mut twin = endpoint.session.clone();
-    let at = endpoint.attach_plain();
+    let mut twin = endpoint.session().clone();
+    let at = Attachment::PLAIN;
     endpoint.handle_text(at, now, text);
     twin.handle_message(text);
-    if twin != endpoint.session || endpoint.poll_timeout().is_some() || endpoint.poll_event().is_some() {
+    if twin != *endpoint.session() || endpoint.poll_timeout().is_some() || endpoint.poll_event().is_some() {
         return Err(format!("I20: {text} is not taken in as a plain session does"));
     }
     Ok(())
@@ -180,8 +180,8 @@ pub(crate) fn i20_without_a_link_a_session_is_as_it_ever_was(endpoint: &mut Endp
 pub(crate) fn i20_without_a_link_bytes_are_those_of_the_session(
     endpoint: &mut Endpoint,
 ) -> Result<Option<String>, String> {
-    let next = endpoint.session.clone().poll_transmit();
-    let at = endpoint.attach_plain();
+    let next = endpoint.session().clone().poll_transmit();
+    let at = Attachment::PLAIN;
     let text = endpoint.poll_transmit(at);
     if text == next { Ok(text) } else { Err(format!("I20: {text:?} is written, the session says {next:?}")) }
 }
@@ -200,7 +200,7 @@ pub(crate) fn of_a_session(client: &Client, server: &mut Server, may_be_lost: bo
     for endpoint in [&client.endpoint, &entry.endpoint] {
         i6_buffers_stay_within_their_bounds(endpoint, &server.rules)?;
     }
-    if matches!(client.state, State::Over | State::Crashed) || entry.endpoint.session.is_closed() {
+    if matches!(client.state, State::Over | State::Crashed) || entry.endpoint.session().is_closed() {
         return Ok(());
     }
     i5_nothing_is_freed_before_it_arrived(&client.endpoint, &entry.endpoint)?;

@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use bowline_core::endpoint::{Attached, Endpoint};
+use bowline_core::endpoint::{Attach, Attached, Endpoint};
 use bowline_core::error::ErrorCode;
 use bowline_core::limits::Limits;
 use bowline_core::link::handshake::Opening;
-use bowline_core::link::{Features, Frame, Joint, Mode, Refused, Resume, Resumed, Role, Secret, Ticket, Welcome};
+use bowline_core::link::{Features, Frame, Mode, Refused, Resume, Resumed, Role, Secret, Ticket, Welcome};
 use bowline_core::resume::{Claims, Jti, Owner, TokenError, resume_key};
 use bowline_core::time::{Time, UnixTime};
 
@@ -175,7 +175,7 @@ impl Server {
     fn attach(&mut self, id: &str, now: Time, peer_processed: u64) -> Result<Attached, Refused> {
         let entry = self.sessions.get_mut(id).ok_or_else(expired)?;
         let attached =
-            entry.endpoint.attach(now, Joint { peer_processed, peer_sends_after: None, features: Features::ALL })?;
+            entry.endpoint.attach(now, Features::ALL, Attach::Resume { peer_processed, peer_sends_after: None })?;
         entry.parked = None;
         Ok(attached)
     }
@@ -222,7 +222,7 @@ impl Server {
                 entry.app.react(&mut entry.endpoint);
             }
         }
-        let is_over = |entry: &Entry| entry.endpoint.session.is_closed();
+        let is_over = |entry: &Entry| entry.endpoint.session().is_closed();
         let over: Vec<String> =
             self.sessions.iter().filter(|(_, entry)| is_over(entry)).map(|(id, _)| id.clone()).collect();
         self.over.extend(over.iter().filter_map(|id| self.sessions.remove(id)));

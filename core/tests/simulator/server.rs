@@ -163,7 +163,7 @@ impl Server {
         entry.endpoint.handle_text(at, around.now, text);
         let after = entry.endpoint.processed();
         entry.app.react(&mut entry.endpoint);
-        if Frame::is_frame(text) || entry.endpoint.session.is_closed() {
+        if Frame::is_frame(text) || entry.endpoint.session().is_closed() {
             return Ok(());
         }
         around.ledgers.entry(id.to_owned()).or_default().read(Way::ToServer, connection, text, (before, after))
@@ -183,14 +183,14 @@ impl Server {
         match self.served.remove(&connection) {
             Some(Served::Linked { id, at }) => {
                 let Some(entry) = self.sessions.get_mut(&id) else { return };
-                if entry.endpoint.is_attached(at) && !entry.endpoint.session.is_closed() {
+                if entry.endpoint.is_attached(at) && !entry.endpoint.session().is_closed() {
                     entry.parked = Some(now);
                 }
                 entry.endpoint.detach(at, gone());
                 entry.app.react(&mut entry.endpoint);
             }
             Some(Served::Plain { mut endpoint, mut app }) => {
-                let at = endpoint.attach_plain();
+                let at = Attachment::PLAIN;
                 endpoint.detach(at, gone());
                 app.react(&mut endpoint);
             }

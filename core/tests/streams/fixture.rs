@@ -1,6 +1,5 @@
 //! An object that accepts and returns streams.
 
-use std::future::ready;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -9,14 +8,13 @@ use std::time::Duration;
 
 use bowline_core::peer::stream::{Reader, Sink, Writer};
 use bowline_core::peer::testing::{Pair, pair};
-use bowline_core::peer::{
-    Args, CallError, Lifetime, Member, MemberKind, Never, Object, RemoteError, Repeat, Reply, Stub, reply,
-};
-use bowline_core::session::Stats;
+use bowline_core::peer::{Args, CallError, Member, Object, RemoteError, Reply, Stub};
 use bowline_core::value::{ErrorValue, Value};
 use futures_core::Stream;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+
+pub(crate) use crate::objects::{assert_idle, settle};
+use crate::objects::{later, method, now};
 
 /// What the tests observe.
 #[derive(Default)]
@@ -133,14 +131,6 @@ impl Sink<Value> for Notes {
 
 pub(crate) struct Api(pub(crate) Arc<Seen>);
 
-const fn method(name: &'static str) -> Member {
-    Member { name, kind: MemberKind::Method, args: &[], repeat: Repeat::Never, lifetime: Lifetime::Session }
-}
-
-fn now<T: Serialize>(value: T) -> Option<Reply> {
-    Some(Box::pin(ready(reply(Ok::<T, Never>(value)))))
-}
-
 impl Object for Api {
     fn interface(&self) -> &'static str {
         "Api"
@@ -167,7 +157,7 @@ impl Object for Api {
         match name {
             "collect" => {
                 let mut reader: Reader<Value> = args.decode().unwrap();
-                Some(Box::pin(async move { reply(collect(&mut reader).await) }))
+                later(async move { collect(&mut reader).await })
             }
             "keepReader" => {
                 seen.readers.lock().unwrap().push(args.decode().unwrap());
@@ -213,17 +203,4 @@ pub(crate) fn client() -> (Stub, Pair, Arc<Seen>) {
     let seen = Arc::new(Seen::default());
     let pair = pair(None, Some(Stub::new(Api(Arc::clone(&seen)))));
     (pair.left.root_dyn(), pair, seen)
-}
-
-/// Waits until all messages in flight have arrived.
-pub(crate) async fn settle() {
-    for _ in 0..100 {
-        tokio::task::yield_now().await;
-    }
-}
-
-pub(crate) async fn assert_idle(pair: &Pair) {
-    settle().await;
-    let idle = Stats { imports: 1, exports: 1 };
-    assert_eq!((pair.left.stats(), pair.right.stats()), (idle, idle));
 }

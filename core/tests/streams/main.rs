@@ -8,4 +8,6 @@ mod ends; // every way in which a stream can end
 mod feeding; // writers as `futures::Sink`
 mod fixture; // the objects that the tests call
 mod flow; // windows, backpressure, limits, and fairness
+#[path = "../shared/objects.rs"]
+mod objects; // what the objects are made of
 mod passing; // forwarded streams, capabilities in chunks, and streams without a session

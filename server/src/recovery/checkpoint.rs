@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use bowline_core::endpoint::{Checkpoint, Endpoint};
+use bowline_core::endpoint::Checkpoint;
 use bowline_core::error::ErrorCode;
 use bowline_core::resume::{Jti, Kept as Where, TokenError, resume_key};
 use bowline_core::session::ClosedBy;
@@ -45,7 +45,7 @@ struct Storing<'a> {
 impl Drop for Storing<'_> {
     fn drop(&mut self) {
         if !self.is_stored {
-            self.entry.connection.link(Endpoint::not_stored);
+            self.entry.connection.checkpoint_failed();
         }
     }
 }
@@ -54,7 +54,7 @@ impl Drop for Storing<'_> {
 async fn keep(registry: Weak<Registry>, entry: Arc<Entry>) {
     if let Some(keeper) = registry.upgrade().and_then(|registry| registry.keeper.clone())
         && entry.kept.as_ref().is_some_and(|kept| kept.fence.is_some())
-        && let Some(until) = keeper.may_go_on_until().await
+        && let Some(until) = keeper.lease_until().await
     {
         entry.connection.extend_lease(until.saturating_duration_since(Instant::now()));
     }
@@ -84,7 +84,7 @@ async fn keep(registry: Weak<Registry>, entry: Arc<Entry>) {
             return forget(registry, &entry).await;
         }
         let Some(registry) = registry.upgrade() else { return };
-        let is_urgent = entry.connection.link(|endpoint| endpoint.is_checkpoint_urgent());
+        let is_urgent = entry.connection.is_checkpoint_urgent();
         if let Err(error) = registry.checkpoint(&entry).await {
             tracing::warn!(session = entry.id, %error, "cannot store the session, trying again");
             entry.connection.touch();
@@ -116,7 +116,7 @@ async fn forget(registry: Weak<Registry>, entry: &Entry) {
     let Some(registry) = registry.upgrade() else { return };
     let Some(kept) = entry.kept.as_ref().filter(|kept| !kept.is_retired()) else { return };
     // A client that tries to recover the session meanwhile waits, and then finds it deleted.
-    let turn = registry.restoring(&entry.id);
+    let turn = registry.recovering(&entry.id);
     let _alone = turn.lock().await;
     if let (Some(store), Some(current)) =
         (registry.keeper.as_ref().and_then(|keeper| keeper.store.as_ref()), &kept.fence)
@@ -149,7 +149,7 @@ impl Registry {
         let _turn = kept.keeping.lock().await;
         let vars = entry.connection.vars().filter(|vars| !vars.names().is_empty());
         let beside = vars.and_then(|vars| serde_json::to_value(vars.stored()).ok()).unwrap_or_default();
-        let taken = entry.connection.between_calls(|endpoint| endpoint.checkpoint(beside)).await;
+        let taken = entry.connection.checkpoint(beside).await;
         let Some(taken) = taken else { return Ok(false) };
         let mut storing = Storing { entry, is_stored: false };
         if self.keeper.as_ref().is_some_and(|keeper| !keeper.admits(&entry.id, kept, taken.bytes.len())) {
@@ -195,9 +195,7 @@ impl Registry {
         let stored = self.keeper.as_ref().is_some_and(|keeper| keeper.store.is_some());
         let place = if stored { Where::InStore } else { Where::InTokenAlone };
         let mut held = entry.lock();
-        let (confirmed, is_heard) =
-            entry.connection.link(|endpoint| (endpoint.confirmed_checkpoint(), endpoint.has_heard()));
-        held.confirm(confirmed, is_heard);
+        held.confirm(&entry.connection);
         let mut claims = held.claims.clone();
         (claims.ep, claims.jti, claims.snapshot) = (held.owner.epoch(), Jti(random::<16>()), None);
         (claims.ln, claims.ck) = (taken.lineage, taken.number);
@@ -288,15 +286,14 @@ impl Registry {
                 }
             };
             let is_too_large = entry.kept.as_ref().is_some_and(|kept| kept.standing.is_too_large());
-            if is_too_large || entry.connection.link(|endpoint| endpoint.is_detached()) {
+            if is_too_large || entry.connection.is_detached() {
                 return;
             }
             sleep(pause).await;
         }
-        let (lineage, taken) = entry.connection.link(|endpoint| (endpoint.lineage(), endpoint.newest_checkpoint()));
+        let (lineage, taken) = (entry.connection.lineage(), entry.connection.newest_checkpoint());
         tracing::trace!(session = entry.id, lineage, taken, "session stored for the last time");
-        let is_confirmed = |endpoint: &mut Endpoint| endpoint.confirmed_checkpoint() >= taken || endpoint.is_detached();
-        while !entry.connection.link(is_confirmed) {
+        while entry.connection.confirmed_checkpoint() < taken && !entry.connection.is_detached() {
             sleep(LOOK).await;
         }
     }

@@ -201,7 +201,7 @@ impl Keeper {
         current.lose_outcomes();
         current.replace(claimed.clone());
         if let Some(entry) = registry.entry(&fence.sid) {
-            if let Some(until) = self.may_go_on_until().await {
+            if let Some(until) = self.lease_until().await {
                 entry.connection.extend_lease(until.saturating_duration_since(Instant::now()));
             }
             // Stored at once, because the store has no state of the session.

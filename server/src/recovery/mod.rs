@@ -23,7 +23,7 @@ use tokio::sync::Mutex;
 use fence::CurrentFence;
 use outcomes::Outcomes;
 use owner::Process;
-use pace::{Bounds, Clients, Standing};
+use pace::{Clients, Standing, StoredBounds};
 pub(crate) use recover::{Claimant, Unopened, elsewhere};
 pub(crate) use sturdy::Keeping;
 pub use sturdy::{SavedRefs, SturdyError};
@@ -175,7 +175,7 @@ pub(crate) struct Keeper {
     latest: Duration,
     lease: Duration,
     process: Mutex<Option<Process>>,
-    bounds: Bounds,
+    bounds: StoredBounds,
     clients: Clients,
 }
 
@@ -222,7 +222,7 @@ impl Kept {
 
 impl Keeper {
     pub(crate) fn new(recovery: Recovery) -> Arc<Self> {
-        let bounds = Bounds {
+        let bounds = StoredBounds {
             snapshot_bytes: recovery.snapshot_bytes,
             session_bytes_per_second: recovery.session_bytes_per_second,
             client_bytes_per_second: recovery.client_bytes_per_second,

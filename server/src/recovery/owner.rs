@@ -124,7 +124,7 @@ impl Keeper {
     }
 
     /// Returns until when this process may serve the sessions that it owns.
-    pub(super) async fn may_go_on_until(&self) -> Option<Instant> {
+    pub(super) async fn lease_until(&self) -> Option<Instant> {
         self.process.lock().await.as_ref().map(Process::serves_until)
     }
 

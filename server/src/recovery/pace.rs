@@ -24,7 +24,7 @@ const WAIT_MAX: Duration = Duration::from_secs(600);
 
 /// The limits on stored sessions, as in [`Recovery`](super::Recovery).
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Bounds {
+pub(super) struct StoredBounds {
     pub(super) snapshot_bytes: usize,
     pub(super) session_bytes_per_second: usize,
     pub(super) client_bytes_per_second: usize,
@@ -127,7 +127,8 @@ impl Keeper {
 
     /// Counts a snapshot, and returns whether it may be stored.
     pub(super) fn admits(&self, session: &str, kept: &Kept, bytes: usize) -> bool {
-        let Bounds { snapshot_bytes: bytes_max, session_bytes_per_second, client_bytes_per_second, .. } = self.bounds;
+        let StoredBounds { snapshot_bytes: bytes_max, session_bytes_per_second, client_bytes_per_second, .. } =
+            self.bounds;
         let now = Instant::now();
         let mut state = kept.standing.lock();
         state.waits_until = Some(now + cost(bytes, session_bytes_per_second));
@@ -176,7 +177,7 @@ pub(super) async fn wait_for_turn(registry: &Weak<Registry>, entry: &Entry) -> b
 
 impl Registry {
     /// Logs sessions that have had changes for too long that are not stored.
-    pub(crate) fn tell_overdue(&self) {
+    pub(crate) fn report_overdue(&self) {
         let Some(keeper) = &self.keeper else { return };
         for entry in self.kept() {
             let overdue = entry.kept.as_ref().and_then(|kept| kept.standing.take_overdue(keeper.bounds.overdue));

@@ -5,10 +5,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bowline_core::endpoint::{Attached, Endpoint, RestoreError, Restored};
+use bowline_core::endpoint::{Attach, Attached, Endpoint, RecoverError, Recovered};
 use bowline_core::error::ErrorCode;
 use bowline_core::id::Ids;
-use bowline_core::link::{Features, Joint, Left, Mode, Refused, Resume, Resumed};
+use bowline_core::link::{Features, Left, Mode, Refused, Resume, Resumed};
 use bowline_core::peer::{Connection, StoredVars, Vars};
 use bowline_core::resume::{Claims, Jti, Owner, TokenError, snapshot_sum};
 use bowline_core::session::{ClosedBy, Report};
@@ -44,7 +44,7 @@ pub(crate) struct Claimant<'a> {
 }
 
 /// A session that this process has claimed, with its stored state.
-struct Taken {
+struct ClaimedSession {
     kept: Kept,
     owner: Owner,
     snapshot: Option<Bytes>,
@@ -56,7 +56,7 @@ impl Registry {
     /// # Errors
     /// Refuses if another process owns the session, if it no longer exists, or if its stored state
     /// is unusable.
-    pub(crate) async fn restore(self: &Arc<Self>, claimant: Claimant<'_>) -> Result<(Admitted, Resumed), Refused> {
+    pub(crate) async fn recover(self: &Arc<Self>, claimant: Claimant<'_>) -> Result<(Admitted, Resumed), Refused> {
         let gone = || Refused::new(ErrorCode::ResumeWindowExpired, "the session no longer exists");
         let Claimant { resume, claims, mut peer, scheme, service } = claimant;
         let restarted = resume.restarted();
@@ -67,14 +67,14 @@ impl Registry {
         let report = if restarted.is_some() { Report::Partial(ids) } else { Report::Whole(ids) };
         // One at a time: the second of two simultaneous attempts of a client finds the session that
         // the first one recovered.
-        let turn = self.restoring(&claims.sid);
+        let turn = self.recovering(&claims.sid);
         let _alone = turn.lock().await;
         if self.entry(&claims.sid).is_some_and(|entry| entry.is_ending()) {
             return Err(gone());
         }
         self.give_up_stale(&claims);
         let taken = keeper.take(self, &claims, peer.account()).await?;
-        let made = keeper.make_again(taken.snapshot.as_deref(), service, &claims, report, &mut peer);
+        let made = keeper.rebuild(taken.snapshot.as_deref(), service, &claims, report, &mut peer);
         let made = match made {
             Ok(restored) => service.root(peer.clone()).await.map(|root| (restored, root)).map_err(refused),
             Err(refused) => Err(refused),
@@ -91,50 +91,36 @@ impl Registry {
             fence.note_begun(ids.next_positive.saturating_sub(1));
         }
         let left = restored.left();
-        let Restored { endpoint, revived, .. } = restored;
+        let Recovered { endpoint, revived, .. } = restored;
         let options = keeper.options(self, &service.options, &claims.sid, &peer, &taken.kept);
-        let connection = Connection::restored(endpoint, &revived.targets, Some(root), options);
+        let connection = Connection::recovered(endpoint, &revived.targets, Some(root), options);
         connection.date_from(unix_ms());
         let mut entry_claims = claims.clone();
         entry_claims.ln = claims.ln + 1;
         let epoch = taken.owner.epoch();
         let who = (peer.principal.clone(), scheme);
         let from = peer.address_group();
-        let entry = Arc::new(Entry::restored(connection, who, from, taken.owner, entry_claims, taken.kept));
+        let entry = Arc::new(Entry::recovered(connection, who, from, taken.owner, entry_claims, taken.kept));
         let features = entry.features(&resume.features);
-        let (attached, left) = match restarted {
-            Some(theirs) => match attach_restarted(&entry.connection, features, (theirs, ids), left) {
-                Ok(attached) => attached,
-                Err(refused) => {
-                    if let Some(kept) = &entry.kept {
-                        keeper.give_back(kept).await;
-                    }
-                    return Err(refused);
-                }
-            },
+        let attached = match restarted {
+            Some(theirs) => reattach(&entry.connection, features, (theirs, ids), left),
             None => {
-                let joint = Joint { peer_processed: 0, peer_sends_after: None, features };
-                (entry.connection.attach(joint)?, left)
+                let attached = entry.connection.attach(features, Attach::New);
+                attached.map(|attached| Attached { left: Some(left), ..attached })
             }
         };
-        let (resume_token, resume_key) = self.mint(&mut entry.lock());
-        self.admit_restored(&entry);
-        let resumed = Resumed {
-            session_id: claims.sid,
-            mode: if restarted.is_some() { Mode::Reattach } else { Mode::Cold },
-            epoch,
-            resume_token,
-            resume_key,
-            last_event_seq: 0,
-            replayed_from: 0,
-            replayed: false,
-            replay_count: 0,
-            runtime: Some(self.resumption.runtime.clone()),
-            lease: entry.lock().authority.lease(),
-            features: Some(features.names()),
-            left: Some(left),
-            ids: restarted.map(|_| entry.connection.link(|endpoint| endpoint.session.ids())),
+        let attached = match attached {
+            Ok(attached) => attached,
+            Err(refused) => {
+                if let Some(kept) = &entry.kept {
+                    keeper.give_back(kept).await;
+                }
+                return Err(refused);
+            }
         };
+        let mode = if restarted.is_some() { Mode::Reattach } else { Mode::Cold };
+        let resumed = self.resumed(&entry, &mut entry.lock(), &attached, mode, features);
+        self.admit_recovered(&entry);
         tracing::info!(session = entry.id, epoch, "session recovered");
         Ok((Admitted { entry, attached, epoch }, resumed))
     }
@@ -222,7 +208,7 @@ impl Keeper {
         registry: &Arc<Registry>,
         claims: &Claims,
         account: Option<String>,
-    ) -> Result<Taken, Refused> {
+    ) -> Result<ClaimedSession, Refused> {
         let next = Jti(random::<16>());
         let replayed = |error: TokenError| refuse(Some(&claims.sid), &error);
         let Some(store) = &self.store else {
@@ -234,7 +220,7 @@ impl Keeper {
                     "the token does not contain the session, and there is no store",
                 ));
             }
-            return Ok(Taken { kept: Kept::new(None, claims.ln + 1, account), owner, snapshot });
+            return Ok(ClaimedSession { kept: Kept::new(None, claims.ln + 1, account), owner, snapshot });
         };
         let claimed = self.claim(registry, store, claims).await?;
         let Claimed { fence, known_epoch, tokens, checkpoints } = claimed;
@@ -245,7 +231,7 @@ impl Keeper {
         };
         match loaded {
             Ok((owner, snapshot)) => {
-                Ok(Taken { kept: Kept::new(Some(fence), claims.ln + 1, account), owner, snapshot })
+                Ok(ClaimedSession { kept: Kept::new(Some(fence), claims.ln + 1, account), owner, snapshot })
             }
             Err(refused) => {
                 self.give_back(&Kept::new(Some(fence), claims.ln + 1, account)).await;
@@ -303,14 +289,14 @@ impl Keeper {
         }
     }
 
-    fn make_again(
+    fn rebuild(
         &self,
         snapshot: Option<&[u8]>,
         service: &Service,
         claims: &Claims,
         report: Report,
         peer: &mut Peer,
-    ) -> Result<Restored, Refused> {
+    ) -> Result<Recovered, Refused> {
         let failed = |code: ErrorCode, error: &dyn fmt::Display| {
             tracing::error!(session = claims.sid, %error, "cannot recover the session");
             Refused::new(code, "the session cannot be recovered")
@@ -318,9 +304,9 @@ impl Keeper {
         let Service { options, registry, .. } = service;
         let rules = registry.resumption.rules.clone();
         let lives = |recipe: Option<&_>, kind| self.restorers.lives(recipe, kind);
-        let restored = Endpoint::restore(snapshot, options.limits.clone(), rules, claims.ln, report, lives);
+        let restored = Endpoint::recover(snapshot, options.limits.clone(), rules, claims.ln, report, lives);
         let restored = restored.map_err(|error| match error {
-            RestoreError::Contradicted(_) => failed(ErrorCode::ResumeGap, &error),
+            RecoverError::Contradicted(_) => failed(ErrorCode::ResumeGap, &error),
             _ => failed(ErrorCode::StoreCorrupt, &error),
         })?;
         if !restored.beside.is_null() {
@@ -337,12 +323,12 @@ impl Keeper {
 
 /// Attaches a session both of whose sides were replaced. What either side cannot restore is lost at
 /// once.
-fn attach_restarted(
+fn reattach(
     connection: &Connection,
     features: Features,
     (theirs, ids): (&Left, Ids),
     ours: Left,
-) -> Result<(Attached, Left), Refused> {
+) -> Result<Attached, Refused> {
     let codes: BTreeMap<i64, ErrorCode> = ours.lost.into_iter().collect();
     let mut theirs = theirs.clone();
     let mut lost = Vec::new();
@@ -351,9 +337,9 @@ fn attach_restarted(
         lost.extend(code.clone().map(|code| (*id, code)));
         code.is_none()
     });
-    let (attached, mut left) = connection.attach_restarted(features, &theirs, ids)?;
-    left.lost.extend(lost);
-    Ok((attached, left))
+    let attached = connection.attach(features, Attach::Reattach { ids, left: &theirs })?;
+    let left = attached.left.map(|left| Left { lost: left.lost.into_iter().chain(lost).collect(), ..left });
+    Ok(Attached { left, ..attached })
 }
 
 /// Loads the checkpoint that a token names, or the one before if that is damaged.

@@ -39,7 +39,7 @@ impl Registry {
         let Some(kept) = entry.kept.as_ref().filter(|kept| !kept.is_retired()) else { return };
         let (epoch, attached_at, counts) = {
             let mut held = entry.lock();
-            if entry.connection.link(|endpoint| endpoint.has_heard()) {
+            if entry.connection.has_heard() {
                 held.owner.confirm();
             }
             (held.owner.epoch(), held.attached_at, held.owner.check(token).is_ok())
@@ -49,7 +49,7 @@ impl Registry {
             // Stores the valid tokens, so that the other process can refuse the client by itself.
             return entry.connection.touch();
         }
-        if !entry.connection.link(|endpoint| endpoint.is_detached()) && attached_at.elapsed() < SETTLED {
+        if !entry.connection.is_detached() && attached_at.elapsed() < SETTLED {
             // The client went elsewhere, and came back.
             return;
         }
@@ -57,7 +57,7 @@ impl Registry {
             // The client was redirected to this process, where it loses nothing.
             sleep(REDIRECTED).await;
         }
-        let turn = self.restoring(session);
+        let turn = self.recovering(session);
         let Ok(_alone) = turn.try_lock() else { return };
         if entry.lock().owner.epoch() != epoch || kept.is_retired() {
             return;
@@ -86,7 +86,7 @@ impl Registry {
     /// Releases a session that this process owns but does not have: its client disconnected during
     /// the recovery.
     async fn release_unused(&self, session: &str) {
-        let turn = self.restoring(session);
+        let turn = self.recovering(session);
         let Ok(_alone) = turn.try_lock() else { return };
         let Some(keeper) = self.keeper.as_ref().filter(|_| self.entry(session).is_none()) else { return };
         let owner = keeper.process.lock().await.as_ref().map(|process| process.owner.clone());

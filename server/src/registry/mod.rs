@@ -17,11 +17,11 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use bowline_core::endpoint::{Attached, Endpoint};
+use bowline_core::endpoint::{Attach, Attached};
 use bowline_core::error::ErrorCode;
 use bowline_core::limits::Limits;
 use bowline_core::link::{
-    Features, Hello, Joint, Mode, Refused, Resume, Resumed, Role, RuntimeIdentity, SharedLimits, Welcome, handshake,
+    Features, Hello, Mode, Refused, Resume, Resumed, Role, RuntimeIdentity, SharedLimits, Welcome, handshake,
 };
 use bowline_core::peer::{Connection, Options, Stub};
 use bowline_core::resume::{Claims, Jti, Owner, TokenError};
@@ -37,7 +37,7 @@ use crate::recovery::{Keeper, Kept, elsewhere};
 use crate::resumption::{OnReplay, Reauth, Resumption};
 use crate::service::Successor;
 use throttle::Throttle;
-pub(crate) use tokens::{Candidate, Unopened, random, refuse, unix_ms, unix_now};
+pub(crate) use tokens::{Candidate, TokenRefusal, random, refuse, unix_ms, unix_now};
 
 /// How long a repeated hello gets the same session.
 const HELLO_REPEATS: Duration = Duration::from_secs(60);
@@ -50,7 +50,7 @@ pub(crate) struct Registry {
     pub(crate) keeper: Option<Arc<Keeper>>,
     sessions: DashMap<String, Arc<Entry>>,
     /// Locks of sessions that are being recovered, so that only one client at a time does so.
-    restoring: DashMap<String, Weak<tokio::sync::Mutex<()>>>,
+    recovering: DashMap<String, Weak<tokio::sync::Mutex<()>>>,
     /// Sessions by the `hello_id` that opened them, while the hello may be repeated.
     hellos: DashMap<String, (Arc<Entry>, Instant)>,
     sweeps: AtomicBool,
@@ -85,11 +85,11 @@ pub(crate) struct Entry {
     pub(crate) principal: Principal,
     /// The scheme of the client's credentials.
     pub(crate) scheme: String,
-    held: Mutex<Held>,
+    held: Mutex<EntryState>,
 }
 
 #[derive(Debug)]
-pub(crate) struct Held {
+pub(crate) struct EntryState {
     pub(crate) owner: Owner,
     pub(crate) claims: Claims,
     pub(crate) authority: Authority,
@@ -137,7 +137,7 @@ impl Registry {
             resumption,
             keeper,
             sessions: DashMap::new(),
-            restoring: DashMap::new(),
+            recovering: DashMap::new(),
             hellos: DashMap::new(),
             sweeps: AtomicBool::new(false),
             throttle: Throttle::default(),
@@ -172,14 +172,14 @@ impl Registry {
         }
         let connection = Connection::linked(Some(root), options, Role::Server, self.resumption.rules.clone());
         if kept.is_some() {
-            connection.link(Endpoint::keep_checkpoints);
+            connection.keep_checkpoints();
         }
         connection.date_from(unix_ms());
         let claims = Claims::new(&id, &principal.id, &self.resumption.token_audience(), unix_now());
         let first = Jti(random::<16>());
         let owner = Owner::new(first);
         let authority = Authority::new(principal.lease);
-        let held = Mutex::new(Held::attached(owner, claims, authority, from));
+        let held = Mutex::new(EntryState::attached(owner, claims, authority, from));
         let entry = Arc::new(Entry { id: id.clone(), connection, kept, principal, scheme, held });
         let welcome = {
             let mut held = entry.lock();
@@ -201,7 +201,7 @@ impl Registry {
     pub(crate) fn reopen(&self, hello: &Hello, principal: &Principal) -> Option<(Admitted, Welcome)> {
         let (entry, since) = self.hellos.get(hello.hello_id.as_ref()?)?.value().clone();
         let mut held = entry.lock();
-        let known = held.welcomed || entry.connection.link(|endpoint| endpoint.has_heard_frame());
+        let known = held.welcomed || entry.connection.has_heard_frame();
         if known || since.elapsed() > HELLO_REPEATS || entry.principal.id != principal.id {
             return None;
         }
@@ -214,10 +214,9 @@ impl Registry {
     }
 
     /// Attaches a new session to its connection, and mints its first token.
-    fn welcome(&self, entry: &Entry, held: &mut Held, hello: &Hello) -> Result<(Welcome, Attached), Refused> {
+    fn welcome(&self, entry: &Entry, held: &mut EntryState, hello: &Hello) -> Result<(Welcome, Attached), Refused> {
         let features = entry.features(&hello.features);
-        let joint = Joint { peer_processed: 0, peer_sends_after: None, features };
-        let attached = entry.connection.attach(joint)?;
+        let attached = entry.connection.attach(features, Attach::New)?;
         (held.life, held.attached_at) = (Life::Live, Instant::now());
         let (resume_token, resume_key) = self.mint(held);
         self.mint_placed_anew(entry, held);
@@ -242,16 +241,14 @@ impl Registry {
     /// Returns whether this process has the session of a token, in the lineage that the token
     /// names.
     pub(crate) fn has(&self, claims: &Claims) -> bool {
-        let lineage = |entry: &Entry| entry.connection.link(|endpoint| endpoint.lineage());
         let is_open = |entry: &Entry| !entry.is_retired() && !entry.connection.is_closed();
-        self.entry(&claims.sid).is_some_and(|entry| claims.ln == lineage(&entry) && is_open(&entry))
+        self.entry(&claims.sid).is_some_and(|entry| claims.ln == entry.connection.lineage() && is_open(&entry))
     }
 
     /// Returns the limits that are sent to a client.
     fn limits(&self, entry: &Entry) -> SharedLimits {
         let rules = &self.resumption.rules;
-        let Limits { message_bytes, running_calls, table_entries, .. } =
-            entry.connection.link(|endpoint| endpoint.session.limits().clone());
+        let &Limits { message_bytes, running_calls, table_entries, .. } = entry.connection.limits();
         SharedLimits {
             message_bytes,
             running_calls,
@@ -290,15 +287,14 @@ impl Registry {
         if entry.connection.is_lease_over() {
             return Err(durable::lease_undecided());
         }
-        let (heard, processed) = entry.connection.link(|endpoint| (endpoint.has_heard(), endpoint.processed()));
-        if heard {
+        if entry.connection.has_heard() {
             held.owner.confirm();
         }
         if let Err(error) = held.owner.check(&claims.jti) {
             drop(held);
             return Err(self.replayed(&entry, &error));
         }
-        let restarted = resume.restarted();
+        let (restarted, processed) = (resume.restarted(), entry.connection.processed());
         if restarted.is_none() && resume.first_retained_seq > processed + 1 {
             let message = format!(
                 "messages are missing: the client retransmits from {}, but only {processed} have arrived",
@@ -307,19 +303,15 @@ impl Registry {
             return Err(Refused::new(ErrorCode::ResumeGap, message));
         }
         let features = entry.features(&resume.features);
-        entry.connection.link(|endpoint| endpoint.confirm_checkpoint(claims.ck));
-        let (attached, left) = match restarted {
+        entry.connection.confirm_checkpoint(claims.ck);
+        let how = match restarted {
             Some(left) => {
                 let no_ids = || Refused::new(ErrorCode::InvalidRequest, "a client that reattaches must send its `ids`");
-                let ids = resume.ids.ok_or_else(no_ids)?;
-                let (attached, left) = entry.connection.attach_restarted(features, left, ids)?;
-                (attached, Some(left))
+                Attach::Reattach { ids: resume.ids.ok_or_else(no_ids)?, left }
             }
-            None => {
-                let joint = Joint { peer_processed: resume.last_event_seq, peer_sends_after: None, features };
-                (entry.connection.attach(joint)?, None)
-            }
+            None => Attach::Resume { peer_processed: resume.last_event_seq, peer_sends_after: None },
         };
+        let attached = entry.connection.attach(features, how)?;
         let epoch = match held.owner.claim(&claims.jti, Jti(random::<16>())) {
             Ok(epoch) => epoch,
             Err(error) => {
@@ -337,24 +329,10 @@ impl Registry {
         // own.
         let principal = std::mem::take(&mut held.claims.principal);
         held.claims = Claims { born: held.claims.born, principal, ..claims.clone() };
-        let (resume_token, resume_key) = self.mint(&mut held);
+        let mode = if restarted.is_some() { Mode::Reattach } else { Mode::Warm };
+        let resumed = self.resumed(&entry, &mut held, &attached, mode, features);
+        let resumed = Resumed { replayed_from: resume.last_event_seq, ..resumed };
         self.mint_placed_anew(&entry, &mut held);
-        let resumed = Resumed {
-            session_id: entry.id.clone(),
-            mode: if left.is_some() { Mode::Reattach } else { Mode::Warm },
-            epoch,
-            resume_token,
-            resume_key,
-            last_event_seq: attached.processed,
-            replayed_from: resume.last_event_seq,
-            replayed: attached.resent > 0,
-            replay_count: attached.resent,
-            runtime: Some(self.resumption.runtime.clone()),
-            lease: held.authority.lease(),
-            features: left.as_ref().map(|_| features.names()),
-            ids: left.as_ref().map(|_| entry.connection.link(|endpoint| endpoint.session.ids())),
-            left,
-        };
         drop(held);
         Ok((Admitted { entry, attached, epoch }, resumed))
     }
@@ -403,8 +381,8 @@ impl Registry {
     }
 
     /// Returns the lock under which a session is recovered.
-    pub(crate) fn restoring(&self, sid: &str) -> Arc<tokio::sync::Mutex<()>> {
-        let mut turn = self.restoring.entry(sid.to_owned()).or_default();
+    pub(crate) fn recovering(&self, sid: &str) -> Arc<tokio::sync::Mutex<()>> {
+        let mut turn = self.recovering.entry(sid.to_owned()).or_default();
         if let Some(turn) = turn.upgrade() {
             return turn;
         }
@@ -414,7 +392,7 @@ impl Registry {
     }
 
     /// Adds a session that was recovered by this process.
-    pub(crate) fn admit_restored(self: &Arc<Self>, entry: &Arc<Entry>) {
+    pub(crate) fn admit_recovered(self: &Arc<Self>, entry: &Arc<Entry>) {
         self.sessions.insert(entry.id.clone(), Arc::clone(entry));
         self.start_sweeping();
         self.start_keeping(entry);
@@ -434,7 +412,7 @@ impl Registry {
     }
 }
 
-impl Held {
+impl EntryState {
     /// Creates the state of a session whose first connection is attached now.
     fn attached(owner: Owner, claims: Claims, authority: Authority, from: Option<AddressGroup>) -> Self {
         Self {
@@ -452,7 +430,7 @@ impl Held {
 
 impl Entry {
     /// Creates the entry of a session that was recovered.
-    pub(crate) fn restored(
+    pub(crate) fn recovered(
         connection: Connection,
         (principal, scheme): (Principal, String),
         from: Option<AddressGroup>,
@@ -462,13 +440,13 @@ impl Entry {
     ) -> Self {
         let id = claims.sid.clone();
         let authority = Authority::new(principal.lease);
-        let held = Mutex::new(Held { welcomed: true, ..Held::attached(owner, claims, authority, from) });
+        let held = Mutex::new(EntryState { welcomed: true, ..EntryState::attached(owner, claims, authority, from) });
         Self { id, connection, kept: Some(kept), principal, scheme, held }
     }
 
     /// Returns the features that this side supports and that `offered` contains.
     pub(crate) fn features(&self, offered: &[String]) -> Features {
-        let ours = self.connection.link(|endpoint| Features::within(endpoint.session.limits()));
+        let ours = Features::within(self.connection.limits());
         Features { durable: self.kept.is_some(), ..ours }.and(Features::of(offered))
     }
 
@@ -484,7 +462,7 @@ impl Entry {
 
     /// Locks the state. Nothing that can panic runs while the lock is held, so poisoning is
     /// ignored.
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Held> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, EntryState> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

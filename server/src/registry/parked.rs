@@ -9,7 +9,7 @@ use bowline_core::error::ErrorCode;
 use bowline_core::session::ClosedBy;
 use tokio::time::{Instant, sleep};
 
-use super::quota::{self, Bounds, Holder, Parked};
+use super::quota::{self, Holder, Parked, ParkedBounds};
 use super::{Admitted, Entry, HELLO_REPEATS, Life, Registry};
 use crate::resumption::Resumption;
 
@@ -31,7 +31,7 @@ impl Registry {
         // Released before logging, because a log subscriber may ask the service for its parked
         // sessions, which takes this lock.
         drop(held);
-        let stats = admitted.entry.connection.link(|endpoint| endpoint.link_stats());
+        let stats = admitted.entry.connection.link_stats();
         tracing::debug!(
             monotonic_counter.bowline_sessions_detached = 1_u64,
             session = admitted.entry.id,
@@ -53,10 +53,10 @@ impl Registry {
         self.sweep_all(|since| since.elapsed() > window, expired, "the client did not come back in time");
         self.end_unused();
         self.bound_parked();
-        self.tell_overdue();
+        self.report_overdue();
         self.hello_rates.forget_full(Instant::now());
         self.throttle.forget_full(Instant::now());
-        self.restoring.retain(|_, turn| turn.strong_count() > 0);
+        self.recovering.retain(|_, turn| turn.strong_count() > 0);
         self.hellos.retain(|_, (entry, since)| since.elapsed() <= HELLO_REPEATS && !entry.connection.is_closed());
     }
 
@@ -81,7 +81,7 @@ impl Registry {
             // A session was resumed meanwhile; the next sweep counts the others.
             return;
         }
-        for at in quota::excess(&parked, Bounds { sessions, bytes, per_principal, per_address }) {
+        for at in quota::excess(&parked, ParkedBounds { sessions, bytes, per_principal, per_address }) {
             self.lose(&entries[at], "too many sessions, or too many bytes of them, wait for detached clients");
         }
     }
@@ -184,13 +184,13 @@ impl Entry {
 
     /// Returns whether the client has neither sent a message nor resumed the session.
     fn is_unused(&self) -> bool {
-        !self.lock().welcomed && self.connection.link(|endpoint| endpoint.processed() == 0)
+        !self.lock().welcomed && self.connection.processed() == 0
     }
 
     pub(super) fn parked_since(&self) -> Option<Instant> {
         let mut held = self.lock();
         // The task that drove the session was dropped without parking it.
-        if held.life == Life::Live && self.connection.link(|endpoint| endpoint.is_detached()) {
+        if held.life == Life::Live && self.connection.is_detached() {
             held.life = Life::Parked(Instant::now());
         }
         match held.life {

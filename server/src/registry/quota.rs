@@ -30,7 +30,7 @@ pub(super) struct Parked<'a> {
 
 /// The limits on parked sessions.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Bounds {
+pub(super) struct ParkedBounds {
     pub(super) sessions: usize,
     pub(super) bytes: usize,
     pub(super) per_principal: usize,
@@ -38,7 +38,7 @@ pub(super) struct Bounds {
 }
 
 /// Returns the indexes of the sessions that must end.
-pub(super) fn excess(parked: &[Parked<'_>], bounds: Bounds) -> Vec<usize> {
+pub(super) fn excess(parked: &[Parked<'_>], bounds: ParkedBounds) -> Vec<usize> {
     let mut eviction = Eviction::new(parked);
     eviction.bound_each_holder(bounds);
     eviction.bound_sessions(bounds.sessions);
@@ -79,7 +79,7 @@ impl<'a> Eviction<'a> {
         self.of_address.entry(*address).and_modify(|count| *count -= 1);
     }
 
-    fn bound_each_holder(&mut self, bounds: Bounds) {
+    fn bound_each_holder(&mut self, bounds: ParkedBounds) {
         for place in 0..self.order.len() {
             let at = self.order[place];
             let holder = self.parked[at].holder;
@@ -174,7 +174,8 @@ mod tests {
 
     use super::*;
 
-    const BOUNDS: Bounds = Bounds { sessions: 10_000, bytes: 1 << 20, per_principal: 1_000, per_address: 1_000 };
+    const BOUNDS: ParkedBounds =
+        ParkedBounds { sessions: 10_000, bytes: 1 << 20, per_principal: 1_000, per_address: 1_000 };
 
     fn address(n: usize) -> AddressGroup {
         IpAddr::from([10, 0, (n >> 8) as u8, n as u8]).into()
@@ -233,7 +234,7 @@ mod tests {
             let name: &'static str = Box::leak(format!("p{n}").into_boxed_str());
             lot.add(Holder::Principal(name), 1);
         }
-        let over = excess(&lot.1, Bounds { sessions: 10, ..BOUNDS });
+        let over = excess(&lot.1, ParkedBounds { sessions: 10, ..BOUNDS });
         assert_eq!(over.len(), 21);
         assert!(!over.contains(&0));
     }
@@ -245,7 +246,7 @@ mod tests {
         for _ in 0..2_000 {
             lot.anonymous(7);
         }
-        let over = excess(&lot.1, Bounds { sessions: 100, ..BOUNDS });
+        let over = excess(&lot.1, ParkedBounds { sessions: 100, ..BOUNDS });
         assert_eq!(over.len(), 1_901);
         assert!(!over.contains(&0));
     }
@@ -258,8 +259,8 @@ mod tests {
         }
         lot.anonymous(1).is_unused = true;
         lot.anonymous(2).is_unused = true;
-        assert_eq!(excess(&lot.1, Bounds { sessions: 4, ..BOUNDS }), [4, 5]);
-        assert_eq!(excess(&lot.1, Bounds { per_address: 4, ..BOUNDS }), [4]);
+        assert_eq!(excess(&lot.1, ParkedBounds { sessions: 4, ..BOUNDS }), [4, 5]);
+        assert_eq!(excess(&lot.1, ParkedBounds { per_address: 4, ..BOUNDS }), [4]);
     }
 
     #[test]
@@ -267,11 +268,11 @@ mod tests {
         let mut lot = Lot::new();
         lot.anonymous(1).bytes = 300;
         (0..10).for_each(|_| lot.anonymous(2).bytes = 100);
-        let over = excess(&lot.1, Bounds { bytes: 1_000, ..BOUNDS });
+        let over = excess(&lot.1, ParkedBounds { bytes: 1_000, ..BOUNDS });
         assert_eq!(over.len(), 3, "{over:?}");
         assert!(!over.contains(&0));
         lot.1[0].bytes = 5_000;
-        assert_eq!(excess(&lot.1, Bounds { bytes: 1_000, ..BOUNDS }), [0]);
+        assert_eq!(excess(&lot.1, ParkedBounds { bytes: 1_000, ..BOUNDS }), [0]);
     }
 
     #[test]
@@ -279,6 +280,6 @@ mod tests {
         let mut lot = Lot::new();
         (0..2_000).for_each(|_| lot.add(Holder::Unknown, 0).address = None);
         assert!(excess(&lot.1, BOUNDS).is_empty());
-        assert_eq!(excess(&lot.1, Bounds { sessions: 1_999, ..BOUNDS }), [0]);
+        assert_eq!(excess(&lot.1, ParkedBounds { sessions: 1_999, ..BOUNDS }), [0]);
     }
 }

@@ -7,7 +7,7 @@ use bowline_core::link::Refused;
 use dashmap::DashMap;
 use tokio::time::Instant;
 
-use super::{Registry, Unopened, refuse};
+use super::{Registry, TokenRefusal, refuse};
 use crate::address::AddressGroup;
 use crate::http_limits::HttpLimits;
 
@@ -98,7 +98,7 @@ impl Registry {
         &self,
         from: Option<AddressGroup>,
         limits: &HttpLimits,
-        Unopened { session, error }: Unopened,
+        TokenRefusal { session, error }: TokenRefusal,
     ) -> Refused {
         let counted = from.map_or(Ok(()), |from| self.throttle.take(from, Rate::of_refused_tokens(limits)));
         match counted {

@@ -5,12 +5,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bowline_core::endpoint::Attached;
 use bowline_core::error::ErrorCode;
-use bowline_core::link::{Refused, Resume, Secret, Ticket};
+use bowline_core::link::{Features, Mode, Refused, Resume, Resumed, Secret, Ticket};
+use bowline_core::peer::Connection;
 use bowline_core::resume::{Claims, Jti, Kept as Where, TokenError, resume_key};
 use bowline_core::time::UnixTime;
 
-use super::{Admitted, Entry, Held, Registry};
+use super::{Admitted, Entry, EntryState, Registry};
 use crate::resumption::Resumption;
 use crate::store::Position;
 
@@ -22,14 +24,13 @@ pub(crate) struct Candidate {
     pub(crate) resume_key: Secret,
 }
 
-impl Held {
-    /// Forgets checkpoints and tokens that the client no longer needs. `confirmed` is the newest
-    /// checkpoint whose token it has acknowledged; `is_heard` is whether it has sent anything on
-    /// the newest connection.
-    pub(crate) fn confirm(&mut self, confirmed: u64, is_heard: bool) {
-        if is_heard {
+impl EntryState {
+    /// Forgets checkpoints and tokens that the client no longer needs.
+    pub(crate) fn confirm(&mut self, connection: &Connection) {
+        if connection.has_heard() {
             self.owner.confirm();
         }
+        let confirmed = connection.confirmed_checkpoint();
         while self.placed.front().is_some_and(|claims| claims.ck < confirmed) {
             self.placed.pop_front();
         }
@@ -47,7 +48,7 @@ impl Held {
 
 /// Why a token could not be opened: it is invalid, or its proof is.
 #[derive(Debug)]
-pub(crate) struct Unopened {
+pub(crate) struct TokenRefusal {
     /// The session that the token names, if this service signed it.
     pub(super) session: Option<String>,
     pub(super) error: TokenError,
@@ -55,25 +56,54 @@ pub(crate) struct Unopened {
 
 impl Registry {
     /// Checks a token and the proof that the client has its key.
-    pub(crate) fn open_token(&self, resume: &Resume, challenge: &str) -> Result<Claims, Unopened> {
+    pub(crate) fn open_token(&self, resume: &Resume, challenge: &str) -> Result<Claims, TokenRefusal> {
         let keys = self.resumption.keys.ring();
         let token = &resume.resume_token;
         let audience = self.resumption.token_audience();
         let opened = keys.open(token.expose(), &audience, unix_now());
-        let claims = opened.map_err(|error| Unopened { session: None, error })?;
+        let claims = opened.map_err(|error| TokenRefusal { session: None, error })?;
         match keys.check_proof(&claims, challenge, token, resume.last_event_seq, &resume.proof) {
             Ok(()) => Ok(claims),
-            Err(error) => Err(Unopened { session: Some(claims.sid), error }),
+            Err(error) => Err(TokenRefusal { session: Some(claims.sid), error }),
         }
     }
 
     /// Mints the token and key that are sent with the newest connection.
-    pub(crate) fn mint(&self, held: &mut Held) -> (Secret, Secret) {
-        let jti = held.owner.handed_out().clone();
+    pub(crate) fn mint(&self, held: &mut EntryState) -> (Secret, Secret) {
+        let jti = held.owner.connection_token().clone();
         self.mint_as(held, jti)
     }
 
-    fn mint_as(&self, held: &mut Held, jti: Jti) -> (Secret, Secret) {
+    /// Returns the answer to a client that resumes its session, with a new token. The features are
+    /// sent again unless both processes are the same as before.
+    pub(crate) fn resumed(
+        &self,
+        entry: &Entry,
+        held: &mut EntryState,
+        attached: &Attached,
+        mode: Mode,
+        features: Features,
+    ) -> Resumed {
+        let (resume_token, resume_key) = self.mint(held);
+        Resumed {
+            session_id: entry.id.clone(),
+            epoch: held.owner.epoch(),
+            resume_token,
+            resume_key,
+            last_event_seq: attached.processed,
+            replayed_from: 0,
+            replayed: attached.resent > 0,
+            replay_count: attached.resent,
+            runtime: Some(self.resumption.runtime.clone()),
+            lease: held.authority.lease(),
+            features: (mode != Mode::Warm).then(|| features.names()),
+            ids: (mode == Mode::Reattach).then(|| entry.connection.ids()),
+            left: attached.left.clone(),
+            mode,
+        }
+    }
+
+    fn mint_as(&self, held: &mut EntryState, jti: Jti) -> (Secret, Secret) {
         (held.claims.ep, held.claims.jti) = (held.owner.epoch(), jti);
         self.mint_claims(&mut held.claims)
     }
@@ -96,9 +126,9 @@ impl Registry {
 
     /// Mints the tokens of checkpoints in transit again, for the connection that was just attached:
     /// the tokens placed before belong to a connection that has ended.
-    pub(super) fn mint_placed_anew(&self, entry: &Entry, held: &mut Held) {
-        let waiting = entry.connection.link(|endpoint| endpoint.unconfirmed_checkpoints());
-        let Held { owner, placed, .. } = held;
+    pub(super) fn mint_placed_anew(&self, entry: &Entry, held: &mut EntryState) {
+        let waiting = entry.connection.unconfirmed_checkpoints();
+        let EntryState { owner, placed, .. } = held;
         let waiting = placed.iter_mut().filter(|claims| waiting.contains(&claims.ck));
         let tickets = waiting.map(|claims| {
             (claims.ep, claims.jti) = (owner.epoch(), owner.renew(Jti(random::<16>())));
@@ -106,7 +136,7 @@ impl Registry {
             (claims.ck, Ticket { resume_token, resume_key: Some(resume_key) })
         });
         let tickets = tickets.collect();
-        entry.connection.link(|endpoint| endpoint.replace_tokens(tickets));
+        entry.connection.replace_tokens(tickets);
     }
 
     /// Places the token of a stored checkpoint behind the messages that it covers. If the session
@@ -127,7 +157,7 @@ impl Registry {
         let lease = held.authority.lease();
         let ticket = Ticket { resume_token, resume_key: Some(resume_key) };
         // No resume can happen in between, because it needs the lock of the entry.
-        entry.connection.link(|endpoint| endpoint.stored(ticket, lease));
+        entry.connection.checkpoint_stored(ticket, lease);
     }
 
     /// Sends the client a newer token, because its token is about to expire or its lease has
@@ -144,7 +174,7 @@ impl Registry {
             let next = held.owner.renew(Jti(random::<16>()));
             let (resume_token, resume_key) = self.mint_as(&mut held, next);
             let ticket = Ticket { resume_token, resume_key: Some(resume_key) };
-            entry.connection.link(|endpoint| endpoint.send_token(ticket, lease));
+            entry.connection.send_token(ticket, lease);
         }
     }
 }

@@ -1,29 +1,25 @@
-//! The handle on a running session, for the client and server crates.
+//! The handle on a running session.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
 
 use tokio::sync::broadcast;
 
-use crate::endpoint::{Attached, Endpoint, LinkEvent};
+use crate::endpoint::{Endpoint, LinkEvent};
 use crate::error::ErrorCode;
 use crate::id::TargetId;
-use crate::link::{Features, Joint, Left, LinkRules, List, Objects, Refused, Role};
+use crate::link::{Attachment, LinkRules, List, Objects, Role};
 use crate::peer::driver::options::Options;
 use crate::peer::driver::transport::Transport;
 use crate::peer::driver::{self, Turn};
 use crate::peer::durable::vars::Vars;
-use crate::peer::host::shared::Shared;
+use crate::peer::host::shared::{SessionKind, Shared};
 use crate::peer::interface::error::SessionError;
 use crate::peer::reference::stub::{Kind, Remote, Stub};
 use crate::peer::reference::typed::Reference;
 use crate::session::{Closed, ClosedBy, Stats};
-
-/// How often a checkpoint waits until every call has begun, before it is taken anyway.
-const TRIES: usize = 64;
 
 /// A handle on a running session. Clones refer to the same session. Dropping them all does not end the
 /// session, which lives as long as its transport.
@@ -42,7 +38,7 @@ impl Connection {
         main: Option<Stub>,
         options: impl Into<Options>,
     ) -> (Self, impl Future<Output = Closed> + Send + 'static) {
-        Self::run(transport, Shared::wired(options.into(), main, true))
+        Self::run(transport, Shared::wired(options.into(), main, SessionKind::Connected))
     }
 
     /// Starts a session for a batch: a peer that has sent everything that it will send.
@@ -54,15 +50,14 @@ impl Connection {
         main: Option<Stub>,
         options: impl Into<Options>,
     ) -> (Self, impl Future<Output = Closed> + Send + 'static) {
-        Self::run(transport, Shared::wired(options.into(), main, false))
+        Self::run(transport, Shared::wired(options.into(), main, SessionKind::Batch))
     }
 
     fn run<T: Transport>(
         transport: T,
         shared: Arc<Shared>,
     ) -> (Self, impl Future<Output = Closed> + Send + use<T> + 'static) {
-        let attachment = shared.lock().endpoint.attach_plain();
-        let turn = driver::drive(Arc::clone(&shared), attachment, transport, None);
+        let turn = driver::drive(Arc::clone(&shared), Attachment::PLAIN, transport, None);
         let over = Arc::clone(&shared);
         let driver = async move {
             turn.await;
@@ -83,8 +78,13 @@ impl Connection {
     /// [`Session::revive`](crate::session::Session::revive) kept. The options contain the restorers: each
     /// object is restored when it is first used, unless its restorer is eager, which needs a Tokio
     /// runtime. Calls on an object without a recipe fail with `CAPABILITY_LOST`.
-    pub fn restored(endpoint: Endpoint, targets: &[TargetId], main: Option<Stub>, options: impl Into<Options>) -> Self {
-        Self { shared: Shared::restored(endpoint, targets, main, options.into()) }
+    pub fn recovered(
+        endpoint: Endpoint,
+        targets: &[TargetId],
+        main: Option<Stub>,
+        options: impl Into<Options>,
+    ) -> Self {
+        Self { shared: Shared::recovered(endpoint, targets, main, options.into()) }
     }
 
     pub(crate) fn of(shared: Arc<Shared>) -> Self {
@@ -105,24 +105,10 @@ impl Connection {
         &self.shared
     }
 
-    /// Runs `look` on the endpoint between two inputs, when all of its outputs have been carried out. For
-    /// checkpoints. Runs no user code.
-    pub fn between_inputs<T>(&self, look: impl FnOnce(&mut Endpoint) -> T) -> T {
-        self.shared.between_inputs(look)
-    }
-
-    /// Runs `look` on the endpoint between two inputs, after every call that was taken from the session has
-    /// begun. For a call that has not begun, a checkpoint does not record that it may be repeated.
-    ///
-    /// In a session that is never idle, the wait is bounded. Cancel-safe.
-    pub async fn between_calls<T>(&self, look: impl FnOnce(&mut Endpoint) -> T) -> T {
-        for _ in 0..TRIES {
-            self.shared.until_begun().await;
-            if let Some(state) = self.shared.lock_if_begun() {
-                return self.shared.look(state, look);
-            }
-        }
-        self.between_inputs(look)
+    /// Reads from the endpoint between two inputs, after every call that was taken from the session has
+    /// begun. For tests and diagnosis. Cancel-safe.
+    pub async fn inspect<T>(&self, look: impl FnOnce(&Endpoint) -> T) -> T {
+        self.between_calls(|endpoint| look(endpoint)).await
     }
 
     /// Waits until a durable session has changed, in a way that a checkpoint would store, since the last
@@ -178,47 +164,10 @@ impl Connection {
         self.shared.options().durability.as_ref().map(|durability| durability.vars.clone())
     }
 
-    /// Attaches a new transport. When this returns, input from the previous transport is ignored.
-    ///
-    /// # Errors
-    /// The session has ended or has no link, or the message numbers of the two sides do not match.
-    pub fn attach(&self, joint: Joint) -> Result<Attached, Refused> {
-        self.shared.attach(joint)
-    }
-
-    /// Attaches a new transport of a client whose server recovered the session. `left` is what the server
-    /// still holds.
-    ///
-    /// # Errors
-    /// The session has ended, or the server claims to hold something that it was never given.
-    pub fn attach_cold(&self, features: Features, left: &Left) -> Result<Attached, Refused> {
-        self.shared.attach_by(|endpoint, now| endpoint.attach_cold(now, features, left))
-    }
-
-    /// Extends the lease on the session to `left` from now. After that, incoming messages are not
-    /// processed until the lease is extended again, because another process may own the session.
-    pub fn extend_lease(&self, left: Duration) {
-        let until = self.shared.now() + left;
-        self.shared.lock().endpoint.extend_lease(until);
-    }
-
-    /// Returns `true` if the lease has expired; see [`extend_lease`](Self::extend_lease). Incoming messages
-    /// are not processed then, so an attached transport is closed with the first message that it receives.
-    pub fn is_lease_over(&self) -> bool {
-        let now = self.shared.now();
-        self.shared.lock().endpoint.is_lease_over(now)
-    }
-
     /// Marks the session as changed, so that [`changed`](Self::changed) completes once more.
     pub fn touch(&self) {
         self.shared.lock().endpoint.mark_changed();
         self.shared.changed.notify_one();
-    }
-
-    /// Detaches the current transport, if any, and tells the peer that another process serves the session.
-    /// The session waits for another transport.
-    pub fn supersede(&self, reason: &str) {
-        self.shared.supersede(reason);
     }
 
     /// Runs the session over the attached transport, and sends `greeting` first.
@@ -227,35 +176,17 @@ impl Connection {
     /// detaches the transport.
     pub fn drive<T: Transport>(
         &self,
-        attached: Attached,
+        at: Attachment,
         transport: T,
         greeting: Option<String>,
     ) -> impl Future<Output = Turn> + Send + use<T> + 'static {
-        driver::drive(Arc::clone(&self.shared), attached.attachment, transport, greeting)
-    }
-
-    /// Reads from the endpoint. Unlike [`link`](Self::link), does not wake the driver: a task that is notified
-    /// by the driver and only looks must not notify it in turn.
-    pub fn look<T>(&self, look: impl FnOnce(&Endpoint) -> T) -> T {
-        look(&self.shared.lock().endpoint)
-    }
-
-    /// Calls `ask` on the endpoint. Runs no user code: the driver is woken and carries out the outputs.
-    pub fn link<T>(&self, ask: impl FnOnce(&mut Endpoint) -> T) -> T {
-        let answer = ask(&mut self.shared.lock().endpoint);
-        self.shared.wake.notify_one();
-        answer
+        driver::drive(Arc::clone(&self.shared), at, transport, greeting)
     }
 
     /// Ends a session that has a link, with a code as the reason. Everything that ends with the session has
     /// been dropped when this returns.
     pub fn end_with(&self, by: ClosedBy, code: &ErrorCode, message: &str) {
         self.shared.input(|endpoint| endpoint.end(by, code, message));
-    }
-
-    /// Waits until the link needs the owner of the session: see [`Endpoint::asks`]. Cancel-safe.
-    pub async fn asked(&self) {
-        self.shared.asked.notified().await;
     }
 
     /// Requests from the server a list of what it holds for this session. Cancel-safe. The request survives
@@ -274,12 +205,6 @@ impl Connection {
         self.shared.lock().endpoint.date_from(unix_ms, now);
     }
 
-    /// Carries out the outputs of the session after [`link`](Self::link) has changed it. Runs user code, as
-    /// an incoming message does.
-    pub fn settle(&self) {
-        self.shared.input(|_| {});
-    }
-
     /// Waits until no call from the peer is running. Cancel-safe.
     pub async fn quiet(&self) {
         self.shared.until_quiet().await;
@@ -292,8 +217,7 @@ impl Connection {
             self.shared.until_quiet().await;
             self.shared.until_answered().await;
             // A call may have begun while the last answer was being written.
-            let is_quiet = |endpoint: &mut Endpoint| endpoint.session.calls_running() == 0;
-            if self.is_closed() || self.link(is_quiet) {
+            if self.is_closed() || self.calls_running() == 0 {
                 return;
             }
         }
@@ -357,6 +281,11 @@ impl Connection {
     /// Waits for the end of the session and returns the reason. Cancel-safe.
     pub async fn closed(&self) -> Closed {
         self.shared.until_closed().await
+    }
+
+    /// Returns the reason that the session has ended, or `None` if it is open.
+    pub fn close_reason(&self) -> Option<Closed> {
+        self.read(|endpoint| endpoint.session.closed().cloned())
     }
 
     /// Returns `true` if the session has ended.

@@ -3,10 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::endpoint::{Attached, Endpoint, RestoreError, Restored};
+use crate::endpoint::{Endpoint, RecoverError, Recovered};
 use crate::error::ErrorCode;
-use crate::id::Ids;
-use crate::link::{Features, Left, LinkRules, Refused};
+use crate::link::{Left, LinkRules};
 use crate::peer::driver::connection::Connection;
 use crate::peer::driver::options::Options;
 use crate::peer::durable::durability::Durability;
@@ -66,7 +65,7 @@ impl Connection {
         if !Arc::ptr_eq(shared, self.shared()) || matches!(of, Ref::Target(_)) {
             return Err(KeepError::NotOfSession);
         }
-        self.link(|endpoint| {
+        self.command(|endpoint| {
             let session = &mut endpoint.session;
             if session.kept(name).is_none() && session.kept_names().len() >= KEPT_MAX {
                 return Err(KeepError::TooMany);
@@ -78,7 +77,7 @@ impl Connection {
 
     /// Returns the reference that is kept under a name.
     pub fn kept(&self, name: &str) -> Option<Stub> {
-        let of = self.link(|endpoint| {
+        let of = self.command(|endpoint| {
             let of = endpoint.session.kept(name)?;
             endpoint.session.retain(of);
             Some(of)
@@ -92,21 +91,22 @@ impl Connection {
 
     /// Stops keeping a reference. Returns `true` if there was one under this name.
     pub fn forget(&self, name: &str) -> bool {
-        self.link(|endpoint| endpoint.session.forget_kept(name))
+        self.command(|endpoint| endpoint.session.forget_kept(name))
     }
 
     /// Returns the names of the kept references, sorted.
     pub fn kept_names(&self) -> Vec<String> {
-        self.link(|endpoint| endpoint.session.kept_names().map(str::to_owned).collect())
+        self.read(|endpoint| endpoint.session.kept_names().map(str::to_owned).collect())
     }
 
     /// Returns the state of this client session as bytes, for the next process, or `None` if the session has
-    /// ended. See [`Endpoint::outlive`].
-    pub fn outlive(&self) -> Option<Vec<u8>> {
-        self.between_inputs(|endpoint| endpoint.outlive(|recipe, kind| self.shared().options().lives(recipe, kind)))
+    /// ended. See [`Endpoint::saved_state`].
+    pub fn saved_state(&self) -> Option<Vec<u8>> {
+        self.shared()
+            .between_inputs(|endpoint| endpoint.saved_state(|recipe, kind| self.shared().options().lives(recipe, kind)))
     }
 
-    /// Recreates a client session from the bytes of [`outlive`](Self::outlive). Also returns what the client
+    /// Recreates a client session from the bytes of [`saved_state`](Self::saved_state). Also returns what the client
     /// still holds, which the server has to know.
     ///
     /// # Errors
@@ -116,34 +116,11 @@ impl Connection {
         main: Option<Stub>,
         options: Options,
         rules: LinkRules,
-    ) -> Result<(Self, Left), RestoreError> {
+    ) -> Result<(Self, Left), RecoverError> {
         let lives = |recipe: Option<&Recipe>, kind| options.lives(recipe, kind);
         let restored = Endpoint::from_saved_state(bytes, options.limits.clone(), rules, lives)?;
         let left = restored.left();
-        let Restored { endpoint, revived, .. } = restored;
-        Ok((Self::restored(endpoint, &revived.targets, main, options), left))
-    }
-
-    /// Attaches a new transport of a server whose client reattached; see [`Endpoint::attach_restarted`].
-    /// Also returns what the server still holds.
-    ///
-    /// # Errors
-    /// The session has ended, or the client claims more than it can have been given.
-    pub fn attach_restarted(&self, features: Features, left: &Left, ids: Ids) -> Result<(Attached, Left), Refused> {
-        let mut ours = Left::default();
-        let attached = self.shared().attach_by(|endpoint, now| {
-            let (attached, left) = endpoint.attach_restarted(now, features, left, ids)?;
-            ours = left;
-            Ok(attached)
-        })?;
-        Ok((attached, ours))
-    }
-
-    /// Attaches the first transport of a client that reattached. `left` is what the server still holds.
-    ///
-    /// # Errors
-    /// The server claims more than it can have been given.
-    pub fn attach_reattached(&self, features: Features, ids: Ids, left: &Left) -> Result<Attached, Refused> {
-        self.shared().attach_by(|endpoint, now| endpoint.attach_reattached(now, features, ids, left))
+        let Recovered { endpoint, revived, .. } = restored;
+        Ok((Self::recovered(endpoint, &revived.targets, main, options), left))
     }
 }

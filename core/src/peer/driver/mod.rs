@@ -8,6 +8,7 @@ pub(crate) mod connection;
 mod idle_shrink;
 pub(crate) mod kept_references;
 mod lines;
+mod link_owner;
 pub(crate) mod options;
 mod reading;
 pub mod testing;

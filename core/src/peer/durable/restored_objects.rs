@@ -15,7 +15,7 @@ use crate::peer::driver::options::Options;
 use crate::peer::durable::durability::Durability;
 use crate::peer::durable::restorers::RestoreFailure;
 use crate::peer::host::jobs::Job;
-use crate::peer::host::shared::{Entry, Shared, State};
+use crate::peer::host::shared::{Entry, SessionKind, Shared, State};
 use crate::peer::reference::deliver;
 use crate::peer::reference::recipe::DEPTH_MAX;
 use crate::peer::reference::stub::Stub;
@@ -180,7 +180,7 @@ impl Sorting<'_> {
 
 impl Shared {
     /// Creates a session that another process held. `targets` are the objects that references are left to.
-    pub(crate) fn restored(
+    pub(crate) fn recovered(
         endpoint: Endpoint,
         targets: &[TargetId],
         main: Option<Stub>,
@@ -210,7 +210,7 @@ impl Shared {
             }
             None => Vec::new(),
         };
-        let shared = Self::new(endpoint, options, main.map(Entry::from), true, false);
+        let shared = Self::new(endpoint, options, main.map(Entry::from), SessionKind::Connected);
         {
             let mut state = shared.lock();
             entries.into_iter().for_each(|(target, entry)| state.targets.insert(target, entry));

@@ -70,10 +70,10 @@ impl Shared {
             Some(Place::Driver(at)) if state.driver == Some(at) => return false,
             Some(_) => return state.has_to_send(),
         }
-        let delivers = self.private || place != Place::Elsewhere;
+        let delivers = self.is_private() || place != Place::Elsewhere;
         // Calls between local objects nest inside of these frames.
-        let level = if self.private { nesting::enter(self) } else { None };
-        if self.private && level.is_none() {
+        let level = if self.is_private() { nesting::enter(self) } else { None };
+        if self.is_private() && level.is_none() {
             return false;
         }
         loop {
@@ -220,7 +220,7 @@ impl Shared {
     /// Spawns a task on the runtime of the session, or on that of this thread if the session has no
     /// transport. Returns `None` if there is no runtime.
     pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) -> Option<Task> {
-        let host = if self.private { None } else { self.lock().host.clone() };
+        let host = if self.is_private() { None } else { self.lock().host.clone() };
         match host {
             Some(host) => Some(host.spawn(future)),
             None => runtime::spawn(future),

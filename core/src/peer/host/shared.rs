@@ -11,10 +11,10 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::{Notify, broadcast};
 
-use crate::endpoint::{Attached, Endpoint, LinkEvent};
+use crate::endpoint::{Attach, Attached, Endpoint, LinkEvent};
 use crate::id::{PromiseId, TargetId, WaitId};
 use crate::limits::Limits;
-use crate::link::{Attachment, Joint, LinkRules, Refused, Role};
+use crate::link::{Attachment, Features, LinkRules, Refused, Role};
 use crate::peer::driver::options::Options;
 use crate::peer::durable::restored_objects::Revival;
 use crate::peer::durable::restorers::RestoreFailure;
@@ -62,10 +62,17 @@ pub(crate) struct Shared {
     options: Options,
     /// The origin of the endpoint's clock.
     started: Instant,
-    /// Whether the peer can acknowledge chunks. Over a batch it cannot.
-    acknowledges: bool,
-    /// Whether this is the session of a local object or promise. It has no transport; its callers run it.
-    pub(crate) private: bool,
+    kind: SessionKind,
+}
+
+/// What carries a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SessionKind {
+    Connected,
+    /// A batch, over which the peer cannot acknowledge chunks.
+    Batch,
+    /// Nothing: this is the session of a local object or promise, and its callers run it.
+    Private,
 }
 
 impl State {
@@ -150,15 +157,15 @@ impl From<Stub> for Entry {
 
 impl Shared {
     /// Creates a plain session, which ends with its connection.
-    pub(crate) fn wired(options: Options, main: Option<Stub>, acknowledges: bool) -> Arc<Self> {
+    pub(crate) fn wired(options: Options, main: Option<Stub>, kind: SessionKind) -> Arc<Self> {
         let endpoint = Endpoint::plain(options.limits.clone(), main.is_some());
-        Self::new(endpoint, options, main.map(Entry::from), acknowledges, false)
+        Self::new(endpoint, options, main.map(Entry::from), kind)
     }
 
     /// Creates a session with a link. It has no transport yet.
     pub(crate) fn linked(options: Options, main: Option<Stub>, role: Role, rules: LinkRules) -> Arc<Self> {
         let endpoint = Endpoint::linked(options.limits.clone(), main.is_some(), role, rules);
-        Self::new(endpoint, options, main.map(Entry::from), true, false)
+        Self::new(endpoint, options, main.map(Entry::from), SessionKind::Connected)
     }
 
     /// Creates a session without a transport. Its peer is its own caller, so nothing is bounded.
@@ -170,18 +177,12 @@ impl Shared {
             work_bytes: usize::MAX / 4,
             ..Limits::default()
         };
-        Self::new(Endpoint::plain(limits, main.is_some()), Options::default(), main, true, true)
+        Self::new(Endpoint::plain(limits, main.is_some()), Options::default(), main, SessionKind::Private)
     }
 
-    pub(crate) fn new(
-        endpoint: Endpoint,
-        options: Options,
-        main: Option<Entry>,
-        acknowledges: bool,
-        private: bool,
-    ) -> Arc<Self> {
+    pub(crate) fn new(endpoint: Endpoint, options: Options, main: Option<Entry>, kind: SessionKind) -> Arc<Self> {
         let mut endpoint = endpoint;
-        if !private {
+        if kind != SessionKind::Private {
             endpoint.session.work_in_slices();
         }
         let targets = main.map(|entry| (Session::MAIN, entry));
@@ -202,7 +203,7 @@ impl Shared {
                 reported: Reported::default(),
                 held_back: None,
                 is_queued: false,
-                host: if private { None } else { Host::current() },
+                host: if kind == SessionKind::Private { None } else { Host::current() },
                 driver: None,
                 pumping: None,
             }),
@@ -219,8 +220,7 @@ impl Shared {
             turn: AtomicU64::new(0),
             roots: AtomicUsize::new(0),
             holds_back: AtomicBool::new(false),
-            acknowledges,
-            private,
+            kind,
         });
         // A new session has no checkpoint yet.
         let is_due = shared.is_change_due(&shared.lock());
@@ -229,7 +229,7 @@ impl Shared {
     }
 
     pub(crate) fn is_private(&self) -> bool {
-        self.private
+        self.kind == SessionKind::Private
     }
 
     /// Returns the options of the session.
@@ -262,18 +262,10 @@ impl Shared {
     ///
     /// # Errors
     /// Those of [`Endpoint::attach`].
-    pub(crate) fn attach(self: &Arc<Self>, joint: Joint) -> Result<Attached, Refused> {
-        self.attach_by(|endpoint, now| endpoint.attach(now, joint))
-    }
-
-    /// Attaches a new transport with the given method of the endpoint. Runs no user code.
-    pub(crate) fn attach_by(
-        self: &Arc<Self>,
-        attach: impl FnOnce(&mut Endpoint, Time) -> Result<Attached, Refused>,
-    ) -> Result<Attached, Refused> {
+    pub(crate) fn attach(self: &Arc<Self>, features: Features, how: Attach<'_>) -> Result<Attached, Refused> {
         let now = self.now();
         let mut state = self.lock();
-        let attached = attach(&mut state.endpoint, now)?;
+        let attached = state.endpoint.attach(now, features, how)?;
         self.turn.store(attached.attachment.0, Ordering::SeqCst);
         let is_news = self.tell(&mut state);
         let is_due = self.is_change_due(&state);
@@ -314,7 +306,7 @@ impl Shared {
 
     /// Returns `true` if the peer can acknowledge chunks.
     pub(crate) fn acknowledges(&self) -> bool {
-        self.acknowledges
+        self.kind != SessionKind::Batch
     }
 
     /// Returns the end of the session, if it has ended, and the number of bytes that wait to be sent.
@@ -468,7 +460,7 @@ impl Shared {
     /// Finishes an operation that must not run user code, such as a drop: the driver carries out the
     /// outputs. A private session has no driver; its outputs call only objects of the caller.
     fn leave(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
-        if self.private {
+        if self.is_private() {
             return self.pump(state);
         }
         state.endpoint.mark_changed();
@@ -493,7 +485,6 @@ impl Shared {
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = if self.private { "private" } else { "wired" };
-        write!(f, "Shared({kind})")
+        write!(f, "Shared({:?})", self.kind)
     }
 }

@@ -59,7 +59,7 @@ impl Object for Blocking {
     }
 
     fn members(&self) -> &'static [Member] {
-        const MEMBERS: &[Member] = &[method("slowAgain", Repeat::Idempotent)];
+        const MEMBERS: &[Member] = &[repeatable("slowAgain", Repeat::Idempotent)];
         MEMBERS
     }
 
@@ -91,8 +91,7 @@ async fn checkpoint_waits_until_calls_that_were_handed_out_have_begun() {
         tokio::task::spawn_blocking(move || barrier.wait()).await.unwrap();
     };
     waits(&barrier).await;
-    let snapshot = |endpoint: &mut Endpoint| serde_json::to_string(&endpoint.session.snapshot().unwrap()).unwrap();
-    let mut keeping = Box::pin(server.between_calls(snapshot));
+    let mut keeping = Box::pin(server.inspect(snapshot));
     let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
     assert!(keeping.as_mut().poll(&mut cx).is_pending());
     waits(&barrier).await;

@@ -11,7 +11,7 @@ impl Object for Tracked {
     }
 
     fn members(&self) -> &'static [Member] {
-        const MEMBERS: &[Member] = &[method("count", Repeat::Never)];
+        const MEMBERS: &[Member] = &[method("count")];
         MEMBERS
     }
 
