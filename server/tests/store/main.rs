@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap reports where a test failed")]
 
+/// Writes of the store in SQLite that share a transaction.
+#[cfg(feature = "sqlite")]
+mod batch;
 /// The conformance suite.
 #[macro_use]
 mod conformance;

@@ -16,8 +16,8 @@ use crate::conformance::{Bench, at, checkpoint};
 use crate::memory::Hands;
 use crate::scratch::Scratch;
 
-struct Sqlite {
-    scratch: Scratch,
+pub(crate) struct Sqlite {
+    pub(crate) scratch: Scratch,
     hands: Hands,
 }
 
@@ -26,15 +26,15 @@ impl Sqlite {
         Some(Self::new())
     }
 
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { scratch: Scratch::new("sqlite"), hands: Hands::default() }
     }
 
-    fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         self.scratch.path("sessions.db")
     }
 
-    fn store(&self) -> SqliteStore {
+    pub(crate) fn store(&self) -> SqliteStore {
         SqliteStore::open_with_clock(self.path(), self.hands.clock()).unwrap()
     }
 }
@@ -69,7 +69,7 @@ impl Bench for Sqlite {
 
 store_conformance!(Sqlite::bench());
 
-const DAY: Duration = Duration::from_secs(86_400);
+pub(crate) const DAY: Duration = Duration::from_secs(86_400);
 
 #[tokio::test]
 async fn confirmed_writes_are_there_for_the_next_process() {

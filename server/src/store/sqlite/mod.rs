@@ -4,6 +4,7 @@
 //! reliable.
 
 mod alive;
+mod batch;
 mod pool;
 mod schema;
 mod sql;
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::Connection;
 
 use self::alive::Alive;
 use self::pool::{Fault, Pool, Role, Turn};
@@ -75,7 +76,7 @@ impl SqliteStore {
         &self,
         work: impl FnOnce(&Connection, Millis) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.write_by(&self.writer, work).await
+        self.writer.write(0, self.now(), work).await
     }
 
     /// Changes the lease of an owner, ahead of other queued writes.
@@ -83,24 +84,13 @@ impl SqliteStore {
         &self,
         work: impl FnOnce(&Connection, Millis) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.write_by(&self.leases, work).await
+        self.leases.write(0, self.now(), work).await
     }
 
-    async fn write_by<T: Send + 'static>(
-        &self,
-        pool: &Arc<Pool>,
-        work: impl FnOnce(&Connection, Millis) -> Result<T, Fault> + Send + 'static,
-    ) -> Result<T, StoreError> {
+    /// Returns the time as a function.
+    fn now(&self) -> impl Fn() -> Millis + Clone + Send + 'static {
         let clock = self.clock.clone();
-        let run = move |connection: &mut Connection| {
-            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            // Read inside of the transaction, so that it is the time of the change and not of the
-            // request.
-            let done = work(&transaction, millis(clock.now()))?;
-            transaction.commit()?;
-            Ok(done)
-        };
-        pool.run(run).await
+        move || millis(clock.now())
     }
 
     async fn read<T: Send + 'static>(
@@ -205,8 +195,9 @@ impl SessionStore for SqliteStore {
         bounds::checkpoint(&checkpoint)?;
         bounds::position(keep_from)?;
         let fence = fence.clone();
+        let bytes = checkpoint.bytes.len();
         let put = move |db: &Connection, now: Millis| sql::checkpoint(db, &fence, &checkpoint, keep_from, now);
-        self.write_by(&self.checkpoints, put).await
+        self.checkpoints.write(bytes, self.now(), put).await
     }
 
     async fn load(&self, fence: &Fence, at: Position) -> Result<Bytes, StoreError> {
@@ -228,7 +219,8 @@ impl SessionStore for SqliteStore {
     async fn record(&self, fence: &Fence, call: i64, outcome: Bytes) -> Result<(), StoreError> {
         bounds::outcome(call, &outcome)?;
         let fence = fence.clone();
-        self.write(move |db, now| sql::record(db, &fence, call, &outcome, now)).await
+        let bytes = outcome.len();
+        self.writer.write(bytes, self.now(), move |db, now| sql::record(db, &fence, call, &outcome, now)).await
     }
 
     async fn forget(&self, fence: &Fence, call: i64) -> Result<(), StoreError> {

@@ -6,9 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode};
+use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
+use super::batch::Writes;
 use super::schema;
+use super::sql::Millis;
 use crate::store::StoreError;
 
 /// How long an operation waits for a connection. A connection then waits for other processes in
@@ -73,12 +76,14 @@ pub(super) struct Pool {
     role: Role,
     permits: Arc<Semaphore>,
     idle: Mutex<Vec<Connection>>,
+    writes: Writes,
 }
 
 impl Pool {
     pub(super) fn new(path: PathBuf, role: Role) -> Self {
         let connections = if let Role::Read(connections) = role { connections } else { 1 };
-        Self { path, role, permits: Arc::new(Semaphore::new(connections)), idle: Mutex::default() }
+        let permits = Arc::new(Semaphore::new(connections));
+        Self { path, role, permits, idle: Mutex::default(), writes: Writes::default() }
     }
 
     /// Opens a connection on this thread, so that a file that cannot be opened is reported at once.
@@ -102,6 +107,38 @@ impl Pool {
             pool.with_connection(work).map_err(|Fault(error)| error)
         });
         done.await.unwrap_or_else(|error| Err(StoreError::Unavailable(error.to_string())))
+    }
+
+    /// Runs `work`, which writes about so many bytes, in a transaction, together with other writes
+    /// that are waiting. No other writer runs meanwhile. If this is dropped before the transaction
+    /// has begun, `work` is not executed.
+    pub(super) async fn write<T: Send + 'static>(
+        self: &Arc<Self>,
+        bytes: usize,
+        now: impl Fn() -> Millis + Clone + Send + 'static,
+        work: impl FnOnce(&Connection, Millis) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let mut written = self.writes.add(bytes, work);
+        loop {
+            let ran = tokio::select! {
+                biased;
+                ended = &mut written => return ended.unwrap_or_else(|_gone| Err(busy())),
+                ran = self.run_writes(now.clone()) => ran,
+            };
+            match (written.try_recv(), ran) {
+                (Ok(ended), _) => return ended,
+                (Err(_), Err(error)) => return Err(error),
+                // More writes had been waiting than share a transaction.
+                (Err(TryRecvError::Empty), Ok(())) => {}
+                (Err(TryRecvError::Closed), Ok(())) => return Err(busy()),
+            }
+        }
+    }
+
+    /// Runs the writes that are waiting in one transaction.
+    async fn run_writes(self: &Arc<Self>, now: impl Fn() -> Millis + Send + 'static) -> Result<(), StoreError> {
+        let pool = Arc::clone(self);
+        self.run(move |connection| pool.writes.run(connection, now)).await
     }
 
     /// Waits for a permit of the pool, and for the turn if the pool writes. The order matters: if
