@@ -99,8 +99,10 @@ impl Ledger {
         match error.code() {
             Some(ErrorCode::CallOutcomeUnknown) => Outcome::Unknown,
             Some(ErrorCode::CallNotAttempted) => Outcome::NotAttempted,
-            // That it begins could not be recorded.
-            Some(ErrorCode::StoreUnavailable) if call.starts_with("once") => Outcome::NotAttempted,
+            // That it begins could not be recorded, because the store is away, or the lease has ended meanwhile.
+            Some(ErrorCode::StoreUnavailable | ErrorCode::SessionElsewhere) if call.starts_with("once") => {
+                Outcome::NotAttempted
+            }
             Some(ErrorCode::StreamInterrupted) => Outcome::Interrupted,
             code => panic!("{call} {id} failed with {code:?}: {error}"),
         }

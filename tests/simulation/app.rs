@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bowline::auth::Secret;
 use bowline::durable::Restorer;
-use bowline::error::Never;
+use bowline::error::{ErrorValue, Never};
 use bowline::{Func, Peer, Reader, stream};
 use tokio::time::sleep;
 
@@ -100,6 +101,9 @@ pub(crate) trait Shop {
     async fn once(&self, call: u64, ms: u64) -> Result<u64, Never>;
     async fn shelf(&self, name: u64) -> ShelfRef;
     async fn box_(&self) -> ShelfRef;
+    /// Saves a shelf beyond its session, and returns the token that restores it.
+    async fn save(&self, shelf: ShelfRef) -> Result<String, ErrorValue>;
+    async fn restore(&self, token: String) -> Result<ShelfRef, ErrorValue>;
     /// Answers what the callback answers.
     async fn ask(&self, call: u64, answer: Func<u64, u64>) -> Result<Option<u64>, Never>;
     async fn note(&self, call: u64) -> Result<u64, Never>;
@@ -166,6 +170,12 @@ impl Shop for Front {
     }
     async fn box_(&self) -> ShelfRef {
         ShelfRef::new(Cardboard(Counted::new(self.site.clone())))
+    }
+    async fn save(&self, shelf: ShelfRef) -> Result<String, ErrorValue> {
+        Ok(self.peer.sturdy()?.save(&shelf, "").await?.expose().to_owned())
+    }
+    async fn restore(&self, token: String) -> Result<ShelfRef, ErrorValue> {
+        Ok(self.peer.sturdy()?.restore(&Secret::new(&token)).await?)
     }
     async fn ask(&self, call: u64, answer: Func<u64, u64>) -> Result<Option<u64>, Never> {
         self.site.effect(call).await;

@@ -26,6 +26,8 @@ pub(crate) enum What {
     Durable,
     /// On one that does not.
     Fleeting,
+    /// On one that was saved, and restored.
+    Saved,
     Ask,
     Note,
     Upload,
@@ -57,6 +59,8 @@ pub(crate) struct Client {
     session: Session,
     shop: ShopRef,
     shelves: Arc<Mutex<Vec<(What, ShelfRef)>>>,
+    /// Tokens of saved shelves.
+    saved: Arc<Mutex<Vec<String>>>,
     pub(crate) calls: Calls,
     /// How often each callback was called.
     pub(crate) asked: Arc<Mutex<BTreeMap<u64, u32>>>,
@@ -78,7 +82,8 @@ impl Client {
         let session = loop {
             let network = network.clone();
             let dial = move |host: String, _port| network.clone().dial(host);
-            match Connect::new(format!("ws://{SHOP}/rpc")).connector(dial).connect().await {
+            let connecting = Connect::new(format!("ws://{SHOP}/rpc")).bearer(format!("client{number}")).connector(dial);
+            match connecting.connect().await {
                 Ok(session) => break session,
                 Err(_later) => sleep(Duration::from_millis(100)).await,
             }
@@ -97,6 +102,7 @@ impl Client {
             shop: session.root(),
             session,
             shelves: Arc::default(),
+            saved: Arc::default(),
             calls: Arc::default(),
             asked: Arc::default(),
             waiting,
@@ -118,7 +124,7 @@ impl Client {
         self.next += 1;
         let (call, ms) = (self.next, [0, 10, 200, 1_900][self.dice.below(4)]);
         let (shop, client) = (self.shop.clone(), self.number);
-        match self.dice.below(14) {
+        match self.dice.below(16) {
             0..3 => self.wait(What::Put, shop.put(client, call)),
             3 => self.wait(What::Slow, shop.slow(call, ms)),
             4 => self.wait(What::Again, shop.again(call, ms)),
@@ -129,6 +135,8 @@ impl Client {
             10 => self.wait(What::Note, shop.note(call)),
             11 => self.upload(),
             12 => self.download(),
+            13 => self.save(),
+            14 => self.restore(),
             _ => {
                 // Of a call whose promise is dropped nothing is heard.
                 self.begin(What::Slow, true);
@@ -191,6 +199,27 @@ impl Client {
         });
     }
 
+    fn save(&mut self) {
+        let shelves = self.shelves.lock().unwrap().clone();
+        let Some((_, shelf)) = shelves.into_iter().find(|(what, _)| *what == What::Durable) else { return };
+        let (saving, saved) = (self.shop.save(shelf), Arc::clone(&self.saved));
+        self.waiting.spawn(async move {
+            if let Ok(token) = saving.await {
+                saved.lock().unwrap().push(token);
+            }
+        });
+    }
+
+    /// Restores a shelf and calls it at once.
+    fn restore(&mut self) {
+        let saved = self.saved.lock().unwrap().clone();
+        if !saved.is_empty() {
+            let token = saved[self.dice.below(saved.len())].clone();
+            let laying = self.shop.restore(token).lay(self.next);
+            self.wait(What::Saved, laying);
+        }
+    }
+
     fn ask(&mut self) {
         let (call, asked) = (self.next, Arc::clone(&self.asked));
         let answer = Func::new(move |number: u64| {
@@ -243,18 +272,25 @@ impl Client {
         });
     }
 
-    /// Waits until every call has ended, and closes the session.
-    pub(crate) async fn rest(mut self) -> (Calls, Vec<LinkEvent>) {
+    /// Waits until every call has ended, and closes the session. Returns what the variable of the session is at the
+    /// end, and the events.
+    pub(crate) async fn rest(mut self) -> (Option<u64>, Vec<LinkEvent>) {
         // Of the tasks, that of the events alone ends with the session.
         while self.waiting.len() > 1 {
             self.waiting.join_next().await.unwrap().unwrap();
         }
         self.shelves.lock().unwrap().clear();
         // A session that is closed while it has no connection stays at the server until its window is over.
-        self.shop.noted().await.unwrap();
+        let noted = loop {
+            match self.shop.noted().await {
+                Ok(noted) => break noted,
+                // Its process has ended at this moment.
+                Err(_) => sleep(Duration::from_millis(100)).await,
+            }
+        };
         self.session.close().await;
         self.waiting.join_next().await.unwrap().unwrap();
         let events = std::mem::take(&mut *self.events.lock().unwrap());
-        (self.calls, events)
+        (noted, events)
     }
 }

@@ -7,6 +7,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bowline::inspect::ListFilter;
+use bowline::link::LinkEvent;
 use bowline::store::{Clock, MemoryStore, SessionStore};
 use bowline::{Connect, Func, Session, stream};
 use tokio::runtime::Handle;
@@ -93,12 +94,13 @@ impl World {
 
     fn connecting(&self) -> Connect {
         let network = self.network.clone();
-        Connect::new(format!("ws://{SHOP}/rpc")).connector(move |host, _port| network.clone().dial(host)).save(
-            |_saved| async {
+        Connect::new(format!("ws://{SHOP}/rpc"))
+            .connector(move |host, _port| network.clone().dial(host))
+            .save(|_saved| async {
                 sleep(Duration::from_millis(5)).await;
                 Ok(())
-            },
-        )
+            })
+            .bearer("client")
     }
 
     async fn connect(&self) -> (Session, ShopRef) {
@@ -168,6 +170,16 @@ impl World {
         let report = timeout(SOON, old.drain(SOON)).await.expect("a drain that was dropped goes on");
         assert_eq!(report.calls_cut, 0);
         ended
+    }
+
+    /// The process is killed, and another takes its place.
+    fn kill(&mut self) {
+        let number = self.started;
+        self.started += 1;
+        let next = Process::start(number, &self.network, &self.ledger, Some(Arc::clone(&self.store)), false);
+        std::mem::replace(&mut self.process, next).kill();
+        self.network.route(SHOP, number);
+        self.network.cut();
     }
 
     /// What is left once every session has ended, and time enough has passed.
@@ -268,6 +280,31 @@ fn drains_that_are_dropped_can_be_asked_for_again() {
                 break;
             }
             assert!(polls + 1 < POLLS_MAX, "drain does not end");
+        }
+        session.close().await;
+    });
+}
+
+#[test]
+fn checkpoints_that_are_dropped_can_be_taken_again() {
+    simulate(async |seed| {
+        let mut world = World::new(seed);
+        let (session, shop) = world.connect().await;
+        let mut events = session.events();
+        for polls in 1..POLLS_MAX {
+            let call = world.next();
+            assert_eq!(timeout(SOON, shop.note(call).into_future()).await.unwrap().unwrap(), call);
+            let ended = poll_times(polls, world.process.service.checkpoint()).await;
+            timeout(SOON, world.process.service.checkpoint()).await.expect("a checkpoint ends");
+            world.kill();
+            // A call that is made before the client has noticed may have been carried out.
+            while !matches!(timeout(LONG, events.next()).await, Ok(Some(LinkEvent::Recovered { .. }))) {}
+            let noted = timeout(LONG, shop.noted().into_future()).await.unwrap().unwrap();
+            assert_eq!(noted, Some(call), "a checkpoint dropped after {polls} polls");
+            if ended {
+                break;
+            }
+            assert!(polls + 1 < POLLS_MAX, "a checkpoint does not end");
         }
         session.close().await;
     });

@@ -34,6 +34,7 @@ pub(crate) struct Nemesis {
     kills: bool,
     drains: bool,
     store_fails: bool,
+    store_forgets: bool,
     processes: usize,
 }
 
@@ -45,12 +46,15 @@ impl Nemesis {
         kills: false,
         drains: false,
         store_fails: false,
+        store_forgets: false,
         processes: 1,
     };
     pub(crate) const CUTS: Self = Self { name: "cuts and stalls", keeps: true, stalls: true, ..Self::CUTS_ALONE };
     pub(crate) const KILLS: Self = Self { name: "kills", kills: true, ..Self::CUTS };
     pub(crate) const DRAINS: Self = Self { name: "drains", stalls: false, drains: true, ..Self::CUTS };
     pub(crate) const STORE: Self = Self { name: "a store that fails", store_fails: true, ..Self::CUTS };
+    pub(crate) const FORGETTING: Self =
+        Self { name: "a store that loses its data", store_forgets: true, ..Self::STORE };
     pub(crate) const REPLICAS: Self = Self { name: "two live processes", processes: 2, ..Self::CUTS };
     pub(crate) const EVERYTHING: Self =
         Self { name: "everything", drains: true, store_fails: true, processes: 2, ..Self::KILLS };
@@ -89,6 +93,7 @@ pub(crate) struct History {
     network: Network,
     ledger: Arc<Ledger>,
     store: Option<Arc<dyn SessionStore>>,
+    new_store: Box<dyn Fn() -> Arc<dyn SessionStore>>,
     processes: Vec<Process>,
     started: usize,
     tally: Tally,
@@ -100,9 +105,11 @@ impl History {
         let network = Network::new(dice.next());
         let began = Instant::now();
         let clock = Clock::new(move || began.elapsed());
-        let store = nemesis.keeps.then(|| Arc::new(MemoryStore::with_clock(clock)) as Arc<dyn SessionStore>);
+        let new_store = move || Arc::new(MemoryStore::with_clock(clock.clone())) as Arc<dyn SessionStore>;
+        let store = nemesis.keeps.then(&new_store);
         let (ledger, tally) = (Arc::default(), Tally::default());
-        Self { dice, nemesis, network, ledger, store, processes: Vec::new(), started: 0, tally }
+        let new_store = Box::new(new_store);
+        Self { dice, nemesis, network, ledger, store, new_store, processes: Vec::new(), started: 0, tally }
     }
 
     pub(crate) async fn play(mut self) -> Tally {
@@ -128,13 +135,16 @@ impl History {
             }
         }
         self.set_fault(Fault::None);
-        let (mut ends, mut unended) = (BTreeMap::new(), Vec::new());
+        let (mut ends, mut unended, mut notes) = (BTreeMap::new(), Vec::new(), Vec::new());
         for client in done {
             let calls = Arc::clone(&client.calls);
             let asked = Arc::clone(&client.asked);
             let events = Arc::clone(&client.events);
             match timeout(REST, client.rest()).await {
-                Ok((_, events)) => self.count(&events),
+                Ok((noted, events)) => {
+                    self.count(&events);
+                    notes.push((noted, calls.lock().unwrap().clone()));
+                }
                 Err(_elapsed) => unended.push(events.lock().unwrap().clone()),
             }
             ends.extend(calls.lock().unwrap().clone());
@@ -147,6 +157,7 @@ impl History {
         for (&number, call) in &ends {
             self.assert_honest(number, call);
         }
+        notes.iter().for_each(|(noted, calls)| self.assert_noted(*noted, calls));
         for client in 1..=clients {
             let order = self.ledger.order(client);
             assert!(order.is_sorted(), "calls of client {client} are carried out in order: {order:?}");
@@ -179,14 +190,32 @@ impl History {
             0 if kills => self.replace(None).await,
             1 if drains => self.replace(Some(DRAIN)).await,
             2 if store_fails => {
-                let fault = [Fault::Refuse, Fault::LoseAnswer][self.dice.below(2)];
+                // A session that begins while the store is full ends with its process.
+                let faults = [Fault::Refuse, Fault::LoseAnswer, Fault::Full];
+                let fault = faults[self.dice.below(if self.nemesis.moves_sessions() { 2 } else { 3 })];
                 self.set_fault(fault);
-                sleep(Duration::from_millis(self.dice.below(5_000) as u64)).await;
+                // A lease that is about to be renewed lasts for another 5 s.
+                sleep(Duration::from_millis(self.dice.below(4_000) as u64)).await;
                 self.set_fault(Fault::None);
             }
             3 if store_fails => {
                 let lag = Duration::from_millis(self.dice.below(700) as u64);
                 self.processes.iter().flat_map(|process| &process.store).for_each(|store| store.set_lag(lag));
+            }
+            4 if self.nemesis.store_forgets => {
+                let empty = (self.new_store)();
+                self.processes.iter().flat_map(|process| &process.store).for_each(|store| store.replace(empty.clone()));
+                self.store = Some(empty);
+            }
+            // A process that is in doubt cannot know whether the store has lost its data.
+            5 if store_fails && !self.nemesis.store_forgets => {
+                let doubt = |doubts| {
+                    let stores = self.processes.iter().flat_map(|process| &process.store);
+                    stores.for_each(|store| store.set_doubts(doubts));
+                };
+                doubt(true);
+                sleep(Duration::from_millis(self.dice.below(3_000) as u64)).await;
+                doubt(false);
             }
             4..6 if stalls => {
                 let time = Duration::from_millis(self.dice.below(6_000) as u64);
@@ -267,19 +296,40 @@ impl History {
         }
     }
 
+    /// A variable that was set stays set, unless a process ends or gives the session up without its client.
+    fn assert_noted(&self, noted: Option<u64>, calls: &BTreeMap<u64, Call>) {
+        if self.nemesis.kills || self.nemesis.processes > 1 {
+            return;
+        }
+        let is_set = |&(number, call): &(&u64, &Call)| call.what == What::Note && self.ledger.effects(*number) > 0;
+        let last = calls.iter().filter(is_set).map(|(number, _)| *number).next_back();
+        assert_eq!(noted, last, "the variable of a session");
+    }
+
     fn may_fail(&self, what: What, code: Option<&ErrorCode>) -> bool {
-        use ErrorCode::{CallNotAttempted, CallOutcomeUnknown, CapabilityLost, StoreUnavailable, StreamInterrupted};
+        use ErrorCode::{
+            CallNotAttempted, CallOutcomeUnknown, CapabilityLost, NotFound, StoreUnavailable, StreamInterrupted,
+        };
         let Some(code) = code else { return false };
         let Nemesis { kills, store_fails, .. } = self.nemesis;
         let moves = self.nemesis.moves_sessions();
+        // A process that gives a session up to another stores it, but the client, which is not connected to it anymore,
+        // has the token of an earlier checkpoint. What is younger ends as after a crash.
+        let crashes = kills || self.nemesis.processes > 1;
         match what {
             What::Once if *code == StoreUnavailable => store_fails || kills,
+            What::Saved if *code == StoreUnavailable => store_fails || kills,
+            What::Saved if *code == NotFound => self.nemesis.store_forgets,
             What::Fleeting => moves && matches!(code, CallNotAttempted | CallOutcomeUnknown | CapabilityLost),
             What::Upload | What::Download => {
                 moves && matches!(code, CallNotAttempted | CallOutcomeUnknown | StreamInterrupted)
             }
-            What::Durable => kills && matches!(code, CallNotAttempted | CallOutcomeUnknown | CapabilityLost),
-            _ => kills && matches!(code, CallNotAttempted | CallOutcomeUnknown),
+            // An object is lost that is younger than the checkpoint whose token the client has.
+            What::Durable => {
+                (kills || self.nemesis.processes > 1)
+                    && matches!(code, CallNotAttempted | CallOutcomeUnknown | CapabilityLost)
+            }
+            _ => crashes && matches!(code, CallNotAttempted | CallOutcomeUnknown),
         }
     }
 

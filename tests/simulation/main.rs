@@ -93,6 +93,12 @@ fn sessions_survive_a_store_that_fails() {
 }
 
 #[test]
+fn sessions_survive_a_store_that_loses_its_data() {
+    let tally = play(Nemesis::FORGETTING);
+    assert!(tally.answered > 0 && tally.resumed > 0, "{tally:?}");
+}
+
+#[test]
 fn sessions_move_between_live_processes() {
     let tally = play(Nemesis::REPLICAS);
     assert!(tally.answered > 0 && tally.restored > 0, "{tally:?}");

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bowline::auth::{Key, KeyRing};
 use bowline::server::DrainReport;
 use bowline::store::SessionStore;
-use bowline::{Recovery, Resumption, Service};
+use bowline::{Principal, Recovery, Resumption, Service};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -60,6 +60,7 @@ impl Process {
             }
             service = service.recovery(recovery);
         }
+        let service = service.authenticate(|name: &str| Some(Principal::new(name)));
         let serving = service.clone();
         network.attach(number, move |stream| drop(tokio::spawn(serve(stream, serving.clone()))));
         network.route(&host(number), number);

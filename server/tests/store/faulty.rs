@@ -28,6 +28,8 @@ pub(crate) enum Fault {
     Stall,
     /// Snapshots are corrupted when they are loaded.
     Spoil,
+    /// Nothing more can be stored.
+    Full,
 }
 
 /// Forwards operations to another store, with the current fault and delay.
@@ -77,6 +79,14 @@ impl FaultyStore {
 
     fn fault(&self) -> Fault {
         self.state.lock().unwrap().0
+    }
+
+    /// Fails if nothing more can be stored.
+    fn room(&self) -> Result<(), StoreError> {
+        match self.fault() {
+            Fault::Full => Err(StoreError::TooMuch { what: "the store", size: 2, max: 1 }),
+            _ => Ok(()),
+        }
     }
 
     async fn pass<T>(&self, operation: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
@@ -135,6 +145,7 @@ impl SessionStore for FaultyStore {
         lifetime: Duration,
         quota: Option<&Quota>,
     ) -> Result<Fence, StoreError> {
+        self.room()?;
         self.pass(self.inner().create(sid, owner, lifetime, quota)).await
     }
 
@@ -144,6 +155,7 @@ impl SessionStore for FaultyStore {
 
     async fn checkpoint(&self, fence: &Fence, checkpoint: Checkpoint, keep_from: Position) -> Result<(), StoreError> {
         self.checkpoints.fetch_add(1, Ordering::SeqCst);
+        self.room()?;
         self.pass(self.inner().checkpoint(fence, checkpoint, keep_from)).await
     }
 
@@ -164,6 +176,7 @@ impl SessionStore for FaultyStore {
     }
 
     async fn record(&self, fence: &Fence, call: i64, outcome: Bytes) -> Result<(), StoreError> {
+        self.room()?;
         self.pass(self.inner().record(fence, call, outcome)).await
     }
 
@@ -176,6 +189,7 @@ impl SessionStore for FaultyStore {
     }
 
     async fn save(&self, id: &str, record: SturdyRecord) -> Result<(), StoreError> {
+        self.room()?;
         self.pass(self.inner().save(id, record)).await
     }
 
