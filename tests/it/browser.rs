@@ -1,17 +1,19 @@
-//! `examples/browser`: its page in Chromium and a Rust client share one board. The page is also
-//! type-checked against its declarations.
+//! `examples/browser`: its page in Chromium and Firefox, two windows of it, and a Rust client share one board. The page is
+//! also type-checked against its declarations.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
 use bowline::Func;
+use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc::unbounded_channel;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::chromium::Page;
+use crate::firefox::Firefox;
 use crate::tsc;
 
 #[path = "../../examples/browser/main.rs"]
@@ -19,6 +21,53 @@ use crate::tsc;
 mod example;
 
 use example::api::{BoardRef, Change};
+
+/// How long a page may take to reach the state that a test waits for.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A browser that a test drives, with one page in use.
+pub(crate) trait Browser {
+    /// Evaluates an expression in the page. Returns `None` if it throws, or while the page is loading.
+    async fn evaluate(&mut self, script: &str) -> Option<Value>;
+
+    /// Saves a screenshot of the page.
+    async fn picture(&mut self, file: &Path);
+
+    /// Opens another page, in a window of its own, and uses it.
+    async fn open_another(&mut self, url: &str);
+
+    /// Uses the page that was opened as this one, from 0.
+    fn switch_to(&mut self, page: usize);
+
+    /// Freezes the page, as browsers do to tabs in the background, or wakes it, if the driver can do that.
+    async fn set_frozen(&mut self, frozen: bool);
+
+    /// Sets whether the page is dark, as the system of its user is, if the driver can do that.
+    async fn set_dark(&mut self, dark: bool);
+
+    /// Closes the browser and removes its profile.
+    async fn close(self);
+
+    /// Evaluates an expression and returns its value.
+    ///
+    /// # Panics
+    /// If the expression throws.
+    async fn run(&mut self, script: &str) -> Value {
+        self.evaluate(script).await.unwrap_or_else(|| panic!("the page throws: {script}"))
+    }
+
+    /// Waits until an expression is true in the page.
+    async fn until(&mut self, script: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.evaluate(script).await != Some(true.into()) {
+            if Instant::now() > deadline {
+                let page = self.evaluate("document.documentElement.outerHTML").await;
+                panic!("did not become true: {script}\n{page:#?}");
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/browser");
 
@@ -120,7 +169,7 @@ fn start_server(address: &str, file: &Path) -> Child {
 }
 
 /// The two windows show these tasks, each once.
-async fn both_have(page: &mut Page, titles: &[&str]) {
+async fn both_have(page: &mut impl Browser, titles: &[&str]) {
     let all = format!(
         "JSON.stringify([...document.querySelectorAll('#tasks .title')].map((title) => title.textContent).sort()) \
          === JSON.stringify({}.sort())",
@@ -132,11 +181,11 @@ async fn both_have(page: &mut Page, titles: &[&str]) {
     }
 }
 
-async fn add(page: &mut Page, title: &str) {
+async fn add(page: &mut impl Browser, title: &str) {
     page.run(&format!("task.value = '{title}'; document.forms.add.requestSubmit()")).await;
 }
 
-async fn join(page: &mut Page, name: &str) {
+async fn join(page: &mut impl Browser, name: &str) {
     page.until("'ready' in document.documentElement.dataset").await;
     page.run(&format!("document.getElementById('name').value = '{name}'; document.forms.join.requestSubmit()")).await;
     page.until("!document.getElementById('board').hidden").await;
@@ -144,23 +193,61 @@ async fn join(page: &mut Page, name: &str) {
 
 const ATTACHED: &str = "connection.dataset.state === 'attached'";
 
+/// A server in a process of its own, which is started anew at the same address when it has ended.
+struct Server {
+    address: String,
+    file: PathBuf,
+    process: Child,
+}
+
+impl Server {
+    async fn start(name: &str) -> Self {
+        let file = file_of_board(name);
+        let free = TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("an address");
+        let address = free.to_string();
+        let process = start_server(&address, &file);
+        while tokio::net::TcpStream::connect(&address).await.is_err() {
+            sleep(Duration::from_millis(10)).await;
+        }
+        Self { address, file, process }
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}/", self.address)
+    }
+
+    fn start_again(&mut self) {
+        self.process = start_server(&self.address, &self.file);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn two_windows_survive_cuts_a_frozen_tab_crashes_of_the_server_and_a_reload() {
+async fn two_windows_in_chromium_survive_cuts_a_frozen_tab_crashes_and_a_reload() {
     if tsc::skips("chromium") || tsc::skips("node") {
         return;
     }
-    let pictures = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let file = file_of_board("windows");
-    let free = TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("an address");
-    let address = free.to_string();
-    let mut server = start_server(&address, &file);
-    while tokio::net::TcpStream::connect(&address).await.is_err() {
-        sleep(Duration::from_millis(10)).await;
+    let server = Server::start("chromium").await;
+    let page = Page::open(&server.url()).await;
+    survive(page, server, "browser").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_windows_in_firefox_survive_cuts_crashes_and_a_reload() {
+    if tsc::skips("firefox") || tsc::skips("node") {
+        return;
     }
-    let url = format!("http://{address}/");
-    let mut page = Page::open(&url).await;
+    let server = Server::start("firefox").await;
+    if let Some(page) = Firefox::open(&server.url()).await {
+        survive(page, server, "firefox").await;
+    }
+}
+
+/// Two windows share a board through everything that can happen to them. Screenshots are saved under `name`.
+async fn survive(mut page: impl Browser, mut server: Server, name: &str) {
+    let picture = |what: &str| Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{what}.png"));
+    let url = server.url();
     page.until("'ready' in document.documentElement.dataset").await;
-    page.picture(&pictures.join("browser-first.png")).await;
+    page.picture(&picture("first")).await;
     join(&mut page, "Ann").await;
     page.open_another(&url).await;
     join(&mut page, "Bob").await;
@@ -170,7 +257,7 @@ async fn two_windows_survive_cuts_a_frozen_tab_crashes_of_the_server_and_a_reloa
     page.run("plug.click()").await;
     page.until("connection.dataset.state === 'detached'").await;
     add(&mut page, "Pack the sails").await;
-    page.picture(&pictures.join("browser-unplugged.png")).await;
+    page.picture(&picture("unplugged")).await;
     page.switch_to(0);
     add(&mut page, "Buy rope").await;
     page.until("document.getElementById('task-1') !== null").await;
@@ -197,9 +284,12 @@ async fn two_windows_survive_cuts_a_frozen_tab_crashes_of_the_server_and_a_reloa
         page.switch_to(0);
         if crash == 0 {
             page.run("crash.click()").await;
-            timeout(Duration::from_secs(10), server.wait()).await.expect("the server ends").expect("its status");
+            timeout(Duration::from_secs(10), server.process.wait())
+                .await
+                .expect("the server ends")
+                .expect("its status");
         } else {
-            server.kill().await.expect("the server is killed");
+            server.process.kill().await.expect("the server is killed");
         }
         page.until("connection.dataset.state === 'detached'").await;
         for window in [0, 1] {
@@ -208,7 +298,7 @@ async fn two_windows_survive_cuts_a_frozen_tab_crashes_of_the_server_and_a_reloa
             add(&mut page, &title).await;
             titles.push(title);
         }
-        server = start_server(&address, &file);
+        server.start_again();
         for window in [0, 1] {
             page.switch_to(window);
             page.until(ATTACHED).await;
@@ -222,7 +312,7 @@ async fn two_windows_survive_cuts_a_frozen_tab_crashes_of_the_server_and_a_reloa
             assert_eq!(page.run("problem.textContent").await, "");
         }
     }
-    page.picture(&pictures.join("browser-recovered.png")).await;
+    page.picture(&picture("recovered")).await;
 
     // A window that is reloaded is still Bob.
     page.switch_to(1);
@@ -235,7 +325,7 @@ async fn two_windows_survive_cuts_a_frozen_tab_crashes_of_the_server_and_a_reloa
     titles.push("Wash up".to_owned());
     both_have(&mut page, &titles.iter().map(String::as_str).collect::<Vec<_>>()).await;
     page.set_dark(true).await;
-    page.picture(&pictures.join("browser-dark.png")).await;
+    page.picture(&picture("dark")).await;
     page.close().await;
 }
 

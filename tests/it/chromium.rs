@@ -13,11 +13,13 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStderr, Command};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
-/// How long the browser may take to start, and a page to reach the state that a test waits for.
+use crate::browser::Browser;
+
+/// How long the browser may take to start, and to answer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A browser with one page, or with several, of which one is in use.
@@ -47,77 +49,6 @@ impl Page {
         page
     }
 
-    /// Opens another page, in a window of its own, and uses it.
-    pub(crate) async fn open_another(&mut self, url: &str) {
-        self.session.clear();
-        let created = self.command("Target.createTarget", json!({ "url": url, "newWindow": true })).await;
-        let target = json!({ "targetId": created["targetId"], "flatten": true });
-        let attached = self.command("Target.attachToTarget", target).await;
-        self.session = attached["sessionId"].as_str().expect("an attached target has a session").to_owned();
-        self.pages.push(self.session.clone());
-    }
-
-    /// Uses the page that was opened as this one, from 0.
-    pub(crate) fn switch_to(&mut self, page: usize) {
-        self.session.clone_from(&self.pages[page]);
-    }
-
-    /// Sets whether the page is dark, as the system of its user is.
-    pub(crate) async fn set_dark(&mut self, dark: bool) {
-        let scheme = if dark { "dark" } else { "light" };
-        let features = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
-        self.command("Emulation.setEmulatedMedia", features).await;
-    }
-
-    /// Freezes the page, as browsers do to tabs in the background, or wakes it.
-    pub(crate) async fn set_frozen(&mut self, frozen: bool) {
-        let state = if frozen { "frozen" } else { "active" };
-        self.command("Page.setWebLifecycleState", json!({ "state": state })).await;
-    }
-
-    /// Evaluates an expression in the page and returns its value.
-    ///
-    /// # Panics
-    /// If the expression throws.
-    pub(crate) async fn run(&mut self, script: &str) -> Value {
-        let result = self.evaluate(script).await;
-        assert!(result["exceptionDetails"].is_null(), "{script}\n{result:#}");
-        result["result"]["value"].clone()
-    }
-
-    /// Waits until an expression is true in the page.
-    pub(crate) async fn until(&mut self, script: &str) {
-        let deadline = Instant::now() + PATIENCE;
-        // While the page is loading, evaluation fails; that counts as false.
-        while self.evaluate(script).await["result"]["value"] != json!(true) {
-            if Instant::now() > deadline {
-                let page = self.evaluate("document.documentElement.outerHTML").await;
-                panic!("did not become true: {script}\n{page:#}");
-            }
-            sleep(Duration::from_millis(20)).await;
-        }
-    }
-
-    /// Saves a screenshot of the page.
-    pub(crate) async fn picture(&mut self, file: &Path) {
-        let taken = self.command("Page.captureScreenshot", json!({})).await;
-        let png = STANDARD.decode(taken["data"].as_str().expect("a picture")).expect("base64");
-        std::fs::write(file, png).expect("the picture can be written");
-    }
-
-    /// Closes the browser and removes its profile.
-    pub(crate) async fn close(mut self) {
-        self.session.clear();
-        self.command("Browser.close", json!({})).await;
-        timeout(PATIENCE, self.process.wait()).await.expect("chromium ends").expect("its exit status is known");
-        std::fs::remove_dir_all(&self.profile).ok();
-    }
-
-    async fn evaluate(&mut self, script: &str) -> Value {
-        let params = json!({ "expression": script, "awaitPromise": true, "returnByValue": true });
-        self.command("Runtime.evaluate", params).await
-    }
-
     async fn command(&mut self, method: &str, params: Value) -> Value {
         self.commands += 1;
         let id = self.commands;
@@ -143,6 +74,51 @@ impl Page {
                 return message["result"].take();
             }
         }
+    }
+}
+
+impl Browser for Page {
+    async fn evaluate(&mut self, script: &str) -> Option<Value> {
+        let params = json!({ "expression": script, "awaitPromise": true, "returnByValue": true });
+        let mut result = self.command("Runtime.evaluate", params).await;
+        result["exceptionDetails"].is_null().then(|| result["result"]["value"].take())
+    }
+
+    async fn picture(&mut self, file: &Path) {
+        let taken = self.command("Page.captureScreenshot", json!({})).await;
+        let png = STANDARD.decode(taken["data"].as_str().expect("a picture")).expect("base64");
+        std::fs::write(file, png).expect("the picture can be written");
+    }
+
+    async fn open_another(&mut self, url: &str) {
+        self.session.clear();
+        let created = self.command("Target.createTarget", json!({ "url": url, "newWindow": true })).await;
+        let target = json!({ "targetId": created["targetId"], "flatten": true });
+        let attached = self.command("Target.attachToTarget", target).await;
+        self.session = attached["sessionId"].as_str().expect("an attached target has a session").to_owned();
+        self.pages.push(self.session.clone());
+    }
+
+    fn switch_to(&mut self, page: usize) {
+        self.session.clone_from(&self.pages[page]);
+    }
+
+    async fn set_dark(&mut self, dark: bool) {
+        let scheme = if dark { "dark" } else { "light" };
+        let features = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
+        self.command("Emulation.setEmulatedMedia", features).await;
+    }
+
+    async fn set_frozen(&mut self, frozen: bool) {
+        let state = if frozen { "frozen" } else { "active" };
+        self.command("Page.setWebLifecycleState", json!({ "state": state })).await;
+    }
+
+    async fn close(mut self) {
+        self.session.clear();
+        self.command("Browser.close", json!({})).await;
+        timeout(PATIENCE, self.process.wait()).await.expect("chromium ends").expect("its exit status is known");
+        std::fs::remove_dir_all(&self.profile).ok();
     }
 }
 

@@ -115,3 +115,34 @@ async fn javascript_client_loses_and_doubles_nothing_when_its_server_is_killed()
     assert!(answers > 10 * kills(), "{answers}");
     assert!(booked.keys().all(|call| told.contains_key(call)), "a call was carried out that was never made");
 }
+
+/// Two servers take turns: each drains its sessions to the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn javascript_client_loses_no_call_when_its_server_is_drained_to_another() {
+    let folder = Folder::new("node-drains");
+    let history = folder.0.join("history");
+    let store = format!("sqlite:{}", folder.0.join("sessions.db").display());
+    let mut server = Server::start(free_address(), &store, &history);
+    let Some(mut script) = Script::start("shop.mjs", &format!("ws://{}", server.address)) else { return };
+    script.line().await;
+    let (mut answered, mut recovered) = (0, 0);
+    for _ in 0..kills().div_ceil(2) {
+        tokio::time::sleep(Duration::from_millis(rand::random_range(50..200))).await;
+        let next = Server::start(free_address(), &store, &history);
+        let (cut, _took) = tokio::task::block_in_place(|| server.drain(Duration::from_secs(5), next.address));
+        assert_eq!(cut, 0);
+        server = next;
+        (answered, recovered) = script.until_answered(answered, recovered).await;
+    }
+    let report = script.ask("stop").await;
+    drop(server);
+    let booked = booked(&history);
+    let told = report["told"].as_object().unwrap();
+    println!("{} calls; drained {recovered} times", told.len());
+    for (call, told) in told {
+        assert_eq!((told.as_str(), booked.get(call)), (Some("ANSWERED"), Some(&1)), "{call}");
+    }
+    for (id, told) in report["rung"].as_object().unwrap() {
+        assert_eq!((told.as_str(), report["heard"][id].as_u64()), (Some("ANSWERED"), Some(1)), "ring {id}");
+    }
+}
