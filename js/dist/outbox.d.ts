@@ -12,6 +12,8 @@ export interface Item {
     text: string;
     /** The result of the push is pulled, too. */
     pulled: boolean;
+    /** An answer that refers to nothing, so that it may be sent before calls that wait. */
+    plain: boolean;
 }
 /** The push of a value that nothing refers to. It keeps the ids of both sides in step. */
 export declare const EMPTY_PUSH = "[\"push\",null]";
@@ -25,9 +27,11 @@ export declare class Outbox {
     /** Whether the first message is a call. */
     get callNext(): boolean;
     /** Adds a message about `id`. A pull joins the push that it is about, and a release the one before it. */
-    add(word: string, id: number, text: string): void;
+    add(word: string, id: number, text: string, plain?: boolean): void;
     /** Removes the first message. Returns the texts to write, each of which is numbered. */
     take(calls: boolean): string[];
+    /** Removes the answers that need not wait for the calls before them, and returns their texts. */
+    takeAnswers(): string[];
     /** Removes and returns all messages. */
     clear(): Item[];
 }

@@ -148,14 +148,15 @@ export class Ledger {
     // The server has lost the call, and has been told nothing of what the answer would give it.
     if (!entry) return this.#disown(message);
     const gives: number[] = [];
+    let plain = true;
     visit(message[2], {
       sender: (own) => this.#give(own, gives),
-      receiver: (theirs) => this.#toWire(theirs),
+      receiver: (theirs) => (plain = false, this.#toWire(theirs)),
     });
     const text = JSON.stringify(message);
     if (entry.transient) this.#exports.delete(id);
     else if (id < 0) entry.answer = { text, gives: gives.length > 0 };
-    this.outbox.add(String(message[0]), id, text);
+    this.outbox.add(String(message[0]), id, text, plain && gives.length === 0);
   }
 
   /** Takes back the objects of a message that is not sent. */

@@ -225,14 +225,15 @@ export class Link {
     const holdsBack = this.drains && this.features.has("durable");
     const { bytes, messages } = this.bounds;
     while (this.outbox.length > 0 && this.#retainedBytes < bytes && this.#retained.length < messages) {
-      if (holdsBack && this.outbox.callNext) return;
-      for (const text of this.outbox.take(calls)) {
+      const waits = holdsBack && this.outbox.callNext;
+      for (const text of waits ? this.outbox.takeAnswers() : this.outbox.take(calls)) {
         this.#retained.push(text);
         this.#retainedBytes += text.length;
         if (text.startsWith("+") || /^\["release",-?\d+,1,/.test(text)) this.#lastJoint = this.#nextOut;
         this.#nextOut += 1;
         texts.push(text);
       }
+      if (waits) return;
     }
   }
 

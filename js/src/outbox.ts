@@ -14,6 +14,8 @@ export interface Item {
   text: string;
   /** The result of the push is pulled, too. */
   pulled: boolean;
+  /** An answer that refers to nothing, so that it may be sent before calls that wait. */
+  plain: boolean;
 }
 
 /** The push of a value that nothing refers to. It keeps the ids of both sides in step. */
@@ -50,7 +52,7 @@ export class Outbox {
   }
 
   /** Adds a message about `id`. A pull joins the push that it is about, and a release the one before it. */
-  add(word: string, id: number, text: string): void {
+  add(word: string, id: number, text: string, plain = false): void {
     const push = word === "pull" ? this.#pushes.get(id) : undefined;
     if (push) {
       push.pulled = true;
@@ -61,7 +63,7 @@ export class Outbox {
       last.last = id;
       return;
     }
-    const item = { word, id, last: id, text, pulled: false };
+    const item = { word, id, last: id, text, pulled: false, plain };
     this.#items.push(item);
     this.#bytes += text.length;
     if (!isRelease(word)) this.#urgent += 1;
@@ -91,6 +93,15 @@ export class Outbox {
       this.#bytes += text.length;
     }
     return [text];
+  }
+
+  /** Removes the answers that need not wait for the calls before them, and returns their texts. */
+  takeAnswers(): string[] {
+    const answers = this.#items.filter(({ plain }) => plain);
+    if (answers.length > 0) this.#items = this.#items.filter(({ plain }) => !plain);
+    for (const { text } of answers) this.#bytes -= text.length;
+    this.#urgent -= answers.length;
+    return answers.map(({ text }) => text);
   }
 
   /** Removes and returns all messages. */
