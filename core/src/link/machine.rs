@@ -157,7 +157,7 @@ impl Link {
         peer_processed: u64,
         peer_sends_after: Option<u64>,
     ) -> Result<(Attachment, u64), Refused> {
-        let peer_sends_after = peer_sends_after.unwrap_or(self.processed());
+        let peer_sends_after = peer_sends_after.unwrap_or_else(|| self.processed());
         self.check_numbers(peer_processed, peer_sends_after, features)?;
         self.retained.confirm(peer_processed);
         self.attachments += 1;
