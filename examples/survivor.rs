@@ -165,17 +165,17 @@ async fn serve(version: u32, address: &str, folder: &Path) -> Result<(), Box<dyn
     let subscription =
         Ticker::restorer(version, |_ctx, params, version| async move { Ok(start_ticker(params.on_tick, version)) });
     // `eager` restores the subscription at once, not when it is first called: it calls the client.
-    let mut recovery = Recovery::in_store(SqliteStore::open(folder.join("sessions"))?);
-    recovery = recovery.restorer(meter).restorer(subscription.eager());
-    // The next server takes over from a killed one when its lease ends, or sooner if the store can tell
-    // that it is gone.
-    recovery.lease = Duration::from_millis(800);
-    // Checkpoints are taken more often than by default, because this server is killed so often.
-    recovery.idle = Duration::from_millis(20);
-    recovery.latest = Duration::from_millis(100);
-    let mut resumption = Resumption::default();
+    let recovery = Recovery::in_store(SqliteStore::open(folder.join("sessions"))?)
+        .restorer(meter)
+        .restorer(subscription.eager())
+        // The next server takes over from a killed one when its lease ends, or sooner if the store can
+        // tell that it is gone.
+        .lease(Duration::from_millis(800))
+        // Checkpoints are taken more often than by default, because this server is killed so often.
+        .idle(Duration::from_millis(20))
+        .latest(Duration::from_millis(100));
     // Every server process needs the same key. A real one is loaded from a secret store.
-    resumption.keys = KeyRing::new(Key::new("example", &[7; 32])?).into();
+    let resumption = Resumption::default().keys(KeyRing::new(Key::new("example", &[7; 32])?));
     let service = Service::new(move |_peer| UtilityRef::new(Front(Arc::clone(&office))));
     let service = service.resumption(resumption).recovery(recovery);
     let listener = TcpListener::bind(address).await?;

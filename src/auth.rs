@@ -2,8 +2,8 @@
 //!
 //! A service authenticates its peers with an [`Authenticator`](crate::Authenticator), or with a closure from a bearer
 //! token to an optional [`Principal`](crate::Principal). A client presents credentials with
-//! [`Connect::bearer`](crate::Connect::bearer), [`Connect::credentials`](crate::Connect::credentials), or
-//! [`Connect::identity`](crate::Connect::identity).
+//! [`SessionBuilder::bearer`](crate::SessionBuilder::bearer), [`SessionBuilder::credentials`](crate::SessionBuilder::credentials), or
+//! [`SessionBuilder::identity`](crate::SessionBuilder::identity).
 //!
 #![cfg_attr(all(feature = "server", feature = "macros"), doc = "```")]
 #![cfg_attr(not(all(feature = "server", feature = "macros")), doc = "```ignore")]

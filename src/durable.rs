@@ -28,7 +28,7 @@
 //!
 //! let counters = Named::restorer((), |_ctx, params, ()| async move {
 //!     if params.name.is_empty() {
-//!         return Err(RestoreError::PermissionDenied);
+//!         return Err(RestoreError::PermissionDenied.into());
 //!     }
 //!     Ok(CounterRef::durable(params.restore()))
 //! });
@@ -48,8 +48,8 @@
 //! at a time in a process.
 
 pub use bowline_core::peer::{
-    CallId, Durable, NotDurable, Recipe, RestoreCtx, RestoreError, Restorer, Restorers, StoredRecipe, StoredVars,
-    VarError, Vars, call_id,
+    BoxError, CallId, Durable, NotDurable, Recipe, RestoreCtx, RestoreError, Restorer, Restorers, StoredRecipe,
+    StoredVars, VarError, Vars, call_id,
 };
 
 #[cfg(feature = "client")]

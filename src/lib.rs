@@ -63,7 +63,7 @@
 //! | declare and handle errors | [`RpcError`](derive@RpcError), [`CallError`] | [Errors] |
 //! | stream data | [`Reader`], [`Writer`], [`mod@stream`] | [Streams] |
 //! | serve, alone or inside of another application | [`Service`], [`Peer`] | [Getting started] |
-//! | connect, or send calls as one HTTP request | [`connect`], [`Connect`], [`batch`] | [Getting started] |
+//! | connect, or send calls as one HTTP request | [`connect`], [`SessionBuilder`], [`batch`] | [Getting started] |
 //! | follow lost and resumed connections | [`Session::events`], [`LinkEvent`](link::LinkEvent) | [Sessions] |
 //! | survive a server restart | [`durable`](macro@durable), [`Restorer`](durable::Restorer), [`Recovery`] | [Durable objects] |
 //! | authenticate clients | [`Authenticator`], [`Principal`] | [Security] |
@@ -123,7 +123,7 @@ pub use bowline_core::typescript::{self, TypeScript};
 pub use bowline_core::value::{Bytes, Value, bigint, date};
 
 #[cfg(feature = "client")]
-pub use bowline_client::{Batch, Connect, Session, batch, connect};
+pub use bowline_client::{Batch, Session, SessionBuilder, batch, connect};
 #[cfg(feature = "macros")]
 pub use bowline_macros::{Pipeline, RpcError, TypeScript, durable, interface};
 #[cfg(feature = "server")]
@@ -155,7 +155,7 @@ pub mod value {
 /// Implement [`Transport`](transport::Transport) for what carries the messages, and start a session on it with
 /// [`Connection::start`](transport::Connection::start). The session is a plain one: it ends with its transport.
 pub mod transport {
-    pub use bowline_core::peer::{Connection, Options, Receiving, Sending, Transport, TransportEnd};
+    pub use bowline_core::peer::{Connection, Receiving, Sending, SessionOptions, Transport, TransportEnd};
 }
 
 /// Compiles the code in README.md and in the chapters of docs/ as documentation tests.

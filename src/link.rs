@@ -21,14 +21,14 @@
 //! ```
 //!
 //! A server configures the link with [`Resumption`](crate::Resumption), a client with
-//! [`Connect::link_rules`](crate::Connect::link_rules).
+//! [`SessionBuilder::link_rules`](crate::SessionBuilder::link_rules).
 
 pub use bowline_core::link::{Features, LinkRules, LinkStats, RuntimeIdentity};
-pub use bowline_core::session::{Closed, ClosedBy};
+pub use bowline_core::session::{CloseCause, CloseReason, ClosedBy};
 
 #[cfg(all(feature = "client", not(feature = "server")))]
 pub use bowline_client::KeepAlive;
 #[cfg(feature = "client")]
-pub use bowline_client::{Events, LinkEvent, Server, SharedLimits};
+pub use bowline_client::{LinkEvent, LinkEvents, ServerInfo, SharedLimits};
 #[cfg(feature = "server")]
 pub use bowline_server::KeepAlive;

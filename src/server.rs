@@ -33,4 +33,4 @@
 //! # }
 //! ```
 
-pub use bowline_server::{DrainReport, PeerAddress, Successor, TrustedProxies, Via};
+pub use bowline_server::{DrainReport, PeerAddress, Successor, TransportKind, TrustedProxies};

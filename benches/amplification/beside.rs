@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use bowline::__private::TypedCalls;
 use bowline::error::Never;
 use bowline::{Limits, Stub, Value};
 use bowline_core::peer::{Connection, Receiving, Sending, TransportEnd};

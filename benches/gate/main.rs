@@ -8,7 +8,7 @@
 /// Who calls whom.
 mod peers;
 
-use bowline::transport::Options;
+use bowline::transport::SessionOptions;
 
 use crate::peers::{Joined, join_in_memory};
 
@@ -33,7 +33,7 @@ async fn round(joined: &Joined, scenario: &str, bytes: &[u8]) {
 fn run(scenario: &str, rounds: usize) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     runtime.expect("a runtime without I/O asks for nothing").block_on(async {
-        let joined = join_in_memory(Options::default()).await;
+        let joined = join_in_memory(SessionOptions::default()).await;
         let bytes: Vec<u8> = (0..BYTES).map(|n| (n * 31 + 7) as u8).collect();
         for _ in 0..rounds {
             round(&joined, scenario, &bytes).await;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use bowline::error::Never;
 use bowline::link::{Features, LinkRules};
 use bowline::transport::Connection;
-use bowline::transport::Options;
+use bowline::transport::SessionOptions;
 use bowline::{Bytes, Func, Reference};
 use bowline_core::endpoint::Attach;
 use bowline_core::link::Role as Side;
@@ -66,7 +66,7 @@ pub(crate) struct Joined {
 }
 
 /// Begins a session over two ends of one carrier; both sides run as tasks.
-pub(crate) async fn join<S>(of_client: S, of_server: S, options: Options) -> Joined
+pub(crate) async fn join<S>(of_client: S, of_server: S, options: SessionOptions) -> Joined
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -79,7 +79,7 @@ where
 }
 
 /// As [`join`], over a pipe in memory that holds what is under way at once.
-pub(crate) async fn join_in_memory(options: Options) -> Joined {
+pub(crate) async fn join_in_memory(options: SessionOptions) -> Joined {
     const PIPE_BYTES: usize = 1 << 20;
     let (of_client, of_server): (DuplexStream, DuplexStream) = tokio::io::duplex(PIPE_BYTES);
     join(of_client, of_server, options).await

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use bowline::Limits;
-use bowline::transport::Options;
+use bowline::transport::SessionOptions;
 use futures_util::future::join_all;
 use tokio::runtime::Runtime;
 
@@ -47,9 +47,8 @@ impl Crowd {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
         let runtime = runtime.expect("a runtime without I/O asks for nothing");
         let (sessions, held) = runtime.block_on(async {
-            let mut limits = Limits::default();
-            limits.table_entries = 2 * MEASURED.capabilities;
-            let options = Options::default().limits(limits);
+            let limits = Limits::default().table_entries(2 * MEASURED.capabilities);
+            let options = SessionOptions::default().limits(limits);
             let mut joined = Vec::with_capacity(sessions);
             for _ in 0..sessions {
                 let session = join_in_memory(options.clone()).await;

@@ -1,6 +1,5 @@
 //! HTTP batches: calls that are sent as one request and answered in one response.
 
-use std::error::Error;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -9,9 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
+use bowline_core::error::ErrorChain;
 use bowline_core::limits::Limits;
 use bowline_core::peer::{Connection, Reference, Stub, TransportEnd};
-use bowline_core::session::Closed;
+use bowline_core::session::CloseReason;
 use bowline_transport::{Lines, LinesControl};
 use bytes::Bytes;
 use futures_util::future::maybe_done;
@@ -86,7 +86,7 @@ pub struct Batch {
     tls: Arc<rustls::ClientConfig>,
 }
 
-type Driver = Pin<Box<dyn Future<Output = Closed> + Send>>;
+type Driver = Pin<Box<dyn Future<Output = CloseReason> + Send>>;
 
 impl Batch {
     /// Returns the root object of the server.
@@ -236,11 +236,11 @@ async fn post(
     body: String,
 ) -> Result<String, String> {
     let failed = |error: &dyn fmt::Display| format!("RPC request failed: {error}");
-    let request = request.map_err(|error| failed(&error))?;
+    let request = request.map_err(|error| failed(&ErrorChain(&error)))?;
     let mut request = request.body(Full::new(Bytes::from(body))).map_err(|error| failed(&error))?;
     request.headers_mut().entry(CONTENT_TYPE).or_insert(TEXT);
     let client = Client::builder(TokioExecutor::new()).build(connector);
-    let answer = client.request(request).await.map_err(|error| failed(&Chain(&error)))?;
+    let answer = client.request(request).await.map_err(|error| failed(&ErrorChain(&error)))?;
     let status = answer.status();
     if !status.is_success() {
         return Err(failed(&status));
@@ -256,14 +256,4 @@ fn tcp() -> HttpConnector {
     // The connector is also used below TLS, where the scheme is `https`.
     tcp.enforce_http(false);
     tcp
-}
-
-/// Displays an error with its sources, which hyper does not include in its own text.
-struct Chain<'a>(&'a dyn Error);
-
-impl fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        self.0.source().map_or(Ok(()), |cause| write!(f, ": {}", Chain(cause)))
-    }
 }

@@ -11,7 +11,7 @@ use bowline_core::endpoint::{Attach, Attached};
 use bowline_core::limits::Limits;
 use bowline_core::link::handshake::VERSIONS;
 use bowline_core::link::{ClientIdentity, Credentials, Features, Hello, LinkRules, Role, Secret, Welcome};
-use bowline_core::peer::{Connection, Options, Reference, Restorers, Stub};
+use bowline_core::peer::{Connection, Reference, Restorers, SessionOptions, Stub};
 use bowline_core::value::ErrorValue;
 use bowline_transport::{Ending, KeepAlive, deadline};
 use http::{HeaderName, HeaderValue, request};
@@ -20,20 +20,20 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use crate::credentials::Who;
-use crate::dial::{Connector, Dialer, Offered, Socket, Stream, Undialed, Unencrypted};
+use crate::dial::{DialFn, Dialer, Offered, Socket, Stream, Undialed, Unencrypted};
 use crate::error::ConnectError;
 use crate::hello::{self, Failure, Opening};
 use crate::keeper::{Keeper, Ready};
 use crate::plain_servers;
 use crate::reattach::{Reattached, Reattaching, durable, until_reconciled};
 use crate::saved_session::{SavedSession, Writer};
-use crate::session::{Server, Session};
+use crate::session::{ServerInfo, Session};
 use crate::url::Address;
 
 /// The pause before a hello or a resume is repeated.
 pub(crate) const PAUSE: Duration = Duration::from_millis(250);
 
-/// The default of [`Connect::connect_timeout`].
+/// The default of [`SessionBuilder::connect_timeout`].
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Opens a session with the server at a `ws:` or `wss:` URL, with default settings. `http:` and
@@ -45,23 +45,23 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Returns a [`ConnectError`] if the URL is malformed, if the server cannot be reached within 10
 /// seconds, or if it refuses the session.
 pub async fn connect(url: impl Into<String>) -> Result<Session, ConnectError> {
-    Connect::new(url).connect().await
+    Session::builder(url).connect().await
 }
 
-/// A builder of sessions.
+/// A builder of a [`Session`]. [`Session::builder`] creates one with the settings that [`connect`] uses.
 ///
 /// ```no_run
 /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
-/// let session = bowline_client::Connect::new("wss://example.com/rpc").bearer("secret").connect().await?;
+/// let session = bowline_client::Session::builder("wss://example.com/rpc").bearer("secret").connect().await?;
 /// # Ok(())
 /// # }
 /// ```
 #[must_use = "nothing is opened before `connect`"]
-pub struct Connect {
+pub struct SessionBuilder {
     url: String,
     headers: request::Builder,
     main: Option<Stub>,
-    options: Options,
+    options: SessionOptions,
     resumes: bool,
     rules: LinkRules,
     who: Who,
@@ -72,19 +72,18 @@ pub struct Connect {
     keep_alive: KeepAlive,
     connect_timeout: Duration,
     unencrypted: Unencrypted,
-    connector: Option<Arc<Connector>>,
+    dialer: Option<Arc<DialFn>>,
     #[cfg(feature = "tls")]
     tls: Arc<rustls::ClientConfig>,
 }
 
-impl Connect {
-    /// Creates a builder with the settings that [`connect`] uses.
-    pub fn new(url: impl Into<String>) -> Self {
+impl SessionBuilder {
+    pub(crate) fn new(url: String) -> Self {
         Self {
-            url: url.into(),
+            url,
             headers: request::Builder::new(),
             main: None,
-            options: Options::default(),
+            options: SessionOptions::default(),
             resumes: true,
             rules: LinkRules::default(),
             who: Who::Anonymous,
@@ -95,7 +94,7 @@ impl Connect {
             keep_alive: KeepAlive::default(),
             connect_timeout: CONNECT_TIMEOUT,
             unencrypted: Unencrypted::default(),
-            connector: None,
+            dialer: None,
             #[cfg(feature = "tls")]
             tls: crate::tls::config(),
         }
@@ -125,7 +124,7 @@ impl Connect {
     }
 
     /// Sets a function that sees each error before it is sent, and returns what is sent in its
-    /// place. See [`Options::on_send_error`].
+    /// place. See [`SessionOptions::on_send_error`].
     pub fn on_send_error(mut self, hook: impl Fn(ErrorValue) -> ErrorValue + Send + Sync + 'static) -> Self {
         self.options = self.options.on_send_error(hook);
         self
@@ -249,19 +248,19 @@ impl Connect {
     ///
     /// ```no_run
     /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
-    /// let local = bowline_client::Connect::new("ws://localhost/rpc")
-    ///     .connector(|_host, _port| tokio::net::UnixStream::connect("/run/shop.sock"));
+    /// let local = bowline_client::Session::builder("ws://localhost/rpc")
+    ///     .dialer(|_host, _port| tokio::net::UnixStream::connect("/run/shop.sock"));
     /// let session = local.connect().await?;
     /// # Ok(())
     /// # }
     /// ```
-    pub fn connector<F, Fut, S>(mut self, dial: F) -> Self
+    pub fn dialer<F, Fut, S>(mut self, dial: F) -> Self
     where
         F: Fn(String, u16) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = io::Result<S>> + Send + 'static,
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        self.connector = Some(Arc::new(move |host, port| {
+        self.dialer = Some(Arc::new(move |host, port| {
             let dialing = dial(host, port);
             Box::pin(async move { dialing.await.map(|stream| Box::new(stream) as Box<dyn Stream>) })
         }));
@@ -302,7 +301,7 @@ impl Connect {
             keep_alive: self.keep_alive,
             who: self.who,
             unencrypted: self.unencrypted,
-            connector: self.connector,
+            dial: self.dialer,
             #[cfg(feature = "tls")]
             tls: self.tls,
         };
@@ -310,7 +309,7 @@ impl Connect {
             let Self { main, options, rules, restorers, writer, .. } = self;
             let reattaching = Reattaching { saved, main, options, rules, restorers, writer };
             let Reattached { connection, saved_session, welcome, ready } = reattaching.run(&mut dialer).await?;
-            let server = Server::of(&welcome);
+            let server = ServerInfo::of(&welcome);
             let keeper =
                 Keeper::new(dialer, connection.clone(), &welcome, Arc::clone(&saved_session), self.connect_timeout);
             let events = connection.events();
@@ -331,7 +330,7 @@ impl Connect {
                         connection.save_tokens();
                         saved_session.save(&connection).await.map_err(ConnectError::NotSaved)?;
                     }
-                    let server = Server::of(&welcome);
+                    let server = ServerInfo::of(&welcome);
                     let keeper = Keeper::new(
                         dialer,
                         connection.clone(),
@@ -439,7 +438,7 @@ where
 fn begin(
     welcome: &Welcome,
     main: Option<Stub>,
-    options: Options,
+    options: SessionOptions,
     rules: LinkRules,
 ) -> Result<(Connection, Attached), ConnectError> {
     let rules = rules_of(welcome, rules);
@@ -464,9 +463,9 @@ pub(crate) fn rules_of(welcome: &Welcome, mut rules: LinkRules) -> LinkRules {
     rules
 }
 
-impl fmt::Debug for Connect {
+impl fmt::Debug for SessionBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Headers contain credentials.
-        f.debug_struct("Connect").field("url", &self.url).finish_non_exhaustive()
+        f.debug_struct("SessionBuilder").field("url", &self.url).finish_non_exhaustive()
     }
 }

@@ -38,7 +38,7 @@ impl Who {
     pub(crate) async fn credentials(&self, challenge: Option<String>) -> Credentials {
         match self {
             Self::Anonymous => Credentials::default(),
-            Self::Bearer(token) => Credentials { scheme: Credentials::BEARER.to_owned(), token: Some(token.clone()) },
+            Self::Bearer(token) => Credentials::bearer(token.clone()),
             Self::Asked(ask) => ask(challenge).await,
         }
     }

@@ -1,4 +1,4 @@
-//! Dialing: from an address to a WebSocket, by TCP or the application's connector, TLS, and the HTTP
+//! Dialing: from an address to a WebSocket, by TCP or the application's function, TLS, and the HTTP
 //! handshake. Repeating and choosing addresses is up to the callers.
 
 use std::fmt;
@@ -6,6 +6,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use bowline_core::error::ErrorChain;
 use bowline_core::limits::Limits;
 use bowline_core::link::{Credentials, Features, SUBPROTOCOL};
 use bowline_transport::{Ending, KeepAlive, Metered, WebSocket};
@@ -28,7 +29,7 @@ pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for S {}
 
 /// Opens a byte stream to a host and port in place of TCP.
-pub(crate) type Connector = dyn Fn(String, u16) -> Dialing + Send + Sync;
+pub(crate) type DialFn = dyn Fn(String, u16) -> Dialing + Send + Sync;
 
 type Dialing = Pin<Box<dyn Future<Output = io::Result<Box<dyn Stream>>> + Send>>;
 
@@ -92,7 +93,7 @@ pub(crate) struct Dialer {
     /// A bearer token is sent in a header if the connection begins without a hello.
     pub(crate) who: Who,
     pub(crate) unencrypted: Unencrypted,
-    pub(crate) connector: Option<Arc<Connector>>,
+    pub(crate) dial: Option<Arc<DialFn>>,
     #[cfg(feature = "tls")]
     pub(crate) tls: Arc<rustls::ClientConfig>,
 }
@@ -112,7 +113,9 @@ impl Dialer {
                 self.address = address;
             }
             Ok(_) => tracing::warn!(url, "the resume URL of the server is not encrypted, ignoring it"),
-            Err(error) => tracing::warn!(%error, "the resume URL of the server is invalid, ignoring it"),
+            Err(error) => {
+                tracing::warn!(error = %ErrorChain(&error), "the resume URL of the server is invalid, ignoring it")
+            }
         }
     }
 
@@ -195,8 +198,8 @@ impl Dialer {
 
     async fn stream(&self) -> Result<Box<dyn Stream>, Undialed> {
         let (host, port) = (self.address.host(), self.address.port());
-        if let Some(connector) = &self.connector {
-            let stream = connector(host.to_owned(), port).await.map_err(|source| self.unreachable(source))?;
+        if let Some(dial) = &self.dial {
+            let stream = dial(host.to_owned(), port).await.map_err(|source| self.unreachable(source))?;
             return self.encrypted(stream).await;
         }
         let tcp = TcpStream::connect((host, port)).await.map_err(|source| self.unreachable(source))?;
@@ -233,7 +236,7 @@ impl Dialer {
         if let Some(decoy) = decoy {
             let offered = HeaderValue::try_from(format!("{decoy}, {SUBPROTOCOL}")).map_err(http::Error::from)?;
             headers.insert(SEC_WEBSOCKET_PROTOCOL, offered);
-        } else if let Credentials { scheme, token: Some(token) } = self.who.credentials(None).await
+        } else if let Credentials { scheme, token: Some(token), .. } = self.who.credentials(None).await
             && scheme == Credentials::BEARER
         {
             let mut value = HeaderValue::try_from(format!("Bearer {}", token.expose())).map_err(http::Error::from)?;
@@ -285,7 +288,7 @@ impl fmt::Display for Undialed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Cut(reason) => f.write_str(reason),
-            Self::Never(error) => error.fmt(f),
+            Self::Never(error) => ErrorChain(error).fmt(f),
         }
     }
 }

@@ -24,7 +24,7 @@ pub enum ConnectError {
     /// Credentials or resume tokens would have been sent unencrypted to another machine.
     #[error(
         "{secrets} would be sent to {authority} unencrypted: use wss: or https:, or allow this with `allow_unencrypted`{}",
-        if *secrets == TOKENS { "; a session opened with `Connect::plain` has no tokens" } else { "" }
+        if *secrets == TOKENS { "; a session opened with `SessionBuilder::plain` has no tokens" } else { "" }
     )]
     Unencrypted {
         /// The host and port.
@@ -33,10 +33,10 @@ pub enum ConnectError {
         secrets: &'static str,
     },
     /// A header is malformed.
-    #[error("a header is malformed: {0}")]
+    #[error("a header is malformed")]
     Header(#[from] http::Error),
     /// The connection to the server failed.
-    #[error("cannot connect to {authority}: {source}")]
+    #[error("cannot connect to {authority}")]
     Unreachable {
         /// The host and port.
         authority: String,
@@ -59,13 +59,13 @@ pub enum ConnectError {
         /// The message of the server.
         message: String,
     },
-    /// The saved state was not written by [`Connect::save`](crate::Connect::save), or by an
+    /// The saved state was not written by [`SessionBuilder::save`](crate::SessionBuilder::save), or by an
     /// incompatible version.
     #[error("cannot read the saved session: {0}")]
     Saved(String),
     /// The session was opened, but could not be saved.
-    #[error("cannot save the session: {0}")]
-    NotSaved(io::Error),
+    #[error("cannot save the session")]
+    NotSaved(#[source] io::Error),
     /// The server does not resume sessions, so a saved session cannot be reattached.
     #[error("the server does not resume sessions: open a new session")]
     NotResumable,

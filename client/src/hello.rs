@@ -157,12 +157,7 @@ impl Opening {
 pub(crate) fn identity() -> ClientIdentity {
     /// The random id of this process.
     static INSTANCE: LazyLock<String> = LazyLock::new(random_id);
-    ClientIdentity {
-        kind: "bowline-rs".to_owned(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        instance: Some(INSTANCE.clone()),
-        ..ClientIdentity::default()
-    }
+    ClientIdentity::default().kind("bowline-rs").version(env!("CARGO_PKG_VERSION")).instance(INSTANCE.as_str())
 }
 
 /// Returns 16 random bytes in base64url.

@@ -176,7 +176,9 @@ impl Keeper {
                 self.connection.authenticate(response);
             }
             Ok(_) => {
-                tracing::warn!("the server requires new credentials, but there are none; set `Connect::credentials`")
+                tracing::warn!(
+                    "the server requires new credentials, but there are none; set `SessionBuilder::credentials`"
+                )
             }
             Err(Panicked) => {}
         }

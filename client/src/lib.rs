@@ -16,6 +16,7 @@ mod dial;
 mod error;
 mod hello;
 mod keeper;
+mod listing;
 mod plain_servers;
 mod reattach;
 mod saved_session;
@@ -27,13 +28,14 @@ mod url;
 pub use batch::{Batch, batch};
 pub use bowline_core::endpoint::LinkEvent;
 pub use bowline_core::link::{
-    ClientIdentity, Credentials, EntryKind, LinkRules, LinkStats, ListFilter, ObjectEntry, Objects, RuntimeIdentity,
-    SharedLimits, Status, TrustLevel,
+    ClientIdentity, Credentials, LinkRules, LinkStats, ObjectKind, ObjectStatus, RuntimeIdentity, SharedLimits,
+    TrustLevel,
 };
-pub use bowline_core::peer::{Events, KeepError};
+pub use bowline_core::peer::{KeepError, LinkEvents};
 pub use bowline_transport::KeepAlive;
-pub use connect::{Connect, connect};
+pub use connect::{SessionBuilder, connect};
 pub use error::ConnectError;
+pub use listing::{ObjectEntry, ObjectPages};
 #[cfg(feature = "tls")]
 pub use rustls;
-pub use session::{Server, Session};
+pub use session::{ServerInfo, Session};

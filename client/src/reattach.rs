@@ -4,11 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bowline_core::endpoint::{Attach, Attached};
-use bowline_core::error::ErrorCode;
 use bowline_core::id::Ids;
 use bowline_core::link::{Features, Left, LinkRules, Mode, Refused, Resumed, Welcome};
-use bowline_core::peer::{Connection, Durability, Events, Options, RestoreCtx, Restorers, Stub};
-use bowline_core::session::Closed;
+use bowline_core::peer::{Connection, Durability, LinkEvents, RestoreCtx, Restorers, SessionOptions, Stub};
 use bowline_transport::Ending;
 
 use crate::connect::{PAUSE, rules_of};
@@ -22,7 +20,7 @@ use crate::saved_session::{Saved, SavedSession, Writer};
 pub(crate) struct Reattaching {
     pub(crate) saved: Vec<u8>,
     pub(crate) main: Option<Stub>,
-    pub(crate) options: Options,
+    pub(crate) options: SessionOptions,
     pub(crate) rules: LinkRules,
     pub(crate) restorers: Option<Arc<Restorers>>,
     pub(crate) writer: Option<Writer>,
@@ -101,16 +99,14 @@ async fn ask(
 
 /// Waits until both sides are reconciled. An object that is exported before would be released by
 /// the reconciliation.
-pub(crate) async fn until_reconciled(connection: &Connection, mut events: Events) -> Result<(), ConnectError> {
+pub(crate) async fn until_reconciled(connection: &Connection, mut events: LinkEvents) -> Result<(), ConnectError> {
     while connection.is_unreconciled() && !connection.is_closed() {
         if events.next().await.is_none() {
             break;
         }
     }
     match connection.close_reason() {
-        Some(Closed { name, message, .. }) => {
-            Err(ConnectError::Rejected { code: ErrorCode::from(name.as_str()), message })
-        }
+        Some(closed) => Err(ConnectError::Rejected { code: closed.cause.to_code(), message: closed.message }),
         None => Ok(()),
     }
 }
@@ -128,7 +124,7 @@ fn attach(connection: &Connection, saved_session: &SavedSession, resumed: &Resum
 }
 
 /// Enables recipes for this side's objects if there are restorers for them.
-pub(crate) fn durable(options: Options, restorers: Option<Arc<Restorers>>, session_id: &str) -> Options {
+pub(crate) fn durable(options: SessionOptions, restorers: Option<Arc<Restorers>>, session_id: &str) -> SessionOptions {
     match restorers {
         Some(restorers) => options.durability(Durability::new(RestoreCtx::new(session_id, "", ""), restorers)),
         None => options,

@@ -177,7 +177,7 @@ impl fmt::Debug for SavedSession {
 #[cfg(test)]
 mod tests {
     use bowline_core::link::LinkRules;
-    use bowline_core::peer::{Options, RestoreError, Restorer, Restorers, Stub};
+    use bowline_core::peer::{Restorer, Restorers, SessionOptions, Stub};
 
     use super::*;
     use crate::reattach::durable;
@@ -190,8 +190,9 @@ mod tests {
         let saved = Saved::read(GOLDEN).unwrap();
         assert_eq!(saved.welcome.session_id, "s_v8blderdeF83ixYvS7Ww_A");
         assert!(Features::of(&saved.welcome.features).durable);
-        let ear = Restorer::new("ear", 1, |_, _: serde_json::Value| async { Err::<Stub, _>(RestoreError::failed("")) });
-        let options = durable(Options::new(), Some(Arc::new(Restorers::new().with(ear))), &saved.welcome.session_id);
+        let ear = Restorer::new("ear", 1, |_, _: serde_json::Value| async { Err::<Stub, _>("".into()) });
+        let options =
+            durable(SessionOptions::new(), Some(Arc::new(Restorers::new().with(ear))), &saved.welcome.session_id);
         let (connection, left) =
             Connection::from_saved_state(saved.end.as_bytes(), None, options, LinkRules::default()).unwrap();
         assert_eq!(connection.kept_names(), ["counter", "fleeting"]);

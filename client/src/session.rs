@@ -3,13 +3,16 @@
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use bowline_core::link::{Features, LinkStats, List, ListFilter, Objects, RuntimeIdentity, SharedLimits, Welcome};
-use bowline_core::peer::{Connection, Events, KeepError, Reference, SessionError, Stub};
-use bowline_core::session::{Closed, Stats};
+use bowline_core::link::{Features, LinkStats, RuntimeIdentity, SharedLimits, Welcome};
+use bowline_core::peer::{Connection, KeepError, LinkEvents, Reference, Stub};
+use bowline_core::session::{CloseReason, SessionStats};
+use bowline_core::time::UnixTime;
 use tokio::sync::oneshot;
 
+use crate::connect::SessionBuilder;
+use crate::listing::ObjectPages;
 use crate::saved_session::SavedSession;
 
 /// An open session. It is cheap to clone; clones are handles of the same session.
@@ -23,13 +26,13 @@ use crate::saved_session::SavedSession;
 ///   server holds are not handles; call [`detach`](Self::detach) to keep a session open for them
 ///   alone.
 ///
-/// If the session is [saved](crate::Connect::save), dropping the last handle closes only the
+/// If the session is [saved](crate::SessionBuilder::save), dropping the last handle closes only the
 /// connection. The server keeps the session for a later process until the resume window ends.
 #[derive(Clone)]
 pub struct Session {
     connection: Connection,
     alive: Arc<Alive>,
-    server: Option<Arc<Server>>,
+    server: Option<Arc<ServerInfo>>,
     saved_session: Option<Arc<SavedSession>>,
 }
 
@@ -52,7 +55,7 @@ impl Handles {
 /// What a server that resumes sessions has said about itself and the session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Server {
+pub struct ServerInfo {
     /// The id of the session, as in the logs of both sides.
     pub session_id: String,
     /// The identity of the server.
@@ -67,7 +70,7 @@ pub struct Server {
     pub resume_window: Duration,
 }
 
-impl Server {
+impl ServerInfo {
     pub(crate) fn of(welcome: &Welcome) -> Self {
         Self {
             session_id: welcome.session_id.clone(),
@@ -81,7 +84,13 @@ impl Server {
 }
 
 impl Session {
-    pub(crate) fn new(connection: Connection, linked: Option<(Server, Arc<SavedSession>)>) -> (Self, Handles) {
+    /// Returns a builder of a session with the server at a `ws:` or `wss:` URL, with default settings.
+    /// `http:` and `https:` URLs name the same servers.
+    pub fn builder(url: impl Into<String>) -> SessionBuilder {
+        SessionBuilder::new(url.into())
+    }
+
+    pub(crate) fn new(connection: Connection, linked: Option<(ServerInfo, Arc<SavedSession>)>) -> (Self, Handles) {
         let (server, saved_session) = linked.unzip();
         let (alive, handles) = oneshot::channel();
         let alive = Arc::new(Alive(Mutex::new(Some(alive))));
@@ -110,13 +119,13 @@ impl Session {
 
     /// Closes the session and waits until it has ended. Unanswered calls fail. The session is
     /// closed even if the future is dropped.
-    pub async fn close(&self) -> Closed {
+    pub async fn close(&self) -> CloseReason {
         self.connection.close();
         self.closed().await
     }
 
     /// Waits until the session has ended, and returns why. Cancel-safe.
-    pub async fn closed(&self) -> Closed {
+    pub async fn closed(&self) -> CloseReason {
         self.connection.closed().await
     }
 
@@ -128,42 +137,31 @@ impl Session {
 
     /// Returns a stream of what happens to the session from now on, such as a lost or resumed
     /// connection. A session that is not resumable has no events.
-    pub fn events(&self) -> Events {
+    pub fn events(&self) -> LinkEvents {
         self.connection.events()
     }
 
     /// Returns what the server said about itself, or `None` if it does not resume sessions.
-    pub fn server(&self) -> Option<&Server> {
+    pub fn server(&self) -> Option<&ServerInfo> {
         self.server.as_deref()
     }
 
-    /// Returns when the current credentials expire, in seconds since 1970, or `None` if they last
-    /// as long as the session. New credentials come from
-    /// [`Connect::credentials`](crate::Connect::credentials).
-    pub fn lease_expires_at(&self) -> Option<u64> {
-        self.connection.lease().map(|lease| lease.expires_at)
+    /// Returns when the current credentials expire, or `None` if they last as long as the session.
+    /// New credentials come from [`SessionBuilder::credentials`](crate::SessionBuilder::credentials).
+    pub fn lease_expires_at(&self) -> Option<SystemTime> {
+        UnixTime(self.connection.lease()?.expires_at).to_system_time()
     }
 
     /// Lists what the server holds for this session: results of calls, and objects that this side
     /// was given.
     ///
-    /// A page has `limit` entries, 100 by default and at most 1,000. `cursor` is the `next_cursor`
-    /// of the previous page. Cancel-safe.
-    ///
-    /// # Errors
-    /// Returns a [`SessionError`] if the session has ended, or if the server does not support
-    /// listing.
-    pub async fn list(
-        &self,
-        filter: ListFilter,
-        limit: Option<usize>,
-        cursor: Option<String>,
-    ) -> Result<Objects, SessionError> {
-        self.connection.list(List { request_id: 0, filter, limit, cursor }).await
+    /// Nothing is requested before [`ObjectPages::next_page`].
+    pub fn list(&self) -> ObjectPages {
+        ObjectPages::new(self.connection.clone())
     }
 
     /// Keeps a reference to an object of the server under a name, so that a later process of this
-    /// program finds it; see [`Connect::save`](crate::Connect::save). It replaces the reference
+    /// program finds it; see [`SessionBuilder::save`](crate::SessionBuilder::save). It replaces the reference
     /// that was kept under this name.
     ///
     /// The change takes effect when the session is next saved. If the reference is the result of a
@@ -193,7 +191,7 @@ impl Session {
         self.connection.kept_names()
     }
 
-    /// Saves the session now; see [`Connect::save`](crate::Connect::save). Does nothing if no
+    /// Saves the session now; see [`SessionBuilder::save`](crate::SessionBuilder::save). Does nothing if no
     /// function for it was set, or if the session has ended. A write that has begun continues even
     /// if the future is dropped.
     ///
@@ -212,7 +210,7 @@ impl Session {
     }
 
     /// Returns how many references both sides hold of each other.
-    pub fn stats(&self) -> Stats {
+    pub fn stats(&self) -> SessionStats {
         self.connection.stats()
     }
 }

@@ -1,6 +1,7 @@
 //! The error codes that both sides of a link use, on the wire and in the errors of calls. docs/link.md
 //! lists them.
 
+use std::error::Error;
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -135,6 +136,17 @@ impl ErrorCode {
             Self::InternalError => 4500,
             _ => 4400,
         }
+    }
+}
+
+/// Displays an error together with its causes, for logs: `Display` of an error does not repeat them.
+#[derive(Debug)]
+pub struct ErrorChain<'a>(pub &'a (dyn Error + 'static));
+
+impl fmt::Display for ErrorChain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        self.0.source().map_or(Ok(()), |cause| write!(f, ": {}", ErrorChain(cause)))
     }
 }
 

@@ -17,11 +17,15 @@
 //! - [`peer`]: references, promises, objects, and the driver between a transport and a session. This
 //!   is the only async module; only its `runtime` file names Tokio's tasks and timers.
 //! - [`typescript`]: TypeScript declarations of interfaces and data.
+//! - `setters`: the macro that writes the setters of configuration types.
 //! - `generated`: the items that macro-generated code refers to.
 //!
 //! A module names only modules above it in this list, with one exception: `wire` reads property
 //! paths, whose types belong to [`session`]. The table in ARCHITECTURE.md says which of them each may
 //! name, and `tests/it/tidy` enforces it.
+
+#[macro_use]
+mod setters;
 
 pub mod endpoint;
 pub mod error;

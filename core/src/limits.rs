@@ -84,6 +84,27 @@ impl Default for Limits {
     }
 }
 
+setters! {
+    Limits {
+        message_bytes: usize,
+        message_units: usize,
+        value_depth: usize,
+        message_nodes: usize,
+        bigint_chars: usize,
+        key_bytes: usize,
+        path_steps: usize,
+        map_instructions: usize,
+        map_inputs: usize,
+        map_steps: u64,
+        work_bytes: usize,
+        table_entries: usize,
+        held_bytes: usize,
+        streams: usize,
+        running_calls: usize,
+        outbound_bytes: usize,
+    }
+}
+
 impl Limits {
     /// Returns tighter bounds, for peers that have not been authenticated.
     ///

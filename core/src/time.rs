@@ -2,7 +2,7 @@
 //! clock.
 
 use std::ops::Add;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// A point on a monotonic clock, as a duration since an origin that the clock's owner chooses. Times
 /// of different clocks are not comparable.
@@ -27,3 +27,10 @@ impl Add<Duration> for Time {
 /// Seconds since the Unix epoch, by a wall clock that may be wrong.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct UnixTime(pub u64);
+
+impl UnixTime {
+    /// Returns the time as the standard library has it, or `None` if it is out of range.
+    pub fn to_system_time(self) -> Option<SystemTime> {
+        SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(self.0))
+    }
+}

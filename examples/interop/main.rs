@@ -31,26 +31,23 @@ struct Options {
 /// Limits as high as Cap'n Web allows, because a conformance test may reach them. A public server
 /// should use `Limits::public`.
 fn limits() -> Limits {
-    let mut limits = Limits::default();
-    // 32 Mi UTF-16 units, each of which can be three bytes.
-    limits.message_bytes = 96 << 20;
-    limits.key_bytes = 96 << 20;
-    limits.message_nodes = 64 << 20;
-    limits.path_steps = 10_000;
-    limits.table_entries = 1 << 20;
-    limits.held_bytes = 512 << 20;
-    limits.running_calls = 1 << 16;
-    limits.outbound_bytes = 512 << 20;
-    limits
+    Limits::default()
+        // 32 Mi UTF-16 units, each of which can be three bytes.
+        .message_bytes(96 << 20)
+        .key_bytes(96 << 20)
+        .message_nodes(64 << 20)
+        .path_steps(10_000)
+        .table_entries(1 << 20)
+        .held_bytes(512 << 20)
+        .running_calls(1 << 16)
+        .outbound_bytes(512 << 20)
 }
 
 fn http_limits() -> HttpLimits {
-    let mut limits = HttpLimits::default();
+    let limits = HttpLimits::default();
     // All test clients share one address.
-    limits.connections_per_address = limits.connections;
-    limits.batch_bytes = 96 << 20;
-    limits.batch_messages = 100_000;
-    limits
+    let connections = limits.connections;
+    limits.connections_per_address(connections).batch_bytes(96 << 20).batch_messages(100_000)
 }
 
 #[tokio::main]

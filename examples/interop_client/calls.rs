@@ -2,7 +2,7 @@
 
 use std::future::IntoFuture;
 
-use bowline::{CallError, Value};
+use bowline::{CallError, Promise, Value};
 use futures_util::StreamExt;
 use futures_util::future::try_join_all;
 use futures_util::stream::FuturesUnordered;
@@ -20,7 +20,7 @@ pub(crate) async fn run(step: &str, Context { m, .. }: &Context) -> Option<Outco
             "args-many" => json!(m.sum((1..=12).map(f64::from)).await?),
             "property" => json!(m.answer().await?),
             "property-path" => json!(m.config().nested().on().await?),
-            "property-missing" => json!(describe(&m.config().stub().get("nothing").await?)),
+            "property-missing" => json!(describe(&Promise::stub(&m.config()).get("nothing").await?)),
             "path-call" => json!(m.tools().deep().mul().call((4.0, 5.0)).await?),
             "concurrent" => json(&Value::Array(concurrent(m).await?)),
             "calls-200" => json!(calls(m).await?),

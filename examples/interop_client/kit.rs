@@ -35,7 +35,7 @@ pub(crate) fn caught<T, E: RpcError>(result: Result<T, CallError<E>>) -> String 
     match result {
         Ok(_) => "no error".to_owned(),
         Err(CallError::Session(SessionError::Closed(closed))) => {
-            describe(&ErrorValue::new(closed.name, closed.message).into())
+            describe(&ErrorValue::new(closed.cause.name(), &closed.message).into())
         }
         Err(error) => describe(&error.to_value()),
     }

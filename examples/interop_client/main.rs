@@ -28,7 +28,7 @@ mod values;
 use std::error::Error;
 use std::time::Duration;
 
-use bowline::Connect;
+use bowline::Session;
 use clap::Parser;
 use contract::InteropRef;
 use kit::{Context, Outcome, failure};
@@ -49,7 +49,7 @@ struct Options {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::parse();
-    let session = Connect::new(&options.url).plain().connect().await?;
+    let session = Session::builder(&options.url).plain().connect().await?;
     let context = Context { m: session.root(), url: options.url, hostile: options.hostile_url };
     for step in steps::NAMES {
         let (ok, value) = match tokio::time::timeout(STEP_MAX, run(step, &context)).await {

@@ -36,7 +36,7 @@ pub(crate) async fn run(step: &str, Context { m, .. }: &Context) -> Option<Outco
                 json!(matrix.map_each(|row| row.map_each(|x| m.square(x))).await?)
             }
             "map-null" => {
-                let name = m.return_null().map_each(|x| x.stub().get("name")).await?;
+                let name = m.return_null().map_each(|x| Promise::stub(&x).get("name")).await?;
                 json!(describe(&name.into()))
             }
             "map-client-function" => {

@@ -1,6 +1,6 @@
 //! Calls on results that have not arrived yet, and the order of calls.
 
-use bowline::{CallError, Value};
+use bowline::{CallError, Promise, Value};
 use serde_json::json;
 
 use crate::contract::{InteropRef, LogRef};
@@ -14,7 +14,7 @@ pub(crate) async fn run(step: &str, Context { m, .. }: &Context) -> Option<Outco
             "pipeline-capability-argument" => {
                 json!(m.increment_counter(m.make_counter(4.0), Some(9.0)).await?)
             }
-            "pipeline-error" => json!(caught(m.throw_error().stub().call("foo", ()).await)),
+            "pipeline-error" => json!(caught(Promise::stub(&m.throw_error()).call("foo", ()).await)),
             "pipeline-late" => json!(m.late_counter(60.0, 4.0).increment(Some(3.0)).await?),
             "promise-in-result" => {
                 let result = m.promise_in_result(40.0, 4.0).await?;

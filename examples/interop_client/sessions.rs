@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bowline::error::ConnectError;
-use bowline::{CallError, Connect, Func, Reference, Session, Thrown, Value, batch};
+use bowline::{CallError, Func, Reference, Session, Thrown, Value, batch};
 use serde_json::json;
 use tokio::time::sleep;
 
@@ -107,5 +107,5 @@ fn root(session: &Session) -> InteropRef {
 
 /// Opens a plain session, as any Cap'n Web client does.
 async fn connect(url: impl Into<String>) -> Result<Session, ConnectError> {
-    Connect::new(url).plain().connect().await
+    Session::builder(url).plain().connect().await
 }

@@ -14,7 +14,7 @@ use std::error::Error;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bowline::inspect::Stats;
+use bowline::inspect::SessionStats;
 use bowline::{CallError, Func, Peer, Service, Session};
 use serde::{Deserialize, Serialize};
 use tap::Tap;
@@ -34,7 +34,7 @@ async fn main() -> Outcome {
     // A client. The tap between them records the messages.
     let (tap, address) = Tap::on(server).await?;
     // Plain Cap'n Web, so that the tap records messages and no frames of the link.
-    let session = bowline::Connect::new(format!("ws://{address}/rpc")).plain().connect().await?;
+    let session = Session::builder(format!("ws://{address}/rpc")).plain().connect().await?;
     let directory: DirectoryRef = session.root();
 
     one_round_trip(&directory, &tap).await?;
@@ -91,7 +91,7 @@ async fn callback_and_release(directory: &DirectoryRef, session: &Session, tap: 
     println!("   bells at the server: 0");
     // Dropping the bell released the callback, too.
     let only_roots = async {
-        while session.stats() != (Stats { imports: 1, exports: 1 }) {
+        while session.stats() != (SessionStats { imports: 1, exports: 1 }) {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };

@@ -182,7 +182,7 @@ fn render(item: &DeriveInput, fields: &[Part], restorer: &str, version: u32) -> 
                     + ::core::marker::Send
                     + ::core::marker::Sync
                     + 'static,
-                Fut: ::core::future::Future<Output = ::core::result::Result<R, ::bowline::durable::RestoreError>>
+                Fut: ::core::future::Future<Output = ::core::result::Result<R, ::bowline::durable::BoxError>>
                     + ::core::marker::Send
                     + 'static,
             {

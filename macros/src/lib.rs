@@ -114,8 +114,8 @@ use syn::{DeriveInput, ItemTrait, parse_macro_input};
 ///   a struct with `#[derive(Pipeline)]` has a method for each field.
 /// - **A constant**, `DirectoryRef::INTERFACE`, that lists the methods and properties.
 ///
-/// A `Promise` has a few methods of its own, such as `timeout`. They hide methods of the interface
-/// with the same name; write `(*promise).timeout()` to reach those.
+/// The functions of `Promise` itself take the promise as an argument, as in
+/// `Promise::timeout(promise, limit)`, and hide no method of the interface.
 ///
 /// # What a trait can contain
 ///
@@ -259,7 +259,7 @@ pub fn interface(options: TokenStream, item: TokenStream) -> TokenStream {
 /// let bank = std::sync::Arc::new(());
 /// let restorer = Ledger::restorer(bank.clone(), |ctx, params, bank| async move {
 ///     if params.owner != ctx.principal() {
-///         return Err(RestoreError::PermissionDenied);
+///         return Err(RestoreError::PermissionDenied.into());
 ///     }
 ///     Ok(AccountRef::durable(params.restore(bank)))
 /// });

@@ -75,7 +75,7 @@ fn method(interface: &Interface, member: &Member) -> TokenStream {
 fn send(member: &Member) -> TokenStream {
     let Member { name, wire, kind, repeat, args, rest, .. } = member;
     if *kind == Kind::Property {
-        return quote!(::bowline::Stub::get_typed(&self.stub, #wire));
+        return quote!(::bowline::__private::TypedCalls::get_typed(&self.stub, #wire));
     }
     let names = args.iter().map(|arg| &arg.name);
     // The span makes the compiler report an argument that cannot be encoded at the method's name.
@@ -93,7 +93,7 @@ fn send(member: &Member) -> TokenStream {
     };
     let args = quote_spanned!(name.span()=> &#args);
     let call = if *repeat == Repeat::Never { quote!(call_typed) } else { quote!(call_idempotent) };
-    quote!(::bowline::Stub::#call(&self.stub, #wire, #args))
+    quote!(::bowline::__private::TypedCalls::#call(&self.stub, #wire, #args))
 }
 
 /// Returns the documentation of the trait's method, or a sentence in its place.

@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bowline_core::link::{Credentials, Secret, TrustLevel};
+use bowline_core::link::{Credentials, TrustLevel};
 use http::StatusCode;
 use http::header::AUTHORIZATION;
 
@@ -42,20 +42,6 @@ impl Principal {
         Self { id: id.into(), lease: None, trust_level: None, is_bound_to_connection: false, is_anonymous: false }
     }
 
-    /// Sets how long the credentials are valid.
-    #[must_use]
-    pub fn with_lease(mut self, lease: Duration) -> Self {
-        self.lease = Some(lease);
-        self
-    }
-
-    /// Sets the trust level that is reported to the peer.
-    #[must_use]
-    pub fn with_trust_level(mut self, trust_level: TrustLevel) -> Self {
-        self.trust_level = Some(trust_level);
-        self
-    }
-
     /// Marks the identity as that of the connection.
     #[must_use]
     pub fn bound_to_connection(mut self) -> Self {
@@ -80,6 +66,13 @@ impl Principal {
             return Err(unauthorized("the principal of these credentials has no id"));
         }
         Ok(self)
+    }
+}
+
+bowline_core::setters! {
+    Principal {
+        lease: Duration as Some,
+        trust_level: TrustLevel as Some,
     }
 }
 
@@ -144,7 +137,7 @@ pub(crate) fn of_headers(peer: &Peer) -> Credentials {
     let token =
         header.and_then(|header| header.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
     match token {
-        Some((_, token)) => Credentials { scheme: HTTP.to_owned(), token: Some(Secret::new(token.trim())) },
+        Some((_, token)) => Credentials::new(HTTP, token.trim()),
         None => Credentials::default(),
     }
 }

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::task::Poll;
 
 use bowline_core::peer::{Connection, Stub};
-use bowline_core::session::Closed;
+use bowline_core::session::CloseReason;
 use bowline_transport::{Lines, LinesControl, deadline};
 use bytes::{Buf, BufMut, BytesMut};
 use http::StatusCode;
@@ -128,7 +128,10 @@ async fn run(service: &Service, root: Stub, text: &str, ticket: Ticket, deadline
 
 /// Waits until everything that the session has to send was written, and returns `None`. If the
 /// session ends first, returns how.
-async fn until_written(connection: &Connection, driver: &mut (impl Future<Output = Closed> + Unpin)) -> Option<Closed> {
+async fn until_written(
+    connection: &Connection,
+    driver: &mut (impl Future<Output = CloseReason> + Unpin),
+) -> Option<CloseReason> {
     poll_fn(|cx| match Pin::new(&mut *driver).poll(cx) {
         Poll::Ready(closed) => Poll::Ready(Some(closed)),
         Poll::Pending if connection.has_transmit() => Poll::Pending,
@@ -140,7 +143,7 @@ async fn until_written(connection: &Connection, driver: &mut (impl Future<Output
 /// Waits for calls whose results were not requested, then ends the session.
 async fn run_on(
     connection: Connection,
-    mut driver: impl Future<Output = Closed> + Unpin,
+    mut driver: impl Future<Output = CloseReason> + Unpin,
     ticket: Ticket,
     deadline: Instant,
 ) {
@@ -160,7 +163,7 @@ async fn run_on(
     log_closed(&driver.await);
 }
 
-fn log_closed(closed: &Closed) {
+fn log_closed(closed: &CloseReason) {
     tracing::debug!(by = ?closed.by, message = closed.message, "session closed");
 }
 

@@ -9,7 +9,7 @@ use http::StatusCode;
 #[non_exhaustive]
 pub enum ServerError {
     /// The server cannot listen on the address.
-    #[error("cannot listen on {address}: {source}")]
+    #[error("cannot listen on {address}")]
     Listen {
         /// The address as given.
         address: String,

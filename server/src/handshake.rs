@@ -191,7 +191,7 @@ impl Handshake {
             place.set_silent();
             let response = another_try(receiver).await?;
             place.set_busy();
-            credentials = Credentials { scheme: hello.auth.scheme.clone(), token: Some(response) };
+            credentials = Credentials::new(&hello.auth.scheme, response);
         };
         let registry = &self.service.registry;
         let (admitted, welcome) = match registry.reopen(&hello, &principal) {

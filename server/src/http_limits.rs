@@ -84,3 +84,23 @@ impl Default for HttpLimits {
         }
     }
 }
+
+bowline_core::setters! {
+    HttpLimits {
+        connections: usize,
+        connections_per_address: usize,
+        unauthenticated: usize,
+        total_held_bytes: usize,
+        running_calls: usize,
+        refused_tokens_per_second: u32,
+        refused_tokens_burst: u32,
+        header_bytes: usize,
+        headers: usize,
+        handshake: Duration,
+        keep_alive: KeepAlive,
+        batch_bytes: usize,
+        batch_messages: usize,
+        batch_time: Duration,
+        batch_answer_bytes: usize,
+    }
+}

@@ -102,7 +102,7 @@ impl Linked {
             }
             let Some(response) = response.filter(|_| asked && tries < AUTHENTICATIONS_MAX) else { continue };
             tries += 1;
-            let credentials = Credentials { scheme: entry.scheme.clone(), token: Some(response) };
+            let credentials = Credentials::new(&entry.scheme, response);
             if Box::pin(self.is_still(admitted, &credentials)).await {
                 self.service.registry.renew(admitted);
                 (asked, tries) = (false, 0);

@@ -47,7 +47,7 @@ pub use drain::DrainReport;
 pub use error::{Refusal, ServerError};
 pub use http_limits::HttpLimits;
 pub use keys::Keys;
-pub use peer_info::{Peer, PeerAddress, Via};
+pub use peer_info::{Peer, PeerAddress, TransportKind};
 pub use proxies::TrustedProxies;
 pub use recovery::{Recovery, SavedRefs, SturdyError};
 pub use resumption::{OnReplay, Reauth, Resumption};

@@ -84,7 +84,7 @@ impl Linked {
     async fn run(&self, admitted: Admitted, mut turn: impl Future<Output = Turn> + Unpin, parting: &Parting) {
         let registry = &self.service.registry;
         let entry = &admitted.entry;
-        let half_life = Duration::from_secs(registry.resumption.tokens.token_seconds.max(2) / 2);
+        let half_life = (registry.resumption.tokens.token_lifetime / 2).max(Duration::from_secs(1));
         let mut renewal = interval_at(deadline(half_life), half_life);
         let mut attending = Box::pin(self.attend(&admitted));
         let ended = loop {
@@ -176,7 +176,7 @@ impl Linked {
             },
         }
         parting.set(GOING_AWAY.0, GOING_AWAY.1);
-        connection.end_with(ClosedBy::Us, &ErrorCode::Draining, GOING_AWAY.1);
+        connection.end_with(ClosedBy::Local, &ErrorCode::Draining, GOING_AWAY.1);
         timeout_at(deadlines.all, turn).await.ok()
     }
 

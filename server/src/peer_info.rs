@@ -27,8 +27,8 @@ pub struct Peer {
     /// pages of other origins were already refused; see
     /// [`Service::allow_origins`](crate::Service::allow_origins).
     pub headers: HeaderMap,
-    /// The kind of session.
-    pub via: Via,
+    /// How the messages of the session are transported.
+    pub transport: TransportKind,
     /// The authenticated principal; anonymous without an authenticator.
     pub principal: Principal,
     /// The variables of the session, which live as long as it. The peer cannot access them unless
@@ -41,7 +41,8 @@ pub struct Peer {
 
 /// How the messages of a session are transported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Via {
+#[non_exhaustive]
+pub enum TransportKind {
     /// A WebSocket session.
     WebSocket,
     /// An HTTP batch.
@@ -54,12 +55,12 @@ pub enum Via {
 pub struct PeerAddress(pub SocketAddr);
 
 impl Peer {
-    pub(crate) fn new(request: &Parts, via: Via, keeping: Option<Keeping>) -> Self {
+    pub(crate) fn new(request: &Parts, transport: TransportKind, keeping: Option<Keeping>) -> Self {
         Self {
             address: request.extensions.get().map(|PeerAddress(address)| *address),
             uri: owned_uri(&request.uri),
             headers: owned_headers(&request.headers),
-            via,
+            transport,
             principal: Principal::anonymous(),
             vars: Vars::new(),
             extensions: request.extensions.clone(),

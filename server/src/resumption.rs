@@ -111,6 +111,25 @@ impl Resumption {
     }
 }
 
+bowline_core::setters! {
+    Resumption {
+        window: Duration,
+        unused_window: Duration,
+        parked: usize,
+        parked_bytes: usize,
+        parked_per_principal: usize,
+        parked_per_address: usize,
+        hellos_per_address: usize,
+        rules: LinkRules,
+        tokens: TokenPolicy,
+        audience: String as Into,
+        keys: Keys as Into,
+        reauth: Reauth,
+        on_replay: OnReplay,
+        runtime: RuntimeIdentity,
+    }
+}
+
 impl Default for Resumption {
     fn default() -> Self {
         let key = Key::new("process", &rand::random::<[u8; 32]>()).expect("32 bytes are sufficient for a key");
@@ -128,11 +147,7 @@ impl Default for Resumption {
             keys: Keys::new(KeyRing::new(key)),
             reauth: Reauth::default(),
             on_replay: OnReplay::default(),
-            runtime: RuntimeIdentity {
-                kind: "bowline-rs".to_owned(),
-                version: env!("CARGO_PKG_VERSION").to_owned(),
-                ..RuntimeIdentity::default()
-            },
+            runtime: RuntimeIdentity::default().kind("bowline-rs").version(env!("CARGO_PKG_VERSION")),
             on_slow_peer: None,
         }
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use bowline_core::error::ErrorCode;
 use bowline_core::limits::Limits;
 use bowline_core::link::Credentials;
-use bowline_core::peer::{MemoryBudget, Options, Reference, RunningCalls, Stub};
+use bowline_core::peer::{MemoryBudget, Reference, RunningCalls, SessionOptions, Stub};
 use bowline_core::value::ErrorValue;
 use http::request::Parts;
 use http::{Method, Request, StatusCode};
@@ -24,7 +24,7 @@ use crate::drain::{Deadlines, DrainReport, Sessions, Ticket};
 use crate::error::Refusal;
 use crate::http_limits::HttpLimits;
 use crate::origin::{Hosts, Origins};
-use crate::peer_info::{Peer, Via};
+use crate::peer_info::{Peer, TransportKind};
 use crate::permits::{ConnectionPermit, Connections, Permits};
 use crate::places::{GiveWay, Places};
 use crate::proxies::TrustedProxies;
@@ -45,7 +45,7 @@ use crate::{batch, ws};
 #[derive(Clone)]
 pub struct Service {
     root: Root,
-    pub(crate) options: Options,
+    pub(crate) options: SessionOptions,
     pub(crate) http: HttpLimits,
     pub(crate) origins: Origins,
     pub(crate) hosts: Hosts,
@@ -124,7 +124,9 @@ impl Service {
         let memory = MemoryBudget::new(http.total_held_bytes);
         Self {
             root,
-            options: Options::default().memory(memory.clone()).running_calls(RunningCalls::new(http.running_calls)),
+            options: SessionOptions::default()
+                .memory(memory.clone())
+                .running_calls(RunningCalls::new(http.running_calls)),
             memory,
             http,
             origins: Origins::default(),
@@ -146,7 +148,7 @@ impl Service {
     }
 
     /// Sets a function that sees each error before it is sent, and returns what is sent in its
-    /// place. See [`Options::on_send_error`].
+    /// place. See [`SessionOptions::on_send_error`].
     #[must_use]
     pub fn on_send_error(mut self, hook: impl Fn(ErrorValue) -> ErrorValue + Send + Sync + 'static) -> Self {
         self.options = self.options.on_send_error(hook);
@@ -328,7 +330,7 @@ impl Service {
     {
         let admitted = {
             let _busy = permits.busy();
-            self.admit(Peer::new(request, Via::Batch, Keeping::of(&self.registry))).await
+            self.admit(Peer::new(request, TransportKind::Batch, Keeping::of(&self.registry))).await
         };
         match admitted {
             Ok(root) => batch::answer(self, root, body, &permits, ticket).await,
@@ -339,7 +341,7 @@ impl Service {
     /// Authenticates a peer by its headers, and returns its root object.
     pub(crate) async fn admit(&self, mut peer: Peer) -> Result<Stub, Refusal> {
         peer.principal = self.authenticate_peer(&peer, &auth::of_headers(&peer)).await?;
-        let (address, via) = (peer.address, peer.via);
+        let (address, via) = (peer.address, peer.transport);
         self.root(peer).await.inspect_err(|refusal| {
             tracing::info!(
                 monotonic_counter.bowline_sessions_refused = 1_u64,
@@ -358,7 +360,7 @@ impl Service {
         found.and_then(Principal::named).inspect_err(|refusal| {
             tracing::info!(
                 monotonic_counter.bowline_credentials_refused = 1_u64,
-                address = ?peer.address, via = ?peer.via, scheme = auth::loggable_scheme(shown),
+                address = ?peer.address, via = ?peer.transport, scheme = auth::loggable_scheme(shown),
                 status = refusal.status.as_u16(), "credentials refused"
             );
         })

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bowline_core::link::SUBPROTOCOL;
 use bowline_core::link::handshake::RESUME_BYTES_MAX;
 use bowline_core::peer::{Connection, Stub};
-use bowline_core::session::Closed;
+use bowline_core::session::CloseReason;
 use bowline_transport::{Ending, KeepAlive, Metered, Parting, Traffic, WebSocket};
 use http::header::{
     CONNECTION, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
@@ -27,7 +27,7 @@ use tracing::Instrument;
 use crate::drain::{Deadlines, GOING_AWAY, Ticket};
 use crate::handshake::Handshake;
 use crate::link;
-use crate::peer_info::{Peer, Via};
+use crate::peer_info::{Peer, TransportKind};
 use crate::permits::Permits;
 use crate::recovery::Keeping;
 use crate::reply::{self, Answer};
@@ -53,7 +53,7 @@ pub(crate) async fn open(service: &Arc<Service>, request: &mut Parts, permits: P
     let Some(upgrade) = request.extensions.remove::<OnUpgrade>() else {
         return reply::text(StatusCode::NOT_IMPLEMENTED, "the HTTP server does not support upgrades");
     };
-    let peer = Peer::new(request, Via::WebSocket, Keeping::of(&service.registry));
+    let peer = Peer::new(request, TransportKind::WebSocket, Keeping::of(&service.registry));
     let span = tracing::debug_span!("session", via = "websocket", peer = ?peer.address);
     let keeps = !service.registry.resumption.window.is_zero();
     let linked = keeps && lists(&request.headers, SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL);
@@ -218,7 +218,7 @@ struct Session<S, D> {
 impl<S, D> Session<S, D>
 where
     S: AsyncRead + AsyncWrite + Unpin,
-    D: Future<Output = Closed> + Unpin,
+    D: Future<Output = CloseReason> + Unpin,
 {
     /// Runs the session to its end. If the future is dropped early, the connection is closed
     /// without a close frame.
@@ -229,7 +229,7 @@ where
         }
     }
 
-    async fn ended(self, closed: &Closed) {
+    async fn ended(self, closed: &CloseReason) {
         let stats = self.connection.stats();
         let Traffic { bytes_in, bytes_out, messages_in, messages_out } = self.ending.finish().await;
         tracing::debug!(

@@ -2,7 +2,7 @@
 //! message, and a reply is written into the text that is sent.
 
 use allocation_counter::measure;
-use bowline::transport::Options;
+use bowline::transport::SessionOptions;
 use bowline::value::{Payload, encode};
 use bowline_core::value::decode_args;
 use serde::de::DeserializeOwned;
@@ -93,7 +93,7 @@ fn per_round(runtime: &Runtime, joined: &Joined, scenario: impl AsyncFn(&Joined)
 #[test]
 fn calls_stay_within_their_allocation_limits() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    let joined = runtime.block_on(join_in_memory(Options::default()));
+    let joined = runtime.block_on(join_in_memory(SessionOptions::default()));
     let idle = joined.client.stats();
     let bytes = vec![7; 64 << 10];
     let counts = [

@@ -5,7 +5,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use allocation_counter::measure;
-use bowline::{Connect, Service};
+use bowline::{Service, Session};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
@@ -32,7 +32,7 @@ fn clients(address: SocketAddr, ask: &mpsc::Receiver<oneshot::Sender<()>>) {
     while let Ok(done) = ask.recv() {
         runtime.block_on(async {
             for _ in 0..SESSIONS {
-                let session = Connect::new(format!("ws://{address}")).connect().await.unwrap();
+                let session = Session::builder(format!("ws://{address}")).connect().await.unwrap();
                 assert_eq!(session.root::<ApiRef>().add(1, 2).await.unwrap(), 3);
                 sessions.push(session);
             }

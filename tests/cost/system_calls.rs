@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
-use bowline::transport::Options;
+use bowline::transport::SessionOptions;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -78,7 +78,7 @@ async fn counted_sockets() -> ([Counted; 2], [Arc<Asked>; 2]) {
 #[tokio::test]
 async fn concurrent_calls_share_reads_and_writes() {
     let ([of_client, of_server], asked) = counted_sockets().await;
-    let joined = join(of_client, of_server, Options::default()).await;
+    let joined = join(of_client, of_server, SessionOptions::default()).await;
     joined.calls_at_once().await;
     asked.iter().for_each(|side| {
         side.take();

@@ -47,7 +47,7 @@ fn ledger(owner: &str, parent: Option<AccountRef>) -> Ledger {
 fn restorers() -> Arc<Restorers> {
     let account = Ledger::restorer((), |ctx, params, ()| async move {
         if ctx.principal() != "ann" {
-            return Err(RestoreError::PermissionDenied);
+            return Err(RestoreError::PermissionDenied.into());
         }
         Ok(AccountRef::durable(params.restore("now".into())))
     });

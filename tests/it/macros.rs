@@ -218,6 +218,40 @@ async fn properties_are_read_not_called() {
     assert!(stub.call("version", ()).await.is_err(), "a property was called");
 }
 
+/// An interface with the names of `Promise`'s own functions.
+#[bowline::interface]
+trait Shadow {
+    async fn stub(&self) -> ShadowRef;
+    async fn timeout(&self) -> u64;
+    async fn idempotent(&self) -> u64;
+}
+
+struct Shade;
+
+impl Shadow for Shade {
+    async fn stub(&self) -> ShadowRef {
+        ShadowRef::new(Self)
+    }
+    async fn timeout(&self) -> u64 {
+        1
+    }
+    async fn idempotent(&self) -> u64 {
+        2
+    }
+}
+
+#[tokio::test]
+async fn promise_hides_no_method_of_the_interface() {
+    let pair = pair(None, Some(ShadowRef::new(Shade).stub.clone()));
+    let shadow = pair.left.root::<ShadowRef>().stub();
+    assert_eq!(shadow.stub().timeout().await.expect("the call succeeds"), 1);
+    assert_eq!(Promise::idempotent(shadow.idempotent()).await.expect("the call succeeds"), 2);
+    let within = Promise::timeout(shadow.timeout(), std::time::Duration::from_secs(5));
+    assert_eq!(within.await.expect("the call succeeds"), 1);
+    let pushes = pair.wire.log().iter().filter(|line| line.contains("push")).count();
+    assert_eq!(pushes, 5, "one for each call");
+}
+
 #[tokio::test]
 async fn rest_arguments_are_spread() {
     let (api, pair) = connected();

@@ -4,6 +4,7 @@ mod browser; // the page of examples/browser, as a client among others
 mod chromium; // a headless browser
 mod differential; // random values and programs, compared with the official package
 mod durable; // durable objects
+mod errors; // texts and causes of the public errors
 mod firefox; // another headless browser
 mod js; // the npm package of js/, and what is built from it
 mod macros; // generated code, over a real session

@@ -2,13 +2,13 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bowline::auth::{Credentials, TrustLevel};
-use bowline::inspect::{EntryKind, ListFilter, Status};
+use bowline::inspect::{ObjectKind, ObjectStatus};
 use bowline::link::{LinkEvent, RuntimeIdentity};
 use bowline::server::Successor;
-use bowline::{Connect, ErrorCode, Func, Principal, Resumption, Service, connect};
+use bowline::{ErrorCode, Func, Principal, Resumption, Service, Session, connect};
 
 use crate::failures::{counter, next};
 use crate::harness::{serve, service, within};
@@ -23,7 +23,7 @@ fn strict(asked: Arc<Mutex<Vec<String>>>) -> Service {
             return None;
         }
         asked.push(token.to_owned());
-        Some(Principal::new("ann").with_lease(Duration::from_secs(1)))
+        Some(Principal::new("ann").lease(Duration::from_secs(1)))
     })
 }
 
@@ -32,7 +32,7 @@ async fn client_renews_its_lease_with_new_credentials() {
     let seen = Arc::default();
     let address = serve(strict(Arc::clone(&seen))).await;
     let shown = AtomicUsize::new(0);
-    let session = Connect::new(format!("ws://{address}")).credentials(move |_challenge| {
+    let session = Session::builder(format!("ws://{address}")).credentials(move |_challenge| {
         let shown = shown.fetch_add(1, Ordering::SeqCst);
         async move { Credentials::bearer(format!("ann {shown}")) }
     });
@@ -55,7 +55,7 @@ async fn client_renews_its_lease_with_new_credentials() {
 #[tokio::test]
 async fn client_without_new_credentials_is_evicted() {
     let address = serve(strict(Arc::default())).await;
-    let session = within(Connect::new(format!("ws://{address}")).bearer("ann").connect()).await.unwrap();
+    let session = within(Session::builder(format!("ws://{address}")).bearer("ann").connect()).await.unwrap();
     let mut events = session.events();
     let Some(LinkEvent::Lost { code, .. }) = within(events.next()).await else { panic!("lost") };
     assert_eq!(code, ErrorCode::Unauthenticated);
@@ -78,13 +78,14 @@ async fn client_reconnects_to_the_successor_of_a_draining_server() {
     let began = Instant::now();
     let draining = async move { service.drain_to(Duration::from_secs(3), successor).await };
     let draining = first.spawn(draining);
-    let draining_to = loop {
-        if let LinkEvent::Draining(drain) = within(events.next()).await.unwrap() {
-            break drain;
+    let (deadline, retry_after, resume_url) = loop {
+        if let LinkEvent::Draining { deadline, retry_after, resume_url } = within(events.next()).await.unwrap() {
+            break (deadline, retry_after, resume_url);
         }
     };
-    assert_eq!((draining_to.retry_after_ms, draining_to.resume_url), (Some(300), Some(proxy.url())));
-    assert!(draining_to.deadline.is_some());
+    assert_eq!((retry_after, resume_url), (Some(Duration::from_millis(300)), Some(proxy.url())));
+    let until_deadline = deadline.expect("a deadline").duration_since(SystemTime::now()).expect("it is in the future");
+    assert!(until_deadline <= Duration::from_secs(4), "{until_deadline:?}");
     // A call made now waits until the client has reached the successor.
     assert_eq!(within(counter.add(2).into_future()).await.unwrap(), 3);
     assert!(began.elapsed() >= Duration::from_millis(300), "{:?}", began.elapsed());
@@ -104,7 +105,7 @@ async fn draining_server_answers_running_calls() {
     let waits = tokio::spawn(async move { asked.call("ask", (answer,)).await });
     tokio::time::sleep(Duration::from_millis(50)).await;
     let draining = tokio::spawn(async move { service.drain(Duration::from_secs(5)).await });
-    assert!(matches!(within(events.next()).await, Some(LinkEvent::Draining(_))));
+    assert!(matches!(within(events.next()).await, Some(LinkEvent::Draining { .. })));
     assert_eq!(within(waits).await.unwrap().unwrap().as_f64(), Some(21.0));
     within(draining).await.unwrap();
     let error = within(session.root_dyn().call("add", (1, 2)).into_future()).await.unwrap_err();
@@ -130,7 +131,7 @@ async fn call_that_calls_back_completes_before_a_handoff() {
     tokio::time::sleep(Duration::from_millis(50)).await;
     let service = first.service.clone();
     let draining = first.spawn(async move { service.drain(Duration::from_secs(5)).await });
-    assert!(matches!(within(events.next()).await, Some(LinkEvent::Draining(_))));
+    assert!(matches!(within(events.next()).await, Some(LinkEvent::Draining { .. })));
     assert_eq!(within(waits).await.unwrap().unwrap(), 21);
     let late = tokio::spawn(desk.once().into_future());
     within(draining).await.unwrap();
@@ -145,27 +146,27 @@ async fn session_lists_its_objects() {
     let counters = [counter(&session).await, counter(&session).await, counter(&session).await];
     let _hangs = tokio::spawn(session.root_dyn().call("hang", ()).into_future());
     tokio::time::sleep(Duration::from_millis(50)).await;
-    let all = within(session.list(ListFilter::default(), None, None)).await.unwrap();
-    let kinds = |kind| all.objects.iter().filter(|entry| entry.kind == kind).count();
-    assert_eq!((kinds(EntryKind::Result), all.next_cursor.as_ref()), (4, None), "{all:?}");
-    let running = ListFilter { status: vec![Status::Pending], ..ListFilter::default() };
-    let running = within(session.list(running, None, None)).await.unwrap();
-    assert_eq!(running.objects.len(), 1, "{running:?}");
+    let mut pages = session.list();
+    let all = within(pages.next_page()).await.unwrap().expect("a page");
+    assert_eq!(within(pages.next_page()).await.unwrap(), None);
+    let kinds = |kind| all.iter().filter(|entry| entry.kind == kind).count();
+    assert_eq!(kinds(ObjectKind::Result), 4, "{all:?}");
+    let created = all[0].created_at.expect("the server dates its entries").elapsed().expect("it is in the past");
+    assert!(created < Duration::from_secs(60), "{created:?}");
+    let running = within(session.list().status(ObjectStatus::Pending).next_page()).await.unwrap();
+    assert_eq!(running.map(|page| page.len()), Some(1));
+    let later = within(session.list().created_after(SystemTime::now() + Duration::from_secs(60)).next_page()).await;
+    assert_eq!(later.unwrap(), Some(vec![]));
     // Reading it in pages returns the same entries.
-    let (mut pages, mut cursor) = (Vec::new(), None);
-    loop {
-        let page = within(session.list(ListFilter::default(), Some(1), cursor)).await.unwrap();
-        assert!(page.objects.len() <= 1);
-        pages.extend(page.objects);
-        cursor = page.next_cursor;
-        if cursor.is_none() {
-            break;
-        }
+    let (mut entries, mut pages) = (Vec::new(), session.list().page_size(1));
+    while let Some(page) = within(pages.next_page()).await.unwrap() {
+        assert!(page.len() <= 1);
+        entries.extend(page);
     }
-    assert_eq!(pages, all.objects);
-    let wrong = within(session.list(ListFilter::default(), None, Some("nonsense".to_owned()))).await;
+    assert_eq!(entries, all);
+    let wrong = within(session.list().after("nonsense").next_page()).await;
     assert!(
-        wrong.is_err() || wrong.is_ok_and(|page| page.objects.is_empty()),
+        wrong.is_err() || wrong.is_ok_and(|page| page.is_none_or(|page| page.is_empty())),
         "an invalid cursor must not return entries"
     );
     drop(counters);
@@ -183,9 +184,9 @@ async fn client_learns_the_identity_of_its_server() {
     let mut resumption = Resumption::default();
     resumption.runtime = named("SHA256:aa");
     let service = service().resumption(resumption);
-    let service = service.authenticate(|_: &str| Some(Principal::new("ann").with_trust_level(TrustLevel::Trusted)));
+    let service = service.authenticate(|_: &str| Some(Principal::new("ann").trust_level(TrustLevel::Trusted)));
     let address = serve(service).await;
-    let session = within(Connect::new(format!("ws://{address}")).bearer("any").connect()).await.unwrap();
+    let session = within(Session::builder(format!("ws://{address}")).bearer("any").connect()).await.unwrap();
     let server = session.server().expect("a link");
     assert_eq!(server.principal.as_deref(), Some("ann"));
     assert_eq!(server.runtime.display_name.as_deref(), Some("Märchen"));
@@ -193,7 +194,7 @@ async fn client_learns_the_identity_of_its_server() {
     assert_eq!(server.resume_window, Duration::from_secs(300));
     assert!(server.features.list && server.features.refresh && !server.features.durable);
     assert_eq!(server.limits.as_ref().map(|limits| limits.running_calls), Some(1_024));
-    let plain = within(Connect::new(format!("ws://{address}")).bearer("any").plain().connect()).await.unwrap();
+    let plain = within(Session::builder(format!("ws://{address}")).bearer("any").plain().connect()).await.unwrap();
     assert!(plain.server().is_none());
 }
 

@@ -1,6 +1,7 @@
 //! HTTP batches: calls that share one request.
 
 use bowline_client::batch;
+use bowline_core::peer::Promise;
 
 use crate::harness::{canned, serve, service, within};
 
@@ -33,8 +34,8 @@ async fn bowline_server_answers_a_batch() {
     let api = batch.root_dyn();
     let two = within(batch.send(async move {
         let counter = api.call("counter", ());
-        let first = counter.stub().call("next", ());
-        let second = counter.stub().call("next", ()).await;
+        let first = Promise::stub(&counter).call("next", ());
+        let second = Promise::stub(&counter).call("next", ()).await;
         drop(first);
         second
     }))

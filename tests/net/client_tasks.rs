@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use bowline_client::{Connect, ConnectError, Credentials, LinkEvent, connect};
+use bowline_client::{ConnectError, Credentials, LinkEvent, Session, connect};
 use bowline_core::error::ErrorCode;
-use bowline_core::peer::{Func, Never, Reference, Stub};
+use bowline_core::peer::{Func, Never, Promise, Reference, Stub};
 use bowline_server::store::MemoryStore;
 use bowline_server::{LinkRules, Recovery, Resumption, Service};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -43,7 +43,7 @@ async fn panicking_credentials_count_as_a_failed_attempt() {
             Credentials::default()
         }
     };
-    let session = within(Connect::new(proxy.url()).credentials(ask).connect()).await.unwrap();
+    let session = within(Session::builder(proxy.url()).credentials(ask).connect()).await.unwrap();
     let mut events = session.events();
     proxy.cut();
     assert!(matches!(within(events.next()).await, Some(LinkEvent::Detached { .. })));
@@ -78,7 +78,7 @@ fn session_whose_runtime_ends_fails_its_callers() {
     callers.block_on(async {
         assert!(within(waiting).await.unwrap().is_err());
         let closed = within(session.closed()).await;
-        assert_eq!(closed.name, ErrorCode::AgentDisconnected.as_str());
+        assert_eq!(closed.code(), Some(ErrorCode::AgentDisconnected));
         while within(events.next()).await.is_some() {}
         assert!(within(session.root_dyn().call("add", (1, 2)).into_future()).await.is_err());
     });
@@ -99,7 +99,7 @@ async fn hanging_save_does_not_prevent_a_resume() {
             Ok(())
         }
     };
-    let session = within(Connect::new(proxy.url()).save(write).connect()).await.unwrap();
+    let session = within(Session::builder(proxy.url()).save(write).connect()).await.unwrap();
     hangs.store(true, Ordering::SeqCst);
     let before = writes.load(Ordering::SeqCst);
     let mut events = session.events();
@@ -123,7 +123,7 @@ async fn panicking_save_does_not_prevent_a_resume() {
         assert!(!panicking.load(Ordering::SeqCst), "a panic of the application");
         async { Ok(()) }
     };
-    let session = within(Connect::new(proxy.url()).save(write).connect()).await.unwrap();
+    let session = within(Session::builder(proxy.url()).save(write).connect()).await.unwrap();
     panics.store(true, Ordering::SeqCst);
     let mut events = session.events();
     proxy.cut();
@@ -139,8 +139,8 @@ async fn longest_durations_mean_never() {
     resumption.rules.heartbeat = Duration::MAX;
     resumption.rules.dead_after = Duration::MAX;
     resumption.rules.close_grace = Duration::MAX;
-    resumption.tokens.token_seconds = u64::MAX;
-    resumption.tokens.session_seconds = u64::MAX;
+    resumption.tokens.token_lifetime = Duration::MAX;
+    resumption.tokens.session_lifetime = Duration::MAX;
     let mut http = bowline_server::HttpLimits::default();
     http.batch_time = Duration::MAX;
     http.handshake = Duration::MAX;
@@ -156,7 +156,7 @@ async fn longest_durations_mean_never() {
     rules.heartbeat = Duration::MAX;
     rules.dead_after = Duration::MAX;
     let connect =
-        Connect::new(proxy.url()).connect_timeout(Duration::MAX).keep_alive(http.keep_alive).link_rules(rules);
+        Session::builder(proxy.url()).connect_timeout(Duration::MAX).keep_alive(http.keep_alive).link_rules(rules);
     let session = within(connect.connect()).await.unwrap();
     let mut events = session.events();
     proxy.cut();
@@ -165,7 +165,7 @@ async fn longest_durations_mean_never() {
     assert_eq!(within(session.root_dyn().call("add", (1, 2)).into_future()).await.unwrap(), 3.into());
     let batch = bowline_client::batch(proxy.url()).unwrap();
     let api = batch.root_dyn();
-    let sum = batch.send(async move { api.call("add", (2, 3)).timeout(Duration::MAX).await });
+    let sum = batch.send(async move { Promise::timeout(api.call("add", (2, 3)), Duration::MAX).await });
     assert_eq!(within(sum).await.unwrap(), 5.into());
 }
 
@@ -179,7 +179,7 @@ async fn last_handle_ends_the_session() {
     for plain in [false, true] {
         let service = service();
         let proxy = Proxy::to(serve(service.clone()).await).await;
-        let connect = || if plain { Connect::new(proxy.url()).plain() } else { Connect::new(proxy.url()) };
+        let connect = || if plain { Session::builder(proxy.url()).plain() } else { Session::builder(proxy.url()) };
         let session = within(connect().connect()).await.unwrap();
         let root = session.root_dyn();
         let counter = root.call("counter", ()).stub().clone();
@@ -285,7 +285,7 @@ async fn interrupted_handshake_is_retried() {
     let server = serve(service()).await;
     for (plain, after) in [(false, 0), (false, 20), (true, 0), (true, 20)] {
         let (url, accepted) = cutting(server, 3, after).await;
-        let connect = if plain { Connect::new(url).plain() } else { Connect::new(url) };
+        let connect = if plain { Session::builder(url).plain() } else { Session::builder(url) };
         let session = within(connect.connect()).await.unwrap();
         assert_eq!(within(session.root_dyn().call("add", (1, 2)).into_future()).await.unwrap(), 3.into());
         assert_eq!(accepted.load(Ordering::SeqCst), 4);
@@ -296,7 +296,7 @@ async fn interrupted_handshake_is_retried() {
 async fn handshake_that_is_always_interrupted_fails_with_its_cause() {
     let server = serve(service()).await;
     let (url, accepted) = cutting(server, usize::MAX, 0).await;
-    let error = within(Connect::new(url).connect_timeout(Duration::from_secs(1)).connect()).await.unwrap_err();
+    let error = within(Session::builder(url).connect_timeout(Duration::from_secs(1)).connect()).await.unwrap_err();
     assert!(matches!(error, ConnectError::Handshake(_)), "{error}");
     assert!(accepted.load(Ordering::SeqCst) > 1);
 }

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use bowline::Recovery;
 use bowline::store::{MemoryStore, SessionStore};
-use bowline_client::{Connect, Session, connect};
+use bowline_client::{Session, connect};
 
 use crate::harness::{serve, service};
 
@@ -36,7 +36,7 @@ async fn calls_per_second(session: &Session, calls: usize) -> f64 {
 async fn cost_of_the_link_on_a_call() {
     let url = format!("ws://{}", serve(service()).await);
     let linked = connect(&url).await.unwrap();
-    let plain = Connect::new(&url).plain().connect().await.unwrap();
+    let plain = Session::builder(&url).plain().connect().await.unwrap();
     let calls = number("BOWLINE_CALLS").unwrap_or(640);
     match std::env::var("BOWLINE_COST").as_deref() {
         // To count instructions with a tool, measure only one of the two.

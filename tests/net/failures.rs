@@ -3,9 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use bowline_client::{Connect, LinkEvent, Session, connect};
+use bowline_client::{LinkEvent, Session, connect};
+use bowline_core::error::ErrorCode;
 use bowline_core::link::{Frame, Resume, Secret};
-use bowline_core::peer::Stub;
+use bowline_core::peer::{Promise, Stub};
 use bowline_core::resume::{Key, KeyRing, prove};
 use bowline_core::session::ClosedBy;
 use bowline_server::{LinkRules, Resumption};
@@ -17,7 +18,7 @@ use crate::harness::{serve, service, within};
 use crate::proxy::{End, Proxy};
 
 pub(crate) async fn counter(session: &Session) -> Stub {
-    session.root_dyn().call("counter", ()).stub().clone()
+    Promise::stub(&session.root_dyn().call("counter", ())).clone()
 }
 
 pub(crate) async fn next(counter: &Stub) -> f64 {
@@ -50,7 +51,7 @@ async fn black_holes_only_cost_time() {
     let mut resumption = Resumption::default();
     (resumption.rules.heartbeat, resumption.rules.dead_after) = (Duration::from_millis(900), black * 20);
     let proxy = Proxy::to(serve(service().resumption(resumption)).await).await;
-    let session = Connect::new(proxy.url()).link_rules(rules).connect().await.unwrap();
+    let session = Session::builder(proxy.url()).link_rules(rules).connect().await.unwrap();
     let counter = counter(&session).await;
     for round in 0..3 {
         assert_eq!(next(&counter).await, f64::from(2 * round + 1));
@@ -142,7 +143,7 @@ async fn client_learns_that_its_token_and_key_were_stolen() {
     };
     assert_eq!(within(lost).await.as_str(), "SESSION_TAKEN_OVER");
     let closed = within(session.closed()).await;
-    assert_eq!((closed.by, closed.name.as_str()), (ClosedBy::Transport, "SESSION_TAKEN_OVER"));
+    assert_eq!((closed.by, closed.cause.name()), (ClosedBy::Transport, "SESSION_TAKEN_OVER"));
     assert!(proxy.heard().contains("RESUME_TOKEN_REPLAYED"), "the client's next resume was not refused");
 }
 
@@ -152,7 +153,7 @@ async fn detached_client_refuses_calls_beyond_its_retransmit_buffer() {
     let mut rules = LinkRules::default();
     rules.retain_messages = 16;
     let proxy = Proxy::to(serve(service()).await).await;
-    let session = Connect::new(proxy.url()).link_rules(rules).connect().await.unwrap();
+    let session = Session::builder(proxy.url()).link_rules(rules).connect().await.unwrap();
     let counter = counter(&session).await;
     let mut events = session.events();
     assert_eq!(next(&counter).await, 1.0);
@@ -189,5 +190,5 @@ async fn session_is_lost_without_the_key_of_its_token() {
     proxy.now_to(new);
     let failed = within(counter.call("next", ()).into_future()).await.unwrap_err();
     assert!(failed.is_lost(), "{failed}");
-    assert_eq!(within(session.closed()).await.name, "RESUME_TOKEN_KEY_UNKNOWN");
+    assert_eq!(within(session.closed()).await.code(), Some(ErrorCode::ResumeTokenKeyUnknown));
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use bowline_client::{Connect, LinkEvent, connect};
-use bowline_core::peer::{Func, Never, Stub};
+use bowline_client::{LinkEvent, Session, connect};
+use bowline_core::peer::{Func, Never, Promise, Stub};
 use bowline_core::session::ClosedBy;
 use bowline_server::{LinkRules, Principal, Resumption, Service};
 
@@ -37,7 +37,7 @@ async fn warm_resume_200_calls_10_cuts_exactly_once() {
             while !matches!(events.next().await, Some(LinkEvent::Resumed { .. })) {}
         }
     });
-    let counter = session.root_dyn().call("counter", ()).stub().clone();
+    let counter = Promise::stub(&session.root_dyn().call("counter", ())).clone();
     for call in 1..=200_u32 {
         if call % 20 == 0 {
             proxy.cut();
@@ -87,7 +87,7 @@ async fn cuts_under_load_lose_and_repeat_nothing() {
         .map(|_| {
             let (api, running) = (session.root_dyn(), running.clone());
             tokio::spawn(async move {
-                let counter = api.call("counter", ()).stub().clone();
+                let counter = Promise::stub(&api.call("counter", ())).clone();
                 let mut calls = 0_u32;
                 while running.load(Ordering::SeqCst) {
                     calls += 1;
@@ -120,8 +120,8 @@ async fn half_open_connection_is_detected_and_replaced() {
     let mut resumption = resumption(Duration::from_secs(10));
     resumption.rules = rules.clone();
     let proxy = Proxy::to(serve(service().resumption(resumption)).await).await;
-    let session = Connect::new(proxy.url()).link_rules(rules).connect().await.unwrap();
-    let counter = session.root_dyn().call("counter", ()).stub().clone();
+    let session = Session::builder(proxy.url()).link_rules(rules).connect().await.unwrap();
+    let counter = Promise::stub(&session.root_dyn().call("counter", ())).clone();
     assert_eq!(within(counter.call("next", ()).into_future()).await.unwrap(), 1.into());
     // An idle session keeps its connection.
     tokio::time::sleep(Duration::from_millis(600)).await;
@@ -147,7 +147,7 @@ async fn client_that_returns_too_late_loses_its_session() {
     let error = within(hanging).await.unwrap_err();
     assert!(error.is_lost(), "{error}");
     let closed = within(session.closed()).await;
-    assert_eq!((closed.by, closed.name.as_str()), (ClosedBy::Transport, "RESUME_WINDOW_EXPIRED"));
+    assert_eq!((closed.by, closed.cause.name()), (ClosedBy::Transport, "RESUME_WINDOW_EXPIRED"));
     assert!(matches!(within(events.next()).await, Some(LinkEvent::Lost { .. })));
     assert!(!session.is_resumable());
 }
@@ -183,7 +183,7 @@ async fn closed_session_ends_on_both_sides() {
     let service = service();
     let session = connect(format!("ws://{}", serve(service.clone()).await)).await.unwrap();
     session.root_dyn().call("add", (1, 2)).await.unwrap();
-    assert_eq!(within(session.close()).await.by, ClosedBy::Us);
+    assert_eq!(within(session.close()).await.by, ClosedBy::Local);
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(service.parked_sessions(), 0);
     assert!(!session.is_resumable());
@@ -197,18 +197,18 @@ async fn bearer_tokens_work_with_and_without_the_link() {
     });
     let service = service.authenticate(|token: &str| (token == "knot").then(|| Principal::new("ann")));
     let url = format!("ws://{}", serve(service).await);
-    let refused = Connect::new(&url).bearer("know").connect().await.unwrap_err();
+    let refused = Session::builder(&url).bearer("know").connect().await.unwrap_err();
     assert_eq!(refused.to_string(), "the server refused: 401 Unauthorized: the token is invalid");
     assert!(connect(&url).await.unwrap_err().to_string().contains("401"));
     for session in [
-        Connect::new(&url).bearer("knot"),
-        Connect::new(&url).bearer("knot").plain(),
-        Connect::new(&url).header("authorization", "Bearer knot"),
+        Session::builder(&url).bearer("knot"),
+        Session::builder(&url).bearer("knot").plain(),
+        Session::builder(&url).header("authorization", "Bearer knot"),
     ] {
         let session = session.connect().await.unwrap();
         assert_eq!(within(session.root_dyn().call("", ()).into_future()).await.unwrap(), "ann".into());
     }
-    let refused = Connect::new(&url).plain().connect().await.unwrap_err();
+    let refused = Session::builder(&url).plain().connect().await.unwrap_err();
     assert_eq!(refused.to_string(), "the server refused: 401 Unauthorized: a bearer token is required");
 }
 

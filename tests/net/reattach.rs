@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bowline::durable::Restorers;
 use bowline::error::{ConnectError, Never};
-use bowline::{Connect, ErrorCode, Session};
+use bowline::{ErrorCode, Session};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
@@ -69,7 +69,7 @@ impl Program {
         let (disk, saved) = (disk.clone(), disk.read());
         let ears =
             Ear::restorer(tell.clone(), |_ctx, params, tell| async move { Ok(BellRef::durable(params.restore(tell))) });
-        let mut connect = Connect::new(format!("ws://{}", server.address))
+        let mut connect = Session::builder(format!("ws://{}", server.address))
             .restorers(Restorers::new().with(ears))
             .save(move |bytes| disk.clone().write(bytes));
         if !saved.is_empty() {
@@ -142,8 +142,8 @@ async fn restarted_client_finds_its_kept_references() {
     assert_eq!(within(second.desk.ring(2).into_future()).await.unwrap(), None);
     assert_eq!(within(told.recv()).await, Some(("left".to_owned(), 1)));
     assert_eq!(within(told.recv()).await, Some(("left".to_owned(), 2)));
-    let listed = within(second.session.list(Default::default(), None, None)).await.unwrap();
-    let objects: Vec<_> = listed.objects.iter().filter(|object| object.id < 0).collect();
+    let listed = within(second.session.list().next_page()).await.unwrap().expect("a page");
+    let objects: Vec<_> = listed.iter().filter(|object| object.id < 0).collect();
     assert_eq!(objects.len(), 2, "references that were not kept must be released: {objects:?}");
     assert_eq!(site.world.entered("hang"), 1, "the call of the first process ran again");
 }
@@ -266,7 +266,7 @@ async fn second_process_takes_over_the_session() {
     let early = disk.read();
     let second = Program::start(&server, &disk, &tell).await.unwrap();
     let closed = within(first.session.closed()).await;
-    assert_eq!(closed.name, ErrorCode::SessionTakenOver.as_str());
+    assert_eq!(closed.code(), Some(ErrorCode::SessionTakenOver));
     within(second.desk.note("mine").into_future()).await.unwrap();
     let latecomer = Disk { bytes: Arc::new(Mutex::new(early)), ..Disk::default() };
     let refused = Program::start(&server, &latecomer, &tell).await.err().expect("the saved token is outdated");

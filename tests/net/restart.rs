@@ -180,7 +180,7 @@ impl Site {
         resumption.keys = KeyRing::new(Key::new("test", &[7; 32]).unwrap()).into();
         let counter = Stored::restorer(Arc::clone(&self.world), |_ctx, params, world| async move {
             if *world.forbidden.lock().unwrap() {
-                return Err(RestoreError::PermissionDenied);
+                return Err(RestoreError::PermissionDenied.into());
             }
             Ok(CounterRef::durable(params.restore(world)))
         });
@@ -244,7 +244,7 @@ pub(crate) async fn connect(process: &Process) -> (Session, DeskRef) {
 }
 
 /// Waits for the next event other than `Detached`.
-pub(crate) async fn restored(events: &mut bowline::link::Events) -> LinkEvent {
+pub(crate) async fn restored(events: &mut bowline::link::LinkEvents) -> LinkEvent {
     loop {
         match within(events.next()).await.expect("the session is open") {
             LinkEvent::Detached { .. } => {}

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use bowline_client::{Connect, ConnectError, KeepAlive, connect};
-use bowline_core::peer::Stub;
+use bowline_client::{ConnectError, KeepAlive, Session, connect};
+use bowline_core::peer::{Promise, Stub};
 use bowline_core::session::ClosedBy;
 use bowline_server::{Refusal, Service};
 use http::StatusCode;
@@ -19,8 +19,8 @@ async fn calls_pipeline_and_nothing_is_left_behind() {
     let more = api.call("add", (&sum, 4));
     assert_eq!(within(more.into_future()).await.unwrap(), 9.into());
     let counter = api.call("counter", ());
-    counter.stub().call("next", ()).await.unwrap();
-    assert_eq!(counter.stub().call("next", ()).await.unwrap(), 2.into());
+    Promise::stub(&counter).call("next", ()).await.unwrap();
+    assert_eq!(Promise::stub(&counter).call("next", ()).await.unwrap(), 2.into());
     drop((sum, counter));
     within(async {
         while session.stats().imports > 1 {
@@ -45,7 +45,7 @@ async fn closed_session_fails_its_calls() {
     let session = connect(format!("ws://{}", serve(service()).await)).await.unwrap();
     let hanging = session.root_dyn().call("hang", ());
     let (closed, hung) = tokio::join!(within(session.close()), within(hanging.into_future()));
-    assert_eq!(closed.by, ClosedBy::Us);
+    assert_eq!(closed.by, ClosedBy::Local);
     hung.unwrap_err();
     session.root_dyn().call("add", (1, 2)).await.unwrap_err();
 }
@@ -55,7 +55,7 @@ async fn drained_server_closes_with_a_code() {
     let service = service();
     let session = connect(format!("ws://{}", serve(service.clone()).await)).await.unwrap();
     let (closed, _report) = tokio::join!(within(session.closed()), service.drain(Duration::from_secs(5)));
-    assert_eq!((closed.name.as_str(), closed.message.as_str()), ("DRAINING", "server is draining"));
+    assert_eq!((closed.cause.name(), closed.message.as_str()), ("DRAINING", "server is draining"));
 }
 
 #[tokio::test]
@@ -79,11 +79,13 @@ async fn headers_reach_the_server_and_refusals_the_client() {
     let url = format!("ws://{}", serve(service).await);
     let refused = connect(url.clone()).await.unwrap_err();
     assert_eq!(refused.to_string(), "the server refused: 401 Unauthorized: who are you?");
-    let session = Connect::new(url).header("authorization", "Bearer knot").connect().await.unwrap();
+    let session = Session::builder(url).header("authorization", "Bearer knot").connect().await.unwrap();
     session.root_dyn().call("add", (1, 2)).await.unwrap();
 }
 
-const QUICK: KeepAlive = KeepAlive { ping_after: Duration::from_millis(30), pong_within: Duration::from_millis(100) };
+fn quick() -> KeepAlive {
+    KeepAlive::default().ping_after(Duration::from_millis(30)).pong_within(Duration::from_millis(100))
+}
 
 #[tokio::test]
 async fn silent_server_is_detected() {
@@ -93,15 +95,15 @@ async fn silent_server_is_detected() {
         let (stream, _peer) = listener.accept().await.unwrap();
         tokio_tungstenite::accept_async(stream).await.unwrap()
     };
-    let (session, _socket) = tokio::join!(Connect::new(url).plain().keep_alive(QUICK).connect(), accept);
+    let (session, _socket) = tokio::join!(Session::builder(url).plain().keep_alive(quick()).connect(), accept);
     let closed = within(session.unwrap().closed()).await;
-    assert_eq!((closed.by, closed.message.as_str()), (ClosedBy::Transport, "The peer answered no ping."));
+    assert_eq!((closed.by, closed.message.as_str()), (ClosedBy::Transport, "the peer answered no ping"));
 }
 
 #[tokio::test]
 async fn idle_session_stays_open() {
     let url = format!("ws://{}", serve(service()).await);
-    let session = Connect::new(url).keep_alive(QUICK).connect().await.unwrap();
+    let session = Session::builder(url).keep_alive(quick()).connect().await.unwrap();
     tokio::time::sleep(Duration::from_millis(400)).await;
     session.root_dyn().call("add", (1, 2)).await.unwrap();
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bowline::link::{Events, LinkEvent};
+use bowline::link::{LinkEvent, LinkEvents};
 use bowline::store::MemoryStore;
 use bowline::{ErrorCode, Session};
 
@@ -24,7 +24,7 @@ struct Holding {
     first: Process,
     session: Session,
     desk: DeskRef,
-    events: Events,
+    events: LinkEvents,
     counter: CounterRef,
 }
 

@@ -8,7 +8,7 @@ use bowline::auth::{Key, KeyRing, Secret};
 use bowline::durable::RestoreError;
 use bowline::error::{ErrorValue, Never};
 use bowline::store::{MemoryStore, SessionStore};
-use bowline::{CallError, Connect, ErrorCode, Func, Peer, Principal, Recovery, Resumption, Service, Session};
+use bowline::{CallError, ErrorCode, Func, Peer, Principal, Recovery, Resumption, Service, Session};
 
 use crate::harness::{serve, within};
 
@@ -92,7 +92,7 @@ async fn process(store: Option<&Arc<dyn SessionStore>>, books: &Books, closed: &
     let account = Stored::restorer(state, |ctx, params, (books, closed)| async move {
         assert_eq!(ctx.principal(), "ann");
         if closed.lock().unwrap().contains(&params.name) {
-            return Err(RestoreError::PermissionDenied);
+            return Err(RestoreError::PermissionDenied.into());
         }
         Ok(AccountRef::durable(params.restore(books)))
     });
@@ -111,7 +111,7 @@ async fn process(store: Option<&Arc<dyn SessionStore>>, books: &Books, closed: &
 }
 
 async fn open(address: SocketAddr, name: &str) -> (Session, BankRef) {
-    let session = within(Connect::new(format!("ws://{address}")).bearer(name).connect()).await.unwrap();
+    let session = within(Session::builder(format!("ws://{address}")).bearer(name).connect()).await.unwrap();
     let bank = session.root();
     (session, bank)
 }

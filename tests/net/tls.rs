@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bowline_client::rustls::pki_types::PrivateKeyDer;
 use bowline_client::rustls::{ClientConfig, RootCertStore, ServerConfig};
-use bowline_client::{Connect, ConnectError, batch, connect};
+use bowline_client::{ConnectError, Session, batch, connect};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
@@ -42,7 +42,7 @@ async fn serve_tls() -> (SocketAddr, Arc<ClientConfig>) {
 async fn session_over_tls() {
     let (address, trust) = serve_tls().await;
     let url = format!("wss://localhost:{}/rpc", address.port());
-    let session = within(Connect::new(url.clone()).tls(trust).connect()).await.unwrap();
+    let session = within(Session::builder(url.clone()).tls(trust).connect()).await.unwrap();
     assert_eq!(session.root_dyn().call("add", (2, 3)).await.unwrap(), 5.into());
     let untrusted = within(connect(url)).await.unwrap_err();
     assert!(matches!(untrusted, ConnectError::Unreachable { .. }), "{untrusted}");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bowline_client::{Connect, ConnectError, batch};
+use bowline_client::{ConnectError, Session, SessionBuilder, batch};
 use bowline_server::{Credentials, Principal};
 
 use crate::harness::{serve, service, within};
@@ -10,8 +10,8 @@ use crate::harness::{serve, service, within};
 /// An address that is reserved for documentation (RFC 5737), where nothing answers.
 const ELSEWHERE: &str = "ws://192.0.2.1:9/rpc";
 
-fn elsewhere() -> Connect {
-    Connect::new(ELSEWHERE).connect_timeout(Duration::from_millis(300))
+fn elsewhere() -> SessionBuilder {
+    Session::builder(ELSEWHERE).connect_timeout(Duration::from_millis(300))
 }
 
 #[tokio::test]
@@ -29,7 +29,7 @@ async fn credentials_and_tokens_are_not_sent_unencrypted() {
     }
     let refused = within(elsewhere().connect()).await.unwrap_err();
     assert!(refused.to_string().contains("the tokens of the session"), "{refused}");
-    assert!(refused.to_string().contains("Connect::plain"), "{refused}");
+    assert!(refused.to_string().contains("SessionBuilder::plain"), "{refused}");
 }
 
 #[tokio::test]
@@ -56,8 +56,8 @@ async fn secrets_are_sent_unencrypted_to_the_same_machine() {
     let address = serve(service().authenticate(named)).await;
     for host in ["127.0.0.1", "localhost"] {
         let url = format!("ws://{host}:{}/rpc", address.port());
-        Connect::new(&url).bearer("s3cret").connect().await.unwrap().close().await;
-        Connect::new(&url).bearer("s3cret").plain().connect().await.unwrap().close().await;
+        Session::builder(&url).bearer("s3cret").connect().await.unwrap().close().await;
+        Session::builder(&url).bearer("s3cret").plain().connect().await.unwrap().close().await;
         let batch = batch(&url).unwrap().header("authorization", "Bearer s3cret");
         let api = batch.root_dyn();
         let sum = batch.send(async move { api.call("add", (1, 2)).await.map(drop) }).await;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bowline::error::Never;
-use bowline::link::{Events, LinkEvent};
+use bowline::link::{LinkEvent, LinkEvents};
 use bowline::{CallError, Func, Session, connect};
 use tokio::task::JoinHandle;
 
@@ -122,7 +122,7 @@ impl Load {
 }
 
 /// Counts how often the session is recovered, and how many objects that loses.
-async fn watch(mut events: Events, notes: Arc<Notes>) -> u64 {
+async fn watch(mut events: LinkEvents, notes: Arc<Notes>) -> u64 {
     let mut all_lost = 0;
     while let Some(event) = events.next().await {
         match event {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use bowline::link::{Events, LinkEvent};
+use bowline::link::{LinkEvent, LinkEvents};
 use bowline::{Session, connect, stream};
 use tokio::task::JoinHandle;
 
@@ -142,7 +142,7 @@ pub(crate) async fn settle(clients: Vec<Client>, history: &Path, losses: Losses)
     summary
 }
 
-async fn watch(mut events: Events, notes: Arc<Notes>) {
+async fn watch(mut events: LinkEvents, notes: Arc<Notes>) {
     while let Some(event) = events.next().await {
         match event {
             LinkEvent::Recovered { .. } => {

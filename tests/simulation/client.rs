@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bowline::link::LinkEvent;
-use bowline::{CallError, Connect, ErrorCode, Func, RpcError, Session, stream};
+use bowline::{CallError, ErrorCode, Func, RpcError, Session, stream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
@@ -82,7 +82,8 @@ impl Client {
         let session = loop {
             let network = network.clone();
             let dial = move |host: String, _port| network.clone().dial(host);
-            let connecting = Connect::new(format!("ws://{SHOP}/rpc")).bearer(format!("client{number}")).connector(dial);
+            let connecting =
+                Session::builder(format!("ws://{SHOP}/rpc")).bearer(format!("client{number}")).dialer(dial);
             match connecting.connect().await {
                 Ok(session) => break session,
                 Err(_later) => sleep(Duration::from_millis(100)).await,

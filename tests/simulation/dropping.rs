@@ -6,10 +6,9 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use bowline::inspect::ListFilter;
 use bowline::link::LinkEvent;
 use bowline::store::{Clock, MemoryStore, SessionStore};
-use bowline::{Connect, Func, Session, stream};
+use bowline::{Func, Promise, Session, SessionBuilder, stream};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -92,10 +91,10 @@ impl World {
         Self { network, ledger, store, process, started: 1, calls: 0 }
     }
 
-    fn connecting(&self) -> Connect {
+    fn connecting(&self) -> SessionBuilder {
         let network = self.network.clone();
-        Connect::new(format!("ws://{SHOP}/rpc"))
-            .connector(move |host, _port| network.clone().dial(host))
+        Session::builder(format!("ws://{SHOP}/rpc"))
+            .dialer(move |host, _port| network.clone().dial(host))
             .save(|_saved| async {
                 sleep(Duration::from_millis(5)).await;
                 Ok(())
@@ -128,7 +127,7 @@ impl World {
             Operation::Call => drop(shop.slow(call, 0).await),
             Operation::Slow => drop(shop.slow(call, 40).await),
             Operation::Pipelined => drop(shop.shelf(1).lay(call).await),
-            Operation::TimeOut => drop(shop.slow(call, 60_000).timeout(Duration::from_millis(40)).await),
+            Operation::TimeOut => drop(Promise::timeout(shop.slow(call, 60_000), Duration::from_millis(40)).await),
             Operation::Ask => {
                 let answer = Func::new(|number: u64| async move { number });
                 drop(shop.ask(call, answer).await);
@@ -152,7 +151,7 @@ impl World {
                 }
                 assert_eq!(came, 5);
             }
-            Operation::List => drop(session.list(ListFilter::default(), None, None).await.unwrap()),
+            Operation::List => drop(session.list().next_page().await.unwrap()),
             Operation::Save => session.save().await.unwrap(),
             Operation::Events => drop(timeout(Duration::from_millis(40), session.events().next()).await),
             Operation::Closed => drop(timeout(Duration::from_millis(40), session.closed()).await),

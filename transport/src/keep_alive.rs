@@ -10,6 +10,7 @@ use crate::deadline::deadline;
 
 /// How silence on a WebSocket is handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct KeepAlive {
     /// The silence after which a ping is sent. Default 25 s, because some proxies close an idle
     /// connection after 30 s.
@@ -22,6 +23,13 @@ pub struct KeepAlive {
 impl Default for KeepAlive {
     fn default() -> Self {
         Self { ping_after: Duration::from_secs(25), pong_within: Duration::from_secs(20) }
+    }
+}
+
+bowline_core::setters! {
+    KeepAlive {
+        ping_after: Duration,
+        pong_within: Duration,
     }
 }
 

@@ -86,7 +86,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketReceiver<S> {
         let bytes_in = socket.stream.get_ref().bytes_in;
         while let Poll::Ready(silence) = self.watch.poll(bytes_in, cx) {
             match silence {
-                Silence::Dead => return Poll::Ready(TransportEnd::Failed("The peer answered no ping.".to_owned())),
+                Silence::Dead => return Poll::Ready(TransportEnd::Failed("the peer answered no ping".to_owned())),
                 Silence::Ping => self.ping_waits = socket.stream.start_send_unpin(Message::Ping(Bytes::new())).is_ok(),
             }
         }

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use bowline::{Connect, Service};
+use bowline::{Session, Service};
 use common::{Out, accept, dial};
 use tokio::sync::watch;
 
@@ -29,7 +29,7 @@ pub async fn measure(out: &Out) {
     let server = listener.local_addr().expect("it is bound");
     tokio::spawn(Service::new(|_peer| AdderRef::new(Adding)).serve(listener));
     let (url, cuts) = carry(server).await;
-    let session = Connect::new(&url).connect().await.expect("the server is there");
+    let session = Session::builder(&url).connect().await.expect("the server is there");
     let adder: AdderRef = session.root();
     let (mut resumed, mut dialed) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
@@ -41,7 +41,7 @@ pub async fn measure(out: &Out) {
         assert_eq!(adder.add(3, 4).await.expect("it answers"), 7);
         resumed.push(began.elapsed());
         let began = Instant::now();
-        let plain = Connect::new(&url).plain().connect().await.expect("the server is there");
+        let plain = Session::builder(&url).plain().connect().await.expect("the server is there");
         dialed.push(began.elapsed());
         plain.close().await;
         tokio::time::sleep(Duration::from_millis(5)).await;

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use bowline::{Bytes, Connect, Func, HttpLimits, Limits, Service, Session};
+use bowline::{Bytes, Func, HttpLimits, Limits, Service, Session};
 use bowline::error::Never;
 use common::{Conn, announce, peer_main};
 use futures::future::join_all;
@@ -62,15 +62,11 @@ impl Bench for Api {
 
 /// Raises the limits, because a million live objects exceed the default.
 fn limits() -> Limits {
-    let mut limits = Limits::default();
-    limits.table_entries = 2_000_000;
-    limits
+    Limits::default().table_entries(2_000_000)
 }
 
 async fn serve() {
-    let mut http = HttpLimits::default();
-    http.connections = 20_000;
-    http.connections_per_address = 20_000;
+    let http = HttpLimits::default().connections(20_000).connections_per_address(20_000);
     let service = Service::new(|_peer| BenchRef::new(Api)).limits(limits()).http_limits(http);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
     announce(listener.local_addr().expect("it is bound").port());
@@ -91,7 +87,7 @@ impl Conn for Client {
     }
 
     async fn connect(kind: &str, address: SocketAddr) -> Rc<Self> {
-        let connect = Connect::new(format!("ws://{address}")).limits(limits());
+        let connect = Session::builder(format!("ws://{address}")).limits(limits());
         let connect = if kind == "bowline-plain" { connect.plain() } else { connect };
         let session = connect.connect().await.expect("the server is there");
         let api = session.root();

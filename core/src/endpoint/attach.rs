@@ -4,7 +4,7 @@ use super::{Endpoint, LinkEvent};
 use crate::error::ErrorCode;
 use crate::id::Ids;
 use crate::link::{Attachment, Features, Left, Refused, Role};
-use crate::session::{Closed, ClosedBy};
+use crate::session::{CloseReason, ClosedBy};
 use crate::time::Time;
 
 /// How a session continues on a new connection.
@@ -79,7 +79,7 @@ impl Endpoint {
 }
 
 /// Returns the refusal for a peer whose claims contradict the session.
-pub(super) fn refused(closed: Closed) -> Refused {
+pub(super) fn refused(closed: CloseReason) -> Refused {
     debug_assert_eq!(closed.by, ClosedBy::Protocol, "only the peer can contradict the ids that were assigned");
-    Refused::new(ErrorCode::from(closed.name.as_str()), closed.message)
+    Refused::new(closed.cause.to_code(), closed.message)
 }

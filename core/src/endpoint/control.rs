@@ -4,11 +4,11 @@ use super::lifecycle::{Answer, Lifecycle};
 use super::{Endpoint, LinkEvent};
 use crate::error::ErrorCode;
 use crate::link::{
-    ClientState, Covers, Drain, DrainState, EntryKind, Frame, FrameEffect, LIST_DEFAULT, LIST_MAX, Lease, Link,
-    LinkStats, List, ListFilter, ObjectEntry, Objects, Refresh, Role, RoleState, Secret, ServerState, Status, Ticket,
+    ClientState, Covers, Drain, DrainState, Frame, FrameEffect, LIST_DEFAULT, LIST_MAX, Lease, Link, LinkStats, List,
+    ListFilter, ObjectEntry, ObjectKind, ObjectStatus, Objects, Refresh, Role, RoleState, Secret, ServerState, Ticket,
     TokenAck,
 };
-use crate::session::{ClosedBy, Entry, EntryState, Wanted};
+use crate::session::{CloseReason, ClosedBy, Entry, EntryState, Wanted};
 use crate::time::Time;
 
 impl Endpoint {
@@ -21,8 +21,12 @@ impl Endpoint {
         };
         match effect {
             FrameEffect::None => {}
-            FrameEffect::Close(reason) => self.close_by_peer("Error".to_owned(), reason, Answer::Expected),
-            FrameEffect::Evict(code, reason) => self.close_by_peer(code.to_string(), reason, Answer::None),
+            FrameEffect::Close(reason) => {
+                self.close_by_peer(CloseReason::new(ClosedBy::Peer, "Error", reason), Answer::Expected)
+            }
+            FrameEffect::Evict(code, reason) => {
+                self.close_by_peer(CloseReason::with_code(ClosedBy::Peer, code, reason), Answer::None)
+            }
             FrameEffect::Violation(code, message) => self.end(ClosedBy::Protocol, &code, &message),
         }
     }
@@ -37,7 +41,7 @@ impl Endpoint {
         if let Some(covers) = link.role.client().and_then(|client| client.covers) {
             self.session.covered(covers.next_positive);
         }
-        self.events.extend(draining.filter(|_| effect == FrameEffect::None).map(LinkEvent::Draining));
+        self.events.extend(draining.filter(|_| effect == FrameEffect::None).map(LinkEvent::draining));
         effect
     }
 
@@ -267,10 +271,10 @@ impl Endpoint {
     fn described(&self, entry: Entry<'_>, filter: &ListFilter) -> Option<ObjectEntry> {
         let Entry { id, name, state, parent, mentions } = entry;
         let (kind, status) = match state {
-            EntryState::Object => (EntryKind::Object, Status::Live),
-            EntryState::Pending => (EntryKind::Result, Status::Pending),
-            EntryState::Resolved => (EntryKind::Result, Status::Resolved),
-            EntryState::Rejected => (EntryKind::Result, Status::Rejected),
+            EntryState::Object => (ObjectKind::Object, ObjectStatus::Live),
+            EntryState::Pending => (ObjectKind::Result, ObjectStatus::Pending),
+            EntryState::Resolved => (ObjectKind::Result, ObjectStatus::Resolved),
+            EntryState::Rejected => (ObjectKind::Result, ObjectStatus::Rejected),
         };
         let created_at = self.dates.of(id);
         let fits = (filter.status.is_empty() || filter.status.contains(&status))

@@ -1,7 +1,10 @@
 //! The events of a link, for the application.
 
+use std::time::{Duration, SystemTime};
+
 use crate::error::ErrorCode;
 use crate::link::Drain;
+use crate::time::UnixTime;
 
 /// A change in the state of a session with a link.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +45,14 @@ pub enum LinkEvent {
     },
     /// The server is about to stop. If the session is stored, new calls wait until another process
     /// has recovered it. Otherwise calls can still be made, and the session ends with the server.
-    Draining(Drain),
+    Draining {
+        /// When the server will have stopped, if it has said so.
+        deadline: Option<SystemTime>,
+        /// The minimum time before the client reconnects.
+        retry_after: Option<Duration>,
+        /// The address to reconnect to, if it is not the same.
+        resume_url: Option<String>,
+    },
     /// The peer acknowledges messages more slowly than they are sent: more than three quarters of
     /// the retransmit buffer is in use.
     PeerSlow {
@@ -58,4 +68,14 @@ pub enum LinkEvent {
         /// The reason, as a message.
         message: String,
     },
+}
+
+impl LinkEvent {
+    pub(super) fn draining(drain: Drain) -> Self {
+        Self::Draining {
+            deadline: drain.deadline.and_then(|seconds| UnixTime(seconds).to_system_time()),
+            retry_after: drain.retry_after_ms.map(Duration::from_millis),
+            resume_url: drain.resume_url,
+        }
+    }
 }

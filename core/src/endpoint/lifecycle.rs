@@ -1,9 +1,8 @@
 //! How far a session with a link has come: open, closing, or ended.
 
 use super::{Endpoint, LinkEvent};
-use crate::error::ErrorCode;
 use crate::link::{Frame, Role};
-use crate::session::{Closed, ClosedBy};
+use crate::session::{CloseReason, ClosedBy};
 
 /// How far a session with a link has come. A session can end by itself, so the state is
 /// [`Ended`](Self::Ended) only once an output was polled after the end.
@@ -12,7 +11,7 @@ pub(super) enum Lifecycle {
     #[default]
     Open,
     /// The client has closed the session, and its calls may run until the grace period ends.
-    Closing(Closed),
+    Closing(CloseReason),
     Ended(Box<Farewell>),
 }
 
@@ -31,18 +30,18 @@ pub(super) enum Answer {
 }
 
 impl Farewell {
-    fn new(closed: &Closed, role: Role, answer: Answer) -> Self {
-        let (code, message) = (ErrorCode::from(closed.name.as_str()), closed.message.clone());
+    fn new(closed: &CloseReason, role: Role, answer: Answer) -> Self {
+        let (code, message) = (closed.cause.to_code(), closed.message.clone());
         let reason = Some(message.clone());
         let frame = match (closed.by, role) {
-            (ClosedBy::Us | ClosedBy::Protocol, Role::Client) => Some(Frame::Close { reason }),
-            (ClosedBy::Us | ClosedBy::Protocol, Role::Server) => {
+            (ClosedBy::Local | ClosedBy::Protocol, Role::Client) => Some(Frame::Close { reason }),
+            (ClosedBy::Local | ClosedBy::Protocol, Role::Server) => {
                 Some(Frame::Evicted { code: code.clone(), reason: message.clone() })
             }
             (ClosedBy::Peer, _) if answer == Answer::Expected => Some(Frame::Closed { reason }),
             (ClosedBy::Peer | ClosedBy::Transport, _) => None,
         };
-        let event = (closed.by != ClosedBy::Us).then_some(LinkEvent::Lost { code, message });
+        let event = (closed.by != ClosedBy::Local).then_some(LinkEvent::Lost { code, message });
         Self { frame, event }
     }
 }
@@ -50,8 +49,7 @@ impl Farewell {
 impl Endpoint {
     /// Ends the session because a frame of the peer says so. If the calls of a client are still
     /// running, the session is only closing.
-    pub(super) fn close_by_peer(&mut self, name: String, message: String, answer: Answer) {
-        let closed = Closed { by: ClosedBy::Peer, name, message };
+    pub(super) fn close_by_peer(&mut self, closed: CloseReason, answer: Answer) {
         if self.role() == Some(Role::Server) && self.session.calls_running() > 0 {
             self.lifecycle = Lifecycle::Closing(closed);
         } else {

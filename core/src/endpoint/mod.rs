@@ -25,7 +25,7 @@ use recovery::Checkpoints;
 use crate::error::ErrorCode;
 use crate::limits::Limits;
 use crate::link::{Attachment, Frame, Heard, Link, LinkRules, LinkStats, Role};
-use crate::session::{Closed, ClosedBy, Session, Taken};
+use crate::session::{CloseReason, ClosedBy, Session, Taken};
 use crate::time::Time;
 
 /// One end of a session, with or without a link.
@@ -158,7 +158,7 @@ impl Endpoint {
 
     /// Detaches a connection that was lost. A plain session ends with it. Does nothing if another
     /// connection has been attached since.
-    pub fn detach(&mut self, at: Attachment, reason: Closed) {
+    pub fn detach(&mut self, at: Attachment, reason: CloseReason) {
         let Some(link) = &mut self.link else {
             return self.session.handle_disconnect(reason);
         };
@@ -241,8 +241,7 @@ impl Endpoint {
 
     /// Ends the session with an error code.
     pub fn end(&mut self, by: ClosedBy, code: &ErrorCode, message: &str) {
-        let closed = Closed { by, name: code.to_string(), message: message.to_owned() };
-        self.session.close(closed, false);
+        self.session.close(CloseReason::with_code(by, code.clone(), message), false);
     }
 
     /// Returns the next text to write to this connection.

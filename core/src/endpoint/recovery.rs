@@ -15,7 +15,7 @@ use crate::error::ErrorCode;
 use crate::limits::Limits;
 use crate::link::{Covers, Frame, Lease, Left, Link, LinkRules, Refused, Role, Ticket};
 use crate::session::{
-    Adjustment, Closed, Kind, Recipe, Remembered, Replanned, Report, Revived, Session, Snapshot, SnapshotError,
+    Adjustment, CloseReason, Kind, Recipe, Remembered, Replanned, Report, Revived, Session, Snapshot, SnapshotError,
 };
 
 /// The version of [`Bundle`].
@@ -312,7 +312,7 @@ impl Endpoint {
     }
 }
 
-pub(super) fn contradicted(closed: Closed) -> RecoverError {
+pub(super) fn contradicted(closed: CloseReason) -> RecoverError {
     RecoverError::Contradicted(closed.message)
 }
 

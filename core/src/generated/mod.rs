@@ -2,12 +2,14 @@
 //! macros.
 
 mod error;
+mod typed;
 
 pub use std::sync::Arc;
 
 pub use serde;
 
 pub use self::error::{ErrorParts, ErrorView};
+pub use self::typed::TypedCalls;
 pub use crate::peer::{Args, ErrorCase, Object, Reply, reply};
 pub use crate::typescript;
 pub use crate::value::Spread;

@@ -37,6 +37,7 @@ pub struct Hello {
 
 /// A client's description of itself. It is logged; only the fingerprint is evaluated.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ClientIdentity {
     /// The name of the implementation.
     #[serde(default)]
@@ -59,8 +60,20 @@ pub struct ClientIdentity {
     pub principal: Option<String>,
 }
 
+setters! {
+    ClientIdentity {
+        kind: String as Into,
+        version: String as Into,
+        instance: String as Some,
+        display_name: String as Some,
+        fingerprint: String as Some,
+        principal: String as Some,
+    }
+}
+
 /// A server's description of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct RuntimeIdentity {
     /// The name of the implementation.
     #[serde(default)]
@@ -81,6 +94,16 @@ pub struct RuntimeIdentity {
     /// How far the server trusts this client.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trust_level: Option<TrustLevel>,
+}
+
+setters! {
+    RuntimeIdentity {
+        kind: String as Into,
+        version: String as Into,
+        runtime_id: String as Some,
+        display_name: String as Some,
+        fingerprint: String as Some,
+    }
 }
 
 /// How far a server trusts a client, as decided by its authenticator.
@@ -141,6 +164,7 @@ pub struct Drain {
 
 /// A client's credentials.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Credentials {
     /// How to interpret the token: `none`, `bearer`, or a scheme of the service's authenticator.
     pub scheme: String,
@@ -163,9 +187,19 @@ impl Credentials {
     /// The scheme of a client that presented a certificate when it connected.
     pub const MTLS: &'static str = "mtls";
 
+    /// Creates credentials of a scheme that the service's authenticator knows.
+    pub fn new(scheme: impl Into<String>, token: impl Into<Secret>) -> Self {
+        Self { scheme: scheme.into(), token: Some(token.into()) }
+    }
+
+    /// Creates the credentials of a client that presents a certificate when it connects.
+    pub fn mtls() -> Self {
+        Self { scheme: Self::MTLS.to_owned(), token: None }
+    }
+
     /// Creates credentials from a bearer token.
-    pub fn bearer(token: impl Into<String>) -> Self {
-        Self { scheme: Self::BEARER.to_owned(), token: Some(Secret::new(token)) }
+    pub fn bearer(token: impl Into<Secret>) -> Self {
+        Self::new(Self::BEARER, token)
     }
 }
 

@@ -14,10 +14,10 @@ pub const LIST_MAX: usize = 1_000;
 pub struct ListFilter {
     /// The accepted statuses; empty accepts all.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub status: Vec<Status>,
+    pub status: Vec<ObjectStatus>,
     /// The accepted kind.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub kind: Option<EntryKind>,
+    pub kind: Option<ObjectKind>,
     /// Accepts entries created at this time or later, in milliseconds since 1970.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created_after: Option<u64>,
@@ -60,12 +60,12 @@ pub struct ObjectEntry {
     /// The id in messages.
     pub id: i64,
     /// The kind of the entry.
-    pub kind: EntryKind,
+    pub kind: ObjectKind,
     /// The name of the object's restorer, if it is durable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// The status of the entry.
-    pub status: Status,
+    pub status: ObjectStatus,
     /// The id of the entry that a pending call was made on, if that is listed, too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent_id: Option<i64>,
@@ -80,7 +80,7 @@ pub struct ObjectEntry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum EntryKind {
+pub enum ObjectKind {
     /// An object that was sent to the client.
     Object,
     /// The result of a call, or a promise that was sent to the client.
@@ -94,7 +94,7 @@ pub enum EntryKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum Status {
+pub enum ObjectStatus {
     /// An object that has not been released.
     Live,
     /// The call has not returned.

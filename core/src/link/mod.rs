@@ -27,7 +27,7 @@ pub use greeting::{
     ClientIdentity, Covers, Credentials, Drain, Hello, Lease, Left, Mode, Refused, Resume, Resumed, RuntimeIdentity,
     SharedLimits, Ticket, TrustLevel, Welcome,
 };
-pub use list::{EntryKind, LIST_DEFAULT, LIST_MAX, List, ListFilter, ObjectEntry, Objects, Status};
+pub use list::{LIST_DEFAULT, LIST_MAX, List, ListFilter, ObjectEntry, ObjectKind, ObjectStatus, Objects};
 pub use machine::LinkStats;
 pub(crate) use machine::{Heard, Link};
 pub(crate) use role::{ClientState, DrainState, RoleState, ServerState, TokenAck};
@@ -83,6 +83,19 @@ impl Default for LinkRules {
             retain_messages: 4_096,
             close_grace: Duration::from_secs(5),
         }
+    }
+}
+
+setters! {
+    LinkRules {
+        heartbeat: Duration,
+        dead_after: Duration,
+        ack_messages: u64,
+        ack_bytes: usize,
+        ack_after: Duration,
+        retain_bytes: usize,
+        retain_messages: usize,
+        close_grace: Duration,
     }
 }
 

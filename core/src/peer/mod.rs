@@ -11,13 +11,13 @@ pub mod stream;
 mod unwind;
 
 pub use driver::Turn;
-pub use driver::connection::{Connection, Events};
+pub use driver::connection::{Connection, LinkEvents};
 pub use driver::kept_references::{KEPT_MAX, KEPT_NAME_BYTES_MAX, KeepError};
-pub use driver::options::Options;
+pub use driver::options::SessionOptions;
 pub use driver::testing;
 pub use driver::transport::{Receiving, Sending, Transport, TransportEnd};
 pub use durable::durability::{Begun, CallId, CallLog, Durability, call_id};
-pub use durable::restorers::{RestoreCtx, RestoreError, Restorer, Restorers};
+pub use durable::restorers::{BoxError, RestoreCtx, RestoreError, Restorer, Restorers};
 pub use durable::vars;
 pub use durable::vars::{StoredVars, VarError, Vars};
 pub use host::memory::{MemoryBudget, MemoryShare};

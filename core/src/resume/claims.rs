@@ -1,5 +1,7 @@
 //! The claims of tokens, and their validation; see docs/token.md.
 
+use std::time::Duration;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
@@ -20,11 +22,11 @@ const LEEWAY_SECONDS: u64 = 30;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TokenPolicy {
-    /// The lifetime of a token, in seconds. Connected clients are sent a new token in time. Default
-    /// 3,600.
-    pub token_seconds: u64,
-    /// The age from which a session cannot be resumed, in seconds. Default 86,400.
-    pub session_seconds: u64,
+    /// The lifetime of a token, in whole seconds. Connected clients are sent a new token in time.
+    /// Default 1 h.
+    pub token_lifetime: Duration,
+    /// The age from which a session cannot be resumed, in whole seconds. Default 24 h.
+    pub session_lifetime: Duration,
     /// The maximum length of a token that contains the session's state, in bytes; never more than
     /// 65,536. A longer one refers to the store instead. With 0, no token contains state. Default
     /// 16,384.
@@ -33,7 +35,19 @@ pub struct TokenPolicy {
 
 impl Default for TokenPolicy {
     fn default() -> Self {
-        Self { token_seconds: 3_600, session_seconds: 86_400, inline_bytes: 16 << 10 }
+        Self {
+            token_lifetime: Duration::from_secs(3_600),
+            session_lifetime: Duration::from_secs(86_400),
+            inline_bytes: 16 << 10,
+        }
+    }
+}
+
+setters! {
+    TokenPolicy {
+        token_lifetime: Duration,
+        session_lifetime: Duration,
+        inline_bytes: usize,
     }
 }
 
@@ -137,10 +151,10 @@ impl Claims {
     pub(super) fn check(&self, audience: &str, now: UnixTime) -> Result<(), TokenError> {
         check_origin(self.v, self.iat, now)?;
         if now.0 > self.exp.saturating_add(LEEWAY_SECONDS) {
-            return Err(TokenError::Expired(now.0 - self.exp));
+            return Err(TokenError::Expired(Duration::from_secs(now.0 - self.exp)));
         }
         if now.0 > self.born.saturating_add(self.mx) {
-            return Err(TokenError::TooOld(now.0 - self.born));
+            return Err(TokenError::TooOld(Duration::from_secs(now.0 - self.born)));
         }
         if self.aud != audience {
             return Err(TokenError::Audience);
@@ -173,7 +187,7 @@ fn check_origin(version: u32, minted: u64, now: UnixTime) -> Result<(), TokenErr
         return Err(TokenError::Kind);
     }
     if minted > now.0.saturating_add(LEEWAY_SECONDS) {
-        return Err(TokenError::NotYetValid(minted - now.0));
+        return Err(TokenError::NotYetValid(Duration::from_secs(minted - now.0)));
     }
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! Errors of tokens.
 
+use std::time::Duration;
+
 use super::token::TOKEN_BYTES_MAX;
 use crate::error::ErrorCode;
 
@@ -26,15 +28,15 @@ pub enum TokenError {
     /// The token was sealed with another key or under another header, or was modified.
     #[error("the seal does not match the token")]
     Seal,
-    /// The token was minted in the future, by so many seconds.
-    #[error("the token was minted {0} seconds in the future; check the clocks")]
-    NotYetValid(u64),
-    /// The token expired so many seconds ago.
-    #[error("the token expired {0} seconds ago")]
-    Expired(u64),
-    /// The session is too old. It began so many seconds ago.
-    #[error("the session began {0} seconds ago, which exceeds its maximum age")]
-    TooOld(u64),
+    /// The token was minted in the future, by this time.
+    #[error("the token was minted {0:?} in the future; check the clocks")]
+    NotYetValid(Duration),
+    /// The token expired this long ago.
+    #[error("the token expired {0:?} ago")]
+    Expired(Duration),
+    /// The session is too old. It began this long ago.
+    #[error("the session began {0:?} ago, which exceeds its maximum age")]
+    TooOld(Duration),
     /// The token is for another service.
     #[error("the token is for another service")]
     Audience,

@@ -189,8 +189,8 @@ impl KeyRing {
 impl Claims {
     fn fill(&mut self, key: &Key, policy: &TokenPolicy, now: UnixTime) {
         self.iat = now.0;
-        self.exp = now.0.saturating_add(policy.token_seconds);
-        self.mx = policy.session_seconds;
+        self.exp = now.0.saturating_add(policy.token_lifetime.as_secs());
+        self.mx = policy.session_lifetime.as_secs();
         self.sub = URL_SAFE_NO_PAD.encode(key.subject(&self.principal));
         key.id().clone_into(&mut self.kid);
     }

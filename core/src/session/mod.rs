@@ -12,7 +12,8 @@ pub use recovery::reconcile::{Adjustment, Remembered, Replanned};
 pub use recovery::revive::{Report, Revived, Wanted};
 pub use recovery::snapshot::{Snapshot, SnapshotError};
 pub use state::{
-    Closed, ClosedBy, Delivery, Kind, Name, Outcome, Outgoing, Output, Path, Recipe, Ref, Session, Stats, Step,
+    CloseCause, CloseReason, ClosedBy, Delivery, Kind, Name, Outcome, Outgoing, Output, Path, Recipe, Ref, Session,
+    SessionStats, Step,
 };
 
 pub(crate) use state::Table;
@@ -255,14 +256,14 @@ impl Session {
     }
 
     /// Returns the sizes of the tables.
-    pub fn stats(&self) -> Stats {
+    pub fn stats(&self) -> SessionStats {
         let released = self.imports.iter().filter(|(_, import)| import.mentions == 0).count();
-        Stats { imports: self.imports.len() - released, exports: self.exports.len() }
+        SessionStats { imports: self.imports.len() - released, exports: self.exports.len() }
     }
 
     /// Returns `true` if nothing is held, awaited, or running apart from the main objects.
     pub fn is_idle(&self) -> bool {
-        let Stats { imports, exports } = self.stats();
+        let SessionStats { imports, exports } = self.stats();
         let mains = self.exports.get(ExportId::MAIN).map(|main| main.what);
         let of_main = |id| mains == Some(Ref::Promise(id));
         imports <= 1
@@ -286,7 +287,7 @@ impl Session {
     }
 
     /// Returns why the session ended, if it has.
-    pub fn closed(&self) -> Option<&Closed> {
+    pub fn closed(&self) -> Option<&CloseReason> {
         self.closed.as_deref()
     }
 

@@ -22,7 +22,7 @@ pub struct Url(Box<url::Url>);
 
 /// The error of text that is not an absolute URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not an absolute URL: {0}")]
+#[error("not an absolute URL")]
 pub struct InvalidUrl(#[from] pub(crate) url::ParseError);
 
 impl Url {

@@ -1,14 +1,14 @@
 //! Control frames: leases, drains, lists, the end of a session, and which side may send which
 //! frame.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bowline_core::endpoint::{Attach, Endpoint, LinkEvent};
 use bowline_core::error::ErrorCode;
 use bowline_core::limits::Limits;
 use bowline_core::link::{
-    Attachment, Drain, EntryKind, Features, Frame, Lease, LinkRules, List, ListFilter, Objects, Refresh, Role, Secret,
-    Status, Ticket,
+    Attachment, Drain, Features, Frame, Lease, LinkRules, List, ListFilter, ObjectKind, ObjectStatus, Objects, Refresh,
+    Role, Secret, Ticket,
 };
 use bowline_core::session::{Kind, Outgoing, Output, Path, Ref};
 use bowline_core::value::Payload;
@@ -46,7 +46,7 @@ fn frame_of_a_feature_that_is_not_live_is_refused() {
         let (mut endpoint, attached) = with(role, Features::default());
         endpoint.handle_text(attached, at(1), frame);
         let closed = endpoint.session().closed().unwrap_or_else(|| panic!("{frame} was accepted"));
-        assert_eq!(closed.name, ErrorCode::InvalidRequest.as_str(), "{frame}");
+        assert_eq!(closed.code(), Some(ErrorCode::InvalidRequest), "{frame}");
     }
 }
 
@@ -57,7 +57,7 @@ fn reconcile_and_skip_are_refused_in_a_session_that_was_not_recovered() {
     {
         let (mut server, attached) = end(Role::Server, LinkRules::default());
         server.handle_text(attached, at(1), frame);
-        assert_eq!(server.session().closed().map(|closed| closed.name.as_str()), Some("INVALID_REQUEST"), "{frame}");
+        assert_eq!(server.session().closed().map(|closed| closed.cause.name()), Some("INVALID_REQUEST"), "{frame}");
     }
 }
 
@@ -133,7 +133,14 @@ fn client_confirms_a_drain_and_holds_back_its_calls() {
     call(&mut client, "late");
     carry((&mut client, at_client), (&mut server, at_server), 2);
     assert!(server.is_drained() && server.session_mut().poll_output().is_none(), "the call was held back");
-    assert_eq!(client.poll_event(), Some(LinkEvent::Draining(drain.clone())));
+    assert_eq!(
+        client.poll_event(),
+        Some(LinkEvent::Draining {
+            deadline: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(9)),
+            retry_after: Some(Duration::from_millis(750)),
+            resume_url: drain.resume_url.clone(),
+        })
+    );
     assert_eq!(client.take_drain(), Some(drain));
 }
 
@@ -141,7 +148,7 @@ fn client_confirms_a_drain_and_holds_back_its_calls() {
 fn unsolicited_drain_confirmation_is_refused() {
     let (mut server, attached) = end(Role::Server, LinkRules::default());
     server.handle_text(attached, at(1), r#"{"type":"session.drain"}"#);
-    assert_eq!(server.session().closed().map(|closed| closed.name.as_str()), Some("INVALID_REQUEST"));
+    assert_eq!(server.session().closed().map(|closed| closed.cause.name()), Some("INVALID_REQUEST"));
 }
 
 /// Creates a server with three running calls and one object that the client holds.
@@ -181,11 +188,11 @@ fn client_can_list_what_is_held_for_it() {
     let all = listed(&mut server, attached, r#"{"type":"session.list","request_id":7}"#);
     let seen: Vec<_> = all.objects.iter().map(|entry| (entry.id, entry.kind, entry.status, entry.parent_id)).collect();
     let expected = [
-        (1, EntryKind::Result, Status::Resolved, None),
-        (2, EntryKind::Result, Status::Rejected, None),
-        (3, EntryKind::Result, Status::Pending, None),
-        (4, EntryKind::Result, Status::Pending, Some(3)),
-        (-1, EntryKind::Object, Status::Live, None),
+        (1, ObjectKind::Result, ObjectStatus::Resolved, None),
+        (2, ObjectKind::Result, ObjectStatus::Rejected, None),
+        (3, ObjectKind::Result, ObjectStatus::Pending, None),
+        (4, ObjectKind::Result, ObjectStatus::Pending, Some(3)),
+        (-1, ObjectKind::Object, ObjectStatus::Live, None),
     ];
     assert_eq!((all.request_id, seen.as_slice(), all.next_cursor), (7, expected.as_slice(), None));
     let dates: Vec<_> = all.objects.iter().map(|entry| entry.created_at).collect();
@@ -211,7 +218,7 @@ fn lists_are_filtered_and_paged() {
     let middle =
         r#"{"type":"session.list","request_id":5,"filter":{"created_after":1002000,"created_before":1008000}}"#;
     assert_eq!(ids(middle), (vec![2], None));
-    let filter = ListFilter { status: vec![Status::Live], ..ListFilter::default() };
+    let filter = ListFilter { status: vec![ObjectStatus::Live], ..ListFilter::default() };
     let frame = Frame::List(List { request_id: 6, filter, limit: Some(usize::MAX), cursor: None });
     assert_eq!(ids(&frame.write()), (vec![-1], None));
 }
@@ -223,7 +230,7 @@ fn excessive_or_malformed_list_requests_are_refused() {
         let list = format!(r#"{{"type":"session.list","request_id":{request_id}}}"#);
         server.handle_text(attached, at(1), &list);
     }
-    assert_eq!(server.session().closed().map(|closed| closed.name.as_str()), Some("RATE_LIMITED"));
+    assert_eq!(server.session().closed().map(|closed| closed.cause.name()), Some("RATE_LIMITED"));
     let (mut server, attached) = end(Role::Server, LinkRules::default());
     server.handle_text(attached, at(1), r#"{"type":"session.list","request_id":1,"cursor":"x"}"#);
     assert!(written(&mut server, attached).iter().any(|text| text.contains("session.evicted")));

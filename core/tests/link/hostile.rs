@@ -9,7 +9,7 @@ use bowline_core::endpoint::{Attach, Attached, Endpoint, LinkEvent};
 use bowline_core::limits::Limits;
 use bowline_core::link::handshake::Opening;
 use bowline_core::link::{Features, Frame, LinkRules, LinkStats, Role, Secret, Ticket};
-use bowline_core::session::{Closed, ClosedBy, Output, Step};
+use bowline_core::session::{CloseReason, ClosedBy, Output, Step};
 use bowline_core::time::Time;
 use bowline_core::value::Payload;
 
@@ -93,7 +93,7 @@ impl End {
         if self.endpoint.poll_timeout().is_some_and(|due| due <= self.now)
             && !self.endpoint.handle_timeout(self.attached.attachment, self.now)
         {
-            let closed = Closed { by: ClosedBy::Transport, name: "Error".to_owned(), message: "dead".to_owned() };
+            let closed = CloseReason::new(ClosedBy::Transport, "Error", "dead");
             self.endpoint.detach(self.attached.attachment, closed);
         }
         let ticket = Ticket { resume_token: Secret::new("newer"), resume_key: None };

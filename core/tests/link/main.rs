@@ -11,7 +11,7 @@ use bowline_core::error::ErrorCode;
 use bowline_core::limits::Limits;
 use bowline_core::link::handshake::{Opening, negotiate};
 use bowline_core::link::{Attachment, Features, Frame, LinkRules, Refused, Role};
-use bowline_core::session::{Closed, ClosedBy, Ref, Step};
+use bowline_core::session::{CloseReason, ClosedBy, Ref, Step};
 use bowline_core::time::Time;
 use bowline_core::value::Payload;
 
@@ -43,8 +43,8 @@ fn written(endpoint: &mut Endpoint, attached: Attachment) -> Vec<String> {
     texts.filter(|text| !text.contains("session.ack")).collect()
 }
 
-fn gone() -> Closed {
-    Closed { by: ClosedBy::Transport, name: "Error".to_owned(), message: "cut".to_owned() }
+fn gone() -> CloseReason {
+    CloseReason::new(ClosedBy::Transport, "Error", "cut")
 }
 
 /// Includes versions that are not supported.
@@ -175,7 +175,7 @@ fn peer_with_impossible_numbers_is_refused() {
     client.handle_text(first, at(1), r#"{"type":"session.ack","last_processed_seq":1}"#);
     assert_eq!(client.attach(at(1), Features::ALL, resume(0)).unwrap_err().code, ErrorCode::ResumeGap);
     client.handle_text(first, at(1), r#"{"type":"session.ack","last_processed_seq":5}"#);
-    assert_eq!(client.session().closed().unwrap().name, "RESUME_GAP");
+    assert_eq!(client.session().closed().unwrap().code(), Some(ErrorCode::ResumeGap));
 }
 
 /// A push with its pull, and consecutive releases, are joined for peers that name `calls`.
@@ -261,7 +261,7 @@ fn overflow_is_reported_not_truncated() {
     // Without one, a server ends the session and reports it.
     server.detach(attached, gone());
     server.bound_retained();
-    assert_eq!(server.session().closed().unwrap().name, "BUFFER_OVERFLOW");
+    assert_eq!(server.session().closed().unwrap().code(), Some(ErrorCode::BufferOverflow));
     // A client refuses new messages.
     let (mut client, attached) = end(Role::Client, rules);
     for _ in 0..4 {
@@ -337,7 +337,7 @@ fn plain_session_has_no_link_bytes() {
 fn end_of_a_session_is_sent_and_reported() {
     let (mut server, of_server) = end(Role::Server, LinkRules::default());
     let (mut client, of_client) = end(Role::Client, LinkRules::default());
-    server.end(ClosedBy::Us, &ErrorCode::Draining, "later");
+    server.end(ClosedBy::Local, &ErrorCode::Draining, "later");
     let last = written(&mut server, of_server);
     assert_eq!(last, [r#"{"type":"session.evicted","code":"DRAINING","reason":"later"}"#]);
     client.handle_text(of_client, at(1), &last[0]);

@@ -1,5 +1,6 @@
 //! Calls, pipelining, properties, and errors.
 
+use bowline_core::generated::TypedCalls;
 use bowline_core::peer::{CallError, Never, Promise, RemoteError, Stub};
 use bowline_core::value::{ErrorValue, Value};
 use serde::de::DeserializeOwned;
@@ -39,7 +40,7 @@ async fn chain_takes_one_round_trip() {
     let (api, pair, _) = client();
     let authed = api.call_typed::<Stub, Never>("authenticate", &("tok",));
     let me = authed.call_typed::<Profile, Never>("me", &());
-    let boss = api.call_typed::<Profile, NoUser>("profile", &(me.stub().get("boss"),)).await.unwrap();
+    let boss = api.call_typed::<Profile, NoUser>("profile", &(Promise::stub(&me).get("boss"),)).await.unwrap();
     assert_eq!(boss, Profile { name: "user 7".to_owned(), boss: 8 });
     drop((authed, me));
     assert_idle(&pair).await;
@@ -114,7 +115,7 @@ async fn declared_errors_are_typed_and_others_are_recoverable() {
     assert!(matches!(error, CallError::App(NoUser { id: 200 })), "{error:?}");
 
     let profile = api.call_typed::<Profile, NoUser>("profile", &200);
-    let later = api.call_typed::<u32, ErrorValue>("add", &(profile.stub().get("boss"), 1));
+    let later = api.call_typed::<u32, ErrorValue>("add", &(Promise::stub(&profile).get("boss"), 1));
     let error = later.await.unwrap_err();
     assert!(matches!(error, CallError::App(_)), "every error is an ErrorValue");
 

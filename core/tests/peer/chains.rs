@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bowline_core::generated::TypedCalls;
 use bowline_core::peer::testing::pair;
 use bowline_core::peer::{Args, CallError, DynTarget, Member, Never, Object, Reply, Revoke, Stub};
 use bowline_core::session::Path;

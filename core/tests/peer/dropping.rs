@@ -4,10 +4,11 @@ use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use bowline_core::generated::TypedCalls;
 use bowline_core::limits::Limits;
 use bowline_core::peer::testing::{link, pair_with};
 use bowline_core::peer::{
-    CallError, Connection, Never, Receiving, Sending, SessionError, Stub, Transport, TransportEnd,
+    CallError, Connection, Never, Promise, Receiving, Sending, SessionError, Stub, Transport, TransportEnd,
 };
 use bowline_core::session::ClosedBy;
 
@@ -43,7 +44,7 @@ async fn call_dropped_while_awaited_is_canceled() {
 #[tokio::test(start_paused = true)]
 async fn timeout_cancels_the_call() {
     let (api, pair, seen) = client();
-    let result = api.call("forever", ()).timeout(Duration::from_secs(3)).await;
+    let result = Promise::timeout(api.call("forever", ()), Duration::from_secs(3)).await;
     assert!(matches!(result, Err(CallError::Session(SessionError::TimedOut))), "{result:?}");
     assert_idle(&pair).await;
     assert_eq!(seen.cancelled.load(Ordering::SeqCst), 1);
@@ -86,7 +87,7 @@ async fn lost_session_ends_all_waits_and_drops_all_objects() {
     assert_eq!(pair.left.closed().await.by, ClosedBy::Transport);
     pair.right.closed().await;
     // Everything that is still held fails with the same message.
-    for stub in [api.clone(), theirs.clone(), api.get("version"), theirs.call("add", 1).stub().clone()] {
+    for stub in [api.clone(), theirs.clone(), api.get("version"), Promise::stub(&theirs.call("add", 1)).clone()] {
         let error = stub.call("x", ()).await.unwrap_err();
         assert_eq!(error.to_string(), "Peer closed WebSocket: 1001 going");
     }
@@ -100,8 +101,8 @@ async fn lost_session_ends_all_waits_and_drops_all_objects() {
 async fn close_reason_is_sent_in_the_close_frame() {
     let (_, pair, _) = client();
     pair.left.close();
-    assert_eq!(pair.left.closed().await.by, ClosedBy::Us);
-    assert_eq!(pair.right.closed().await.message, "Peer closed WebSocket: 3000 The session was closed.");
+    assert_eq!(pair.left.closed().await.by, ClosedBy::Local);
+    assert_eq!(pair.right.closed().await.message, "Peer closed WebSocket: 3000 the session was closed");
     assert!(pair.wire.log().is_empty());
 }
 
@@ -110,7 +111,7 @@ async fn abort_reason_is_sent_in_a_message() {
     let (_, pair, _) = client();
     pair.left.abort("RangeError", "enough");
     let closed = pair.right.closed().await;
-    assert_eq!((closed.by, &*closed.name, &*closed.message), (ClosedBy::Peer, "RangeError", "enough"));
+    assert_eq!((closed.by, closed.cause.name(), &*closed.message), (ClosedBy::Peer, "RangeError", "enough"));
     assert_eq!(pair.wire.log(), [r#"> ["abort",["error","RangeError","enough"]]"#]);
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bowline_core::limits::Limits;
 use bowline_core::peer::testing::{pair, pair_with};
-use bowline_core::peer::{Args, Lifetime, Member, Object, Options, Reply, RunningCalls, Stub};
+use bowline_core::peer::{Args, Lifetime, Member, Object, Reply, RunningCalls, SessionOptions, Stub};
 use tokio::sync::Notify;
 
 use crate::fixture::*;
@@ -171,7 +171,7 @@ impl Waits {
 async fn running_calls_of_many_sessions_share_a_limit() {
     let waits = Arc::new(Waits::default());
     let bound = RunningCalls::new(5);
-    let options = Options::new().running_calls(bound.clone());
+    let options = SessionOptions::new().running_calls(bound.clone());
     let pairs: Vec<_> =
         (0..20).map(|_| pair_with(None, Some(Stub::new(Service(Arc::clone(&waits)))), options.clone())).collect();
     let calls: Vec<_> = pairs
@@ -203,7 +203,7 @@ async fn running_calls_of_many_sessions_share_a_limit() {
 async fn sessions_take_turns_and_keep_the_order_of_their_calls() {
     let waits = Arc::new(Waits::default());
     let bound = RunningCalls::new(1);
-    let options = Options::new().running_calls(bound.clone());
+    let options = SessionOptions::new().running_calls(bound.clone());
     let start = || pair_with(None, Some(Stub::new(Service(Arc::clone(&waits)))), options.clone());
     let (busy, quiet) = (start(), start());
     let many: Vec<_> = (0..50).map(|n| busy.left.root_dyn().call("wait", format!("busy {n}")).into_future()).collect();

@@ -4,7 +4,9 @@ use std::sync::{Arc, Mutex};
 
 use bowline_core::limits::Limits;
 use bowline_core::peer::testing::{Pair, link, pair, pair_with};
-use bowline_core::peer::{CallError, Connection, DynTarget, Options, Receiving, Sending, Stub, Thrown, Transport};
+use bowline_core::peer::{
+    CallError, Connection, DynTarget, Promise, Receiving, Sending, SessionOptions, Stub, Thrown, Transport,
+};
 use bowline_core::session::Path;
 use bowline_core::value::{ErrorKind, ErrorValue, Object, Value};
 
@@ -44,7 +46,7 @@ fn nested() -> ErrorValue {
 }
 
 /// Creates a client of a thrower whose errors are sent with these options.
-fn thrower(options: Options) -> (Stub, Pair) {
+fn thrower(options: SessionOptions) -> (Stub, Pair) {
     let (left, right, wire) = link();
     let (left, left_driver) = Connection::start(left, None, Limits::default());
     let (right, right_driver) = Connection::start(right, Some(Stub::dynamic(Thrower)), options);
@@ -66,7 +68,7 @@ fn answers(pair: &Pair) -> String {
 
 #[tokio::test]
 async fn without_a_hook_only_stacks_are_removed() {
-    let (root, pair) = thrower(Options::default());
+    let (root, pair) = thrower(SessionOptions::default());
     let arrived = rejection(&root, nested()).await;
     assert_eq!(
         answers(&pair),
@@ -88,7 +90,7 @@ async fn without_a_hook_only_stacks_are_removed() {
 async fn hook_sees_causes_first_and_its_result_is_sent() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&seen);
-    let (root, pair) = thrower(Options::new().on_send_error(move |error| {
+    let (root, pair) = thrower(SessionOptions::new().on_send_error(move |error| {
         log.lock().unwrap().push(error.message.clone());
         let mut sent = ErrorValue::new(error.name, format!("<{}>", error.message));
         sent.stack = Some("kept".to_owned());
@@ -110,7 +112,7 @@ async fn hook_runs_for_every_outgoing_error() {
         error.message = error.message.to_uppercase();
         error
     };
-    let both = Options::new().on_send_error(shout);
+    let both = SessionOptions::new().on_send_error(shout);
     let pair = pair_with(None, Some(Stub::dynamic(Thrower)), both.clone());
     let root = pair.left.root_dyn();
     root.call("give", (Object::from([("a", vec![Value::from(ErrorValue::new("Error", "in"))])]),)).await.unwrap();
@@ -133,7 +135,7 @@ async fn hook_runs_for_every_outgoing_error() {
 
 #[tokio::test]
 async fn session_errors_pass_the_hook() {
-    let redact = Options::new().on_send_error(|_| ErrorValue::new("Error", "no details"));
+    let redact = SessionOptions::new().on_send_error(|_| ErrorValue::new("Error", "no details"));
     let api = Stub::new(Api(Arc::new(Seen::default())));
     let pair = pair_with(None, Some(api), redact);
     let root = pair.left.root_dyn();
@@ -147,7 +149,7 @@ async fn session_errors_pass_the_hook() {
 
 #[tokio::test]
 async fn panicking_or_invalid_hook_is_contained() {
-    let (root, pair) = thrower(Options::new().on_send_error(|error| match error.message.as_str() {
+    let (root, pair) = thrower(SessionOptions::new().on_send_error(|error| match error.message.as_str() {
         "panic" => panic!("in a hook"),
         _ => (0..400).fold(error.clone(), |inner, _| ErrorValue::new("Error", "more").with_cause(inner)),
     }));
@@ -219,9 +221,9 @@ async fn error_forwarded_by_a_proxy_loses_its_stack_and_capabilities() {
 
 #[tokio::test]
 async fn uncallable_target_is_named_by_its_whole_path() {
-    let (root, _pair) = thrower(Options::default());
+    let (root, _pair) = thrower(SessionOptions::default());
     let tools = root.call("tools", ());
-    let tools = tools.stub();
+    let tools = Promise::stub(&tools);
     for (path, name) in [(&["deep", "mul", "x"][..], "deep.mul.x"), (&["deep", "x"], "deep.x"), (&["deep"], "deep")] {
         let at = path.iter().fold(tools.clone(), |stub: Stub, name| stub.get(*name));
         let error = at.apply(Vec::<Value>::new()).await.unwrap_err().to_string();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
+use bowline_core::generated::TypedCalls;
 use bowline_core::peer::stream::{Sink, Writer};
 use bowline_core::peer::testing::pair;
 use bowline_core::peer::{Answer, Args, Member, Never, Object, Promise, Reply, Stub, reply};
@@ -155,7 +156,7 @@ async fn local_call_is_answered_when_its_runtime_ends() {
     let api = Stub::new(Api(Arc::clone(&seen)));
     let waiting = other.spawn({
         let api = api.clone();
-        async move { api.call("forever", ()).stub().clone() }
+        async move { Promise::stub(&api.call("forever", ())).clone() }
     });
     let result = waiting.await.unwrap();
     let ended = tokio::spawn(result.into_future());

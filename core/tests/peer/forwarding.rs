@@ -62,10 +62,10 @@ async fn calls_are_forwarded_through_a_promise_in_a_pending_result() {
             tokio::task::yield_now().await;
             Ok(Stub::function(|args| async { Ok(Value::Array(args)) }))
         });
-        Ok(Object::from([("late", late.stub().clone().into_value())]).into())
+        Ok(Object::from([("late", Promise::stub(&late).clone().into_value())]).into())
     });
     let connected = pair(None, Some(object));
     let result = connected.left.root_dyn().apply([]);
-    let late: Promise<Promise<Stub>> = Promise::from_stub(result.stub().get("late"));
+    let late: Promise<Promise<Stub>> = Promise::from_stub(Promise::stub(&result).get("late"));
     assert_eq!(late.apply([7.into()]).await.unwrap(), Value::Array(vec![7.into()]));
 }

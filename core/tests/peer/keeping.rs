@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bowline_core::endpoint::Attach;
+use bowline_core::generated::TypedCalls;
 use bowline_core::link::{Features, LinkRules, Role, Secret, Ticket};
 use bowline_core::peer::testing::link;
-use bowline_core::peer::{Connection, Durability, Never, Options, Promise, Stub};
+use bowline_core::peer::{Connection, Durability, Never, Promise, SessionOptions, Stub};
 use futures_util::FutureExt;
 
 use crate::dice::Dice;
@@ -28,11 +29,11 @@ impl Kept {
     fn start() -> Self {
         let (at_client, at_server) = (Arc::new(Seen::default()), Arc::new(Seen::default()));
         let durability = Durability::new(ctx("ann"), restorers(&Arc::new(Policy::default())));
-        let options = Options::new().durability(durability);
+        let options = SessionOptions::new().durability(durability);
         let main = |seen: &Arc<Seen>| Some(Stub::new(Api(Arc::clone(seen))));
         let server = Connection::linked(main(&at_server), options, Role::Server, LinkRules::default());
         server.keep_checkpoints();
-        let client = Connection::linked(main(&at_client), Options::new(), Role::Client, LinkRules::default());
+        let client = Connection::linked(main(&at_client), SessionOptions::new(), Role::Client, LinkRules::default());
         client.keep_sent(1 << 20);
         let kept = Self { client, server, at_client, at_server, newest: None };
         kept.connect();

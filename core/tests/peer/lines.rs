@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bowline_core::endpoint::Attach;
+use bowline_core::generated::TypedCalls;
 use bowline_core::limits::Limits;
 use bowline_core::link::features::LINES_BYTES_MAX;
 use bowline_core::link::{Features, LinkRules, Role};

@@ -5,6 +5,7 @@ use std::future::{Future, poll_fn};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use bowline_core::generated::TypedCalls;
 use bowline_core::limits::Limits;
 use bowline_core::peer::testing::link;
 use bowline_core::peer::{Connection, Func, Never, Stub};

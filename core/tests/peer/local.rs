@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use bowline_core::generated::TypedCalls;
 use bowline_core::peer::{CallError, Func, Never, Promise, Stub};
 use bowline_core::value::Value;
 
@@ -23,7 +24,7 @@ async fn local_calls_and_pipelining() {
     let counter: Stub = counter.await.unwrap();
     assert!(counter.is_local());
     let me = api.call_typed::<Stub, Never>("authenticate", &()).call_typed::<Profile, Never>("me", &());
-    let boss = api.call_typed::<Profile, NoUser>("profile", &(me.stub().get("boss"),)).await.unwrap();
+    let boss = api.call_typed::<Profile, NoUser>("profile", &(Promise::stub(&me).get("boss"),)).await.unwrap();
     assert_eq!(boss.boss, 8);
     assert_eq!(api.get("config").get("limits").get("users").await.unwrap(), Value::Number(3.0));
     drop(counter);
@@ -59,7 +60,7 @@ async fn local_promises() {
         Err(NoUser { id: 1 })
     });
     assert!(matches!(failed.clone().await, Err(CallError::App(NoUser { id: 1 }))));
-    assert_eq!(failed.stub().broken().await.to_string(), "NoUser: no user 1");
+    assert_eq!(Promise::stub(&failed).broken().await.to_string(), "NoUser: no user 1");
     let (api, _) = api();
     let object = Promise::<Stub>::new(async move { Ok(api) });
     assert_eq!(object.call_typed::<u32, Never>("add", &(1, 2)).await.unwrap(), 3);

@@ -9,11 +9,12 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use bowline_core::endpoint::Attach;
+use bowline_core::generated::TypedCalls;
 use bowline_core::limits::Limits;
 use bowline_core::link::{Features, LinkRules, Role};
 use bowline_core::peer::stream::channel;
 use bowline_core::peer::testing::pair_with;
-use bowline_core::peer::{Connection, Durability, Never, Options, Recipe, Restorers, Stub};
+use bowline_core::peer::{Connection, Durability, Never, Recipe, Restorers, SessionOptions, Stub};
 use bowline_core::session::ClosedBy;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
@@ -65,8 +66,8 @@ fn poll_with<F: Future>(future: std::pin::Pin<&mut F>, eager: Arc<Eager>) -> Pol
     future.poll(&mut Context::from_waker(&waker))
 }
 
-fn durable() -> Options {
-    Options::new().durability(Durability::new(ctx("ann"), Arc::new(Restorers::new())))
+fn durable() -> SessionOptions {
+    SessionOptions::new().durability(Durability::new(ctx("ann"), Arc::new(Restorers::new())))
 }
 
 #[test]
@@ -90,7 +91,7 @@ fn listeners_are_woken_without_the_session_lock() {
         let _root = linked.root_dyn();
         assert!(poll_with(unused.as_mut(), wakers[3].clone()).is_pending());
         linked.attach(Features::default(), Attach::New).unwrap();
-        linked.end_with(ClosedBy::Us, &bowline_core::error::ErrorCode::Draining, "over");
+        linked.end_with(ClosedBy::Local, &bowline_core::error::ErrorCode::Draining, "over");
         for at in [0, 2, 3] {
             assert!(wakers[at].woken.load(Ordering::SeqCst) > 0, "listener {at} is woken");
         }

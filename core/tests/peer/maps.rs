@@ -1,5 +1,6 @@
 //! Maps over results that have not arrived: what is recorded, sent, and refused.
 
+use bowline_core::generated::TypedCalls;
 use bowline_core::peer::{Func, Mapped, Never, Promise, Stub};
 use bowline_core::value::Value;
 use serde::{Deserialize, Serialize};
@@ -42,7 +43,7 @@ async fn map_on_a_property_of_a_call() {
     let list = numbers(&api, &[1, 2]);
     let names = list.map_each(|id| {
         let profile = api.call_typed::<Profile, Never>("profile", &id);
-        Promise::<String>::from_stub(profile.stub().get("name"))
+        Promise::<String>::from_stub(Promise::stub(&profile).get("name"))
     });
     drop(list);
     assert_eq!(names.await.unwrap(), ["user 1", "user 2"]);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bowline_core::peer::testing::pair_with;
-use bowline_core::peer::{MemoryBudget, Options, Stub};
+use bowline_core::peer::{MemoryBudget, SessionOptions, Stub};
 
 use crate::fixture::{Api, Seen};
 
@@ -17,7 +17,7 @@ async fn within<F: Future>(future: F) -> F::Output {
 #[tokio::test]
 async fn memory_budget_counts_its_sessions_until_they_end() {
     let budget = MemoryBudget::new(TEXT);
-    let options = Options::new().memory(budget.clone());
+    let options = SessionOptions::new().memory(budget.clone());
     let pairs: Vec<_> =
         (0..2).map(|_| pair_with(None, Some(Stub::new(Api(Arc::new(Seen::default())))), options.clone())).collect();
     assert_eq!((budget.held_bytes(), budget.shares().len()), (0, 0));

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
+use bowline_core::generated::TypedCalls;
 use bowline_core::peer::testing::pair;
 use bowline_core::peer::{DynTarget, Func, Never, Promise, Stub};
 use bowline_core::session::{Path, Step};
@@ -61,7 +62,7 @@ async fn result_holds_its_objects_until_dropped() {
 async fn promise_in_a_result_resolves_later() {
     let (api, pair, seen) = client();
     let later = api.call_typed::<Later, Never>("counterLater", &());
-    let counter = later.stub().get("counter");
+    let counter = Promise::stub(&later).get("counter");
     let early = counter.call_typed::<u32, Never>("add", &1).into_future();
     let whole = later.into_future();
     settle().await;
@@ -122,7 +123,7 @@ async fn chain_crosses_a_proxy_in_one_round_trip() {
     let api = middle.left.root_dyn();
     let authed = api.call_typed::<Stub, Never>("authenticate", &());
     let me = authed.call_typed::<Profile, Never>("me", &());
-    let boss = api.call_typed::<Profile, NoUser>("profile", &(me.stub().get("boss"),));
+    let boss = api.call_typed::<Profile, NoUser>("profile", &(Promise::stub(&me).get("boss"),));
     assert_eq!(me.await.unwrap().name, "Ann");
     assert_eq!(start.elapsed().as_millis() / 10, 40, "two links, in both directions");
     // An argument that is a result is awaited before the call is forwarded.

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bowline_core::error::ErrorCode;
+use bowline_core::generated::TypedCalls;
 use bowline_core::peer::{
     Args, CallError, Member, Never, NotDurable, Object, Recipe, Repeat, Reply, RestoreCtx, RestoreError, Restorer,
     Restorers, StoredRecipe, Stub, reply,
@@ -67,7 +68,7 @@ pub(crate) fn restorers(policy: &Arc<Policy>) -> Arc<Restorers> {
         let policy = Arc::clone(&policy);
         async move {
             if policy.withdrawn.lock().unwrap().contains(ctx.principal()) {
-                return Err(RestoreError::PermissionDenied);
+                return Err(RestoreError::PermissionDenied.into());
             }
             policy.made.fetch_add(1, Ordering::SeqCst);
             Ok(Account::reference(&key.owner, key.parent))
@@ -76,8 +77,11 @@ pub(crate) fn restorers(policy: &Arc<Policy>) -> Arc<Restorers> {
     let account = account.migrate(1, |owner: String| Ok(AccountKey { owner, parent: None }));
     let slow = Restorer::new("slow", 1, |_, ()| async { std::future::pending::<Result<Stub, _>>().await });
     let broken = Restorer::new("broken", 1, |_, ()| async { Err::<Stub, _>("no".parse::<u32>().unwrap_err().into()) });
+    let refuses = Restorer::new("refuses", 1, |_, ()| async {
+        Err::<Stub, _>(Unloadable { source: RestoreError::PermissionDenied }.into())
+    });
     let panics = Restorer::new("panics", 1, |_, ()| async { panic!("in a restorer") as Result<Stub, _> });
-    Arc::new(Restorers::new().with(account).with(slow).with(broken).with(panics))
+    Arc::new(Restorers::new().with(account).with(slow).with(broken).with(refuses).with(panics))
 }
 
 pub(crate) fn ctx(principal: &str) -> RestoreCtx {
@@ -90,6 +94,22 @@ async fn owner(stub: &Stub) -> Result<String, CallError> {
 
 fn stored(name: &str, version: u32, params: &str) -> StoredRecipe {
     serde_json::from_value(serde_json::json!({"r": name, "v": version, "p": params})).unwrap()
+}
+
+/// A failure of the application that has a refusal as its cause.
+#[derive(Debug, thiserror::Error)]
+#[error("the object cannot be loaded")]
+struct Unloadable {
+    source: RestoreError,
+}
+
+#[tokio::test]
+async fn refusal_that_is_the_cause_of_an_error_is_a_refusal() {
+    let restorers = restorers(&Arc::default());
+    let refused = owner(&restorers.restore(&ctx("ann"), &stored("refuses", 1, "null"))).await.unwrap_err();
+    assert_eq!(refused.code(), Some(ErrorCode::PermissionDenied));
+    let failed = owner(&restorers.restore(&ctx("ann"), &stored("broken", 1, "null"))).await.unwrap_err();
+    assert_eq!(failed.code(), Some(ErrorCode::RestoreFailed));
 }
 
 #[tokio::test]

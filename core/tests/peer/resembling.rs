@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bowline_core::generated::TypedCalls;
 use bowline_core::peer::testing::{Pair, pair};
 use bowline_core::peer::{Func, Never, Recipe, Reference, Restorer, Restorers, RpcError, StoredVars, Stub, Vars};
 use bowline_core::value::Value;

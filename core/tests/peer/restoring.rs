@@ -11,12 +11,13 @@ use std::time::Duration;
 
 use bowline_core::endpoint::Endpoint;
 use bowline_core::error::ErrorCode;
+use bowline_core::generated::TypedCalls;
 use bowline_core::limits::Limits;
 use bowline_core::link::Attachment;
 use bowline_core::peer::testing::{End, EndReceiver, EndSender, link};
 use bowline_core::peer::{
-    Args, Begun, CallLog, Connection, Durability, Func, Member, Never, Object, Options, Receiving, Recipe, Repeat,
-    Reply, RestoreError, Restorer, Restorers, Sending, Stub, Transport, Vars, call_id,
+    Args, Begun, BoxError, CallLog, Connection, Durability, Func, Member, Never, Object, Receiving, Recipe, Repeat,
+    Reply, Restorer, Restorers, Sending, SessionOptions, Stub, Transport, Vars, call_id,
 };
 use bowline_core::session::{Report, Revived, Session, Snapshot, Wanted};
 use bowline_core::value::Value;
@@ -152,17 +153,17 @@ impl CallLog for Log {
     }
 }
 
-fn options(world: &Arc<World>) -> Options {
+fn options(world: &Arc<World>) -> SessionOptions {
     let mut all = Arc::into_inner(restorers(&world.policy)).unwrap();
     all = all.with(Restorer::new("watcher", 1, |_, (callback,): (Func<String, ()>,)| async move {
-        Ok::<_, RestoreError>(watcher(callback))
+        Ok::<_, BoxError>(watcher(callback))
     }));
     options_with(world, all)
 }
 
-fn options_with(world: &Arc<World>, restorers: Restorers) -> Options {
+fn options_with(world: &Arc<World>, restorers: Restorers) -> SessionOptions {
     let durability = Durability::new(ctx("ann"), Arc::new(restorers)).log(Log(Arc::clone(world)));
-    Options::new().durability(durability)
+    SessionOptions::new().durability(durability)
 }
 
 /// A process of the server, and the client's end of the connection.
@@ -182,7 +183,7 @@ impl Life {
     }
 
     /// Creates the next process, for a client that holds `hold` and awaits `pull`.
-    fn next(world: &Arc<World>, options: Options, kept: &str, hold: &[i64], pull: &[i64]) -> (Self, Revived) {
+    fn next(world: &Arc<World>, options: SessionOptions, kept: &str, hold: &[i64], pull: &[i64]) -> (Self, Revived) {
         let snapshot: Snapshot = serde_json::from_str(kept).unwrap();
         let mut session = Session::restore(snapshot, Limits::default()).unwrap();
         let clients = session.ids().of_peer();
@@ -225,7 +226,7 @@ fn snapshot(endpoint: &Endpoint) -> String {
 
 fn all_of(world: &Arc<World>) -> Arc<Restorers> {
     let all = Arc::into_inner(restorers(&world.policy)).unwrap();
-    Arc::new(all.with(Restorer::new("watcher", 1, |_, (): ()| async { Err::<Stub, _>(RestoreError::failed("")) })))
+    Arc::new(all.with(Restorer::new("watcher", 1, |_, (): ()| async { Err::<Stub, _>("".into()) })))
 }
 
 fn wire() -> (End, End) {
@@ -442,7 +443,7 @@ async fn calls_on_an_object_are_answered_when_its_runtime_ends_during_restore() 
             }
         }
         let _bomb = Bomb;
-        std::future::pending::<Result<Stub, RestoreError>>().await
+        std::future::pending::<Result<Stub, BoxError>>().await
     });
     let restorers = Restorers::new().with(panics).restore_timeout(Duration::from_millis(10));
     let (mut next, _) = Life::next(&world, options_with(&world, restorers), &kept, &[-1], &[]);

@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 
+use bowline_core::generated::TypedCalls;
 use bowline_core::peer::testing::{End, EndReceiver, EndSender, Message, Pair, Side, Wire};
 use bowline_core::peer::*;
 
@@ -40,7 +41,7 @@ fn public_types() {
 fn public_futures() {
     let stub = Stub::function(|_| async { Err(bowline_core::value::Value::Null) });
     let promise = stub.call_typed::<u8, Never>("", &());
-    sent(&promise.clone().timeout(std::time::Duration::ZERO));
+    sent(&Promise::timeout(promise.clone(), std::time::Duration::ZERO));
     sent(&promise.into_future());
     let (left, _, _) = testing::link();
     let (connection, driver) = Connection::start(left, None, bowline_core::limits::Limits::default());

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use bowline_core::generated::TypedCalls;
 use bowline_core::limits::Limits;
 use bowline_core::peer::testing::{End, Pair, Wire, link, pair};
 use bowline_core::peer::{Connection, Never, Receiving, Sending, Stub, Transport};

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use bowline_core::error::ErrorCode;
+use bowline_core::error::{ErrorChain, ErrorCode};
+use bowline_core::generated::TypedCalls;
 use bowline_core::peer::testing::pair;
 use bowline_core::peer::{
-    CallError, Func, Never, RestoreCtx, RestoreError, Restorer, Restorers, StoredVars, Stub, VarError, Vars,
+    BoxError, CallError, Func, Never, RestoreCtx, Restorer, Restorers, StoredVars, Stub, VarError, Vars,
 };
 use bowline_core::value::Value;
 
@@ -16,7 +17,7 @@ use crate::recipes::{Account, Policy, ctx, restorers};
 
 #[track_caller]
 fn refused(result: Result<(), VarError>, words: &str) {
-    let error = result.unwrap_err().to_string();
+    let error = ErrorChain(&result.unwrap_err()).to_string();
     assert!(error.contains(words), "{error}");
 }
 
@@ -145,7 +146,7 @@ async fn restorer_of_a_variable_can_read_variables() {
         let name = vars.get::<String>("name").unwrap().unwrap();
         assert!(vars.get::<Stub>("account").unwrap().is_some());
         vars.set("seen", &true).unwrap();
-        async move { Ok::<_, RestoreError>(Account::reference(&name, None)) }
+        async move { Ok::<_, BoxError>(Account::reference(&name, None)) }
     });
     let restorers = Arc::new(Restorers::new().with(reads));
     let (done, is_done) = std::sync::mpsc::channel();

@@ -12,6 +12,8 @@ mod rows;
 /// Sealed tokens.
 mod sealed;
 
+use std::time::Duration;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bowline_core::error::ErrorCode;
@@ -65,7 +67,7 @@ fn token_round_trip_is_byte_stable() {
 fn token_expiry_cannot_be_edited() {
     let (token, _) = minted(&keys(), BORN);
     let late = after(3_600 + 31);
-    assert_eq!(keys().open(token.expose(), AUDIENCE, late), Err(TokenError::Expired(31)));
+    assert_eq!(keys().open(token.expose(), AUDIENCE, late), Err(TokenError::Expired(Duration::from_secs(31))));
     let parts: Vec<&str> = token.expose().split('.').collect();
     let body = String::from_utf8(URL_SAFE_NO_PAD.decode(parts[2]).unwrap()).unwrap();
     let edited = body.replace(&format!("\"exp\":{}", BORN.0 + 3_600), &format!("\"exp\":{}", BORN.0 + 9_999));
@@ -112,7 +114,10 @@ fn wrong_key_unknown_key_and_expiry_are_distinct_errors() {
     assert_eq!(texts.len(), errors.len(), "one log line each");
     // A new token of an old session.
     let (token, _) = minted(&keys(), after(86_000));
-    assert_eq!(keys().open(token.expose(), AUDIENCE, after(86_401)), Err(TokenError::TooOld(86_401)));
+    assert_eq!(
+        keys().open(token.expose(), AUDIENCE, after(86_401)),
+        Err(TokenError::TooOld(Duration::from_secs(86_401)))
+    );
 }
 
 /// Larger differences have a code in each direction; see above.

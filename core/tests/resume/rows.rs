@@ -1,5 +1,7 @@
 //! Weaknesses that resume tokens must not have. Each test attempts one attack or misuse.
 
+use std::time::Duration;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bowline_core::error::ErrorCode;
@@ -52,7 +54,7 @@ fn session_age_counts_from_birth_across_tokens() {
     }
     let late = after(86_401);
     let token = keys().mint(&mut claims, &TokenPolicy::default(), late);
-    assert_eq!(keys().open(token.expose(), AUDIENCE, late), Err(TokenError::TooOld(86_401)));
+    assert_eq!(keys().open(token.expose(), AUDIENCE, late), Err(TokenError::TooOld(Duration::from_secs(86_401))));
 }
 
 #[test]
@@ -71,9 +73,9 @@ fn other_versions_are_refused_and_programs_are_identified_by_hash() {
 #[test]
 fn session_past_its_maximum_age_has_its_own_code() {
     let old = keys().open(&signed(HEADER, &claimed("\"mx\":86400", "\"mx\":10")), AUDIENCE, after(11));
-    assert_eq!(old.clone().unwrap_err(), TokenError::TooOld(11));
+    assert_eq!(old.clone().unwrap_err(), TokenError::TooOld(Duration::from_secs(11)));
     assert_eq!(old.unwrap_err().code(), ErrorCode::SessionTooOld);
-    assert_eq!(TokenPolicy::default().session_seconds, 86_400);
+    assert_eq!(TokenPolicy::default().session_lifetime, Duration::from_secs(86_400));
 }
 
 #[test]
@@ -100,7 +102,7 @@ fn tag_covers_the_whole_token() {
 fn forged_expiry_is_refused() {
     let late = after(3_631);
     let expired = signed(HEADER, &claimed("\"v\":1", "\"v\":1"));
-    assert_eq!(keys().open(&expired, AUDIENCE, late), Err(TokenError::Expired(31)));
+    assert_eq!(keys().open(&expired, AUDIENCE, late), Err(TokenError::Expired(Duration::from_secs(31))));
     let parts: Vec<&str> = expired.split('.').collect();
     let later = claimed(&format!("\"exp\":{}", BORN.0 + 3_600), &format!("\"exp\":{}", BORN.0 + 99_999));
     let forged = [parts[0], parts[1], &URL_SAFE_NO_PAD.encode(later), parts[3]].join(".");
@@ -128,7 +130,7 @@ fn sealed_contents_are_not_readable() {
 #[test]
 fn key_rings_require_keys_of_32_bytes() {
     let policy = TokenPolicy::default();
-    assert_eq!((policy.token_seconds, policy.session_seconds), (3_600, 86_400));
+    assert_eq!((policy.token_lifetime.as_secs(), policy.session_lifetime.as_secs()), (3_600, 86_400));
     for bytes in [0, 1, 16, 31] {
         assert!(matches!(Key::new("a", &vec![1; bytes]), Err(KeyError::TooShort(short)) if short == bytes));
     }
@@ -226,9 +228,9 @@ fn claims_are_not_read_before_the_tag_is_verified() {
     ];
     let expected = [
         Err(TokenError::Kind),
-        Err(TokenError::NotYetValid(99_999)),
-        Err(TokenError::Expired(99_999)),
-        Err(TokenError::TooOld(99_999)),
+        Err(TokenError::NotYetValid(Duration::from_secs(99_999))),
+        Err(TokenError::Expired(Duration::from_secs(99_999))),
+        Err(TokenError::TooOld(Duration::from_secs(99_999))),
         Err(TokenError::Audience),
     ];
     for (at, expected) in expected.into_iter().enumerate() {
@@ -269,9 +271,9 @@ fn every_refusal_has_a_code_and_a_message() {
         (TokenError::Seal, "RESUME_TOKEN_INVALID"),
         (TokenError::Audience, "RESUME_TOKEN_INVALID"),
         (TokenError::KeyUnknown, "RESUME_TOKEN_KEY_UNKNOWN"),
-        (TokenError::NotYetValid(31), "RESUME_TOKEN_NOT_YET_VALID"),
-        (TokenError::Expired(31), "RESUME_TOKEN_EXPIRED"),
-        (TokenError::TooOld(86_401), "SESSION_TOO_OLD"),
+        (TokenError::NotYetValid(Duration::from_secs(31)), "RESUME_TOKEN_NOT_YET_VALID"),
+        (TokenError::Expired(Duration::from_secs(31)), "RESUME_TOKEN_EXPIRED"),
+        (TokenError::TooOld(Duration::from_secs(86_401)), "SESSION_TOO_OLD"),
         (TokenError::Proof, "RESUME_PROOF_INVALID"),
         (TokenError::Replayed, "RESUME_TOKEN_REPLAYED"),
         (TokenError::TooLarge { bytes: 70_000, max: 65_536 }, "TOKEN_TOO_LARGE"),
@@ -305,7 +307,7 @@ proptest! {
         let is_good = iat <= now.saturating_add(30) && now <= exp.saturating_add(30) && now <= born.saturating_add(mx);
         prop_assert_eq!(opened.is_ok(), is_good);
         let mut policy = TokenPolicy::default();
-        (policy.token_seconds, policy.session_seconds) = (life, mx);
+        (policy.token_lifetime, policy.session_lifetime) = (Duration::from_secs(life), Duration::from_secs(mx));
         let mut claims = Claims::new("s", "u", AUDIENCE, UnixTime(born));
         let token = keys().mint(&mut claims, &policy, UnixTime(now));
         prop_assert_eq!(keys().open(token.expose(), AUDIENCE, UnixTime(now)).is_ok(), now <= born.saturating_add(mx));

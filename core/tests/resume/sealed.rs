@@ -1,5 +1,7 @@
 //! Sealed tokens: those that contain a session's state, and those of saved references.
 
+use std::time::Duration;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bowline_core::link::Secret;
@@ -181,11 +183,14 @@ fn sealed_token_is_bound_to_its_key_and_audience() {
 fn session_tokens_expire_and_saved_references_do_not() {
     let keys = keys();
     let (session, reference) = (inline(&keys, SNAPSHOT).unwrap(), sturdy(&keys));
-    assert_eq!(keys.open(session.expose(), AUDIENCE, after(3_631)), Err(TokenError::Expired(31)));
+    assert_eq!(keys.open(session.expose(), AUDIENCE, after(3_631)), Err(TokenError::Expired(Duration::from_secs(31))));
     keys.open_sturdy(reference.expose(), AUDIENCE, after(100 * 365 * 86_400)).unwrap();
     let early = bowline_core::time::UnixTime(BORN.0 - 31);
-    assert_eq!(keys.open(session.expose(), AUDIENCE, early), Err(TokenError::NotYetValid(31)));
-    assert_eq!(keys.open_sturdy(reference.expose(), AUDIENCE, early), Err(TokenError::NotYetValid(31)));
+    assert_eq!(keys.open(session.expose(), AUDIENCE, early), Err(TokenError::NotYetValid(Duration::from_secs(31))));
+    assert_eq!(
+        keys.open_sturdy(reference.expose(), AUDIENCE, early),
+        Err(TokenError::NotYetValid(Duration::from_secs(31)))
+    );
 }
 
 #[test]

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use bowline_core::id::{PromiseId, TargetId, WaitId};
 use bowline_core::session::{
-    Closed, Delivery, Kind, Outcome, Outgoing, Output, Path, Recipe, Ref, Revived, Session, Snapshot, Stats, Step,
+    CloseReason, Delivery, Kind, Outcome, Outgoing, Output, Path, Recipe, Ref, Revived, Session, SessionStats,
+    Snapshot, Step,
 };
 use bowline_core::value::{PLACEHOLDER, Payload};
 
@@ -27,7 +28,7 @@ pub(crate) struct App {
     pub(crate) pumps: Vec<Ref>,
     /// Methods that were called, with their arguments.
     pub(crate) entered: Vec<String>,
-    pub(crate) closed: Option<Closed>,
+    pub(crate) closed: Option<CloseReason>,
     /// Counters have a recipe: their initial number, and the references that `take` has kept.
     pub(crate) is_durable: bool,
     /// Calls that another process may have run are run again.
@@ -68,7 +69,7 @@ pub(crate) fn path(dotted: &str) -> Path {
 /// Asserts that a session equals what its snapshot restores, to the byte. Skips large sessions.
 #[track_caller]
 pub(crate) fn assert_survives(session: &Session) {
-    let Stats { imports, exports } = session.stats();
+    let SessionStats { imports, exports } = session.stats();
     if imports + exports > 24 || session.has_work() {
         return;
     }

@@ -237,5 +237,5 @@ fn abort_reason_is_truncated() {
     let long = "日".repeat(100_000);
     session.handle_message(&format!(r#"["abort",["error","{long}","{long}"]]"#));
     let closed = session.closed().expect("the session has ended");
-    assert_eq!((closed.name.len(), closed.message.len()), (255, 4_095), "whole characters");
+    assert_eq!((closed.cause.name().len(), closed.message.len()), (255, 4_095), "whole characters");
 }

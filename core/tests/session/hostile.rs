@@ -4,7 +4,7 @@
 
 use bowline_core::id::PromiseId;
 use bowline_core::limits::Limits;
-use bowline_core::session::{Closed, ClosedBy, Delivery, Kind, Outgoing, Output, Path, Ref, Session, Step};
+use bowline_core::session::{CloseReason, ClosedBy, Delivery, Kind, Outgoing, Output, Path, Ref, Session, Step};
 use bowline_core::value::{PLACEHOLDER, Payload};
 
 /// An end that handles its outputs in unusual but valid ways.
@@ -46,7 +46,7 @@ impl End {
     }
 
     /// Returns why the session has ended, if it has.
-    pub(crate) fn closed(&self) -> Option<&Closed> {
+    pub(crate) fn closed(&self) -> Option<&CloseReason> {
         self.session.closed()
     }
 
@@ -69,7 +69,7 @@ impl End {
             self.session.release(of);
             self.react();
         }
-        let closed = Closed { by: ClosedBy::Us, name: "Error".into(), message: "done".into() };
+        let closed = CloseReason::new(ClosedBy::Local, "Error", "done");
         self.session.close(closed, true);
         self.react();
         assert_eq!(self.ends, 1, "a session ends once");

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, VecDeque};
 use bowline_core::id::{PromiseId, TargetId, WaitId};
 use bowline_core::limits::Limits;
 use bowline_core::session::{
-    Delivery, Kind, Outcome, Outgoing, Output, Path, Recipe, Ref, Session, Snapshot, Stats, Step,
+    Delivery, Kind, Outcome, Outgoing, Output, Path, Recipe, Ref, Session, SessionStats, Snapshot, Step,
 };
 use bowline_core::value::{
     Cap, Capability, ErrorValue, Object, PLACEHOLDER, Payload, Value, decode, decode_args, encode, encode_args,
@@ -141,7 +141,7 @@ fn finish(sides: &mut [Side; 2]) {
     assert_eq!(arrived, made, "a call was lost");
     for side in sides {
         assert_eq!(side.waits, BTreeMap::new(), "a wait never ended");
-        assert_eq!(side.session.stats(), Stats { imports: 1, exports: 1 }, "{:#?}", side.session);
+        assert_eq!(side.session.stats(), SessionStats { imports: 1, exports: 1 }, "{:#?}", side.session);
         assert!(side.session.is_idle(), "{:#?}", side.session);
     }
 }

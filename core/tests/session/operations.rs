@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 
 use bowline_core::id::{PromiseId, TargetId, WaitId};
 use bowline_core::limits::Limits;
-use bowline_core::session::{Kind, Outcome, Outgoing, Output, Path, Ref, Session, Stats, Step};
+use bowline_core::session::{Kind, Outcome, Outgoing, Output, Path, Ref, Session, SessionStats, Step};
 use bowline_core::value::{PLACEHOLDER, Payload};
 
 /// What is known of a reference. A result is composed only of references that cannot wait for it:
@@ -89,7 +89,7 @@ fn finish(sides: &mut [Side; 2]) {
         }
     }
     for side in sides {
-        assert_eq!(side.session.stats(), Stats { imports: 1, exports: 1 }, "{:#?}", side.session);
+        assert_eq!(side.session.stats(), SessionStats { imports: 1, exports: 1 }, "{:#?}", side.session);
         assert!(side.session.is_idle(), "{:#?}", side.session);
         assert_eq!((side.waits.len(), side.targets.len()), (0, 0), "waits did not end, or unheld objects remain");
     }

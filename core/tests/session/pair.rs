@@ -3,7 +3,7 @@
 use bowline_core::endpoint::{Attach, Endpoint};
 use bowline_core::limits::Limits;
 use bowline_core::link::{Attachment, Features, LinkRules, Role};
-use bowline_core::session::{Adjustment, ClosedBy, Session, Stats, Wanted};
+use bowline_core::session::{Adjustment, ClosedBy, Session, SessionStats, Wanted};
 use bowline_core::time::Time;
 
 use super::app::App;
@@ -179,7 +179,7 @@ fn attach(client: &mut Endpoint, server: &mut Endpoint) -> (Attachment, Attachme
 
 #[track_caller]
 pub(crate) fn assert_idle(name: &str, app: &App) {
-    assert_eq!(app.session.stats(), Stats { imports: 1, exports: 1 }, "{name}");
+    assert_eq!(app.session.stats(), SessionStats { imports: 1, exports: 1 }, "{name}");
     assert_eq!(app.objects(), 0, "objects of the {name}");
     assert!(app.session.is_idle(), "{name}: {:#?}", app.session);
 }

@@ -3,7 +3,7 @@
 //! fuzz target `map_programs` runs `replay` on its inputs; the test here runs it on the corpus.
 
 use bowline_core::limits::Limits;
-use bowline_core::session::Closed;
+use bowline_core::session::CloseReason;
 
 use super::hostile::End;
 
@@ -36,9 +36,9 @@ pub(crate) fn replay(text: &str) {
 }
 
 /// Returns `true` if the text was not a message, or was too large.
-fn is_no_message(closed: &Closed) -> bool {
+fn is_no_message(closed: &CloseReason) -> bool {
     let message = &closed.message;
-    closed.name == "SyntaxError"
+    closed.cause.name() == "SyntaxError"
         || ["bad RPC message", "limit: ", "Deserialization exceeded", "Deserialized bigint", "unknown special value"]
             .iter()
             .any(|text| message.starts_with(text))

@@ -284,7 +284,7 @@ fn abort_is_not_answered() {
         server.send(r#"["push",["pipeline",0,["mk"],[1]]]"#);
         assert!(server.send(text).is_empty());
         let closed = server.app.closed.clone().expect("the session has ended");
-        assert_eq!((closed.by, closed.name.as_str(), closed.message.as_str()), (ClosedBy::Peer, name, message));
+        assert_eq!((closed.by, closed.cause.name(), closed.message.as_str()), (ClosedBy::Peer, name, message));
         assert_eq!(server.app.objects(), 0);
     }
 }

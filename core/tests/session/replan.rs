@@ -427,5 +427,5 @@ fn server_claiming_unknown_references_is_refused() {
     let mut client = Client::new();
     let theirs = Remembered { imports: BTreeMap::from([(-1, 1)]), ..remembers(1, &[]) };
     let refused = client.app.session.replan(&theirs, written).expect_err("nothing was exported");
-    assert_eq!((refused.by, refused.name.as_str()), (ClosedBy::Protocol, "RESUME_GAP"));
+    assert_eq!((refused.by, refused.cause.name()), (ClosedBy::Protocol, "RESUME_GAP"));
 }

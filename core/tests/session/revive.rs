@@ -81,7 +81,7 @@ impl Durable {
         revived
     }
 
-    fn revive(&mut self) -> Result<Revived, bowline_core::session::Closed> {
+    fn revive(&mut self) -> Result<Revived, bowline_core::session::CloseReason> {
         let report = self.pair.client.session.ids();
         let snapshot: Snapshot = serde_json::from_slice(&self.stored).expect("a checkpoint was stored");
         let limits = self.pair.server.session.limits().clone();
@@ -328,7 +328,7 @@ fn contradictory_report_is_refused() {
         let limits = durable.pair.server.session.limits().clone();
         let mut session = Session::restore(snapshot.clone(), limits).expect("the snapshot is valid");
         let refused = session.revive(Report::Whole(report), lives).expect_err("so many ids were never assigned");
-        assert_eq!(refused.name, "RESUME_GAP", "{report:?}");
+        assert_eq!(refused.cause.name(), "RESUME_GAP", "{report:?}");
     }
 }
 

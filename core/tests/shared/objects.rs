@@ -4,7 +4,7 @@ use std::future::{Future, ready};
 
 use bowline_core::peer::testing::Pair;
 use bowline_core::peer::{Lifetime, Member, MemberKind, Never, Repeat, Reply, RpcError, reply};
-use bowline_core::session::Stats;
+use bowline_core::session::SessionStats;
 use serde::Serialize;
 
 pub(crate) const fn method(name: &'static str) -> Member {
@@ -39,6 +39,6 @@ pub(crate) async fn settle() {
 
 pub(crate) async fn assert_idle(pair: &Pair) {
     settle().await;
-    let idle = Stats { imports: 1, exports: 1 };
+    let idle = SessionStats { imports: 1, exports: 1 };
     assert_eq!((pair.left.stats(), pair.right.stats()), (idle, idle));
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use bowline_core::endpoint::Endpoint;
 use bowline_core::id::{PromiseId, TargetId, WaitId};
-use bowline_core::session::{Closed, Delivery, Kind, Outcome, Outgoing, Output, Path, Ref, Session, Step};
+use bowline_core::session::{CloseReason, Delivery, Kind, Outcome, Outgoing, Output, Path, Ref, Session, Step};
 use bowline_core::value::{PLACEHOLDER, Payload};
 
 use super::dice::Dice;
@@ -53,7 +53,7 @@ pub(crate) struct App {
     pub(crate) taken: u64,
     /// What was not as it must be.
     pub(crate) fault: Option<String>,
-    pub(crate) closed: Option<Closed>,
+    pub(crate) closed: Option<CloseReason>,
 }
 
 fn hole(of: Ref) -> Payload<Outgoing> {

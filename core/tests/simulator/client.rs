@@ -161,7 +161,7 @@ impl Client {
         let after = self.endpoint.processed();
         self.app.react(&mut self.endpoint);
         if self.endpoint.session().is_closed() {
-            self.lost = self.endpoint.session().closed().map(|closed| ErrorCode::from(closed.name.as_str()));
+            self.lost = self.endpoint.session().closed().map(|closed| closed.cause.to_code());
             self.state = State::Over;
             around.network.hang_up(connection, Way::ToClient);
             return Ok(());

@@ -5,7 +5,7 @@
 use bowline_core::endpoint::Endpoint;
 use bowline_core::error::ErrorCode;
 use bowline_core::link::{Attachment, LinkRules, LinkStats};
-use bowline_core::session::Stats;
+use bowline_core::session::SessionStats;
 use bowline_core::time::Time;
 
 use super::client::{Client, State};
@@ -89,7 +89,7 @@ pub(crate) fn i8_both_ends_have_come_equally_far(client: &Endpoint, server: &End
 /// message names what is not there is seen on the way: it would end the session.
 pub(crate) fn i9_nothing_is_held(endpoint: &Endpoint) -> Held {
     let stats = endpoint.session().stats();
-    if stats != (Stats { imports: 1, exports: 1 }) || !endpoint.session().is_idle() {
+    if stats != (SessionStats { imports: 1, exports: 1 }) || !endpoint.session().is_idle() {
         return Err(format!("I9: {stats:?} are left"));
     }
     Ok(())

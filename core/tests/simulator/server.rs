@@ -7,7 +7,7 @@ use bowline_core::endpoint::Endpoint;
 use bowline_core::limits::Limits;
 use bowline_core::link::{Attachment, Frame, LinkRules};
 use bowline_core::resume::{Jti, Key, KeyRing, TokenPolicy};
-use bowline_core::session::{Closed, ClosedBy};
+use bowline_core::session::{CloseReason, ClosedBy};
 use bowline_core::time::Time;
 
 use super::app::App;
@@ -63,8 +63,8 @@ pub(crate) struct Around<'a> {
     pub(crate) ledgers: &'a mut BTreeMap<String, Ledger>,
 }
 
-pub(crate) fn gone() -> Closed {
-    Closed { by: ClosedBy::Transport, name: "Error".to_owned(), message: "cut".to_owned() }
+pub(crate) fn gone() -> CloseReason {
+    CloseReason::new(ClosedBy::Transport, "Error", "cut")
 }
 
 impl Server {

@@ -2,10 +2,11 @@
 
 use std::sync::{Arc, Mutex};
 
+use bowline_core::generated::TypedCalls;
 use bowline_core::limits::Limits;
 use bowline_core::peer::stream::{Reader, channel};
 use bowline_core::peer::testing::pair_with;
-use bowline_core::peer::{MemoryBudget, Never, Options, Stub};
+use bowline_core::peer::{MemoryBudget, Never, SessionOptions, Stub};
 use bowline_core::value::{Blob, Body, Bytes, Request, Response, Url, Value};
 use serde::{Deserialize, Serialize};
 
@@ -213,7 +214,7 @@ async fn buffered_bytes_of_a_received_blob_are_counted_as_held() {
     let mut limits = Limits::default();
     limits.held_bytes = HELD;
     let budget = MemoryBudget::new(HELD);
-    let pair = pair_with(None, Some(keeper), Options::from(limits).memory(budget.clone()));
+    let pair = pair_with(None, Some(keeper), SessionOptions::from(limits).memory(budget.clone()));
     let api = pair.left.root_dyn();
     api.apply([Value::Blob(Blob::new("t/x", vec![7; HELD / 4]))]).await.unwrap();
     // Sent back, it is read from the client, and kept for the next time.

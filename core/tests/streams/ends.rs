@@ -1,6 +1,7 @@
 //! The rows of the table "Ends" in docs/wire.md, "Streams", in both directions.
 
 use bowline_core::error::ErrorCode;
+use bowline_core::generated::TypedCalls;
 use bowline_core::peer::CallError;
 use bowline_core::peer::stream::{Reader, Writer, channel};
 use bowline_core::value::{ErrorValue, Value};

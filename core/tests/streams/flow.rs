@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bowline_core::generated::TypedCalls;
 use bowline_core::limits::Limits;
 use bowline_core::peer::stream::{Reader, Writer, channel};
 use bowline_core::peer::testing::{Side, link, pair};
-use bowline_core::peer::{CallError, Connection, Never, Receiving as _, Sending as _, Stub, Transport as _};
+use bowline_core::peer::{CallError, Connection, Never, Promise, Receiving as _, Sending as _, Stub, Transport as _};
 use bowline_core::value::{Bytes, Value};
 
 use super::fixture::{Api, Seen, assert_idle, client, collect, settle};
@@ -68,7 +69,7 @@ async fn writer_that_ignores_the_window_is_cut_off() {
     let mut refused = 0;
     settle().await;
     for write in writes {
-        refused += usize::from(write.timeout(Duration::from_millis(5)).await.is_err());
+        refused += usize::from(Promise::timeout(write, Duration::from_millis(5)).await.is_err());
     }
     assert_eq!(refused, 20);
     let error = reader.next().await.unwrap().unwrap_err().to_string();

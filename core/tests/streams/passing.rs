@@ -1,5 +1,6 @@
 //! Forwarded streams, capabilities in chunks, and streams without a session.
 
+use bowline_core::generated::TypedCalls;
 use bowline_core::peer::stream::{Reader, Writer, channel};
 use bowline_core::peer::testing::{Pair, pair};
 use bowline_core::peer::{Func, Never, Stub};

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bowline_core::link::Features;
-use bowline_core::peer::{Durability, Options, RestoreCtx, Restorer, Restorers};
+use bowline_core::peer::{Durability, RestoreCtx, Restorer, Restorers, SessionOptions};
 use tokio::sync::Mutex;
 
 use fence::CurrentFence;
@@ -95,7 +95,7 @@ impl Recovery {
     ///
     /// Tokens cannot be revoked either. A client whose session was
     /// [evicted](crate::Service::evict), or that has closed it, can present its last token until
-    /// that expires ([`TokenPolicy::token_seconds`](crate::TokenPolicy)), and recovers the state in
+    /// that expires ([`TokenPolicy::token_lifetime`](crate::TokenPolicy)), and recovers the state in
     /// the token. The authenticator is asked each time, so revoked credentials recover no session.
     pub fn in_tokens_unfenced() -> Self {
         Self::new(None)
@@ -155,6 +155,20 @@ impl Recovery {
     pub fn restorers(mut self, restorers: Restorers) -> Self {
         self.restorers = restorers;
         self
+    }
+}
+
+bowline_core::setters! {
+    Recovery {
+        idle: Duration,
+        latest: Duration,
+        lease: Duration,
+        snapshot_bytes: usize,
+        session_bytes_per_second: usize,
+        client_bytes_per_second: usize,
+        stored_bytes: u64,
+        unclaimed: Duration,
+        overdue: Duration,
     }
 }
 
@@ -244,11 +258,11 @@ impl Keeper {
     pub(crate) fn options(
         self: &Arc<Self>,
         registry: &Arc<Registry>,
-        options: &Options,
+        options: &SessionOptions,
         sid: &str,
         peer: &Peer,
         kept: &Kept,
-    ) -> Options {
+    ) -> SessionOptions {
         let ctx = ctx(sid, &registry.resumption.token_audience(), peer);
         let durability = Durability::new(ctx, Arc::clone(&self.restorers)).vars(peer.vars.clone());
         let durability = match (&self.store, &kept.fence) {

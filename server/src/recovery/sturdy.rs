@@ -5,7 +5,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use bowline_core::error::ErrorCode;
+use bowline_core::error::{ErrorChain, ErrorCode};
 use bowline_core::link::Secret;
 use bowline_core::peer::{NotDurable, Reference, RestoreCtx, Restorers};
 use bowline_core::resume::{Sturdy as Claims, TokenError, principal_hash};
@@ -65,7 +65,7 @@ pub enum SturdyError {
     #[error(transparent)]
     NotDurable(#[from] NotDurable),
     /// The token is invalid.
-    #[error("the token of a saved reference is invalid: {0}")]
+    #[error("the token of a saved reference is invalid")]
     Token(#[from] TokenError),
     /// Another principal saved the reference.
     #[error("the reference was saved by another principal")]
@@ -107,7 +107,7 @@ impl From<SturdyError> for ErrorValue {
                 "saved references are unavailable".to_owned()
             }
             SturdyError::Token(_) => "the token is invalid".to_owned(),
-            told => told.to_string(),
+            told => ErrorChain(told).to_string(),
         };
         Self::new("Error", message).with_prop("code", error.code().as_str())
     }

@@ -60,7 +60,7 @@ impl Registry {
 
     /// Returns how long the store keeps a session after it was created.
     pub(crate) fn session_lifetime(&self) -> Duration {
-        Duration::from_secs(self.resumption.tokens.session_seconds)
+        self.resumption.tokens.session_lifetime
     }
 }
 

@@ -20,10 +20,8 @@ use std::time::Duration;
 use bowline_core::endpoint::{Attach, Attached};
 use bowline_core::error::ErrorCode;
 use bowline_core::limits::Limits;
-use bowline_core::link::{
-    Features, Hello, Mode, Refused, Resume, Resumed, Role, RuntimeIdentity, SharedLimits, Welcome, handshake,
-};
-use bowline_core::peer::{Connection, Options, Stub};
+use bowline_core::link::{Features, Hello, Mode, Refused, Resume, Resumed, Role, SharedLimits, Welcome, handshake};
+use bowline_core::peer::{Connection, SessionOptions, Stub};
 use bowline_core::resume::{Claims, Jti, Owner, TokenError};
 use bowline_core::session::ClosedBy;
 use dashmap::DashMap;
@@ -158,7 +156,7 @@ impl Registry {
         hello: &Hello,
         new: NewSession,
         root: Stub,
-        options: Options,
+        options: SessionOptions,
         connections: usize,
     ) -> Result<(Admitted, Welcome), Refused> {
         let NewSession { id, principal, scheme, from, kept } = new;
@@ -220,11 +218,13 @@ impl Registry {
         (held.life, held.attached_at) = (Life::Live, Instant::now());
         let (resume_token, resume_key) = self.mint(held);
         self.mint_placed_anew(entry, held);
+        let mut runtime = self.resumption.runtime.clone();
+        runtime.trust_level = entry.principal.trust_level;
         let welcome = Welcome {
             session_id: entry.id.clone(),
             protocol: handshake::negotiate(&hello.protocol)?,
             features: features.names(),
-            runtime: RuntimeIdentity { trust_level: entry.principal.trust_level, ..self.resumption.runtime.clone() },
+            runtime,
             principal: (!entry.principal.is_anonymous()).then(|| entry.principal.id.clone()),
             epoch: held.owner.epoch(),
             resume_token,
@@ -359,7 +359,7 @@ impl Registry {
         tracing::info!(
             monotonic_counter.bowline_sessions_evicted = 1_u64, session = entry.id, %code, reason, "session evicted"
         );
-        entry.connection.end_with(ClosedBy::Us, code, reason);
+        entry.connection.end_with(ClosedBy::Local, code, reason);
         self.ended(entry);
     }
 

@@ -62,7 +62,7 @@ impl Registry {
         let message = format!("limit: bytes held by all sessions of the service (at most {bytes_max})");
         match entry {
             Some(entry) => self.evict(entry, code, &message),
-            None => share.connection.end_with(ClosedBy::Us, code, &message),
+            None => share.connection.end_with(ClosedBy::Local, code, &message),
         }
     }
 }

@@ -21,7 +21,7 @@ fn named(lease: Option<Duration>) -> Service {
         let (name, _secret) = token.split_once(':')?;
         let principal = Principal::new(name);
         Some(match lease {
-            Some(lease) => principal.with_lease(lease),
+            Some(lease) => principal.lease(lease),
             None => principal,
         })
     })
@@ -176,7 +176,7 @@ async fn calls_before_authentication_wait_and_are_bounded() {
 #[tokio::test]
 async fn mtls_credentials_require_a_fingerprint() {
     let address = serve(service()).await;
-    let certificate = Credentials { scheme: Credentials::MTLS.to_owned(), token: None };
+    let certificate = Credentials::mtls();
     let (_, answer) = Linked::greet(address, &hello_of(certificate.clone())).await;
     let Frame::Rejected(refused) = answer else { panic!("{answer:?}") };
     assert_eq!(refused.code.as_str(), "INVALID_REQUEST");

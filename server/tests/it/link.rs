@@ -401,7 +401,7 @@ async fn client_has_three_attempts_to_authenticate() {
 async fn connected_clients_are_sent_newer_tokens() {
     let mut resumption = Resumption::default();
     let mut tokens = TokenPolicy::default();
-    tokens.token_seconds = 2;
+    tokens.token_lifetime = Duration::from_secs(2);
     resumption.tokens = tokens;
     let address = serve(service().resumption(resumption)).await;
     let (mut first, welcome) = Linked::hello(address).await;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bowline_core::peer::Stub;
-use bowline_server::{HttpLimits, KeepAlive, Refusal, Service, Via};
+use bowline_server::{HttpLimits, KeepAlive, Refusal, Service, TransportKind};
 use futures_util::{SinkExt, StreamExt};
 use http::StatusCode;
 use tokio::io::AsyncReadExt;
@@ -48,12 +48,8 @@ async fn close_is_answered_and_the_connection_ends() {
 }
 
 fn keep_alive(ping_after_ms: u64, pong_within_ms: u64) -> HttpLimits {
-    let mut http = HttpLimits::default();
-    http.keep_alive = KeepAlive {
-        ping_after: Duration::from_millis(ping_after_ms),
-        pong_within: Duration::from_millis(pong_within_ms),
-    };
-    http
+    let (ping_after, pong_within) = (Duration::from_millis(ping_after_ms), Duration::from_millis(pong_within_ms));
+    HttpLimits::default().keep_alive(KeepAlive::default().ping_after(ping_after).pong_within(pong_within))
 }
 
 #[tokio::test]
@@ -84,7 +80,7 @@ async fn peer_that_answers_no_ping_is_disconnected() {
 #[tokio::test]
 async fn service_may_refuse_a_root_object() {
     let service = Service::try_new(|peer| async move {
-        if peer.headers.contains_key("authorization") || peer.via == Via::WebSocket {
+        if peer.headers.contains_key("authorization") || peer.transport == TransportKind::WebSocket {
             return Ok(Stub::new(Api));
         }
         Err(Refusal::new(StatusCode::UNAUTHORIZED, format!("who is {}?", peer.address.unwrap().ip())))

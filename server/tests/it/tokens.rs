@@ -236,7 +236,7 @@ async fn connected_client_resumes_after_a_key_rotation() {
 async fn renewed_token_comes_with_the_rotated_key() {
     let mut resumption = Resumption::default();
     let mut tokens = TokenPolicy::default();
-    tokens.token_seconds = 2;
+    tokens.token_lifetime = Duration::from_secs(2);
     (resumption.tokens, resumption.keys) = (tokens, keys());
     let keys = resumption.keys.clone();
     let address = serve(service().resumption(resumption)).await;

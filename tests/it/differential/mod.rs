@@ -13,7 +13,7 @@ mod values; // random values
 mod workshop; // the objects that both servers offer to programs
 
 use bowline_core::limits::Limits;
-use bowline_core::peer::Options;
+use bowline_core::peer::SessionOptions;
 use bowline_core::session::{Outcome, Output, Session};
 use bowline_core::value::{Payload, Value, decode, encode};
 
@@ -62,7 +62,7 @@ impl Receiver {
 /// Returns the text of a value as it is sent.
 fn sent(value: &Value) -> String {
     let payload = encode(value).expect("random values can be encoded");
-    let message = Options::new().message_to_send(format!("[\"resolve\",1,{}]", payload.text()));
+    let message = SessionOptions::new().message_to_send(format!("[\"resolve\",1,{}]", payload.text()));
     message["[\"resolve\",1,".len()..message.len() - 1].to_owned()
 }
 

@@ -19,7 +19,7 @@ use bowline::durable::{RestoreCtx, Restorers, Vars};
 use bowline::error::{ErrorValue, Never};
 use bowline::value::{BigInt, BytesKind, Date};
 use bowline::value::{Headers, Object, Url};
-use bowline::{Bytes, CallError, Func, Service, Session, Thrown, Value, batch, connect};
+use bowline::{Bytes, CallError, Func, Promise, Service, Session, Thrown, Value, batch, connect};
 use futures_util::future::try_join_all;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpListener;
@@ -143,9 +143,9 @@ async fn failures(garden: &GardenRef) {
     let error = garden.dig(1.0).await.unwrap_err();
     assert!(matches!(error, CallError::App(error) if error == broken()));
     assert_eq!(garden.dig(3.0).await.unwrap_err().to_string(), "3 m is too deep");
-    let unknown = garden.place().stub().call("move", ()).await.unwrap_err();
+    let unknown = Promise::stub(&garden.place()).call("move", ()).await.unwrap_err();
     assert_eq!(unknown.to_string(), "TypeError: 'place.move' is not a function.");
-    let chained = garden.dig(3.0).stub().get("flower").call("smell", ()).await.unwrap_err();
+    let chained = Promise::stub(&garden.dig(3.0)).get("flower").call("smell", ()).await.unwrap_err();
     assert_eq!(chained.to_string(), "RangeError: 3 m is too deep");
 }
 
@@ -192,7 +192,7 @@ async fn in_a_batch(url: &str) {
     let batch = batch(url).unwrap();
     let garden: GardenRef = batch.root();
     let bed = garden.plant("oak", Some(5.0));
-    let calls = (bed.water(2.0), garden.dig(3.0), garden.place().name(), bed.stub().call("nope", ()));
+    let calls = (bed.water(2.0), garden.dig(3.0), garden.place().name(), Promise::stub(&bed).call("nope", ()));
     let (level, deep, name, nope) = batch.send(async { tokio::join!(calls.0, calls.1, calls.2, calls.3) }).await;
     assert_eq!((level.unwrap(), name.unwrap().as_str()), (7.0, "Brno"));
     assert_eq!(deep.unwrap_err().to_string(), "3 m is too deep");

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use bowline::auth::Credentials;
-use bowline::{CallError, Connect, Func, Session};
+use bowline::{CallError, Func, Session};
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
@@ -61,7 +61,7 @@ fn begun(call: impl Future<Output = String> + Send + 'static) -> JoinHandle<Stri
 
 impl Client {
     async fn rust(url: String) -> Self {
-        let connect = Connect::new(url).credentials(|_challenge| async { Credentials::bearer("secret") });
+        let connect = Session::builder(url).credentials(|_challenge| async { Credentials::bearer("secret") });
         Self::Rust { session: connect.connect().await.unwrap(), counter: None, calls: Vec::new() }
     }
 

@@ -15,6 +15,7 @@ const IMPORTS: &[(&str, &[&str], &[&str])] = &[
     ("id", &[], &["serde"]),
     ("time", &[], &[]),
     ("limits", &[], &[]),
+    ("setters", &[], &[]),
     ("error", &[], &["serde"]),
     (
         "value",

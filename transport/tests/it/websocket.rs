@@ -71,7 +71,7 @@ async fn trickle(bytes: usize) -> Option<TransportEnd> {
 #[tokio::test(start_paused = true)]
 async fn slow_long_frame_is_accepted_and_a_trickle_is_not() {
     assert_eq!(trickle(1000).await, None);
-    assert_eq!(trickle(1).await, Some(TransportEnd::Failed("The peer answered no ping.".to_owned())));
+    assert_eq!(trickle(1).await, Some(TransportEnd::Failed("the peer answered no ping".to_owned())));
 }
 
 #[tokio::test(start_paused = true)]
@@ -86,7 +86,7 @@ async fn silent_peer_is_pinged_after_25_s_and_disconnected_20_s_later() {
     };
     let (end, ping) = tokio::join!(receiver.receive(), ping);
     assert_eq!(ping, ([0x89, 0], 25));
-    assert_eq!(end.unwrap_err(), TransportEnd::Failed("The peer answered no ping.".to_owned()));
+    assert_eq!(end.unwrap_err(), TransportEnd::Failed("the peer answered no ping".to_owned()));
     assert_eq!(began.elapsed().as_secs(), 45);
 }
 

@@ -11,7 +11,7 @@ use crate::endpoint::{Endpoint, LinkEvent};
 use crate::error::ErrorCode;
 use crate::id::TargetId;
 use crate::link::{Attachment, LinkRules, List, Objects, Role};
-use crate::peer::driver::options::Options;
+use crate::peer::driver::options::SessionOptions;
 use crate::peer::driver::transport::Transport;
 use crate::peer::driver::{self, Turn};
 use crate::peer::durable::vars::Vars;
@@ -19,7 +19,7 @@ use crate::peer::host::shared::{SessionKind, Shared};
 use crate::peer::interface::error::SessionError;
 use crate::peer::reference::stub::{Kind, Remote, Stub};
 use crate::peer::reference::typed::Reference;
-use crate::session::{Closed, ClosedBy, Stats};
+use crate::session::{CloseReason, ClosedBy, SessionStats};
 
 /// A handle on a running session. Clones refer to the same session. Dropping them all does not end the
 /// session, which lives as long as its transport.
@@ -36,8 +36,8 @@ impl Connection {
     pub fn start<T: Transport>(
         transport: T,
         main: Option<Stub>,
-        options: impl Into<Options>,
-    ) -> (Self, impl Future<Output = Closed> + Send + 'static) {
+        options: impl Into<SessionOptions>,
+    ) -> (Self, impl Future<Output = CloseReason> + Send + 'static) {
         Self::run(transport, Shared::wired(options.into(), main, SessionKind::Connected))
     }
 
@@ -48,15 +48,15 @@ impl Connection {
     pub fn start_batch<T: Transport>(
         transport: T,
         main: Option<Stub>,
-        options: impl Into<Options>,
-    ) -> (Self, impl Future<Output = Closed> + Send + 'static) {
+        options: impl Into<SessionOptions>,
+    ) -> (Self, impl Future<Output = CloseReason> + Send + 'static) {
         Self::run(transport, Shared::wired(options.into(), main, SessionKind::Batch))
     }
 
     fn run<T: Transport>(
         transport: T,
         shared: Arc<Shared>,
-    ) -> (Self, impl Future<Output = Closed> + Send + use<T> + 'static) {
+    ) -> (Self, impl Future<Output = CloseReason> + Send + use<T> + 'static) {
         let turn = driver::drive(Arc::clone(&shared), Attachment::PLAIN, transport, None);
         let over = Arc::clone(&shared);
         let driver = async move {
@@ -68,7 +68,7 @@ impl Connection {
 
     /// Creates a session that outlives its transports. It has none yet and waits until one is
     /// [attached](Self::attach).
-    pub fn linked(main: Option<Stub>, options: impl Into<Options>, role: Role, rules: LinkRules) -> Self {
+    pub fn linked(main: Option<Stub>, options: impl Into<SessionOptions>, role: Role, rules: LinkRules) -> Self {
         Self { shared: Shared::linked(options.into(), main, role, rules) }
     }
 
@@ -82,7 +82,7 @@ impl Connection {
         endpoint: Endpoint,
         targets: &[TargetId],
         main: Option<Stub>,
-        options: impl Into<Options>,
+        options: impl Into<SessionOptions>,
     ) -> Self {
         Self { shared: Shared::recovered(endpoint, targets, main, options.into()) }
     }
@@ -246,8 +246,8 @@ impl Connection {
     }
 
     /// Returns the events of the link from now on.
-    pub fn events(&self) -> Events {
-        Events(self.shared.events())
+    pub fn events(&self) -> LinkEvents {
+        LinkEvents(self.shared.events())
     }
 
     /// Returns a reference to the peer's main object.
@@ -264,13 +264,13 @@ impl Connection {
 
     /// Returns how many references each side holds of the other. The main objects count, so an idle
     /// session has one of each.
-    pub fn stats(&self) -> Stats {
+    pub fn stats(&self) -> SessionStats {
         self.shared.lock().endpoint.session.stats()
     }
 
     /// Ends the session. Calls in flight fail. Messages that were sent before still arrive.
     pub fn close(&self) {
-        self.end("Error", "The session was closed.", false);
+        self.end("Error", "the session was closed", false);
     }
 
     /// Ends the session with an error that is sent to the peer.
@@ -279,12 +279,12 @@ impl Connection {
     }
 
     /// Waits for the end of the session and returns the reason. Cancel-safe.
-    pub async fn closed(&self) -> Closed {
+    pub async fn closed(&self) -> CloseReason {
         self.shared.until_closed().await
     }
 
     /// Returns the reason that the session has ended, or `None` if it is open.
-    pub fn close_reason(&self) -> Option<Closed> {
+    pub fn close_reason(&self) -> Option<CloseReason> {
         self.read(|endpoint| endpoint.session.closed().cloned())
     }
 
@@ -299,16 +299,16 @@ impl Connection {
     }
 
     fn end(&self, name: &str, message: &str, abort: bool) {
-        let closed = Closed { by: ClosedBy::Us, name: name.to_owned(), message: message.to_owned() };
+        let closed = CloseReason::new(ClosedBy::Local, name.to_owned(), message);
         self.shared.input(|endpoint| endpoint.session.close(closed, abort));
     }
 }
 
 /// The events of a session's link.
 #[derive(Debug)]
-pub struct Events(broadcast::Receiver<LinkEvent>);
+pub struct LinkEvents(broadcast::Receiver<LinkEvent>);
 
-impl Events {
+impl LinkEvents {
     /// Returns the next event, or `None` after the last event of an ended session. A receiver that falls
     /// behind misses the oldest events. Cancel-safe.
     pub async fn next(&mut self) -> Option<LinkEvent> {

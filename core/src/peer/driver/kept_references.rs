@@ -7,7 +7,7 @@ use crate::endpoint::{Endpoint, RecoverError, Recovered};
 use crate::error::ErrorCode;
 use crate::link::{Left, LinkRules};
 use crate::peer::driver::connection::Connection;
-use crate::peer::driver::options::Options;
+use crate::peer::driver::options::SessionOptions;
 use crate::peer::durable::durability::Durability;
 use crate::peer::reference::stub::{Inner, Kind, Remote, Stub};
 use crate::session::{self, Recipe, Ref};
@@ -42,7 +42,7 @@ impl fmt::Display for KeepError {
 
 impl std::error::Error for KeepError {}
 
-impl Options {
+impl SessionOptions {
     /// Returns `Ok` if another process can restore a local object.
     fn lives(&self, recipe: Option<&Recipe>, kind: session::Kind) -> Result<(), ErrorCode> {
         match self.durability.as_deref() {
@@ -114,7 +114,7 @@ impl Connection {
     pub fn from_saved_state(
         bytes: &[u8],
         main: Option<Stub>,
-        options: Options,
+        options: SessionOptions,
         rules: LinkRules,
     ) -> Result<(Self, Left), RecoverError> {
         let lives = |recipe: Option<&Recipe>, kind| options.lives(recipe, kind);

@@ -31,7 +31,7 @@ use crate::peer::host::outgoing_errors::Leaving;
 use crate::peer::host::outputs::Place;
 use crate::peer::host::shared::Shared;
 use crate::peer::runtime::{self, Timer};
-use crate::session::{Closed, ClosedBy};
+use crate::session::{CloseReason, ClosedBy};
 use crate::time::Time;
 
 /// The timeout of a write to a peer that does not read.
@@ -66,7 +66,7 @@ const REASON_BYTES: usize = 123;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Turn {
     /// The session has ended.
-    Ended(Closed),
+    Ended(CloseReason),
     /// The transport has ended. The session waits for another one.
     Detached(TransportEnd),
     /// The session continues on a newer transport.
@@ -381,11 +381,11 @@ impl Drive {
     }
 
     /// Returns the close code and the reason for a transport whose session has ended.
-    fn close_of<'a>(&self, closed: &'a Closed, leaving: &'a Leaving) -> (u16, &'a str) {
-        let code = ErrorCode::known(&closed.name).filter(|_| self.shared.lock().endpoint.is_linked());
+    fn close_of<'a>(&self, closed: &'a CloseReason, leaving: &'a Leaving) -> (u16, &'a str) {
+        let code = closed.cause.code().filter(|_| self.shared.lock().endpoint.is_linked());
         match (closed.by, code) {
             (ClosedBy::Transport, _) => (NORMAL, ""),
-            (ClosedBy::Us | ClosedBy::Protocol, Some(code)) => (code.close_code(), &closed.name),
+            (ClosedBy::Local | ClosedBy::Protocol, Some(code)) => (code.close_code(), code.as_str()),
             _ => (SESSION_OVER, cut(leaving.reason(&closed.message))),
         }
     }

@@ -12,7 +12,7 @@ use crate::value::ErrorValue;
 
 /// The options of a session: its limits, and how errors are sent.
 #[derive(Clone, Default)]
-pub struct Options {
+pub struct SessionOptions {
     /// The bounds on what the peer can make this side hold.
     pub limits: Arc<Limits>,
     on_send_error: Option<Arc<Hook>>,
@@ -23,7 +23,7 @@ pub struct Options {
 
 pub(crate) type Hook = dyn Fn(ErrorValue) -> ErrorValue + Send + Sync;
 
-impl Options {
+impl SessionOptions {
     /// Creates the default options.
     pub fn new() -> Self {
         Self::default()
@@ -81,15 +81,15 @@ impl Options {
     }
 }
 
-impl From<Limits> for Options {
+impl From<Limits> for SessionOptions {
     fn from(limits: Limits) -> Self {
         Self { limits: limits.into(), ..Self::default() }
     }
 }
 
-impl fmt::Debug for Options {
+impl fmt::Debug for SessionOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Options")
+        f.debug_struct("SessionOptions")
             .field("limits", &self.limits)
             .field("on_send_error", &self.on_send_error.is_some())
             .field("durability", &self.durability)

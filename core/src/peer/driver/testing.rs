@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 use crate::peer::driver::connection::Connection;
-use crate::peer::driver::options::Options;
+use crate::peer::driver::options::SessionOptions;
 use crate::peer::driver::transport::{Receiving, Sending, Transport, TransportEnd};
 use crate::peer::reference::stub::Stub;
 use crate::peer::runtime::{self, Instant};
@@ -29,12 +29,12 @@ use crate::peer::runtime::{self, Instant};
 /// # }
 /// ```
 pub fn pair(left: Option<Stub>, right: Option<Stub>) -> Pair {
-    pair_with(left, right, Options::default())
+    pair_with(left, right, SessionOptions::default())
 }
 
 /// Creates two connected sessions with the given options, such as
 /// [`Limits`](crate::limits::Limits). Both are running; this needs a Tokio runtime.
-pub fn pair_with(left: Option<Stub>, right: Option<Stub>, options: impl Into<Options>) -> Pair {
+pub fn pair_with(left: Option<Stub>, right: Option<Stub>, options: impl Into<SessionOptions>) -> Pair {
     let options = options.into();
     let (left_end, right_end, wire) = link();
     let (left, left_driver) = Connection::start(left_end, left, options.clone());
@@ -47,7 +47,7 @@ pub fn pair_with(left: Option<Stub>, right: Option<Stub>, options: impl Into<Opt
     Pair { left, right, wire }
 }
 
-type Driver = std::pin::Pin<Box<dyn Future<Output = crate::session::Closed> + Send>>;
+type Driver = std::pin::Pin<Box<dyn Future<Output = crate::session::CloseReason> + Send>>;
 
 /// Creates both ends of a wire, without sessions.
 pub fn link() -> (End, End, Wire) {

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
 
-use crate::session::{Closed, ClosedBy};
+use crate::session::{CloseReason, ClosedBy};
 
 /// A bidirectional, ordered, reliable transport of text messages.
 pub trait Transport: Send + 'static {
@@ -98,8 +98,8 @@ pub enum TransportEnd {
 
 impl TransportEnd {
     /// Returns the end of a session whose transport ended in this way.
-    pub(crate) fn into_closed(self) -> Closed {
-        Closed { by: ClosedBy::Transport, name: "Error".to_owned(), message: self.to_string() }
+    pub(crate) fn into_closed(self) -> CloseReason {
+        CloseReason::new(ClosedBy::Transport, "Error", self.to_string())
     }
 }
 
@@ -109,7 +109,7 @@ impl fmt::Display for TransportEnd {
             // The text of JavaScript peers. Applications match on it.
             Self::Closed { code, reason } => write!(f, "Peer closed WebSocket: {code} {reason}"),
             Self::Failed(message) | Self::Invalid { message, .. } => f.write_str(message),
-            Self::Ended => f.write_str("Peer closed the connection."),
+            Self::Ended => f.write_str("the peer closed the connection"),
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::peer::durable::restorers::{RestoreCtx, Restorers};
 use crate::peer::durable::vars::Vars;
 use crate::session::{Kind, Recipe};
 
-/// The parts of a durable session; see [`Options::durability`](crate::peer::Options::durability).
+/// The parts of a durable session; see [`SessionOptions::durability`](crate::peer::SessionOptions::durability).
 #[derive(Clone)]
 pub struct Durability {
     pub(crate) ctx: RestoreCtx,

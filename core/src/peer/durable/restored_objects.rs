@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use crate::endpoint::Endpoint;
 use crate::error::ErrorCode;
 use crate::id::TargetId;
-use crate::peer::driver::options::Options;
+use crate::peer::driver::options::SessionOptions;
 use crate::peer::durable::durability::Durability;
 use crate::peer::durable::restorers::RestoreFailure;
 use crate::peer::host::jobs::Job;
@@ -184,7 +184,7 @@ impl Shared {
         endpoint: Endpoint,
         targets: &[TargetId],
         main: Option<Stub>,
-        options: Options,
+        options: SessionOptions,
     ) -> Arc<Self> {
         let durability = options.durability.clone();
         let mut sorting =

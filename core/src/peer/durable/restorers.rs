@@ -3,8 +3,10 @@
 
 use std::any::Any;
 use std::collections::{BTreeMap, HashMap};
+use std::error::Error;
 use std::fmt;
 use std::future::{Future, poll_fn};
+use std::iter;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +17,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 
-use crate::error::ErrorCode;
+use crate::error::{ErrorChain, ErrorCode};
 use crate::peer::host::wait::Broken;
 use crate::peer::reference::recipe::{ATTENUATED, ATTENUATED_VERSION, DEPTH_MAX, StoredRecipe};
 use crate::peer::reference::stub::{Starting, Stub};
@@ -90,34 +92,48 @@ impl fmt::Debug for RestoreCtx {
     }
 }
 
-/// The reason that an object was not restored.
+/// Any error of a restorer or of a migration.
 ///
-/// Any error converts into it with `?`. Its text is logged and not sent to the peer.
-#[derive(Debug)]
+/// `?` converts every error into it, and `.into()` a text. Calls on an object whose restorer fails are
+/// rejected with `RESTORE_FAILED`. The error itself is logged and not sent to the peer, except for a
+/// [`RestoreError`], which says what the peer is told.
+pub type BoxError = Box<dyn Error + Send + Sync>;
+
+/// A failure to restore an object whose kind the peer is told.
+///
+/// ```
+/// # use bowline_core::peer::{BoxError, RestoreError};
+/// # struct Cart { owner: String }
+/// fn check(cart: &Cart, principal: &str) -> Result<(), BoxError> {
+///     if cart.owner != principal {
+///         return Err(RestoreError::PermissionDenied.into());
+///     }
+///     Ok(())
+/// }
+/// # let cart = Cart { owner: "ann".to_owned() };
+/// # assert!(check(&cart, "ann").is_ok() && check(&cart, "ben").is_err());
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RestoreError {
-    /// The peer may not access the object. Its calls fail with `PERMISSION_DENIED`.
+    /// The peer may not access the object. Its calls fail with `PERMISSION_DENIED`, even if this is the
+    /// cause of another error.
     PermissionDenied,
-    /// Restoring failed. Calls fail with `RESTORE_FAILED`, and the error is logged.
-    Failed(Box<dyn std::error::Error + Send + Sync>),
 }
 
-impl RestoreError {
-    /// Creates a failure with a message for the log.
-    pub fn failed(why: impl Into<String>) -> Self {
-        Self::Failed(why.into().into())
+impl fmt::Display for RestoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::PermissionDenied => "access to the object is not permitted",
+        })
     }
 }
 
-impl<E: std::error::Error + Send + Sync + 'static> From<E> for RestoreError {
-    fn from(error: E) -> Self {
-        Self::Failed(Box::new(error))
-    }
-}
+impl Error for RestoreError {}
 
-type Making = Pin<Box<dyn Future<Output = Result<Stub, RestoreError>> + Send>>;
-type Make = dyn Fn(RestoreCtx, Payload<Cap>) -> Result<Making, RestoreError> + Send + Sync;
-type Step = dyn Fn(Payload<Cap>) -> Result<Payload<Cap>, RestoreError> + Send + Sync;
+type Making = Pin<Box<dyn Future<Output = Result<Stub, BoxError>> + Send>>;
+type Make = dyn Fn(RestoreCtx, Payload<Cap>) -> Result<Making, BoxError> + Send + Sync;
+type Step = dyn Fn(Payload<Cap>) -> Result<Payload<Cap>, BoxError> + Send + Sync;
 
 /// A restorer of the durable objects of one kind.
 ///
@@ -138,7 +154,7 @@ type Step = dyn Fn(Payload<Cap>) -> Result<Payload<Cap>, RestoreError> + Send + 
 /// let cart = Restorer::new("cart", 2, |ctx: RestoreCtx, id: u64| async move {
 ///     let cart = Cart::load(id).await?;
 ///     if cart.owner != ctx.principal() {
-///         return Err(RestoreError::PermissionDenied); // today's policy applies
+///         return Err(RestoreError::PermissionDenied.into()); // today's policy applies
 ///     }
 ///     Ok(cart.reference())
 /// });
@@ -166,9 +182,9 @@ impl Restorer {
         P: DeserializeOwned + 'static,
         R: Reference,
         F: Fn(RestoreCtx, P) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<R, RestoreError>> + Send + 'static,
+        Fut: Future<Output = Result<R, BoxError>> + Send + 'static,
     {
-        let make = move |ctx, params| -> Result<Making, RestoreError> {
+        let make = move |ctx, params| -> Result<Making, BoxError> {
             let made = restore(ctx, value::decode(params)?);
             Ok(Box::pin(async move { made.await.map(|reference| reference.stub().clone()) }))
         };
@@ -178,11 +194,7 @@ impl Restorer {
     /// Adds a step that converts parameters of version `from` to the version after it. Older recipes go
     /// through all steps up to the current version.
     #[must_use]
-    pub fn migrate<A, B>(
-        mut self,
-        from: u32,
-        step: impl Fn(A) -> Result<B, RestoreError> + Send + Sync + 'static,
-    ) -> Self
+    pub fn migrate<A, B>(mut self, from: u32, step: impl Fn(A) -> Result<B, BoxError> + Send + Sync + 'static) -> Self
     where
         A: DeserializeOwned + 'static,
         B: Serialize + 'static,
@@ -198,16 +210,17 @@ impl Restorer {
         Self { eager: true, ..self }
     }
 
-    fn start(&self, ctx: RestoreCtx, version: u32, mut params: Payload<Cap>) -> Result<Making, RestoreError> {
+    fn start(&self, ctx: RestoreCtx, version: u32, mut params: Payload<Cap>) -> Result<Making, BoxError> {
         if version > self.version {
-            return Err(RestoreError::failed(format!(
-                "the recipe has version {version}, which is newer than the restorer's version {}",
-                self.version
-            )));
+            let newest = self.version;
+            return Err(format!(
+                "the recipe has version {version}, which is newer than the restorer's version {newest}"
+            )
+            .into());
         }
         for from in version..self.version {
             let Some(step) = self.steps.get(&from) else {
-                return Err(RestoreError::failed(format!("there is no migration from version {from}")));
+                return Err(format!("there is no migration from version {from}").into());
             };
             params = step(params)?;
         }
@@ -359,16 +372,16 @@ impl Restorers {
         let result = match making {
             Ok(making) => match runtime::within(self.restore_timeout, pin!(made(making))).await {
                 Some(result) => result,
-                None => Err(RestoreError::failed(format!("timed out after {:?}", self.restore_timeout))),
+                None => Err(format!("timed out after {:?}", self.restore_timeout).into()),
             },
             Err(error) => Err(error),
         };
-        result.map_err(|error| match error {
-            RestoreError::PermissionDenied => RestoreFailure(ErrorCode::PermissionDenied),
-            RestoreError::Failed(error) => {
-                tracing::warn!(restorer = name, version, %error, "an object could not be restored");
-                RestoreFailure(ErrorCode::RestoreFailed)
+        result.map_err(|error| {
+            if is_refusal(&*error) {
+                return RestoreFailure(ErrorCode::PermissionDenied);
             }
+            tracing::warn!(restorer = name, version, error = %ErrorChain(&*error), "an object could not be restored");
+            RestoreFailure(ErrorCode::RestoreFailed)
         })
     }
 }
@@ -412,12 +425,18 @@ fn attenuated(version: u32, params: Payload<Cap>) -> Result<Stub, RestoreFailure
     Ok(inner.only(names))
 }
 
-/// Runs code of the application and converts a panic into an error.
-fn unpanicked<T>(run: impl FnOnce() -> T) -> Result<T, RestoreError> {
-    caught(run).map_err(|_| RestoreError::failed("panic in a restorer"))
+/// Returns `true` if the error is a refusal of access, or has one among its causes.
+fn is_refusal(error: &(dyn Error + 'static)) -> bool {
+    let mut chain = iter::successors(Some(error), |&error| error.source());
+    chain.any(|error| error.downcast_ref() == Some(&RestoreError::PermissionDenied))
 }
 
-async fn made(mut making: Making) -> Result<Stub, RestoreError> {
+/// Runs code of the application and converts a panic into an error.
+fn unpanicked<T>(run: impl FnOnce() -> T) -> Result<T, BoxError> {
+    caught(run).map_err(|_| BoxError::from("panic in a restorer"))
+}
+
+async fn made(mut making: Making) -> Result<Stub, BoxError> {
     let result = poll_fn(|cx| match unpanicked(|| making.as_mut().poll(cx)) {
         Ok(polled) => polled,
         Err(error) => Poll::Ready(Err(error)),

@@ -4,6 +4,7 @@
 use std::future::ready;
 use std::sync::Arc;
 
+use crate::error::ErrorChain;
 use crate::peer::durable::restorers::RestoreFailure;
 use crate::peer::durable::vars::{VarError, Vars};
 use crate::peer::interface::description::{Lifetime, Member, MemberKind, Repeat};
@@ -89,7 +90,7 @@ fn truth(is: bool) -> Payload<Cap> {
 fn refusal(error: VarError) -> Payload<Cap> {
     match error {
         VarError::Lost(code) => RestoreFailure(code).payload(),
-        VarError::Limit(..) => error_payload("RangeError", &error.to_string()),
-        error => error_payload("TypeError", &error.to_string()),
+        VarError::Limit(..) => error_payload("RangeError", &ErrorChain(&error).to_string()),
+        error => error_payload("TypeError", &ErrorChain(&error).to_string()),
     }
 }

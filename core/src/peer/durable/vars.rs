@@ -361,12 +361,21 @@ impl fmt::Display for VarError {
         match self {
             Self::Name => f.write_str("the name of a variable is empty or contains a control character"),
             Self::Limit(what, most) => write!(f, "limit: {what} (at most {most})"),
-            Self::NotDurable(why) => write!(f, "the value cannot be stored in a variable: {why}"),
-            Self::Encode(error) => error.fmt(f),
-            Self::Decode(error) => error.fmt(f),
+            Self::NotDurable(_) => f.write_str("the value cannot be stored in a variable"),
+            Self::Encode(_) => f.write_str("the value cannot be encoded"),
+            Self::Decode(_) => f.write_str("the variable is of another type"),
             Self::Lost(code) => write!(f, "the variable refers to an object that is lost: {code}"),
         }
     }
 }
 
-impl std::error::Error for VarError {}
+impl std::error::Error for VarError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::NotDurable(error) => Some(error),
+            Self::Encode(error) => Some(error),
+            Self::Decode(error) => Some(error),
+            Self::Name | Self::Limit(..) | Self::Lost(_) => None,
+        }
+    }
+}

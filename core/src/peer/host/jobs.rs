@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::Waker;
 
+use crate::error::ErrorChain;
 use crate::id::{PromiseId, TargetId, WaitId};
 use crate::peer::durable::durability::CallId;
 use crate::peer::durable::restored_objects::Revival;
@@ -15,7 +16,7 @@ use crate::peer::reference::recipe::{NotDurable, Recipe};
 use crate::peer::reference::repeats::Origin;
 use crate::peer::runtime::Task;
 use crate::peer::stream::{Chunk, Pipe, Pumping, Readable, Use, Writable};
-use crate::session::{Closed, ClosedBy, Delivery, Outcome, Output, Ref, Table};
+use crate::session::{CloseReason, ClosedBy, Delivery, Outcome, Output, Ref, Table};
 use crate::value::Payload;
 
 /// An output of the session, with everything looked up that needs the lock.
@@ -34,7 +35,7 @@ pub(crate) enum Job {
     Make(usize),
     /// Logs a condition that was found under the lock.
     Warn(Warning),
-    Close(Closed, Box<Leftovers>),
+    Close(CloseReason, Box<Leftovers>),
 }
 
 /// A warning to log without the lock: a log subscriber is code of the application.
@@ -51,7 +52,7 @@ impl Warning {
     pub(crate) fn log(self) {
         match self {
             Self::NotDurable { recipe, why } => {
-                tracing::warn!(?recipe, %why, "an object cannot be restored by another process")
+                tracing::warn!(?recipe, why = %ErrorChain(&why), "an object cannot be restored by another process")
             }
             Self::Revocable => tracing::warn!(
                 "a revocable reference to a durable object is lost with this process: its calls then fail with \
@@ -234,11 +235,8 @@ impl State {
         let limit = self.endpoint.session.limits().outbound_bytes;
         if self.closed.is_none() && !self.endpoint.session.is_closed() && self.endpoint.session.transmit_bytes() > limit
         {
-            let closed = Closed {
-                by: ClosedBy::Protocol,
-                name: "Error".to_owned(),
-                message: format!("More than {limit} bytes wait to be sent; the peer does not read."),
-            };
+            let message = format!("more than {limit} bytes wait to be sent; the peer does not read");
+            let closed = CloseReason::new(ClosedBy::Protocol, "Error", message);
             self.endpoint.session.close(closed, true);
         }
     }

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::sync::Notify;
 
 use crate::peer::driver::connection::Connection;
-use crate::peer::driver::options::Options;
+use crate::peer::driver::options::SessionOptions;
 use crate::peer::host::shared::{Shared, State};
 
 /// The change of a session's share that causes a report.
@@ -156,7 +156,7 @@ impl Drop for Shared {
     }
 }
 
-impl Options {
+impl SessionOptions {
     /// Counts what the session holds towards a budget that other sessions share.
     #[must_use]
     pub fn memory(mut self, budget: MemoryBudget) -> Self {

@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock};
 
 use memchr::memmem;
 
-use crate::peer::driver::options::{Hook, Options};
+use crate::peer::driver::options::{Hook, SessionOptions};
 use crate::peer::unwind::caught;
 use crate::value::text::{Cursor, TextError};
 use crate::value::{self, DEPTH_MAX, ErrorValue, Object, Payload, Value};
@@ -26,7 +26,7 @@ pub(crate) struct Leaving {
 }
 
 impl Leaving {
-    pub(crate) fn new(options: &Options) -> Self {
+    pub(crate) fn new(options: &SessionOptions) -> Self {
         Self { hook: options.hook(), aborted: None }
     }
 

@@ -13,7 +13,7 @@ use crate::peer::reference::deliver;
 use crate::peer::reference::local::Body;
 use crate::peer::runtime::{self, Host, Task};
 use crate::peer::unwind::{caught, drop_quietly};
-use crate::session::Closed;
+use crate::session::CloseReason;
 
 /// The kind of thread that carries out the outputs of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,7 +165,7 @@ impl Shared {
         drop(entry);
     }
 
-    fn end(&self, closed: Closed, leftovers: Leftovers) {
+    fn end(&self, closed: CloseReason, leftovers: Leftovers) {
         for (_, task) in leftovers.running.iter() {
             task.iter().for_each(Task::abort);
         }

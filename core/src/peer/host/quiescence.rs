@@ -15,7 +15,7 @@ use crate::peer::host::jobs::Job;
 use crate::peer::host::shared::{Entry, Shared, State};
 use crate::peer::host::wait::{self, Ending};
 use crate::peer::interface::error::SessionError;
-use crate::session::{Closed, ClosedBy, Ref};
+use crate::session::{CloseReason, ClosedBy, Ref};
 
 /// The waits on a session. A wait ends when its sender is dropped.
 #[derive(Default)]
@@ -116,7 +116,7 @@ impl Shared {
     }
 
     /// Waits until the session has ended, and returns the reason. Cancel-safe.
-    pub(crate) async fn until_closed(&self) -> Closed {
+    pub(crate) async fn until_closed(&self) -> CloseReason {
         let mut told = pin!(self.is_over.notified());
         // Enabled before the check, so that the end of the session cannot be missed.
         told.as_mut().enable();
@@ -281,8 +281,8 @@ fn is_quiet(state: &State) -> bool {
 }
 
 fn not_told() -> SessionError {
-    let message = "The server does not support `list` requests.".to_owned();
-    SessionError::Closed(Closed { by: ClosedBy::Us, name: ErrorCode::MethodNotFound.to_string(), message })
+    let message = "the server does not support `list` requests";
+    SessionError::Closed(CloseReason::with_code(ClosedBy::Local, ErrorCode::MethodNotFound, message))
 }
 
 /// A pending `list` request. Dropping it removes the wait for the answer.

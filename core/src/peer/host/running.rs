@@ -12,7 +12,7 @@ use crate::peer::host::shared::Shared;
 use crate::peer::reference::deliver;
 use crate::peer::reference::repeats::Kept;
 
-/// A bound on the calls that run concurrently in all sessions whose [`Options`](crate::peer::Options)
+/// A bound on the calls that run concurrently in all sessions whose [`SessionOptions`](crate::peer::SessionOptions)
 /// have a clone of it. A call runs from its start until its method has returned or was aborted.
 ///
 /// A call that a method makes back to its peer takes no place here, but a call that the peer makes

@@ -15,7 +15,7 @@ use crate::endpoint::{Attach, Attached, Endpoint, LinkEvent};
 use crate::id::{PromiseId, TargetId, WaitId};
 use crate::limits::Limits;
 use crate::link::{Attachment, Features, LinkRules, Refused, Role};
-use crate::peer::driver::options::Options;
+use crate::peer::driver::options::SessionOptions;
 use crate::peer::durable::restored_objects::Revival;
 use crate::peer::durable::restorers::RestoreFailure;
 use crate::peer::host::events::Feed;
@@ -31,7 +31,7 @@ use crate::peer::reference::deliver;
 use crate::peer::reference::local::Local;
 use crate::peer::reference::stub::Stub;
 use crate::peer::runtime::{self, Host, Instant, Task};
-use crate::session::{Closed, Ref, Session, Step, Table};
+use crate::session::{CloseReason, Ref, Session, Step, Table};
 use crate::time::Time;
 use crate::value::{Cap, Payload};
 
@@ -41,7 +41,7 @@ pub(crate) struct Shared {
     /// Notified when the driver has something to send or to carry out.
     pub(crate) wake: Notify,
     /// The reason that the session ended, set once everything that ends with it has ended.
-    pub(crate) ended: OnceLock<Closed>,
+    pub(crate) ended: OnceLock<CloseReason>,
     /// Notified when `ended` is set.
     pub(crate) is_over: Notify,
     /// Notified when there is a change that a checkpoint would store.
@@ -59,7 +59,7 @@ pub(crate) struct Shared {
     /// Whether calls wait for a place, or got one and have not begun. Further calls queue behind them.
     pub(crate) holds_back: AtomicBool,
     pub(crate) feed: Feed,
-    options: Options,
+    options: SessionOptions,
     /// The origin of the endpoint's clock.
     started: Instant,
     kind: SessionKind,
@@ -94,7 +94,7 @@ pub(crate) struct State {
     /// Deliveries that did not complete at their first poll. The thread that removes an entry settles it. The
     /// task is `None` if it cannot be aborted: for a detached method, and between start and registration.
     pub(crate) running: Table<PromiseId, Option<Task>>,
-    pub(crate) closed: Option<Box<Closed>>,
+    pub(crate) closed: Option<Box<CloseReason>>,
     pub(crate) waiters: Table<WaitId, Waiter>,
     /// The number of streams being sent.
     pub(crate) pumps: usize,
@@ -157,13 +157,13 @@ impl From<Stub> for Entry {
 
 impl Shared {
     /// Creates a plain session, which ends with its connection.
-    pub(crate) fn wired(options: Options, main: Option<Stub>, kind: SessionKind) -> Arc<Self> {
+    pub(crate) fn wired(options: SessionOptions, main: Option<Stub>, kind: SessionKind) -> Arc<Self> {
         let endpoint = Endpoint::plain(options.limits.clone(), main.is_some());
         Self::new(endpoint, options, main.map(Entry::from), kind)
     }
 
     /// Creates a session with a link. It has no transport yet.
-    pub(crate) fn linked(options: Options, main: Option<Stub>, role: Role, rules: LinkRules) -> Arc<Self> {
+    pub(crate) fn linked(options: SessionOptions, main: Option<Stub>, role: Role, rules: LinkRules) -> Arc<Self> {
         let endpoint = Endpoint::linked(options.limits.clone(), main.is_some(), role, rules);
         Self::new(endpoint, options, main.map(Entry::from), SessionKind::Connected)
     }
@@ -177,10 +177,15 @@ impl Shared {
             work_bytes: usize::MAX / 4,
             ..Limits::default()
         };
-        Self::new(Endpoint::plain(limits, main.is_some()), Options::default(), main, SessionKind::Private)
+        Self::new(Endpoint::plain(limits, main.is_some()), SessionOptions::default(), main, SessionKind::Private)
     }
 
-    pub(crate) fn new(endpoint: Endpoint, options: Options, main: Option<Entry>, kind: SessionKind) -> Arc<Self> {
+    pub(crate) fn new(
+        endpoint: Endpoint,
+        options: SessionOptions,
+        main: Option<Entry>,
+        kind: SessionKind,
+    ) -> Arc<Self> {
         let mut endpoint = endpoint;
         if kind != SessionKind::Private {
             endpoint.session.work_in_slices();
@@ -233,7 +238,7 @@ impl Shared {
     }
 
     /// Returns the options of the session.
-    pub(crate) fn options(&self) -> &Options {
+    pub(crate) fn options(&self) -> &SessionOptions {
         &self.options
     }
 
@@ -310,7 +315,7 @@ impl Shared {
     }
 
     /// Returns the end of the session, if it has ended, and the number of bytes that wait to be sent.
-    pub(crate) fn outbound(&self) -> (Option<Closed>, usize) {
+    pub(crate) fn outbound(&self) -> (Option<CloseReason>, usize) {
         let state = self.lock();
         (state.closed.as_deref().cloned(), state.endpoint.session.transmit_bytes())
     }
@@ -345,7 +350,7 @@ impl Shared {
         path: &[Step],
         args: Option<Payload<Cap>>,
         repeat: Repeat,
-    ) -> Result<Ref, Closed> {
+    ) -> Result<Ref, CloseReason> {
         let mut state = self.lock();
         if let Some(closed) = state.closed.as_deref() {
             return Err(closed.clone());
@@ -374,7 +379,7 @@ impl Shared {
         path: &[Step],
         captures: Vec<Cap>,
         instructions: String,
-    ) -> Result<Ref, Closed> {
+    ) -> Result<Ref, CloseReason> {
         let mut state = self.lock();
         if let Some(closed) = state.closed.as_deref() {
             return Err(closed.clone());

@@ -11,7 +11,7 @@ use crate::peer::interface::error::{CodecError, closed_payload};
 use crate::peer::interface::object::{Answer, error_payload};
 use crate::peer::runtime;
 use crate::peer::stream::Chunk;
-use crate::session::{Closed, ClosedBy};
+use crate::session::{CloseReason, ClosedBy};
 use crate::value::{Cap, Payload};
 
 /// The end of a wait.
@@ -20,7 +20,7 @@ pub(crate) enum Ending {
     /// The answer arrived.
     Answer(Answer),
     /// The session ended before the answer arrived.
-    Lost(Closed),
+    Lost(CloseReason),
     /// The call was not sent, because its arguments cannot be encoded.
     Unsent(CodecError),
 }
@@ -39,7 +39,7 @@ impl Ending {
 /// The reason that a reference is broken.
 #[derive(Clone)]
 pub(crate) enum Broken {
-    Lost(Closed),
+    Lost(CloseReason),
     Codec(CodecError),
     Rejected(Payload<Cap>),
 }
@@ -153,6 +153,6 @@ impl Drop for Wait {
 }
 
 /// Returns the end of a session that was dropped without ending, which happens only during a panic.
-pub(crate) fn dropped() -> Closed {
-    Closed { by: ClosedBy::Us, name: "Error".to_owned(), message: "The session was dropped.".to_owned() }
+pub(crate) fn dropped() -> CloseReason {
+    CloseReason::new(ClosedBy::Local, "Error", "the session was dropped")
 }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::error::ErrorCode;
 use crate::peer::interface::object::rejection;
-use crate::session::{Closed, ClosedBy};
+use crate::session::{CloseReason, ClosedBy};
 use crate::value::{self, Cap, DecodeError, EncodeError, ErrorKind, ErrorValue, Object, Payload, Value};
 
 /// An error type that can cross the wire. `#[derive(RpcError)]` implements it.
@@ -95,7 +95,12 @@ impl fmt::Display for Thrown {
     }
 }
 
-impl std::error::Error for Thrown {}
+impl std::error::Error for Thrown {
+    /// Returns the `cause` of the value, if both are errors.
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.as_error()?.source()
+    }
+}
 
 /// Allows `?` in a method that calls others and declares [`Thrown`] as its error.
 impl<E: RpcError> From<CallError<E>> for Thrown {
@@ -156,7 +161,7 @@ impl<E: RpcError> CallError<E> {
         match self {
             Self::App(error) => code_of(&error.to_value()),
             Self::Remote(error) => error.code(),
-            Self::Session(SessionError::Closed(closed)) => closed_code(closed),
+            Self::Session(SessionError::Closed(closed)) => closed.code(),
             Self::Codec(CodecError::Encode(_)) => Some(ErrorCode::InvalidParams),
             Self::Session(SessionError::TimedOut) | Self::Codec(CodecError::Decode(_)) => None,
         }
@@ -213,7 +218,17 @@ impl<E: fmt::Display> fmt::Display for CallError<E> {
     }
 }
 
-impl<E: std::error::Error> std::error::Error for CallError<E> {}
+/// `CallError` adds nothing to the error that it contains, so the cause is that of the contained error.
+impl<E: std::error::Error> std::error::Error for CallError<E> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::App(error) => error.source(),
+            Self::Remote(error) => error.source(),
+            Self::Session(error) => error.source(),
+            Self::Codec(error) => error.source(),
+        }
+    }
+}
 
 /// An error from the peer that is not of the declared type.
 #[derive(Clone, Debug, PartialEq)]
@@ -286,14 +301,19 @@ impl fmt::Display for RemoteError {
     }
 }
 
-impl std::error::Error for RemoteError {}
+impl std::error::Error for RemoteError {
+    /// Returns the `cause` of the error, if it is an error.
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.as_error()?.source()
+    }
+}
 
 /// The reason that a session could not complete a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SessionError {
     /// The session ended. A call in flight may or may not have run.
-    Closed(Closed),
+    Closed(CloseReason),
     /// The caller's timeout elapsed.
     TimedOut,
 }
@@ -301,13 +321,20 @@ pub enum SessionError {
 impl fmt::Display for SessionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Closed(closed) => f.write_str(&closed.message),
-            Self::TimedOut => f.write_str("The call timed out."),
+            Self::Closed(reason) => reason.fmt(f),
+            Self::TimedOut => f.write_str("the call timed out"),
         }
     }
 }
 
-impl std::error::Error for SessionError {}
+impl std::error::Error for SessionError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Closed(reason) => reason.source(),
+            Self::TimedOut => None,
+        }
+    }
+}
 
 /// A value that does not fit its type.
 #[derive(Clone, Debug)]
@@ -328,7 +355,14 @@ impl fmt::Display for CodecError {
     }
 }
 
-impl std::error::Error for CodecError {}
+impl std::error::Error for CodecError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Encode(error) => error.source(),
+            Self::Decode(error) => error.source(),
+        }
+    }
+}
 
 /// Creates a `TypeError` with this message.
 pub(crate) fn type_error(message: String) -> ErrorValue {
@@ -336,29 +370,23 @@ pub(crate) fn type_error(message: String) -> ErrorValue {
 }
 
 /// Returns the error of a call while the retransmit buffer is full.
-pub(crate) fn overflow() -> Closed {
-    let message = "the retransmit buffer is full while there is no connection".to_owned();
-    Closed { by: ClosedBy::Transport, name: ErrorCode::BufferOverflow.to_string(), message }
+pub(crate) fn overflow() -> CloseReason {
+    let message = "the retransmit buffer is full while there is no connection";
+    CloseReason::with_code(ClosedBy::Transport, ErrorCode::BufferOverflow, message)
 }
 
 /// Returns the rejection of a promise whose session ended.
-pub(crate) fn closed_payload(closed: &Closed) -> Payload<Cap> {
+pub(crate) fn closed_payload(closed: &CloseReason) -> Payload<Cap> {
     rejection(&closed_value(closed))
 }
 
 /// Returns the end of a session as an error value, with the code, if any, in `error.code`.
-fn closed_value(closed: &Closed) -> Value {
-    let mut error = named(&closed.name, closed.message.clone());
-    if let Some(code) = closed_code(closed) {
+fn closed_value(closed: &CloseReason) -> Value {
+    let mut error = named(closed.cause.name(), closed.message.clone());
+    if let Some(code) = closed.code() {
         error.props.insert("code", Value::String(code.to_string()));
     }
     error.into()
-}
-
-/// Returns the code of a session's end. A session that ended with its transport always has one.
-fn closed_code(closed: &Closed) -> Option<ErrorCode> {
-    let gone = (closed.by == ClosedBy::Transport).then_some(ErrorCode::AgentDisconnected);
-    ErrorCode::known(&closed.name).or(gone)
 }
 
 fn code_of(value: &Value) -> Option<ErrorCode> {

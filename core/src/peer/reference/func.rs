@@ -7,6 +7,7 @@ use std::marker::PhantomData;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::peer::interface::description::Repeat;
 use crate::peer::interface::error::{Never, RpcError};
 use crate::peer::interface::object::{Reply, reply};
 use crate::peer::reference::pipeline::{FromPromise, Pipeline};
@@ -66,7 +67,7 @@ where
 impl<A: Serialize, R, E> Func<A, R, E> {
     /// Calls the function. The call is sent at once.
     pub fn call(&self, args: A) -> Promise<R, E> {
-        self.stub.call_typed("", &args)
+        Promise::from_stub(self.stub.send("", &args, Repeat::Never))
     }
 }
 

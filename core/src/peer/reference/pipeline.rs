@@ -116,13 +116,13 @@ impl<T> IntoArg<T> for T {
 
 impl<T, E> IntoArg<T> for Promise<T, E> {
     fn into_arg(self) -> Arg<T> {
-        Arg::promised(self.stub().clone())
+        Arg::promised(Promise::stub(&self).clone())
     }
 }
 
 impl<T, E> IntoArg<T> for &Promise<T, E> {
     fn into_arg(self) -> Arg<T> {
-        Arg::promised(self.stub().clone())
+        Arg::promised(Promise::stub(self).clone())
     }
 }
 

@@ -27,6 +27,10 @@ use crate::value::{self, Value};
 /// depend on that. Awaiting the promise requests the result. Before that, the promise can be called
 /// through (`api.authenticate(token).me()`) and passed as an argument, all in one round trip.
 ///
+/// `Promise` dereferences to the reference type of the result, such as `MeRef`. So that it hides none of the
+/// interface's methods, its own functions take the promise as an argument, as those of `Arc` do:
+/// `Promise::timeout(promise, limit)`.
+///
 /// # Cancellation
 ///
 /// Dropping a promise that was never awaited lets the call run and discards its result. Dropping it
@@ -66,28 +70,37 @@ impl<T, E> Promise<T, E> {
     /// to.
     ///
     /// ```
-    /// # use bowline_core::peer::{CallError, Stub};
+    /// # use bowline_core::peer::{CallError, Promise, Stub};
     /// # async fn example(api: Stub) -> Result<(), CallError> {
-    /// let users = api.call("count", ()).idempotent().await?;
+    /// let users = Promise::idempotent(api.call("count", ())).await?;
     /// # Ok(())
     /// # }
     /// ```
-    pub fn idempotent(self) -> Self {
-        self.stub.mark_idempotent();
-        self
+    pub fn idempotent(this: Self) -> Self {
+        this.stub.mark_idempotent();
+        this
     }
 
     /// Returns the result as an untyped reference.
-    pub fn stub(&self) -> &Stub {
-        &self.stub
+    pub fn stub(this: &Self) -> &Stub {
+        &this.stub
     }
 }
 
 impl<T: DeserializeOwned + Send, E: RpcError> Promise<T, E> {
     /// Requests the result at once and waits at most `limit` for it. After that, the call is canceled and
     /// fails with [`SessionError::TimedOut`].
-    pub fn timeout(self, limit: Duration) -> impl Future<Output = Result<T, CallError<E>>> + Send {
-        let waiting = self.into_future();
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use bowline_core::peer::{CallError, Promise, Stub};
+    /// # async fn example(api: Stub) -> Result<(), CallError> {
+    /// let users = Promise::timeout(api.call("count", ()), Duration::from_secs(5)).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn timeout(this: Self, limit: Duration) -> impl Future<Output = Result<T, CallError<E>>> + Send {
+        let waiting = this.into_future();
         async move {
             match runtime::within(limit, waiting).await {
                 Some(result) => result,

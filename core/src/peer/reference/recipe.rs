@@ -190,14 +190,21 @@ impl fmt::Display for NotDurable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoRecipe => f.write_str("only references to durable objects can be stored"),
-            Self::Encode(error) => write!(f, "the parameters of the recipe cannot be encoded: {error}"),
+            Self::Encode(_) => f.write_str("the parameters of the recipe cannot be encoded"),
             Self::TooLong => write!(f, "the recipe is longer than {BYTES_MAX} bytes"),
             Self::TooDeep => write!(f, "recipes are nested more than {DEPTH_MAX} levels"),
         }
     }
 }
 
-impl std::error::Error for NotDurable {}
+impl std::error::Error for NotDurable {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Encode(error) => Some(error),
+            Self::NoRecipe | Self::TooLong | Self::TooDeep => None,
+        }
+    }
+}
 
 /// Returns the recipe that a session has of a local object, as a stored recipe.
 fn stored_of(shared: &Shared, of: Ref, room: &mut usize, depth: usize) -> Result<StoredRecipe, NotDurable> {

@@ -19,7 +19,7 @@ use crate::peer::reference::promise::{Promise, Waiting};
 use crate::peer::reference::record::{self, Placeholder};
 use crate::peer::reference::typed::IntoStep;
 use crate::peer::stream::Spool;
-use crate::session::{Closed, Path, Ref, Session, Step};
+use crate::session::{CloseReason, Path, Ref, Session, Step};
 use crate::value::{self, Cap, Capability, Content, Payload, Spread, Value};
 
 /// An untyped reference. Clones refer to the same target; dropping the last one releases it.
@@ -134,21 +134,6 @@ impl Stub {
         Promise::from_stub(self.send(method, &args, Repeat::Never))
     }
 
-    /// Calls a method, with a typed result.
-    ///
-    /// The call is sent at once. An empty `method` calls the target itself. `args` is a tuple for several
-    /// arguments, `()` for none, and anything else for one. If the arguments cannot be encoded, nothing is
-    /// sent and the promise fails with [`CallError::Codec`].
-    pub fn call_typed<T, E>(&self, method: &'static str, args: &impl Serialize) -> Promise<T, E> {
-        Promise::from_stub(self.send(method, args, Repeat::Never))
-    }
-
-    /// Calls a method that may run more than once, with a typed result. See [`Promise::idempotent`] for
-    /// what that means, and [`call_typed`](Self::call_typed) for the arguments.
-    pub fn call_idempotent<T, E>(&self, method: &'static str, args: &impl Serialize) -> Promise<T, E> {
-        Promise::from_stub(self.send(method, args, Repeat::Idempotent))
-    }
-
     /// Calls the target itself with one argument for each value.
     ///
     /// The call is sent at once. This is for proxies and scripts, which learn the number of arguments at
@@ -156,11 +141,6 @@ impl Stub {
     pub fn apply(&self, args: impl IntoIterator<Item = Value>) -> Promise<Value, Never> {
         let args = Spread(Vec::from_iter(args));
         Promise::from_stub(self.send("", &args, Repeat::Never))
-    }
-
-    /// Returns a property as a typed promise. Nothing is sent before the promise is used.
-    pub fn get_typed<T, E>(&self, property: &'static str) -> Promise<T, E> {
-        Promise::from_stub(self.get(property))
     }
 
     /// Waits until the reference is permanently unusable, and returns the reason: the session ended, the
@@ -358,7 +338,8 @@ impl Stub {
         }
     }
 
-    fn send(&self, method: &str, args: &(impl Serialize + ?Sized), repeat: Repeat) -> Self {
+    /// Calls a method, or the target itself if `method` is empty.
+    pub(crate) fn send(&self, method: &str, args: &(impl Serialize + ?Sized), repeat: Repeat) -> Self {
         let args = match value::encode_args(args) {
             Ok(args) => args,
             Err(error) => return Self::broken_by(Broken::Codec(CodecError::Encode(error))),
@@ -452,6 +433,6 @@ impl fmt::Debug for Inner {
     }
 }
 
-fn lost<E>(closed: Closed) -> CallError<E> {
+fn lost<E>(closed: CloseReason) -> CallError<E> {
     CallError::Session(SessionError::Closed(closed))
 }

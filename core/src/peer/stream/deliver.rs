@@ -8,7 +8,7 @@ use crate::id::PromiseId;
 use crate::peer::host::shared::Shared;
 use crate::peer::interface::error::closed_payload;
 use crate::peer::interface::object::error_payload;
-use crate::session::{Closed, Step};
+use crate::session::{CloseReason, Step};
 use crate::value::{self, Cap, Payload, Value};
 
 /// Runs a call or a property read. A write is answered when its chunk is taken.
@@ -71,7 +71,7 @@ impl Writable {
 
     /// Records that the session in which the peer could write has ended. The reader fails with that end as
     /// the reason, unless another writer closes the stream.
-    pub(crate) fn lose_writer(&self, closed: &Closed) {
+    pub(crate) fn lose_writer(&self, closed: &CloseReason) {
         match self {
             Self::Pipe(entry) => entry.lose_writer(closed_payload(closed)),
             Self::Remote(outlet) => outlet.lose_writer(closed_payload(closed)),

@@ -15,7 +15,7 @@ use crate::peer::host::shared::Shared;
 use crate::peer::host::wait::{Ending, Waiter};
 use crate::peer::interface::error::{CallError, SessionError, closed_payload};
 use crate::peer::runtime::{self, Instant};
-use crate::session::{Closed, Ref, Sent, Window};
+use crate::session::{CloseReason, Ref, Sent, Window};
 use crate::value::{Cap, Payload};
 
 /// The most bytes that may wait in the session's queue when a chunk is added. A small call that is made
@@ -46,7 +46,7 @@ struct State {
 #[derive(Clone, Debug)]
 pub(crate) enum Failure {
     Refused(Payload<Cap>),
-    Lost(Closed),
+    Lost(CloseReason),
 }
 
 impl Failure {

@@ -2,12 +2,12 @@
 
 use crate::session::state::account::Account;
 use crate::session::state::promises::PromiseState;
-use crate::session::state::{Closed, ClosedBy, Outcome, Output, Session};
+use crate::session::state::{CloseReason, ClosedBy, Outcome, Output, Session};
 use crate::wire::{WireError, error_text};
 
 impl Session {
     /// Ends the session because its connection is lost.
-    pub fn handle_disconnect(&mut self, closed: Closed) {
+    pub fn handle_disconnect(&mut self, closed: CloseReason) {
         self.end(closed);
     }
 
@@ -15,12 +15,12 @@ impl Session {
     /// binary frame. Sends an `abort`.
     pub fn handle_invalid(&mut self, name: &str, message: &str) {
         if self.closed.is_none() {
-            self.abort(Closed { by: ClosedBy::Protocol, name: name.to_owned(), message: message.to_owned() });
+            self.abort(CloseReason::new(ClosedBy::Protocol, name.to_owned(), message));
         }
     }
 
     /// Ends the session from this side. If `abort`, sends the peer an `abort` with the reason.
-    pub fn close(&mut self, closed: Closed, abort: bool) {
+    pub fn close(&mut self, closed: CloseReason, abort: bool) {
         if self.closed.is_some() {
             return;
         }
@@ -29,16 +29,16 @@ impl Session {
 
     /// Ends the session because the peer violated the protocol or a limit.
     pub(in crate::session) fn fail(&mut self, error: WireError) {
-        self.abort(Closed { by: ClosedBy::Protocol, name: error.name.to_owned(), message: error.message });
+        self.abort(CloseReason::new(ClosedBy::Protocol, error.name, error.message));
     }
 
-    fn abort(&mut self, closed: Closed) {
-        self.send(format!("[\"abort\",{}]", error_text(&closed.name, &closed.message)));
+    fn abort(&mut self, closed: CloseReason) {
+        self.send(format!("[\"abort\",{}]", error_text(closed.cause.name(), &closed.message)));
         self.end(closed);
     }
 
     /// Ends all waits, drops all objects, and clears the tables.
-    pub(in crate::session) fn end(&mut self, closed: Closed) {
+    pub(in crate::session) fn end(&mut self, closed: CloseReason) {
         if self.closed.is_some() {
             return;
         }

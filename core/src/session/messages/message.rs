@@ -3,7 +3,7 @@
 use crate::id::{ExportId, ImportId, PromiseId};
 use crate::session::messages::eval::Names;
 use crate::session::state::promises::{Found, Settled};
-use crate::session::state::{Closed, ClosedBy, ImportState, Output, Ref, Session};
+use crate::session::state::{CloseCause, CloseReason, ClosedBy, ImportState, Output, Ref, Session};
 use crate::value::Payload;
 use crate::value::text::Cursor;
 use crate::wire::{CALL, Message, WireError, check, error_text, parse, parse_integers};
@@ -209,7 +209,7 @@ impl Session {
     fn handle_abort(&mut self, reason: Option<Cursor<'_>>) {
         let (name, message) = reason.and_then(abort_reason).unwrap_or_else(|| ("Error".into(), "undefined".into()));
         let (name, message) = (cut(name, NAME_BYTES), cut(message, REASON_BYTES));
-        self.end(Closed { by: ClosedBy::Peer, name, message });
+        self.end(CloseReason { by: ClosedBy::Peer, cause: CloseCause::of_name(name), message });
     }
 }
 

@@ -10,7 +10,7 @@ use crate::session::recovery::reconcile::Remembered;
 use crate::session::recovery::reconcile::lost_text;
 use crate::session::recovery::revive::AHEAD_MAX;
 use crate::session::recovery::revive::Wanted;
-use crate::session::state::{Answer, Closed, Export, Ref, Session};
+use crate::session::state::{Answer, CloseReason, Export, Ref, Session};
 use crate::value::Payload;
 
 impl Session {
@@ -19,7 +19,7 @@ impl Session {
     ///
     /// # Errors
     /// Fails if a reference count is higher than what was sent.
-    pub(crate) fn still_held(&self, theirs: &[(i64, i64)]) -> Result<(BTreeMap<i64, i64>, Vec<i64>), Closed> {
+    pub(crate) fn still_held(&self, theirs: &[(i64, i64)]) -> Result<(BTreeMap<i64, i64>, Vec<i64>), CloseReason> {
         let (mut held, mut gone) = (BTreeMap::new(), Vec::new());
         for &(id, mentions) in theirs {
             let Some(export) = self.exports.get(ExportId(id)).filter(|_| id < 0) else {
@@ -28,7 +28,7 @@ impl Session {
             };
             if !u64::try_from(mentions).is_ok_and(|mentions| (1..=export.mentions).contains(&mentions)) {
                 let message = format!("the peer claims {mentions} references to {id}, more than it was sent");
-                return Err(Closed::gap(message));
+                return Err(CloseReason::gap(message));
             }
             held.insert(id, mentions);
         }
@@ -40,12 +40,12 @@ impl Session {
     ///
     /// # Errors
     /// Fails if the id is out of range.
-    pub(crate) fn leave_out(&mut self, next_positive: i64, gap: i64) -> Result<(), Closed> {
+    pub(crate) fn leave_out(&mut self, next_positive: i64, gap: i64) -> Result<(), CloseReason> {
         let known = self.next.answer.max(self.next.answer_floor);
         let next = known.max(next_positive).saturating_add(gap);
         if next - self.next.answer > AHEAD_MAX {
             let message = format!("push {next_positive} was never sent");
-            return Err(Closed::gap(message));
+            return Err(CloseReason::gap(message));
         }
         self.next.answer = next;
         Ok(())

@@ -12,7 +12,7 @@ use crate::error::ErrorCode;
 use crate::id::{ExportId, ImportId};
 use crate::session::state::call_log::Sent;
 use crate::session::state::promises::Waiter;
-use crate::session::state::{Answer, Closed, ImportState, Kind, Ref, Session, Step};
+use crate::session::state::{Answer, CloseReason, ImportState, Kind, Ref, Session, Step};
 use crate::value::Payload;
 use crate::wire::coded_error_text;
 
@@ -76,12 +76,16 @@ impl Session {
     /// # Errors
     /// Fails if the peer holds something that it was never sent, or that it has released. The
     /// session cannot continue then.
-    pub fn replan(&mut self, theirs: &Remembered, write: impl Fn(Adjustment) -> String) -> Result<Replanned, Closed> {
+    pub fn replan(
+        &mut self,
+        theirs: &Remembered,
+        write: impl Fn(Adjustment) -> String,
+    ) -> Result<Replanned, CloseReason> {
         self.fail_lost_imports(theirs);
         let given = |id: i64| id == 0 || self.exports.get(ExportId(id)).is_some_and(|_| id < 0);
         if let Some(id) = theirs.imports.keys().find(|&&id| !given(id)) {
             let message = format!("the peer holds {id}, which was never sent to it or was released");
-            return Err(Closed::gap(message));
+            return Err(CloseReason::gap(message));
         }
         self.reconcile_with(theirs);
         let mut became = Replanned::default();

@@ -14,7 +14,7 @@ use crate::session::recovery::reconcile::lost_text;
 use crate::session::state::account::{Account, Delivered, decoded_bytes};
 use crate::session::state::gathers::Then;
 use crate::session::state::promises::{Found, PromiseState, Queued, Waiter};
-use crate::session::state::{Answer, Closed, ImportState, Kind, Recipe, Ref, Rerun, Session};
+use crate::session::state::{Answer, CloseReason, ImportState, Kind, Recipe, Ref, Rerun, Session};
 use crate::value::Payload;
 use crate::wire::WireError;
 
@@ -66,7 +66,7 @@ impl Session {
         &mut self,
         report: Report,
         lives: impl Fn(Option<&Recipe>, Kind) -> Result<(), ErrorCode>,
-    ) -> Result<Revived, Closed> {
+    ) -> Result<Revived, CloseReason> {
         self.raise_counters(report)?;
         self.budget.is_sliced = false;
         self.revived_below = self.next.promise;
@@ -131,7 +131,7 @@ impl Session {
     ///
     /// # Errors
     /// Fails if the report contradicts the session.
-    pub fn raise_counters(&mut self, report: Report) -> Result<(), Closed> {
+    pub fn raise_counters(&mut self, report: Report) -> Result<(), CloseReason> {
         let (peer, contradicts) = match report {
             Report::Whole(peer) => (peer, peer.next_positive < self.next.answer),
             Report::Partial(peer) => (peer, false),
@@ -147,7 +147,7 @@ impl Session {
         ];
         if ahead.iter().any(|&ahead| ahead > AHEAD_MAX) || contradicts {
             let message = format!("the ids in {peer:?} were never assigned");
-            return Err(Closed::gap(message));
+            return Err(CloseReason::gap(message));
         }
         (self.next.import, self.next.export, self.next.peer_export) = (import, export, introduced);
         self.next.answer_floor = self.next.answer_floor.max(peer.next_positive);

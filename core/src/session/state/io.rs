@@ -2,10 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::session::state::Path;
-
-use crate::error::ErrorCode;
 use crate::id::{ExportId, ImportId, PromiseId, TargetId, WaitId};
+use crate::session::state::{CloseReason, Path};
 use crate::value::Payload;
 
 /// A reference to something that a session can call, pass on, or wait for.
@@ -106,7 +104,7 @@ pub enum Output {
     /// be canceled. The delivery must still be settled once.
     Cancel(PromiseId),
     /// The session ended. Only commands given after this cause further outputs.
-    Closed(Closed),
+    Closed(CloseReason),
 }
 
 /// A call of a local object, or a read of one of its properties.
@@ -148,43 +146,12 @@ pub enum Outcome {
     /// It was rejected with this value, usually an error.
     Rejected(Payload<Ref>),
     /// The session ended first.
-    Lost(Closed),
-}
-
-/// Why a session ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Closed {
-    /// The side that ended the session.
-    pub by: ClosedBy,
-    /// The class of the error, as in JavaScript.
-    pub name: String,
-    /// A description of what happened.
-    pub message: String,
-}
-
-impl Closed {
-    /// Creates the reason for ending a session whose peer contradicts the restored state.
-    pub(crate) fn gap(message: String) -> Self {
-        Self { by: ClosedBy::Protocol, name: ErrorCode::ResumeGap.to_string(), message }
-    }
-}
-
-/// The side or layer that ended a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClosedBy {
-    /// The peer sent `abort`.
-    Peer,
-    /// This side, because the peer violated the protocol or a limit. An `abort` was sent.
-    Protocol,
-    /// The application on this side.
-    Us,
-    /// The connection ended or failed.
-    Transport,
+    Lost(CloseReason),
 }
 
 /// The sizes of a session's tables. The main objects count, so an idle session has one of each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stats {
+pub struct SessionStats {
     /// The number of the peer's objects and results that this side holds.
     pub imports: usize,
     /// The number of this side's objects and results that the peer holds.

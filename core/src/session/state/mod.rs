@@ -3,6 +3,7 @@
 pub(crate) mod account;
 pub(crate) mod budget;
 pub(crate) mod call_log;
+mod close_reason;
 mod entries;
 pub(crate) mod gathers;
 pub(crate) mod index;
@@ -14,8 +15,9 @@ pub(crate) mod promises;
 mod session;
 pub(crate) mod table;
 
+pub use close_reason::{CloseCause, CloseReason, ClosedBy};
 pub(crate) use entries::{Answer, Counters, Export, Import, ImportState, Rerun, Target, Withheld};
-pub use io::{Closed, ClosedBy, Delivery, Kind, Outcome, Outgoing, Output, Recipe, Ref, Stats};
+pub use io::{Delivery, Kind, Outcome, Outgoing, Output, Recipe, Ref, SessionStats};
 pub use path::{Name, Path, Step};
 pub use session::Session;
 pub(crate) use table::Table;

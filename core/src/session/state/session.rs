@@ -12,7 +12,8 @@ use super::maps::Mapper;
 use super::outbox::Outbox;
 use super::promises::{Promise, Work};
 use super::{
-    Closed, Counters, Delivery, Export, Import, ImportState, Kind, Output, Recipe, Ref, Rerun, Table, Target, Withheld,
+    CloseReason, Counters, Delivery, Export, Import, ImportState, Kind, Output, Recipe, Ref, Rerun, Table, Target,
+    Withheld,
 };
 use crate::id::{ExportId, ImportId, PromiseId, TargetId, WaitId};
 use crate::limits::Limits;
@@ -122,7 +123,7 @@ pub struct Session {
     pub(in crate::session) outputs: VecDeque<Output>,
     pub(in crate::session) transmit: Outbox,
     /// Boxed, because most sessions never have it.
-    pub(in crate::session) closed: Option<Box<Closed>>,
+    pub(in crate::session) closed: Option<Box<CloseReason>>,
 }
 
 impl Session {

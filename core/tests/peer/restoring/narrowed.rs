@@ -1,6 +1,7 @@
 //! Narrowed and revocable references after a recovery.
 
 use super::*;
+use bowline_core::generated::TypedCalls;
 
 #[tokio::test]
 async fn narrowed_reference_is_restored_equally_narrow() {
@@ -94,6 +95,6 @@ async fn revocable_reference_is_lost_with_its_process() {
 #[test]
 #[should_panic(expected = "a restorer cannot be named `bowline.only`")]
 fn restorer_of_narrowed_references_cannot_be_replaced() {
-    let forged = Restorer::new("bowline.only", 1, |_, _: Value| async { Err::<Stub, _>(RestoreError::failed("")) });
+    let forged = Restorer::new("bowline.only", 1, |_, _: Value| async { Err::<Stub, _>("".into()) });
     let _ = Restorers::new().with(forged);
 }
