@@ -240,8 +240,10 @@ export class Engine {
         const welcome = await this.#admitted(connection, hello, challenge);
         return this.#beginLinked(connection, welcome);
       } catch (error) {
-        if (error instanceof SessionError || performance.now() - began >= connectTimeoutMs) throw asSessionError(error);
-        await this.#pause(attempt, performance.now() - began, 0);
+        const said = error instanceof RefusedError && error.refused.retryable ? error.refused : undefined;
+        const isFinal = error instanceof SessionError && !said;
+        if (isFinal || performance.now() - began >= connectTimeoutMs) throw asSessionError(error);
+        await this.#pause(attempt, performance.now() - began, said?.retry_after_ms ?? 0);
       }
     }
   }

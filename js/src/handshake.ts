@@ -17,6 +17,9 @@ export type SocketClass = new (url: string, protocols?: string[]) => Socket;
 /** How long a server that selected the link may take to send its challenge. */
 const CHALLENGE_MS = 4_000;
 
+/** How many texts of a server may wait during a handshake. */
+const TEXTS_MAX = 256;
+
 /** For how long a server without the link is not offered it, and how many servers are remembered. */
 const PLAIN_MS = 600_000;
 const PLAIN_MAX = 256;
@@ -44,6 +47,7 @@ export class Connection {
     socket.addEventListener("message", ({ data }) => {
       if (typeof data !== "string") return this.close(4400, "a message is not text");
       if (this.#listener) return this.#listener(data);
+      if (this.#texts.length >= TEXTS_MAX) return this.close(4413, `more than ${TEXTS_MAX} texts during the handshake`);
       this.#texts.push(data);
       this.#wake?.();
     });

@@ -82,8 +82,9 @@ export class Ledger {
     switch (word) {
       case "push":
         if (this.#local(message) || (isFull && this.#refuse())) return;
-        return this.#sendCall(message, "call");
+        return this.#isReachable(message[1]) ? this.#sendCall(message, "call") : this.#fail(message, "CAPABILITY_LOST");
       case "stream":
+        return this.#isReachable(message[1]) ? this.#sendCall(message, "stream") : this.#fail(message, "STREAM_INTERRUPTED");
       case "pipe":
         return this.#sendCall(message, "stream");
       case "pull":
@@ -122,6 +123,33 @@ export class Ledger {
     this.#queue(message, id);
   }
 
+  /**
+   * Whether the server has everything of its own that an expression refers to. The page's session reads what it is told
+   * later: meanwhile it may refer to what was lost with a process of the server.
+   */
+  #isReachable(value: unknown): boolean {
+    let isReachable = true;
+    visit(value, {
+      sender: (own) => own,
+      receiver: (theirs) => {
+        const id = this.#toWire(theirs);
+        if (id !== 0 && !this.#imports.has(id)) isReachable = false;
+        return theirs;
+      },
+    });
+    return isReachable;
+  }
+
+  /** Rejects a call that cannot be sent, and takes back the objects among its arguments. */
+  #fail(message: Message, code: string): void {
+    this.#disown(message[1]);
+    const id = this.#answerHere(["reject", 0, codedError(code)]);
+    if (message[0] === "push") return;
+    // The session does not release the answer of a chunk.
+    this.#imports.delete(id);
+    this.#queue(["release", id, 1], id);
+  }
+
   #sendPull(id: number): void {
     const entry = this.#imports.get(id);
     // A call that was answered here is not pulled from the server.
@@ -146,7 +174,11 @@ export class Ledger {
     const id = message[1] = page > 0 ? page + this.#answers : page + this.#objects;
     const entry = this.#exports.get(id);
     // The server has lost the call, and has been told nothing of what the answer would give it.
-    if (!entry) return this.#disown(message);
+    if (!entry) return this.#disown(message[2]);
+    if (!this.#isReachable(message[2])) {
+      this.#disown(message[2]);
+      message = ["reject", id, codedError("CAPABILITY_LOST")];
+    }
     const gives: number[] = [];
     let plain = true;
     visit(message[2], {
@@ -159,9 +191,9 @@ export class Ledger {
     this.outbox.add(String(message[0]), id, text, plain && gives.length === 0);
   }
 
-  /** Takes back the objects of a message that is not sent. */
-  #disown(message: Message): void {
-    visit(message[2], {
+  /** Takes back the objects in an expression that is not sent. */
+  #disown(value: unknown): void {
+    visit(value, {
       sender: (own) => (this.deliver(["release", own, 1]), own),
       receiver: (theirs) => theirs,
     });

@@ -9,6 +9,9 @@ import { LOCAL } from "./ledger.js";
 import type { Bounds } from "./link.js";
 import { type SessionStore, load, own } from "./storage.js";
 
+/** How many messages wait for the page before this one to give up its session. */
+const EARLY_MAX = 4_096;
+
 /** Settings of a connection. All are optional. */
 export interface LinkOptions {
   /**
@@ -188,7 +191,8 @@ export class Session<Api extends RpcCompatible<Api>> extends EventTarget {
 
   #send(message: unknown[]): number {
     if (this.#engine) return this.#engine.send(message);
-    this.#early.push(message);
+    if (this.#early.length < EARLY_MAX) this.#early.push(message);
+    else this.#ended(new SessionError("BUFFER_OVERFLOW", `more than ${EARLY_MAX} messages before the first connection`));
     return 0;
   }
 
@@ -241,7 +245,14 @@ export class Session<Api extends RpcCompatible<Api>> extends EventTarget {
 
   #save(): void {
     const saved: Saved | null | undefined = this.#engine?.saved();
-    if (saved && this.#store) this.#store.area.setItem(this.#store.key, JSON.stringify(saved));
+    if (!saved || !this.#store) return;
+    try {
+      this.#store.area.setItem(this.#store.key, JSON.stringify(saved));
+    } catch (error) {
+      // The store is full or forbidden. The session goes on, and a token that was replaced is of no use to a next page.
+      console.warn("cannot store the session", error);
+      this.#forget();
+    }
   }
 
   #forget(): void {

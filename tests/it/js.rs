@@ -11,7 +11,7 @@ const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/js");
 const SHIPPED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/browser/bowline-client.js");
 
 /// The maximum size of the module, compressed with gzip.
-const GZIPPED_BYTES_MAX: usize = 11_500;
+const GZIPPED_BYTES_MAX: usize = 12_000;
 
 /// Builds the package into an empty folder.
 fn built(name: &str) -> PathBuf {
