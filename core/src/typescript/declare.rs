@@ -272,3 +272,20 @@ fn argument_name(name: &str) -> String {
     ];
     if KEYWORDS.contains(&name) { format!("{name}_") } else { name.to_owned() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn object_is_an_interface_unless_it_includes_another_type() {
+        let mut to = Declarations::default();
+        let number = u32::describe(&mut to);
+        let plain = Fields::default().field("n", "", &number, false);
+        let root = to.data::<u8>("Plain", &[], "", |_| Shape::Object(plain));
+        to.data::<u16>("Joined", &[], "", |to| Shape::Object(Fields::default().flatten::<u32>(to)));
+        let text = to.into_text(&root);
+        assert!(text.contains("export interface Plain {") && text.contains("n: number"), "{text}");
+        assert!(text.contains("export type Joined = number;"), "{text}");
+    }
+}

@@ -445,3 +445,35 @@ async fn made(mut making: Making) -> Result<Stub, BoxError> {
     drop_quietly(making);
     result
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_cause_has_a_message_of_its_own() {
+        use ErrorCode::{
+            CapabilityLost, PermissionDenied, RestoreFailed, RestorerUnknown, SessionElsewhere, StoreCorrupt,
+            StoreUnavailable, StreamInterrupted,
+        };
+        let codes = [
+            PermissionDenied,
+            RestorerUnknown,
+            CapabilityLost,
+            StreamInterrupted,
+            StoreUnavailable,
+            SessionElsewhere,
+            StoreCorrupt,
+            RestoreFailed,
+        ];
+        let without_code = |code: &ErrorCode| {
+            let payload: Payload<Cap> = RestoreFailure(code.clone()).payload();
+            assert!(payload.text().contains(code.as_str()), "{}", payload.text());
+            payload.text().replace(code.as_str(), "")
+        };
+        let mut messages: Vec<_> = codes.iter().map(without_code).collect();
+        messages.sort_unstable();
+        messages.dedup();
+        assert_eq!(messages.len(), codes.len(), "{messages:?}");
+    }
+}
