@@ -54,6 +54,7 @@ impl Cap {
 
     /// Returns the live object to be shared, if it is a `C`.
     pub fn downcast<C: Capability>(&self) -> Option<Arc<C>> {
+        self.downcast_ref::<C>()?;
         let any: Arc<dyn Any + Send + Sync> = self.0.clone();
         any.downcast().ok()
     }

@@ -1,8 +1,8 @@
 //! The folders inside of a module of core: their imports form no cycle.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{File, assert_none, files, paths, starts};
+use super::{File, assert_none, files, paths, read, starts};
 
 /// The modules of core whose folders are checked.
 const MODULES: [&str; 1] = ["session"];
@@ -84,6 +84,28 @@ fn imports_between_folders_of_core_form_no_cycle() {
         }
     }
     assert_none(&faults);
+}
+
+#[test]
+fn table_of_folders_matches_the_architecture() {
+    let (files, document) = (files(), read("ARCHITECTURE.md"));
+    let mut missing = Vec::new();
+    for module in MODULES {
+        let arrows = arrows(module, &files);
+        let inside = |file: &File| {
+            let rest = file.path.strip_prefix(&format!("core/src/{module}/"))?;
+            rest.split_once('/').map(|(folder, _)| folder.to_owned())
+        };
+        let folders: BTreeSet<String> = files.iter().filter_map(inside).collect();
+        for folder in &folders {
+            let named = arrows.get(folder).into_iter().flat_map(BTreeMap::keys).filter(|to| folders.contains(*to));
+            let named: Vec<String> = named.map(|to| format!("`{to}`")).collect();
+            let list = if named.is_empty() { "–".to_owned() } else { named.join(", ") };
+            let row = format!("| `{module}/{folder}` | {list} |");
+            missing.extend((!document.contains(&row)).then_some(row));
+        }
+    }
+    assert_none(&missing);
 }
 
 #[test]

@@ -14,10 +14,13 @@ use crate::link::{Attachment, LinkRules, List, Objects, Role};
 use crate::peer::driver::options::SessionOptions;
 use crate::peer::driver::transport::Transport;
 use crate::peer::driver::{self, Turn};
+use crate::peer::durable::durability::Durability;
 use crate::peer::durable::vars::Vars;
+use crate::peer::host::remote::{Kind, Remote};
 use crate::peer::host::shared::{SessionKind, Shared};
+use crate::peer::host::target::Entry;
 use crate::peer::interface::error::SessionError;
-use crate::peer::reference::stub::{Kind, Remote, Stub};
+use crate::peer::reference::stub::Stub;
 use crate::peer::reference::typed::Reference;
 use crate::session::{CloseReason, ClosedBy, SessionStats};
 
@@ -38,7 +41,7 @@ impl Connection {
         main: Option<Stub>,
         options: impl Into<SessionOptions>,
     ) -> (Self, impl Future<Output = CloseReason> + Send + 'static) {
-        Self::run(transport, Shared::wired(options.into(), main, SessionKind::Connected))
+        Self::run(transport, Shared::wired(options.into().into(), main.map(Entry::from), SessionKind::Connected))
     }
 
     /// Starts a session for a batch: a peer that has sent everything that it will send.
@@ -50,7 +53,7 @@ impl Connection {
         main: Option<Stub>,
         options: impl Into<SessionOptions>,
     ) -> (Self, impl Future<Output = CloseReason> + Send + 'static) {
-        Self::run(transport, Shared::wired(options.into(), main, SessionKind::Batch))
+        Self::run(transport, Shared::wired(options.into().into(), main.map(Entry::from), SessionKind::Batch))
     }
 
     fn run<T: Transport>(
@@ -69,7 +72,7 @@ impl Connection {
     /// Creates a session that outlives its transports. It has none yet and waits until one is
     /// [attached](Self::attach).
     pub fn linked(main: Option<Stub>, options: impl Into<SessionOptions>, role: Role, rules: LinkRules) -> Self {
-        Self { shared: Shared::linked(options.into(), main, role, rules) }
+        Self { shared: Shared::linked(options.into().into(), main.map(Entry::from), role, rules) }
     }
 
     /// Creates a session that another process held, from its recovered `endpoint`. It has no transport yet.
@@ -84,7 +87,9 @@ impl Connection {
         main: Option<Stub>,
         options: impl Into<SessionOptions>,
     ) -> Self {
-        Self { shared: Shared::recovered(endpoint, targets, main, options.into()) }
+        let options = options.into();
+        let durability = options.durability.clone();
+        Self { shared: Shared::recovered(endpoint, targets, main, options.into(), durability.as_deref()) }
     }
 
     pub(crate) fn of(shared: Arc<Shared>) -> Self {
@@ -115,7 +120,7 @@ impl Connection {
     /// call completed. Cancel-safe.
     pub async fn changed(&self) {
         let mut of_session = pin!(self.until_due());
-        let Some(durability) = &self.shared.options().durability else { return of_session.await };
+        let Some(durability) = Durability::of(&self.shared) else { return of_session.await };
         let mut of_vars = pin!(durability.vars.changed());
         let mut of_urgent = pin!(self.shared.urgent.notified());
         poll_fn(|cx| {
@@ -134,7 +139,7 @@ impl Connection {
     /// Waits until a checkpoint of a durable session is due at once: a durable object was exported for the
     /// first time, or a variable was set. Cancel-safe.
     pub async fn urgent(&self) {
-        let Some(durability) = &self.shared.options().durability else { return std::future::pending().await };
+        let Some(durability) = Durability::of(&self.shared) else { return std::future::pending().await };
         let mut of_vars = pin!(durability.vars.changed());
         let mut of_session = pin!(self.shared.urgent.notified());
         poll_fn(|cx| {
@@ -161,7 +166,7 @@ impl Connection {
 
     /// Returns the variables of a durable session, or `None` if the session is not durable.
     pub fn vars(&self) -> Option<Vars> {
-        self.shared.options().durability.as_ref().map(|durability| durability.vars.clone())
+        Durability::of(&self.shared).map(|durability| durability.vars.clone())
     }
 
     /// Marks the session as changed, so that [`changed`](Self::changed) completes once more.

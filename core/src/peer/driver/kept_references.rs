@@ -9,7 +9,8 @@ use crate::link::{Left, LinkRules};
 use crate::peer::driver::connection::Connection;
 use crate::peer::driver::options::SessionOptions;
 use crate::peer::durable::durability::Durability;
-use crate::peer::reference::stub::{Inner, Kind, Remote, Stub};
+use crate::peer::host::remote::{Kind, Remote};
+use crate::peer::reference::stub::{Inner, Stub};
 use crate::session::{self, Recipe, Ref};
 
 /// The maximum number of references that a session keeps for another process.
@@ -42,13 +43,11 @@ impl fmt::Display for KeepError {
 
 impl std::error::Error for KeepError {}
 
-impl SessionOptions {
-    /// Returns `Ok` if another process can restore a local object.
-    fn lives(&self, recipe: Option<&Recipe>, kind: session::Kind) -> Result<(), ErrorCode> {
-        match self.durability.as_deref() {
-            Some(Durability { restorers, .. }) => restorers.lives(recipe, kind),
-            None => Err(ErrorCode::CapabilityLost),
-        }
+/// Returns `Ok` if another process can restore a local object.
+fn lives(durability: Option<&Durability>, recipe: Option<&Recipe>, kind: session::Kind) -> Result<(), ErrorCode> {
+    match durability {
+        Some(Durability { restorers, .. }) => restorers.lives(recipe, kind),
+        None => Err(ErrorCode::CapabilityLost),
     }
 }
 
@@ -61,8 +60,9 @@ impl Connection {
         if name.is_empty() || name.len() > KEPT_NAME_BYTES_MAX {
             return Err(KeepError::Name);
         }
-        let Inner::Remote(Remote { shared, of, .. }) = reference.inner() else { return Err(KeepError::NotOfSession) };
-        if !Arc::ptr_eq(shared, self.shared()) || matches!(of, Ref::Target(_)) {
+        let Inner::Remote(remote) = reference.inner() else { return Err(KeepError::NotOfSession) };
+        let of = remote.of;
+        if !Arc::ptr_eq(&remote.shared, self.shared()) || matches!(of, Ref::Target(_)) {
             return Err(KeepError::NotOfSession);
         }
         self.command(|endpoint| {
@@ -70,7 +70,7 @@ impl Connection {
             if session.kept(name).is_none() && session.kept_names().len() >= KEPT_MAX {
                 return Err(KeepError::TooMany);
             }
-            session.keep(name, *of);
+            session.keep(name, of);
             Ok(())
         })
     }
@@ -102,8 +102,8 @@ impl Connection {
     /// Returns the state of this client session as bytes, for the next process, or `None` if the session has
     /// ended. See [`Endpoint::saved_state`].
     pub fn saved_state(&self) -> Option<Vec<u8>> {
-        self.shared()
-            .between_inputs(|endpoint| endpoint.saved_state(|recipe, kind| self.shared().options().lives(recipe, kind)))
+        let durability = Durability::of(self.shared());
+        self.shared().between_inputs(|endpoint| endpoint.saved_state(|recipe, kind| lives(durability, recipe, kind)))
     }
 
     /// Recreates a client session from the bytes of [`saved_state`](Self::saved_state). Also returns what the client
@@ -117,7 +117,7 @@ impl Connection {
         options: SessionOptions,
         rules: LinkRules,
     ) -> Result<(Self, Left), RecoverError> {
-        let lives = |recipe: Option<&Recipe>, kind| options.lives(recipe, kind);
+        let lives = |recipe: Option<&Recipe>, kind| lives(options.durability.as_deref(), recipe, kind);
         let restored = Endpoint::from_saved_state(bytes, options.limits.clone(), rules, lives)?;
         let left = restored.left();
         let Recovered { endpoint, revived, .. } = restored;

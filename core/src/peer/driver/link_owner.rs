@@ -84,7 +84,7 @@ impl Connection {
 
     /// Returns the limits of the session.
     pub fn limits(&self) -> &Limits {
-        &self.shared().options().limits
+        &self.shared().settings().limits
     }
 
     /// Waits until the link needs the owner of the session: see [`Endpoint::asks`]. Cancel-safe.

@@ -9,6 +9,7 @@ mod idle_shrink;
 pub(crate) mod kept_references;
 mod lines;
 mod link_owner;
+pub(crate) mod memory_shares;
 pub(crate) mod options;
 mod reading;
 pub mod testing;
@@ -87,7 +88,7 @@ pub(crate) fn drive<T: Transport>(
     async move {
         drive.shared.set_host();
         let (mut sender, mut receiver) = transport.split();
-        let mut leaving = Leaving::new(drive.shared.options());
+        let mut leaving = Leaving::new(drive.shared.settings().on_send_error.clone());
         let mut greeting = greeting;
         let own = &drive;
         // An async block stores its captures once; an async function stores its parameters twice.

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use crate::limits::Limits;
 use crate::peer::durable::durability::Durability;
 use crate::peer::host::memory::MemoryBudget;
-use crate::peer::host::outgoing_errors::Leaving;
+use crate::peer::host::outgoing_errors::{Hook, Leaving};
 use crate::peer::host::running::RunningCalls;
+use crate::peer::host::settings::{Persistence, Settings};
+use crate::peer::stream::LinkedStreams;
 use crate::value::ErrorValue;
 
 /// The options of a session: its limits, and how errors are sent.
@@ -20,8 +22,6 @@ pub struct SessionOptions {
     pub(crate) memory: Option<MemoryBudget>,
     pub(crate) running_calls: Option<RunningCalls>,
 }
-
-pub(crate) type Hook = dyn Fn(ErrorValue) -> ErrorValue + Send + Sync;
 
 impl SessionOptions {
     /// Creates the default options.
@@ -52,6 +52,13 @@ impl SessionOptions {
         self
     }
 
+    /// Counts what the session holds towards a budget that other sessions share.
+    #[must_use]
+    pub fn memory(mut self, budget: MemoryBudget) -> Self {
+        self.memory = Some(budget);
+        self
+    }
+
     /// Sets a hook that replaces each error before it is sent.
     ///
     /// `hook` is called with every error that is sent: rejections of methods, errors inside of results and
@@ -73,11 +80,15 @@ impl SessionOptions {
     /// Returns a message as it is to be sent, with the [hook](Self::on_send_error) applied. For messages
     /// that are written outside of a session.
     pub fn message_to_send(&self, text: String) -> String {
-        Leaving::new(self).message(text)
+        Leaving::new(self.on_send_error.clone()).message(text)
     }
+}
 
-    pub(crate) fn hook(&self) -> Option<Arc<Hook>> {
-        self.on_send_error.clone()
+impl From<SessionOptions> for Settings {
+    fn from(options: SessionOptions) -> Self {
+        let SessionOptions { limits, on_send_error, durability, memory, running_calls } = options;
+        let persistence = durability.map(|durability| durability as Arc<dyn Persistence>);
+        Self { limits, on_send_error, memory, running_calls, persistence, streams: Some(&LinkedStreams) }
     }
 }
 

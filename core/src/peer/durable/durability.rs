@@ -1,16 +1,18 @@
 //! The configuration that makes a session durable: its restorers, the log of recorded calls, and its
-//! variables. Also the ids of calls. See docs/durable.md.
+//! variables. See docs/durable.md.
 
-use std::cell::RefCell;
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
-use async_trait::async_trait;
-
 use crate::error::ErrorCode;
-use crate::id::ExportId;
 use crate::peer::durable::restorers::{RestoreCtx, Restorers};
 use crate::peer::durable::vars::Vars;
+use crate::peer::host::settings::Persistence;
+use crate::peer::host::shared::Shared;
+use crate::peer::host::target::Call;
+use crate::peer::interface::call_log::CallLog;
+use crate::peer::reference::repeats::Kept;
 use crate::session::{Kind, Recipe};
 
 /// The parts of a durable session; see [`SessionOptions::durability`](crate::peer::SessionOptions::durability).
@@ -44,6 +46,33 @@ impl Durability {
     }
 }
 
+impl Durability {
+    /// Returns the configuration of a session, or `None` if the session is not durable.
+    pub(crate) fn of(shared: &Shared) -> Option<&Self> {
+        let persistence: &dyn Any = shared.settings().persistence.as_deref()?;
+        persistence.downcast_ref()
+    }
+}
+
+impl Persistence for Durability {
+    fn session_id(&self) -> Arc<str> {
+        self.ctx.shared_session_id()
+    }
+
+    fn log(&self) -> Option<Arc<dyn CallLog>> {
+        self.log.clone()
+    }
+
+    fn keep_for_rerun(&self, shared: &Arc<Shared>, call: &Call) {
+        let kept = Kept { target: call.target, path: call.path.clone(), args: call.args.clone() };
+        shared.keep_for_rerun(call.call, kept);
+    }
+
+    fn warns_of_revocable(&self) -> bool {
+        self.restorers.warns_of_revocable()
+    }
+}
+
 impl fmt::Debug for Durability {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Durability").field("ctx", &self.ctx).field("log", &self.log.is_some()).finish_non_exhaustive()
@@ -63,98 +92,5 @@ impl Restorers {
             Some(recipe) if self.knows(&recipe.restorer) => Ok(()),
             Some(_) => Err(ErrorCode::RestorerUnknown),
         }
-    }
-}
-
-/// The log of the recorded calls of one session, by the number of the call. Entries are kept for as
-/// long as the session, as far as the store has room.
-#[async_trait]
-pub trait CallLog: Send + Sync + 'static {
-    /// Records that a call is about to begin, and returns what the log has of it. From then on, the call
-    /// counts as begun for every caller.
-    ///
-    /// # Errors
-    /// The code with which the call fails. It does not run.
-    async fn begin(&self, call: i64) -> Result<Begun, ErrorCode>;
-
-    /// Records the outcome of a call. `outcome` is at most 64 KiB.
-    ///
-    /// # Errors
-    /// The outcome was not recorded. The call is answered nevertheless.
-    async fn end(&self, call: i64, outcome: &str) -> Result<(), ErrorCode>;
-}
-
-/// The entry that the log had of a call when [`CallLog::begin`] was called.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Begun {
-    /// The call never began before.
-    Now,
-    /// The call began before, and its outcome is unknown.
-    Before,
-    /// The call ended before, with this outcome.
-    Ended(String),
-}
-
-/// The id of a call.
-///
-/// It stays the same when the call is repeated, after a lost connection and in another process. No two
-/// calls have the same id.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct CallId {
-    session: Arc<str>,
-    number: i64,
-}
-
-impl CallId {
-    pub(crate) fn new(durability: &Durability, id: ExportId) -> Option<Self> {
-        (id != ExportId::MAIN).then(|| Self { session: durability.ctx.shared_session_id(), number: id.0 })
-    }
-
-    /// Returns the id of the session in which the call was made.
-    pub fn session_id(&self) -> &str {
-        &self.session
-    }
-
-    /// Returns the number of the call in its session.
-    pub fn number(&self) -> i64 {
-        self.number
-    }
-}
-
-impl fmt::Display for CallId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.session, self.number)
-    }
-}
-
-thread_local! {
-    static CURRENT: RefCell<Option<CallId>> = const { RefCell::new(None) };
-}
-
-/// Returns the id of the current call, inside of a method.
-///
-/// An application that stores the id in one transaction with the effect of the call can detect
-/// repetitions.
-///
-/// Returns `None` outside of methods, in tasks that a method spawns, in sessions that are not durable,
-/// and for calls that have no id: those of a mapper function, and calls on results of other sessions.
-pub fn call_id() -> Option<CallId> {
-    CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
-}
-
-/// A guard that sets the current call.
-pub(crate) struct Named(Option<CallId>);
-
-impl Named {
-    pub(crate) fn enter(id: &CallId) -> Self {
-        Self(CURRENT.with(|current| current.replace(Some(id.clone()))))
-    }
-}
-
-impl Drop for Named {
-    fn drop(&mut self) {
-        let before = self.0.take();
-        // During the destruction of thread-locals there is no current call to restore.
-        let _ = CURRENT.try_with(|current| current.replace(before));
     }
 }

@@ -18,17 +18,17 @@ use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 
 use crate::error::{ErrorChain, ErrorCode};
-use crate::peer::host::wait::Broken;
+use crate::peer::host::target::Target;
+use crate::peer::interface::lost::RestoreFailure;
 use crate::peer::reference::recipe::{ATTENUATED, ATTENUATED_VERSION, DEPTH_MAX, StoredRecipe};
 use crate::peer::reference::stub::{Starting, Stub};
 use crate::peer::reference::typed::Reference;
 use crate::peer::runtime;
 use crate::peer::unwind::{caught, drop_quietly};
 use crate::value::{self, Cap, Payload};
-use crate::wire::coded_error_text;
 
 /// The default timeout for restoring one object.
-const PATIENCE: Duration = Duration::from_secs(2);
+const RESTORE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The default number of objects that are restored concurrently, in all sessions together.
 const AT_ONCE: usize = 64;
@@ -248,7 +248,7 @@ impl Default for Restorers {
         Self {
             by_name: HashMap::new(),
             room: Semaphore::new(AT_ONCE),
-            restore_timeout: PATIENCE,
+            restore_timeout: RESTORE_TIMEOUT,
             has_warned: AtomicBool::new(false),
         }
     }
@@ -341,7 +341,7 @@ impl Restorers {
                     refs.push(made?.into_cap());
                     continue;
                 }
-                refs.push(made.unwrap_or_else(|unmade| unmade.stub()).into_cap());
+                refs.push(made.map_or_else(|unmade| Arc::new(unmade).reference(), Stub::into_cap));
             }
             let params = Payload::new(recipe.params.as_str(), refs).map_err(|mismatch| {
                 tracing::warn!(restorer = recipe.restorer, %mismatch, "a stored recipe is damaged");
@@ -383,32 +383,6 @@ impl Restorers {
             tracing::warn!(restorer = name, version, error = %ErrorChain(&*error), "an object could not be restored");
             RestoreFailure(ErrorCode::RestoreFailed)
         })
-    }
-}
-
-/// The code with which calls fail whose object was not restored, or whose outcome cannot be recorded.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct RestoreFailure(pub(crate) ErrorCode);
-
-impl RestoreFailure {
-    /// Returns a reference whose calls fail with the code.
-    pub(crate) fn stub(&self) -> Stub {
-        Stub::broken_by(Broken::Rejected(self.payload()))
-    }
-
-    pub(crate) fn payload<R>(&self) -> Payload<R> {
-        let message = match &self.0 {
-            ErrorCode::PermissionDenied => "The object was not restored: access is not permitted.",
-            ErrorCode::RestorerUnknown => "The object was not restored: no restorer is registered for it.",
-            ErrorCode::CapabilityLost => "The object was lost with the process that held it.",
-            ErrorCode::StreamInterrupted => "The stream was interrupted by the end of the process that held it.",
-            // The log of recorded calls refuses a call.
-            ErrorCode::StoreUnavailable => "The call did not run: the session store is not available.",
-            ErrorCode::SessionElsewhere => "The call did not run: another process has taken over its session.",
-            ErrorCode::StoreCorrupt => "The call did not run: its outcome in the session store cannot be read.",
-            _ => "The object could not be restored.",
-        };
-        Payload::plain(coded_error_text(self.0.as_str(), message))
     }
 }
 

@@ -5,10 +5,10 @@ use std::future::ready;
 use std::sync::Arc;
 
 use crate::error::ErrorChain;
-use crate::peer::durable::restorers::RestoreFailure;
 use crate::peer::durable::vars::{VarError, Vars};
 use crate::peer::interface::description::{Lifetime, Member, MemberKind, Repeat};
 use crate::peer::interface::error::Never;
+use crate::peer::interface::lost::RestoreFailure;
 use crate::peer::interface::object::{Answer, Args, Object, Reply, error_payload, rejection, reply};
 use crate::peer::reference::stub::Stub;
 use crate::value::{Cap, Payload, Value};

@@ -4,62 +4,33 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::Waker;
 
-use crate::error::ErrorChain;
 use crate::id::{PromiseId, TargetId, WaitId};
-use crate::peer::durable::durability::CallId;
-use crate::peer::durable::restored_objects::Revival;
-use crate::peer::host::shared::{Entry, Shared, State};
+use crate::peer::host::dormant::Dormant;
+use crate::peer::host::shared::{Shared, State};
+use crate::peer::host::target::{Call, Entry, Origin};
 use crate::peer::host::wait::{Ending, Waiter};
-use crate::peer::reference::deliver;
-use crate::peer::reference::local::{Body, Local};
-use crate::peer::reference::recipe::{NotDurable, Recipe};
-use crate::peer::reference::repeats::Origin;
+use crate::peer::interface::call_log::CallId;
 use crate::peer::runtime::Task;
-use crate::peer::stream::{Chunk, Pipe, Pumping, Readable, Use, Writable};
 use crate::session::{CloseReason, ClosedBy, Delivery, Outcome, Output, Ref, Table};
 use crate::value::Payload;
 
 /// An output of the session, with everything looked up that needs the lock.
 pub(crate) enum Job {
-    Deliver(deliver::Call),
+    Deliver(Call),
     Wake(Waker),
-    EndChunk(Chunk, Ending),
-    Pump(Pumping),
+    /// Calls the function that waits for this ending.
+    End(Box<dyn FnOnce(Ending) + Send>, Ending),
+    /// Runs code of a layer above.
+    Run(Box<dyn FnOnce() + Send>),
     /// Drops a call that will not begin.
-    Abandon(Option<deliver::Call>),
+    Abandon(Option<Call>),
     /// Drops an ending that is not awaited any more, because that must happen without the lock.
     Discard(Ending),
     Drop(Option<Entry>),
     Cancel(PromiseId),
     /// Restores an object.
-    Make(usize),
-    /// Logs a condition that was found under the lock.
-    Warn(Warning),
+    Restore(usize),
     Close(CloseReason, Box<Leftovers>),
-}
-
-/// A warning to log without the lock: a log subscriber is code of the application.
-pub(crate) enum Warning {
-    NotDurable {
-        recipe: Recipe,
-        why: NotDurable,
-    },
-    /// A revocable reference to a durable object was given out.
-    Revocable,
-}
-
-impl Warning {
-    pub(crate) fn log(self) {
-        match self {
-            Self::NotDurable { recipe, why } => {
-                tracing::warn!(?recipe, why = %ErrorChain(&why), "an object cannot be restored by another process")
-            }
-            Self::Revocable => tracing::warn!(
-                "a revocable reference to a durable object is lost with this process: its calls then fail with \
-                 CAPABILITY_LOST (logged once)"
-            ),
-        }
-    }
 }
 
 /// The parts of a session that end with it.
@@ -67,10 +38,10 @@ pub(crate) struct Leftovers {
     /// Calls that have not returned. Their results cannot be delivered, so they are aborted.
     pub(crate) running: Table<PromiseId, Option<Task>>,
     #[expect(clippy::box_collection, reason = "calls rarely wait for a place")]
-    pub(crate) held_back: Option<Box<VecDeque<deliver::Call>>>,
+    pub(crate) held_back: Option<Box<VecDeque<Call>>>,
     pub(crate) targets: Table<TargetId, Entry>,
     pub(crate) waiters: Vec<Waiter>,
-    pub(crate) revival: Revival,
+    pub(crate) dormant: Dormant,
 }
 
 impl Job {
@@ -125,17 +96,19 @@ impl State {
     fn job(&mut self, shared: &Arc<Shared>, output: Output) -> Option<Job> {
         Some(match output {
             Output::Deliver(delivery) => {
-                let durability = shared.options().durability.as_deref();
+                let persistence = shared.settings().persistence.as_deref();
                 let entry = self.targets.get(delivery.target).cloned();
                 if let Some(Entry::Dormant(_)) = entry {
                     self.keep_waiting_call(&delivery);
                 }
-                let call = deliver::Call {
+                let call = Call {
                     entry,
                     call: delivery.call,
                     target: delivery.target,
-                    origin: durability
-                        .map(|durability| Origin { name: CallId::new(durability, delivery.id), again: delivery.again }),
+                    origin: persistence.map(|persistence| Origin {
+                        name: CallId::new(|| persistence.session_id(), delivery.id),
+                        again: delivery.again,
+                    }),
                     path: delivery.path,
                     args: delivery.args.map(|args| self.lift(shared, args)),
                     permit: None,
@@ -151,15 +124,15 @@ impl State {
                 return self.end_wait(wait, ending);
             }
             Output::Pipe { sink, source } => {
-                let (entry, exit) = Pipe::ends(Use::Read, 1);
-                let (entry, exit) = (Writable::Pipe(entry), Readable::of_peer(Box::new(exit), shared));
-                self.targets.insert(sink, Entry::Local(Local::new(Body::Writable(entry))));
-                self.targets.insert(source, Entry::Local(Local::new(Body::Readable(Box::new(exit)))));
+                let [writable, readable] = shared.settings().streams?.pipe(shared);
+                self.targets.insert(sink, Entry::Object(writable));
+                self.targets.insert(source, Entry::Object(readable));
                 return None;
             }
             Output::Pump { source, into } => {
+                let streams = shared.settings().streams?;
                 self.pumps += 1;
-                Job::Pump(Pumping::new(shared, self.targets.get(source), Ref::Import(into)))
+                Job::Run(streams.pump(shared, self.targets.get(source), Ref::Import(into)))
             }
             Output::DropTarget(target) => Job::Drop(self.drop_target(target)),
             Output::Cancel(call) => Job::Cancel(call),
@@ -170,7 +143,7 @@ impl State {
                     held_back: std::mem::take(&mut self.held_back),
                     targets: std::mem::take(&mut self.targets),
                     waiters: self.take_waiting(),
-                    revival: std::mem::take(&mut self.revival),
+                    dormant: std::mem::take(&mut self.dormant),
                 });
                 Job::Close(closed, leftovers)
             }
@@ -193,7 +166,7 @@ impl State {
             return waker.map(Job::Wake);
         }
         match self.waiters.remove(wait) {
-            Some(Waiter::Chunk(chunk)) => Some(Job::EndChunk(chunk, ending)),
+            Some(Waiter::Call(end)) => Some(Job::End(end, ending)),
             _ => Some(Job::Discard(ending)),
         }
     }
@@ -208,14 +181,15 @@ impl State {
     fn drop_target(&mut self, target: TargetId) -> Option<Entry> {
         let entry = self.targets.remove(target);
         match &entry {
-            Some(Entry::Local(local)) => {
-                if let Some(durable) = &mut self.durable
-                    && durable.get(&local.address()) == Some(&target)
+            Some(Entry::Object(object)) => {
+                let address = Arc::as_ptr(object).addr();
+                if let Some(durable) = &mut self.durable_targets
+                    && durable.get(&address) == Some(&target)
                 {
-                    durable.remove(&local.address());
+                    durable.remove(&address);
                 }
             }
-            Some(Entry::Dormant(at)) => self.forget_sleeper(*at, target),
+            Some(Entry::Dormant(at)) => self.forget_dormant(*at, target),
             _ => {}
         }
         entry

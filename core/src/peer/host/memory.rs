@@ -12,12 +12,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::Notify;
 
-use crate::peer::driver::connection::Connection;
-use crate::peer::driver::options::SessionOptions;
 use crate::peer::host::shared::{Shared, State};
 
 /// The change of a session's share that causes a report.
-const STEP_BYTES: usize = 4 << 10;
+pub(crate) const STEP_BYTES: usize = 4 << 10;
 
 /// A bound on the bytes that several sessions hold for their peers together. Clones share the bound.
 ///
@@ -34,18 +32,6 @@ struct Inner {
     /// Every session that has reported, by its address.
     sessions: Mutex<HashMap<usize, Weak<Shared>>>,
     over: Notify,
-}
-
-/// The share of a session at the time of the request.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct MemoryShare {
-    /// The session.
-    pub connection: Connection,
-    /// The bytes that the session holds.
-    pub bytes: usize,
-    /// Whether the session waits for its client to reconnect.
-    pub is_detached: bool,
 }
 
 /// What a session has reported to its budget.
@@ -78,19 +64,11 @@ impl MemoryBudget {
         }
     }
 
-    /// Returns the sessions that hold at least 4 KiB, with their shares.
-    pub fn shares(&self) -> Vec<MemoryShare> {
+    /// Returns the sessions that have reported a share.
+    pub(crate) fn sessions(&self) -> Vec<Arc<Shared>> {
         // Upgraded and dropped without the lock: dropping the last reference to a session takes the lock.
         let sessions: Vec<Weak<Shared>> = self.0.lock().values().cloned().collect();
-        let sessions = sessions.iter().filter_map(Weak::upgrade);
-        let shares = sessions.map(|shared| {
-            let (bytes, is_detached) = {
-                let state = shared.lock();
-                (state.endpoint.held_bytes(), state.endpoint.is_linked() && state.endpoint.is_detached())
-            };
-            MemoryShare { connection: Connection::of(shared), bytes, is_detached }
-        });
-        shares.filter(|share| share.bytes >= STEP_BYTES).collect()
+        sessions.iter().filter_map(Weak::upgrade).collect()
     }
 }
 
@@ -113,7 +91,7 @@ impl Inner {
 impl Shared {
     /// Reports what the session holds, if it has changed enough.
     pub(crate) fn report_memory(self: &Arc<Self>, state: &mut State) {
-        if let Some(budget) = &self.options().memory {
+        if let Some(budget) = &self.settings().memory {
             let bytes = state.endpoint.held_bytes();
             if bytes.abs_diff(state.reported.bytes) >= STEP_BYTES {
                 self.report(budget, &mut state.reported, bytes);
@@ -141,7 +119,7 @@ impl Shared {
 
     /// Removes the session's share from the budget, when the session is dropped.
     pub(crate) fn withdraw_memory(&self, reported: &Reported) {
-        if let (Some(MemoryBudget(budget)), true) = (&self.options().memory, reported.is_listed) {
+        if let (Some(MemoryBudget(budget)), true) = (&self.settings().memory, reported.is_listed) {
             budget.report(reported.bytes, 0);
             budget.lock().remove(&std::ptr::from_ref(self).addr());
         }
@@ -153,15 +131,6 @@ impl Drop for Shared {
         self.drop_targets();
         let reported = std::mem::take(&mut self.lock().reported);
         self.withdraw_memory(&reported);
-    }
-}
-
-impl SessionOptions {
-    /// Counts what the session holds towards a budget that other sessions share.
-    #[must_use]
-    pub fn memory(mut self, budget: MemoryBudget) -> Self {
-        self.memory = Some(budget);
-        self
     }
 }
 

@@ -7,7 +7,6 @@ use std::sync::{Arc, LazyLock};
 
 use memchr::memmem;
 
-use crate::peer::driver::options::{Hook, SessionOptions};
 use crate::peer::unwind::caught;
 use crate::value::text::{Cursor, TextError};
 use crate::value::{self, DEPTH_MAX, ErrorValue, Object, Payload, Value};
@@ -18,6 +17,9 @@ const ERROR: &str = "[\"error\"";
 
 static FINDER: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(ERROR));
 
+/// The application's hook for errors that are sent.
+pub(crate) type Hook = dyn Fn(ErrorValue) -> ErrorValue + Send + Sync;
+
 /// The filter of outgoing messages.
 pub(crate) struct Leaving {
     hook: Option<Arc<Hook>>,
@@ -26,8 +28,8 @@ pub(crate) struct Leaving {
 }
 
 impl Leaving {
-    pub(crate) fn new(options: &SessionOptions) -> Self {
-        Self { hook: options.hook(), aborted: None }
+    pub(crate) fn new(hook: Option<Arc<Hook>>) -> Self {
+        Self { hook, aborted: None }
     }
 
     /// Returns `true` if a text may contain errors. A text that is not a list is a frame of the link.

@@ -4,16 +4,20 @@
 use std::sync::{Arc, MutexGuard};
 use std::task::Waker;
 
+use crate::id::PromiseId;
 use crate::link::Attachment;
 use crate::peer::host::jobs::{Job, Leftovers};
 use crate::peer::host::nesting;
-use crate::peer::host::shared::{Entry, Shared, State};
+use crate::peer::host::shared::{Shared, State};
+use crate::peer::host::target::{Call, Entry};
 use crate::peer::host::wait::{Ending, Waiter};
-use crate::peer::reference::deliver;
-use crate::peer::reference::local::Body;
+use crate::peer::interface::error::{internal_error, object_is_gone, runtime_is_gone};
+use crate::peer::interface::lost::outcome_unknown;
+use crate::peer::interface::object::error_payload;
 use crate::peer::runtime::{self, Host, Task};
 use crate::peer::unwind::{caught, drop_quietly};
-use crate::session::CloseReason;
+use crate::session::{CloseReason, Outgoing};
+use crate::value::Payload;
 
 /// The kind of thread that carries out the outputs of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +34,7 @@ pub(crate) enum Place {
 impl Shared {
     /// Returns `true` if the stored state of a durable session is out of date.
     pub(crate) fn is_change_due(&self, state: &State) -> bool {
-        self.options().durability.is_some() && state.endpoint.is_checkpoint_due()
+        self.settings().persistence.is_some() && state.endpoint.is_checkpoint_due()
     }
 
     /// Notifies the task that stores the session. Called without the lock, because it wakes that task. Not
@@ -132,35 +136,83 @@ impl Shared {
             _ => None,
         };
         let ran = caught(|| match job {
-            Job::Deliver(call) => deliver::begin(self, call),
+            Job::Deliver(call) => self.begin(call),
             Job::Wake(waker) => waker.wake(),
-            Job::EndChunk(chunk, ending) => chunk.end(ending),
-            Job::Pump(pumping) => pumping.start(),
+            Job::End(end, ending) => end(ending),
+            Job::Run(run) => run(),
             Job::Discard(ending) => drop(ending),
             Job::Abandon(call) => drop(call),
             Job::Drop(entry) => self.drop_entry(entry),
-            Job::Cancel(call) => deliver::cancel(self, call),
-            Job::Make(at) => self.start_making(at),
-            Job::Warn(warning) => warning.log(),
+            Job::Cancel(call) => self.cancel(call),
+            Job::Restore(at) => {
+                let restore = self.lock().dormant.restore;
+                restore.iter().for_each(|restore| restore(self, at));
+            }
             Job::Close(closed, leftovers) => self.end(closed, *leftovers),
         });
         if ran.is_err() {
             tracing::error!("panic while an object or a value was dropped");
             if let Some(call) = call {
                 // Does nothing if the call was settled before the panic.
-                self.settle(call, Err(deliver::internal_error()));
+                self.reject(call, internal_error());
             }
+        }
+    }
+
+    /// Starts a delivery, or queues it for a place among the running calls of all sessions.
+    fn begin(self: &Arc<Self>, mut call: Call) {
+        if let Some(bound) = &self.settings().running_calls
+            && call.permit.is_none()
+            && !call.is_of_stream()
+        {
+            call.permit = self.permit(bound);
+            if call.permit.is_none() {
+                return self.hold_back(bound, call);
+            }
+        }
+        match call.entry.take() {
+            Some(Entry::Object(object)) => object.deliver(self, call),
+            Some(Entry::Dormant(_)) | None => {
+                let is_unknown = call.origin.as_ref().is_some_and(|origin| origin.again);
+                let id = call.call;
+                // Arguments are released before the answer is sent.
+                drop_quietly(call);
+                self.reject(id, if is_unknown { outcome_unknown() } else { object_is_gone() });
+            }
+        }
+    }
+
+    /// Cancels a delivery and rejects its call.
+    fn cancel(self: &Arc<Self>, call: PromiseId) {
+        if let Some(held_back) = self.take_held_back(call) {
+            drop_quietly(held_back);
+        } else {
+            let Some(task) = self.lock().running.remove(call) else { return };
+            if let Some(task) = task {
+                task.abort();
+            }
+        }
+        let message = "RPC was canceled because the RpcPromise was disposed.";
+        self.reject(call, error_payload("Error", message));
+    }
+
+    /// Rejects a delivery with an error of this side. Does nothing if it is settled already.
+    fn reject(self: &Arc<Self>, call: PromiseId, error: Payload<Outgoing>) {
+        let mut state = self.lock();
+        if state.closed.is_none() {
+            state.endpoint.session.settle(call, Err(error));
+            self.pump(state);
         }
     }
 
     /// Drops an object that the peer does not hold any more. If that is because the session has ended, the
     /// reader of a stream to which the peer wrote gets the reason.
     fn drop_entry(&self, entry: Option<Entry>) {
-        if let Some(Entry::Local(local)) = &entry
-            && let Body::Writable(writable) = &local.body
+        if let Some(Entry::Object(object)) = &entry
+            && object.is_writable()
         {
             let closed = self.lock().closed.clone();
-            closed.iter().for_each(|closed| writable.lose_writer(closed));
+            closed.iter().for_each(|closed| object.lose_writer(closed));
         }
         drop(entry);
     }
@@ -173,14 +225,14 @@ impl Shared {
         for waiter in leftovers.waiters {
             match waiter {
                 Waiter::Task(Some(waker)) => wake(waker),
-                Waiter::Chunk(chunk) => chunk.end(Ending::Lost(closed.clone())),
+                Waiter::Call(end) => end(Ending::Lost(closed.clone())),
                 Waiter::Task(None) | Waiter::Ended(_) => {}
             }
         }
         for entry in leftovers.targets.into_entries() {
             drop_quietly(entry);
         }
-        drop_quietly(leftovers.revival);
+        drop_quietly(leftovers.dormant);
         self.tell(&mut self.lock());
         self.feed.end();
         // Set only once, because a session ends only once.
@@ -254,7 +306,7 @@ impl Drop for HandedOn {
         drop(state);
         for job in refused {
             if let Job::Deliver(call) = job {
-                self.shared.settle(call.call, Err(deliver::runtime_is_gone()));
+                self.shared.reject(call.call, runtime_is_gone());
                 drop_quietly(call);
             }
         }

@@ -12,7 +12,8 @@ use crate::error::ErrorCode;
 use crate::id::PromiseId;
 use crate::link::{List, Objects};
 use crate::peer::host::jobs::Job;
-use crate::peer::host::shared::{Entry, Shared, State};
+use crate::peer::host::shared::{Shared, State};
+use crate::peer::host::target::Entry;
 use crate::peer::host::wait::{self, Ending};
 use crate::peer::interface::error::SessionError;
 use crate::session::{CloseReason, ClosedBy, Ref};
@@ -162,8 +163,8 @@ impl Shared {
 
     fn is_unused(&self, state: &State) -> bool {
         let reads = |entry: &Entry| match entry {
-            Entry::Local(local) => local.body.is_read(),
-            _ => false,
+            Entry::Object(object) => object.is_read(),
+            Entry::Dormant(_) => false,
         };
         let is_held = || {
             self.has_roots()

@@ -9,8 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use crate::id::PromiseId;
 use crate::peer::host::jobs::Job;
 use crate::peer::host::shared::Shared;
-use crate::peer::reference::deliver;
-use crate::peer::reference::repeats::Kept;
+use crate::peer::host::target::Call;
 
 /// A bound on the calls that run concurrently in all sessions whose [`SessionOptions`](crate::peer::SessionOptions)
 /// have a clone of it. A call runs from its start until its method has returned or was aborted.
@@ -91,11 +90,11 @@ impl RunningCalls {
             tracing::warn!(limit, "limit: running calls of all sessions; further calls wait");
         }
         // A place may have become free before the session was in the queue.
-        self.hand_out();
+        self.assign_places();
     }
 
     /// Gives free places to the queued sessions, one place each in turn.
-    fn hand_out(&self) {
+    fn assign_places(&self) {
         while let Some((session, permit)) = self.next() {
             match session.grant(permit) {
                 Granted::Last => {}
@@ -154,7 +153,7 @@ impl Drop for Permit {
         // free place and the queued session.
         of.0.running.fetch_sub(1, Ordering::SeqCst);
         if of.0.is_queued.load(Ordering::SeqCst) {
-            of.hand_out();
+            of.assign_places();
         }
     }
 }
@@ -172,11 +171,9 @@ impl Shared {
     }
 
     /// Queues a call for a place, behind the waiting calls of the session.
-    pub(crate) fn hold_back(self: &Arc<Self>, bound: &RunningCalls, call: deliver::Call) {
-        if call.origin.is_some() {
-            // Another process can make it if this one ends first.
-            let (path, args) = (call.path.clone(), call.args.clone());
-            self.keep_for_rerun(call.call, Kept { target: call.target, path, args });
+    pub(crate) fn hold_back(self: &Arc<Self>, bound: &RunningCalls, call: Call) {
+        if let Some(persistence) = &self.settings().persistence {
+            persistence.keep_for_rerun(self, &call);
         }
         let mut state = self.lock();
         if state.closed.is_some() {
@@ -200,7 +197,7 @@ impl Shared {
     }
 
     /// Removes a call from those that wait for a place.
-    pub(crate) fn take_held_back(&self, call: PromiseId) -> Option<deliver::Call> {
+    pub(crate) fn take_held_back(&self, call: PromiseId) -> Option<Call> {
         if !self.holds_back.load(Ordering::SeqCst) {
             return None;
         }

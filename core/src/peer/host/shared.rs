@@ -1,8 +1,8 @@
 //! A running session: the endpoint behind a short lock, and the objects and waiters of its ids.
 //!
 //! While the lock is held, no user code runs, no user object is dropped, and nothing is awaited. Outputs
-//! of the session are read in `jobs` and carried out in `outputs`; deliveries are in `deliver`, and
-//! the conversion of references into ids is in `caps`.
+//! of the session are read in `jobs` and carried out in `outputs`. Deliveries, and the conversion of references
+//! into ids, are in `reference`.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -15,25 +15,19 @@ use crate::endpoint::{Attach, Attached, Endpoint, LinkEvent};
 use crate::id::{PromiseId, TargetId, WaitId};
 use crate::limits::Limits;
 use crate::link::{Attachment, Features, LinkRules, Refused, Role};
-use crate::peer::driver::options::SessionOptions;
-use crate::peer::durable::restored_objects::Revival;
-use crate::peer::durable::restorers::RestoreFailure;
+use crate::peer::host::dormant::Dormant;
 use crate::peer::host::events::Feed;
 use crate::peer::host::jobs::Job;
 use crate::peer::host::memory::Reported;
 use crate::peer::host::nesting;
 use crate::peer::host::outputs::Place;
 use crate::peer::host::quiescence::Rest;
+use crate::peer::host::settings::Settings;
+use crate::peer::host::target::{Call, Entry};
 use crate::peer::host::wait::{Ending, Wait, Waiter};
-use crate::peer::interface::description::Repeat;
-use crate::peer::interface::error;
-use crate::peer::reference::deliver;
-use crate::peer::reference::local::Local;
-use crate::peer::reference::stub::Stub;
 use crate::peer::runtime::{self, Host, Instant, Task};
 use crate::session::{CloseReason, Ref, Session, Step, Table};
 use crate::time::Time;
-use crate::value::{Cap, Payload};
 
 /// A session and its surroundings.
 pub(crate) struct Shared {
@@ -59,7 +53,7 @@ pub(crate) struct Shared {
     /// Whether calls wait for a place, or got one and have not begun. Further calls queue behind them.
     pub(crate) holds_back: AtomicBool,
     pub(crate) feed: Feed,
-    options: SessionOptions,
+    settings: Settings,
     /// The origin of the endpoint's clock.
     started: Instant,
     kind: SessionKind,
@@ -109,16 +103,16 @@ pub(crate) struct State {
         clippy::box_collection,
         reason = "most sessions have no durable objects, and an empty map takes 48 bytes"
     )]
-    pub(crate) durable: Option<Box<HashMap<usize, TargetId>>>,
+    pub(crate) durable_targets: Option<Box<HashMap<usize, TargetId>>>,
     /// Objects from another process that have not been restored.
-    pub(crate) revival: Revival,
+    pub(crate) dormant: Dormant,
     /// Whether the driver has releases or an ack to send and is delaying them.
     pub(crate) postpones: bool,
     /// What the session has reported to its memory budget.
     pub(crate) reported: Reported,
     /// Calls that wait for a place among the calls of all sessions.
     #[expect(clippy::box_collection, reason = "calls rarely wait for a place")]
-    pub(crate) held_back: Option<Box<VecDeque<deliver::Call>>>,
+    pub(crate) held_back: Option<Box<VecDeque<Call>>>,
     /// Whether the session is queued for a place.
     pub(crate) is_queued: bool,
     /// The runtime of the newest driver, or the one on which the session was created.
@@ -133,39 +127,17 @@ pub(crate) struct State {
 /// The attachment while there is no transport.
 const NO_TURN: u64 = u64::MAX;
 
-/// The object that a [`TargetId`] stands for.
-#[derive(Clone, Debug)]
-pub(crate) enum Entry {
-    /// A local object.
-    Local(Arc<Local>),
-    /// A reference into another session. Calls are forwarded.
-    Foreign(Stub),
-    /// An object that has not been restored yet, by its index in [`Revival`].
-    Dormant(usize),
-    /// An object that is lost.
-    Lost(Box<RestoreFailure>),
-}
-
-impl From<Stub> for Entry {
-    fn from(stub: Stub) -> Self {
-        match stub.as_local() {
-            Some(local) => Self::Local(Arc::clone(local)),
-            None => Self::Foreign(stub),
-        }
-    }
-}
-
 impl Shared {
     /// Creates a plain session, which ends with its connection.
-    pub(crate) fn wired(options: SessionOptions, main: Option<Stub>, kind: SessionKind) -> Arc<Self> {
-        let endpoint = Endpoint::plain(options.limits.clone(), main.is_some());
-        Self::new(endpoint, options, main.map(Entry::from), kind)
+    pub(crate) fn wired(settings: Settings, main: Option<Entry>, kind: SessionKind) -> Arc<Self> {
+        let endpoint = Endpoint::plain(settings.limits.clone(), main.is_some());
+        Self::new(endpoint, settings, main, kind)
     }
 
     /// Creates a session with a link. It has no transport yet.
-    pub(crate) fn linked(options: SessionOptions, main: Option<Stub>, role: Role, rules: LinkRules) -> Arc<Self> {
-        let endpoint = Endpoint::linked(options.limits.clone(), main.is_some(), role, rules);
-        Self::new(endpoint, options, main.map(Entry::from), SessionKind::Connected)
+    pub(crate) fn linked(settings: Settings, main: Option<Entry>, role: Role, rules: LinkRules) -> Arc<Self> {
+        let endpoint = Endpoint::linked(settings.limits.clone(), main.is_some(), role, rules);
+        Self::new(endpoint, settings, main, SessionKind::Connected)
     }
 
     /// Creates a session without a transport. Its peer is its own caller, so nothing is bounded.
@@ -177,15 +149,10 @@ impl Shared {
             work_bytes: usize::MAX / 4,
             ..Limits::default()
         };
-        Self::new(Endpoint::plain(limits, main.is_some()), SessionOptions::default(), main, SessionKind::Private)
+        Self::new(Endpoint::plain(limits, main.is_some()), Settings::default(), main, SessionKind::Private)
     }
 
-    pub(crate) fn new(
-        endpoint: Endpoint,
-        options: SessionOptions,
-        main: Option<Entry>,
-        kind: SessionKind,
-    ) -> Arc<Self> {
+    pub(crate) fn new(endpoint: Endpoint, settings: Settings, main: Option<Entry>, kind: SessionKind) -> Arc<Self> {
         let mut endpoint = endpoint;
         if kind != SessionKind::Private {
             endpoint.session.work_in_slices();
@@ -202,8 +169,8 @@ impl Shared {
                 rest: None,
                 spare: Vec::new(),
                 deferred: Vec::new(),
-                durable: None,
-                revival: Revival::default(),
+                durable_targets: None,
+                dormant: Dormant::default(),
                 postpones: false,
                 reported: Reported::default(),
                 held_back: None,
@@ -220,7 +187,7 @@ impl Shared {
             asked: Notify::new(),
             room: Notify::new(),
             feed: Feed::default(),
-            options,
+            settings,
             started: runtime::now(),
             turn: AtomicU64::new(0),
             roots: AtomicUsize::new(0),
@@ -237,9 +204,8 @@ impl Shared {
         self.kind == SessionKind::Private
     }
 
-    /// Returns the options of the session.
-    pub(crate) fn options(&self) -> &SessionOptions {
-        &self.options
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     /// Queues the events of the link, and returns `true` if there were any. Called under the lock, so that
@@ -337,59 +303,6 @@ impl Shared {
     /// Locks the state. Must be held only briefly.
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Makes a call (`args` is `Some`) or reads a property (`None`). The result has a reference count of
-    /// one.
-    ///
-    /// # Errors
-    /// The session has ended, or the retransmit buffer is full.
-    pub(crate) fn call(
-        self: &Arc<Self>,
-        of: Ref,
-        path: &[Step],
-        args: Option<Payload<Cap>>,
-        repeat: Repeat,
-    ) -> Result<Ref, CloseReason> {
-        let mut state = self.lock();
-        if let Some(closed) = state.closed.as_deref() {
-            return Err(closed.clone());
-        }
-        if state.endpoint.is_overfull() {
-            return Err(error::overflow());
-        }
-        let mut lowering = self.lowering(&mut state);
-        let args = args.map(|args| lowering.lower(args));
-        let lowered = lowering.done();
-        let result = state.endpoint.session.call(of, path, args);
-        if repeat != Repeat::Never {
-            state.endpoint.session.mark_idempotent(result);
-        }
-        self.finish_lowering(state, lowered);
-        Ok(result)
-    }
-
-    /// Applies a recorded function. The result has a reference count of one.
-    ///
-    /// # Errors
-    /// The session has ended.
-    pub(crate) fn map(
-        self: &Arc<Self>,
-        of: Ref,
-        path: &[Step],
-        captures: Vec<Cap>,
-        instructions: String,
-    ) -> Result<Ref, CloseReason> {
-        let mut state = self.lock();
-        if let Some(closed) = state.closed.as_deref() {
-            return Err(closed.clone());
-        }
-        let mut lowering = self.lowering(&mut state);
-        let captures = lowering.lower_all(captures);
-        let lowered = lowering.done();
-        let result = state.endpoint.session.map(of, path, &captures, instructions);
-        self.finish_lowering(state, lowered);
-        Ok(result)
     }
 
     /// Starts to wait for a result or a property of one.

@@ -10,7 +10,6 @@ use crate::peer::host::shared::{self, Shared};
 use crate::peer::interface::error::{CodecError, closed_payload};
 use crate::peer::interface::object::{Answer, error_payload};
 use crate::peer::runtime;
-use crate::peer::stream::Chunk;
 use crate::session::{CloseReason, ClosedBy};
 use crate::value::{Cap, Payload};
 
@@ -37,7 +36,7 @@ impl Ending {
 }
 
 /// The reason that a reference is broken.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) enum Broken {
     Lost(CloseReason),
     Codec(CodecError),
@@ -60,7 +59,8 @@ pub(crate) enum Waiter {
     Task(Option<Waker>),
     /// A [`Wait`] that has not polled its ending yet.
     Ended(Ending),
-    Chunk(Chunk),
+    /// A function to call.
+    Call(Box<dyn FnOnce(Ending) + Send>),
 }
 
 /// A wait for a result. Dropping it withdraws the wait.
@@ -134,7 +134,7 @@ impl shared::State {
     /// Removes and returns the ending of a wait, or `None` while there is none.
     fn take_ending(&mut self, wait: WaitId) -> Option<Ending> {
         match self.waiters.get(wait) {
-            Some(Waiter::Task(_) | Waiter::Chunk(_)) => None,
+            Some(Waiter::Task(_) | Waiter::Call(_)) => None,
             Some(Waiter::Ended(_)) => match self.waiters.remove(wait) {
                 Some(Waiter::Ended(ending)) => Some(ending),
                 _ => None,

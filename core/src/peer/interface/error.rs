@@ -4,7 +4,7 @@
 use std::fmt;
 
 use crate::error::ErrorCode;
-use crate::peer::interface::object::rejection;
+use crate::peer::interface::object::{error_payload, rejection};
 use crate::session::{CloseReason, ClosedBy};
 use crate::value::{self, Cap, DecodeError, EncodeError, ErrorKind, ErrorValue, Object, Payload, Value};
 
@@ -373,6 +373,21 @@ pub(crate) fn type_error(message: String) -> ErrorValue {
 pub(crate) fn overflow() -> CloseReason {
     let message = "the retransmit buffer is full while there is no connection";
     CloseReason::with_code(ClosedBy::Transport, ErrorCode::BufferOverflow, message)
+}
+
+/// Returns the rejection of a call that panicked.
+pub(crate) fn internal_error<R>() -> Payload<R> {
+    error_payload("Error", "internal error")
+}
+
+/// Returns the rejection of a call that its runtime has dropped.
+pub(crate) fn runtime_is_gone<R>() -> Payload<R> {
+    error_payload("Error", "the async runtime of this call has shut down")
+}
+
+/// Returns the rejection of a call on an object that was dropped.
+pub(crate) fn object_is_gone<R>() -> Payload<R> {
+    error_payload("Error", "The object no longer exists.")
 }
 
 /// Returns the rejection of a promise whose session ended.

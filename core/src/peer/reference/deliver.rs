@@ -7,42 +7,24 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use crate::id::{PromiseId, TargetId};
-use crate::peer::durable::durability::{CallId, Named};
+use crate::id::PromiseId;
 use crate::peer::host::running::Permit;
-use crate::peer::host::shared::{Entry, Shared};
-use crate::peer::interface::description::{Lifetime, Member, MemberKind};
+use crate::peer::host::shared::Shared;
+use crate::peer::host::target::{Call, Entry, Target};
+use crate::peer::host::wait::Broken;
+use crate::peer::interface::call_log::{CallId, Named};
+use crate::peer::interface::description::{Lifetime, Member, MemberKind, Repeat};
+use crate::peer::interface::error::{Never, internal_error, object_is_gone, runtime_is_gone};
+use crate::peer::interface::lost::{RestoreFailure, outcome_unknown};
 use crate::peer::interface::object::{Answer, Args, Object, Reply, error_payload, rejection, reply};
 use crate::peer::reference::local::{Body, Local};
-use crate::peer::reference::repeats::{self, Kept, Origin, Plan, Recorded};
+use crate::peer::reference::repeats::{Kept, Plan, Recorded, repeat_of};
 use crate::peer::reference::stub::Stub;
 use crate::peer::runtime;
-use crate::peer::stream;
 use crate::peer::unwind::{caught, drop_quietly};
-use crate::session::{Path, Step};
+use crate::session::{CloseReason, Kind, Path, Step};
 use crate::value::{Cap, Payload};
 use crate::wire::is_blocked_name;
-
-/// A delivery, with its target looked up and its references lifted.
-pub(crate) struct Call {
-    pub(crate) entry: Option<Entry>,
-    pub(crate) call: PromiseId,
-    pub(crate) target: TargetId,
-    /// Where the call comes from, in a durable session.
-    pub(crate) origin: Option<Origin>,
-    pub(crate) path: Path,
-    pub(crate) args: Option<Payload<Cap>>,
-    /// The call's place among the running calls of all sessions, once it has one.
-    pub(crate) permit: Option<Permit>,
-}
-
-impl Call {
-    /// Returns `true` if the call writes to, closes, or aborts a stream that this side exports.
-    fn is_of_stream(&self) -> bool {
-        matches!(&self.entry, Some(Entry::Local(local)) if matches!(local.body, Body::Writable(_)))
-            && (self.args.is_some() || !self.path.is_empty())
-    }
-}
 
 /// The outcome of the first step of a delivery.
 enum First {
@@ -73,60 +55,18 @@ struct Running {
     permit: Option<Permit>,
 }
 
-/// Starts a delivery, or queues it for a place among the running calls of all sessions.
-pub(crate) fn begin(shared: &Arc<Shared>, mut call: Call) {
-    if let Some(bound) = &shared.options().running_calls
-        && call.permit.is_none()
-        && !call.is_of_stream()
-    {
-        call.permit = shared.permit(bound);
-        if call.permit.is_none() {
-            return shared.hold_back(bound, call);
+impl Target for Local {
+    fn deliver(self: Arc<Self>, shared: &Arc<Shared>, call: Call) {
+        if let Body::Writable(writable) = &self.body
+            && call.uses_stream()
+        {
+            return writable.deliver(shared, call.call, &call.path, call.args);
         }
-    }
-    deliver(shared, call);
-}
-
-/// Starts a delivery. Everything before its first await runs here.
-fn deliver(shared: &Arc<Shared>, mut call: Call) {
-    if let Some(Entry::Local(local)) = &call.entry
-        && let Body::Writable(writable) = &local.body
-        && (call.args.is_some() || !call.path.is_empty())
-    {
-        return stream::deliver(shared, writable, call.call, &call.path, call.args);
-    }
-    let mut running = Running { permit: call.permit.take(), ..Running::new(call.call, "") };
-    let entered = caught(|| enter_entry(shared, call, &mut running));
-    let first = entered.unwrap_or_else(|_| First::Answer(running.panicked()));
-    running.go_on(shared, first);
-}
-
-/// Runs the first step of a delivery. All calls into the application are made in here.
-fn enter_entry(shared: &Arc<Shared>, call: Call, running: &mut Running) -> First {
-    let member = call.entry.as_ref().and_then(|entry| member_of(entry, &call.path));
-    running.member = match (member, call.path.first()) {
-        (Some(member), _) => Cow::Borrowed(member.name),
-        (None, Some(step)) => Cow::Owned(step.to_string()),
-        (None, None) => Cow::Borrowed(""),
-    };
-    if let Some(member) = member {
-        running.lifetime = member.lifetime;
-    }
-    let plan = match &call.origin {
-        Some(origin) => shared.plan(origin, call.entry.as_ref(), &call.path, call.args.is_some()),
-        None => Plan::Once,
-    };
-    if matches!(plan, Plan::Repeat | Plan::Record(..)) {
-        let kept = Kept { target: call.target, path: call.path.clone(), args: call.args.clone() };
-        running.kept = Some(Box::new(kept));
-    }
-    running.name = call.origin.and_then(|origin| origin.name);
-    let _named = running.name.as_ref().map(Named::enter);
-    match (call.entry, plan) {
-        (_, Plan::Refuse) => First::Answer(Err(repeats::unknown())),
-        (Some(Entry::Local(local)), plan) => {
-            running.interface = local.body.interface();
-            match (&local.body, plan) {
+        let member = member_of(&self.body, &call.path);
+        let repeat = repeat_of(&self.body, &call.path, call.args.as_ref());
+        start(shared, call, member, repeat, |call, plan, running| {
+            running.interface = self.body.interface();
+            match (&self.body, plan) {
                 (Body::Object(object), Plan::Record(log, number)) => First::Reply(
                     Recorded {
                         object: Arc::clone(object),
@@ -138,46 +78,115 @@ fn enter_entry(shared: &Arc<Shared>, call: Call, running: &mut Running) -> First
                     }
                     .run(),
                 ),
-                _ => enter(&local, member, call.path, call.args, &mut running.rest),
+                _ => enter(&self, member, call.path, call.args, &mut running.rest),
             }
-        }
-        (Some(Entry::Foreign(stub)), _) => forward(&stub, call.path, call.args),
-        (Some(Entry::Lost(unmade)), _) => First::Answer(Err(unmade.payload())),
-        (Some(Entry::Dormant(_)) | None, _) => {
-            First::Answer(Err(error_payload("Error", "The object no longer exists.")))
+        });
+    }
+
+    fn reference(self: Arc<Self>) -> Cap {
+        Cap::from_arc(self)
+    }
+
+    fn is_writable(&self) -> bool {
+        self.body.kind() == Kind::Writable
+    }
+
+    fn is_read(&self) -> bool {
+        matches!(&self.body, Body::Writable(writable) if writable.is_read())
+    }
+
+    fn lose_writer(&self, closed: &CloseReason) {
+        if let Body::Writable(writable) = &self.body {
+            writable.lose_writer(closed);
         }
     }
+}
+
+/// A reference to which calls are forwarded.
+#[derive(Debug)]
+pub(crate) struct Forwarded(pub(crate) Stub);
+
+impl Target for Forwarded {
+    fn deliver(self: Arc<Self>, shared: &Arc<Shared>, call: Call) {
+        start(shared, call, None, Repeat::Never, |call, _, _| forward(&self.0, call.path, call.args));
+    }
+
+    fn reference(self: Arc<Self>) -> Cap {
+        self.0.clone().into_cap()
+    }
+}
+
+impl Target for RestoreFailure {
+    fn deliver(self: Arc<Self>, shared: &Arc<Shared>, call: Call) {
+        start(shared, call, None, Repeat::Never, |_, _, _| First::Answer(Err(self.payload())));
+    }
+
+    fn reference(self: Arc<Self>) -> Cap {
+        Stub::broken_by(Broken::Rejected(self.payload())).into_cap()
+    }
+}
+
+impl From<Stub> for Entry {
+    fn from(stub: Stub) -> Self {
+        match stub.as_local() {
+            Some(local) => Self::Object(Arc::clone(local) as Arc<dyn Target>),
+            None => Self::new(Forwarded(stub)),
+        }
+    }
+}
+
+/// Runs the first step of a delivery. All calls into the application are made in `enter`.
+fn start(
+    shared: &Arc<Shared>,
+    mut call: Call,
+    member: Option<&'static Member>,
+    repeat: Repeat,
+    enter: impl FnOnce(Call, Plan, &mut Running) -> First,
+) {
+    let mut running = Running { permit: call.permit.take(), ..Running::new(call.call, "") };
+    running.member = match (member, call.path.first()) {
+        (Some(member), _) => Cow::Borrowed(member.name),
+        (None, Some(step)) => Cow::Owned(step.to_string()),
+        (None, None) => Cow::Borrowed(""),
+    };
+    if let Some(member) = member {
+        running.lifetime = member.lifetime;
+    }
+    let origin = call.origin.take();
+    let plan = origin.as_ref().map_or(Plan::Once, |origin| shared.plan(origin, repeat));
+    if matches!(plan, Plan::Repeat | Plan::Record(..)) {
+        let kept = Kept { target: call.target, path: call.path.clone(), args: call.args.clone() };
+        running.kept = Some(Box::new(kept));
+    }
+    running.name = origin.and_then(|origin| origin.name);
+    let entered = caught(|| {
+        let _named = running.name.as_ref().map(Named::enter);
+        match plan {
+            Plan::Refuse => {
+                drop(call);
+                First::Answer(Err(outcome_unknown()))
+            }
+            plan => enter(call, plan, &mut running),
+        }
+    });
+    let first = entered.unwrap_or_else(|_| First::Answer(running.panicked()));
+    running.poll_first(shared, first);
 }
 
 /// Settles a local promise with the result of `stub`.
 pub(crate) fn follow(shared: &Arc<Shared>, promise: PromiseId, stub: Stub) {
     let first = forward(&stub, Path::new(), None);
-    Running::new(promise, "promise").go_on(shared, first);
+    Running::new(promise, "promise").poll_first(shared, first);
 }
 
 /// Settles a local promise with the result of `reply`.
 pub(crate) fn run(shared: &Arc<Shared>, promise: PromiseId, reply: Reply) {
-    Running::new(promise, "promise").go_on(shared, First::Reply(reply));
-}
-
-/// Cancels a delivery and rejects its call.
-pub(crate) fn cancel(shared: &Arc<Shared>, call: PromiseId) {
-    if let Some(held_back) = shared.take_held_back(call) {
-        drop_quietly(held_back);
-    } else {
-        let Some(task) = shared.lock().running.remove(call) else { return };
-        if let Some(task) = task {
-            task.abort();
-        }
-    }
-    let message = "RPC was canceled because the RpcPromise was disposed.";
-    shared.settle(call, Err(error_payload("Error", message)));
+    Running::new(promise, "promise").poll_first(shared, First::Reply(reply));
 }
 
 /// Returns the member of an object that a path begins with.
-fn member_of(entry: &Entry, path: &[Step]) -> Option<&'static Member> {
-    let (Entry::Local(local), Some(Step::Name(name))) = (entry, path.first()) else { return None };
-    let Body::Object(object) = &local.body else { return None };
+fn member_of(body: &Body, path: &[Step]) -> Option<&'static Member> {
+    let (Body::Object(object), Some(Step::Name(name))) = (body, path.first()) else { return None };
     object.members().iter().find(|member| member.name == name)
 }
 
@@ -199,7 +208,7 @@ fn enter(
             Err(None) => nothing_there(path, args, rest),
             Err(Some(error)) => First::Answer(Err(error)),
         },
-        Body::Gone => First::Answer(Err(error_payload("Error", "The object no longer exists."))),
+        Body::Gone => First::Answer(Err(object_is_gone())),
         Body::Writable(_) | Body::Readable(_) => {
             let message = "Cannot access properties on a ReadableStream stub";
             First::Answer(Err(error_payload("Error", message)))
@@ -279,7 +288,7 @@ fn enter_dynamic(local: &Arc<Local>, path: Path, args: Option<Payload<Cap>>) -> 
             None => target.get(path).await,
         };
         match result {
-            Ok(value) => reply(Ok::<_, crate::peer::Never>(value)),
+            Ok(value) => reply(Ok::<_, Never>(value)),
             Err(error) => Err(rejection(&error)),
         }
     }))
@@ -306,16 +315,6 @@ fn forward(stub: &Stub, path: Path, args: Option<Payload<Cap>>) -> First {
         wait.await.into_answer()
     });
     First::Passed(stub, reply)
-}
-
-/// Returns the rejection of a call that panicked.
-pub(crate) fn internal_error<R>() -> Payload<R> {
-    error_payload("Error", "internal error")
-}
-
-/// Returns the rejection of a call that its runtime has dropped.
-pub(crate) fn runtime_is_gone<R>() -> Payload<R> {
-    error_payload("Error", "the async runtime of this call has shut down")
 }
 
 fn park(shared: &Arc<Shared>, running: Running, reply: Reply) {
@@ -400,7 +399,7 @@ impl Running {
     }
 
     /// Polls the reply once. If it is pending, it becomes a task.
-    fn go_on(mut self, shared: &Arc<Shared>, first: First) {
+    fn poll_first(mut self, shared: &Arc<Shared>, first: First) {
         let (via, mut reply) = match first {
             First::Answer(answer) => return self.finish(shared, answer),
             First::Reply(reply) => (None, reply),

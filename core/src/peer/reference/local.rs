@@ -1,16 +1,21 @@
 //! Local objects. Each has a private session through which local references call it, so that local
 //! calls have the same order, pipelining, and errors as remote ones.
 
+use std::any::Any;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use crate::id::PromiseId;
 use crate::peer::host::nesting;
-use crate::peer::host::shared::{Entry, Shared};
+use crate::peer::host::shared::Shared;
+use crate::peer::host::target::{Entry, Target};
 use crate::peer::interface::object::{Args, DynTarget, Object, Reply};
 use crate::peer::reference::attenuation::Gate;
+use crate::peer::reference::readable::Readable;
 use crate::peer::reference::recipe::Recipe;
-use crate::peer::stream::{Readable, Writable};
-use crate::session::Kind;
+use crate::peer::reference::spool::Spool;
+use crate::session::{CloseReason, Kind, Step};
+use crate::value::{Cap, Capability, Payload};
 
 /// A local object.
 pub(crate) struct Local {
@@ -35,11 +40,37 @@ pub(crate) enum Body {
     /// A guarded reference.
     Gate(Box<Gate>),
     /// The writable end of a stream.
-    Writable(Writable),
+    Writable(Box<dyn WritableEnd>),
     /// The readable end of a stream.
-    Readable(Box<Readable>),
+    Readable(Arc<Readable>),
     /// The placeholder of an object that is being dropped.
     Gone,
+}
+
+/// The writable end of a stream.
+pub(crate) trait WritableEnd: Any + fmt::Debug + Send + Sync {
+    /// Runs a call or a property read of the peer.
+    fn deliver(&self, shared: &Arc<Shared>, call: PromiseId, path: &[Step], args: Option<Payload<Cap>>);
+
+    /// Records that the session in which the peer could write has ended. The reader fails with that end as
+    /// the reason, unless another writer closes the stream.
+    fn lose_writer(&self, closed: &CloseReason);
+
+    /// Returns `true` if a reader in this process reads the stream.
+    fn is_read(&self) -> bool;
+}
+
+impl Capability for Local {
+    fn is_readable(&self) -> bool {
+        matches!(self.body, Body::Readable(_))
+    }
+
+    fn spooled(&self) -> Option<Cap> {
+        match &self.body {
+            Body::Readable(readable) => Some(Cap::new(Spool::new(Arc::clone(readable)))),
+            _ => None,
+        }
+    }
 }
 
 impl Local {
@@ -67,7 +98,7 @@ impl Local {
         if let Some(shared) = private.upgrade() {
             return shared;
         }
-        let shared = Shared::private(Some(Entry::Local(Arc::clone(self))));
+        let shared = Shared::private(Some(Entry::Object(Arc::clone(self) as Arc<dyn Target>)));
         *private = Arc::downgrade(&shared);
         shared
     }
@@ -93,11 +124,6 @@ impl Body {
             Self::Writable(_) | Self::Readable(_) => "stream",
             Self::Gone => "",
         }
-    }
-
-    /// Returns `true` if it is the writable end of a stream that a reader in this process reads.
-    pub(crate) fn is_read(&self) -> bool {
-        matches!(self, Self::Writable(Writable::Pipe(entry)) if entry.is_read())
     }
 
     /// Returns the kind of the object on the wire.

@@ -3,13 +3,14 @@
 
 use serde::Serialize;
 
+use crate::peer::host::remote::{Kind, Remote};
 use crate::peer::host::wait::Broken;
 use crate::peer::interface::error::{CodecError, Never};
 use crate::peer::interface::object::error_payload;
 use crate::peer::reference::pipeline::Elements;
 use crate::peer::reference::promise::Promise;
 use crate::peer::reference::record::{self, Recording};
-use crate::peer::reference::stub::{Inner, Kind, Remote, Stub};
+use crate::peer::reference::stub::Stub;
 use crate::value::{self, Value};
 
 /// The result type of a mapper function: promises, references, and data that consists of them.
@@ -103,7 +104,7 @@ impl Stub {
         };
         let instructions = recording.instructions();
         match shared.map(of, path, recording.captures(), instructions) {
-            Ok(of) => Self::from_inner(Inner::Remote(Remote { shared, of, kind: Kind::Result })),
+            Ok(of) => Self::from_remote(Remote { shared, of, kind: Kind::Result }),
             Err(closed) => Self::broken_by(Broken::Lost(closed)),
         }
     }

@@ -10,11 +10,12 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::peer::host::remote::Kind;
 use crate::peer::host::shared::Shared;
 use crate::peer::interface::object::Object;
 use crate::peer::reference::local::{Body, Local};
 use crate::peer::reference::record;
-use crate::peer::reference::stub::{Inner, Kind, Remote, Stub};
+use crate::peer::reference::stub::{Inner, Stub};
 use crate::session::{self, Ref};
 use crate::value::{self, Cap, EncodeError, Payload};
 
@@ -239,7 +240,7 @@ impl Stub {
         match self.inner() {
             Inner::Local(local) => local.recipe().ok_or(NotDurable::NoRecipe)?.stored(room),
             // An object that has not been restored yet. Its session has the recipe.
-            Inner::Remote(Remote { shared, of, .. }) => stored_of(shared, *of, room, 0),
+            Inner::Remote(remote) => stored_of(&remote.shared, remote.of, room, 0),
             _ => Err(NotDurable::NoRecipe),
         }
     }

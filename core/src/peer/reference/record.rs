@@ -97,7 +97,7 @@ impl Recorder {
     }
 
     fn placeholder(self: &Arc<Self>, variable: i64) -> Stub {
-        Stub::from_inner(Inner::Placeholder(Placeholder { of: Arc::clone(self), variable }))
+        Stub::from_inner(Inner::Placeholder(Arc::new(Placeholder { of: Arc::clone(self), variable })))
     }
 
     /// Records a call on `base`, which is not a property.
@@ -150,7 +150,7 @@ impl Recording {
         match base.inner() {
             Inner::Placeholder(placeholder) if Arc::ptr_eq(&placeholder.of, of) => return placeholder.variable,
             Inner::Placeholder(placeholder) if !placeholder.is_live() => self.misuse(misused()),
-            Inner::Broken(broken) => self.misuse(broken.clone()),
+            Inner::Broken(broken) => self.misuse((**broken).clone()),
             Inner::Local(local) if local.body.kind() != Kind::Object => {
                 let message = "A stream cannot be used inside a mapper function.";
                 self.misuse(Broken::Rejected(error_payload("TypeError", message)));

@@ -3,27 +3,19 @@
 
 use std::sync::Arc;
 
-use crate::error::ErrorCode;
 use crate::id::PromiseId;
-use crate::peer::durable::durability::{Begun, CallId, CallLog, Named};
-use crate::peer::durable::restorers::RestoreFailure;
-use crate::peer::host::shared::{Entry, Shared};
+use crate::peer::host::shared::Shared;
+use crate::peer::host::target::Origin;
+use crate::peer::interface::call_log::{Begun, CallId, CallLog, Named};
 use crate::peer::interface::description::{MemberKind, Repeat};
+use crate::peer::interface::lost::{RestoreFailure, outcome_unknown};
 use crate::peer::interface::object::{Answer, Args, Object, Reply, error_payload};
 use crate::peer::reference::local::Body;
 use crate::session::{Path, Step};
 use crate::value::{Cap, Payload};
-use crate::wire::coded_error_text;
 
 /// Bytes of an outcome, beyond which it is not recorded.
 const OUTCOME_BYTES_MAX: usize = 64 << 10;
-
-/// What a durable session knows of a delivery before it runs.
-pub(crate) struct Origin {
-    pub(crate) name: Option<CallId>,
-    /// Whether another process may have run the call.
-    pub(crate) again: bool,
-}
 
 /// How to run a delivery.
 pub(crate) enum Plan {
@@ -39,11 +31,11 @@ pub(crate) enum Plan {
 
 impl Shared {
     /// Decides how to run a delivery of a durable session.
-    pub(crate) fn plan(&self, origin: &Origin, entry: Option<&Entry>, path: &Path, calls: bool) -> Plan {
-        match repeat(entry, path, calls) {
+    pub(crate) fn plan(&self, origin: &Origin, repeat: Repeat) -> Plan {
+        match repeat {
             Repeat::Idempotent => Plan::Repeat,
             Repeat::Recorded => {
-                let log = self.options().durability.as_ref().and_then(|durability| durability.log.clone());
+                let log = self.settings().persistence.as_ref().and_then(|persistence| persistence.log());
                 match (log, &origin.name) {
                     (Some(log), Some(name)) => Plan::Record(log, name.number()),
                     _ if origin.again => Plan::Refuse,
@@ -82,12 +74,11 @@ pub(crate) struct Kept {
 }
 
 /// Returns what the member at a path declares about repeated calls. Reads can always be repeated.
-fn repeat(entry: Option<&Entry>, path: &Path, calls: bool) -> Repeat {
-    let Some(Entry::Local(local)) = entry else { return Repeat::Never };
-    if !calls {
+pub(crate) fn repeat_of(body: &Body, path: &Path, args: Option<&Payload<Cap>>) -> Repeat {
+    if args.is_none() {
         return Repeat::Idempotent;
     }
-    match (&local.body, &**path) {
+    match (body, &**path) {
         (Body::Object(object), [Step::Name(name)]) => {
             let mut members = object.members().iter();
             let member = members.find(|member| member.name == name && member.kind == MemberKind::Method);
@@ -95,12 +86,6 @@ fn repeat(entry: Option<&Entry>, path: &Path, calls: bool) -> Repeat {
         }
         _ => Repeat::Never,
     }
-}
-
-/// Returns the rejection of a call that may or may not have run.
-pub(crate) fn unknown<R>() -> Payload<R> {
-    let message = "The other side was restarted; the call may or may not have run.";
-    Payload::plain(coded_error_text(ErrorCode::CallOutcomeUnknown.as_str(), message))
 }
 
 /// A call of a recorded method.
@@ -119,7 +104,7 @@ impl Recorded {
         Box::pin(async move {
             match self.log.begin(self.number).await {
                 Ok(Begun::Now) => {}
-                Ok(Begun::Before) => return Err(unknown()),
+                Ok(Begun::Before) => return Err(outcome_unknown()),
                 Ok(Begun::Ended(outcome)) => return read(&outcome),
                 Err(code) => return Err(RestoreFailure(code).payload()),
             }
@@ -155,6 +140,6 @@ fn read(outcome: &str) -> Answer {
     match outcome.split_at_checked(1) {
         Some(("+", text)) => Ok(Payload::plain(text)),
         Some(("-", text)) => Err(Payload::plain(text)),
-        _ => Err(unknown()),
+        _ => Err(outcome_unknown()),
     }
 }

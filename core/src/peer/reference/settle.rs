@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use crate::id::PromiseId;
-use crate::peer::host::shared::{Entry, Shared};
+use crate::peer::host::shared::Shared;
+use crate::peer::host::target::Entry;
 use crate::peer::interface::object::Answer;
+use crate::peer::reference::deliver::Forwarded;
 use crate::peer::reference::stub::Stub;
 use crate::session::{Kind, Path, Ref};
 use crate::value::{Cap, Payload};
@@ -42,7 +44,7 @@ impl Shared {
             return;
         }
         let target = state.endpoint.session.new_target(Kind::Object);
-        state.targets.insert(target, Entry::Foreign(via));
+        state.targets.insert(target, Entry::new(Forwarded(via)));
         state.endpoint.session.redirect(call, target);
         state.endpoint.session.release(Ref::Target(target));
         self.pump(state);

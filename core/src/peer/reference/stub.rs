@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::id::{ImportId, PromiseId};
+use crate::id::PromiseId;
+use crate::peer::host::remote::{Kind, Remote};
 use crate::peer::host::shared::Shared;
 use crate::peer::host::wait::{Broken, Ending, Wait};
 use crate::peer::interface::description::Repeat;
@@ -16,9 +17,10 @@ use crate::peer::interface::object::{Answer, Args, DynTarget, Object, Reply, err
 use crate::peer::reference::deliver;
 use crate::peer::reference::local::{Body, Local};
 use crate::peer::reference::promise::{Promise, Waiting};
+use crate::peer::reference::readable::{OfBytes, Readable};
 use crate::peer::reference::record::{self, Placeholder};
+use crate::peer::reference::spool::Spool;
 use crate::peer::reference::typed::IntoStep;
-use crate::peer::stream::Spool;
 use crate::session::{CloseReason, Path, Ref, Session, Step};
 use crate::value::{self, Cap, Capability, Content, Payload, Spread, Value};
 
@@ -28,50 +30,32 @@ use crate::value::{self, Cap, Capability, Content, Payload, Spread, Value};
 /// arrive in the order in which they were made. A reference can outlive its session; its calls then
 /// fail with [`CallError::Session`].
 #[derive(Clone)]
-pub struct Stub(Arc<Inner>);
+pub struct Stub(Inner);
 
 /// The target of a reference.
+#[derive(Clone)]
 pub(crate) enum Inner {
     /// An object of this process.
     Local(Arc<Local>),
     /// A target, an import, or a promise of a session.
-    Remote(Remote),
-    /// A property of `base`, which is not a property itself. Nothing is sent before it is used.
-    Property { base: Stub, path: Path },
+    Remote(Arc<Remote>),
+    Property(Arc<Property>),
     /// A variable of a mapper function that is being recorded.
-    Placeholder(Placeholder),
+    Placeholder(Arc<Placeholder>),
     /// A failure that occurred before a session was involved.
-    Broken(Broken),
+    Broken(Arc<Broken>),
 }
 
-/// A reference into a session. It accounts for one reference count there.
-pub(crate) struct Remote {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) of: Ref,
-    pub(crate) kind: Kind,
+/// A property of `base`, which is not a property itself. Nothing is sent before it is used.
+#[derive(Debug)]
+pub(crate) struct Property {
+    base: Stub,
+    path: Path,
 }
 
-/// Whether the target is a known object or a result that may not have arrived.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// An object. Awaiting it returns the reference itself.
-    Stub,
-    /// A result, which may be any value.
-    Result,
-}
-
-impl Capability for Inner {
-    fn is_readable(&self) -> bool {
-        matches!(self, Self::Local(local) if matches!(local.body, Body::Readable(_)))
-    }
-
-    fn spooled(&self) -> Option<Cap> {
-        match self {
-            Self::Local(local) if self.is_readable() => Some(Cap::new(Spool::new(Arc::clone(local)))),
-            _ => None,
-        }
-    }
-}
+impl Capability for Property {}
+impl Capability for Placeholder {}
+impl Capability for Broken {}
 
 impl Stub {
     /// Creates a reference to an object of this process.
@@ -152,7 +136,7 @@ impl Stub {
         loop {
             let (base, _) = stub.parts();
             let held = match base.inner() {
-                Inner::Remote(Remote { shared, of, .. }) if !shared.is_private() => Some((Arc::clone(shared), *of)),
+                Inner::Remote(remote) if !remote.shared.is_private() => Some((Arc::clone(&remote.shared), remote.of)),
                 _ => None,
             };
             if !stub.is_object() {
@@ -181,8 +165,10 @@ impl Stub {
         match (self.inner(), other.inner()) {
             (Inner::Local(a), Inner::Local(b)) => Arc::ptr_eq(a, b),
             (Inner::Remote(a), Inner::Remote(b)) => Arc::ptr_eq(&a.shared, &b.shared) && a.of == b.of,
+            (Inner::Property(a), Inner::Property(b)) => Arc::ptr_eq(a, b),
             (Inner::Placeholder(a), Inner::Placeholder(b)) => a.is_same(b),
-            _ => Arc::ptr_eq(&self.0, &other.0),
+            (Inner::Broken(a), Inner::Broken(b)) => Arc::ptr_eq(a, b),
+            _ => false,
         }
     }
 
@@ -212,19 +198,19 @@ impl Stub {
 /// Constructors and accessors for the other modules of this layer.
 impl Stub {
     pub(crate) fn from_inner(inner: Inner) -> Self {
-        Self(Arc::new(inner))
+        Self(inner)
     }
 
     pub(crate) fn from_local(local: Arc<Local>) -> Self {
-        Self::from_inner(Inner::Local(local))
+        Self(Inner::Local(local))
     }
 
     pub(crate) fn from_remote(remote: Remote) -> Self {
-        Self::from_inner(Inner::Remote(remote))
+        Self(Inner::Remote(Arc::new(remote)))
     }
 
     pub(crate) fn broken_by(broken: Broken) -> Self {
-        Self::from_inner(Inner::Broken(broken))
+        Self(Inner::Broken(Arc::new(broken)))
     }
 
     /// Creates a result that has already arrived.
@@ -252,21 +238,40 @@ impl Stub {
     }
 
     pub(crate) fn from_cap(cap: &Cap) -> Self {
-        match cap.downcast::<Inner>() {
-            Some(inner) => Self(inner),
-            None => match (cap.downcast_ref::<Content>(), cap.downcast::<Spool>()) {
-                (Some(content), _) => Self::of_content(content),
-                (None, Some(spool)) => Self::of_spool(spool),
-                (None, None) => {
-                    let error = error_payload("TypeError", "The capability is not a Bowline reference.");
-                    Self::broken_by(Broken::Rejected(error))
-                }
-            },
+        let inner = cap.downcast().map(Inner::Remote).or_else(|| cap.downcast().map(Inner::Local));
+        inner.map_or_else(|| Self::from_other_cap(cap), Self)
+    }
+
+    fn from_other_cap(cap: &Cap) -> Self {
+        if let Some(property) = cap.downcast() {
+            return Self(Inner::Property(property));
+        }
+        if let Some(placeholder) = cap.downcast() {
+            return Self(Inner::Placeholder(placeholder));
+        }
+        if let Some(broken) = cap.downcast() {
+            return Self(Inner::Broken(broken));
+        }
+        if let Some(content) = cap.downcast_ref::<Content>() {
+            return Self::from_local(Readable::local(OfBytes::new(Arc::clone(&content.bytes))));
+        }
+        match cap.downcast::<Spool>() {
+            Some(spool) => Self::from_local(Readable::local(spool.reader())),
+            None => {
+                let error = error_payload("TypeError", "The capability is not a Bowline reference.");
+                Self::broken_by(Broken::Rejected(error))
+            }
         }
     }
 
     pub(crate) fn into_cap(self) -> Cap {
-        Cap::from_arc(self.0)
+        match self.0 {
+            Inner::Local(local) => Cap::from_arc(local),
+            Inner::Remote(remote) => Cap::from_arc(remote),
+            Inner::Property(property) => Cap::from_arc(property),
+            Inner::Placeholder(placeholder) => Cap::from_arc(placeholder),
+            Inner::Broken(broken) => Cap::from_arc(broken),
+        }
     }
 
     pub(crate) fn inner(&self) -> &Inner {
@@ -283,7 +288,7 @@ impl Stub {
     /// Returns the base reference, which is not a property, and the path from it.
     pub(crate) fn parts(&self) -> (&Self, &[Step]) {
         match self.inner() {
-            Inner::Property { base, path } => (base, path),
+            Inner::Property(property) => (&property.base, &property.path),
             _ => (self, &[]),
         }
     }
@@ -297,7 +302,7 @@ impl Stub {
         if !start.is_empty() {
             path = start.iter().cloned().chain(path).collect();
         }
-        Self::from_inner(Inner::Property { base: base.clone(), path })
+        Self(Inner::Property(Arc::new(Property { base: base.clone(), path })))
     }
 
     /// Calls the target itself with encoded arguments.
@@ -309,8 +314,10 @@ impl Stub {
     /// Permits the session to repeat the call that produces this result. Does nothing unless the result
     /// is an import.
     pub(crate) fn mark_idempotent(&self) {
-        if let Inner::Remote(Remote { shared, of: of @ Ref::Import(_), .. }) = self.inner() {
-            shared.lock().endpoint.session.mark_idempotent(*of);
+        if let Inner::Remote(remote) = self.inner()
+            && let of @ Ref::Import(_) = remote.of
+        {
+            remote.shared.lock().endpoint.session.mark_idempotent(of);
         }
     }
 
@@ -334,7 +341,7 @@ impl Stub {
         match self.inner() {
             Inner::Local(_) => true,
             Inner::Remote(remote) => remote.kind == Kind::Stub,
-            Inner::Property { .. } | Inner::Placeholder(_) | Inner::Broken(_) => false,
+            Inner::Property(_) | Inner::Placeholder(_) | Inner::Broken(_) => false,
         }
     }
 
@@ -374,9 +381,9 @@ impl Stub {
         match self.inner() {
             Inner::Local(local) => Ok((local.private(), Ref::Target(Session::MAIN))),
             Inner::Remote(remote) => Ok((Arc::clone(&remote.shared), remote.of)),
-            Inner::Property { base, .. } => base.session(),
+            Inner::Property(property) => property.base.session(),
             Inner::Placeholder(_) => Err(record::misused()),
-            Inner::Broken(broken) => Err(broken.clone()),
+            Inner::Broken(broken) => Err((**broken).clone()),
         }
     }
 }
@@ -393,16 +400,6 @@ impl Starting {
     /// a lock is held.
     pub(crate) fn start(self) {
         deliver::run(&self.shared, self.promise, self.reply);
-    }
-}
-
-impl Drop for Remote {
-    fn drop(&mut self) {
-        if self.of == Ref::Import(ImportId::MAIN) {
-            self.shared.drop_root();
-        } else {
-            self.shared.release(self.of);
-        }
     }
 }
 
@@ -425,8 +422,8 @@ impl fmt::Debug for Inner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Local(local) => local.fmt(f),
-            Self::Remote(remote) => remote.of.fmt(f),
-            Self::Property { base, path } => write!(f, "{:?}{path:?}", base.inner()),
+            Self::Remote(remote) => remote.fmt(f),
+            Self::Property(property) => write!(f, "{:?}{:?}", property.base.inner(), property.path),
             Self::Placeholder(placeholder) => placeholder.fmt(f),
             Self::Broken(_) => f.write_str("Broken"),
         }

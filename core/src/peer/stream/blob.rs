@@ -1,10 +1,7 @@
 //! Reading blobs and the bodies of requests and responses.
 
-use std::sync::Arc;
-
-use super::{OfBytes, Reader, Source};
+use super::Reader;
 use crate::peer::interface::error::{CallError, RemoteError, RpcError};
-use crate::peer::reference::stub::Stub;
 use crate::value::{Blob, Body, Bytes, Cap, Content, ErrorValue};
 
 /// The most that [`Blob::bytes`] and [`Body::bytes`] read.
@@ -91,14 +88,6 @@ impl Body {
 impl From<Reader<Bytes>> for Body {
     fn from(reader: Reader<Bytes>) -> Self {
         Self::Stream(reader.into_cap())
-    }
-}
-
-impl Stub {
-    /// Creates a readable stream of bytes.
-    pub(crate) fn of_content(content: &Content) -> Self {
-        let source: Box<dyn Source> = Box::new(OfBytes::new(Arc::clone(&content.bytes)));
-        Self::from_cap(&Reader::<Bytes>::from_source(source).into_cap())
     }
 }
 

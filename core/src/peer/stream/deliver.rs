@@ -2,35 +2,44 @@
 
 use std::sync::Arc;
 
+use super::only_argument;
 use super::pipe::Receipt;
-use super::{Writable, only_argument};
+use super::writer::Writable;
 use crate::id::PromiseId;
 use crate::peer::host::shared::Shared;
 use crate::peer::interface::error::closed_payload;
 use crate::peer::interface::object::error_payload;
+use crate::peer::reference::local::WritableEnd;
 use crate::session::{CloseReason, Step};
 use crate::value::{self, Cap, Payload, Value};
 
-/// Runs a call or a property read. A write is answered when its chunk is taken.
-pub(crate) fn deliver(
-    shared: &Arc<Shared>,
-    writable: &Writable,
-    call: PromiseId,
-    path: &[Step],
-    args: Option<Payload<Cap>>,
-) {
-    let receipt = Receipt::call(shared, call);
-    let Some(args) = args else {
-        return refuse(receipt, "Cannot access properties on a WritableStream stub");
-    };
-    let [Step::Name(method)] = path else {
-        return refuse(receipt, "WritableStream stub only supports direct method calls");
-    };
-    match &**method {
-        "write" => writable.write(args, receipt),
-        "close" => writable.close(receipt),
-        "abort" => writable.abort(reason(args), receipt),
-        _ => refuse(receipt, &format!("Unknown WritableStream method: {method:.200}")),
+impl WritableEnd for Writable {
+    /// A write is answered when its chunk is taken.
+    fn deliver(&self, shared: &Arc<Shared>, call: PromiseId, path: &[Step], args: Option<Payload<Cap>>) {
+        let receipt = Receipt::call(shared, call);
+        let Some(args) = args else {
+            return refuse(receipt, "Cannot access properties on a WritableStream stub");
+        };
+        let [Step::Name(method)] = path else {
+            return refuse(receipt, "WritableStream stub only supports direct method calls");
+        };
+        match &**method {
+            "write" => self.write(args, receipt),
+            "close" => self.close(receipt),
+            "abort" => self.abort(reason(args), receipt),
+            _ => refuse(receipt, &format!("Unknown WritableStream method: {method:.200}")),
+        }
+    }
+
+    fn lose_writer(&self, closed: &CloseReason) {
+        match self {
+            Self::Pipe(entry) => entry.lose_writer(closed_payload(closed)),
+            Self::Remote(outlet) => outlet.lose_writer(closed_payload(closed)),
+        }
+    }
+
+    fn is_read(&self) -> bool {
+        matches!(self, Self::Pipe(entry) if entry.is_read())
     }
 }
 
@@ -66,15 +75,6 @@ impl Writable {
         match self {
             Self::Pipe(entry) => entry.close(receipt),
             Self::Remote(outlet) => outlet.send("close", Payload::plain("[]"), receipt),
-        }
-    }
-
-    /// Records that the session in which the peer could write has ended. The reader fails with that end as
-    /// the reason, unless another writer closes the stream.
-    pub(crate) fn lose_writer(&self, closed: &CloseReason) {
-        match self {
-            Self::Pipe(entry) => entry.lose_writer(closed_payload(closed)),
-            Self::Remote(outlet) => outlet.lose_writer(closed_payload(closed)),
         }
     }
 

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use futures_sink::Sink;
 use serde::Serialize;
 
-use super::{Writable, Writer};
+use super::writer::{Writable, Writer};
 use crate::peer::interface::error::CallError;
 use crate::peer::reference::local::Local;
 

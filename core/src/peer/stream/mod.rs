@@ -14,24 +14,46 @@ mod pump;
 mod reader;
 mod sink;
 mod source;
-mod spool;
 mod writer;
 
+use std::sync::Arc;
+
+use crate::peer::host::settings::Streams;
+use crate::peer::host::shared::Shared;
+use crate::peer::host::target::{Entry, Target};
 use crate::peer::interface::object::error_payload;
+use crate::peer::reference::readable::Readable;
 use crate::peer::reference::stub::Stub;
-use crate::session::Kind;
+use crate::session::{Kind, Ref};
 use crate::value::{Cap, Payload};
 
-pub(crate) use deliver::deliver;
-pub(crate) use outlet::{Chunk, OutletEnd};
-pub(crate) use pipe::{Pipe, Use};
-pub(crate) use pump::Pumping;
 pub use reader::Reader;
 pub use sink::Sink;
-pub(crate) use source::{OfBytes, Readable, Source};
-pub(crate) use spool::Spool;
-pub(crate) use writer::Writable;
 pub use writer::Writer;
+
+use outlet::OutletEnd;
+use pipe::{Pipe, Use};
+use pump::Pumping;
+use writer::Writable;
+
+/// The streams of a session with a peer.
+pub(crate) struct LinkedStreams;
+
+impl Streams for LinkedStreams {
+    fn outlet(&self, shared: &Arc<Shared>, of: Ref) -> Cap {
+        Cap::from_arc(Writable::Remote(OutletEnd::new(shared, of)).into_local())
+    }
+
+    fn pipe(&self, shared: &Arc<Shared>) -> [Arc<dyn Target>; 2] {
+        let (entry, exit) = Pipe::ends(Use::Read, 1);
+        [Writable::Pipe(entry).into_local(), Readable::of_peer(Box::new(exit), shared).into_local()]
+    }
+
+    fn pump(&self, shared: &Arc<Shared>, source: Option<&Entry>, into: Ref) -> Box<dyn FnOnce() + Send> {
+        let pumping = Pumping::new(shared, source, into);
+        Box::new(move || pumping.start())
+    }
+}
 
 /// Creates a stream within this process. A write waits while `chunks` chunks (at least one) wait for
 /// the reader.

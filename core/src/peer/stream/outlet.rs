@@ -220,7 +220,7 @@ impl OutletEnd {
             let sent = own.window.sent(outlet.now_us(), units);
             drop(own);
             let chunk = Chunk { outlet: Arc::clone(outlet), sent, receipt };
-            state.waiters.insert(wait, Waiter::Chunk(chunk));
+            state.waiters.insert(wait, Waiter::Call(Box::new(move |ending| chunk.end(ending))));
             shared.finish_lowering(state, lowered);
         } else {
             state.endpoint.session.forget(wait);

@@ -5,12 +5,14 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
+use super::only_argument;
 use super::outlet::{Failure, OutletEnd};
 use super::pipe::Receipt;
-use super::{Source, only_argument};
-use crate::peer::host::shared::{Entry, Shared};
+use crate::peer::host::shared::Shared;
+use crate::peer::host::target::Entry;
 use crate::peer::interface::object::error_payload;
 use crate::peer::reference::local::{Body, Local};
+use crate::peer::reference::readable::{Readable, Source};
 use crate::peer::runtime;
 use crate::session::Ref;
 use crate::value::{Cap, Payload};
@@ -19,25 +21,22 @@ use crate::value::{Cap, Payload};
 pub(crate) struct Pumping {
     shared: Arc<Shared>,
     outlet: OutletEnd,
-    source: Option<Arc<Local>>,
+    source: Option<Arc<Readable>>,
 }
 
 impl Pumping {
     /// Takes over a reference count of `into`, and one of the session's count of streams being sent.
     pub(crate) fn new(shared: &Arc<Shared>, source: Option<&Entry>, into: Ref) -> Self {
         let source = match source {
-            Some(Entry::Local(local)) => Some(Arc::clone(local)),
-            _ => None,
+            Some(Entry::Object(object)) => readable_of(&Arc::clone(object).reference()),
+            Some(Entry::Dormant(_)) | None => None,
         };
         Self { shared: Arc::clone(shared), outlet: OutletEnd::new(shared, into), source }
     }
 
     /// Starts to read. If the stream cannot be read, it is aborted.
     pub(crate) fn start(mut self) {
-        let source = match self.source.take().as_deref() {
-            Some(Local { body: Body::Readable(readable), .. }) => readable.take(),
-            _ => None,
-        };
+        let source = self.source.take().and_then(|readable| readable.take());
         let why = match source {
             None => error_payload("TypeError", "This ReadableStream is read elsewhere."),
             Some(source) if self.shared.can_spawn() => {
@@ -85,6 +84,13 @@ impl Pumping {
             Poll::Pending => source.poll_chunk(cx).map(Ok),
         })
         .await
+    }
+}
+
+fn readable_of(cap: &Cap) -> Option<Arc<Readable>> {
+    match &cap.downcast_ref::<Local>()?.body {
+        Body::Readable(readable) => Some(Arc::clone(readable)),
+        _ => None,
     }
 }
 

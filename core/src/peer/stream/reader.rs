@@ -12,10 +12,10 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::source::OfStream;
-use super::{Readable, Source};
 use crate::peer::interface::error::{CallError, CodecError, RpcError, type_error};
 use crate::peer::interface::object::rejection;
 use crate::peer::reference::local::{Body, Local};
+use crate::peer::reference::readable::{Readable, Source};
 use crate::peer::reference::stub::Stub;
 use crate::value::{self, Cap, Payload};
 
@@ -48,14 +48,14 @@ impl<T> Reader<T> {
     }
 
     pub(crate) fn from_source(source: Box<dyn Source>) -> Self {
-        Self::from_local(Local::new(Body::Readable(Box::new(Readable::new(source)))))
+        Self::from_local(Readable::new(source).into_local())
     }
 
     /// Returns `cap` as a reader. If it is not one, the reader fails.
     pub(crate) fn of_cap(cap: &Cap) -> Self {
         match Stub::from_cap(cap).as_local() {
             Some(local) => Self::from_local(Arc::clone(local)),
-            None => Self::from_local(Local::new(Body::Readable(Box::default()))),
+            None => Self::from_local(Readable::default().into_local()),
         }
     }
 

@@ -8,9 +8,8 @@ use std::task::Poll;
 use serde::de::DeserializeOwned;
 
 use super::pipe::{Entry, Exit, Pipe, Taken, Use};
-use crate::peer::interface::error::{RemoteError, RpcError, type_error};
+use crate::peer::interface::error::{RemoteError, RpcError, internal_error, type_error};
 use crate::peer::interface::object::rejection;
-use crate::peer::reference::deliver::internal_error;
 use crate::peer::runtime;
 use crate::peer::unwind::caught;
 use crate::value::{self, Cap, Payload, Value};

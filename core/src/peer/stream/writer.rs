@@ -1,5 +1,6 @@
 //! The writable end of a stream.
 
+use std::any::Any;
 use std::borrow::Borrow;
 use std::fmt;
 use std::future::Future;
@@ -59,7 +60,7 @@ impl<T> Writer<T> {
     }
 
     pub(crate) fn from_writable(writable: Writable) -> Self {
-        Self::from_local(Local::new(Body::Writable(writable)))
+        Self::from_local(writable.into_local())
     }
 
     fn from_local(local: Arc<Local>) -> Self {
@@ -127,10 +128,15 @@ impl<T: Serialize> Writer<T> {
 impl Writable {
     /// Returns the writable of a writer.
     pub(super) fn of(local: &Local) -> &Self {
-        match &local.body {
-            Body::Writable(writable) => writable,
-            _ => unreachable!("a writer always refers to a writable"),
-        }
+        let writable: Option<&dyn Any> = match &local.body {
+            Body::Writable(writable) => Some(&**writable),
+            _ => None,
+        };
+        writable.and_then(|writable| writable.downcast_ref()).expect("a writer always refers to a writable")
+    }
+
+    pub(super) fn into_local(self) -> Arc<Local> {
+        Local::new(Body::Writable(Box::new(self)))
     }
 
     /// Waits until another chunk may be written. Cancel-safe, like the methods below.

@@ -1,19 +1,20 @@
-//! Conversion between references and ids: how the capabilities of an application enter a session
-//! (lowering), and how those of a session reach the application (lifting).
+//! Lowering: converts the capabilities of an application into ids, with which they enter a session.
 //!
-//! Both directions run under the lock, so neither may drop a reference, which may run user code.
-//! References that are no longer needed are collected and dropped later.
+//! It runs under the lock, so it must not drop a reference, which may run user code. References that are no
+//! longer needed are collected and dropped later.
 
 use std::sync::{Arc, MutexGuard};
 
-use crate::id::{ImportId, PromiseId, TargetId};
-use crate::peer::host::jobs::{Job, Warning};
-use crate::peer::host::shared::{Entry, Shared, State};
-use crate::peer::reference::deliver;
+use crate::error::ErrorChain;
+use crate::id::{PromiseId, TargetId};
+use crate::peer::host::jobs::Job;
+use crate::peer::host::remote::Kind;
+use crate::peer::host::shared::{Shared, State};
+use crate::peer::host::target::{Entry, Target};
+use crate::peer::reference::deliver::{self, Forwarded};
 use crate::peer::reference::local::{Body, Local};
 use crate::peer::reference::recipe::{NotDurable, Recipe};
-use crate::peer::reference::stub::{Inner, Kind, Remote, Stub};
-use crate::peer::stream::{OutletEnd, Writable};
+use crate::peer::reference::stub::{Inner, Stub};
 use crate::session::{self, Outgoing, Path, Ref};
 use crate::value::{Cap, Payload};
 
@@ -92,7 +93,7 @@ impl Lowering<'_> {
             Inner::Local(local) => self.lend_local(local),
             Inner::Remote(remote) if Arc::ptr_eq(&remote.shared, self.shared) => remote.of,
             Inner::Remote(remote) if remote.kind == Kind::Stub && path.is_empty() => {
-                self.lend(Entry::Foreign(base.clone()), session::Kind::Object)
+                self.lend(Entry::new(Forwarded(base.clone())), session::Kind::Object)
             }
             _ => return self.promise(stub),
         };
@@ -100,24 +101,24 @@ impl Lowering<'_> {
     }
 
     fn lend_local(&mut self, local: &Arc<Local>) -> Ref {
-        let durability = self.shared.options().durability.as_deref();
-        let Some(recipe) = local.recipe().filter(|_| durability.is_some()) else {
-            if let (Some(durability), Body::Gate(gate)) = (durability, &local.body)
+        let persistence = self.shared.settings().persistence.as_deref();
+        let Some(recipe) = local.recipe().filter(|_| persistence.is_some()) else {
+            if let (Some(persistence), Body::Gate(gate)) = (persistence, &local.body)
                 && gate.loses_recipe()
-                && durability.restorers.warns_of_revocable()
+                && persistence.warns_of_revocable()
             {
-                self.state.deferred.push(Job::Warn(Warning::Revocable));
+                self.state.deferred.push(Job::Run(Box::new(warn_of_revocable)));
             }
-            return self.lend(Entry::Local(Arc::clone(local)), local.body.kind());
+            return self.lend(Entry::Object(Arc::clone(local) as Arc<dyn Target>), local.body.kind());
         };
-        if let Some(&target) = self.state.durable.as_ref().and_then(|durable| durable.get(&local.address()))
+        if let Some(&target) = self.state.durable_targets.as_ref().and_then(|durable| durable.get(&local.address()))
             && self.state.endpoint.session.recipe(target).is_some()
         {
             self.state.endpoint.session.retain(Ref::Target(target));
             self.lowered.lent.push(Ref::Target(target));
             return Ref::Target(target);
         }
-        let of = self.lend(Entry::Local(Arc::clone(local)), local.body.kind());
+        let of = self.lend(Entry::Object(Arc::clone(local) as Arc<dyn Target>), local.body.kind());
         match (self.durable_recipe(recipe), of) {
             (Ok(recipe), Ref::Target(target)) => {
                 self.state.endpoint.session.set_recipe(target, recipe);
@@ -128,8 +129,11 @@ impl Lowering<'_> {
             // The target has logged a warning, or was never meant to be durable.
             (Err(NotDurable::NoRecipe), _) if recipe.is_attenuation() => {}
             (Err(why), _) => {
-                let warning = Warning::NotDurable { recipe: recipe.clone(), why };
-                self.state.deferred.push(Job::Warn(warning));
+                // Logged without the lock: a log subscriber is code of the application.
+                let recipe = recipe.clone();
+                self.state.deferred.push(Job::Run(Box::new(move || {
+                    tracing::warn!(?recipe, why = %ErrorChain(&why), "an object cannot be restored by another process");
+                })));
             }
             (Ok(_), _) => {}
         }
@@ -174,7 +178,7 @@ impl Lowering<'_> {
 
     /// Records the target of a durable local object in the session.
     pub(crate) fn know(&mut self, local: &Arc<Local>, target: TargetId) {
-        self.state.durable.get_or_insert_default().insert(local.address(), target);
+        self.state.durable_targets.get_or_insert_default().insert(local.address(), target);
     }
 
     fn lend(&mut self, entry: Entry, kind: session::Kind) -> Ref {
@@ -201,40 +205,9 @@ impl Lowered {
     }
 }
 
-impl State {
-    /// Converts a payload for the application. Each reference count passes to the reference that holds it.
-    pub(crate) fn lift(&mut self, shared: &Arc<Shared>, payload: Payload<Ref>) -> Payload<Cap> {
-        payload.map_refs(|of| self.lift_one(shared, of).into_cap())
-    }
-
-    fn lift_one(&mut self, shared: &Arc<Shared>, of: Ref) -> Stub {
-        let kind = match of {
-            Ref::Target(target) => {
-                let stub = match self.targets.get(target) {
-                    Some(Entry::Local(local)) => Some(Stub::from_local(Arc::clone(local))),
-                    Some(Entry::Foreign(stub)) => Some(stub.clone()),
-                    Some(Entry::Lost(unmade)) => Some(unmade.stub()),
-                    // Restored when it is called, through the session.
-                    Some(Entry::Dormant(_)) | None => None,
-                };
-                if let Some(stub) = stub {
-                    self.endpoint.session.release(of);
-                    return stub;
-                }
-                Kind::Stub
-            }
-            Ref::Import(_) if self.endpoint.session.kind(of) == session::Kind::Writable => {
-                let outlet = Writable::Remote(OutletEnd::new(shared, of));
-                return Stub::from_local(Local::new(Body::Writable(outlet)));
-            }
-            Ref::Import(id) => {
-                if id == ImportId::MAIN {
-                    shared.add_root();
-                }
-                Kind::Stub
-            }
-            Ref::Promise(_) => Kind::Result,
-        };
-        Stub::from_remote(Remote { shared: Arc::clone(shared), of, kind })
-    }
+fn warn_of_revocable() {
+    tracing::warn!(
+        "a revocable reference to a durable object is lost with this process: its calls then fail with \
+         CAPABILITY_LOST (logged once)"
+    );
 }

@@ -6,12 +6,10 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
-use super::{Reader, Source};
 use crate::peer::host::shared::Shared;
 use crate::peer::interface::object::error_payload;
-use crate::peer::reference::local::{Body, Local};
-use crate::peer::reference::stub::Stub;
-use crate::value::{Bytes, Cap, Capability, Payload};
+use crate::peer::reference::readable::{Readable, Source};
+use crate::value::{Cap, Capability, Payload};
 
 /// The most bytes of chunks that are kept, as text: base64 of 64 MiB.
 const KEPT_MAX: usize = (64 << 20) / 3 * 4;
@@ -21,7 +19,7 @@ const CHUNK_BYTES: usize = 128;
 
 /// The stream, and the chunks that were read from it.
 pub(crate) struct Spool {
-    readable: Arc<Local>,
+    readable: Arc<Readable>,
     state: Mutex<State>,
     waiting: Arc<Waiting>,
 }
@@ -73,7 +71,7 @@ impl Capability for Spool {
 
 impl Spool {
     /// Creates a spool of a stream that has not been read.
-    pub(crate) fn new(readable: Arc<Local>) -> Self {
+    pub(crate) fn new(readable: Arc<Readable>) -> Self {
         let state =
             State { source: Slot::Unread, chunks: VecDeque::new(), first: 0, kept_bytes: 0, counted: 0, end: None };
         Self { readable, state: Mutex::new(state), waiting: Arc::default() }
@@ -86,10 +84,12 @@ impl Spool {
     /// Returns the session whose peer writes the stream. The caller must drop it without the lock of the
     /// spool, because it may be the last reference to the session.
     fn session(&self) -> Option<Arc<Shared>> {
-        match &self.readable.body {
-            Body::Readable(readable) => readable.session(),
-            _ => None,
-        }
+        self.readable.session()
+    }
+
+    /// Returns a source of the same chunks as all others of this spool.
+    pub(crate) fn reader(self: Arc<Self>) -> impl Source + 'static {
+        OfSpool { spool: self, next: 0 }
     }
 }
 
@@ -100,13 +100,6 @@ impl Drop for Spool {
         if let Some(session) = self.session().filter(|_| counted > 0) {
             session.count_outside(counted, 0);
         }
-    }
-}
-
-impl Stub {
-    /// Creates a stream of the same chunks as all others of this spool.
-    pub(crate) fn of_spool(spool: Arc<Spool>) -> Self {
-        Self::from_cap(&Reader::<Bytes>::from_source(Box::new(OfSpool { spool, next: 0 })).into_cap())
     }
 }
 
@@ -176,11 +169,7 @@ impl OfSpool {
         match std::mem::replace(&mut state.source, Slot::Polled) {
             Slot::Polled => None,
             Slot::Idle(source) => Some(source),
-            Slot::Unread => match &self.spool.readable.body {
-                Body::Readable(readable) => readable.take(),
-                _ => None,
-            }
-            .or_else(|| {
+            Slot::Unread => self.spool.readable.take().or_else(|| {
                 let message = "This ReadableStream is read elsewhere.";
                 state.end = Some(Err(error_payload("TypeError", message)));
                 None
