@@ -25,7 +25,7 @@ use recovery::Checkpoints;
 use crate::error::ErrorCode;
 use crate::limits::Limits;
 use crate::link::{Attachment, Frame, Heard, Link, LinkRules, LinkStats, Role};
-use crate::session::{CloseReason, ClosedBy, Session, Taken};
+use crate::session::{CloseReason, ClosedBy, MessageKind, Session, Taken};
 use crate::time::Time;
 
 /// One end of a session, with or without a link.
@@ -97,22 +97,43 @@ pub struct Endpoint {
 /// A text to write now.
 pub(crate) struct Transmit<'a> {
     pub(crate) text: Cow<'a, str>,
-    /// The text is written as it is: either it is retransmitted, or it contains nothing that
-    /// `on_send_error` could change.
-    pub(crate) is_final: bool,
-    /// The text contains no line break.
-    pub(crate) is_line: bool,
+    pub(crate) source: TextSource,
+}
+
+/// Where a text to write comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TextSource {
+    /// A new message of the session.
+    Message(MessageKind),
+    /// A frame of the link, or a message that is retransmitted. If `is_final`, `on_send_error` has
+    /// been applied to it.
+    Link { is_final: bool },
 }
 
 impl<'a> From<Taken<'a>> for Transmit<'a> {
     fn from(taken: Taken<'a>) -> Self {
-        Self { text: taken.text, is_final: taken.is_integers, is_line: taken.is_integers }
+        Self { text: taken.text, source: TextSource::Message(taken.kind) }
+    }
+}
+
+impl TextSource {
+    /// Returns `true` if the text may contain an error that `on_send_error` has not seen.
+    pub(crate) fn may_have_error(self) -> bool {
+        match self {
+            Self::Message(kind) => kind.has_value(),
+            Self::Link { is_final } => !is_final,
+        }
+    }
+
+    /// Returns `true` if the text cannot contain a line break.
+    pub(crate) fn is_line(self) -> bool {
+        matches!(self, Self::Message(MessageKind::Pull | MessageKind::Release))
     }
 }
 
 impl Transmit<'_> {
     fn of_link(text: String, is_final: bool) -> Self {
-        Self { text: text.into(), is_final, is_line: false }
+        Self { text: text.into(), source: TextSource::Link { is_final } }
     }
 }
 
@@ -241,7 +262,7 @@ impl Endpoint {
 
     /// Ends the session with an error code.
     pub fn end(&mut self, by: ClosedBy, code: &ErrorCode, message: &str) {
-        self.session.close(CloseReason::with_code(by, code.clone(), message), false);
+        self.session.close(CloseReason::with_code(by, code.clone(), message));
     }
 
     /// Returns the next text to write to this connection.

@@ -299,7 +299,7 @@ impl Endpoint {
         self.reset_link();
         let Replanned { resent, unknown, not_attempted, lost } =
             self.session.replan(&remembered(left), written).map_err(|closed| {
-                self.session.close(closed.clone(), false);
+                self.session.close(closed.clone());
                 refused(closed)
             })?;
         Ok(LinkEvent::Recovered { resent, unknown, not_attempted, lost })

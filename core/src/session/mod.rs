@@ -17,7 +17,7 @@ pub use state::{
 };
 
 pub(crate) use state::Table;
-pub(crate) use state::outbox::Taken;
+pub(crate) use state::outbox::{MessageKind, Taken};
 
 use crate::id::{ExportId, ImportId, PromiseId, TargetId, WaitId};
 use crate::limits::Limits;
@@ -224,8 +224,8 @@ impl Session {
     /// text may join several messages, which the peer reads with `handle_joint`.
     pub(crate) fn next_transmit(&mut self, joint: bool) -> Option<Taken<'_>> {
         let taken = self.transmit.pop(joint)?;
-        if self.sent.is_on() {
-            self.sent.note_handed(&taken.text);
+        if self.recovery.sent.is_on() && taken.kind.creates_import() {
+            self.recovery.sent.note_transmitted();
         }
         Some(taken)
     }
@@ -247,7 +247,7 @@ impl Session {
 
     /// Returns `true` if the next message to send is a new call.
     pub(crate) fn calls_next(&self) -> bool {
-        self.transmit.iter().next().is_some_and(|text| text.starts_with(r#"["push""#))
+        self.transmit.next_kind() == Some(MessageKind::Call)
     }
 
     /// Returns the number of results that the peer has pulled and that have not been sent.

@@ -70,7 +70,7 @@ impl End {
             self.react();
         }
         let closed = CloseReason::new(ClosedBy::Local, "Error", "done");
-        self.session.close(closed, true);
+        self.session.abort(closed);
         self.react();
         assert_eq!(self.ends, 1, "a session ends once");
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{File, assert_none, files, paths, read, starts};
 
 /// The modules of core whose folders are checked.
-const MODULES: [&str; 1] = ["session"];
+const MODULES: [&str; 2] = ["peer", "session"];
 
 /// The first import of each pair of nodes: who names whom, and where.
 type Arrows = BTreeMap<String, BTreeMap<String, String>>;

@@ -275,12 +275,14 @@ impl Connection {
 
     /// Ends the session. Calls in flight fail. Messages that were sent before still arrive.
     pub fn close(&self) {
-        self.end("Error", "the session was closed", false);
+        let closed = ended_here("Error", "the session was closed");
+        self.shared.input(|endpoint| endpoint.session.close(closed));
     }
 
     /// Ends the session with an error that is sent to the peer.
     pub fn abort(&self, name: &str, message: &str) {
-        self.end(name, message, true);
+        let closed = ended_here(name, message);
+        self.shared.input(|endpoint| endpoint.session.abort(closed));
     }
 
     /// Waits for the end of the session and returns the reason. Cancel-safe.
@@ -302,11 +304,10 @@ impl Connection {
     pub async fn answered(&self) {
         self.shared.until_answered().await;
     }
+}
 
-    fn end(&self, name: &str, message: &str, abort: bool) {
-        let closed = CloseReason::new(ClosedBy::Local, name.to_owned(), message);
-        self.shared.input(|endpoint| endpoint.session.close(closed, abort));
-    }
+fn ended_here(name: &str, message: &str) -> CloseReason {
+    CloseReason::new(ClosedBy::Local, name.to_owned(), message)
 }
 
 /// The events of a session's link.

@@ -4,6 +4,7 @@
 //! Reading and writing are two futures of one task, so a slow write does not stop the reading. What
 //! accumulates meanwhile is bounded by `Limits::outbound_bytes`.
 
+mod batching;
 pub(crate) mod connection;
 mod idle_shrink;
 pub(crate) mod kept_references;
@@ -25,10 +26,11 @@ use std::time::Duration;
 use crate::endpoint::{Endpoint, Transmit};
 use crate::error::ErrorCode;
 use crate::link::Attachment;
-use crate::peer::driver::idle_shrink::Pause;
+use crate::peer::driver::batching::BATCHING;
+use crate::peer::driver::idle_shrink::IdleDetector;
 use crate::peer::driver::lines::Joining;
 use crate::peer::driver::transport::{Sending, Transport, TransportEnd};
-use crate::peer::host::outgoing_errors::Leaving;
+use crate::peer::host::outgoing_errors::OutgoingErrors;
 use crate::peer::host::outputs::Place;
 use crate::peer::host::shared::Shared;
 use crate::peer::runtime::{self, Timer};
@@ -40,16 +42,6 @@ const STALL: Duration = Duration::from_secs(30);
 
 /// How long an ended session may take to send its last messages and close its transport.
 const LINGER: Duration = Duration::from_secs(5);
-
-/// How long a release or an ack may be delayed so that it shares a write (compare Nagle's algorithm). A
-/// client that calls again at once then releases its last result in the same write. A delay shorter than
-/// a tick of the kernel's clock, 4 ms on many systems, would set a timer for every call.
-const COALESCE_DELAY: Duration = Duration::from_millis(4);
-
-/// The maximum number of messages, and the approximate number of bytes, that are handled, or given to a
-/// transport, under one lock.
-const BATCH: usize = 64;
-const BATCH_BYTES: usize = 64 << 10;
 
 /// The close code of a session that ended. The reason is the session's error.
 const SESSION_OVER: u16 = 3000;
@@ -88,12 +80,12 @@ pub(crate) fn drive<T: Transport>(
     async move {
         drive.shared.set_host();
         let (mut sender, mut receiver) = transport.split();
-        let mut leaving = Leaving::new(drive.shared.settings().on_send_error.clone());
+        let mut errors = OutgoingErrors::new(drive.shared.settings().on_send_error.clone());
         let mut greeting = greeting;
         let own = &drive;
         // An async block stores its captures once; an async function stores its parameters twice.
         let reader = async move { own.read(&mut receiver).await };
-        let writer = async move { own.write(&mut sender, &mut greeting, &mut leaving).await };
+        let writer = async move { own.write(&mut sender, &mut greeting, &mut errors).await };
         join(&drive.shared, pin!(reader), pin!(writer)).await;
         drive.over()
     }
@@ -158,18 +150,18 @@ impl Drive {
     }
 
     /// Sends the messages of the session, and closes the transport when the session has ended.
-    async fn write<S: Sending>(&self, sender: &mut S, greeting: &mut Option<String>, leaving: &mut Leaving) {
+    async fn write<S: Sending>(&self, sender: &mut S, greeting: &mut Option<String>, errors: &mut OutgoingErrors) {
         let shared = &self.shared;
         let mut timer = Timer::default();
         let mut waiting = None;
-        let mut pause = Pause::default();
+        let mut idle = IdleDetector::default();
         // The new driver does not know which releases the previous one had postponed.
         shared.lock().postpones = false;
         loop {
             let is_behind = shared.work_on(self.at);
             // Read before sending: the last messages of a session are queued before it ends.
             let ended = shared.ended.get();
-            let due = match self.send_all(sender, greeting.take(), leaving, &mut waiting).await {
+            let due = match self.send_all(sender, greeting.take(), errors, &mut waiting).await {
                 Ok(due) => due,
                 Err(end) => return self.detach(end),
             };
@@ -181,7 +173,7 @@ impl Drive {
             }
             if let Some(closed) = ended {
                 // May be dropped when the linger time is over, which does no harm.
-                let (code, reason) = self.close_of(closed, leaving);
+                let (code, reason) = self.close_of(closed, errors);
                 return sender.close(code, reason).await;
             }
             if self.end.get().is_some() {
@@ -191,12 +183,12 @@ impl Drive {
                 runtime::yield_once().await;
                 continue;
             }
-            let rest = if S::EXPENSIVE_FLUSH { pause.due(|| shared.now()) } else { None };
+            let rest = if S::EXPENSIVE_FLUSH { idle.due(|| shared.now()) } else { None };
             if !self.wait(&mut timer, due.into_iter().chain(rest).min()).await {
-                pause.disturb();
+                idle.record_activity();
                 continue;
             }
-            if pause.look(shared.now()) {
+            if idle.check(shared.now()) {
                 shared.lock().shrink();
             }
             if !self.on_time() {
@@ -212,7 +204,7 @@ impl Drive {
         &self,
         sender: &mut S,
         greeting: Option<String>,
-        leaving: &mut Leaving,
+        errors: &mut OutgoingErrors,
         waiting: &mut Option<Time>,
     ) -> Result<Option<Time>, TransportEnd> {
         if let Some(greeting) = greeting {
@@ -231,7 +223,7 @@ impl Drive {
             {
                 break Some(until);
             }
-            let Taken { due, is_all } = self.next_texts(&mut joining, leaving);
+            let Taken { due, is_all } = self.next_texts(&mut joining, errors);
             if joining.texts.is_empty() {
                 break due;
             }
@@ -271,7 +263,7 @@ impl Drive {
         let mut left = pin!(async {
             while self.shared.turn() == self.at {
                 self.shared.wake.notified().await;
-                self.shared.carry_out(self.shared.lock(), Place::Driver(self.at));
+                self.shared.drain_outputs(self.shared.lock(), Place::Driver(self.at));
             }
         });
         let mut carries_out = true;
@@ -305,14 +297,14 @@ impl Drive {
             return None;
         }
         let now = self.shared.now();
-        let until = *waiting.get_or_insert(now) + COALESCE_DELAY;
+        let until = *waiting.get_or_insert(now) + BATCHING.coalesce;
         (now < until).then(|| state.endpoint.poll_timeout().map_or(until, |due| due.min(until)))
     }
 
     /// Takes the next texts to send, unless the transport has ended.
-    fn next_texts(&self, joining: &mut Joining, leaving: &mut Leaving) -> Taken {
+    fn next_texts(&self, joining: &mut Joining, errors: &mut OutgoingErrors) -> Taken {
         let (mut taken, mut bytes) = (0, 0);
-        while taken < BATCH && bytes < BATCH_BYTES {
+        while taken < BATCHING.locked_messages && bytes < BATCHING.locked_bytes {
             let mut state = self.shared.lock();
             if state.closed.as_ref().is_some_and(|closed| closed.by == ClosedBy::Transport) {
                 return Taken { due: None, is_all: true };
@@ -321,24 +313,24 @@ impl Drive {
             let last = loop {
                 let session = &state.endpoint.session;
                 let all = (session.transmit_bytes() + session.transmit_len()).saturating_sub(1);
-                let Some(Transmit { text, is_final, is_line }) = state.endpoint.next_transmit(self.at) else {
+                let Some(Transmit { text, source }) = state.endpoint.next_transmit(self.at) else {
                     self.shared.report_memory(&mut state);
                     // Nothing is left to postpone: the next message has to wake this driver.
                     state.postpones = false;
                     return Taken { due: state.endpoint.poll_timeout(), is_all: true };
                 };
                 (taken, bytes) = (taken + 1, bytes + text.len());
-                if !is_final && Leaving::concerns(&text) {
+                if source.may_have_error() && OutgoingErrors::may_be_in(&text) {
                     break text.into_owned();
                 }
-                joining.push(text, is_line, all);
-                if taken == BATCH || bytes >= BATCH_BYTES {
+                joining.push(text, source.is_line(), all);
+                if taken == BATCHING.locked_messages || bytes >= BATCHING.locked_bytes {
                     return Taken { due: None, is_all: false };
                 }
             };
             drop(state);
             // The retransmit buffer gets the text as it was sent, so that the hook sees every error once.
-            let text = leaving.message(last);
+            let text = errors.message(last);
             self.shared.lock().endpoint.leaves_as(self.at, &text);
             joining.push(text.into(), false, 0);
         }
@@ -382,12 +374,12 @@ impl Drive {
     }
 
     /// Returns the close code and the reason for a transport whose session has ended.
-    fn close_of<'a>(&self, closed: &'a CloseReason, leaving: &'a Leaving) -> (u16, &'a str) {
+    fn close_of<'a>(&self, closed: &'a CloseReason, errors: &'a OutgoingErrors) -> (u16, &'a str) {
         let code = closed.cause.code().filter(|_| self.shared.lock().endpoint.is_linked());
         match (closed.by, code) {
             (ClosedBy::Transport, _) => (NORMAL, ""),
             (ClosedBy::Local | ClosedBy::Protocol, Some(code)) => (code.close_code(), code.as_str()),
-            _ => (SESSION_OVER, cut(leaving.reason(&closed.message))),
+            _ => (SESSION_OVER, cut(errors.reason(&closed.message))),
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::limits::Limits;
 use crate::peer::durable::durability::Durability;
 use crate::peer::host::memory::MemoryBudget;
-use crate::peer::host::outgoing_errors::{Hook, Leaving};
+use crate::peer::host::outgoing_errors::{Hook, OutgoingErrors};
 use crate::peer::host::running::RunningCalls;
 use crate::peer::host::settings::{Persistence, Settings};
 use crate::peer::stream::LinkedStreams;
@@ -80,7 +80,7 @@ impl SessionOptions {
     /// Returns a message as it is to be sent, with the [hook](Self::on_send_error) applied. For messages
     /// that are written outside of a session.
     pub fn message_to_send(&self, text: String) -> String {
-        Leaving::new(self.on_send_error.clone()).message(text)
+        OutgoingErrors::new(self.on_send_error.clone()).message(text)
     }
 }
 

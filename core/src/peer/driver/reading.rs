@@ -6,26 +6,16 @@ use std::iter::Peekable;
 use std::pin::pin;
 use std::sync::atomic::Ordering;
 
-use super::{BATCH, Drive};
+use super::Drive;
+use super::batching::BATCHING;
 use crate::peer::driver::lines::Lines;
 use crate::peer::driver::transport::{Receiving, TransportEnd};
 use crate::peer::runtime;
 
-/// Messages handled per batch before the replies to them are written. Starts at `TURN` after idle and
-/// doubles to `TURN_MAX` under load: small batches let the peer work on the replies while this side
-/// handles the rest, large ones save writes.
-const TURN: usize = 32;
-const TURN_MAX: usize = 256;
-
-/// The maximum number of texts, and the approximate number of bytes, that are taken from a transport
-/// before the outputs of the session are carried out.
-const READ_TEXTS: usize = 64;
-const READ_BYTES: usize = 4 << 10;
-
 impl Drive {
     /// Passes messages to the session until the transport or the session ends.
     pub(super) async fn read<R: Receiving>(&self, receiver: &mut R) {
-        let (mut turn, mut turn_max) = (0, TURN);
+        let (mut batch, mut batch_max) = (0, BATCHING.messages);
         let (mut texts, mut ahead) = (Vec::new(), Vec::new());
         let mut end = None;
         loop {
@@ -46,22 +36,22 @@ impl Drive {
             if has_rested {
                 // Most texts arrive alone, and looking for more costs as much as receiving one. The next
                 // round receives any that follow.
-                (turn, turn_max) = (0, TURN);
+                (batch, batch_max) = (0, BATCHING.messages);
             } else {
                 end = end.or_else(|| collect(receiver, &mut texts));
             }
             let mut messages = Lines::of(&texts, self.joins_lines).peekable();
             while messages.peek().is_some() {
-                let Some(taken) = self.take(&mut messages, turn_max.min(BATCH)) else {
+                let Some(taken) = self.take(&mut messages, batch_max.min(BATCHING.locked_messages)) else {
                     return self.leave_if_lease_is_over();
                 };
                 if taken == 0 && !Box::pin(self.catch_up(receiver, &mut ahead, &mut end)).await {
                     return;
                 }
-                turn += taken;
+                batch += taken;
                 // Everything that came before the end is carried out at once, because no reply can be written.
-                if turn >= turn_max && end.is_none() {
-                    (turn, turn_max) = (0, TURN_MAX.min(2 * turn_max));
+                if batch >= batch_max && end.is_none() {
+                    (batch, batch_max) = (0, BATCHING.messages_max.min(2 * batch_max));
                     runtime::yield_once().await;
                 }
             }
@@ -161,7 +151,7 @@ fn is_usual(text: &str) -> bool {
 /// Takes the available messages, and the end of the transport if it follows them.
 fn collect<R: Receiving>(receiver: &mut R, texts: &mut Vec<R::Text>) -> Option<TransportEnd> {
     let mut bytes = 0;
-    while texts.len() < READ_TEXTS && bytes < READ_BYTES {
+    while texts.len() < BATCHING.read_texts && bytes < BATCHING.read_bytes {
         match receiver.try_receive()? {
             Ok(text) => {
                 bytes += text.as_ref().len();

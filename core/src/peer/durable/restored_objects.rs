@@ -25,24 +25,24 @@ use crate::peer::unwind::drop_quietly;
 use crate::session::{Recipe, Ref, Session};
 
 /// An object that is being restored. When it ends, in whatever way, the waiting calls are delivered.
-struct Making {
+struct Restoring {
     shared: Arc<Shared>,
     at: usize,
     is_over: bool,
 }
 
-impl Making {
+impl Restoring {
     async fn run(mut self) {
-        let made = self.shared.make(self.at).await;
+        let made = self.shared.restore_object(self.at).await;
         self.is_over = true;
-        self.shared.made(self.at, made);
+        self.shared.object_restored(self.at, made);
     }
 }
 
-impl Drop for Making {
+impl Drop for Restoring {
     fn drop(&mut self) {
         if !self.is_over {
-            self.shared.made(self.at, Err(RestoreFailure(ErrorCode::RestoreFailed)));
+            self.shared.object_restored(self.at, Err(RestoreFailure(ErrorCode::RestoreFailed)));
         }
     }
 }
@@ -159,28 +159,28 @@ impl Shared {
             for object in &objects {
                 object.recipe.params.refs().iter().for_each(|&of| state.endpoint.session.retain(of));
             }
-            state.dormant = Dormant { objects, restore: Some(Self::start_making) };
+            state.dormant = Dormant { objects, restore: Some(Self::start_restoring) };
             eager.iter().for_each(|&at| state.need_object(at));
             // Started below instead: the session may have other outputs, which wait for its driver.
             state.deferred.clear();
         }
-        eager.iter().for_each(|&at| shared.start_making(at));
+        eager.iter().for_each(|&at| shared.start_restoring(at));
         shared
     }
 
     /// Restores an object in a task of its own.
-    pub(crate) fn start_making(self: &Arc<Self>, at: usize) {
-        let making = Making { shared: Arc::clone(self), at, is_over: false };
-        if self.spawn(making.run()).is_none() {
+    pub(crate) fn start_restoring(self: &Arc<Self>, at: usize) {
+        let restoring = Restoring { shared: Arc::clone(self), at, is_over: false };
+        if self.spawn(restoring.run()).is_none() {
             tracing::error!("an object cannot be restored without an async runtime");
         }
     }
 
-    async fn make(self: &Arc<Self>, at: usize) -> Result<Stub, RestoreFailure> {
+    async fn restore_object(self: &Arc<Self>, at: usize) -> Result<Stub, RestoreFailure> {
         let gone = || RestoreFailure(ErrorCode::CapabilityLost);
         let parts = self.lock().dormant.objects.get(at).map(|object| object.parts.clone()).unwrap_or_default();
         for part in parts {
-            if let Some(made) = self.until_made(part) {
+            if let Some(made) = self.until_restored(part) {
                 // The sender is dropped when the part has been restored or the session has ended.
                 let _ = made.await;
             }
@@ -194,23 +194,23 @@ impl Shared {
             ((restorer, version), state.lift(self, params))
         };
         let Some(Durability { ctx, restorers, .. }) = Durability::of(self) else { return Err(gone()) };
-        restorers.make(ctx.clone(), &restorer, version, params).await
+        restorers.restore_from(ctx.clone(), &restorer, version, params).await
     }
 
     /// Returns a receiver that ends when an object has been restored or has failed, or `None` if that has
     /// happened already.
-    fn until_made(self: &Arc<Self>, at: usize) -> Option<oneshot::Receiver<()>> {
+    fn until_restored(self: &Arc<Self>, at: usize) -> Option<oneshot::Receiver<()>> {
         let mut state = self.lock();
         state.need_object(at);
         let object = state.dormant.objects.get_mut(at)?;
         let Progress::Restoring { waiters, .. } = &mut object.progress else { return None };
         let (sender, receiver) = oneshot::channel();
         waiters.push(sender);
-        self.go_on(state);
+        self.after_link_input(state);
         Some(receiver)
     }
 
-    fn made(self: &Arc<Self>, at: usize, made: Result<Stub, RestoreFailure>) {
+    fn object_restored(self: &Arc<Self>, at: usize, made: Result<Stub, RestoreFailure>) {
         let local = made.as_ref().ok().and_then(|stub| stub.as_local().cloned());
         let entry = match made {
             Ok(stub) => Entry::from(stub),
@@ -236,7 +236,7 @@ impl Shared {
             state.deferred.extend(jobs);
             waiters = waiting;
         }
-        self.pump(state);
+        self.after_input(state);
         drop(waiters);
         drop_quietly((entry, local));
     }

@@ -131,9 +131,9 @@ impl fmt::Display for RestoreError {
 
 impl Error for RestoreError {}
 
-type Making = Pin<Box<dyn Future<Output = Result<Stub, BoxError>> + Send>>;
-type Make = dyn Fn(RestoreCtx, Payload<Cap>) -> Result<Making, BoxError> + Send + Sync;
-type Step = dyn Fn(Payload<Cap>) -> Result<Payload<Cap>, BoxError> + Send + Sync;
+type RestoreFuture = Pin<Box<dyn Future<Output = Result<Stub, BoxError>> + Send>>;
+type RestoreFn = dyn Fn(RestoreCtx, Payload<Cap>) -> Result<RestoreFuture, BoxError> + Send + Sync;
+type MigrationFn = dyn Fn(Payload<Cap>) -> Result<Payload<Cap>, BoxError> + Send + Sync;
 
 /// A restorer of the durable objects of one kind.
 ///
@@ -166,9 +166,9 @@ pub struct Restorer {
     name: String,
     version: u32,
     eager: bool,
-    make: Box<Make>,
+    make: Box<RestoreFn>,
     /// The migration steps, each from a version to the next.
-    steps: BTreeMap<u32, Box<Step>>,
+    steps: BTreeMap<u32, Box<MigrationFn>>,
 }
 
 impl Restorer {
@@ -184,7 +184,7 @@ impl Restorer {
         F: Fn(RestoreCtx, P) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<R, BoxError>> + Send + 'static,
     {
-        let make = move |ctx, params| -> Result<Making, BoxError> {
+        let make = move |ctx, params| -> Result<RestoreFuture, BoxError> {
             let made = restore(ctx, value::decode(params)?);
             Ok(Box::pin(async move { made.await.map(|reference| reference.stub().clone()) }))
         };
@@ -210,7 +210,7 @@ impl Restorer {
         Self { eager: true, ..self }
     }
 
-    fn start(&self, ctx: RestoreCtx, version: u32, mut params: Payload<Cap>) -> Result<Making, BoxError> {
+    fn start(&self, ctx: RestoreCtx, version: u32, mut params: Payload<Cap>) -> Result<RestoreFuture, BoxError> {
         if version > self.version {
             let newest = self.version;
             return Err(format!(
@@ -317,13 +317,13 @@ impl Restorers {
     pub(crate) fn prepare(self: &Arc<Self>, ctx: &RestoreCtx, recipe: &StoredRecipe) -> (Stub, Starting) {
         let (all, ctx, recipe) = (Arc::clone(self), ctx.clone(), recipe.clone());
         Stub::promised_later(Box::pin(async move {
-            let made = all.make_stored(&ctx, &recipe, 0).await;
+            let made = all.restore_stored(&ctx, &recipe, 0).await;
             made.map(|stub| Payload::capability(stub.into_cap())).map_err(|unmade| unmade.payload())
         }))
     }
 
     /// Restores an object after the objects that it is built from.
-    fn make_stored<'a>(
+    fn restore_stored<'a>(
         &'a self,
         ctx: &'a RestoreCtx,
         recipe: &'a StoredRecipe,
@@ -335,7 +335,7 @@ impl Restorers {
             }
             let mut refs = Vec::with_capacity(recipe.parts.len());
             for part in &recipe.parts {
-                let made = self.make_stored(ctx, part, depth + 1).await;
+                let made = self.restore_stored(ctx, part, depth + 1).await;
                 if recipe.restorer == ATTENUATED {
                     // An attenuated reference fails with the code of its target.
                     refs.push(made?.into_cap());
@@ -347,12 +347,12 @@ impl Restorers {
                 tracing::warn!(restorer = recipe.restorer, %mismatch, "a stored recipe is damaged");
                 RestoreFailure(ErrorCode::RestoreFailed)
             })?;
-            self.make(ctx.clone(), &recipe.restorer, recipe.version, params).await
+            self.restore_from(ctx.clone(), &recipe.restorer, recipe.version, params).await
         })
     }
 
     /// Runs the restorer of one object. Dropping the future cancels it.
-    pub(crate) async fn make(
+    pub(crate) async fn restore_from(
         &self,
         ctx: RestoreCtx,
         name: &str,
@@ -410,7 +410,7 @@ fn unpanicked<T>(run: impl FnOnce() -> T) -> Result<T, BoxError> {
     caught(run).map_err(|_| BoxError::from("panic in a restorer"))
 }
 
-async fn made(mut making: Making) -> Result<Stub, BoxError> {
+async fn made(mut making: RestoreFuture) -> Result<Stub, BoxError> {
     let result = poll_fn(|cx| match unpanicked(|| making.as_mut().poll(cx)) {
         Ok(polled) => polled,
         Err(error) => Poll::Ready(Err(error)),

@@ -18,7 +18,7 @@ impl Shared {
         if state.has_begun_all() {
             return Some(state);
         }
-        self.go_on(state);
+        self.after_link_input(state);
         None
     }
 

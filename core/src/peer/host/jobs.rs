@@ -211,7 +211,7 @@ impl State {
         {
             let message = format!("more than {limit} bytes wait to be sent; the peer does not read");
             let closed = CloseReason::new(ClosedBy::Protocol, "Error", message);
-            self.endpoint.session.close(closed, true);
+            self.endpoint.session.abort(closed);
         }
     }
 }

@@ -50,7 +50,7 @@ impl Drop for Level {
         }
         let next = || TOO_DEEP.try_with(|sessions| sessions.borrow_mut().pop_front()).ok().flatten();
         while let Some(session) = next() {
-            session.carry_out(session.lock(), Place::Elsewhere);
+            session.drain_outputs(session.lock(), Place::Elsewhere);
         }
     }
 }

@@ -21,25 +21,25 @@ static FINDER: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Find
 pub(crate) type Hook = dyn Fn(ErrorValue) -> ErrorValue + Send + Sync;
 
 /// The filter of outgoing messages.
-pub(crate) struct Leaving {
+pub(crate) struct OutgoingErrors {
     hook: Option<Arc<Hook>>,
     /// The message of the abort, if one was sent.
     aborted: Option<String>,
 }
 
-impl Leaving {
+impl OutgoingErrors {
     pub(crate) fn new(hook: Option<Arc<Hook>>) -> Self {
         Self { hook, aborted: None }
     }
 
     /// Returns `true` if a text may contain errors. A text that is not a list is a frame of the link.
-    pub(crate) fn concerns(text: &str) -> bool {
+    pub(crate) fn may_be_in(text: &str) -> bool {
         FINDER.find(text.as_bytes()).is_some() && !text.starts_with('{')
     }
 
     /// Returns the message as it is to be sent.
     pub(crate) fn message(&mut self, text: String) -> String {
-        if !Self::concerns(&text) {
+        if !Self::may_be_in(&text) {
             return text;
         }
         let mut rewrite =

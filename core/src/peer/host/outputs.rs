@@ -39,7 +39,7 @@ impl Shared {
 
     /// Notifies the task that stores the session. Called without the lock, because it wakes that task. Not
     /// called for every turn of the driver: a checkpoint that has to wait would be retried each time.
-    pub(crate) fn tell_change(&self, is_due: bool) {
+    pub(crate) fn notify_changed(&self, is_due: bool) {
         if is_due {
             self.changed.notify_one();
         }
@@ -47,26 +47,26 @@ impl Shared {
 
     /// Marks the session as changed and carries out all of its outputs, in order. If another thread is
     /// doing so already, that thread continues with them. Wakes the driver if there is something to send.
-    pub(crate) fn pump<'a>(self: &'a Arc<Self>, mut state: MutexGuard<'a, State>) {
+    pub(crate) fn after_input<'a>(self: &'a Arc<Self>, mut state: MutexGuard<'a, State>) {
         state.endpoint.mark_changed();
-        self.go_on(state);
+        self.after_link_input(state);
     }
 
     /// Carries out all outputs of the session, in order, without marking it as changed: the input may have
     /// concerned only the link. Wakes the driver if there is something to send.
-    pub(crate) fn go_on<'a>(self: &'a Arc<Self>, state: MutexGuard<'a, State>) {
+    pub(crate) fn after_link_input<'a>(self: &'a Arc<Self>, state: MutexGuard<'a, State>) {
         let is_due = self.is_change_due(&state);
-        if self.carry_out(state, Place::Elsewhere) {
+        if self.drain_outputs(state, Place::Elsewhere) {
             self.wake.notify_one();
         }
-        self.tell_change(is_due);
+        self.notify_changed(is_due);
     }
 
     /// Carries out all outputs of the session, in order. Returns `true` if the driver has to be woken.
     ///
     /// Methods of a session with a transport run only on its host, so any other thread stops before the
     /// first delivery and leaves the rest to the host.
-    pub(crate) fn carry_out<'a>(self: &'a Arc<Self>, mut state: MutexGuard<'a, State>, place: Place) -> bool {
+    pub(crate) fn drain_outputs<'a>(self: &'a Arc<Self>, mut state: MutexGuard<'a, State>, place: Place) -> bool {
         match state.pumping {
             None => {}
             // The current driver, which sends after carrying out the outputs. A notification would only
@@ -104,11 +104,11 @@ impl Shared {
         }
         state.pumping = None;
         self.report_memory(&mut state);
-        let handed_on = !state.deferred.is_empty();
-        let is_wanted = state.has_to_send() || state.endpoint.session.has_work() || handed_on;
-        let without_driver = (handed_on && state.driver.is_none()).then(|| state.host.clone());
-        let told = self.at_rest(&mut state);
-        let is_news = self.tell(&mut state);
+        let has_left_deliveries = !state.deferred.is_empty();
+        let is_wanted = state.has_to_send() || state.endpoint.session.has_work() || has_left_deliveries;
+        let without_driver = (has_left_deliveries && state.driver.is_none()).then(|| state.host.clone());
+        let ended_waits = self.ended_waits(&mut state);
+        let is_news = self.queue_events(&mut state);
         let asks = state.endpoint.asks();
         drop(state);
         if is_news {
@@ -117,13 +117,13 @@ impl Shared {
         if asks {
             self.asked.notify_one();
         }
-        if let Some(told) = told {
-            told.tell();
+        if let Some(ended) = ended_waits {
+            ended.notify();
         }
         match without_driver {
-            Some(Some(host)) => drop(host.spawn(HandedOn { shared: Arc::clone(self), has_run: false }.run())),
+            Some(Some(host)) => drop(host.spawn(LeftDeliveries { shared: Arc::clone(self), has_run: false }.run())),
             // The session never had a runtime.
-            Some(None) => return self.carry_out(self.lock(), Place::Host) || is_wanted,
+            Some(None) => return self.drain_outputs(self.lock(), Place::Host) || is_wanted,
             None => {}
         }
         is_wanted
@@ -201,7 +201,7 @@ impl Shared {
         let mut state = self.lock();
         if state.closed.is_none() {
             state.endpoint.session.settle(call, Err(error));
-            self.pump(state);
+            self.after_input(state);
         }
     }
 
@@ -233,7 +233,7 @@ impl Shared {
             drop_quietly(entry);
         }
         drop_quietly(leftovers.dormant);
-        self.tell(&mut self.lock());
+        self.queue_events(&mut self.lock());
         self.feed.end();
         // Set only once, because a session ends only once.
         drop(self.ended.set(closed));
@@ -281,21 +281,21 @@ impl Shared {
 }
 
 /// The deliveries of a session without a driver, on their way to its runtime.
-struct HandedOn {
+struct LeftDeliveries {
     shared: Arc<Shared>,
     has_run: bool,
 }
 
-impl HandedOn {
+impl LeftDeliveries {
     async fn run(mut self) {
         self.has_run = true;
-        if self.shared.carry_out(self.shared.lock(), Place::Host) {
+        if self.shared.drain_outputs(self.shared.lock(), Place::Host) {
             self.shared.wake.notify_one();
         }
     }
 }
 
-impl Drop for HandedOn {
+impl Drop for LeftDeliveries {
     /// Rejects the calls that did not begin before the runtime shut down.
     fn drop(&mut self) {
         let mut state = self.shared.lock();

@@ -84,14 +84,14 @@ impl Drop for Waiting<'_> {
 }
 
 /// Waits that are over. They are dropped without the lock, because that wakes the waiting tasks.
-pub(crate) struct Told {
+pub(crate) struct EndedWaits {
     at_rest: Vec<oneshot::Sender<()>>,
     answers: Vec<(oneshot::Sender<Objects>, Objects)>,
     lost: HashMap<u64, oneshot::Sender<Objects>>,
 }
 
-impl Told {
-    pub(crate) fn tell(self) {
+impl EndedWaits {
+    pub(crate) fn notify(self) {
         drop((self.at_rest, self.lost));
         for (waiter, objects) in self.answers {
             // The receiver may have been dropped.
@@ -118,11 +118,11 @@ impl Shared {
 
     /// Waits until the session has ended, and returns the reason. Cancel-safe.
     pub(crate) async fn until_closed(&self) -> CloseReason {
-        let mut told = pin!(self.is_over.notified());
+        let mut over = pin!(self.is_over.notified());
         // Enabled before the check, so that the end of the session cannot be missed.
-        told.as_mut().enable();
+        over.as_mut().enable();
         if self.ended.get().is_none() {
-            told.await;
+            over.await;
         }
         self.ended.get().cloned().unwrap_or_else(wait::dropped)
     }
@@ -201,7 +201,7 @@ impl Shared {
     /// Returns `true` if a wait may be over. Called after every call, so it must take constant time: a
     /// client that has dropped its `Session` always has a wait for disuse.
     #[inline]
-    pub(crate) fn may_be_at_rest(&self, state: &State) -> bool {
+    pub(crate) fn may_have_ended_waits(&self, state: &State) -> bool {
         let Some(rest) = &state.rest else { return false };
         let awaits_disuse = !rest.unused.is_empty() && (state.closed.is_some() || !self.has_roots());
         awaits_disuse || !rest.awaits_only_disuse()
@@ -209,11 +209,11 @@ impl Shared {
 
     /// Removes and returns the waits that are over.
     #[inline]
-    pub(crate) fn at_rest(&self, state: &mut State) -> Option<Told> {
-        if self.may_be_at_rest(state) { self.take_told(state) } else { None }
+    pub(crate) fn ended_waits(&self, state: &mut State) -> Option<EndedWaits> {
+        if self.may_have_ended_waits(state) { self.take_ended(state) } else { None }
     }
 
-    fn take_told(&self, state: &mut State) -> Option<Told> {
+    fn take_ended(&self, state: &mut State) -> Option<EndedWaits> {
         let mut rest = state.rest.take()?;
         let mut at_rest = Vec::new();
         if self.all_answered(state) {
@@ -240,7 +240,7 @@ impl Shared {
         }
         let lost = if state.closed.is_some() { std::mem::take(&mut rest.lists) } else { HashMap::new() };
         state.rest = (!rest.is_empty()).then_some(rest);
-        Some(Told { at_rest, answers, lost })
+        Some(EndedWaits { at_rest, answers, lost })
     }
 
     /// Sends a `list` request to the server. Cancel-safe.
@@ -253,7 +253,7 @@ impl Shared {
             if let Some(closed) = state.closed.as_deref() {
                 return Err(SessionError::Closed(closed.clone()));
             }
-            let request_id = state.endpoint.list(list).ok_or_else(not_told)?;
+            let request_id = state.endpoint.list(list).ok_or_else(list_is_unsupported)?;
             let (sender, receiver) = oneshot::channel();
             state.rest.get_or_insert_default().lists.insert(request_id, sender);
             (Asking { shared: self, request_id }, receiver)
@@ -281,7 +281,7 @@ fn is_quiet(state: &State) -> bool {
     state.closed.is_some() || (session.calls_running() == 0 && !session.has_work())
 }
 
-fn not_told() -> SessionError {
+fn list_is_unsupported() -> SessionError {
     let message = "the server does not support `list` requests";
     SessionError::Closed(CloseReason::with_code(ClosedBy::Local, ErrorCode::MethodNotFound, message))
 }

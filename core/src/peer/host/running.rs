@@ -221,7 +221,7 @@ impl Shared {
         state.deferred.push(Job::Deliver(call));
         state.is_queued = state.held_back.is_some();
         let granted = if state.is_queued { Granted::More } else { Granted::Last };
-        self.go_on(state);
+        self.after_link_input(state);
         granted
     }
 }

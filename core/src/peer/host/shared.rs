@@ -196,7 +196,7 @@ impl Shared {
         });
         // A new session has no checkpoint yet.
         let is_due = shared.is_change_due(&shared.lock());
-        shared.tell_change(is_due);
+        shared.notify_changed(is_due);
         shared
     }
 
@@ -210,7 +210,7 @@ impl Shared {
 
     /// Queues the events of the link, and returns `true` if there were any. Called under the lock, so that
     /// events keep their order. [`Feed::flush`] is called without it, because it wakes listeners.
-    pub(crate) fn tell(&self, state: &mut State) -> bool {
+    pub(crate) fn queue_events(&self, state: &mut State) -> bool {
         let mut is_news = false;
         while let Some(event) = state.endpoint.poll_event() {
             self.feed.push(event);
@@ -238,13 +238,13 @@ impl Shared {
         let mut state = self.lock();
         let attached = state.endpoint.attach(now, features, how)?;
         self.turn.store(attached.attachment.0, Ordering::SeqCst);
-        let is_news = self.tell(&mut state);
+        let is_news = self.queue_events(&mut state);
         let is_due = self.is_change_due(&state);
         drop(state);
         if is_news {
             self.feed.flush();
         }
-        self.tell_change(is_due);
+        self.notify_changed(is_due);
         // The previous driver has to notice, and the next one sends what waits to be sent.
         self.wake.notify_waiters();
         self.wake.notify_one();
@@ -256,7 +256,7 @@ impl Shared {
         let mut state = self.lock();
         state.endpoint.detach_newest(reason);
         self.turn.store(NO_TURN, Ordering::SeqCst);
-        let is_news = self.tell(&mut state);
+        let is_news = self.queue_events(&mut state);
         drop(state);
         if is_news {
             self.feed.flush();
@@ -290,7 +290,7 @@ impl Shared {
     pub(crate) fn pump_ended(self: &Arc<Self>) {
         let mut state = self.lock();
         state.pumps -= 1;
-        self.leave(state);
+        self.notify_driver(state);
     }
 
     /// Drops the objects of a session to which no references are left. Done iteratively: they may hold the
@@ -313,7 +313,7 @@ impl Shared {
         }
         let wait = state.endpoint.session.pull(of, path);
         state.waiters.insert(wait, Waiter::Task(None));
-        self.pump(state);
+        self.after_input(state);
         Wait::pulled(Arc::clone(self), wait)
     }
 
@@ -324,7 +324,7 @@ impl Shared {
         if waiter.is_some() && state.closed.is_none() {
             state.endpoint.session.forget(wait);
         }
-        self.leave(state);
+        self.notify_driver(state);
         drop(waiter);
     }
 
@@ -334,7 +334,7 @@ impl Shared {
         if state.closed.is_none() {
             state.endpoint.session.release(of);
         }
-        self.leave(state);
+        self.notify_driver(state);
     }
 
     /// Adds a reference to the peer's main object.
@@ -345,7 +345,7 @@ impl Shared {
     /// Releases a reference to the peer's main object. Safe to call while dropping.
     pub(crate) fn drop_root(self: &Arc<Self>) {
         if self.roots.fetch_sub(1, Ordering::SeqCst) == 1 {
-            self.leave(self.lock());
+            self.notify_driver(self.lock());
         }
     }
 
@@ -370,16 +370,16 @@ impl Shared {
         input(&mut state.endpoint);
         let is_open = !state.endpoint.session.is_closed();
         let is_due = self.is_change_due(&state);
-        let is_wanted = self.carry_out(state, place);
-        self.tell_change(is_due);
+        let is_wanted = self.drain_outputs(state, place);
+        self.notify_changed(is_due);
         (is_open, is_wanted)
     }
 
     /// Finishes an operation that must not run user code, such as a drop: the driver carries out the
     /// outputs. A private session has no driver; its outputs call only objects of the caller.
-    fn leave(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
+    fn notify_driver(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
         if self.is_private() {
-            return self.pump(state);
+            return self.after_input(state);
         }
         state.endpoint.mark_changed();
         let is_due = self.is_change_due(&state);
@@ -387,13 +387,13 @@ impl Shared {
             || state.endpoint.session.has_work()
             || state.endpoint.session.has_output()
             || state.endpoint.session.is_closed()
-            || self.may_be_at_rest(&state);
+            || self.may_have_ended_waits(&state);
         // Without a transport there is no driver that would check for rest.
-        let told = self.at_rest(&mut state);
+        let ended_waits = self.ended_waits(&mut state);
         drop(state);
-        self.tell_change(is_due);
-        if let Some(told) = told {
-            told.tell();
+        self.notify_changed(is_due);
+        if let Some(ended) = ended_waits {
+            ended.notify();
         }
         if is_wanted {
             self.wake.notify_one();

@@ -14,15 +14,15 @@ impl Shared {
     pub(crate) fn work_on(self: &Arc<Self>, at: Attachment) -> bool {
         let mut state = self.lock();
         if !state.endpoint.session.has_work() {
-            self.carry_out(state, Place::Driver(at));
+            self.drain_outputs(state, Place::Driver(at));
             return false;
         }
         state.endpoint.session.resume_work();
         state.endpoint.mark_changed();
         let is_behind = state.endpoint.session.has_work();
         let is_due = self.is_change_due(&state);
-        self.carry_out(state, Place::Driver(at));
-        self.tell_change(is_due);
+        self.drain_outputs(state, Place::Driver(at));
+        self.notify_changed(is_due);
         is_behind
     }
 

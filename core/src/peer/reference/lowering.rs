@@ -48,7 +48,7 @@ impl Shared {
         for of in lent {
             state.endpoint.session.release(of);
         }
-        self.pump(state);
+        self.after_input(state);
         // Both run user code, so they come after the lock is released.
         for (promise, stub) in follow {
             deliver::follow(self, promise, stub);

@@ -47,7 +47,7 @@ impl Shared {
         state.targets.insert(target, Entry::new(Forwarded(via)));
         state.endpoint.session.redirect(call, target);
         state.endpoint.session.release(Ref::Target(target));
-        self.pump(state);
+        self.after_input(state);
     }
 
     /// Settles the first step of a delivery with `value`. The session walks the rest of the path.

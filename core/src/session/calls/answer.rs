@@ -1,6 +1,7 @@
 //! Exports: pulls of the peer, the answers to them, and releases.
 
 use crate::id::ExportId;
+use crate::session::state::outbox::MessageKind;
 use crate::session::state::promises::{Found, Settled, Waiter, gone};
 use crate::session::state::{Answer, Export, Ref, Session};
 use crate::value::Payload;
@@ -77,7 +78,7 @@ impl Session {
             Found::Value(at) | Found::Failed(at) => self.answer_from(id, at),
             Found::Awaited(_) | Found::Pending(_) | Found::Gone => self.answer_text(id, &Err(gone())),
         };
-        self.send(text);
+        self.send(MessageKind::Answer, text);
         self.answer_promised(promised);
         if transient {
             self.drop_export(id);

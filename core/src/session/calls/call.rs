@@ -224,7 +224,7 @@ impl Session {
     }
 
     /// Hands out a delivery, or queues it if too many calls run. Its target is held until it is
-    /// handed out. Its bytes are counted from here until it is settled, because its method, or the
+    /// delivered. Its bytes are counted from here until it is settled, because its method, or the
     /// pipe of a stream, holds them.
     pub(in crate::session) fn enter(
         &mut self,
@@ -234,7 +234,7 @@ impl Session {
         args: Option<Payload<Ref>>,
         decoded: usize,
     ) {
-        let again = call.0 < self.revived_below;
+        let again = call.0 < self.recovery.revived_below;
         let mut delivery = Delivery { call, target, path, args, id: Delivery::unnamed(), again };
         // Chunks wait until they are read. They must not take the places of calls.
         let is_chunk = self.kind(Ref::Target(target)) != Kind::Object;
@@ -296,13 +296,13 @@ impl Session {
             self.running -= usize::from(std::mem::take(running));
             self.account.remove(&std::mem::take(delivered));
         }
-        if !self.reruns.is_empty() {
+        if !self.recovery.reruns.is_empty() {
             self.drop_rerun(id);
         }
     }
 
     pub(in crate::session) fn drop_rerun(&mut self, id: PromiseId) {
-        if let Some(rerun) = self.reruns.remove(id) {
+        if let Some(rerun) = self.recovery.reruns.remove(id) {
             self.account.remove(&rerun);
             let Rerun { target, args, .. } = rerun;
             args.into_iter().for_each(|args| self.let_go_all(args));

@@ -1,6 +1,7 @@
 //! The end of a session, by either side.
 
 use crate::session::state::account::Account;
+use crate::session::state::outbox::MessageKind;
 use crate::session::state::promises::PromiseState;
 use crate::session::state::{CloseReason, ClosedBy, Outcome, Output, Session};
 use crate::wire::{WireError, error_text};
@@ -14,27 +15,26 @@ impl Session {
     /// Ends the session because the connection carried something other than a message, such as a
     /// binary frame. Sends an `abort`.
     pub fn handle_invalid(&mut self, name: &str, message: &str) {
-        if self.closed.is_none() {
-            self.abort(CloseReason::new(ClosedBy::Protocol, name.to_owned(), message));
-        }
+        self.abort(CloseReason::new(ClosedBy::Protocol, name.to_owned(), message));
     }
 
-    /// Ends the session from this side. If `abort`, sends the peer an `abort` with the reason.
-    pub fn close(&mut self, closed: CloseReason, abort: bool) {
-        if self.closed.is_some() {
-            return;
+    /// Ends the session from this side.
+    pub fn close(&mut self, closed: CloseReason) {
+        self.end(closed);
+    }
+
+    /// Ends the session from this side, and sends the peer an `abort` with the reason.
+    pub fn abort(&mut self, closed: CloseReason) {
+        if self.closed.is_none() {
+            let abort = format!("[\"abort\",{}]", error_text(closed.cause.name(), &closed.message));
+            self.send(MessageKind::Abort, abort);
+            self.end(closed);
         }
-        if abort { self.abort(closed) } else { self.end(closed) }
     }
 
     /// Ends the session because the peer violated the protocol or a limit.
     pub(in crate::session) fn fail(&mut self, error: WireError) {
         self.abort(CloseReason::new(ClosedBy::Protocol, error.name, error.message));
-    }
-
-    fn abort(&mut self, closed: CloseReason) {
-        self.send(format!("[\"abort\",{}]", error_text(closed.cause.name(), &closed.message)));
-        self.end(closed);
     }
 
     /// Ends all waits, drops all objects, and clears the tables.
@@ -66,9 +66,9 @@ impl Session {
         }
         self.imports = Default::default();
         self.exports = Default::default();
-        self.recipes = Default::default();
-        self.reruns = Default::default();
-        self.kept = Default::default();
+        self.recovery.recipes = Default::default();
+        self.recovery.reruns = Default::default();
+        self.recovery.kept = Default::default();
         self.gathers = Default::default();
         self.maps = Default::default();
         self.pipes = 0;

@@ -126,7 +126,7 @@ impl Session {
     }
 
     /// Handles the arrival of a part.
-    pub(in crate::session) fn tell_gather(&mut self, id: GatherId, part: Ref) {
+    pub(in crate::session) fn complete_part(&mut self, id: GatherId, part: Ref) {
         let failed = matches!(self.follow_through(part), Found::Failed(_) | Found::Gone);
         let Some(gather) = self.gathers.get_mut(id) else { return };
         gather.missing -= 1;
@@ -243,7 +243,7 @@ impl Session {
 
     /// Handles the arrival of a result that the application waits for. Its parts may still be
     /// missing.
-    pub(in crate::session) fn tell_application(&mut self, wait: WaitId, with: Ref) {
+    pub(in crate::session) fn complete_wait(&mut self, wait: WaitId, with: Ref) {
         if self.waits.get(wait).is_none() {
             return;
         }

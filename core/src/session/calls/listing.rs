@@ -47,7 +47,7 @@ impl Session {
         let exports = self.exports.iter().filter(move |(id, _)| *id != ExportId::MAIN && is_behind(id.0));
         exports.map(move |(id, export)| {
             let name = match export.what {
-                Ref::Target(target) => self.recipes.get(target).map(|recipe| recipe.restorer.as_str()),
+                Ref::Target(target) => self.recovery.recipes.get(target).map(|recipe| recipe.restorer.as_str()),
                 _ => None,
             };
             let parent = match export.what {
@@ -59,8 +59,8 @@ impl Session {
         })
     }
 
-    /// Returns the number of deliveries that were handed out and not settled, or wait to be handed
-    /// out.
+    /// Returns the number of deliveries that were returned and not settled, or wait to be
+    /// returned.
     pub fn calls_running(&self) -> usize {
         self.running + self.ready.len()
     }
@@ -68,7 +68,7 @@ impl Session {
     /// Returns `true` if this side holds nothing of the peer and waits for nothing. References kept
     /// by name and the peer's main object do not count.
     pub fn is_unused(&self) -> bool {
-        let by_name = |id| self.kept.values().filter(|of| **of == Ref::Import(id)).count();
+        let by_name = |id| self.recovery.kept.values().filter(|of| **of == Ref::Import(id)).count();
         let is_held = |id, holds: u32| id != ImportId::MAIN && holds as usize > by_name(id);
         self.waits.is_empty() && !self.imports.iter().any(|(id, import)| is_held(id, import.holds))
     }

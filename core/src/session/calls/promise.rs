@@ -198,7 +198,7 @@ impl Session {
         self.resume(calls, Ref::Promise(id));
         for waiter in waiters {
             let with = self.held(Ref::Promise(id));
-            self.work.push_back(Work::Tell { waiter, with });
+            self.work.push_back(Work::Notify { waiter, with });
         }
         self.drop_if_unheld(id);
     }
@@ -277,7 +277,7 @@ impl Session {
             }
             _ => {
                 let with = self.held(of);
-                self.work.push_back(Work::Tell { waiter, with });
+                self.work.push_back(Work::Notify { waiter, with });
             }
         }
     }
@@ -300,12 +300,12 @@ impl Session {
                     self.account.remove(&*mapping);
                     self.map_elements(result, mapping);
                 }
-                Work::Tell { waiter, with } => {
+                Work::Notify { waiter, with } => {
                     match waiter {
                         Waiter::Map(result) => self.apply_map(result, with),
                         Waiter::Answer(id) => self.answer(id, with),
-                        Waiter::Wait(wait) => self.tell_application(wait, with),
-                        Waiter::Gather(id) => self.tell_gather(id, with),
+                        Waiter::Wait(wait) => self.complete_wait(wait, with),
+                        Waiter::Gather(id) => self.complete_part(id, with),
                     }
                     self.let_go(with);
                 }

@@ -67,8 +67,8 @@ impl Session {
                     if target.holds == 0 {
                         let target = self.targets.remove(id);
                         self.account.remove(&target);
-                        if !self.recipes.is_empty()
-                            && let Some(recipe) = self.recipes.remove(id)
+                        if !self.recovery.recipes.is_empty()
+                            && let Some(recipe) = self.recovery.recipes.remove(id)
                         {
                             self.account.remove(&recipe);
                             self.garbage.extend(recipe.params.into_refs());
@@ -125,8 +125,8 @@ impl Session {
         if mentions == 0 {
             return;
         }
-        if self.withheld.is_on && id.0 < 0 {
-            self.withheld.releases.push_back((id, mentions));
+        if self.recovery.withheld.is_on && id.0 < 0 {
+            self.recovery.withheld.releases.push_back((id, mentions));
         } else {
             self.transmit.push_release(id.0, mentions);
         }

@@ -3,6 +3,7 @@
 use crate::id::{ExportId, ImportId, TargetId, WaitId};
 use crate::session::calls::window::units;
 use crate::session::messages::write::Mention;
+use crate::session::state::outbox::MessageKind;
 use crate::session::state::promises::{Found, Waiters};
 use crate::session::state::{ImportState, Kind, Outgoing, Output, Ref, Session, Step};
 use crate::value::Payload;
@@ -40,7 +41,7 @@ impl Session {
         }
         let units = units(&message.text);
         self.note_unkept(id);
-        self.send(message.text);
+        self.send(MessageKind::Chunk, message.text);
         self.answer_promised(message.promised);
         (Ref::Import(id), units)
     }
@@ -77,7 +78,7 @@ impl Session {
     pub(in crate::session) fn open_pipe(&mut self, source: TargetId) -> ImportId {
         let into = self.add_import(ImportState::Stub);
         self.note_unkept(into);
-        self.send("[\"pipe\"]".to_owned());
+        self.send(MessageKind::Pipe, "[\"pipe\"]".to_owned());
         self.outputs.push_back(Output::Pump { source, into });
         into
     }

@@ -49,7 +49,7 @@ impl Session {
     }
 
     fn read(&mut self, text: &str, joint: bool) -> Result<(), WireError> {
-        if self.is_unreconciled {
+        if self.recovery.is_unreconciled {
             return Err(WireError::error("the session is not reconciled yet"));
         }
         // Half of all messages are pulls and releases. They consist of integers and are read
@@ -190,8 +190,8 @@ impl Session {
             let message = "Chaining cycle detected: a promise resolves to itself.";
             settled = Err(Payload::plain(error_text("TypeError", message)));
         }
-        if self.sent.is_on() {
-            self.sent.remove(id);
+        if self.recovery.sent.is_on() {
+            self.recovery.sent.remove(id);
         }
         let Some(import) = self.imports.get_mut(id) else { return };
         self.account.add(&settled);

@@ -2,6 +2,7 @@
 
 use crate::id::{ExportId, ImportId, TargetId};
 use crate::session::state::call_log::Mentioned;
+use crate::session::state::outbox::MessageKind;
 use crate::session::state::promises::{Found, Waiters};
 use crate::session::state::{Answer, Export, Import, ImportState, Kind, Outgoing, Ref, Session, Step};
 use crate::value::Payload;
@@ -81,7 +82,11 @@ impl Session {
 
     /// Starts a call, with a capacity of `room` bytes.
     pub(in crate::session) fn new_call(&mut self, room: usize) -> Writing {
-        Writing { inline: true, mentioned: self.sent.is_on().then(Mentioned::default), ..self.new_answer(room) }
+        Writing {
+            inline: true,
+            mentioned: self.recovery.sent.is_on().then(Mentioned::default),
+            ..self.new_answer(room)
+        }
     }
 
     /// Starts an answer, with a capacity of `room` bytes.
@@ -208,8 +213,8 @@ impl Session {
         id
     }
 
-    pub(in crate::session) fn send(&mut self, text: String) {
-        self.transmit.push(text);
+    pub(in crate::session) fn send(&mut self, kind: MessageKind, text: String) {
+        self.transmit.push(kind, text);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Consistency checks of a session's tables, for snapshots, which are not trusted: reference
 //! counts, and every other invariant that the state machine relies on without checking.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::id::{ExportId, ID_MAX, ImportId};
@@ -64,9 +65,9 @@ impl Audit {
             mapper.captures.iter().chain(&mapper.input).for_each(|&of| audit.hold(of));
         }
         session.waits.iter().for_each(|(_, &of)| audit.hold(of));
-        session.kept.values().for_each(|&of| audit.hold(of));
-        session.recipes.iter().for_each(|(_, recipe)| audit.hold_all(&recipe.params));
-        for (_, rerun) in session.reruns.iter() {
+        session.recovery.kept.values().for_each(|&of| audit.hold(of));
+        session.recovery.recipes.iter().for_each(|(_, recipe)| audit.hold_all(&recipe.params));
+        for (_, rerun) in session.recovery.reruns.iter() {
             audit.hold(Ref::Target(rerun.target));
             rerun.args.iter().for_each(|args| audit.hold_all(args));
         }
@@ -143,7 +144,7 @@ impl Audit {
             && below(&session.targets, next.target, |id| id.0)
             && below(&session.waits, next.wait, |id| id.0)
             && session.gathers.iter().all(|(id, _)| id.number() < next.gather)
-            && session.sent.iter().all(|(id, _)| id.0 < next.import);
+            && session.recovery.sent.iter().all(|(id, _)| id.0 < next.import);
         let all = [next.export, next.answer, next.import, next.peer_export, next.promise, next.target, next.gather];
         require(
             fits && all.iter().chain([&next.wait, &next.answer_floor]).all(|id| (-ID_MAX..=ID_MAX).contains(id)),
@@ -178,7 +179,7 @@ impl Audit {
         let exports = session.exports.iter().all(|(_, export)| (1..=HOLDS_MAX.into()).contains(&export.mentions));
         let imports = session.imports.iter().all(|(_, import)| (0..=HOLDS_MAX.into()).contains(&import.mentions));
         require(exports && imports, || "a reference count is out of range".to_owned())?;
-        require(session.sent.is_whole(), || "bytes of calls are miscounted".to_owned())
+        require(session.recovery.sent.is_whole(), || "bytes of calls are miscounted".to_owned())
     }
 
     fn texts(&self, session: &Session) -> Result<(), SnapshotError> {
@@ -187,8 +188,8 @@ impl Audit {
             _ => None,
         });
         let gathers = session.gathers.iter().map(|(_, gather)| &gather.value);
-        let params = session.recipes.iter().map(|(_, recipe)| &recipe.params);
-        let reruns = session.reruns.iter().filter_map(|(_, rerun)| rerun.args.as_ref());
+        let params = session.recovery.recipes.iter().map(|(_, recipe)| &recipe.params);
+        let reruns = session.recovery.reruns.iter().filter_map(|(_, rerun)| rerun.args.as_ref());
         let ready = session.ready.iter().filter_map(|delivery| delivery.args.as_ref());
         for payload in settled.chain(gathers).chain(params).chain(reruns).chain(ready) {
             text(session, payload)?;
@@ -201,8 +202,8 @@ impl Audit {
             }
         }
         // Messages are queued only when they are complete.
-        let mut messages = session.transmit.iter().chain(session.sent.texts());
-        require(!messages.any(has_placeholder), || "a message has placeholders".to_owned())?;
+        let mut messages = session.transmit.iter().chain(session.recovery.sent.texts().map(Cow::Borrowed));
+        require(!messages.any(|text| has_placeholder(&text)), || "a message has placeholders".to_owned())?;
         for (_, mapper) in session.maps.iter() {
             check(&mapper.instructions, &session.limits).map_err(|error| SnapshotError(error.message))?;
         }
@@ -266,7 +267,7 @@ fn one_source(session: &Session) -> Result<(), SnapshotError> {
     let maps = session.maps.iter().map(|(result, _)| result);
     let ready = session.ready.iter().map(|delivery| delivery.call);
     // A call that may be repeated is running, or was running in an earlier process.
-    let again = session.reruns.iter().map(|(result, _)| result);
+    let again = session.recovery.reruns.iter().map(|(result, _)| result);
     let mut sources = BTreeSet::new();
     for result in queued.chain(gathers).chain(maps).chain(ready).chain(again) {
         require(session.is_pending(result), || "the result of a call is not pending".to_owned())?;
@@ -274,7 +275,7 @@ fn one_source(session: &Session) -> Result<(), SnapshotError> {
     }
     let is_twice = |id, promise: &Promise| {
         let running = matches!(promise.state, PromiseState::Pending { running: true, .. });
-        running && sources.contains(&id) && session.reruns.get(id).is_none()
+        running && sources.contains(&id) && session.recovery.reruns.get(id).is_none()
     };
     require(!session.promises.iter().any(|(id, promise)| is_twice(id, promise)), || {
         "a result has two sources".to_owned()

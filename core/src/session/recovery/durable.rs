@@ -11,19 +11,19 @@ impl Session {
         if self.targets.get(target).is_none() {
             return self.let_go_all(recipe.params);
         }
-        let before = self.recipes.remove(target);
+        let before = self.recovery.recipes.remove(target);
         self.account.remove(&before);
         self.account.add(&recipe);
-        self.recipes.insert(target, recipe);
+        self.recovery.recipes.insert(target, recipe);
         before.into_iter().for_each(|before| self.let_go_all(before.params));
     }
 
     /// Returns the recipe of a local object, if it has one.
     pub fn recipe(&self, target: TargetId) -> Option<&Recipe> {
-        self.recipes.get(target)
+        self.recovery.recipes.get(target)
     }
 
-    /// Keeps a delivery that was handed out, so that another process repeats it if it is not
+    /// Keeps a delivery that was returned, so that another process repeats it if it is not
     /// settled in this one. Takes over one hold of each reference in `args`.
     pub fn keep_for_rerun(&mut self, call: PromiseId, target: TargetId, path: Path, args: Option<Payload<Ref>>) {
         if !self.is_pending(call) || self.targets.get(target).is_none() {
@@ -34,23 +34,23 @@ impl Session {
         self.drop_rerun(call);
         let rerun = Rerun { target, path, args };
         self.account.add(&rerun);
-        self.reruns.insert(call, rerun);
+        self.recovery.reruns.insert(call, rerun);
     }
 
     /// Withholds releases of the peer's exports until [`release_withheld`](Self::release_withheld).
     pub fn withhold_releases(&mut self) {
-        self.withheld.is_on = true;
+        self.recovery.withheld.is_on = true;
     }
 
     /// Returns the number of withheld releases. A snapshot taken now covers them.
     pub fn withheld_len(&self) -> usize {
-        self.withheld.releases.len()
+        self.recovery.withheld.releases.len()
     }
 
     /// Sends the first `count` withheld releases.
     pub fn release_withheld(&mut self, count: usize) {
-        let count = count.min(self.withheld.releases.len());
-        let releases: Vec<_> = self.withheld.releases.drain(..count).collect();
+        let count = count.min(self.recovery.withheld.releases.len());
+        let releases: Vec<_> = self.recovery.withheld.releases.drain(..count).collect();
         for (id, mentions) in releases {
             self.transmit.push_release(id.0, mentions);
         }

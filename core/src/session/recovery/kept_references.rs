@@ -10,24 +10,24 @@ impl Session {
             return;
         }
         self.hold(of);
-        let before = self.kept.insert(name.to_owned(), of);
+        let before = self.recovery.kept.insert(name.to_owned(), of);
         before.into_iter().for_each(|before| self.release(before));
     }
 
     /// Returns the reference that is kept under `name`.
     pub fn kept(&self, name: &str) -> Option<Ref> {
-        self.kept.get(name).copied()
+        self.recovery.kept.get(name).copied()
     }
 
     /// Stops keeping a reference. Returns `true` if there was one.
     pub fn forget_kept(&mut self, name: &str) -> bool {
-        let before = self.kept.remove(name);
+        let before = self.recovery.kept.remove(name);
         before.into_iter().for_each(|before| self.release(before));
         before.is_some()
     }
 
     /// Returns the names of all kept references, sorted.
     pub fn kept_names(&self) -> impl ExactSizeIterator<Item = &str> {
-        self.kept.keys().map(String::as_str)
+        self.recovery.kept.keys().map(String::as_str)
     }
 }

@@ -53,7 +53,7 @@ impl Session {
 
     /// Drops withheld releases. The peer learns what is held instead.
     pub(crate) fn forget_withheld(&mut self) {
-        self.withheld.releases.clear();
+        self.recovery.withheld.releases.clear();
     }
 
     /// Rejects imports that the peer has reported as lost.

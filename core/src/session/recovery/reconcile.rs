@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::error::ErrorCode;
 use crate::id::{ExportId, ImportId};
 use crate::session::state::call_log::Sent;
+use crate::session::state::outbox::MessageKind;
 use crate::session::state::promises::Waiter;
 use crate::session::state::{Answer, CloseReason, ImportState, Kind, Ref, Session, Step};
 use crate::value::Payload;
@@ -95,7 +96,7 @@ impl Session {
         let (mut hold, pull) = self.settle_imports(theirs, &resent, &mut became);
         let borrowed = self.borrowed(&resent, &hold);
         hold.extend(&borrowed);
-        self.send(write(Adjustment::Reconcile { hold: hold.into_iter().collect(), pull }));
+        self.send(MessageKind::Adjustment, write(Adjustment::Reconcile { hold: hold.into_iter().collect(), pull }));
         self.send_again(theirs.next_positive, &resent, &write);
         for id in borrowed {
             self.transmit.push_release(id, 1);
@@ -111,7 +112,7 @@ impl Session {
         // The targets of calls that may have run: no later call on them may run.
         let mut blocked = BTreeSet::new();
         let mut given_up = Vec::new();
-        for (id, sent) in self.sent.iter() {
+        for (id, sent) in self.recovery.sent.iter() {
             if id.0 < theirs.next_positive {
                 if theirs.unknown.contains(&id.0) {
                     blocked.insert(sent.on);
@@ -123,7 +124,7 @@ impl Session {
                     resent.insert(id);
                 }
                 fate => {
-                    if sent.handed && !sent.idempotent {
+                    if sent.transmitted && !sent.idempotent {
                         blocked.insert(sent.on);
                     }
                     given_up.push((id, fate));
@@ -131,7 +132,7 @@ impl Session {
             }
         }
         for (id, fate) in given_up {
-            self.sent.remove(id);
+            self.recovery.sent.remove(id);
             let (code, count) = match fate {
                 Fate::NotAttempted => (ErrorCode::CallNotAttempted, &mut became.not_attempted),
                 _ => (ErrorCode::CallOutcomeUnknown, &mut became.unknown),
@@ -186,7 +187,7 @@ impl Session {
     /// Returns the exports of the peer that retransmitted calls refer to and that this side no
     /// longer holds.
     fn borrowed(&self, resent: &BTreeSet<ImportId>, hold: &BTreeSet<i64>) -> BTreeSet<i64> {
-        let calls = self.sent.iter().filter(|(id, _)| resent.contains(id)).map(|(_, sent)| sent);
+        let calls = self.recovery.sent.iter().filter(|(id, _)| resent.contains(id)).map(|(_, sent)| sent);
         let needed = calls.flat_map(|sent| sent.refs.iter().chain([&sent.on]));
         needed
             .filter(|&&id| id != ImportId::MAIN && !resent.contains(&id) && !hold.contains(&id.0))
@@ -196,7 +197,7 @@ impl Session {
 
     /// Queues the calls under their old ids, with `Skip` messages for the gaps.
     fn send_again(&mut self, next_positive: i64, resent: &BTreeSet<ImportId>, write: &impl Fn(Adjustment) -> String) {
-        let texts = self.sent.iter().filter(|(id, _)| resent.contains(id));
+        let texts = self.recovery.sent.iter().filter(|(id, _)| resent.contains(id));
         let texts: Vec<(ImportId, String)> = texts.filter_map(|(id, sent)| Some((id, sent.text.clone()?))).collect();
         self.note_lined_up(texts.iter().map(|&(id, _)| id));
         let mut next = next_positive;
@@ -204,10 +205,10 @@ impl Session {
         let mut unheld = Vec::new();
         for (id, text) in texts {
             if id.0 != next {
-                self.send(write(Adjustment::Skip { next_positive: id.0 }));
+                self.send(MessageKind::Adjustment, write(Adjustment::Skip { next_positive: id.0 }));
             }
             next = id.0 + 1;
-            self.send(text);
+            self.send(MessageKind::Call, text);
             match self.imports.get_mut(id) {
                 None => unheld.push(id),
                 Some(import) => {
@@ -219,7 +220,7 @@ impl Session {
             }
         }
         if next != self.next.import {
-            self.send(write(Adjustment::Skip { next_positive: self.next.import }));
+            self.send(MessageKind::Adjustment, write(Adjustment::Skip { next_positive: self.next.import }));
         }
         for id in unheld {
             self.transmit.push_release(id.0, 1);
@@ -229,7 +230,7 @@ impl Session {
     /// Sets the reference counts of exports to what the peer has, plus what is retransmitted.
     fn settle_exports(&mut self, theirs: &Remembered, resent: &BTreeSet<ImportId>) {
         let mut mentions = theirs.imports.clone();
-        for (_, sent) in self.sent.iter().filter(|(id, _)| resent.contains(id)) {
+        for (_, sent) in self.recovery.sent.iter().filter(|(id, _)| resent.contains(id)) {
             for id in &sent.introduces {
                 *mentions.entry(id.0).or_default() += 1;
             }
@@ -309,11 +310,11 @@ fn fate(sent: &Sent, theirs: &Remembered, resent: &BTreeSet<ImportId>, blocked: 
             || (theirs.restored.contains(&of.0) && !theirs.unknown.contains(&of.0))
     };
     let possible = sent.text.is_some() && reachable(&sent.on) && sent.refs.iter().all(reachable);
-    let harmless = !sent.handed || sent.idempotent;
+    let harmless = !sent.transmitted || sent.idempotent;
     if possible && harmless && !blocked.contains(&sent.on) {
         return Fate::Resend;
     }
-    if sent.handed { Fate::Unknown } else { Fate::NotAttempted }
+    if sent.transmitted { Fate::Unknown } else { Fate::NotAttempted }
 }
 
 /// Returns the error of a call or reference that was lost with the peer's process.

@@ -69,9 +69,9 @@ impl Session {
     ) -> Result<Revived, CloseReason> {
         self.raise_counters(report)?;
         self.budget.is_sliced = false;
-        self.revived_below = self.next.promise;
-        self.is_unreconciled = true;
-        self.sent.clear();
+        self.recovery.revived_below = self.next.promise;
+        self.recovery.is_unreconciled = true;
+        self.recovery.sent.clear();
         let waited_for = self.unsettled_exports();
         self.forget_application();
         self.reset_exports();
@@ -79,7 +79,7 @@ impl Session {
         self.run();
         self.drop_unheld();
         self.transmit.clear();
-        self.withheld.releases.clear();
+        self.recovery.withheld.releases.clear();
         self.outputs.clear();
         let revived = self.account(&waited_for, lives);
         for &id in &revived.targets {
@@ -119,12 +119,12 @@ impl Session {
 
     /// Returns `true` if the session was restored and the peer has not reconciled yet.
     pub fn is_unreconciled(&self) -> bool {
-        self.is_unreconciled
+        self.recovery.is_unreconciled
     }
 
     /// Returns `true` if the session was ever restored.
     pub(crate) fn was_revived(&self) -> bool {
-        self.revived_below > 0
+        self.recovery.revived_below > 0
     }
 
     /// Raises the id counters above the ids that the peer knows to be assigned.
@@ -171,10 +171,10 @@ impl Session {
             }
         }
         self.running = 0;
-        // A delivery that was queued in the snapshot may have been handed out since.
+        // A delivery that was queued in the snapshot may have been returned since.
         for delivery in std::mem::take(&mut self.ready) {
             let rerun = Rerun { target: delivery.target, path: delivery.path, args: delivery.args };
-            self.reruns.insert(delivery.call, rerun);
+            self.recovery.reruns.insert(delivery.call, rerun);
         }
     }
 
@@ -237,7 +237,7 @@ impl Session {
     /// Returns the pending promises that no call in the session will settle. Results of maps are
     /// among them, because calls of the map may have run.
     fn unsettleable(&self) -> Vec<PromiseId> {
-        let mut settleable: BTreeSet<PromiseId> = self.reruns.iter().map(|(id, _)| id).collect();
+        let mut settleable: BTreeSet<PromiseId> = self.recovery.reruns.iter().map(|(id, _)| id).collect();
         for (_, promise) in self.promises.iter() {
             if let PromiseState::Pending { calls, .. } = &promise.state {
                 settleable.extend(calls.iter().filter_map(|queued| match queued {
@@ -300,7 +300,7 @@ impl Session {
             let Some(what) = self.exports.get(id).map(|export| export.what) else { continue };
             match self.follow(what) {
                 Found::Target(target) => {
-                    if let Err(code) = lives(self.recipes.get(target), self.kind(Ref::Target(target))) {
+                    if let Err(code) = lives(self.recovery.recipes.get(target), self.kind(Ref::Target(target))) {
                         revived.lost.push((id.0, code));
                         continue;
                     }
@@ -319,7 +319,7 @@ impl Session {
     }
 
     fn try_reconcile(&mut self, wanted: &Wanted) -> Result<(), WireError> {
-        if !std::mem::replace(&mut self.is_unreconciled, false) {
+        if !std::mem::replace(&mut self.recovery.is_unreconciled, false) {
             return Err(WireError::error("the session is reconciled already"));
         }
         let hold: BTreeSet<i64> = wanted.hold.iter().copied().collect();
@@ -338,7 +338,7 @@ impl Session {
                 }
             }
         }
-        for id in self.reruns.ids() {
+        for id in self.recovery.reruns.ids() {
             self.run_again(id);
         }
         wanted.pull.iter().try_for_each(|&id| self.handle_pull(ExportId(id)))
@@ -355,7 +355,7 @@ impl Session {
             self.drop_rerun(id);
             return self.finish(id, Err(Payload::plain(lost_text(&ErrorCode::CallOutcomeUnknown))));
         }
-        if let Some(rerun) = self.reruns.remove(id) {
+        if let Some(rerun) = self.recovery.reruns.remove(id) {
             self.account.remove(&rerun);
             let Rerun { target, path, args } = rerun;
             let decoded = args.as_ref().map_or(0, |args| decoded_bytes(args, usize::MAX));

@@ -4,6 +4,7 @@
 //! Whatever can be computed is left out. Snapshots are not trusted: an inconsistent one is refused,
 //! so that it cannot cause a panic, an endless loop, or a wrong count later.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ use crate::session::state::gathers::{Gather, GatherId};
 use crate::session::state::index::Indexes;
 use crate::session::state::maps::Mapper;
 use crate::session::state::promises::{Promise, PromiseState};
+use crate::session::state::recovery::Recovery;
 use crate::session::state::table::Table;
 use crate::session::state::{
     Answer, Counters, Delivery, Export, Import, Recipe, Ref, Rerun, Session, Target, Withheld,
@@ -105,14 +107,8 @@ impl Session {
             gathers,
             maps,
             waits,
-            recipes,
-            reruns,
-            kept,
             next,
-            sent,
-            withheld,
-            revived_below,
-            is_unreconciled,
+            recovery: Recovery { recipes, reruns, kept, sent, withheld, revived_below, is_unreconciled },
             work,
             later,
             budget: _,
@@ -151,7 +147,7 @@ impl Session {
             revived_below: *revived_below,
             is_unreconciled: *is_unreconciled,
             ready: ready.clone(),
-            transmit: transmit.iter().map(str::to_owned).collect(),
+            transmit: transmit.iter().map(Cow::into_owned).collect(),
         })
     }
 
@@ -176,14 +172,16 @@ impl Session {
             gathers: snapshot.gathers,
             maps: snapshot.maps,
             waits: snapshot.waits,
-            recipes: snapshot.recipes,
-            reruns: snapshot.reruns,
-            kept: snapshot.kept,
             next: snapshot.next,
-            sent: snapshot.sent,
-            withheld: snapshot.withheld,
-            revived_below: snapshot.revived_below,
-            is_unreconciled: snapshot.is_unreconciled,
+            recovery: Recovery {
+                recipes: snapshot.recipes,
+                reruns: snapshot.reruns,
+                kept: snapshot.kept,
+                sent: snapshot.sent,
+                withheld: snapshot.withheld,
+                revived_below: snapshot.revived_below,
+                is_unreconciled: snapshot.is_unreconciled,
+            },
             work: VecDeque::new(),
             later: Vec::new(),
             budget: Budget::default(),
@@ -196,7 +194,7 @@ impl Session {
             closed: None,
         };
         for delivery in &mut session.ready {
-            delivery.again = delivery.call.0 < session.revived_below;
+            delivery.again = delivery.call.0 < session.recovery.revived_below;
         }
         session.account = Account::of(&session);
         Audit::of(&session)?;

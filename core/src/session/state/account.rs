@@ -102,8 +102,8 @@ impl Account {
         session.targets.iter().for_each(|(_, target)| account.add_stored(target));
         session.gathers.iter().for_each(|(_, gather)| account.add_stored(gather));
         session.maps.iter().for_each(|(_, mapper)| account.add_stored(mapper));
-        session.recipes.iter().for_each(|(_, recipe)| account.add_stored(recipe));
-        session.reruns.iter().for_each(|(_, rerun)| account.add_stored(rerun));
+        session.recovery.recipes.iter().for_each(|(_, recipe)| account.add_stored(recipe));
+        session.recovery.reruns.iter().for_each(|(_, rerun)| account.add_stored(rerun));
         account
     }
 

@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 use crate::id::{ExportId, ImportId};
 use crate::session::state::table::Table;
 use crate::session::state::{ImportState, Ref, Session};
-use crate::wire::CALL;
 
 /// A call that was not answered, or that the peer may not have received.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -30,7 +29,7 @@ pub(crate) struct Sent {
     pub(crate) idempotent: bool,
     /// The message was given to a connection.
     #[serde(rename = "h", default, skip_serializing_if = "std::ops::Not::not")]
-    pub(crate) handed: bool,
+    pub(crate) transmitted: bool,
 }
 
 /// What a message mentions, collected while it is written.
@@ -95,13 +94,12 @@ impl SentLog {
         }
     }
 
-    /// Records that a message was given to a connection.
-    pub(crate) fn note_handed(&mut self, text: &str) {
-        if makes_import(text)
-            && let Some(id) = self.waiting.pop_front()
+    /// Records that the next message that creates an import was given to a connection.
+    pub(crate) fn note_transmitted(&mut self) {
+        if let Some(id) = self.waiting.pop_front()
             && let Some(sent) = self.calls.get_mut(id)
         {
-            sent.handed = true;
+            sent.transmitted = true;
         }
     }
 
@@ -113,7 +111,7 @@ impl SentLog {
             if self.bytes <= self.bytes_max / 2 {
                 return;
             }
-            let text = self.calls.get_mut(id).filter(|sent| sent.handed).and_then(|sent| sent.text.take());
+            let text = self.calls.get_mut(id).filter(|sent| sent.transmitted).and_then(|sent| sent.text.take());
             self.bytes -= text.map_or(0, |text| text.len());
         }
     }
@@ -123,14 +121,14 @@ impl Session {
     /// Enables the log of unanswered calls, with up to `bytes_max` bytes of messages. `reconcile`
     /// retransmits them to a recovered server. Must be called before the first call.
     pub fn keep_sent(&mut self, bytes_max: usize) {
-        self.sent.bytes_max = bytes_max;
+        self.recovery.sent.bytes_max = bytes_max;
     }
 
     /// Marks the call whose result is `of` as idempotent. It is retransmitted even if it may have
     /// run.
     pub fn mark_idempotent(&mut self, of: Ref) {
         if let Ref::Import(id) = of
-            && let Some(sent) = self.sent.calls.get_mut(id)
+            && let Some(sent) = self.recovery.sent.calls.get_mut(id)
         {
             sent.idempotent = true;
         }
@@ -138,15 +136,15 @@ impl Session {
 
     /// Records that the peer has durably stored all pushes below `next_positive`.
     pub fn covered(&mut self, next_positive: i64) {
-        let ids = self.sent.iter().map(|(id, _)| id);
+        let ids = self.recovery.sent.iter().map(|(id, _)| id);
         let covered: Vec<ImportId> = ids.take_while(|id| id.0 < next_positive).collect();
         for id in covered {
             let is_pending = self.is_pending_import(id);
-            if let Some(mut sent) = self.sent.remove(id)
+            if let Some(mut sent) = self.recovery.sent.remove(id)
                 && is_pending
             {
                 sent.text = None;
-                self.sent.insert(id, sent);
+                self.recovery.sent.insert(id, sent);
             }
         }
     }
@@ -166,24 +164,19 @@ impl Session {
     ) {
         let Mentioned { refs, introduces, streams } = with;
         let text = (!streams).then(|| text.to_owned());
-        self.sent.insert(id, Sent { text, on, refs, introduces, idempotent, handed: false });
-        self.sent.waiting.push_back(id);
+        self.recovery.sent.insert(id, Sent { text, on, refs, introduces, idempotent, transmitted: false });
+        self.recovery.sent.waiting.push_back(id);
     }
 
     /// Records a queued message that adds an import but is never retransmitted.
     pub(in crate::session) fn note_unkept(&mut self, id: ImportId) {
-        if self.sent.is_on() {
-            self.sent.waiting.push_back(id);
+        if self.recovery.sent.is_on() {
+            self.recovery.sent.waiting.push_back(id);
         }
     }
 
     /// Replaces the list of queued messages by `calls`, in this order.
     pub(in crate::session) fn note_lined_up(&mut self, calls: impl Iterator<Item = ImportId>) {
-        self.sent.waiting = calls.collect();
+        self.recovery.sent.waiting = calls.collect();
     }
-}
-
-fn makes_import(text: &str) -> bool {
-    let text = text.strip_prefix(CALL).unwrap_or(text);
-    ["[\"push\"", "[\"stream\"", "[\"pipe\""].iter().any(|head| text.starts_with(head))
 }

@@ -40,7 +40,7 @@ pub(crate) struct Target {
     pub(crate) kind: Kind,
 }
 
-/// A delivery that was handed out and is not settled, kept so that another process can repeat it.
+/// A delivery that was returned and is not settled, kept so that another process can repeat it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Rerun {
     #[serde(rename = "t")]

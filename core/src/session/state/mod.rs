@@ -12,6 +12,7 @@ pub(crate) mod maps;
 pub(crate) mod outbox;
 mod path;
 pub(crate) mod promises;
+pub(crate) mod recovery;
 mod session;
 pub(crate) mod table;
 

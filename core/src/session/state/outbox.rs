@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 
 use crate::id::ImportId;
-use crate::wire::{CALL, push_integers};
+use crate::wire::{CALL, integer_len, push_integers};
 
 /// Messages up to this length are stored one behind the other in one string, without an allocation
 /// of their own.
@@ -16,8 +16,8 @@ const SPARE_BYTES: usize = 1 << 10;
 /// The queue of outgoing messages.
 ///
 /// Short messages are stored in `short` in the order of the queue, starting at `at`; everything
-/// before `at` has been taken. A call is preceded by one byte for [`CALL`], and its pull follows
-/// directly, so that both can be taken as one joined text without a copy.
+/// before `at` has been taken. A call is preceded by one byte for [`CALL`], so that it can be taken together
+/// with its pull without a copy. Pulls and releases are numbers until they are taken.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Outbox {
     queue: VecDeque<Queued>,
@@ -30,44 +30,75 @@ pub(crate) struct Outbox {
     at: usize,
     /// The buffer of a message that was copied to `short`, to be reused.
     spare: String,
-    /// The text of releases that were joined last.
-    joint: String,
+    /// The text of the pull or release that was taken last.
+    integers: String,
+}
+
+/// What an outgoing message is, as far as messages are treated differently on their way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MessageKind {
+    Call,
+    /// A chunk of a stream.
+    Chunk,
+    /// The opening of a stream.
+    Pipe,
+    Pull,
+    Release,
+    /// The resolution or rejection of an export.
+    Answer,
+    Abort,
+    /// An adjustment after another process took over, which is a frame of the link.
+    Adjustment,
+}
+
+impl MessageKind {
+    /// Returns `true` if the message creates an import.
+    pub(crate) fn creates_import(self) -> bool {
+        matches!(self, Self::Call | Self::Chunk | Self::Pipe)
+    }
+
+    /// Returns `true` if the message contains a value of the application or an error.
+    pub(crate) fn has_value(self) -> bool {
+        matches!(self, Self::Call | Self::Chunk | Self::Answer | Self::Abort)
+    }
+
+    /// Returns the kind of a message in a snapshot.
+    fn of_snapshot(text: &str) -> Self {
+        match text.strip_prefix("[\"").and_then(|rest| rest.split('"').next()) {
+            Some("push") => Self::Call,
+            Some("stream") => Self::Chunk,
+            Some("pipe") => Self::Pipe,
+            Some("pull") => Self::Pull,
+            Some("release") => Self::Release,
+            Some("abort") => Self::Abort,
+            Some(_) => Self::Answer,
+            None => Self::Adjustment,
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
 enum Queued {
     /// A message of this many bytes.
-    Short(usize),
-    /// A call, preceded by a byte for [`CALL`].
-    Call {
-        len: usize,
-        /// The id of its result.
+    Short(MessageKind, usize),
+    /// A call of this many bytes, preceded by a byte for [`CALL`], and the id of its result.
+    Call(usize, ImportId),
+    Pull {
         id: ImportId,
+        /// It follows directly on the call whose result it pulls.
+        of_call: bool,
     },
-    /// A message that consists of a tag and integers.
-    Integers {
-        len: usize,
-        what: Integers,
-    },
-    Long(String),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Integers {
-    Pull,
-    /// The pull of the result of the call directly before.
-    PullOfCall,
     Release {
         id: i64,
         count: i64,
     },
+    Long(MessageKind, String),
 }
 
 /// A message that was taken from the queue.
 pub(crate) struct Taken<'a> {
     pub(crate) text: Cow<'a, str>,
-    /// The message consists of a tag and integers.
-    pub(crate) is_integers: bool,
+    pub(crate) kind: MessageKind,
     /// The text joins several messages, for a peer that supports that.
     pub(crate) is_joint: bool,
 }
@@ -95,54 +126,52 @@ impl Outbox {
         text
     }
 
+    /// Returns the kind of the next message.
+    pub(crate) fn next_kind(&self) -> Option<MessageKind> {
+        self.queue.front().map(Queued::kind)
+    }
+
     /// Returns `true` if all messages are releases.
     pub(crate) fn only_releases(&self) -> bool {
         self.urgent_len == 0
     }
 
-    pub(crate) fn push(&mut self, text: String) {
+    pub(crate) fn push(&mut self, kind: MessageKind, text: String) {
         let len = text.len();
         if len > SHORT_BYTES_MAX {
-            return self.queue(len, Queued::Long(text));
+            return self.queue(Queued::Long(kind, text), len);
         }
         self.make_room();
         self.short.push_str(&text);
-        self.queue(len, Queued::Short(len));
+        self.queue(Queued::Short(kind, len), len);
         self.reuse(text);
     }
 
     /// Queues a call whose result has this id.
     pub(crate) fn push_call(&mut self, text: String, id: ImportId) {
-        if text.len() > SHORT_BYTES_MAX {
-            return self.push(text);
+        let len = text.len();
+        if len > SHORT_BYTES_MAX {
+            return self.push(MessageKind::Call, text);
         }
         self.make_room();
         self.short.push(CALL);
         self.short.push_str(&text);
-        self.queue(text.len(), Queued::Call { len: text.len(), id });
+        self.queue(Queued::Call(len, id), len);
         self.reuse(text);
     }
 
     pub(crate) fn push_pull(&mut self, id: ImportId) {
-        let of_call = matches!(self.queue.back(), Some(Queued::Call { id: call, .. }) if *call == id);
-        self.push_integers("pull", [id.0], if of_call { Integers::PullOfCall } else { Integers::Pull });
+        let of_call = matches!(self.queue.back(), Some(Queued::Call(_, call)) if *call == id);
+        self.queue(Queued::Pull { id, of_call }, integers_len("pull", [id.0]));
     }
 
     pub(crate) fn push_release(&mut self, id: i64, count: i64) {
-        self.push_integers("release", [id, count], Integers::Release { id, count });
+        self.queue(Queued::Release { id, count }, integers_len("release", [id, count]));
     }
 
-    fn push_integers<const N: usize>(&mut self, tag: &str, integers: [i64; N], what: Integers) {
-        self.make_room();
-        let begin = self.short.len();
-        push_integers(&mut self.short, tag, integers);
-        let len = self.short.len() - begin;
-        self.queue(len, Queued::Integers { len, what });
-    }
-
-    fn queue(&mut self, len: usize, queued: Queued) {
+    fn queue(&mut self, queued: Queued, len: usize) {
         self.bytes += len;
-        self.urgent_len += usize::from(!queued.is_release());
+        self.urgent_len += usize::from(queued.kind() != MessageKind::Release);
         self.queue.push_back(queued);
     }
 
@@ -161,70 +190,85 @@ impl Outbox {
             self.make_room();
             return None;
         };
-        self.urgent_len -= usize::from(!queued.is_release());
+        self.urgent_len -= usize::from(queued.kind() != MessageKind::Release);
         match queued {
-            Queued::Short(len) => Some(Taken::plain(self.take(len), false)),
-            Queued::Call { len, .. } => {
-                if joint && let Some(Queued::Integers { len: pull, what: Integers::PullOfCall }) = self.queue.front() {
-                    let pull = *pull;
+            Queued::Short(kind, len) => Some(self.take_short(kind, len)),
+            Queued::Call(len, _) => {
+                if joint && let Some(&Queued::Pull { id, of_call: true }) = self.queue.front() {
                     self.queue.pop_front();
                     self.urgent_len -= 1;
-                    self.bytes -= len + pull;
+                    self.bytes -= len + integers_len("pull", [id.0]);
                     let begin = self.at;
-                    self.at += 1 + len + pull;
-                    let text = Cow::Borrowed(&self.short[begin..=begin + len]);
-                    return Some(Taken { text, is_integers: false, is_joint: true });
+                    self.at += 1 + len;
+                    let text = Cow::Borrowed(&self.short[begin..self.at]);
+                    return Some(Taken { text, kind: MessageKind::Call, is_joint: true });
                 }
                 self.at += 1;
-                Some(Taken::plain(self.take(len), false))
+                Some(self.take_short(MessageKind::Call, len))
             }
-            Queued::Integers { len, what: Integers::Release { id, count } } if joint && id > 0 => {
-                Some(self.take_releases(len, id, count))
+            Queued::Pull { id, .. } => {
+                self.bytes -= integers_len("pull", [id.0]);
+                Some(self.take_integers(MessageKind::Pull, "pull", [id.0]))
             }
-            Queued::Integers { len, .. } => Some(Taken::plain(self.take(len), true)),
-            Queued::Long(text) => {
+            Queued::Release { id, count } => {
+                self.bytes -= integers_len("release", [id, count]);
+                let last = if joint && id > 0 { self.take_releases(id, count) } else { id };
+                Some(match last == id {
+                    true => self.take_integers(MessageKind::Release, "release", [id, count]),
+                    false => Taken {
+                        is_joint: true,
+                        ..self.take_integers(MessageKind::Release, "release", [id, count, last])
+                    },
+                })
+            }
+            Queued::Long(kind, text) => {
                 self.bytes -= text.len();
-                Some(Taken::plain(Cow::Owned(text), false))
+                Some(Taken { text: Cow::Owned(text), kind, is_joint: false })
             }
         }
     }
 
-    fn take(&mut self, len: usize) -> Cow<'_, str> {
+    fn take_short(&mut self, kind: MessageKind, len: usize) -> Taken<'_> {
         self.bytes -= len;
         let begin = self.at;
         self.at += len;
-        Cow::Borrowed(&self.short[begin..self.at])
+        Taken { text: Cow::Borrowed(&self.short[begin..self.at]), kind, is_joint: false }
     }
 
-    /// Takes the release of `first`, together with the releases of consecutive ids behind it that
-    /// have the same count.
-    fn take_releases(&mut self, len: usize, first: i64, count: i64) -> Taken<'_> {
-        let (mut last, mut more) = (first, 0);
-        while let Some(&Queued::Integers { len, what: Integers::Release { id, count: times } }) = self.queue.front()
+    fn take_integers<const N: usize>(&mut self, kind: MessageKind, tag: &str, integers: [i64; N]) -> Taken<'_> {
+        self.integers.clear();
+        push_integers(&mut self.integers, tag, integers);
+        Taken { text: Cow::Borrowed(&self.integers), kind, is_joint: false }
+    }
+
+    /// Removes the releases of consecutive ids after `first` that have the same count, and returns the last id.
+    fn take_releases(&mut self, first: i64, count: i64) -> i64 {
+        let mut last = first;
+        while let Some(&Queued::Release { id, count: times }) = self.queue.front()
             && (id, times) == (last + 1, count)
         {
             self.queue.pop_front();
+            self.bytes -= integers_len("release", [id, count]);
             last = id;
-            more += len;
         }
-        if more == 0 {
-            return Taken::plain(self.take(len), true);
-        }
-        self.bytes -= len + more;
-        self.at += len + more;
-        self.joint.clear();
-        push_integers(&mut self.joint, "release", [first, count, last]);
-        Taken { text: Cow::Borrowed(&self.joint), is_integers: true, is_joint: true }
+        last
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
+    /// Returns the texts of all messages.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Cow<'_, str>> {
         let mut at = self.at;
         self.queue.iter().map(move |queued| match queued {
-            Queued::Short(len) | Queued::Call { len, .. } | Queued::Integers { len, .. } => {
-                at += len + usize::from(matches!(queued, Queued::Call { .. }));
-                &self.short[at - len..at]
+            Queued::Short(_, len) => {
+                at += len;
+                Cow::Borrowed(&self.short[at - len..at])
             }
-            Queued::Long(text) => text,
+            Queued::Call(len, _) => {
+                at += 1 + len;
+                Cow::Borrowed(&self.short[at - len..at])
+            }
+            Queued::Pull { id, .. } => Cow::Owned(integers_text("pull", [id.0])),
+            Queued::Release { id, count } => Cow::Owned(integers_text("release", [*id, *count])),
+            Queued::Long(_, text) => Cow::Borrowed(text.as_str()),
         })
     }
 
@@ -255,15 +299,25 @@ impl Outbox {
 }
 
 impl Queued {
-    fn is_release(&self) -> bool {
-        matches!(self, Self::Integers { what: Integers::Release { .. }, .. })
+    fn kind(&self) -> MessageKind {
+        match self {
+            Self::Short(kind, _) | Self::Long(kind, _) => *kind,
+            Self::Call(..) => MessageKind::Call,
+            Self::Pull { .. } => MessageKind::Pull,
+            Self::Release { .. } => MessageKind::Release,
+        }
     }
 }
 
-impl<'a> Taken<'a> {
-    fn plain(text: Cow<'a, str>, is_integers: bool) -> Self {
-        Self { text, is_integers, is_joint: false }
-    }
+/// Returns the length of a list of a tag and integers.
+fn integers_len<const N: usize>(tag: &str, integers: [i64; N]) -> usize {
+    tag.len() + 4 + integers.into_iter().map(|integer| 1 + integer_len(integer)).sum::<usize>()
+}
+
+fn integers_text<const N: usize>(tag: &str, integers: [i64; N]) -> String {
+    let mut text = String::new();
+    push_integers(&mut text, tag, integers);
+    text
 }
 
 impl PartialEq for Outbox {
@@ -275,7 +329,7 @@ impl PartialEq for Outbox {
 impl FromIterator<String> for Outbox {
     fn from_iter<I: IntoIterator<Item = String>>(texts: I) -> Self {
         let mut outbox = Self::default();
-        texts.into_iter().for_each(|text| outbox.push(text));
+        texts.into_iter().for_each(|text| outbox.push(MessageKind::of_snapshot(&text), text));
         outbox
     }
 }
@@ -295,7 +349,7 @@ mod tests {
                 _ => format!("[\"push\",{n}]"),
             };
             if n % 3 == 0 {
-                outbox.push(text.clone())
+                outbox.push(MessageKind::Answer, text.clone())
             } else {
                 outbox.push_call(text.clone(), ImportId(n))
             }
@@ -308,7 +362,7 @@ mod tests {
             assert_eq!((outbox.len(), outbox.bytes()), (expected.len(), expected.iter().map(String::len).sum()));
             assert!(outbox.short.len() <= 2 * (outbox.bytes() + 2 * SPARE_BYTES), "{}", outbox.short.len());
         }
-        assert!(outbox.iter().eq(&expected));
+        assert!(outbox.iter().eq(expected.iter().map(String::as_str)));
         assert_eq!(outbox, expected.into_iter().collect());
         while outbox.pop(false).is_some() {}
         assert!(outbox.short.capacity() <= SPARE_BYTES && outbox.spare.capacity() <= SPARE_BYTES);

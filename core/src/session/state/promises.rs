@@ -120,7 +120,7 @@ pub(crate) enum Work {
     /// Map the remaining elements and settle `result`.
     Elements { result: PromiseId, mapping: Box<Mapping> },
     /// Pass `with` (held by this entry) to `waiter`.
-    Tell { waiter: Waiter, with: Ref },
+    Notify { waiter: Waiter, with: Ref },
 }
 
 /// What a reference leads to.

@@ -1,20 +1,17 @@
 //! The tables and counters of a session.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::account::Account;
 use super::budget::Budget;
-use super::call_log::SentLog;
 use super::gathers::{Gather, GatherId};
 use super::index::Indexes;
 use super::maps::Mapper;
 use super::outbox::Outbox;
 use super::promises::{Promise, Work};
-use super::{
-    CloseReason, Counters, Delivery, Export, Import, ImportState, Kind, Output, Recipe, Ref, Rerun, Table, Target,
-    Withheld,
-};
+use super::recovery::Recovery;
+use super::{CloseReason, Counters, Delivery, Export, Import, ImportState, Kind, Output, Ref, Table, Target};
 use crate::id::{ExportId, ImportId, PromiseId, TargetId, WaitId};
 use crate::limits::Limits;
 
@@ -83,21 +80,9 @@ pub struct Session {
     pub(in crate::session) maps: Table<PromiseId, Mapper>,
     /// Waits of the application. Each holds its result once.
     pub(in crate::session) waits: Table<WaitId, Ref>,
-    /// Recipes from which another process restores local objects.
-    pub(in crate::session) recipes: Table<TargetId, Recipe>,
-    /// Deliveries that another process may repeat. Each holds its target once.
-    pub(in crate::session) reruns: Table<PromiseId, Rerun>,
-    /// References that the application keeps by name for its next process. Each is held once.
-    pub(in crate::session) kept: BTreeMap<String, Ref>,
     pub(in crate::session) next: Counters,
-    /// Calls that may have to be retransmitted to a recovered server.
-    pub(in crate::session) sent: SentLog,
-    /// Releases that are withheld until a snapshot covers them.
-    pub(in crate::session) withheld: Withheld,
-    /// Promises below this id belong to calls that another process received.
-    pub(in crate::session) revived_below: i64,
-    /// Restored from a snapshot, and the peer has not sent what it holds yet.
-    pub(in crate::session) is_unreconciled: bool,
+    /// What another process needs to recover the session.
+    pub(in crate::session) recovery: Recovery,
     /// Work that remains to be done. Empty between inputs, unless it exceeds a slice.
     pub(in crate::session) work: VecDeque<Work>,
     /// Work deferred to the next slice, in order. Empty between inputs.
@@ -112,7 +97,7 @@ pub struct Session {
     pub(in crate::session) garbage: Vec<Ref>,
     /// Deliveries that wait because `limits.running_calls` are running.
     pub(in crate::session) ready: VecDeque<Delivery>,
-    /// Deliveries that were handed out and are not settled.
+    /// Deliveries that were returned and are not settled.
     pub(in crate::session) running: usize,
     /// Streams that the peer has open toward this side.
     pub(in crate::session) pipes: usize,
@@ -141,9 +126,6 @@ impl Session {
             gathers: Table::default(),
             maps: Table::default(),
             waits: Table::default(),
-            recipes: Table::default(),
-            reruns: Table::default(),
-            kept: BTreeMap::new(),
             next: Counters {
                 export: -1,
                 answer: 1,
@@ -155,10 +137,7 @@ impl Session {
                 wait: 1,
                 answer_floor: 0,
             },
-            sent: SentLog::default(),
-            withheld: Withheld::default(),
-            revived_below: 0,
-            is_unreconciled: false,
+            recovery: Recovery::default(),
             work: VecDeque::new(),
             later: Vec::new(),
             budget: Budget::default(),
