@@ -74,7 +74,7 @@ fn imports_between_folders_of_core_form_no_cycle() {
     let mut faults = Vec::new();
     for module in MODULES {
         let arrows = arrows(module, &files);
-        assert!(arrows.len() > 3, "core/src/{module} was not found");
+        assert!(!arrows.is_empty(), "core/src/{module} was not found");
         let mut done = Vec::new();
         for from in arrows.keys() {
             if let Some(found) = cycle(&arrows, &mut vec![from.clone()], &mut done) {
