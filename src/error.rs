@@ -29,7 +29,7 @@
 //! [`CallError::code`](crate::CallError::code) returns the [`ErrorCode`](crate::ErrorCode) of a failure that Bowline itself
 //! reports.
 
-pub use bowline_core::peer::{CodecError, ErrorCase, Never, RemoteError, SessionError};
+pub use bowline_core::peer::{CodecError, ErrorCase, ErrorDescription, Never, RemoteError, SessionError};
 pub use bowline_core::value::{DecodeError, EncodeError, ErrorKind, ErrorValue};
 
 #[cfg(feature = "client")]

@@ -11,6 +11,8 @@ use crate::names::rename_field;
 pub(crate) struct Rpc {
     /// `name = "…"`
     pub(crate) name: Option<LitStr>,
+    /// `code = "…"`
+    pub(crate) code: Option<LitStr>,
     /// `get`: a property, not a method.
     pub(crate) get: Option<Ident>,
     /// `idempotent`: running the method twice has the same effect as running it once.
@@ -51,11 +53,8 @@ impl Rpc {
             return Err(meta.error(format!("unknown option `{text}`: `#[rpc]` here {known}")));
         }
         let (slot, value) = match text.as_str() {
-            "name" => {
-                let repeated = self.name.is_some();
-                self.name = Some(meta.value()?.parse()?);
-                return if repeated { Err(meta.error("specified more than once")) } else { Ok(()) };
-            }
+            "name" => return set(&mut self.name, meta),
+            "code" => return set(&mut self.code, meta),
             "get" => (&mut self.get, option),
             "idempotent" => (&mut self.idempotent, option),
             "recorded" => (&mut self.recorded, option),
@@ -69,6 +68,14 @@ impl Rpc {
             Some(_) => Err(meta.error("specified more than once")),
             None => Ok(()),
         }
+    }
+}
+
+/// Sets an option that has a string as its value.
+fn set(slot: &mut Option<LitStr>, meta: &ParseNestedMeta<'_>) -> syn::Result<()> {
+    match slot.replace(meta.value()?.parse()?) {
+        Some(_) => Err(meta.error("specified more than once")),
+        None => Ok(()),
     }
 }
 

@@ -16,10 +16,10 @@ pub(crate) fn derive(input: &DeriveInput) -> syn::Result<TokenStream> {
     let mut faults = Faults::default();
     let cases = cases(input, &mut faults)?;
     for (at, case) in cases.iter().enumerate() {
-        if let Some(first) = cases[..at].iter().find(|other| other.wire == case.wire) {
+        if let Some(first) = cases[..at].iter().find(|other| other.code == case.code) {
             let message = format!(
-                "`{}` and `{}` have the same name on the wire, `{}`: callers could not distinguish them",
-                first.name, case.name, case.wire
+                "`{}` and `{}` have the same code, `{}`: callers could not distinguish them",
+                first.name, case.name, case.code
             );
             faults.add(syn::Error::new(case.name.span(), message));
         }
@@ -28,11 +28,36 @@ pub(crate) fn derive(input: &DeriveInput) -> syn::Result<TokenStream> {
     Ok(render(input, &cases))
 }
 
+/// Renders the error messages and an implementation that is never run, so that each use of the type is not
+/// another error.
+pub(crate) fn refused(input: &DeriveInput, error: &syn::Error) -> TokenStream {
+    let name = &input.ident;
+    let (on, of_type, bounds) = input.generics.split_for_impl();
+    let errors = error.to_compile_error();
+    quote! {
+        #errors
+
+        #[automatically_derived]
+        impl #on ::bowline::RpcError for #name #of_type #bounds {
+            fn to_value(&self) -> ::bowline::Value {
+                ::core::unreachable!("the type was refused by the compiler")
+            }
+
+            fn from_value(_: &::bowline::Value) -> ::core::option::Option<Self> {
+                ::core::option::Option::None
+            }
+        }
+    }
+}
+
 /// One variant of the error, or the struct.
 struct Case {
     name: Ident,
     /// `Self` or `Self::Name`.
     path: TokenStream,
+    /// The property `code`.
+    code: String,
+    /// The name on the wire.
     wire: String,
     /// The text of `#[error("…")]`, if it says more than a single field does.
     message: String,
@@ -95,11 +120,14 @@ fn case(
     rule: Option<&LitStr>,
     faults: &mut Faults,
 ) -> Option<Case> {
-    let rpc = faults.take(Rpc::read(attrs, &["name"]))?;
-    if let Some(empty) = rpc.name.as_ref().filter(|name| name.value().is_empty()) {
-        faults.at(empty, "the name of an error cannot be empty");
+    let rpc = faults.take(Rpc::read(attrs, &["name", "code"]))?;
+    for (text, what) in [(&rpc.name, "name"), (&rpc.code, "code")] {
+        if let Some(empty) = text.as_ref().filter(|text| text.value().is_empty()) {
+            faults.at(empty, format!("the {what} of an error cannot be empty"));
+        }
     }
-    let wire = rpc.name.map_or_else(|| name.unraw().to_string(), |name| name.value());
+    let or_own = |text: Option<LitStr>| text.map_or_else(|| name.unraw().to_string(), |text| text.value());
+    let (wire, code) = (or_own(rpc.name), or_own(rpc.code));
     let mut parts: Vec<Part> = Vec::new();
     for (at, field) in fields.iter().enumerate() {
         let Some(role) = role(field, rule, faults) else {
@@ -115,7 +143,7 @@ fn case(
         parts.push(Part { member, local, ty: field.ty.clone(), role });
     }
     let (message, conditions) = (message(attrs), conditions(attrs));
-    Some(Case { name: name.clone(), path, wire, message, conditions, fields: parts })
+    Some(Case { name: name.clone(), path, code, wire, message, conditions, fields: parts })
 }
 
 impl Role {
@@ -171,6 +199,7 @@ fn role(field: &Field, rule: Option<&LitStr>, faults: &mut Faults) -> Option<Rol
 
 fn render(input: &DeriveInput, cases: &[Case]) -> TokenStream {
     let name = &input.ident;
+    let type_name = name.unraw().to_string();
     let (on, of_type, bounds) = input.generics.split_for_impl();
     let written = cases.iter().map(write);
     let read = cases.iter().map(read);
@@ -193,13 +222,17 @@ fn render(input: &DeriveInput, cases: &[Case]) -> TokenStream {
                 #to_value
             }
 
-            fn cases() -> &'static [::bowline::__private::ErrorCase] {
-                &[#(#told),*]
+            fn description() -> ::core::option::Option<::bowline::__private::ErrorDescription> {
+                ::core::option::Option::Some(::bowline::__private::ErrorDescription {
+                    name: #type_name,
+                    cases: &[#(#told),*],
+                })
             }
 
             fn from_value(value: &::bowline::Value) -> ::core::option::Option<Self> {
                 let error = ::bowline::__private::ErrorView::of(value)?;
-                match error.name() {
+                let cases = <Self as ::bowline::RpcError>::description()?.cases;
+                match error.case(cases)? {
                     #(#read)*
                     _ => ::core::option::Option::None,
                 }
@@ -210,14 +243,14 @@ fn render(input: &DeriveInput, cases: &[Case]) -> TokenStream {
 
 /// Renders the description of a case.
 fn tell(case: &Case) -> TokenStream {
-    let Case { wire, message, conditions, fields, .. } = case;
+    let Case { code, wire, message, conditions, fields, .. } = case;
     let props = fields.iter().filter_map(|Part { ty, role, .. }| {
         let ty = if matches!(role, Role::Cause) { "Error".to_owned() } else { type_text(ty) };
         role.key().map(|key| quote!((#key, #ty)))
     });
     quote! {
         #(#conditions)*
-        ::bowline::__private::ErrorCase { name: #wire, message: #message, props: &[#(#props),*] }
+        ::bowline::__private::ErrorCase { code: #code, name: #wire, message: #message, props: &[#(#props),*] }
     }
 }
 
@@ -237,7 +270,7 @@ fn message(attrs: &[Attribute]) -> String {
 
 /// Renders the match arm that converts a case to a value.
 fn write(case: &Case) -> TokenStream {
-    let Case { path, wire, conditions, fields, .. } = case;
+    let Case { path, code, wire, conditions, fields, .. } = case;
     let sent = fields.iter().filter(|part| part.role.key().is_some());
     let pattern = sent.map(|Part { member, local, .. }| quote!(#member: #local));
     let parts = fields.iter().filter_map(|Part { local, role, .. }| match role {
@@ -247,13 +280,13 @@ fn write(case: &Case) -> TokenStream {
     });
     quote! {
         #(#conditions)*
-        #path { #(#pattern,)* .. } => ::bowline::__private::ErrorParts::new(#wire) #(#parts)*,
+        #path { #(#pattern,)* .. } => ::bowline::__private::ErrorParts::new(#wire, #code) #(#parts)*,
     }
 }
 
 /// Renders the match arm that reads a case from a value.
 fn read(case: &Case) -> TokenStream {
-    let Case { path, wire, conditions, fields, .. } = case;
+    let Case { path, code, conditions, fields, .. } = case;
     if fields.iter().any(|part| matches!(part.role, Role::Kept)) {
         return TokenStream::new();
     }
@@ -270,6 +303,6 @@ fn read(case: &Case) -> TokenStream {
     });
     quote! {
         #(#conditions)*
-        #wire => ::core::option::Option::Some(#path { #(#parts,)* }),
+        #code => ::core::option::Option::Some(#path { #(#parts,)* }),
     }
 }

@@ -402,7 +402,7 @@ pub fn derive_typescript(input: TokenStream) -> TokenStream {
 /// #[derive(Debug, thiserror::Error, bowline::RpcError)]
 /// #[error("card refused")]
 /// pub struct PaymentError {
-///     pub code: Option<String>,
+///     pub reason: Option<String>,
 /// }
 /// ```
 ///
@@ -411,6 +411,8 @@ pub fn derive_typescript(input: TokenStream) -> TokenStream {
 /// - **The name** of the variant, or of the struct; `#[rpc(name = "…")]` sets another name.
 ///   JavaScript clients recognize the names of JavaScript's own error classes, such as `RangeError`
 ///   and `TypeError`, and read any other as an `Error`.
+/// - **The code**, a property `code` by which callers distinguish the cases: the name of the variant,
+///   or of the struct; `#[rpc(code = "…")]` sets another.
 /// - **The message**: the output of `Display`. The type does not implement `Serialize`.
 /// - **The properties**: the fields, under the names that serde would give them, or the one set by
 ///   `#[rpc(name = "…")]` on the field. Their types implement `Serialize` and `Deserialize`. A value
@@ -427,11 +429,13 @@ pub fn derive_typescript(input: TokenStream) -> TokenStream {
 ///
 /// # Matching at the caller
 ///
-/// An error matches a variant if the names are equal and each property fits its field. A missing
-/// property reads as undefined, which is `None` for an `Option`. An error that matches no variant is
-/// `CallError::Remote`, so adding variants and optional fields is compatible.
+/// An error matches a variant if the codes are equal and each property fits its field. A JavaScript
+/// object throws one as `Object.assign(new Error(message), {code: "NoItem", item: 7})`. An error without
+/// a code is matched by its name, if only one variant has that name. A missing property reads as
+/// undefined, which is `None` for an `Option`. An error that matches no variant is `CallError::Remote`,
+/// so adding variants and optional fields is compatible.
 #[proc_macro_derive(RpcError, attributes(rpc, serde))]
 pub fn derive_rpc_error(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);
-    error::derive(&input).unwrap_or_else(syn::Error::into_compile_error).into()
+    error::derive(&input).unwrap_or_else(|error| error::refused(&input, &error)).into()
 }

@@ -63,6 +63,7 @@ pub(crate) fn key_refused(wire: &str) -> Option<&'static str> {
 pub(crate) fn error_property_refused(wire: &str) -> Option<&'static str> {
     match wire {
         "name" | "message" | "stack" => Some("every JavaScript error has one of its own"),
+        "code" => Some("it holds the code of the error, which is the name of the variant or of `#[rpc(code = \"…\")]`"),
         _ => key_refused(wire),
     }
 }

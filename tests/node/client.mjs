@@ -122,10 +122,10 @@ const cases = {
   "errors have class, message, properties, and cause, and no stack": async ({ garden }) => {
     await fails(garden.dig(3), "RangeError", "3 m is too deep");
     const error = await garden.dig(1).catch((e) => e);
-    eq([error.name, error.message, error.tool, error.cause.message], ["Error", "the spade broke", "spade", "rust"]);
+    eq([error.name, error.message, error.code, error.tool, error.cause.message], ["Error", "the spade broke", "Broken", "spade", "rust"]);
     await fails(garden.dig(3).flower.smell(), "RangeError", "3 m is too deep");
     const { got } = await exchange(call(0, ["dig"], [3]), ["pull", 1]);
-    eq(got, ['["reject",1,["error","RangeError","3 m is too deep"]]']);
+    eq(got, ['["reject",1,["error","RangeError","3 m is too deep",null,{"code":"TooDeep"}]]']);
   },
   "a panic fails one call": async ({ garden }) => {
     await fails(garden.dig(-1), "Error", "internal error");

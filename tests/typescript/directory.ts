@@ -9,18 +9,14 @@ import type { RpcStub, RpcTarget } from "capnweb";
 export interface Directory extends RpcTarget {
   /**
    * Returns the account that the token belongs to.
-   * @throws TokenError — bad token
+   * @throws {TokenError}
    */
   authenticate(token: string): Promise<RpcStub<Account>>;
-  /**
-   * @throws NoUser {id: number, like: string[]} — there is no {id}
-   * @throws RangeError
-   */
+  /** @throws {ProfileError} */
   profile(id: number, note?: string | null): Promise<Profile>;
   /**
    * The subscription ends when the handle is disposed.
-   * @throws NoUser {id: number, like: string[]} — there is no {id}
-   * @throws RangeError
+   * @throws {ProfileError}
    */
   watch(request: Watch, sink: RpcStub<Sink>): Promise<RpcStub<Handle>>;
   each(function_: (value: Event) => void): void | Promise<void>;
@@ -37,7 +33,7 @@ export interface Directory extends RpcTarget {
   log(): Promise<WritableStream<string>>;
   shapes(level: Level, shape: Shape, plain: Plain): Promise<[Outside, Adjacent]>;
   readonly version: string;
-  /** @throws TokenError — bad token */
+  /** @throws {TokenError} */
   readonly "main-account": RpcStub<Account>;
 }
 
@@ -58,6 +54,15 @@ export interface Profile {
   balance: bigint;
   likes?: Profile[];
 }
+
+export type TokenError =
+  /** bad token */
+  | (Error & { code: "TokenError" });
+
+export type ProfileError =
+  /** there is no {id} */
+  | (Error & { code: "NoUser"; id: number; like: string[] })
+  | (Error & { code: "Range" });
 
 export interface Handle extends RpcTarget {}
 

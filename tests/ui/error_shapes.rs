@@ -17,11 +17,19 @@ enum ApiError {
     #[error("first")]
     First,
     #[error("second")]
-    #[rpc(name = "First")]
+    #[rpc(code = "First")]
     Second,
+    #[error("{code}")]
+    Code { code: u16 },
     #[error("get")]
     #[rpc(get)]
     Get,
+}
+
+// Uses of a type that was refused are no further errors.
+#[bowline::interface]
+pub trait Api {
+    async fn first(&self) -> Result<u64, ApiError>;
 }
 
 #[derive(RpcError)]

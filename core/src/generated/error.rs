@@ -6,7 +6,7 @@ use std::fmt::Display;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::peer::RpcError;
+use crate::peer::{ErrorCase, RpcError};
 use crate::value::{self, ErrorValue, Object, Value};
 
 /// A local error on its way to the wire.
@@ -17,9 +17,11 @@ pub struct ErrorParts {
 }
 
 impl ErrorParts {
-    /// Creates an error with this name and no properties.
-    pub fn new(name: &'static str) -> Self {
-        Self { name, props: Object::default() }
+    /// Creates an error with this name, and with no properties but its code.
+    pub fn new(name: &'static str, code: &'static str) -> Self {
+        let mut props = Object::default();
+        props.insert("code", Value::String(code.to_owned()));
+        Self { name, props }
     }
 
     /// Adds a property. A value that cannot be encoded is omitted, as in JavaScript peers: an error must
@@ -60,9 +62,15 @@ impl<'v> ErrorView<'v> {
         }
     }
 
-    /// Returns the name of the error.
-    pub fn name(&self) -> &'v str {
-        &self.0.name
+    /// Returns the code of the case that the error is: the case with the error's code, or, if the error
+    /// has no code, the only case with its name. Peers that construct errors by hand may send names alone.
+    pub fn case(&self, cases: &'static [ErrorCase]) -> Option<&'static str> {
+        if let Some(code) = self.0.props.get("code") {
+            let is_same = |case: &&ErrorCase| matches!(code, Value::String(code) if code == case.code);
+            return cases.iter().find(is_same).map(|case| case.code);
+        }
+        let mut named = cases.iter().filter(|case| case.name == self.0.name);
+        named.next().filter(|_| named.next().is_none()).map(|case| case.code)
     }
 
     /// Returns the message of the error.

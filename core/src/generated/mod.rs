@@ -10,7 +10,7 @@ pub use serde;
 
 pub use self::error::{ErrorParts, ErrorView};
 pub use self::typed::TypedCalls;
-pub use crate::peer::{Args, ErrorCase, Object, Reply, reply};
+pub use crate::peer::{Args, ErrorCase, ErrorDescription, Object, Reply, reply};
 pub use crate::typescript;
 pub use crate::value::Spread;
 

@@ -25,7 +25,9 @@ pub use host::memory::MemoryBudget;
 pub use host::running::RunningCalls;
 pub use interface::call_log::{Begun, CallId, CallLog, call_id};
 pub use interface::description::{Interface, Lifetime, Member, MemberKind, Repeat};
-pub use interface::error::{CallError, CodecError, ErrorCase, Never, RemoteError, RpcError, SessionError, Thrown};
+pub use interface::error::{
+    CallError, CodecError, ErrorCase, ErrorDescription, Never, RemoteError, RpcError, SessionError, Thrown,
+};
 pub use interface::object::{Answer, Args, DynTarget, Object, Reply, reply};
 pub use reference::attenuation::{Attenuate, Revoke};
 pub use reference::func::Func;

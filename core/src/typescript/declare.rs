@@ -4,8 +4,8 @@ use std::any::TypeId;
 use std::fmt::Write;
 
 use super::TypeScript;
-use super::spelling::{Fields, Type, block, comment, parameters, property_key};
-use crate::peer::RpcError;
+use super::spelling::{Fields, Type, Variants, block, comment, parameters, property_key};
+use crate::peer::{ErrorCase, ErrorDescription, RpcError};
 
 /// The declarations of a `.d.ts` file.
 #[derive(Clone, Debug, Default)]
@@ -16,10 +16,19 @@ pub struct Declarations {
 
 #[derive(Clone, Debug)]
 struct Item {
-    of: TypeId,
+    of: Of,
     name: String,
     /// Empty while the item is being described, so that recursive types end.
     text: String,
+}
+
+/// What a declaration stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Of {
+    /// A type of Rust.
+    Type(TypeId),
+    /// An error, which methods may name directly or inside of another error type.
+    Error(ErrorDescription),
 }
 
 /// The type that a declared name refers to.
@@ -41,7 +50,7 @@ impl Declarations {
         docs: &'static str,
         shape: impl FnOnce(&mut Self) -> Shape,
     ) -> Type {
-        let name = self.item::<T>(name, of, |to, name| {
+        let name = self.item(Of::Type(TypeId::of::<T>()), name, of, |to, name| {
             let docs = comment(docs);
             match shape(to) {
                 Shape::Object(fields) => match fields.as_block() {
@@ -67,7 +76,7 @@ impl Declarations {
         docs: &'static str,
         members: impl FnOnce(&mut InterfaceOf<'_>),
     ) -> Type {
-        let name = self.item::<T>(name, of, |to, name| {
+        let name = self.item(Of::Type(TypeId::of::<T>()), name, of, |to, name| {
             let mut interface = InterfaceOf { to, members: Vec::new() };
             members(&mut interface);
             let members: Vec<_> = interface.members.into_iter().map(Member::spelled).collect();
@@ -77,14 +86,23 @@ impl Declarations {
         Type::new(format!("RpcStub<{name}>"))
     }
 
-    fn item<T: 'static>(&mut self, name: &str, of: &[Type], text: impl FnOnce(&mut Self, &str) -> String) -> String {
-        let id = TypeId::of::<T>();
-        if let Some(known) = self.items.iter().find(|item| item.of == id) {
+    /// Declares an error type as a union of its cases, unless it is declared already, and returns its name.
+    fn error(&mut self, error: ErrorDescription) -> String {
+        self.item(Of::Error(error), error.name, &[], |_, name| {
+            let cases = error.cases.iter().fold(Variants::default(), |cases, case| case_of(case, cases));
+            let ty = cases.into_type().whole();
+            let space = if ty.starts_with('\n') { "" } else { " " };
+            format!("export type {name} ={space}{ty};\n")
+        })
+    }
+
+    fn item(&mut self, what: Of, name: &str, of: &[Type], text: impl FnOnce(&mut Self, &str) -> String) -> String {
+        if let Some(known) = self.items.iter().find(|item| item.of == what) {
             return known.name.clone();
         }
         let name = self.free_name(name, of);
         let at = self.items.len();
-        self.items.push(Item { of: id, name: name.clone(), text: String::new() });
+        self.items.push(Item { of: what, name: name.clone(), text: String::new() });
         self.items[at].text = text(self, &name);
         name
     }
@@ -118,6 +136,26 @@ impl Declarations {
         }
         format!("{text}\n{body}")
     }
+}
+
+/// Adds a case of an error to a union. Types that have no name in TypeScript are unknown.
+fn case_of(case: &ErrorCase, cases: Variants) -> Variants {
+    let fields = case.props.iter().fold(Fields::default().tag("code", case.code), |fields, (key, ty)| {
+        let ty = match ty.strip_suffix(" | null") {
+            Some(ty) => Type::new(known_or_unknown(ty)).optional(),
+            None => Type::new(known_or_unknown(ty)),
+        };
+        fields.field(key, "", &ty, false)
+    });
+    cases.variant(case.message, &Type::new(format!("(Error & {})", fields.into_type().whole())))
+}
+
+/// Returns the spelling of a property's type, or `unknown` if it names a type that only Rust has.
+fn known_or_unknown(spelling: &str) -> &str {
+    const KNOWN: [&str; 8] = ["boolean", "number", "string", "bigint", "unknown", "null", "Uint8Array", "Error"];
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    let mut words = spelling.split(|c| !is_word(c)).filter(|word| !word.is_empty());
+    if words.all(|word| KNOWN.contains(&word)) { spelling } else { "unknown" }
 }
 
 /// Global names that the declarations use, so that no type can have them.
@@ -209,8 +247,9 @@ impl InterfaceOf<'_> {
     ) {
         let result = R::describe(self.to);
         let mut docs = docs.trim().to_owned();
-        for case in E::cases() {
-            write!(docs, "\n@throws {case}").expect("writing to a String cannot fail");
+        if let Some(error) = E::description() {
+            let name = self.to.error(error);
+            write!(docs, "\n@throws {{{name}}}").expect("writing to a String cannot fail");
         }
         self.members.push(Member { key: property_key(name), docs, arguments, result });
     }

@@ -64,9 +64,10 @@ pub trait TypeScript: 'static {
 /// - An interface is an `interface` that extends `RpcTarget`, so that objects of a client can
 ///   implement it. A reference to it is an `RpcStub`. Methods return promises. A method without a
 ///   result returns `void | Promise<void>`, so that a client's callback can be an ordinary function.
-///   Doc comments are included. Errors are written as `@throws`, with name, message, and properties.
-///   (A JavaScript client receives the name of an error only if JavaScript has a class of that name;
-///   message and properties always arrive.)
+///   Doc comments are included.
+/// - An error type is a union of its cases, which `code` distinguishes, and `@throws` names it. (A
+///   JavaScript client receives the name of an error only if JavaScript has a class of that name;
+///   message and properties, of which `code` is one, always arrive.)
 /// - Data is what serde writes: names, tags, and flattening follow the attributes. All integers are
 ///   `number`; under `with = "bowline::bigint"` they are `bigint`. An `Option` may be omitted or be
 ///   `null`, and so may a trailing argument.

@@ -18,18 +18,29 @@ pub trait RpcError: Send + 'static {
     where
         Self: Sized;
 
-    /// Returns the known cases of the error, for descriptions of interfaces.
-    fn cases() -> &'static [ErrorCase]
+    /// Returns the known cases of the error, for descriptions of interfaces, or `None` if it can be any error.
+    fn description() -> Option<ErrorDescription>
     where
         Self: Sized,
     {
-        &[]
+        None
     }
+}
+
+/// What callers can know of an error type before they see an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ErrorDescription {
+    /// The name of the type.
+    pub name: &'static str,
+    /// The cases, which differ in their codes.
+    pub cases: &'static [ErrorCase],
 }
 
 /// One case of an error type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ErrorCase {
+    /// The property `code` on the wire, by which callers distinguish the cases.
+    pub code: &'static str,
     /// The name on the wire.
     pub name: &'static str,
     /// The message, with `{…}` for the variable parts. Empty if it is not known.
@@ -42,7 +53,7 @@ pub struct ErrorCase {
 /// Writes the case as documentation shows it: `NoUser {id: number} — there is no {id}`.
 impl fmt::Display for ErrorCase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name)?;
+        f.write_str(self.code)?;
         for (at, (name, ty)) in self.props.iter().enumerate() {
             write!(f, "{}{name}: {ty}", if at == 0 { " {" } else { ", " })?;
         }
@@ -184,8 +195,8 @@ impl<E> CallError<E> {
 }
 
 impl<E: RpcError> RpcError for CallError<E> {
-    fn cases() -> &'static [ErrorCase] {
-        E::cases()
+    fn description() -> Option<ErrorDescription> {
+        E::description()
     }
 
     /// Returns the value with which to forward the failure, as a proxy does.
