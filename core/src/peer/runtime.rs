@@ -4,11 +4,16 @@
 #![expect(clippy::disallowed_methods, reason = "the one file that uses the runtime directly")]
 
 use std::future::{Future, poll_fn};
+use std::num::NonZero;
+use std::panic::resume_unwind;
 use std::pin::Pin;
+use std::sync::LazyLock;
 use std::task::{Context, Poll};
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 
 /// A point in time on the runtime's clock, which tests can pause and advance.
 pub(crate) use tokio::time::Instant;
@@ -92,6 +97,22 @@ impl Timer {
     /// Completes when the timer has fired.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.0.as_mut().map_or(Poll::Pending, |sleep| sleep.as_mut().poll(cx))
+    }
+}
+
+/// Runs work that takes milliseconds on a thread beside the runtime, where it delays no task, and returns its
+/// result, or `None` if the runtime shuts down. As much of it runs at once as there are cores. Outside of a
+/// runtime, runs it on this thread. Dropping the future does not stop work that has begun.
+pub(crate) async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    static CORES: LazyLock<Semaphore> =
+        LazyLock::new(|| Semaphore::new(available_parallelism().map_or(1, NonZero::get)));
+    if !can_spawn() {
+        return Some(work());
+    }
+    let _permit = CORES.acquire().await;
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => Some(result),
+        Err(error) => error.try_into_panic().map_or(None, |panic| resume_unwind(panic)),
     }
 }
 

@@ -44,6 +44,12 @@ impl Session {
         !self.work.is_empty()
     }
 
+    /// Returns `true` if the last input took about a millisecond or more, so that the next ones may, too.
+    #[inline]
+    pub(crate) fn is_expensive(&self) -> bool {
+        self.budget.is_expensive()
+    }
+
     /// Does the next slice of the remaining work.
     pub fn resume_work(&mut self) {
         self.budget.begin_slice();

@@ -64,6 +64,36 @@ async fn other_sessions_run_while_one_is_busy() {
     assert_eq!(seen.order.lock().unwrap().len(), NOTES);
 }
 
+/// Feeds a message that calls `note`, and returns how often another task ran before that call began.
+async fn turns_of_another_task(seen: &Seen, sender: &mut impl Sending, message: String) -> usize {
+    let noted = seen.order.lock().unwrap().len();
+    sender.feed(message).await.unwrap();
+    let mut turns = 0;
+    while seen.order.lock().unwrap().len() == noted {
+        tokio::task::yield_now().await;
+        turns += 1;
+    }
+    turns
+}
+
+#[tokio::test]
+async fn expensive_messages_run_beside_the_only_thread_of_a_runtime() {
+    let seen = Arc::new(Seen::default());
+    let (_connection, far, _wire) = by_hand(&seen);
+    let (mut sender, _receiver) = far.split();
+    let note = |of: &str| format!(r#"["push",["pipeline",0,["note"],[{of}]]]"#);
+    let cheap = turns_of_another_task(&seen, &mut sender, note("\"cheap\"")).await;
+    assert!(cheap < 10, "{cheap} turns");
+    let large = format!("\"{}\"", "x".repeat(6 << 20));
+    let turns = turns_of_another_task(&seen, &mut sender, note(&large)).await;
+    assert!(turns > 10 * (cheap + 1), "{turns} turns while a large message was handled");
+    // Looking for the last part of a large value reads all of it.
+    let members: Vec<_> = (0..300_000).map(|n| format!("\"k{n}\":0")).collect();
+    sender.feed(format!("[\"push\",{{{},\"z\":\"last\"}}]", members.join(","))).await.unwrap();
+    let turns = turns_of_another_task(&seen, &mut sender, note(r#"["pipeline",3,["z"]]"#)).await;
+    assert!(turns > 10 * (cheap + 1), "{turns} turns while a part was looked up");
+}
+
 #[tokio::test]
 async fn work_for_a_disconnected_peer_is_abandoned() {
     let seen = Arc::new(Seen::default());

@@ -4,6 +4,7 @@
 //! Reading and writing are two futures of one task, so a slow write does not stop the reading. What
 //! accumulates meanwhile is bounded by `Limits::outbound_bytes`.
 
+mod aside;
 mod batching;
 pub(crate) mod connection;
 mod idle_shrink;
@@ -20,12 +21,13 @@ use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::task::Poll;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use crate::endpoint::{Endpoint, Transmit};
 use crate::error::ErrorCode;
 use crate::link::Attachment;
+use crate::peer::driver::aside::Aside;
 use crate::peer::driver::batching::BATCHING;
 use crate::peer::driver::idle_shrink::IdleDetector;
 use crate::peer::driver::lines::Joining;
@@ -76,7 +78,14 @@ pub(crate) fn drive<T: Transport>(
 ) -> impl Future<Output = Turn> + Send + 'static {
     let joins_lines = shared.lock().endpoint.joins_lines();
     shared.begin_turn(at);
-    let drive = Drive { shared, at, joins_lines, has_news: AtomicBool::new(false), end: OnceLock::new() };
+    let drive = Drive {
+        shared,
+        at,
+        joins_lines,
+        has_news: AtomicBool::new(false),
+        aside: Aside::default(),
+        end: OnceLock::new(),
+    };
     async move {
         drive.shared.set_host();
         let (mut sender, mut receiver) = transport.split();
@@ -86,7 +95,7 @@ pub(crate) fn drive<T: Transport>(
         // An async block stores its captures once; an async function stores its parameters twice.
         let reader = async move { own.read(&mut receiver).await };
         let writer = async move { own.write(&mut sender, &mut greeting, &mut errors).await };
-        join(&drive.shared, pin!(reader), pin!(writer)).await;
+        join(&drive, pin!(reader), pin!(writer)).await;
         drive.over()
     }
 }
@@ -94,15 +103,20 @@ pub(crate) fn drive<T: Transport>(
 /// Reads and writes until the writer completes. The reader is polled first, so that the answers to all
 /// messages that were read share a write.
 async fn join(
-    shared: &Arc<Shared>,
+    drive: &Drive,
     mut reader: Pin<&mut impl Future<Output = ()>>,
     mut writer: Pin<&mut impl Future<Output = ()>>,
 ) {
-    let mut linger = pin!(linger(shared));
+    let mut linger = pin!(linger(&drive.shared));
     let mut reading = true;
     poll_fn(|cx| {
+        ready!(drive.aside.poll(cx));
         if reading && reader.as_mut().poll(cx).is_ready() {
             reading = false;
+        }
+        if drive.aside.is_running() {
+            // The reader has yielded, so this task is woken. The writer would wait for the session's lock.
+            return Poll::Pending;
         }
         if writer.as_mut().poll(cx).is_ready() {
             return Poll::Ready(());
@@ -135,6 +149,7 @@ struct Drive {
     /// Set by the reader when the writer has something to do. Both belong to one task and the writer is
     /// polled after the reader, so a notification would only cause a second poll of the task.
     has_news: AtomicBool,
+    aside: Aside,
     end: OnceLock<TransportEnd>,
 }
 
@@ -158,7 +173,7 @@ impl Drive {
         // The new driver does not know which releases the previous one had postponed.
         shared.lock().postpones = false;
         loop {
-            let is_behind = shared.work_on(self.at);
+            let is_behind = shared.drain_outputs_for(self.at);
             // Read before sending: the last messages of a session are queued before it ends.
             let ended = shared.ended.get();
             let due = match self.send_all(sender, greeting.take(), errors, &mut waiting).await {
@@ -180,7 +195,7 @@ impl Drive {
                 return;
             }
             if is_behind {
-                runtime::yield_once().await;
+                Box::pin(self.work()).await;
                 continue;
             }
             let rest = if S::EXPENSIVE_FLUSH { idle.due(|| shared.now()) } else { None };

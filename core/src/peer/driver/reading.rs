@@ -7,9 +7,11 @@ use std::pin::pin;
 use std::sync::atomic::Ordering;
 
 use super::Drive;
+use super::aside::is_large;
 use super::batching::BATCHING;
 use crate::peer::driver::lines::Lines;
 use crate::peer::driver::transport::{Receiving, TransportEnd};
+use crate::peer::host::shared::Shared;
 use crate::peer::runtime;
 
 impl Drive {
@@ -42,9 +44,11 @@ impl Drive {
             }
             let mut messages = Lines::of(&texts, self.joins_lines).peekable();
             while messages.peek().is_some() {
-                let Some(taken) = self.take(&mut messages, batch_max.min(BATCHING.locked_messages)) else {
-                    return self.leave_if_lease_is_over();
+                let taken = match messages.peek() {
+                    Some(next) if self.aside.expects(next.len()) => Box::pin(self.take_aside(&mut messages)).await,
+                    _ => self.take(&mut messages, batch_max.min(BATCHING.locked_messages)),
                 };
+                let Some(taken) = taken else { return self.leave_if_lease_is_over() };
                 if taken == 0 && !Box::pin(self.catch_up(receiver, &mut ahead, &mut end)).await {
                     return;
                 }
@@ -60,7 +64,7 @@ impl Drive {
             if texts.is_empty()
                 && let Some(end) = end.take()
             {
-                Box::pin(self.shared.finish_work_of_link(self.at)).await;
+                Box::pin(self.finish_work_of_link()).await;
                 return self.take_end(end);
             }
         }
@@ -83,12 +87,51 @@ impl Drive {
                 self.take_end(end);
                 return false;
             }
-            runtime::yield_once().await;
-            if !self.shared.work_on(self.at) {
+            if !self.work().await {
                 self.has_news.store(true, Ordering::Relaxed);
                 return true;
             }
         }
+    }
+
+    /// Does a slice of the session's work and carries out its outputs. Returns `true` if there is more.
+    pub(super) async fn work(&self) -> bool {
+        self.aside.note(true);
+        let slice = |shared: &Shared| {
+            shared.work();
+            true
+        };
+        self.aside.run(&self.shared, slice).await;
+        let mut has_more = false;
+        self.input(|endpoint| {
+            has_more = endpoint.session.has_work();
+            true
+        });
+        has_more
+    }
+
+    /// Does all remaining work, if the session can continue on another transport.
+    async fn finish_work_of_link(&self) {
+        while self.shared.is_linked() && self.shared.has_work() {
+            self.work().await;
+        }
+    }
+
+    /// Handles the next message beside the runtime. Returns what [`Self::take`] returns.
+    async fn take_aside<'a>(&self, messages: &mut Peekable<impl Iterator<Item = &'a str>>) -> Option<usize> {
+        if self.shared.has_work() {
+            return Some(0);
+        }
+        let (at, now, text) = (self.at, self.shared.now(), messages.next().unwrap_or_default().to_owned());
+        // What a large text leaves behind can be expensive to read.
+        self.aside.note(is_large(text.len()));
+        let handle = move |shared: &Shared| shared.lock().endpoint.handle_text(at, now, &text);
+        let goes_on = self.aside.run(&self.shared, handle).await;
+        let goes_on = self.input(|endpoint| {
+            self.aside.note(endpoint.session.is_expensive());
+            goes_on
+        });
+        goes_on.then_some(1)
     }
 
     /// Handles the next messages, at most `most` of them, and returns their number. It is 0 if work of
@@ -106,6 +149,7 @@ impl Drive {
                 if !endpoint.handle_text(self.at, now, text) {
                     return false;
                 }
+                self.aside.note(endpoint.session.is_expensive());
             }
             true
         });

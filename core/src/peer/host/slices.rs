@@ -1,36 +1,33 @@
-//! Work that would delay other sessions: the driver does it in slices and yields to the runtime in
-//! between.
+//! Work that would delay other sessions: the driver does it in slices, on a thread beside the runtime, and
+//! carries out the outputs in between.
 
 use std::sync::Arc;
 
 use crate::link::Attachment;
 use crate::peer::host::outputs::Place;
 use crate::peer::host::shared::Shared;
-use crate::peer::runtime;
 
 impl Shared {
-    /// Does a slice of the session's remaining work and carries out its outputs. Returns `true` if there is
-    /// more.
-    pub(crate) fn work_on(self: &Arc<Self>, at: Attachment) -> bool {
+    /// Does a slice of the session's remaining work. Its outputs are left to the driver.
+    pub(crate) fn work(&self) {
         let mut state = self.lock();
-        if !state.endpoint.session.has_work() {
-            self.drain_outputs(state, Place::Driver(at));
-            return false;
+        if state.endpoint.session.has_work() {
+            state.endpoint.session.resume_work();
+            state.endpoint.mark_changed();
         }
-        state.endpoint.session.resume_work();
-        state.endpoint.mark_changed();
-        let is_behind = state.endpoint.session.has_work();
-        let is_due = self.is_change_due(&state);
-        self.drain_outputs(state, Place::Driver(at));
-        self.notify_changed(is_due);
-        is_behind
     }
 
-    /// Does all remaining work, if the session can continue on another transport.
-    pub(crate) async fn finish_work_of_link(self: &Arc<Self>, at: Attachment) {
-        while self.is_linked() && self.work_on(at) {
-            runtime::yield_once().await;
-        }
+    /// Carries out the outputs of the session. Returns `true` if it has work to do.
+    pub(crate) fn drain_outputs_for(self: &Arc<Self>, at: Attachment) -> bool {
+        let state = self.lock();
+        let has_work = state.endpoint.session.has_work();
+        self.drain_outputs(state, Place::Driver(at));
+        has_work
+    }
+
+    /// Returns `true` if the session has work to do.
+    pub(crate) fn has_work(&self) -> bool {
+        self.lock().endpoint.session.has_work()
     }
 
     /// Returns `true` if the session has a link, so that it can have another transport.

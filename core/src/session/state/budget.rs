@@ -96,6 +96,12 @@ impl Budget {
         self.slice = 0;
     }
 
+    /// Returns `true` if the current input has cost about a millisecond or more.
+    #[inline]
+    pub(in crate::session) fn is_expensive(&self) -> bool {
+        self.spent >= SLICE_BYTES
+    }
+
     /// Starts counting anew, once everything that followed from the previous input is done.
     #[inline]
     pub(crate) fn begin_input(&mut self) {
