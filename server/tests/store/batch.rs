@@ -36,7 +36,7 @@ async fn writes_that_wait_share_transactions() {
         let (store, sid) = (store.clone(), if n % 10 == 0 { "taken".to_owned() } else { format!("s{n}") });
         creating.spawn(async move { (n, store.create(&sid, "a", DAY, None).await) });
     }
-    // One that nobody waits for is not executed.
+    // One whose future was dropped is not executed.
     let given_up = tokio::time::timeout(Duration::from_millis(300), store.create("given-up", "a", DAY, None)).await;
     assert!(given_up.is_err());
     drop(held);
