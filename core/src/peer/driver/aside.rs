@@ -22,11 +22,13 @@ pub(super) fn is_large(len: usize) -> bool {
     len > TEXT_BYTES
 }
 
+type Work = Pin<Box<dyn Future<Output = Option<bool>> + Send>>;
+
 /// The work that this driver waits for.
 #[derive(Default)]
 pub(super) struct Aside {
     is_running: AtomicBool,
-    work: Mutex<Option<Pin<Box<dyn Future<Output = Option<bool>> + Send>>>>,
+    work: Mutex<Option<Work>>,
     result: AtomicBool,
     /// The number of inputs that still run beside the runtime because an earlier one was expensive.
     remembered: AtomicU32,

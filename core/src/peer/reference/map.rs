@@ -72,7 +72,7 @@ impl<T, E> Promise<Option<T>, E> {
         &self,
         function: impl FnOnce(Promise<T, Never>) -> R,
     ) -> Promise<Option<R::Value>, Never> {
-        Promise::from_stub(Promise::stub(self).map(|element| function(Promise::from_stub(element))))
+        Promise::from_stub(Self::stub(self).map(|element| function(Promise::from_stub(element))))
     }
 }
 

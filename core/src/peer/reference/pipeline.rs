@@ -116,7 +116,7 @@ impl<T> IntoArg<T> for T {
 
 impl<T, E> IntoArg<T> for Promise<T, E> {
     fn into_arg(self) -> Arg<T> {
-        Arg::promised(Promise::stub(&self).clone())
+        Arg::promised(Self::stub(&self).clone())
     }
 }
 

@@ -69,7 +69,7 @@ impl CloseReason {
 impl CloseCause {
     /// Creates the cause that a peer names in an `abort`.
     pub(in crate::session) fn of_name(name: String) -> Self {
-        ErrorCode::known(&name).map_or(Self::Error(name.into()), Self::Code)
+        ErrorCode::known(&name).map_or_else(|| Self::Error(name.into()), Self::Code)
     }
 
     /// Returns the code, if there is one.
