@@ -38,6 +38,7 @@ trait Counter {
 }
 
 /// A client that is told what to do. Unanswered calls are awaited by the step `answers`.
+#[expect(clippy::large_enum_variant, reason = "each test has one")]
 enum Client {
     Rust { session: Session, counter: Option<CounterRef>, calls: Vec<JoinHandle<String>> },
     Script { stdin: ChildStdin, lines: Lines<BufReader<ChildStdout>>, _child: Child },
@@ -128,6 +129,7 @@ struct Server {
 
 impl Server {
     /// Accepts a connection, selects the link, and sends the challenge.
+    #[expect(clippy::result_large_err, reason = "the type of the callback is that of the WebSocket library")]
     async fn accept(&mut self, challenge: &str) {
         let (stream, _) = timeout(WITHIN, self.listener.accept()).await.expect("the client dials").unwrap();
         let select = |_: &Request, mut response: Response| {
