@@ -63,7 +63,11 @@ impl Target for Local {
             return writable.deliver(shared, call.call, &call.path, call.args);
         }
         let member = member_of(&self.body, &call.path);
-        let repeat = repeat_of(&self.body, &call.path, call.args.as_ref());
+        // Only a durable session asks whether a call may be repeated.
+        let repeat = match call.origin {
+            Some(_) => repeat_of(&self.body, &call.path, call.args.as_ref()),
+            None => Repeat::Never,
+        };
         start(shared, call, member, repeat, |call, plan, running| {
             running.interface = self.body.interface();
             match (&self.body, plan) {

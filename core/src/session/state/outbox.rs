@@ -206,20 +206,15 @@ impl Outbox {
                 self.at += 1;
                 Some(self.take_short(MessageKind::Call, len))
             }
-            Queued::Pull { id, .. } => {
-                self.bytes -= integers_len("pull", [id.0]);
-                Some(self.take_integers(MessageKind::Pull, "pull", [id.0]))
-            }
+            Queued::Pull { id, .. } => Some(self.take_integers(MessageKind::Pull, "pull", [id.0])),
             Queued::Release { id, count } => {
-                self.bytes -= integers_len("release", [id, count]);
                 let last = if joint && id > 0 { self.take_releases(id, count) } else { id };
-                Some(match last == id {
-                    true => self.take_integers(MessageKind::Release, "release", [id, count]),
-                    false => Taken {
-                        is_joint: true,
-                        ..self.take_integers(MessageKind::Release, "release", [id, count, last])
-                    },
-                })
+                if last == id {
+                    return Some(self.take_integers(MessageKind::Release, "release", [id, count]));
+                }
+                self.bytes -= integers_len("release", [id, count]);
+                self.write_integers("release", [id, count, last]);
+                Some(Taken { text: Cow::Borrowed(&self.integers), kind: MessageKind::Release, is_joint: true })
             }
             Queued::Long(kind, text) => {
                 self.bytes -= text.len();
@@ -236,9 +231,14 @@ impl Outbox {
     }
 
     fn take_integers<const N: usize>(&mut self, kind: MessageKind, tag: &str, integers: [i64; N]) -> Taken<'_> {
+        self.write_integers(tag, integers);
+        self.bytes -= self.integers.len();
+        Taken { text: Cow::Borrowed(&self.integers), kind, is_joint: false }
+    }
+
+    fn write_integers<const N: usize>(&mut self, tag: &str, integers: [i64; N]) {
         self.integers.clear();
         push_integers(&mut self.integers, tag, integers);
-        Taken { text: Cow::Borrowed(&self.integers), kind, is_joint: false }
     }
 
     /// Removes the releases of consecutive ids after `first` that have the same count, and returns the last id.
