@@ -40,6 +40,17 @@ const CONNECT_MAX: Duration = Duration::from_secs(10);
 ///
 /// Nothing is sent before [`Batch::send`].
 ///
+/// ```no_run
+/// # mod bowline { pub use bowline_client::batch; }
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let batch = bowline::batch("https://example.com/rpc")?;
+/// let api = batch.root_dyn();
+/// let (user, news) = batch.send(async { tokio::join!(api.call("me", ()), api.call("news", ())) }).await;
+/// # drop((user?, news?));
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Errors
 /// Returns [`ConnectError::Url`] if the URL is malformed.
 pub fn batch(url: impl AsRef<str>) -> Result<Batch, ConnectError> {

@@ -41,6 +41,17 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 ///
 /// Dropping the future closes the connection.
 ///
+/// ```no_run
+/// # mod bowline { pub use bowline_client::connect; }
+/// use bowline::connect;
+///
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let session = connect("wss://example.com/rpc").await?;
+/// let greeting = session.root_dyn().call("hello", "Ann").await?;
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Errors
 /// Returns a [`ConnectError`] if the URL is malformed, if the server cannot be reached within 10
 /// seconds, or if it refuses the session.

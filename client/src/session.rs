@@ -28,6 +28,19 @@ use crate::saved_session::SavedSession;
 ///
 /// If the session is [saved](crate::SessionBuilder::save), dropping the last handle closes only the
 /// connection. The server keeps the session for a later process until the resume window ends.
+///
+/// ```no_run
+/// # mod bowline { pub use bowline_client::Session; }
+/// use bowline::Session;
+///
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let session = Session::builder("wss://example.com/rpc").bearer("secret").connect().await?;
+/// session.root_dyn().call("hello", ()).await?;
+/// let reason = session.close().await;
+/// println!("closed: {reason}");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Session {
     connection: Connection,

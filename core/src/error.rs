@@ -11,7 +11,7 @@ macro_rules! codes {
         /// An error code of Bowline.
         ///
         /// A code that this version does not know is kept as [`Unknown`](Self::Unknown).
-        #[derive(Clone, Debug, PartialEq, Eq)]
+        #[derive(Clone, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum ErrorCode {
             $($(#[$doc])* $name,)*

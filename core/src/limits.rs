@@ -4,6 +4,14 @@
 ///
 /// Each field says what it bounds, what happens when the bound is exceeded, and its default. "Abort"
 /// means that the session ends with an error; "reject" means that one call fails.
+///
+/// ```
+/// # mod bowline { pub use bowline_core::limits::Limits; }
+/// use bowline::Limits;
+///
+/// let limits = Limits::public().running_calls(32).message_bytes(256 << 10);
+/// assert_eq!(limits.running_calls, 32);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {

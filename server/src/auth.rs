@@ -13,6 +13,17 @@ use crate::error::Refusal;
 use crate::peer_info::Peer;
 
 /// The identity of an authenticated peer.
+///
+/// ```
+/// # mod bowline { pub use bowline_server::Principal; }
+/// use std::time::Duration;
+///
+/// use bowline::Principal;
+///
+/// let ann = Principal::new("ann").lease(Duration::from_secs(3_600));
+/// assert_eq!(ann.to_string(), "ann");
+/// assert!(Principal::anonymous().is_anonymous());
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Principal {
@@ -84,6 +95,27 @@ bowline_core::setters! {
 ///
 /// Closures `Fn(&str) -> Option<Principal>`, from a bearer token to its principal, are
 /// authenticators, too.
+///
+/// ```
+/// # mod bowline { pub use bowline_server::{Authenticator, Peer, Principal}; pub mod auth { pub use bowline_server::{Credentials, Refusal}; } }
+/// # fn main() {
+/// use bowline::auth::{Credentials, Refusal};
+/// use bowline::{Authenticator, Peer, Principal};
+/// use http::StatusCode;
+///
+/// struct Accounts;
+///
+/// #[async_trait::async_trait]
+/// impl Authenticator for Accounts {
+///     async fn authenticate(&self, _peer: &Peer, credentials: &Credentials) -> Result<Principal, Refusal> {
+///         match (credentials.scheme.as_str(), &credentials.token) {
+///             (Credentials::BEARER, Some(token)) if token.expose() == "sesame" => Ok(Principal::new("ann")),
+///             _ => Err(Refusal::new(StatusCode::UNAUTHORIZED, "a bearer token is required")),
+///         }
+///     }
+/// }
+/// # }
+/// ```
 #[async_trait]
 pub trait Authenticator: Send + Sync + 'static {
     /// Returns the principal of these credentials.

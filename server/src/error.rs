@@ -19,6 +19,15 @@ pub enum ServerError {
 }
 
 /// A refusal of a peer before its session begins. The peer sees the status and the message.
+///
+/// ```
+/// # mod bowline { pub mod auth { pub use bowline_server::Refusal; } }
+/// use bowline::auth::Refusal;
+/// use http::StatusCode;
+///
+/// let refusal = Refusal::new(StatusCode::FORBIDDEN, "the account is locked");
+/// assert_eq!(refusal.to_string(), "403 Forbidden: the account is locked");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{status}: {message}")]
 pub struct Refusal {

@@ -7,6 +7,16 @@ use bowline_transport::KeepAlive;
 /// The limits of a server on what it accepts from the network.
 ///
 /// Each field states what it bounds and what happens beyond the limit.
+///
+/// ```
+/// # mod bowline { pub use bowline_server::HttpLimits; }
+/// use std::time::Duration;
+///
+/// use bowline::HttpLimits;
+///
+/// let limits = HttpLimits::default().connections_per_address(64).batch_time(Duration::from_secs(5));
+/// assert_eq!(limits.batch_messages, 1_000);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HttpLimits {

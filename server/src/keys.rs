@@ -8,6 +8,18 @@ use bowline_core::resume::{Key, KeyError, KeyRing};
 ///
 /// Clones share the keys: a change applies to every service that has a clone, from the next token
 /// on.
+///
+/// ```
+/// use bowline::auth::{Key, KeyRing, Keys};
+///
+/// # mod bowline { pub mod auth { pub use bowline_server::{Key, KeyError, KeyRing, Keys}; } }
+/// # fn main() -> Result<(), bowline::auth::KeyError> {
+/// let keys = Keys::new(KeyRing::new(Key::generate("2026-10")?));
+/// // A service that has a clone signs with the new key from now on.
+/// keys.rotate(Key::generate("2026-11")?)?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Keys(Arc<RwLock<Arc<KeyRing>>>);
 

@@ -14,6 +14,15 @@ use crate::recovery::Keeping;
 /// The client that requests a session.
 ///
 /// Nothing in it is verified except `address` and `principal`.
+///
+/// ```
+/// # mod bowline { pub use bowline_core::peer::Stub; pub use bowline_server::{Peer, Service}; }
+/// use bowline::{Peer, Service, Stub};
+///
+/// # fn example(members: Stub, guests: Stub) -> Service {
+/// Service::new(move |peer: Peer| if peer.principal.is_anonymous() { guests.clone() } else { members.clone() })
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Peer {
@@ -40,7 +49,7 @@ pub struct Peer {
 }
 
 /// How the messages of a session are transported.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TransportKind {
     /// A WebSocket session.

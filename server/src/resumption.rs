@@ -10,6 +10,22 @@ use bowline_core::resume::{Key, KeyRing, TokenPolicy};
 use crate::keys::Keys;
 
 /// How sessions outlive their connections. By default, they are kept for five minutes.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use bowline::Resumption;
+/// use bowline::auth::{Key, KeyRing, TokenPolicy};
+///
+/// # mod bowline { pub use bowline_server::Resumption; pub mod auth { pub use bowline_server::{Key, KeyError, KeyRing, TokenPolicy}; } }
+/// # fn example(secret: &str) -> Result<Resumption, bowline::auth::KeyError> {
+/// let resumption = Resumption::default()
+///     .window(Duration::from_secs(3_600))
+///     .keys(KeyRing::new(Key::from_base64("2026-11", secret)?))
+///     .tokens(TokenPolicy::default().token_lifetime(Duration::from_secs(600)));
+/// # Ok(resumption)
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Resumption {
@@ -62,7 +78,7 @@ struct Hook(Arc<OnSlowPeer>);
 type OnSlowPeer = dyn Fn(&str, LinkStats) + Send + Sync;
 
 /// When a client that resumes its session must authenticate again.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Reauth {
     /// When its lease has ended, when its identity is that of the connection
@@ -75,7 +91,7 @@ pub enum Reauth {
 }
 
 /// What happens to a session when a replaced token is presented.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OnReplay {
     /// The session continues, and the presenter is refused. So an old token that leaked cannot end

@@ -42,6 +42,20 @@ use crate::{batch, ws};
 /// axum does.
 ///
 /// Clones are the same service; [`drain`](Self::drain) on one of them drains all.
+///
+/// ```no_run
+/// # mod bowline { pub use bowline_core::peer::Stub; pub use bowline_core::limits::Limits; pub use bowline_server::{HttpLimits, Peer, Service}; }
+/// use bowline::{HttpLimits, Limits, Peer, Service, Stub};
+///
+/// # async fn run(root: Stub) -> Result<(), Box<dyn std::error::Error>> {
+/// let service = Service::new(move |_peer: Peer| root.clone())
+///     .limits(Limits::public())
+///     .http_limits(HttpLimits::default().connections(1_000))
+///     .allow_origins(["https://example.com"]);
+/// service.listen("127.0.0.1:8080").await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Service {
     root: Root,
@@ -61,6 +75,16 @@ pub struct Service {
 }
 
 /// Which process takes over the sessions of a service that drains.
+///
+/// ```
+/// # mod bowline { pub mod server { pub use bowline_server::Successor; } }
+/// use std::time::Duration;
+///
+/// use bowline::server::Successor;
+///
+/// let successor = Successor::after(Duration::from_millis(500)).at("wss://b.example.com/rpc");
+/// assert_eq!(successor.retry_after, Some(Duration::from_millis(500)));
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Successor {

@@ -9,6 +9,16 @@ use tokio::time::{Sleep, sleep_until};
 use crate::deadline::deadline;
 
 /// How silence on a WebSocket is handled.
+///
+/// ```
+/// # mod bowline { pub mod link { pub use bowline_transport::KeepAlive; } }
+/// use std::time::Duration;
+///
+/// use bowline::link::KeepAlive;
+///
+/// let keep_alive = KeepAlive::default().ping_after(Duration::from_secs(10));
+/// assert_eq!(keep_alive.pong_within, Duration::from_secs(20));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KeepAlive {

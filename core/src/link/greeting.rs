@@ -36,6 +36,14 @@ pub struct Hello {
 }
 
 /// A client's description of itself. It is logged; only the fingerprint is evaluated.
+///
+/// ```
+/// # mod bowline { pub mod auth { pub use bowline_core::link::ClientIdentity; } }
+/// use bowline::auth::ClientIdentity;
+///
+/// let identity = ClientIdentity::default().kind("backup").version("2.1").display_name("Nightly backup");
+/// assert_eq!(identity.display_name.as_deref(), Some("Nightly backup"));
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ClientIdentity {
@@ -72,6 +80,14 @@ setters! {
 }
 
 /// A server's description of itself.
+///
+/// ```
+/// # mod bowline { pub mod link { pub use bowline_core::link::RuntimeIdentity; } }
+/// use bowline::link::RuntimeIdentity;
+///
+/// let runtime = RuntimeIdentity::default().kind("shop").version("7").fingerprint("SHA256:47DEQpj8HBSa");
+/// assert_eq!(runtime.kind, "shop");
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct RuntimeIdentity {
@@ -107,7 +123,7 @@ setters! {
 }
 
 /// How far a server trusts a client, as decided by its authenticator.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum TrustLevel {
@@ -163,6 +179,15 @@ pub struct Drain {
 }
 
 /// A client's credentials.
+///
+/// ```
+/// # mod bowline { pub mod auth { pub use bowline_core::link::Credentials; } }
+/// use bowline::auth::Credentials;
+///
+/// let credentials = Credentials::bearer("sesame");
+/// assert_eq!(credentials.scheme, Credentials::BEARER);
+/// assert_eq!(credentials.token.unwrap().expose(), "sesame");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Credentials {

@@ -47,6 +47,16 @@ pub enum Role {
 }
 
 /// Timeouts and limits of a link.
+///
+/// ```
+/// # mod bowline { pub mod link { pub use bowline_core::link::LinkRules; } }
+/// use std::time::Duration;
+///
+/// use bowline::link::LinkRules;
+///
+/// let rules = LinkRules::default().heartbeat(Duration::from_secs(10)).dead_after(Duration::from_secs(25));
+/// assert_eq!(rules.retain_messages, 4_096);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LinkRules {

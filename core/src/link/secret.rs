@@ -7,6 +7,15 @@ use subtle::ConstantTimeEq;
 
 /// A secret string. It is not shown in logs, is compared in a time that depends only on its length,
 /// and its memory is overwritten on drop. Network buffers that contained it are not overwritten.
+///
+/// ```
+/// # mod bowline { pub mod auth { pub use bowline_core::link::Secret; } }
+/// use bowline::auth::Secret;
+///
+/// let secret = Secret::from("sesame");
+/// assert_eq!(format!("{secret:?}"), "Secret(..)");
+/// assert_eq!(secret.expose(), "sesame");
+/// ```
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);

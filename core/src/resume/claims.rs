@@ -19,6 +19,16 @@ const VERSION: u32 = 1;
 const LEEWAY_SECONDS: u64 = 30;
 
 /// The lifetimes of tokens and sessions, and the size of tokens.
+///
+/// ```
+/// # mod bowline { pub mod auth { pub use bowline_core::resume::TokenPolicy; } }
+/// use std::time::Duration;
+///
+/// use bowline::auth::TokenPolicy;
+///
+/// let policy = TokenPolicy::default().token_lifetime(Duration::from_secs(600));
+/// assert_eq!(policy.session_lifetime, Duration::from_secs(86_400));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TokenPolicy {

@@ -48,6 +48,18 @@ pub enum KeyError {
 }
 
 /// A key, from which separate keys are derived for each purpose.
+///
+/// ```
+/// # mod bowline { pub mod auth { pub use bowline_core::resume::Key; } }
+/// use bowline::auth::Key;
+///
+/// # fn main() -> Result<(), bowline_core::resume::KeyError> {
+/// // The output of `openssl rand -base64 32`, from a secret store.
+/// let key = Key::from_base64("2026-11", "3q2+7wAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=")?;
+/// # drop(key);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Key {
     id: String,
@@ -177,6 +189,18 @@ impl fmt::Debug for Key {
 /// The active key, which signs, and accepted ones, which signed earlier. An earlier key must stay
 /// accepted for as long as its tokens live; without it, sessions that wait for their client cannot
 /// be resumed.
+///
+/// ```
+/// use bowline::auth::{Key, KeyRing};
+///
+/// # mod bowline { pub mod auth { pub use bowline_core::resume::{Key, KeyError, KeyRing}; } }
+/// # fn main() -> Result<(), bowline::auth::KeyError> {
+/// // The first key signs. Tokens of last month's key are still accepted.
+/// let ring = KeyRing::new(Key::generate("2026-11")?).accept(Key::generate("2026-10")?)?;
+/// # drop(ring);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct KeyRing {
     active: Key,

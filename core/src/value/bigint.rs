@@ -18,6 +18,15 @@ pub use with::{Integer, deserialize, serialize};
 pub const BIGINT_CHARS_MAX: usize = 16_384;
 
 /// An integer of any size. It can be converted, but has no arithmetic.
+///
+/// ```
+/// # mod bowline { pub mod value { pub use bowline_core::value::BigInt; } }
+/// use bowline::value::BigInt;
+///
+/// let large: BigInt = "123456789012345678901234567890".parse().unwrap();
+/// assert_eq!(large.to_string().len(), 30);
+/// assert_eq!(BigInt::from(7_u64).as_str(), "7");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct BigInt(String);
 

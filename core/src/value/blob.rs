@@ -16,6 +16,14 @@ use super::{Cap, Capability, Value, special};
 /// A blob can be sent and read any number of times. While its bytes arrive from the peer for the first
 /// time, at most 64 MiB of them are kept. A larger blob can be read or sent once, and later readers
 /// fail with a `RangeError`. Nothing is kept of a blob that is passed on and then dropped.
+///
+/// ```
+/// # mod bowline { pub mod value { pub use bowline_core::value::Blob; } }
+/// use bowline::value::Blob;
+///
+/// let picture = Blob::new("image/png", [0x89, b'P', b'N', b'G']);
+/// assert_eq!(picture.mime(), "image/png");
+/// ```
 #[derive(Clone, Debug)]
 pub struct Blob {
     mime: String,

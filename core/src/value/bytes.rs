@@ -11,6 +11,18 @@ use super::{Value, scope, special};
 ///
 /// For serde, and so for Bowline, a bare `Vec<u8>` is an array of numbers: use this type or
 /// `serde_bytes` instead.
+///
+/// ```
+/// # mod bowline { pub use bowline_core::value::Bytes; pub mod value { pub use bowline_core::value::BytesKind; } }
+/// use bowline::Bytes;
+/// use bowline::value::BytesKind;
+///
+/// let bytes = Bytes::new([1, 2, 3]);
+/// assert_eq!(&bytes[..2], [1, 2]);
+/// // JavaScript receives a `Uint16Array` of one element.
+/// let array = Bytes::with_kind(BytesKind::Uint16Array, 500_u16.to_le_bytes()).unwrap();
+/// assert_eq!(array.len(), 2);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Bytes {
     kind: BytesKind,

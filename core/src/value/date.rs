@@ -16,6 +16,17 @@ pub use with::{deserialize, serialize};
 const MS_MAX: f64 = 8.64e15;
 
 /// A point in time in whole milliseconds, within 100 million days of the epoch, or invalid.
+///
+/// ```
+/// # mod bowline { pub mod value { pub use bowline_core::value::Date; } }
+/// use std::time::{Duration, SystemTime};
+///
+/// use bowline::value::Date;
+///
+/// let date = Date::from(SystemTime::UNIX_EPOCH + Duration::from_secs(1));
+/// assert_eq!(date.ms(), Some(1_000.0));
+/// assert!(SystemTime::try_from(Date::INVALID).is_err());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 pub struct Date(Option<f64>);
 

@@ -12,6 +12,16 @@ use super::{Object, Value, scope, special};
 ///
 /// An official peer knows the class names of JavaScript and reads any other as `Error`. So put codes
 /// that programs test into `props`.
+///
+/// ```
+/// # mod bowline { pub mod error { pub use bowline_core::value::ErrorValue; } }
+/// use bowline::error::ErrorValue;
+///
+/// let cause = ErrorValue::new("Error", "the disk is full");
+/// let error = ErrorValue::new("RangeError", "cannot save").with_prop("code", "FULL").with_cause(cause);
+/// assert_eq!(error.to_string(), "RangeError: cannot save");
+/// assert_eq!(error.cause().unwrap().message, "the disk is full");
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ErrorValue {
     /// The class, such as `TypeError`.

@@ -74,6 +74,15 @@ impl Serialize for Body {
 pub struct InvalidFetch(pub(super) &'static str);
 
 /// An HTTP request.
+///
+/// ```
+/// # mod bowline { pub mod value { pub use bowline_core::value::{Request, Url}; } }
+/// use bowline::value::{Request, Url};
+///
+/// let mut request = Request::get(Url::parse("https://example.com/").unwrap());
+/// request.headers.append("accept", "text/html").unwrap();
+/// assert_eq!(request.method, "GET");
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Request {
     /// The target, without user name and password.
@@ -92,6 +101,14 @@ pub struct Request {
 }
 
 /// An HTTP response.
+///
+/// ```
+/// # mod bowline { pub mod value { pub use bowline_core::value::Response; } }
+/// use bowline::value::Response;
+///
+/// let missing = Response { status: 404, ..Response::default() };
+/// assert!(missing.headers.is_empty());
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Response {
     /// The status, from 200 to 599. The default is 200.

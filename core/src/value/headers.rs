@@ -1,5 +1,7 @@
 //! HTTP headers as they cross the wire: lower-case, sorted, and with repeated headers joined.
 
+use std::{iter, slice};
+
 use serde::de::{Deserialize, Deserializer, Error as _};
 use serde::ser::{Serialize, SerializeTupleStruct, Serializer};
 
@@ -7,6 +9,18 @@ use super::{Value, scope, special};
 
 /// HTTP headers. As in JavaScript's `Headers`, names are lower-case and sorted, and repeated headers are
 /// joined with `, `, except `set-cookie`.
+///
+/// ```
+/// # mod bowline { pub mod value { pub use bowline_core::value::Headers; } }
+/// use bowline::value::Headers;
+///
+/// let mut headers = Headers::new();
+/// headers.append("Accept", "text/html").unwrap();
+/// assert_eq!(headers.value("accept"), Some("text/html"));
+/// for (name, value) in &headers {
+///     println!("{name}: {value}");
+/// }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Headers(Vec<(String, String)>);
 
@@ -87,6 +101,15 @@ pub(crate) fn check(name: &str, value: &str) -> Result<(), InvalidHeader> {
 /// Returns `true` for a token of HTTP: the form of header names and methods.
 pub(super) fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+}
+
+impl<'a> IntoIterator for &'a Headers {
+    type Item = (&'a str, &'a str);
+    type IntoIter = iter::Map<slice::Iter<'a, (String, String)>, fn(&'a (String, String)) -> Self::Item>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
 }
 
 impl TryFrom<Vec<(String, String)>> for Headers {

@@ -59,6 +59,16 @@ pub const DEPTH_MAX: usize = 256;
 /// Any value that can cross the wire.
 ///
 /// Numbers are compared as in JavaScript's `SameValueZero`: a NaN equals itself.
+///
+/// ```
+/// # mod bowline { pub use bowline_core::value::Value; pub mod value { pub use bowline_core::value::Object; } }
+/// use bowline::Value;
+/// use bowline::value::Object;
+///
+/// let user = Value::from(Object::from([("name", "Ann")]));
+/// assert_eq!(user.get("name").and_then(Value::as_str), Some("Ann"));
+/// assert!(user.get("age").is_none());
+/// ```
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub enum Value {

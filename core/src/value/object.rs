@@ -1,8 +1,21 @@
 //! Objects of dynamic values, which keep the order of their keys.
 
+use std::{iter, slice};
+
 use super::Value;
 
 /// A JavaScript object. Keeps insertion order; comparison ignores the order.
+///
+/// ```
+/// # mod bowline { pub mod value { pub use bowline_core::value::Object; } }
+/// use bowline::value::Object;
+///
+/// let mut object = Object::from([("x", 1.0), ("y", 2.0)]);
+/// object.insert("label", "here");
+/// object.extend([("z", 3.0)]);
+/// assert_eq!((&object).into_iter().map(|(key, _)| key).collect::<Vec<_>>(), ["x", "y", "label", "z"]);
+/// assert_eq!(object.get("label").unwrap().as_str(), Some("here"));
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Object(Vec<(String, Value)>);
 
@@ -88,6 +101,23 @@ fn doubles(entries: &[(String, Value)]) -> Vec<(usize, usize)> {
 impl<K: Into<String>, V: Into<Value>, const N: usize> From<[(K, V); N]> for Object {
     fn from(entries: [(K, V); N]) -> Self {
         entries.into_iter().collect()
+    }
+}
+
+impl<K: Into<String>, V: Into<Value>> Extend<(K, V)> for Object {
+    fn extend<I: IntoIterator<Item = (K, V)>>(&mut self, entries: I) {
+        for (key, value) in entries {
+            self.insert(key, value);
+        }
+    }
+}
+
+impl<'a> IntoIterator for &'a Object {
+    type Item = (&'a str, &'a Value);
+    type IntoIter = iter::Map<slice::Iter<'a, (String, Value)>, fn(&'a (String, Value)) -> Self::Item>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.iter().map(|(key, value)| (key.as_str(), value))
     }
 }
 

@@ -17,6 +17,14 @@ use super::{Value, scope, special};
 ///
 /// A host name can contain letters, digits, and marks of the scripts in everyday use, and common emoji.
 /// Rarer characters are rejected, because not every peer can parse them.
+///
+/// ```
+/// # mod bowline { pub mod value { pub use bowline_core::value::Url; } }
+/// use bowline::value::Url;
+///
+/// let url = Url::parse("https://example.com/a b").unwrap();
+/// assert_eq!(url.as_str(), "https://example.com/a%20b");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Url(Box<url::Url>);
 

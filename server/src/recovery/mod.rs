@@ -35,6 +35,29 @@ use crate::store::{Fence, Lease, OwnerInfo, SessionStore};
 
 /// How sessions outlive the process that serves them. See
 /// [`Service::recovery`](crate::Service::recovery).
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use bowline::store::MemoryStore;
+/// use bowline::{Recovery, Stub};
+/// use bowline::durable::Restorer;
+///
+/// # mod bowline {
+/// #     pub use bowline_core::peer::Stub;
+/// #     pub use bowline_server::{Recovery, store};
+/// #     pub mod durable { pub use bowline_core::peer::Restorer; }
+/// # }
+/// # async fn load(id: u64) -> Result<Stub, std::io::Error> { panic!("no cart {id}") }
+/// let carts = Restorer::new("cart", 1, |_ctx, id: u64| async move { Ok(load(id).await?) });
+/// // `SqliteStore` and `RedisStore` are shared by several processes.
+/// let recovery = Recovery::in_store(MemoryStore::new()).restorer(carts).lease(Duration::from_secs(5));
+/// # drop(recovery);
+///
+/// // Without a store, sessions are in the tokens of their clients.
+/// let recovery = Recovery::in_tokens_unfenced().idle(Duration::from_millis(100));
+/// # drop(recovery);
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Recovery {

@@ -3,6 +3,7 @@
 //!
 //! Files in tests/ui are exempt from most rules, because they are test input.
 
+mod examples; // examples in the documentation of public items
 mod folders; // imports between the folders of a module
 mod prose; // words, and the map of the files
 

@@ -26,6 +26,25 @@ use crate::session::{CloseReason, ClosedBy, SessionStats};
 
 /// A handle on a running session. Clones refer to the same session. Dropping them all does not end the
 /// session, which lives as long as its transport.
+///
+/// ```
+/// # mod bowline { pub use bowline_core::peer::{CallError, Stub, testing}; pub mod transport { pub use bowline_core::peer::{Connection, SessionOptions}; } }
+/// use bowline::testing::link;
+/// use bowline::transport::{Connection, SessionOptions};
+/// use bowline::{CallError, Stub};
+///
+/// # async fn example(root: Stub) -> Result<(), CallError> {
+/// // Both ends of a transport in memory. Any other `Transport` takes its place.
+/// let (here, there, _wire) = link();
+/// let (_server, driver) = Connection::start(there, Some(root), SessionOptions::new());
+/// tokio::spawn(driver);
+/// let (client, driver) = Connection::start(here, None, SessionOptions::new());
+/// tokio::spawn(driver);
+/// client.root_dyn().call("hello", ()).await?;
+/// client.close();
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Connection {
     shared: Arc<Shared>,

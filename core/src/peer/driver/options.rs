@@ -13,6 +13,22 @@ use crate::peer::stream::LinkedStreams;
 use crate::value::ErrorValue;
 
 /// The options of a session: its limits, and how errors are sent.
+///
+/// ```
+/// # mod bowline { pub use bowline_core::limits::Limits; pub use bowline_core::peer::{Stub, testing}; pub mod transport { pub use bowline_core::peer::SessionOptions; } }
+/// use bowline::testing::pair_with;
+/// use bowline::transport::SessionOptions;
+/// use bowline::{Limits, Stub};
+///
+/// # async fn example(root: Stub) {
+/// // Errors are sent without their properties.
+/// let options = SessionOptions::new().limits(Limits::public()).on_send_error(|mut error| {
+///     error.props = Default::default();
+///     error
+/// });
+/// let pair = pair_with(None, Some(root), options);
+/// # }
+/// ```
 #[derive(Clone, Default)]
 pub struct SessionOptions {
     /// The bounds on what the peer can make this side hold.

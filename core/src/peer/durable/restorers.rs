@@ -36,6 +36,16 @@ const AT_ONCE: usize = 64;
 /// The session and the principal for whom an object is restored.
 ///
 /// Access may have been revoked since the recipe was stored, so a restorer checks permissions anew.
+///
+/// ```
+/// # mod bowline { pub mod durable { pub use bowline_core::peer::{BoxError, RestoreCtx, RestoreError}; } }
+/// use bowline::durable::{BoxError, RestoreCtx, RestoreError};
+///
+/// fn check(ctx: &RestoreCtx, owner: &str) -> Result<(), BoxError> {
+///     if ctx.principal() == owner { Ok(()) } else { Err(RestoreError::PermissionDenied.into()) }
+/// }
+/// # assert!(check(&RestoreCtx::new("s_1", "ann", "shop"), "ann").is_ok());
+/// ```
 #[derive(Clone)]
 pub struct RestoreCtx {
     session_id: Arc<str>,
@@ -235,6 +245,19 @@ impl fmt::Debug for Restorer {
 }
 
 /// The restorers of a process. They are registered at startup and shared by all sessions.
+///
+/// ```
+/// # mod bowline { pub use bowline_core::peer::Stub; pub mod durable { pub use bowline_core::peer::{Restorer, Restorers}; } }
+/// use std::time::Duration;
+///
+/// use bowline::Stub;
+/// use bowline::durable::{Restorer, Restorers};
+///
+/// # async fn load(id: u64) -> Result<Stub, std::io::Error> { panic!("no cart {id}") }
+/// let carts = Restorer::new("cart", 1, |_ctx, id: u64| async move { Ok(load(id).await?) });
+/// let restorers = Restorers::new().with(carts).restore_timeout(Duration::from_secs(5)).max_concurrent(16);
+/// assert!(restorers.knows("cart"));
+/// ```
 #[derive(Debug)]
 pub struct Restorers {
     by_name: HashMap<String, Restorer>,

@@ -87,6 +87,17 @@ impl fmt::Display for Never {
 impl std::error::Error for Never {}
 
 /// Any value as an error. JavaScript can throw values that are not errors.
+///
+/// ```
+/// # mod bowline { pub use bowline_core::peer::Thrown; pub mod error { pub use bowline_core::value::ErrorValue; } }
+/// use bowline::error::ErrorValue;
+/// use bowline::Thrown;
+///
+/// fn parse(text: &str) -> Result<u32, Thrown> {
+///     text.parse().map_err(|_| Thrown::from(ErrorValue::new("RangeError", format!("{text:?} is not a number"))))
+/// }
+/// assert_eq!(parse("x").unwrap_err().to_string(), r#"RangeError: "x" is not a number"#);
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Thrown(pub Value);
 
@@ -140,6 +151,23 @@ impl RpcError for ErrorValue {
 }
 
 /// The reason that a call has no result.
+///
+/// ```
+/// # mod bowline { pub use bowline_core::error::ErrorCode; pub use bowline_core::peer::CallError; pub mod error { pub use bowline_core::peer::SessionError; } }
+/// use bowline::error::SessionError;
+/// use bowline::{CallError, ErrorCode};
+///
+/// fn advice(error: &CallError) -> &'static str {
+///     match error {
+///         CallError::Session(SessionError::TimedOut) => "try again later",
+///         CallError::Session(_) => "connect again",
+///         error if error.code() == Some(ErrorCode::CallOutcomeUnknown) => "check what was done",
+///         CallError::Remote(_) => "the server failed",
+///         _ => "report a bug",
+///     }
+/// }
+/// # assert_eq!(advice(&CallError::Session(SessionError::TimedOut)), "try again later");
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum CallError<E = Never> {
@@ -242,6 +270,20 @@ impl<E: std::error::Error> std::error::Error for CallError<E> {
 }
 
 /// An error from the peer that is not of the declared type.
+///
+/// ```
+/// # mod bowline { pub mod error { pub use bowline_core::peer::RemoteError; } }
+/// use bowline::error::RemoteError;
+///
+/// fn describe(error: &RemoteError) -> String {
+///     let retry = error.props().and_then(|props| props.get("retryAfter")?.as_f64());
+///     match retry {
+///         Some(seconds) => format!("{}, try again in {seconds} s", error.message()),
+///         None => error.to_string(),
+///     }
+/// }
+/// # let _ = describe;
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct RemoteError(Box<Value>);
 

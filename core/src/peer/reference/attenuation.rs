@@ -128,6 +128,19 @@ impl Gate {
 }
 
 /// A handle that revokes a reference; see [`Stub::revocable`]. Dropping it leaves the reference usable.
+///
+/// ```
+/// # mod bowline { pub use bowline_core::peer::{CallError, Func, Stub}; }
+/// use bowline::{CallError, Func, Stub};
+///
+/// # async fn example(room: Stub) -> Result<(), CallError> {
+/// let (guest, revoke) = room.revocable();
+/// guest.call("history", ()).await?;
+/// revoke.revoke();
+/// assert!(guest.call("history", ()).await.is_err());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Revoke(Arc<Cell>);
 
@@ -174,6 +187,19 @@ impl Stub {
 }
 
 /// [`Stub::revocable`] and [`Stub::only`] for typed references.
+///
+/// ```
+/// # mod bowline { pub use bowline_core::peer::Reference; pub mod interface { pub use bowline_core::peer::{Attenuate, Revoke}; } }
+/// # fn main() {
+/// use bowline::Reference;
+/// use bowline::interface::{Attenuate, Revoke};
+///
+/// /// Returns a reference that only reads the room, and the handle that takes it back.
+/// fn guest<R: Reference>(room: &R) -> (R, Revoke) {
+///     room.only(["history"]).revocable()
+/// }
+/// # }
+/// ```
 pub trait Attenuate: Reference {
     /// Creates a revocable reference to the same target. It is never durable; see [`Stub::revocable`].
     fn revocable(&self) -> (Self, Revoke) {

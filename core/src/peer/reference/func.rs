@@ -19,6 +19,17 @@ use crate::peer::reference::typed::Reference;
 ///
 /// `A` is the type of the arguments: a tuple for several, `()` for none. `R` is the result and `E` the
 /// error.
+///
+/// ```
+/// # mod bowline { pub use bowline_core::peer::{CallError, Func}; }
+/// use bowline::{CallError, Func};
+///
+/// # async fn example() -> Result<(), CallError> {
+/// let double = Func::new(|n: u32| async move { n * 2 });
+/// assert_eq!(double.call(21).await?, 42);
+/// # Ok(())
+/// # }
+/// ```
 pub struct Func<A, R, E = Never> {
     stub: Stub,
     types: PhantomData<fn(A) -> (R, E)>,

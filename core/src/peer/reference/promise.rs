@@ -31,6 +31,17 @@ use crate::value::{self, Value};
 /// interface's methods, its own functions take the promise as an argument, as those of `Arc` do:
 /// `Promise::timeout(promise, limit)`.
 ///
+/// ```
+/// # mod bowline { pub use bowline_core::peer::{CallError, Promise, Stub}; }
+/// use bowline::{CallError, Promise, Stub};
+///
+/// # async fn example(api: Stub) -> Result<(), CallError> {
+/// let user: Promise<_> = api.call("authenticate", "token"); // sent now
+/// let name = user.call("name", ()).await?; // sent before the user has arrived
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Cancellation
 ///
 /// Dropping a promise that was never awaited lets the call run and discards its result. Dropping it

@@ -29,6 +29,19 @@ use crate::value::{self, Cap, Capability, Content, Payload, Spread, Value};
 /// A call is sent when it is made, not when its promise is awaited, so calls through one reference
 /// arrive in the order in which they were made. A reference can outlive its session; its calls then
 /// fail with [`CallError::Session`].
+///
+/// ```
+/// # mod bowline { pub use bowline_core::peer::{CallError, Stub}; pub use bowline_core::value::Value; }
+/// use bowline::{CallError, Stub, Value};
+///
+/// # async fn example() -> Result<(), CallError> {
+/// let sum = Stub::function(|args: Vec<Value>| async move {
+///     Ok(args.iter().filter_map(Value::as_f64).sum::<f64>().into())
+/// });
+/// assert_eq!(sum.apply([1.0.into(), 2.0.into()]).await?.as_f64(), Some(3.0));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Stub(Inner);
 

@@ -26,6 +26,22 @@ use crate::value::{self, Cap, Payload};
 ///
 /// A chunk counts as accepted when it is read, which drives the writer's backpressure. Dropping a
 /// reader before the end of the stream makes all further writes fail.
+///
+/// ```
+/// # mod bowline { pub use bowline_core::peer::{CallError, stream::Reader}; }
+/// # fn main() {
+/// use bowline::{CallError, Reader};
+///
+/// /// Adds up the chunks of a stream.
+/// async fn sum(mut numbers: Reader<u32>) -> Result<u32, CallError> {
+///     let mut sum = 0;
+///     while let Some(number) = numbers.next().await {
+///         sum += number?;
+///     }
+///     Ok(sum)
+/// }
+/// # }
+/// ```
 pub struct Reader<T> {
     local: Arc<Local>,
     /// Whether the end has been returned.

@@ -40,6 +40,21 @@ pub(crate) enum Writable {
 ///
 /// It also implements `futures::Sink`. `feed` waits for room in the stream; `send` and `flush` wait
 /// until the reader has accepted the items.
+///
+/// ```
+/// # mod bowline { pub use bowline_core::peer::{CallError, stream::Writer}; }
+/// # fn main() {
+/// use bowline::{CallError, Writer};
+///
+/// /// Writes the numbers below `end`. Each write waits while the reader is behind.
+/// async fn count(mut numbers: Writer<u32>, end: u32) -> Result<(), CallError> {
+///     for number in 0..end {
+///         numbers.write(number).await?;
+///     }
+///     numbers.close().await
+/// }
+/// # }
+/// ```
 pub struct Writer<T> {
     pub(super) local: Arc<Local>,
     /// The state of the `futures::Sink` implementation.

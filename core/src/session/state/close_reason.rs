@@ -22,7 +22,7 @@ use crate::error::ErrorCode;
 /// # let reason = CloseReason::with_code(ClosedBy::Peer, ErrorCode::Draining, "server is draining");
 /// # assert_eq!(describe(&reason), "the server is being replaced");
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct CloseReason {
     /// The side or layer that ended the session.
@@ -34,7 +34,7 @@ pub struct CloseReason {
 }
 
 /// What ended a session.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CloseCause {
     /// An event for which Bowline has a code.
@@ -106,7 +106,7 @@ impl fmt::Display for CloseReason {
 impl std::error::Error for CloseReason {}
 
 /// The side or layer that ended a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ClosedBy {
     /// The peer sent `abort`.
