@@ -24,7 +24,7 @@ pub fn measure(out: &Out) {
             began.elapsed()
         });
         let snapshot = median(snapshot.collect());
-        let report = Report::Whole(server.session.ids().of_peer());
+        let report = Report::Whole(server.session().ids().of_peer());
         let restore = (0..21).map(|_| {
             let began = Instant::now();
             let restored =
@@ -54,19 +54,19 @@ fn holding(exports: usize) -> Endpoint {
         for text in [r#"["push",["pipeline",0,["open"],[]]]"#.to_owned(), format!(r#"["pull",{number}]"#)] {
             server.handle_text(at, Time::default(), &text);
         }
-        while let Some(output) = server.session.poll_output() {
+        while let Some(output) = server.session_mut().poll_output() {
             let Output::Deliver(delivery) = output else { continue };
-            let target = server.session.new_target(Kind::Object);
+            let target = server.session_mut().new_target(Kind::Object);
             let params = Payload::plain(format!("{{\"id\":{number},\"name\":\"object-{number}\"}}"));
-            server.session.set_recipe(target, Recipe { restorer: "object".to_owned(), version: 1, params });
+            server.session_mut().set_recipe(target, Recipe { restorer: "object".to_owned(), version: 1, params });
             let made = Payload::capability(Outgoing { of: Ref::Target(target), path: Path::new() });
-            server.session.settle(delivery.call, Ok(made));
+            server.session_mut().settle(delivery.call, Ok(made));
         }
         server.handle_text(at, Time::default(), &format!(r#"["release",{number},1]"#));
         assert!(std::iter::from_fn(|| server.poll_transmit(at)).count() > 0);
         let ack = format!(r#"{{"type":"session.ack","last_processed_seq":{number}}}"#);
         server.handle_text(at, Time::default(), &ack);
     }
-    assert_eq!(server.session.stats().exports, exports + 1);
+    assert_eq!(server.session().stats().exports, exports + 1);
     server
 }

@@ -108,10 +108,10 @@ fn exported_items_have_an_example() {
         let mut has_example = false;
         for line in file.text.lines() {
             has_example |= line.starts_with("/// ```");
-            if let Some(name) = defined(line).filter(|name| exported.contains(*name)) {
-                if !has_example {
-                    without.insert(name.to_owned());
-                }
+            if let Some(name) = defined(line).filter(|name| exported.contains(*name))
+                && !has_example
+            {
+                without.insert(name.to_owned());
             }
             // Documentation and attributes belong to the item below them.
             let belongs = ["///", "#[", " ", ")]"].iter().any(|start| line.starts_with(start));
