@@ -7,9 +7,7 @@ export interface Board extends RpcTarget {
   readonly title: string;
   /**
    * Joins the board under an unused name. Disposing the result leaves the board.
-   * @throws NameTaken {taken: string} — the name {taken} is taken
-   * @throws Length {what: string, max: number} — {what} must have 1 to {max} characters
-   * @throws NoTask {id: number} — there is no task {id}
+   * @throws {BoardError}
    */
   join(name: string): Promise<RpcStub<Participant>>;
   /** Ends the process of the server at once, as a power cut does. Nothing is answered. */
@@ -25,16 +23,12 @@ export interface Participant extends RpcTarget {
   /**
    * Adds a task to the board, with a color if one is given. The caller makes up the key; a task with a key that the
    * board knows is not added again, so the call may be repeated.
-   * @throws NameTaken {taken: string} — the name {taken} is taken
-   * @throws Length {what: string, max: number} — {what} must have 1 to {max} characters
-   * @throws NoTask {id: number} — there is no task {id}
+   * @throws {BoardError}
    */
   add(key: string, title: string, color?: Color | null): Promise<Task>;
   /**
    * Marks a task as done or not done.
-   * @throws NameTaken {taken: string} — the name {taken} is taken
-   * @throws Length {what: string, max: number} — {what} must have 1 to {max} characters
-   * @throws NoTask {id: number} — there is no task {id}
+   * @throws {BoardError}
    */
   setDone(id: number, done: boolean): void | Promise<void>;
   /**
@@ -56,6 +50,14 @@ export interface Task {
 }
 
 export type Color = "amber" | "blue" | "green";
+
+export type BoardError =
+  /** the name {taken} is taken */
+  | (Error & { code: "NameTaken"; taken: string })
+  /** {what} must have 1 to {max} characters */
+  | (Error & { code: "Length"; what: string; max: number })
+  /** there is no task {id} */
+  | (Error & { code: "NoTask"; id: number });
 
 /** A subscription to changes, which ends when it is disposed. It survives the server's process, too. */
 export interface Watch extends RpcTarget {}

@@ -4,7 +4,7 @@
 import { connect } from "bowline-client";
 
 /** @import { RpcStub } from "capnweb" */
-/** @import { Board, Change, Color, Participant, Task, Watch } from "./api.d.ts" */
+/** @import { Board, BoardError, Change, Color, Participant, Task, Watch } from "./api.d.ts" */
 
 /** Whether the plug is pulled. */
 let unplugged = false;
@@ -174,9 +174,9 @@ async function attempt(action) {
   try {
     await action();
   } catch (error) {
-    const { message, max } = /** @type {Error & { max?: number }} */ (error);
-    problem(message);
-    if (max) input(held ? "task" : "name").maxLength = max;
+    const refusal = /** @type {BoardError} */ (error);
+    problem(refusal.message);
+    if (refusal.code === "Length") input(held ? "task" : "name").maxLength = refusal.max;
   }
 }
 
