@@ -19,7 +19,7 @@ const SESSIONS: usize = 100;
 const PAUSE: Duration = Duration::from_millis(600);
 
 /// The limit of bytes per session, without the overhead of the allocator. Slightly above the measured number.
-const SESSION_BYTES_MAX: i64 = 11_500;
+const SESSION_BYTES_MAX: i64 = 11_350;
 
 fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()

@@ -13,7 +13,8 @@ use super::tokens::Tokens;
 /// The state of one role.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum RoleState {
-    Client(ClientState),
+    /// Boxed, because a process has many more sessions as a server.
+    Client(Box<ClientState>),
     Server(ServerState),
 }
 
@@ -73,7 +74,7 @@ pub(crate) enum DrainState {
 impl RoleState {
     pub(super) fn new(role: Role) -> Self {
         match role {
-            Role::Client => Self::Client(ClientState::default()),
+            Role::Client => Self::Client(Box::default()),
             Role::Server => Self::Server(ServerState::default()),
         }
     }
