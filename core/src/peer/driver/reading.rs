@@ -70,7 +70,7 @@ impl Drive {
         }
     }
 
-    /// Does the remaining work of the previous message, a slice at a time, and yields in between. Returns
+    /// Does the remaining work of the previous message, a slice at a time, beside the runtime. Returns
     /// `false` if the transport has ended and no other can follow, so that the rest of the work would be
     /// wasted.
     async fn catch_up<R: Receiving>(
@@ -125,7 +125,12 @@ impl Drive {
         let (at, now, text) = (self.at, self.shared.now(), messages.next().unwrap_or_default().to_owned());
         // What a large text leaves behind can be expensive to read.
         self.aside.note(is_large(text.len()));
-        let handle = move |shared: &Shared| shared.lock().endpoint.handle_text(at, now, &text);
+        let handle = move |shared: &Shared| {
+            let mut state = shared.lock();
+            // A call that was settled since the check above may have left work, which comes first.
+            state.endpoint.session.finish_work();
+            state.endpoint.handle_text(at, now, &text)
+        };
         let goes_on = self.aside.run(&self.shared, handle).await;
         let goes_on = self.input(|endpoint| {
             self.aside.note(endpoint.session.is_expensive());
